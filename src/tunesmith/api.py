@@ -1,0 +1,376 @@
+"""The Python face: a project is a recipe and a folder, and each stage is a property that returns its artifact.
+
+    project = Project(recipe_from({"sources": ["./posts"]}), Path("."))
+    outcome = project.outcome
+
+Every stage asks for the one before it, skips what is done (same inputs and settings, same id), and writes only artifacts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tunesmith.core.artifacts import Artifact, Draft, Kind, Store
+from tunesmith.core.config import Recipe
+from tunesmith.core.errors import BlockedError, StorageError
+from tunesmith.core.files import replace_file, storage_errors
+from tunesmith.core.records import Document, Example, Message, digest, read_jsonl, to_json, write_jsonl
+from tunesmith.core.reporter import Reporter, SilentReporter
+from tunesmith.data.ingest.extract import extract
+from tunesmith.data.ingest.gather import gather
+from tunesmith.data.leaks import find_leaks, without_copies
+from tunesmith.data.passages import Built, build_examples, build_passages
+from tunesmith.data.report import dataset_report
+from tunesmith.data.split import split
+from tunesmith.eval.evaluate import choose_items, evaluate
+from tunesmith.eval.gates import Verdict, decide
+from tunesmith.eval.measure import Measurements, measure
+from tunesmith.eval.report import evaluation_report
+from tunesmith.eval.results import Evidence, Item, read_evidence
+from tunesmith.eval.stats import detectable_effect
+from tunesmith.models.adapters import adapter_size
+from tunesmith.models.chat import Chat, Encoded, open_chat
+from tunesmith.models.load import BaseFolder, PrecisionName, find_base, safetensors_shapes
+from tunesmith.models.merge import merge
+from tunesmith.models.precision import Precision, choose_precision
+from tunesmith.plan.hardware import look
+from tunesmith.plan.plan import DataFacts, Plan, PrecisionFacts, make_plan
+from tunesmith.plan.shape import Shape, shape_of
+from tunesmith.train.run import Place, check_labels, train_adapter
+
+__all__ = ["EXAMPLES", "Outcome", "Project", "general_items"]
+
+EXAMPLES = Path(__file__).parent / "examples"
+Splits = Mapping[str, Sequence[Example]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Where the road ends: the verdict, the measurements behind it, and the artifact that holds the evidence."""
+
+    verdict: Verdict
+    measurements: Measurements
+    evaluation: Artifact
+
+
+class Project:
+    """A recipe at work in `root/.tunesmith`. Stages are properties, in the order of the road; each is made once."""
+
+    def __init__(self, recipe: Recipe, root: Path, *, reporter: Reporter | None = None, allow_private: bool = False) -> None:
+        self.recipe = recipe
+        self.store = Store(root / ".tunesmith")
+        self.reporter: Reporter = reporter or SilentReporter()
+        self._allow_private = allow_private
+
+    @cached_property
+    def base(self) -> BaseFolder:
+        """The checked base model folder."""
+        return find_base(self.recipe.base)
+
+    @cached_property
+    def chat(self) -> Chat:
+        """The base's tokenizer and chat template."""
+        return open_chat(self.base)
+
+    @cached_property
+    def documents(self) -> Artifact:
+        """Sources read into documents (and pairs, where a source holds examples already)."""
+        gathered = gather(self.recipe.sources, allow_private=self._allow_private)
+        mark = digest(*(part for item in gathered.items for part in (item.name, item.sha256)))
+
+        def fill(draft: Draft) -> None:
+            found = extract(gathered, reporter=self.reporter)
+            write_jsonl(draft.path / "documents.jsonl", found.documents)
+            write_jsonl(draft.path / "pairs.jsonl", found.pairs)
+            write_jsonl(draft.path / "failures.jsonl", found.failures)
+            draft.numbers |= {"documents": len(found.documents), "pairs": len(found.pairs), "notes": list(found.notes)}
+            draft.numbers["failures"] = [asdict(failure) for failure in found.failures]
+            draft.numbers["words"] = sum(len(d.text.split()) for d in found.documents)
+
+        # The settings do not say where the sources lie: a folder that was moved is the same source.
+        return self._artifact("documents", [{"kind": "sources", "id": mark}], {}, fill)
+
+    @cached_property
+    def dataset(self) -> Artifact:
+        """Examples in train, val and test, split by document, free of copies between them, labels audited."""
+        r = self.recipe
+        inputs = [self.documents.reference(), {"kind": "chat", "id": self.chat.fingerprint}]
+        settings = {
+            "build": r.build.model_dump(),
+            "split": r.split.model_dump(),
+            "max_tokens": self._limit,
+            "allow": sorted(r.allow),
+        }
+
+        def fill(draft: Draft) -> None:
+            built = self._build()
+            drawn = split(built.examples, by=r.split.by, val=r.split.val, test=r.split.test, seed=r.split.seed)
+            kept, removed = without_copies({str(name): rows for name, rows in drawn.items()})
+            findings = find_leaks(kept)
+            leaks = [finding for finding in findings if finding.severity == "error"]
+            if leaks and "leak" not in r.allow:
+                raise BlockedError(
+                    f"the test split leaks into training: {leaks[0].name}",
+                    name="leak",
+                    value=leaks[0].message,
+                    expected="no document and no passage on both sides",
+                    hint="set split.by: document in the recipe, or go on with --allow leak",
+                )
+            encoded = {name: self._encode(rows) for name, rows in kept.items()}
+            numbers = self._dataset_numbers(kept, encoded)
+            numbers |= {"dropped": dict(built.dropped), "removed_copies": removed, "leaks": sum(f.count for f in leaks)}
+            for name, rows in kept.items():
+                write_jsonl(draft.path / f"{name}.jsonl", rows)
+            report, page = dataset_report(
+                kept,
+                dropped=built.dropped,
+                dropped_samples=built.dropped_samples,
+                findings=findings,
+                failures=self.documents.numbers["failures"],
+                token_lengths={name: [len(e.ids) for e in rows] for name, rows in encoded.items()},
+                rendered=[self.chat.pieces(e) for e in encoded["train"][:3]],
+                cut=numbers["cut"],
+                documents=self.documents.numbers["documents"],
+                notes=self.documents.numbers["notes"],
+            )
+            _write_report(draft.path, report, page)
+            draft.numbers |= numbers
+
+        return self._artifact("dataset", inputs, settings, fill)
+
+    @property
+    def _limit(self) -> int:
+        return min(self.recipe.train.max_tokens, self.base.context)
+
+    def _encode(self, rows: Sequence[Example]) -> list[Encoded]:
+        return [self.chat.encode(e.messages, max_tokens=self._limit) for e in rows]
+
+    def _build(self) -> Built:
+        documents = list(read_jsonl(self.documents.path / "documents.jsonl", Document))
+        pairs = list(read_jsonl(self.documents.path / "pairs.jsonl", Example))
+        b = self.recipe.build
+        style = ("examples" if pairs else "passages") if b.style == "auto" else b.style
+        left, what, other = (documents, "documents", "passages") if style == "examples" else (pairs, "pairs", "examples")
+        if left:
+            self.reporter.warn(f"{len(left)} {what} are left aside; --set build.style={other} takes them instead")
+        if style == "examples":
+            return build_examples(pairs, min_words=b.min_words, system_prompt=b.system_prompt)
+        return build_passages(documents, passage_words=b.passage_words, min_words=b.min_words, system_prompt=b.system_prompt)
+
+    def _dataset_numbers(self, splits: Splits, encoded: Mapping[str, Sequence[Encoded]]) -> dict[str, Any]:
+        everything = [example for rows in splits.values() for example in rows]
+        codes = [code for rows in encoded.values() for code in rows]
+        found = check_labels(self.chat, everything, codes, allow=self.recipe.allow)
+        return {
+            **{name: len(rows) for name, rows in splits.items()},
+            "examples": len(everything),
+            "documents": {name: len({e.group for e in rows}) for name, rows in splits.items()},
+            "train_tokens": sum(len(code.ids) for code in encoded["train"]),
+            "learned_tokens": sum(code.num_learned for code in encoded["train"]),
+            "longest": max(len(code.ids) + code.dropped for code in codes),
+            "with_end": len(everything) - len(found.without_end),
+            "cut": {"num_cut": len(found.cut), "share": found.cut_share, "examples": list(found.cut[:20])},
+        }
+
+    def rows(self, name: str) -> list[Example]:
+        """The examples of one split."""
+        return list(read_jsonl(self.dataset.path / f"{name}.jsonl", Example))
+
+    @cached_property
+    def _shape(self) -> Shape:
+        return shape_of(self.base.config, {n: s for f in self.base.weights for n, (_, s) in safetensors_shapes(f).items()})
+
+    @cached_property
+    def precision(self) -> Precision:
+        """Type of the frozen weights in training: set in the recipe, or measured here and now."""
+        wanted: PrecisionName | None = None if self.recipe.train.precision == "auto" else self.recipe.train.precision
+        return choose_precision(wanted, width=self._shape.width, inner=self._shape.inner)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Every derived number with its reason; nothing is trained."""
+        r, n = self.recipe, self.dataset.numbers
+        facts = DataFacts(
+            num_train=n["train"],
+            num_val=n["val"],
+            num_test=n["test"],
+            test_documents=n["documents"]["test"],
+            train_tokens=n["train_tokens"],
+            learned_tokens=n["learned_tokens"],
+            longest=n["longest"],
+            cut_share=n["cut"]["share"],
+        )
+        modules, linear, trainable = adapter_size(
+            self.base, kind=r.method.kind, rank=r.method.rank, targets=r.method.targets, layers=r.method.layers
+        )
+        return make_plan(
+            r,
+            facts,
+            self._shape,
+            look(),
+            PrecisionFacts(self.precision.name, self.precision.reason, self.precision.layer_tokens_per_s),
+            trainable=trainable,
+            modules=(modules, linear),
+            detectable=detectable_effect(facts.test_documents),
+        )
+
+    @cached_property
+    def run(self) -> Artifact:
+        """The training run: adapter, metric log, the reading of the curves. Resumes by itself if it was interrupted."""
+        r = self.recipe
+        inputs = [self.dataset.reference(), {"kind": "base", "id": self.base.fingerprint}]
+        settings = {"base": r.base, "method": r.method.model_dump(), "train": r.train.model_dump(), "allow": sorted(r.allow)}
+        id = self.store.identify("run", inputs, settings)
+
+        def fill(draft: Draft) -> None:
+            precision = self._settled_precision(id)
+            trained = train_adapter(
+                self.base,
+                self.chat,
+                {name: self.rows(name) for name in ("train", "val")},
+                method=r.method,
+                train=r.train,
+                precision=precision,
+                place=Place(id, self.store.workspace(id), draft.path),
+                reporter=self.reporter,
+            )
+            draft.machine["precision"] = precision
+            draft.numbers |= {
+                **asdict(trained.fitted),
+                "reading": asdict(trained.reading),
+                "trainable": trained.coverage.num_trainable,
+            }
+            draft.numbers |= {"modules": len(trained.coverage.modules), "linear_modules": trained.coverage.num_linear}
+
+        made = self._artifact("run", inputs, settings, fill)
+        self.store.clear_workspace(id)
+        return made
+
+    def _settled_precision(self, id: str) -> PrecisionName:
+        """The precision that this run began with: a resumed run must not change it because a measurement came out otherwise."""
+        note = self.store.workspace(id) / "precision.json"
+        if not note.is_file():
+            with storage_errors("beginning the run", note):
+                replace_file(note, orjson.dumps({"precision": self.precision.name}))
+        settled: PrecisionName = orjson.loads(note.read_bytes())["precision"]
+        return settled
+
+    @staticmethod
+    def metrics(run: Artifact) -> list[dict[str, Any]]:
+        """The rows of a run's metric log."""
+        return [orjson.loads(line) for line in (run.path / "metrics.jsonl").read_bytes().split(b"\n") if line]
+
+    @cached_property
+    def model(self) -> Artifact:
+        """Base and adapter merged into one model folder, float32."""
+        inputs = [self.run.reference(), {"kind": "base", "id": self.base.fingerprint}]
+        return self._artifact(
+            "model", inputs, {"precision": "float32"}, lambda draft: merge(self.base, self.run.path / "adapter", draft.path)
+        )
+
+    @cached_property
+    def outcome(self) -> Outcome:
+        """The whole road: every system measured on the test split, the gates, the verdict, the report."""
+        r = self.recipe
+        inputs = [artifact.reference() for artifact in (self.dataset, self.run, self.model)]
+        settings = {"eval": r.eval.model_dump(), "gates": r.gates.model_dump()}
+        known = self.store.find("eval", self.store.identify("eval", inputs, settings))
+        evidence = read_evidence(known.path / "evidence.json") if known else self._gather_evidence()
+        measurements = measure(evidence, primary=r.eval.primary, draws=r.eval.draws)
+        verdict = decide(measurements, r.gates, baselines=r.eval.baselines)
+
+        def fill(draft: Draft) -> None:
+            (draft.path / "evidence.json").write_bytes(to_json(evidence))
+            (draft.path / "verdict.json").write_bytes(to_json(verdict))
+            _write_report(draft.path, *evaluation_report(evidence, measurements, verdict))
+            _write_predictions(draft.path, evidence)
+            draft.numbers |= {"verdict": verdict.verdict, "items": len(evidence.items)}
+
+        return Outcome(verdict, measurements, self._artifact("eval", inputs, settings, fill))
+
+    def _gather_evidence(self) -> Evidence:
+        train = self.rows("train")
+        items = choose_items(self.rows("test"), self.recipe.eval.max_items)
+        measured = evaluate(
+            self.base,
+            adapter=self.run.path / "adapter",
+            merged=find_base(str(self.model.path)),
+            items=items,
+            train=train,
+            general=general_items(),
+            config=self.recipe.eval,
+            reporter=self.reporter,
+        )
+        reading = self.run.numbers["reading"]
+        return Evidence(
+            items=items,
+            systems=measured.systems,
+            parity=measured.parity,
+            general=measured.general,
+            training=tuple({k: v for k, v in row.items() if k != "sample"} for row in self.metrics(self.run)),
+            reading=f"{reading['shape']}: {reading['text']}; {reading['advice']}",
+            train_answers=tuple(e.answer for e in train),
+            ids={artifact.kind: artifact.id for artifact in (self.documents, self.dataset, self.run, self.model)},
+        )
+
+    def _artifact(
+        self, kind: Kind, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any], fill: Callable[[Draft], None]
+    ) -> Artifact:
+        """The artifact of these inputs and settings: found if it is there, else made by `fill`."""
+        id = self.store.identify(kind, inputs, settings)
+        if (found := self.store.find(kind, id)) is not None:
+            return found
+        with self.store.create(kind, inputs=inputs, settings=settings) as draft:
+            fill(draft)
+        if (made := self.store.find(kind, id)) is None:
+            raise StorageError(
+                f"the {kind} just written does not read back",
+                value=str(self.store.directory(kind, id)),
+                expected="a healthy disk",
+                hint="check the disk, then type the same command again",
+            )
+        return made
+
+
+def general_items() -> tuple[Item, ...]:
+    """Plain questions and answers written for Tunesmith: what a tuned model should not have forgotten."""
+    rows = [orjson.loads(line) for line in (EXAMPLES / "general.jsonl").read_bytes().split(b"\n") if line]
+    return tuple(
+        Item(
+            id=row["id"],
+            group=row["id"],
+            title=None,
+            prompt=(Message(role="user", content=row["prompt"]),),
+            reference=row["reference"],
+        )
+        for row in rows
+    )
+
+
+def _write_report(out: Path, report: Mapping[str, Any], page: str) -> None:
+    (out / "report.json").write_bytes(to_json(report))
+    (out / "report.html").write_text(page, encoding="utf-8")
+
+
+def _write_predictions(out: Path, evidence: Evidence) -> None:
+    """One file a system, as `tunesmith compare` reads them."""
+    for system in evidence.systems:
+        answers = {generation.item_id: generation for generation in system.generations}
+        rows = (
+            {
+                "id": item.id,
+                "prompt": item.question,
+                "reference": item.reference,
+                "prediction": answers[item.id].text,
+                "group": item.group,
+                "finish_reason": answers[item.id].finish_reason,
+            }
+            for item in evidence.items
+        )
+        write_jsonl(out / f"predictions-{system.name}.jsonl", rows)

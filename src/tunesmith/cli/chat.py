@@ -1,0 +1,125 @@
+"""`chat`: base, adapter and merged model answer the same words side by side. Each keeps its own conversation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunesmith.cli.render import SideBySide, console
+from tunesmith.core.artifacts import Artifact, Store
+from tunesmith.core.errors import ModelError
+from tunesmith.core.records import Message
+from tunesmith.models.adapters import open_adapter, without_adapter
+from tunesmith.models.chat import Chat, open_chat
+from tunesmith.models.generate import stream
+from tunesmith.models.load import BaseFolder, find_base, load_model
+
+__all__ = ["chat"]
+
+
+@dataclass(slots=True)
+class _Speaker:
+    """One system in the conversation. `adapter` is False for the base, which shares its weights with the tuned model."""
+
+    name: str
+    model: Any
+    adapter: bool = True
+    history: list[Message] = field(default_factory=list)
+
+
+def chat(project: Path, run: str, *, max_new_tokens: int) -> None:
+    """Read questions from the keyboard (or a pipe) until `quit` or the end."""
+    store = Store(project / ".tunesmith")
+    artifact = store.resolve(run)
+    base = _base_of(artifact)
+    chat_format = open_chat(base)
+    tuned = open_adapter(load_model(base, "float32"), artifact.path / "adapter")
+    speakers = [_Speaker("base", tuned, adapter=False), _Speaker("tuned", tuned)]
+    merged = next(
+        (a for a in reversed(store.all()) if a.kind == "model" and artifact.reference() in a.manifest["inputs"]), None
+    )
+    if merged is not None:
+        speakers.append(_Speaker("merged", load_model(find_base(str(merged.path)), "float32")))
+    out = console()
+    out.print(f"  run {artifact.id[:8]} on {base.name}: {' · '.join(s.name for s in speakers)}.  clear forgets, quit ends")
+    if merged is None:
+        out.print("  no merged model of this run yet; `tunesmith merge` makes it")
+    while (line := _ask()) is not None:
+        if line in {"quit", "exit"}:
+            return
+        if line == "clear":
+            for speaker in speakers:
+                speaker.history.clear()
+            out.print("  forgotten")
+        elif line:
+            _answer(line, speakers, chat_format, base.context, max_new_tokens)
+
+
+def _base_of(run: Artifact) -> BaseFolder:
+    base = find_base(str(run.manifest["settings"]["base"]))
+    made_on = next(i["id"] for i in run.manifest["inputs"] if i["kind"] == "base")
+    if base.fingerprint != made_on:
+        raise ModelError(
+            "the base is no longer the one that this run was trained on",
+            value=f"{base.name} {base.fingerprint[:8]}",
+            expected=f"fingerprint {made_on[:8]}",
+            hint="restore the base, or train again: tunesmith run",
+        )
+    return base
+
+
+def _ask() -> str | None:
+    if sys.stdin.isatty():
+        sys.stderr.write("\nyou  ")
+        sys.stderr.flush()
+    line = sys.stdin.readline()
+    return line.strip() if line else None
+
+
+def _answer(line: str, speakers: list[_Speaker], chat_format: Chat, context: int, max_new_tokens: int) -> None:
+    """One token of each speaker in turn, so that the answers grow beside each other."""
+    voices: dict[str, Iterator[str]] = {}
+    for speaker in speakers:
+        speaker.history.append(Message(role="user", content=line))
+        _forget(speaker, chat_format, context - max_new_tokens)
+        voices[speaker.name] = stream(
+            speaker.model, chat_format, tuple(speaker.history), max_new_tokens=max_new_tokens, context=context
+        )
+    said = {speaker.name: "" for speaker in speakers}
+    with SideBySide([s.name for s in speakers]) as screen:
+        while voices:
+            for speaker in speakers:
+                if speaker.name not in voices:
+                    continue
+                piece = _next(speaker, voices[speaker.name])
+                if piece is None:
+                    del voices[speaker.name]
+                    screen.done(speaker.name)
+                else:
+                    said[speaker.name] += piece
+                    screen.add(speaker.name, piece)
+    for speaker in speakers:
+        speaker.history.append(Message(role="assistant", content=said[speaker.name]))
+
+
+def _next(speaker: _Speaker, voice: Iterator[str]) -> str | None:
+    if speaker.adapter:
+        return next(voice, None)
+    with without_adapter(speaker.model):
+        return next(voice, None)
+
+
+def _forget(speaker: _Speaker, chat_format: Chat, room: int) -> None:
+    """Drop the oldest turns until the conversation leaves room for an answer."""
+    while len(speaker.history) > 1 and len(chat_format.encode_prompt(speaker.history)) > room:
+        del speaker.history[:2]
+    if len(chat_format.encode_prompt(speaker.history)) > room:
+        raise ModelError(
+            "the question does not fit into the model's context",
+            value=f"{len(speaker.history[-1].content)} characters",
+            expected=f"at most {room} tokens",
+            hint="ask a shorter question, or lower --max-new-tokens",
+        )

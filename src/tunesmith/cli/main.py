@@ -1,0 +1,193 @@
+"""The `tunesmith` command: verbs, options, exit codes. Imports nothing heavy, so `--help` answers at once.
+
+Exit codes: 0 pass or SHIP, 1 error, 2 DON'T SHIP or a blocking finding, 3 CAN'T TELL or not measured,
+130 or 143 when stopped by Ctrl-C or SIGTERM with a checkpoint to go on from.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Fine-tune a small language model on your own writing, prove that it helped, and run it.\n\nExample: tunesmith demo",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ProjectDir = Annotated[Path, typer.Option("--project", help="Folder of the project; artifacts go to its .tunesmith.")]
+RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="Recipe to use instead of PROJECT/tunesmith.yaml.")]
+Sources = Annotated[
+    list[str] | None, typer.Option("--source", help="Folder, file or address of writing; may be repeated. No recipe needed.")
+]
+Base = Annotated[str | None, typer.Option("--base", help="Base model: apprentice, a folder, or a Hugging Face id.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Override one setting, such as train.epochs=3; may be repeated.")
+]
+Allow = Annotated[
+    list[str] | None, typer.Option("--allow", help="Go on despite a blocking check: cut, leak, stop, zero_labels.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Private = Annotated[
+    bool, typer.Option("--allow-private", help="Let addresses of this machine and the local network be fetched.")
+]
+
+
+@app.callback()
+def _top() -> None:
+    pass
+
+
+@app.command()
+def demo(project: ProjectDir = Path("."), set_: Settings = None, json: Json = False) -> None:
+    """Run the whole road on the posts that come with Tunesmith. Example: tunesmith demo"""
+    from tunesmith.cli import run
+
+    run.demo(project, set_ or [], json=json)
+
+
+@app.command()
+def run(
+    project: ProjectDir = Path("."),
+    recipe: RecipeFile = None,
+    source: Sources = None,
+    base: Base = None,
+    set_: Settings = None,
+    allow: Allow = None,
+    json: Json = False,
+    allow_private: Private = False,
+) -> None:
+    """From your writing to a verdict. Example: tunesmith run --source ./posts"""
+    from tunesmith.cli import run as verb
+
+    verb.run(verb.Choice(project, recipe, source or [], base, set_ or [], allow or [], allow_private), json=json)
+
+
+def _stage(name: str, text: str) -> None:
+    def command(
+        project: ProjectDir = Path("."),
+        recipe: RecipeFile = None,
+        source: Sources = None,
+        base: Base = None,
+        set_: Settings = None,
+        allow: Allow = None,
+        json: Json = False,
+        allow_private: Private = False,
+    ) -> None:
+        from tunesmith.cli import run as verb
+
+        verb.stage(name, verb.Choice(project, recipe, source or [], base, set_ or [], allow or [], allow_private), json=json)
+
+    app.command(name, help=text)(command)
+
+
+_stage("ingest", "Read the sources into documents, and stop there. Example: tunesmith ingest --source ./posts")
+_stage("build", "Build and check the dataset, and stop there. Example: tunesmith build --source ./posts")
+_stage("plan", "Print every number of the run and its reason; train nothing. Example: tunesmith plan --source ./posts")
+_stage("train", "Train the adapter, and stop before the evaluation. Example: tunesmith train")
+_stage("merge", "Merge base and adapter into one model folder. Example: tunesmith merge")
+
+
+@app.command()
+def init(
+    source: Annotated[list[str] | None, typer.Option("--source", help="Where the writing is; may be repeated.")] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", help="Folder with data_, model_, training_ and evaluation_config.yaml to translate."),
+    ] = None,
+    project: ProjectDir = Path("."),
+    print_: Annotated[bool, typer.Option("--print", help="Print the recipe instead of writing it.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a recipe that is there.")] = False,
+) -> None:
+    """Write a commented recipe. Example: tunesmith init --source ./posts"""
+    from tunesmith.cli import init as verb
+
+    verb.init(source or [], from_, project, to_stdout=print_, force=force)
+
+
+@app.command()
+def chat(
+    project: ProjectDir = Path("."),
+    run: Annotated[str, typer.Option("--run", help="Id of a run, or run:latest.")] = "run:latest",
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 200,
+) -> None:
+    """Talk to base, adapter and merged model side by side; `clear` forgets, `quit` ends. Example: tunesmith chat"""
+    from tunesmith.cli import chat as verb
+
+    verb.chat(project, run, max_new_tokens=max_new_tokens)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="Predictions of the first system, JSON lines.")],
+    b: Annotated[Path, typer.Argument(help="Predictions of the second system on the same items.")],
+    metric: Annotated[str, typer.Option(help="word_overlap, rouge_l, exact_match, …")] = "word_overlap",
+    draws: Annotated[int, typer.Option(min=200, help="Draws of the bootstrap and the permutation test.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 7,
+    json: Json = False,
+) -> None:
+    """Compare two prediction files, paired by item. Example: tunesmith compare base.jsonl tuned.jsonl --json"""
+    from tunesmith.cli import compare as verb
+
+    verb.compare(a, b, metric=metric, draws=draws, seed=seed, json=json)
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Splits of one dataset, a file each (train.jsonl test.jsonl).")],
+    json: Json = False,
+) -> None:
+    """Look for copies and shared sources between the splits of a dataset. Example: tunesmith check train.jsonl test.jsonl"""
+    from tunesmith.cli import check as verb
+
+    verb.check(files, json=json)
+
+
+@app.command()
+def show(
+    id: Annotated[str, typer.Argument(help="First digits of an id, or KIND:latest; nothing lists all.")] = "",
+    project: ProjectDir = Path("."),
+    json: Json = False,
+) -> None:
+    """Show what an artifact holds. Example: tunesmith show run:latest"""
+    from tunesmith.cli import show as verb
+
+    verb.show(id, project, json=json)
+
+
+@app.command()
+def path(
+    id: Annotated[str, typer.Argument(help="First digits of an id, or KIND:latest.")],
+    project: ProjectDir = Path("."),
+) -> None:
+    """Print the folder of an artifact. Example: cd $(tunesmith path eval:latest)"""
+    from tunesmith.cli import show as verb
+
+    verb.path(id, project)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a user's mistake becomes a message and an exit code, our own mistake a traceback."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app(args=list(arguments) if arguments is not None else None, standalone_mode=True)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on where it was\n")
+        sys.exit(130)
+    except Exception as error:
+        from tunesmith.cli.render import exit_code_of
+
+        code = exit_code_of(error)
+        if code is None:
+            raise
+        sys.exit(code)

@@ -1,0 +1,216 @@
+"""The one place that draws: stage lines, progress, errors, tables. Talk goes to stderr, data to stdout.
+
+Plain lines without bars or colour where the output is no terminal; `NO_COLOR` is honoured by rich itself.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+from rich.console import Console
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from tunesmith import __version__
+from tunesmith.core.errors import BlockedError, Interrupted, Problem, TunesmithError
+
+__all__ = ["ConsoleReporter", "SideBySide", "console", "exit_code_of", "print_json", "table"]
+
+_WIDTH = 14
+_QUIET_S = 15.0  # between two progress lines where there is no terminal
+
+
+def console() -> Console:
+    """Where talk goes."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout."""
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode() + "\n")
+    sys.stdout.flush()
+
+
+def table(title: str, head: list[str], rows: list[list[str]]) -> None:
+    """A table on stdout."""
+    out = Console(highlight=False)
+    drawn = Table(*head, title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    out.print(drawn)
+
+
+def exit_code_of(error: Exception) -> int | None:
+    """Print an error that the user can do something about and return its exit code; None for our own defects."""
+    out = console()
+    if isinstance(error, Interrupted):
+        out.print(f"  {error}; the same command goes on from there")
+        return error.exit_code
+    if not isinstance(error, TunesmithError):
+        return None
+    label = "blocked" if isinstance(error, BlockedError) else "error"
+    for number, problem in enumerate(error.problems):
+        if number:
+            out.print()
+        _print_problem(out, problem, label)
+    return error.exit_code
+
+
+def _print_problem(out: Console, problem: Problem, label: str) -> None:
+    first, *rest, hint = problem.lines()
+    out.print(Text.assemble((f"{label:<7}", "bold red"), first))
+    for line in rest:
+        out.print(Text("       " + line))
+    out.print(Text.assemble(("hint:  ", "bold cyan"), hint.removeprefix("hint: ")))
+
+
+class ConsoleReporter:
+    """Draws stages as numbered lines and long work as a bar (or as a line now and then, without a terminal)."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._number = 0
+
+    def greeting(self, cores: int, free_gib: float) -> None:
+        """The first line: what runs, and on what."""
+        self._out.print(f"\n  Tunesmith {__version__} · {cores} cores · {free_gib:.1f} GiB free\n")
+
+    def stage(self, name: str, text: str, note: str = "") -> None:
+        """One numbered line for one stage: its name, what came out, and a note to the right."""
+        self._number += 1
+        self._out.print(
+            Text.assemble(
+                "  ",
+                (f"{self._number} ", "dim"),
+                (f"{name:<{_WIDTH - 2}}", "bold"),
+                text,
+                ("   " + note if note else "", "dim"),
+            )
+        )
+
+    def detail(self, text: str) -> None:
+        """A further line under the current stage."""
+        self._out.print(Text("  " + " " * _WIDTH + text))
+
+    def warn(self, text: str) -> None:
+        """Something the reader should know and may want to change."""
+        self._out.print(Text.assemble("  " + " " * _WIDTH, ("! ", "yellow"), text))
+
+    def verdict(self, verdict: str, sentence: str) -> None:
+        """The answer. The word says it without the colour."""
+        style = {"SHIP": "bold green", "DON'T SHIP": "bold red"}.get(verdict, "bold yellow")
+        self._out.print(Text.assemble("\n  ", (f"{verdict:<{_WIDTH}}", style), sentence))
+
+    def aside(self, text: str) -> None:
+        """A line under the verdict."""
+        self._out.print(Text("  " + " " * _WIDTH + text, style="dim"))
+
+    def end(self, lines: dict[str, str]) -> None:
+        """What to open and to type next."""
+        self._out.print()
+        for name, text in lines.items():
+            self._out.print(Text.assemble("  ", (f"{name:<{_WIDTH}}", "bold"), text))
+
+    def progress(self, name: str, *, total: float, unit: str) -> _Bar | _Lines:
+        return _Bar(self._out, name, total, unit) if self._out.is_terminal else _Lines(self._out, name, total, unit)
+
+
+class _Bar:
+    """A bar with rate and time left; it vanishes when the work is done, since the stage's line says what came of it."""
+
+    def __init__(self, out: Console, name: str, total: float, unit: str) -> None:
+        self._bar = Bar(
+            TextColumn(f"    {name:<{_WIDTH - 2}}", style="bold"),
+            BarColumn(28),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[text]}"),
+            console=out,
+            transient=True,
+        )
+        self._task = self._bar.add_task(name, total=total, text="")
+
+    def advance(self, amount: float = 1, text: str = "") -> None:
+        if text:
+            self._bar.update(self._task, text=text)
+        self._bar.advance(self._task, amount)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.stop()
+
+
+class _Lines:
+    """Progress for logs: a plain line at most every few seconds."""
+
+    def __init__(self, out: Console, name: str, total: float, unit: str) -> None:
+        self._out, self._name, self._total, self._unit = out, name, total, unit
+        self._done, self._begin, self._last = 0.0, time.monotonic(), time.monotonic()
+
+    def advance(self, amount: float = 1, text: str = "") -> None:
+        self._done += amount
+        now = time.monotonic()
+        if now - self._last >= _QUIET_S:
+            self._last = now
+            rate = self._done / (now - self._begin)
+            left = (self._total - self._done) / rate if rate else 0.0
+            count = f"{self._done:.0f}/{self._total:.0f} {self._unit}"
+            self._out.print(f"    {self._name:<{_WIDTH - 2}}{count}  {rate:.1f}/s  {left:.0f} s left  {text}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        pass
+
+
+class SideBySide:
+    """Answers that grow beside each other on a terminal; one after the other, whole, where there is none."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._said = dict.fromkeys(names, "")
+        self._out = Console(highlight=False)
+        self._live = Live(self._drawn(), console=self._out, refresh_per_second=12) if self._out.is_terminal else None
+
+    def _drawn(self) -> Table:
+        grid = Table.grid(expand=True, padding=(0, 1))
+        for _ in self._said:
+            grid.add_column(ratio=1)
+        grid.add_row(
+            *(Panel(Text(text or "…"), title=name, title_align="left", border_style="dim") for name, text in self._said.items())
+        )
+        return grid
+
+    def add(self, name: str, piece: str) -> None:
+        """A further piece of one answer."""
+        self._said[name] += piece
+        if self._live is not None:
+            self._live.update(self._drawn())
+
+    def done(self, name: str) -> None:
+        """This answer is complete."""
+        if self._live is None:
+            self._out.print(f"{name}: {self._said[name]}", markup=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()

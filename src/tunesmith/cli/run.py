@@ -1,0 +1,160 @@
+"""`run`, `demo`, and the verbs that stop at one stage."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.cli.render import ConsoleReporter, console, print_json, table
+from tunesmith.core.config import Recipe
+from tunesmith.core.errors import Problem, RecipeError
+from tunesmith.core.recipe_file import load_recipe, recipe_from
+
+if TYPE_CHECKING:
+    from tunesmith.plan.plan import Plan
+
+__all__ = ["Choice", "demo", "open_recipe", "run", "stage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the command line says about which recipe to use and how to change it."""
+
+    project: Path
+    recipe: Path | None
+    sources: list[str]
+    base: str | None
+    overrides: list[str]
+    allow: list[str]
+    allow_private: bool
+
+
+def open_recipe(choice: Choice) -> Recipe:
+    """The recipe file with the command line's changes, or a recipe made of `--source` alone."""
+    file = choice.recipe or choice.project / "tunesmith.yaml"
+    changes: dict[str, Any] = {}
+    if choice.sources:
+        changes["sources"] = choice.sources
+    if choice.base:
+        changes["base"] = choice.base
+    if choice.allow:
+        changes["allow"] = choice.allow
+    if choice.recipe is None and not file.exists():
+        if not choice.sources:
+            raise RecipeError(
+                [
+                    Problem(
+                        what="no recipe and no source",
+                        value=str(file),
+                        expected="a recipe in the project folder, or --source",
+                        hint="tunesmith run --source ./posts   or   tunesmith init",
+                    )
+                ]
+            )
+        return recipe_from(changes, choice.overrides)
+    return load_recipe(file, choice.overrides, changes=changes)
+
+
+def demo(project: Path, overrides: list[str], *, json: bool) -> None:
+    """The whole road on the posts that come with the package."""
+    from tunesmith.api import EXAMPLES
+
+    recipe = recipe_from({"sources": [str(EXAMPLES / "posts")]}, overrides)
+    _road(recipe, project, json=json, allow_private=False, following="tunesmith run --source YOUR-POSTS")
+
+
+def run(choice: Choice, *, json: bool) -> None:
+    """From the sources to the verdict."""
+    _road(
+        open_recipe(choice),
+        choice.project,
+        json=json,
+        allow_private=choice.allow_private,
+        following="tunesmith show eval:latest",
+    )
+
+
+def _road(recipe: Recipe, project_dir: Path, *, json: bool, allow_private: bool, following: str) -> None:
+    begin, say = time.perf_counter(), ConsoleReporter(console())
+    say.greeting(*_machine())
+    from tunesmith.api import Project
+    from tunesmith.cli import summary
+
+    project = Project(recipe, project_dir, reporter=say, allow_private=allow_private)
+    summary.tell_documents(say, project)
+    summary.tell_dataset(say, project)
+    summary.tell_plan(say, project)
+    summary.tell_run(say, project)
+    outcome = project.outcome
+    summary.tell_evaluation(say, outcome)
+    seconds = round(time.perf_counter() - begin, 1)
+    summary.tell_verdict(say, outcome, project=project_dir, seconds=seconds, following=following)
+    if json:
+        print_json(
+            {
+                "verdict": outcome.verdict.verdict,
+                "seconds": seconds,
+                "report": str(outcome.evaluation.path / "report.html"),
+                "dataset": str(project.dataset.path),
+                "run": str(project.run.path),
+                "comparison": summary.comparison(outcome),
+            }
+        )
+    sys.exit(outcome.verdict.exit_code)
+
+
+def stage(name: str, choice: Choice, *, json: bool) -> None:
+    """Go as far as one stage."""
+    recipe, say = open_recipe(choice), ConsoleReporter(console())
+    from tunesmith.api import Project
+    from tunesmith.cli import summary
+
+    project = Project(recipe, choice.project, reporter=say, allow_private=choice.allow_private)
+    road = {
+        "ingest": summary.tell_documents,
+        "build": summary.tell_dataset,
+        "plan": None,
+        "train": summary.tell_run,
+        "merge": None,
+    }
+    for verb, tell in road.items():
+        if tell is not None:
+            tell(say, project)
+        elif verb == "plan" and name not in {"plan", "ingest", "build"}:
+            summary.tell_plan(say, project)
+        if verb == name:
+            break
+    if name == "plan":
+        _print_plan(project.plan, json=json)
+        return
+    artifact = {
+        "ingest": lambda: project.documents,
+        "build": lambda: project.dataset,
+        "train": lambda: project.run,
+        "merge": lambda: project.model,
+    }[name]()
+    if not json:
+        say.end({"open": summary.folder_or_page(artifact)})
+    elif name == "ingest":
+        print_json(
+            {"documents": artifact.numbers["documents"], "failed": artifact.numbers["failures"], "artifact": str(artifact.path)}
+        )
+    else:
+        print_json({"artifact": str(artifact.path), "id": artifact.id, "numbers": dict(artifact.numbers)})
+
+
+def _print_plan(plan: Plan, *, json: bool) -> None:
+    if json:
+        print_json({"lines": [asdict(line) for line in plan.lines], "numbers": dict(plan.numbers)})
+    else:
+        table("", ["", "", "why"], [[line.name, line.value, line.reason] for line in plan.lines])
+
+
+def _machine() -> tuple[int, float]:
+    from tunesmith.plan.hardware import look
+
+    machine = look()
+    return machine.cores, machine.free_bytes / 2**30

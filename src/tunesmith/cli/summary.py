@@ -1,0 +1,165 @@
+"""What a person reads while the road is walked: a line a stage, the verdict at its end, and what to type next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tunesmith.api import Outcome, Project
+from tunesmith.cli.render import ConsoleReporter
+from tunesmith.core.artifacts import Artifact
+from tunesmith.core.records import Interval
+from tunesmith.eval.measure import METRICS, Measurements, SystemMeasures
+from tunesmith.eval.stats import Difference
+
+__all__ = [
+    "comparison",
+    "folder_or_page",
+    "short",
+    "tell_dataset",
+    "tell_documents",
+    "tell_evaluation",
+    "tell_plan",
+    "tell_run",
+    "tell_verdict",
+]
+
+_MOST_WARNINGS = 6
+
+
+def tell_documents(say: ConsoleReporter, project: Project) -> None:
+    """How much was read, and by name what could not be used."""
+    n = project.documents.numbers
+    read = " · ".join(f"{n[kind]:,} {kind}" for kind in ("documents", "pairs") if n[kind])
+    sources = ", ".join(short(source) for source in project.recipe.sources)
+    say.stage("documents", f"{read} from {sources}", f"{len(n['failures'])} could not be used")
+    for failure in n["failures"][:_MOST_WARNINGS]:
+        say.warn(f"{failure['source']}: {failure['reason']}")
+    if (more := len(n["failures"]) - _MOST_WARNINGS) > 0:
+        say.warn(f"and {more} more, listed in {project.documents.path / 'failures.jsonl'}")
+
+
+def tell_dataset(say: ConsoleReporter, project: Project) -> None:
+    """The splits, and what the checks saw."""
+    n = project.dataset.numbers
+    by = "post" if project.recipe.split.by == "document" else "row"
+    sizes = " · ".join(f"{n[name]:,} {name}" for name in ("train", "val", "test"))
+    leaks = f"{n['leaks']} leaks" if n["leaks"] else "no leaks"
+    say.stage(
+        "dataset",
+        f"{sizes}, split by {by}",
+        f"{leaks} · {n['cut']['num_cut']} cut · end token in {n['with_end']}/{n['examples']}",
+    )
+    if n["dropped"]:
+        say.detail("dropped: " + ", ".join(f"{count:,} {reason}" for reason, count in n["dropped"].items()))
+    if n["removed_copies"]:
+        say.detail(f"{n['removed_copies']} training rows removed because they copy a val or test row")
+
+
+def tell_plan(say: ConsoleReporter, project: Project) -> None:
+    """What is about to be trained, how long it takes, and why in this precision."""
+    r, lines = project.recipe, {line.name: line for line in project.plan.lines}
+    say.stage("plan", f"{r.method.kind} rank {r.method.rank} on {lines['reach'].value}")
+    say.detail(f"{lines['steps'].value} steps at most, {lines['time'].value}, {lines['memory'].value}")
+    say.detail(f"{project.precision.name} base: {lines['precision'].reason}")
+
+
+def tell_run(say: ConsoleReporter, project: Project) -> None:
+    """How training went, with the plain-words reading of the curves."""
+    n = project.run.numbers
+    first = next((row["val_loss"] for row in project.metrics(project.run) if "val_loss" in row), n["best_loss"])
+    early = ", stopped early" if n["stopped_early"] else ""
+    rate = f"{n['num_tokens'] / n['seconds']:,.0f} tokens/s" if n["seconds"] and n["num_tokens"] else ""
+    say.stage(
+        "train", f"{n['num_steps']} steps{early} · val loss {first:.3f} → {n['best_loss']:.3f}, best at {n['best_step']}", rate
+    )
+    say.detail(f"reading: {n['reading']['shape']}: {n['reading']['text']};")
+    say.detail(f"         {n['reading']['advice']}")
+
+
+def tell_evaluation(say: ConsoleReporter, outcome: Outcome) -> None:
+    """The differences that the verdict rests on."""
+    m = outcome.measurements
+    names = " · ".join(m.systems)
+    say.stage("evaluate", f"{names} on {m.num_items} held-out answers of {m.num_documents} documents")
+    for name in dict.fromkeys((m.primary, "word_overlap", "rouge_l")):
+        say.detail(f"{METRICS[name].label:<16}{_told(m, 'base', name)}")
+        if name == m.primary and "prompted" in m.systems:
+            say.detail(f"{'  over a prompt':<16}{_told(m, 'prompted', name)}")
+    shares = [m.systems[name].ended.share for name in ("base", "tuned")]
+    say.detail(f"{'ended by itself':<16}" + " → ".join("not measured" if s is None else f"{s:.0%}" for s in shares))
+    if m.parity is not None:
+        p = m.parity
+        say.detail(
+            f"{'merged ≡ tuned':<16}max Δlogit {p.max_abs_logit:.0e}, {p.greedy_equal}/{p.greedy_total} greedy answers equal"
+        )
+
+
+def tell_verdict(say: ConsoleReporter, outcome: Outcome, *, project: Path, seconds: float, following: str) -> None:
+    """The verdict in a sentence, every gate that did not pass, and the next commands."""
+    v = outcome.verdict
+    say.verdict(v.verdict, v.sentence)
+    for gate in v.gates:
+        if gate.outcome != "pass":
+            say.aside(f"{gate.name}{'' if gate.required else ' (advisory)'}: {gate.outcome}. {gate.evidence}")
+    if v.not_measured:
+        say.aside(f"Not measured: {', '.join(v.not_measured)}.")
+    where = "" if project == Path(".") else f" --project {project}"
+    say.end(
+        {
+            "open": str(outcome.evaluation.path / "report.html"),
+            "try": f"tunesmith chat{where}",
+            "next": following,
+            "took": f"{seconds:.0f} s",
+        }
+    )
+
+
+def comparison(outcome: Outcome) -> dict[str, Any]:
+    """Base against tuned in the primary metric, in the shape that `tunesmith compare --json` prints."""
+    m = outcome.measurements
+    both = m.comparison("base", "tuned")
+    if both is None:
+        return {}
+    d = both.differences[m.primary]
+    return {
+        "metric": m.primary,
+        "n": d.n,
+        "num_groups": d.num_groups,
+        "a": _side(m.systems["base"], m.primary),
+        "b": _side(m.systems["tuned"], m.primary),
+        "difference": {"mean": d.mean, "ci": _pair(d.ci), "p": d.p},
+        "relative": d.relative,
+        "cut": {"a": m.systems["base"].cut.share, "b": m.systems["tuned"].cut.share},
+        "length_matched": {name: {"mean": x.mean, "ci": _pair(x.ci), "p": x.p} for name, x in both.length_matched.items()},
+    }
+
+
+def short(source: str) -> str:
+    """A source as it is read on one line: the end of a long path."""
+    parts = Path(source).parts
+    return source if len(source) <= 48 or "://" in source else str(Path("…", *parts[-2:]))
+
+
+def folder_or_page(artifact: Artifact) -> str:
+    """What to open of an artifact."""
+    page = artifact.path / "report.html"
+    return str(page if page.is_file() else artifact.path)
+
+
+def _side(system: SystemMeasures, metric: str) -> dict[str, Any]:
+    s = system.summaries[metric]
+    return {"mean": s.mean, "median": s.median, "std": s.std, "min": s.min, "max": s.max, "ci": _pair(s.ci)}
+
+
+def _pair(interval: Interval | None) -> list[float] | None:
+    return [interval.low, interval.high] if interval else None
+
+
+def _told(m: Measurements, a: str, metric: str) -> str:
+    both = m.comparison(a, "tuned")
+    d: Difference | None = both.differences[metric] if both else None
+    if d is None or d.mean is None or d.mean_a is None or d.mean_b is None:
+        return "not measured"
+    interval = f"[{d.ci.low:+.3f}, {d.ci.high:+.3f}]" if d.ci else "(no interval: too few documents)"
+    return f"{d.mean_a:.3f} → {d.mean_b:.3f}   {d.mean:+.3f} {interval}   better on {d.better} of {d.n}"

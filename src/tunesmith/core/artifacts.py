@@ -1,0 +1,196 @@
+"""Artifacts: immutable directories named by what went into them, kept in a project's `.tunesmith/` folder.
+
+The id of an artifact is the hash of its kind, inputs, settings and the version of Tunesmith: same inputs and settings,
+same id, nothing to do again. What its files hold is guarded by the SHA-256 of each in the manifest.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from tunesmith import __version__
+from tunesmith.core.errors import ArtifactError
+from tunesmith.core.files import MANIFEST, collect_temporary, commit, new_temporary, storage_errors, verify
+from tunesmith.core.records import canonical_json, digest
+
+__all__ = ["FOLDERS", "Artifact", "Draft", "Kind", "Store"]
+
+Kind = Literal["documents", "dataset", "run", "model", "eval"]
+FOLDERS: Mapping[Kind, str] = {
+    "documents": "documents",
+    "dataset": "datasets",
+    "run": "runs",
+    "model": "models",
+    "eval": "evals",
+}
+_LIBRARIES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "peft",
+    "safetensors",
+    "numpy",
+    "scipy",
+    "rouge-score",
+    "trafilatura",
+    "feedparser",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A committed directory and its manifest."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.manifest["id"])
+
+    @property
+    def kind(self) -> Kind:
+        kind: Kind = self.manifest["kind"]
+        return kind
+
+    @property
+    def numbers(self) -> Mapping[str, Any]:
+        """The figures that the stage reports."""
+        numbers: Mapping[str, Any] = self.manifest["numbers"]
+        return numbers
+
+    def reference(self) -> dict[str, str]:
+        """How another artifact names this one among its inputs."""
+        return {"kind": self.kind, "id": self.id}
+
+
+@dataclass(slots=True)
+class Draft:
+    """An artifact being made: write files below `path`, put the figures worth reporting into `numbers`."""
+
+    path: Path
+    id: str
+    numbers: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+
+
+class Store:
+    """The artifacts of one project. Nothing is written until the first artifact is."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def identify(self, kind: Kind, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> str:
+        """The id that an artifact of these inputs and settings has: 64 hex digits."""
+        return digest(canonical_json({"kind": kind, "inputs": list(inputs), "settings": settings, "version": __version__}))
+
+    def directory(self, kind: Kind, id: str) -> Path:
+        """Where the artifact stands or will stand; the folder is named by the first 16 digits of the id."""
+        return self.root / FOLDERS[kind] / id[:16]
+
+    def workspace(self, id: str) -> Path:
+        """Where a long stage keeps what it needs to resume, until its artifact is committed."""
+        return self.root / "work" / id[:16]
+
+    def clear_workspace(self, id: str) -> None:
+        """Remove what a stage kept to resume, once its artifact is committed."""
+        shutil.rmtree(self.workspace(id), ignore_errors=True)
+
+    def find(self, kind: Kind, id: str) -> Artifact | None:
+        """The artifact, if it is there and every file matches its manifest."""
+        path = self.directory(kind, id)
+        manifest = verify(path)
+        return Artifact(path, manifest) if manifest is not None and manifest.get("id") == id else None
+
+    @contextmanager
+    def create(self, kind: Kind, *, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> Iterator[Draft]:
+        """Make an artifact: yields a Draft to fill; commits it when the block ends, leaves nothing if it raises."""
+        id = self.identify(kind, inputs, settings)
+        final = self.directory(kind, id)
+        with storage_errors(f"writing the {kind} {id[:8]}", final):
+            collect_temporary(final.parent)
+            temporary = new_temporary(final)
+            draft = Draft(temporary, id)
+            try:
+                yield draft
+                manifest = {
+                    "kind": kind,
+                    "id": id,
+                    "inputs": list(inputs),
+                    "settings": dict(settings),
+                    "version": __version__,
+                    "libraries": _versions(),
+                    "machine": {
+                        "system": platform.system(),
+                        "processor": platform.machine(),
+                        "cores": os.cpu_count(),
+                        **draft.machine,
+                    },
+                    "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "numbers": draft.numbers,
+                }
+                commit(temporary, final, manifest)
+            finally:
+                _discard(temporary)
+
+    def all(self) -> list[Artifact]:
+        """Every artifact with a readable manifest, oldest first. Files are not hashed: use `find` before relying on one."""
+        found = []
+        for folder in FOLDERS.values():
+            for path in sorted((self.root / folder).glob(f"[!.]*/{MANIFEST}")):
+                try:
+                    found.append(Artifact(path.parent, orjson.loads(path.read_bytes())))
+                except orjson.JSONDecodeError:
+                    continue  # damaged: `resolve` reports it by name when it is asked for
+        return sorted(found, key=lambda artifact: str(artifact.manifest.get("created", "")))
+
+    def resolve(self, prefix: str) -> Artifact:
+        """The one artifact whose id begins with `prefix` (or that is named `kind:latest`), verified."""
+        everything = self.all()
+        kind, _, latest = prefix.partition(":")
+        if latest == "latest":
+            matches = [a for a in everything if a.kind == kind][-1:]
+        else:
+            matches = [a for a in everything if prefix and a.id.startswith(prefix.lower())]
+        if len(matches) != 1:
+            known = ", ".join(f"{a.kind} {a.id[:8]}" for a in everything[-6:]) or f"none yet in {self.root}"
+            raise ArtifactError(
+                "no such artifact" if not matches else f"{len(matches)} artifacts begin with that",
+                value=prefix,
+                expected=f"the first digits of one id, or KIND:latest; there are: {known}",
+                hint="tunesmith show",
+            )
+        if verify(matches[0].path) is None:
+            raise ArtifactError(
+                "this artifact is damaged: a file does not match its manifest",
+                value=str(matches[0].path),
+                expected="files as they were written",
+                hint="delete the folder and run the command that made it again",
+            )
+        return matches[0]
+
+
+def _discard(temporary: Path) -> None:
+    """Remove a temporary directory of this process, if it is still there."""
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

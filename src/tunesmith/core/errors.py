@@ -1,0 +1,125 @@
+"""The error tree. Every error a user can cause is one of these; anything else that escapes is our own defect.
+
+TunesmithError                exit 1
+├── RecipeError               a recipe or a --set value is wrong; carries every problem found
+├── SourceError               a source cannot be found, fetched or read
+├── DatasetError              documents or examples do not make a usable dataset
+├── ModelError                a base, tokenizer, template or adapter cannot be used
+├── TrainingError             training cannot go on (not a number, out of memory, a checkpoint from elsewhere)
+├── EvaluationError           an evaluation or comparison cannot be made
+├── ArtifactError             an artifact is missing, damaged or ambiguous
+├── StorageError              the disk is full, read-only or unreachable
+└── BlockedError              exit 2: a check found a fault that stops the run; `--allow NAME` overrides it
+Interrupted                   exit 130 or 143: asked to stop; a checkpoint was written first
+
+A message has four parts: what happened, the value at fault, what was expected, and `hint:` with what to type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "ArtifactError",
+    "BlockedError",
+    "DatasetError",
+    "EvaluationError",
+    "Interrupted",
+    "ModelError",
+    "Problem",
+    "RecipeError",
+    "SourceError",
+    "StorageError",
+    "TrainingError",
+    "TunesmithError",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong, in the four parts of a message. `value` is shown with `repr`; `where` is `file:line:column`."""
+
+    what: str
+    value: object
+    expected: str
+    hint: str
+    where: str = ""
+
+    def lines(self) -> list[str]:
+        """The problem as lines of plain text, without a leading `error`."""
+        place = f"{self.where}: " if self.where else ""
+        return [f"{place}{self.what}: {self.value!r}", f"expected {self.expected}", f"hint: {self.hint}"]
+
+
+class TunesmithError(Exception):
+    """Base of the tree. Raise it with the four parts: `what`, `value=`, `expected=`, `hint=`."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, value: object, expected: str, hint: str) -> None:
+        self.problems: tuple[Problem, ...] = (Problem(what=what, value=value, expected=expected, hint=hint),)
+        super().__init__(self.text())
+
+    def text(self) -> str:
+        """All problems as plain text, a blank line between two."""
+        return "\n\n".join("\n".join(problem.lines()) for problem in self.problems)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+class RecipeError(TunesmithError):
+    """The recipe is wrong. Carries all problems at once, in the order of the file."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        if not problems:
+            raise AssertionError("a RecipeError needs a problem")
+        self.problems = tuple(problems)
+        Exception.__init__(self, self.text())
+
+
+class SourceError(TunesmithError):
+    """A source cannot be found, fetched or read."""
+
+
+class DatasetError(TunesmithError):
+    """Documents or examples do not make a usable dataset."""
+
+
+class ModelError(TunesmithError):
+    """A base, tokenizer, chat template or adapter cannot be used as asked."""
+
+
+class TrainingError(TunesmithError):
+    """Training cannot start or go on."""
+
+
+class EvaluationError(TunesmithError):
+    """An evaluation or a comparison cannot be made."""
+
+
+class ArtifactError(TunesmithError):
+    """An artifact is missing, damaged, or not what was asked for."""
+
+
+class StorageError(TunesmithError):
+    """The disk is full, read-only or out of reach. What was committed before is intact."""
+
+
+class BlockedError(TunesmithError):
+    """A check found a fault that stops the run before it wastes time. `name` is what `--allow` takes."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, name: str, value: object, expected: str, hint: str) -> None:
+        self.name = name
+        super().__init__(what, value=value, expected=expected, hint=hint)
+
+
+class Interrupted(Exception):
+    """Ctrl-C (130) or SIGTERM (143) asked to stop; a checkpoint was written at a step boundary, so nothing is lost."""
+
+    def __init__(self, step: int, exit_code: int) -> None:
+        self.step = step
+        self.exit_code = exit_code
+        super().__init__(f"stopped at step {step}, checkpoint written")

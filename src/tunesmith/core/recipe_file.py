@@ -1,0 +1,259 @@
+"""Reading a recipe: YAML with places, `--set` overrides, the preset, and every problem at once with its nearest match."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tunesmith.core.config import PRESETS, Recipe
+from tunesmith.core.errors import Problem, RecipeError
+
+__all__ = ["Knob", "knobs", "load_recipe", "recipe_from"]
+
+_Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One setting as people type it (`train.epochs`), its type, default and meaning."""
+
+    name: str
+    type: str
+    default: Any
+    text: str
+
+
+def knobs(model: type[BaseModel] = Recipe, prefix: str = "") -> list[Knob]:
+    """Every knob of the recipe, in the order of declaration."""
+    found: list[Knob] = []
+    for name, info in model.model_fields.items():
+        annotation = info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            found += knobs(annotation, f"{prefix}{name}.")
+        else:
+            default = None if info.is_required() else info.get_default(call_default_factory=True)
+            found.append(Knob(f"{prefix}{name}", _type_text(annotation), default, info.description or ""))
+    return found
+
+
+def _type_text(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return " | ".join(str(a) for a in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(_type_text(a) for a in arguments)
+    if origin is typing.Annotated:
+        return _type_text(arguments[0])
+    if origin is list:
+        return f"list of {_type_text(arguments[0])}"
+    return str(getattr(annotation, "__name__", annotation))
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = (), *, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe in a YAML file, with whole keys replaced by `changes` and `key.path=value` overrides.
+
+    RecipeError carries everything that is wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        hint = "tunesmith init" if not path.exists() else f"open {path} in an editor and save it as UTF-8"
+        raise RecipeError(
+            [Problem(what="cannot read the recipe", value=str(path), expected=f"a YAML file in UTF-8 ({error})", hint=hint)]
+        ) from error
+    data, places = _parse(text, path)
+    return recipe_from({**data, **(changes or {})}, overrides, places=places, file=str(path))
+
+
+def recipe_from(
+    data: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    places: Mapping[_Path, tuple[int, int]] | None = None,
+    file: str = "",
+) -> Recipe:
+    """The recipe from plain values: preset first, then `data`, then overrides."""
+    merged = _copy(data)
+    problems = [problem for text in overrides if (problem := _override(merged, text)) is not None]
+    preset = PRESETS.get(merged.get("quality", "good"), {})
+    for section, values in preset.items():
+        target = merged.setdefault(section, {})
+        if isinstance(target, dict):
+            merged[section] = {**values, **target}
+    try:
+        recipe = Recipe.model_validate(merged)
+    except ValidationError as error:
+        problems += [_problem(dict(detail), merged, places or {}, file) for detail in error.errors()]
+        raise RecipeError(sorted(problems, key=_line)) from None
+    problems += _without_effect(merged, recipe)
+    if problems:
+        raise RecipeError(problems)
+    return recipe
+
+
+def _copy(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in data.items()}
+
+
+def _line(problem: Problem) -> tuple[int, ...]:
+    return tuple(int(part) for part in problem.where.split(":")[-2:] if part.isdigit())
+
+
+def _parse(text: str, path: Path) -> tuple[dict[str, Any], dict[_Path, tuple[int, int]]]:
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        reason = getattr(error, "problem", None) or "not YAML"
+        raise RecipeError(
+            [
+                Problem(
+                    what="the recipe is not valid YAML",
+                    value=str(reason),
+                    expected="key: value lines, indented with spaces",
+                    hint="compare with `tunesmith init --print`",
+                    where=where,
+                )
+            ]
+        ) from error
+    if not isinstance(data, dict):
+        raise RecipeError(
+            [
+                Problem(
+                    what="the recipe holds no settings",
+                    value=type(data).__name__,
+                    expected="a mapping such as `sources: [./posts]`",
+                    hint="tunesmith init",
+                    where=str(path),
+                )
+            ]
+        )
+    places: dict[_Path, tuple[int, int]] = {}
+    _places(root, (), places)
+    return data, places
+
+
+def _places(node: yaml.Node | None, path: _Path, places: dict[_Path, tuple[int, int]]) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*path, str(key.value))
+            places[here] = (key.start_mark.line + 1, key.start_mark.column + 1)
+            _places(value, here, places)
+
+
+def _override(data: dict[str, Any], text: str) -> Problem | None:
+    name, equals, raw = text.partition("=")
+    if not equals or not name:
+        return Problem(what="cannot read a --set value", value=text, expected="key.path=value", hint="--set train.epochs=3")
+    try:
+        value = _number_like(yaml.safe_load(raw))
+    except yaml.YAMLError:
+        value = raw
+    *sections, last = name.strip().split(".")
+    target = data
+    for section in sections:
+        target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            return Problem(what="no such setting", value=name, expected="a path such as train.epochs", hint=_nearest_knob(name))
+    target[last] = value
+    return None
+
+
+def _number_like(value: Any) -> Any:
+    """YAML 1.1 reads 2e-4 as a string; people who type it mean a number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _nearest_knob(name: str) -> str:
+    names = [knob.name for knob in knobs()]
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    close = close or [n for n in names if n.split(".")[-1] == name.split(".")[-1]]
+    return f"did you mean {close[0]}?" if close else "tunesmith init --print lists every setting"
+
+
+def _problem(detail: Mapping[str, Any], data: Mapping[str, Any], places: Mapping[_Path, tuple[int, int]], file: str) -> Problem:
+    location = tuple(str(part) for part in detail["loc"])
+    known: list[_Path] = [tuple(knob.name.split(".")) for knob in knobs()]
+    path = next((location[:n] for n in range(len(location), 0, -1) if location[:n] in known), location)
+    place = next((places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in places), None)
+    where = f"{file}:{place[0]}:{place[1]}" if place else file
+    name = ".".join(path)
+    if detail["type"] == "extra_forbidden":
+        return Problem(what="unknown setting", value=name, expected="a key that exists", hint=_nearest_knob(name), where=where)
+    if detail["type"] == "missing":
+        return Problem(
+            what="missing setting", value=name, expected="a value: " + _text(name), hint=f"{name}: [./posts]", where=where
+        )
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    value = _value_at(data, path)
+    knob = next((k for k in knobs() if k.name == name), None)
+    expected = f"{knob.type} ({_lower(message)})" if knob else _lower(message)
+    hint = (
+        f"{name}: {_example(knob.default)}  (the default). {knob.text}"
+        if knob
+        else "tunesmith init --print lists every setting"
+    )
+    return Problem(what=f"wrong value for {name}", value=value, expected=expected, hint=hint, where=where)
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _example(value: Any) -> str:
+    return "[]" if value == [] else str(value)
+
+
+def _text(name: str) -> str:
+    return next((knob.text for knob in knobs() if knob.name == name), name)
+
+
+def _value_at(data: Any, path: _Path) -> Any:
+    for part in path:
+        if not isinstance(data, Mapping) or part not in data:
+            return data if not isinstance(data, Mapping) else None
+        data = data[part]
+    return data
+
+
+def _without_effect(data: Mapping[str, Any], recipe: Recipe) -> list[Problem]:
+    """Settings that somebody wrote and that can have no effect here."""
+    train = data.get("train", {})
+    problems = []
+
+    def complain(name: str, value: object, because: str, hint: str) -> None:
+        problems.append(Problem(what=f"{name} has no effect", value=value, expected=because, hint=hint))
+
+    if recipe.train.evaluate_every == 0:
+        for name in ("patience", "min_delta"):
+            if train.get(name):
+                complain(
+                    f"train.{name}",
+                    train[name],
+                    "train.evaluate_every above 0, without which nothing stops early",
+                    f"remove train.{name}, or set train.evaluate_every: 25",
+                )
+    elif recipe.train.patience == 0 and train.get("min_delta"):
+        complain(
+            "train.min_delta", train["min_delta"], "train.patience above 0", "remove train.min_delta, or set train.patience: 5"
+        )
+    if recipe.train.max_steps and "epochs" in train:
+        complain("train.epochs", train["epochs"], "only one of train.epochs and train.max_steps", "remove one of the two")
+    if recipe.build.style == "examples" and "passage_words" in data.get("build", {}):
+        complain("build.passage_words", data["build"]["passage_words"], "build.style: passages", "remove build.passage_words")
+    return problems

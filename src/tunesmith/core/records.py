@@ -1,0 +1,193 @@
+"""The records that pass between stages as JSON lines. Immutable; `None` means not known, never zero.
+
+One record, one line of JSON. Lines end at `\\n` alone: U+2028 inside a string does not end a record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import orjson
+
+from tunesmith.core.errors import ArtifactError
+
+__all__ = [
+    "Document",
+    "Example",
+    "Failure",
+    "Finding",
+    "FinishReason",
+    "Generation",
+    "Interval",
+    "Message",
+    "Role",
+    "Score",
+    "canonical_json",
+    "digest",
+    "from_dict",
+    "read_jsonl",
+    "to_json",
+    "write_jsonl",
+]
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One post, page, file or row. `id` is the hash of source and text, `sha256` that of the text alone (UTF-8)."""
+
+    id: str
+    text: str
+    source: str
+    title: str | None = None
+    url: str | None = None
+    author: str | None = None
+    date: str | None = None
+    license: str | None = None
+    sha256: str
+    extraction: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One training unit: messages that end with the assistant's turn. `group` is what a split must not tear apart."""
+
+    id: str
+    messages: tuple[Message, ...]
+    document_id: str
+    group: str
+    source: str
+    title: str | None = None
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """Everything before the last assistant turn."""
+        return self.messages[:-1]
+
+    @property
+    def answer(self) -> str:
+        """The last assistant turn: what is learned and what is scored."""
+        return self.messages[-1].content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A source, file or row that could not be used, and why, in words for the user."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """A system's answer to one item. `fingerprint` is the hash of weights, adapter, template and sampling settings."""
+
+    item_id: str
+    system: str
+    text: str
+    finish_reason: FinishReason
+    num_tokens: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """A number for one item, or unscored: `value` is None and `reason` says why."""
+
+    item_id: str
+    metric: str
+    value: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A confidence interval: `low` ≤ `high`, at `level` (0.95), made by `method`."""
+
+    low: float
+    high: float
+    level: float
+    method: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a check found: `rows` names the records concerned (possibly cut short), `count` how many there are."""
+
+    name: str
+    severity: Literal["error", "warning", "info"]
+    message: str
+    count: int
+    rows: tuple[str, ...] = field(default=())
+
+
+def to_json(value: object) -> bytes:
+    """Compact JSON of a record, dict or list; keys in the order given."""
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def canonical_json(value: object) -> bytes:
+    """JSON with sorted keys: equal values give equal bytes."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY)
+
+
+def digest(*parts: str | bytes) -> str:
+    """SHA-256 (hex) over the parts, each preceded by its length, so that ("ab", "c") differs from ("a", "bc")."""
+    state = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        state.update(len(data).to_bytes(8, "big"))
+        state.update(data)
+    return state.hexdigest()
+
+
+def from_dict(kind: type[T], row: Mapping[str, Any]) -> T:
+    """Build a record of `kind` from a JSON object; keys that the record does not know are left out."""
+    values = {f.name: row[f.name] for f in fields(kind) if f.name in row}  # type: ignore[arg-type]
+    if kind is Example:
+        values["messages"] = tuple(Message(**message) for message in values["messages"])
+    if kind is Finding:
+        values["rows"] = tuple(values.get("rows", ()))
+    return kind(**values)
+
+
+def write_jsonl(path: Path, rows: Iterable[object]) -> int:
+    """Write one JSON object a line; returns how many."""
+    count = 0
+    with path.open("wb") as file:
+        for row in rows:
+            file.write(to_json(row) + b"\n")
+            count += 1
+    return count
+
+
+def read_jsonl(path: Path, kind: type[T]) -> Iterator[T]:
+    """Read records of `kind`; an ArtifactError names the first line that is none."""
+    with path.open("rb") as file:  # binary: lines end at \n alone
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                yield from_dict(kind, orjson.loads(line))
+            except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+                raise ArtifactError(
+                    f"line {number} of {path.name} is not a {kind.__name__}",
+                    value=line[:80].decode(errors="replace"),
+                    expected=f"one JSON object a line with the fields of {kind.__name__} ({error})",
+                    hint=f"delete {path.parent} and run the command again: it is made anew",
+                ) from error

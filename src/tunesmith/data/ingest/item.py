@@ -1,0 +1,88 @@
+"""What passes between gathering and extracting: raw items in, readings out, and the reason why one cannot be read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tunesmith.core.records import Document, Example, Failure, digest
+
+__all__ = ["Extracted", "Gathered", "Kind", "RawItem", "Reading", "UnreadableError", "make_document"]
+
+Kind = Literal["markdown", "text", "html", "feed", "rows"]
+
+
+class UnreadableError(ValueError):
+    """Inside `ingest` only: this one item cannot be used; the message is the reason in words for the user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawItem:
+    """One file or fetched body. `name` is relative to its source (POSIX), so ids do not depend on where the source lies."""
+
+    name: str
+    source: str
+    kind: Kind
+    sha256: str
+    path: Path | None = None
+    data: bytes | None = None
+    url: str | None = None
+    charset: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """Every usable item of the sources, in a fixed order; what could not be used; and counts of what was passed over."""
+
+    items: tuple[RawItem, ...]
+    failures: tuple[Failure, ...] = ()
+    notes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What one item holds. `notes` counts what was left out on purpose (code blocks, drafts), by name."""
+
+    documents: tuple[Document, ...] = ()
+    pairs: tuple[Example, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    notes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extracted:
+    """Documents and ready pairs of all items, failures by name, and notes such as `4 drafts skipped` on what was left out."""
+
+    documents: tuple[Document, ...]
+    pairs: tuple[Example, ...]
+    failures: tuple[Failure, ...]
+    notes: tuple[str, ...]
+
+
+def make_document(
+    *,
+    name: str,
+    text: str,
+    extraction: str,
+    title: str | None = None,
+    url: str | None = None,
+    author: str | None = None,
+    date: str | None = None,
+    license: str | None = None,
+) -> Document:
+    """A document whose id depends on its name and text alone."""
+    return Document(
+        id=digest(name, text)[:16],
+        text=text,
+        source=name,
+        title=title or None,
+        url=url or None,
+        author=author or None,
+        date=date,
+        license=license or None,
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        extraction=extraction,
+    )

@@ -1,0 +1,125 @@
+"""What kind of thing a file is, by content first and name second; and which files are plainly no writing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from tunesmith.data.ingest.decode import decode, gunzip, is_gzip
+from tunesmith.data.ingest.item import Kind, UnreadableError
+
+__all__ = ["guess_kind", "is_asset", "unpacked"]
+
+_MARKDOWN = frozenset([".md", ".mdx", ".markdown", ".mdown", ".mkd", ".mkdn", ".qmd", ".rmd"])
+_TEXT = frozenset([".txt", ".text"])
+_HTML = frozenset([".html", ".htm", ".xhtml"])
+_ROWS = frozenset([".json", ".jsonl", ".ndjson"])
+_ASSETS_TEXT = """
+.png .jpg .jpeg .gif .webp .avif .svg .ico .bmp .tif .tiff .heic .psd .ai .eps .mp3 .mp4 .m4a .m4v .mov .webm .ogg .ogv
+.wav .flac .woff .woff2 .ttf .otf .eot .css .scss .sass .less .js .mjs .cjs .jsx .ts .tsx .vue .svelte .map .lock .toml
+.yml .yaml .ini .cfg .conf .env .py .rb .go .rs .c .h .cpp .java .sh .bat .ps1 .sql .r .ipynb .tmpl .liquid .njk .astro
+.webmanifest .pem .crt .key .log .bak .license .nix .tf .patch .diff .plist .xsl .sum .mod .bib
+"""
+_ASSETS = frozenset(_ASSETS_TEXT.split())
+_ASSET_NAMES_TEXT = """
+license licence copying notice authors contributors codeowners makefile dockerfile procfile gemfile rakefile cname
+thumbs.db robots.txt humans.txt package.json package-lock.json tsconfig.json jsconfig.json composer.json manifest.json
+vercel.json netlify.toml renovate.json _category_.json requirements.txt sitemap.xml browserconfig.xml sidebars.json
+docusaurus.config.json go.sum go.mod
+"""
+_ASSET_NAMES = frozenset(_ASSET_NAMES_TEXT.split())
+_LATER = {
+    ".pdf": "PDF files",
+    ".docx": "Word files",
+    ".doc": "Word files",
+    ".odt": "OpenDocument files",
+    ".rtf": "RTF files",
+    ".epub": "EPUB books",
+    ".rst": "reStructuredText files",
+    ".adoc": "AsciiDoc files",
+    ".org": "Org files",
+    ".tex": "LaTeX files",
+    ".vtt": "subtitles",
+    ".srt": "subtitles",
+    ".csv": "tables (CSV)",
+    ".tsv": "tables (TSV)",
+    ".parquet": "Parquet files",
+    ".xlsx": "spreadsheets",
+    ".zip": "archives; unpack them first",
+    ".tar": "archives; unpack them first",
+    ".tgz": "archives; unpack them first",
+    ".bz2": "archives; unpack them first",
+    ".xz": "archives; unpack them first",
+    ".7z": "archives; unpack them first",
+}
+_FEED_ROOT = re.compile(r"<(?:[\w-]+:)?(?:rss|feed|rdf|channel)[\s>/]", re.IGNORECASE)
+_HTML_ROOT = re.compile(r"<(?:!doctype\s+html|html|head|body|article|div|p)[\s>]", re.IGNORECASE)
+
+
+def is_asset(name: str) -> bool:
+    """Whether a file in a folder of writing is plainly something else: an image, a font, code, configuration."""
+    path = PurePosixPath(name.lower())
+    return (
+        path.name in _ASSET_NAMES
+        or path.suffix in _ASSETS
+        or (path.suffix == ".gz" and PurePosixPath(path.stem).suffix in _ASSETS)
+    )
+
+
+def unpacked(data: bytes) -> bytes:
+    """The bytes, decompressed if they are gzip, whatever the file is called. UnreadableError for a bomb."""
+    return gunzip(data) if is_gzip(data) else data
+
+
+def guess_kind(name: str, data: bytes, *, alone: bool, content_type: str | None = None) -> Kind:
+    """The kind of a file by its (unpacked) content, then its name, then what a server said. UnreadableError if none fits.
+
+    `alone`: the file was named by itself, so that text of an unknown kind is taken as plain text.
+    """
+    path = PurePosixPath(name.split("?")[0].lower())
+    suffix = PurePosixPath(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    if suffix in _MARKDOWN:
+        return "markdown"
+    if suffix in _LATER:
+        raise UnreadableError(f"{_LATER[suffix]} are not read yet")
+    if not data.strip():
+        raise UnreadableError("it is empty")
+    head = _head(data)
+    if suffix not in _TEXT and (kind := _kind_by_content(head, data)):
+        return kind
+    if suffix in _HTML:
+        return "html"
+    said = (content_type or "").lower()
+    if suffix in _TEXT or "text/plain" in said or "text/markdown" in said:
+        return "markdown" if "markdown" in said else "text"
+    if suffix in _ROWS:
+        raise UnreadableError("it does not begin like JSON")
+    if suffix == ".xml":
+        raise UnreadableError("XML, but neither a feed nor a page")
+    if alone and not content_type and _HTML_ROOT.search(head) is None and not head.lstrip().startswith("<"):
+        return "text"
+    raise UnreadableError("not a kind of file that Tunesmith reads")
+
+
+def _head(data: bytes) -> str:
+    wide = data[:4] in (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff", b"\x00\x00\x00<", b"<\x00\x00\x00")
+    if wide:
+        return data[:8192].replace(b"\0", b"").decode("latin-1")
+    try:
+        return decode(data[:8192].rstrip(b"\xc0\xc1") if data[:2] not in (b"\xff\xfe", b"\xfe\xff") else data[:8192])
+    except UnreadableError:
+        if b"\0" in data[:4096] and b"<" not in data[:8]:
+            raise
+        return data[:8192].replace(b"\0", b"").decode("latin-1")  # markup is ASCII in every encoding that feeds come in
+
+
+def _kind_by_content(head: str, data: bytes) -> Kind | None:
+    start = head.lstrip("\ufeff \t\r\nÿþï»¿")
+    if start[:1] in {"{", "["} or (start[:1] == '"' and start.rstrip().endswith('"')):
+        probe = head[:4000]
+        return "feed" if '"items"' in probe and ("jsonfeed.org" in probe or "home_page_url" in probe) else "rows"
+    root = _FEED_ROOT.search(start[:4000])
+    page = _HTML_ROOT.search(start[:4000])
+    if start.startswith("<") and root and (page is None or root.start() < page.start()):
+        return "feed"
+    return "html" if start.startswith("<") and page else None

@@ -1,0 +1,198 @@
+"""Markdown, MDX and plain text to documents: the author's prose, without code, tables, images, components and templates."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from html import unescape
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from tunesmith.data.ingest.blocks import BlockWriter
+from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
+from tunesmith.data.ingest.markdown_rules import make_parser
+from tunesmith.data.ingest.markup import DROPPED_TAGS, fragment_blocks, without_braces
+from tunesmith.data.ingest.metadata import read_front_matter, title_from_name
+from tunesmith.data.prose import Block, num_words, text_from_blocks
+
+__all__ = ["read_markdown", "read_text"]
+
+_DATA_URI = re.compile(r"data:[\w.+-]{1,40}/[\w.+-]{1,80}(?:;[\w=.+-]{1,80})*;base64,[A-Za-z0-9+/=%_-]*")
+_TAG_NAME = re.compile(r"<(/?)([A-Za-z][\w.:-]*)")
+_MANGLED_TABLE = re.compile(r"^\|.*\n\|[ \t]*:?-{2,}")  # a table whose rule does not fit its head
+_MAX_INLINE = 30_000  # a longer paragraph is taken as plain text: inline parsing is quadratic in hostile ones
+_MAX_LINE = 100_000
+_CODE, _TABLE, _DRAFT = "code blocks left out", "tables left out", "drafts skipped"
+
+
+def read_markdown(text: str, *, name: str) -> Reading:
+    """One document from one file, or none (and a note) if it is marked as a draft. UnreadableError if no prose is left."""
+    source = _DATA_URI.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    metadata, body = read_front_matter(source, name)
+    if metadata.draft:
+        return Reading(notes={_DRAFT: 1})
+    notes: Counter[str] = Counter()
+    blocks = _prose(body, mdx=name.lower().endswith(".mdx"), notes=notes)
+    title = metadata.title
+    if blocks and blocks[0].kind == "heading":
+        heading = blocks[0].text.lstrip("# ")
+        if (title is None and blocks[0].text.startswith("# ")) or (title and heading.casefold() == title.casefold()):
+            title, blocks = title or heading, blocks[1:]
+    if not any(block.kind != "heading" for block in blocks):
+        raise UnreadableError("there is no prose in it" if body.strip() else "it is empty")
+    document = make_document(
+        name=name,
+        text=text_from_blocks(blocks),
+        title=title or title_from_name(name),
+        url=metadata.url,
+        author=metadata.author,
+        date=metadata.date,
+        license=metadata.license,
+        extraction="markdown",
+    )
+    return Reading(documents=(document,), notes=dict(notes))
+
+
+def read_text(text: str, *, name: str) -> Reading:
+    """One document from plain text: blank lines separate paragraphs, lines wrapped by hand are joined."""
+    metadata, body = read_front_matter(text.replace("\r\n", "\n").replace("\r", "\n"), name)
+    writer = BlockWriter()
+    for part in re.split(r"\n[^\S\n]*\n", body):
+        lines = [line.strip() for line in part.split("\n") if line.strip()]
+        wrapped = len(lines) > 1 and sum(map(len, lines[:-1])) / (len(lines) - 1) > 55
+        writer.paragraph((" " if wrapped else "\n").join(lines))
+    if not writer.blocks or not num_words(body):
+        raise UnreadableError("it is empty")
+    document = make_document(
+        name=name,
+        text=text_from_blocks(writer.blocks),
+        title=metadata.title or title_from_name(name),
+        author=metadata.author,
+        date=metadata.date,
+        extraction="text",
+    )
+    return Reading(documents=(document,))
+
+
+def _prose(body: str, *, mdx: bool, notes: Counter[str]) -> list[Block]:
+    lines = body.split("\n")
+    giant = sum(len(line) > _MAX_LINE for line in lines)
+    if giant:
+        notes["lines over 100,000 characters left out"] += giant
+        body = "\n".join(line for line in lines if len(line) <= _MAX_LINE)
+    parser = make_parser(mdx=mdx)
+    env: dict[str, Any] = {}
+    try:
+        tokens = parser.parse(body, env)
+        return _TokenReader(parser, env, notes).read(tokens)
+    except RecursionError as error:
+        raise UnreadableError("its lists or quotes are nested too deeply") from error
+
+
+class _TokenReader:
+    """Walks the flat token list of one file and writes blocks."""
+
+    def __init__(self, parser: MarkdownIt, env: dict[str, Any], notes: Counter[str]) -> None:
+        self.parser, self.env, self.notes = parser, env, notes
+        self.writer = BlockWriter()
+        self.heading = 0
+        self.skip_until = ""  # name of an HTML element whose content is dropped, over several blocks
+
+    def read(self, tokens: list[Token]) -> list[Block]:
+        remaining = Counter(name for t in tokens if t.type == "html_block" for end, name in _tags(t.content) if end)
+        in_table = False
+        for token in tokens:
+            if token.type in {"table_open", "table_close"}:
+                in_table = token.type == "table_open"
+                self.notes[_TABLE] += in_table
+            elif token.type == "html_block":
+                self._html(token.content, remaining)
+            elif not in_table and not self.skip_until and not self._border(token):
+                self._content(token)
+        self.writer.close_lines()
+        return self.writer.blocks
+
+    def _border(self, token: Token) -> bool:
+        """Lists and quotes opening and closing; False if the token is none of these."""
+        writer = self.writer
+        match token.type:
+            case "bullet_list_open":
+                writer.open_list()
+            case "ordered_list_open":
+                start = token.attrGet("start")
+                writer.open_list(start=1 if start is None else int(start))
+            case "bullet_list_close" | "ordered_list_close":
+                writer.close_list()
+            case "list_item_open":
+                writer.open_item()
+            case "blockquote_open":
+                writer.open_quote()
+            case "blockquote_close":
+                writer.close_quote()
+            case _:
+                return False
+        return True
+
+    def _content(self, token: Token) -> None:
+        if token.type == "heading_open":
+            self.heading = int(token.tag[1:])
+        elif token.type in {"fence", "code_block"}:
+            self.notes[_CODE] += 1
+        elif token.type != "inline":
+            return
+        elif self.heading:
+            self.writer.heading(self.heading, self._inline(token.content))
+            self.heading = 0
+        elif _MANGLED_TABLE.search(token.content):
+            self.notes[_TABLE] += 1
+        else:
+            self.writer.paragraph(self._inline(token.content))
+
+    def _html(self, content: str, remaining: Counter[str]) -> None:
+        """Prose of raw HTML. An element that is dropped may open in one block and close in a later one."""
+        depth: Counter[str] = Counter()
+        for end, name in _tags(content):
+            remaining[name] -= end
+            depth[name] += -1 if end else 1
+        if self.skip_until:
+            if depth[self.skip_until] < 0:
+                self.skip_until = ""
+            return
+        left_open = next((n for n in depth if n in DROPPED_TAGS and depth[n] > 0 and remaining[n] > 0), "")
+        self.skip_until = left_open
+        self.writer.extend(fragment_blocks(without_braces(content), self.notes))
+
+    def _inline(self, content: str) -> str:
+        if len(content) > _MAX_INLINE:
+            self.notes["paragraphs over 30,000 characters taken as plain text"] += 1
+            return unescape(re.sub(r"<[^<>]{1,500}>", "", content))
+        children: list[Token] = []
+        self.parser.inline.parse(content, self.parser, self.env, children)
+        return _inline_text(children)
+
+
+def _inline_text(children: list[Token]) -> str:
+    parts: list[str] = []
+    skip = ""
+    closing = Counter(name for t in children if t.type == "html_inline" for end, name in _tags(t.content) if end)
+    for token in children:
+        if token.type == "html_inline":
+            for end, name in _tags(token.content):
+                closing[name] -= end
+                if end and name == skip:
+                    skip = ""
+                elif not end and not skip and name in DROPPED_TAGS and closing[name] > 0:
+                    skip = name
+                elif name == "br" and not skip:
+                    parts.append("\n")
+        elif not skip and token.type in {"text", "text_special", "code_inline"}:
+            parts.append(token.content)
+        elif not skip and token.type in {"softbreak", "hardbreak"}:
+            parts.append(" " if token.type == "softbreak" else "\n")
+    return re.sub(r"^\[[ xX]\] ", "", "".join(parts))
+
+
+def _tags(content: str) -> list[tuple[bool, str]]:
+    return [(bool(slash), name.lower()) for slash, name in _TAG_NAME.findall(content)]

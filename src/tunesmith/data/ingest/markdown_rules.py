@@ -1,0 +1,133 @@
+"""Parsing rules for what is no Markdown but stands in Markdown files: shortcodes, templates, MDX, footnotes."""
+
+from __future__ import annotations
+
+import re
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock
+from markdown_it.rules_inline import StateInline
+
+from tunesmith.data.ingest.markup import tag_end
+
+__all__ = ["make_parser"]
+
+_TEMPLATES = (("{{<", ">}}"), ("{{%", "%}}"), ("{{", "}}"), ("{%", "%}"), ("{/*", "*/}"))
+_ATTRIBUTES = re.compile(r"\{(?:#[\w-]+|:[^{}\n]*|\.[\w-]+)[^{}\n]{0,200}\}")
+_CODE_PAIR = re.compile(r"\{[{%][<%]?-?\s*(highlight|mermaid|raw|katex|code|codeblock|math|chart)\b")
+_ESM = re.compile(
+    r"""import\s+(?:[\w*{][^'"\n;]*(?:\n[^'"\n;]*){0,20}?\sfrom\s+)?['"][^'"\n]+['"]|export\s+(?:default|const|let|var|function|class|async)\b|export\s*\{"""
+)
+_FOOTNOTE = re.compile(r"\[\^[^\]\s]{1,60}\]")
+_MAX_OPAQUE = 200_000
+
+
+def make_parser(*, mdx: bool) -> MarkdownIt:
+    """A CommonMark parser with tables and the rules of this file. Inline text is left unparsed, for the caller to bound."""
+    parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).disable("inline")
+    if mdx:
+        parser.disable("code")  # MDX has no indented code: indented lines are the children of components
+    parser.block.ruler.before("table", "opaque", _opaque_block, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    parser.inline.ruler.before("escape", "template", _template_inline)
+    parser.inline.ruler.before("html_inline", "jsx", _jsx_inline)
+    parser.inline.ruler.before("link", "footnote", _footnote_inline)
+    return parser
+
+
+def _template_end(text: str, start: int, limit: int) -> int:
+    """The end (exclusive) of a shortcode, template tag, MDX comment or attribute list at `start`, or -1."""
+    if text[start : start + 1] != "{":
+        return -1
+    for opener, closer in _TEMPLATES:
+        if text.startswith(opener, start):
+            end = text.find(closer, start + len(opener), min(limit, start + _MAX_OPAQUE))
+            return end + len(closer) if end >= 0 else -1
+    match = _ATTRIBUTES.match(text, start, limit)
+    return match.end() if match else -1
+
+
+def _template_inline(state: StateInline, silent: bool) -> bool:
+    end = _template_end(state.src, state.pos, state.posMax)
+    if end < 0:
+        return False
+    state.pos = end
+    return True
+
+
+def _jsx_inline(state: StateInline, silent: bool) -> bool:
+    if state.src[state.pos] != "<":
+        return False
+    end = tag_end(state.src, state.pos, state.posMax)
+    if end < 0:
+        return False
+    if not silent:
+        state.push("html_inline", "", 0).content = state.src[state.pos : end]
+    state.pos = end
+    return True
+
+
+def _footnote_inline(state: StateInline, silent: bool) -> bool:
+    match = _FOOTNOTE.match(state.src, state.pos, state.posMax)
+    if not match:
+        return False
+    state.pos = match.end()
+    return True
+
+
+def _opaque_block(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
+    """Skip whole lines that hold nothing but what a reader never sees."""
+    begin = state.bMarks[start_line] + state.tShift[start_line]
+    if begin >= state.eMarks[start_line]:
+        return False
+    limit = state.eMarks[end_line - 1]
+    end = _opaque_end(state.src, begin, limit)
+    if end < 0:
+        return False
+    line = start_line
+    while line < end_line - 1 and state.eMarks[line] < end:
+        line += 1
+    if not silent:
+        state.line = line + 1
+    return True
+
+
+def _opaque_end(text: str, begin: int, limit: int) -> int:
+    """The end of the run of opaque constructs at `begin`, if nothing else stands on its last line; else -1."""
+    if text.startswith(":::", begin):
+        return _line_end(text, begin, limit)
+    if _FOOTNOTE.match(text, begin, limit) and text[text.find("]", begin) + 1 :][:1] == ":":
+        return _paragraph_end(text, begin, limit)
+    if _ESM.match(text, begin, limit):
+        return _paragraph_end(text, begin, limit)
+    position = begin
+    while True:
+        end = _one_opaque_end(text, position, limit)
+        if end < 0:
+            return -1
+        position = end
+        while position < limit and text[position] in " \t":
+            position += 1
+        if position >= limit or text[position] == "\n":
+            return position
+
+
+def _one_opaque_end(text: str, position: int, limit: int) -> int:
+    if pair := _CODE_PAIR.match(text, position, limit):
+        closer = re.compile(r"\{[{%][<%]?-?\s*(?:/|end)\s*" + pair.group(1) + r"\b[^}]{0,20}[}%>]+\}?").search(
+            text, pair.end(), limit
+        )
+        if closer:
+            return closer.end()
+    if text[position : position + 1] == "<" and re.match(r"</?(?:[A-Z]|>)", text[position : position + 3]):
+        return tag_end(text, position, limit)
+    return _template_end(text, position, limit)
+
+
+def _line_end(text: str, begin: int, limit: int) -> int:
+    end = text.find("\n", begin, limit)
+    return end if end >= 0 else limit
+
+
+def _paragraph_end(text: str, begin: int, limit: int) -> int:
+    match = re.compile(r"\n[ \t]*\n").search(text, begin, limit)
+    return match.start() if match else limit

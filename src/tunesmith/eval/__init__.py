@@ -1,0 +1,1 @@
+"""Evaluation: metrics, statistics, gates and the report. Needs something that generates; knows nothing of training."""

@@ -1,0 +1,272 @@
+"""The verdict, from written rules. Each gate is pass, fail or not measured; not measured is never a pass.
+
+A required gate that fails gives DON'T SHIP (exit code 2), else one that is not measured gives CAN'T TELL (3), else SHIP
+(0). Advisory gates are shown and never decide. SHIP needs all required gates at once, so testing several of them makes
+a false SHIP rarer and not likelier (intersection-union test; Berger 1982), and their p values need no correction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tunesmith.core.config import GateConfig
+from tunesmith.eval.measure import METRICS, Measurements, improvement
+from tunesmith.eval.results import ParityResult
+from tunesmith.eval.stats import Difference
+
+__all__ = ["Gate", "Outcome", "Verdict", "VerdictName", "decide"]
+
+Outcome = Literal["pass", "fail", "not measured"]
+VerdictName = Literal["SHIP", "DON'T SHIP", "CAN'T TELL"]
+_SIGNIFICANCE = 0.05
+_STOP_ANSWERS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """One rule and what came of it. `rule` and `evidence` are plain words with numbers; `value` is what the rule looks at."""
+
+    name: str
+    required: bool
+    rule: str
+    outcome: Outcome
+    evidence: str
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The answer: one word, its exit code (0, 2, 3), a sentence for people, every gate, and what nobody looked at."""
+
+    verdict: VerdictName
+    exit_code: int
+    sentence: str
+    gates: tuple[Gate, ...]
+    not_measured: tuple[str, ...]
+
+
+def decide(measurements: Measurements, gates: GateConfig, *, baselines: Sequence[str] = ()) -> Verdict:
+    """The verdict on the tuned model. `baselines` are the cheaper alternatives that the recipe asked for (`prompted`)."""
+    found = [_primary(measurements, gates)]
+    if "prompted" in baselines or "prompted" in measurements.systems:
+        found.append(_beats_prompt(measurements, gates))
+    found += [_parity(measurements.parity, gates), _stop(measurements, gates), _general(measurements, gates)]
+    if measurements.primary in ("word_overlap", "rouge_l"):
+        found.append(_equal_length(measurements))
+    failed = [gate for gate in found if gate.required and gate.outcome == "fail"]
+    unknown = [gate for gate in found if gate.required and gate.outcome == "not measured"]
+    if failed:
+        verdict, code, sentence = _no(failed)
+    elif unknown:
+        verdict, code, sentence = _unsure(unknown)
+    else:
+        verdict, code, sentence = _yes(measurements)
+    missing = [_TOPIC[gate.name] for gate in found if gate.outcome == "not measured"]
+    if all(gate.name != "beats_prompt" for gate in found):
+        missing.append(_TOPIC["beats_prompt"])
+    return Verdict(verdict=verdict, exit_code=code, sentence=sentence, gates=tuple(found), not_measured=(*missing, "safety"))
+
+
+_TOPIC = {
+    "primary": "whether tuning helped",
+    "beats_prompt": "whether a prompt would have done",
+    "parity": "whether the merged model is the tuned one",
+    "stop": "whether answers end by themselves",
+    "general": "general skills",
+    "equal_length": "whether the gain holds at equal length",
+}
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _range(gain: tuple[float, float, float]) -> str:
+    return f"{_signed(gain[0])} [{_signed(gain[1])}, {_signed(gain[2])}]"
+
+
+def _told(difference: Difference, gain: tuple[float, float, float]) -> str:
+    p = "" if difference.p is None else f", p = {difference.p:.3g}"
+    return (
+        f"improvement {_range(gain)}, better on {difference.better} of {difference.n} items"
+        f" from {difference.num_groups} documents{p}"
+    )
+
+
+def _clear(difference: Difference) -> bool:
+    """The sign-flip test agrees: what keeps equally good systems from shipping more often than one time in forty."""
+    return difference.p is not None and difference.p <= _SIGNIFICANCE
+
+
+def _gain_gate(measurements: Measurements, *, name: str, over: str, margin: float, min_documents: int, rule: str) -> Gate:
+    """A required gate on the interval of an improvement of `tuned` over the system `over`."""
+    comparison = measurements.comparison(over, "tuned")
+    difference = comparison.differences[measurements.primary] if comparison else None
+    gain = improvement(difference, measurements.primary) if difference else None
+    if difference is None:
+        outcome, evidence, value = _missing(f"{over} or tuned was not run")
+    elif difference.num_groups < min_documents:
+        outcome, evidence, value = _missing(f"{difference.num_groups} test documents are too few to rely on an interval")
+    elif gain is None:
+        outcome, evidence, value = _missing("there is no interval")
+    else:
+        outcome, evidence, value = _weigh(difference, gain, margin)
+        if outcome == "not measured" and measurements.detectable is not None and over == "base":
+            evidence += f"; this test set finds a gain of {measurements.detectable:.3f} four times in five"
+    return Gate(name=name, required=True, rule=rule, outcome=outcome, evidence=evidence, value=value)
+
+
+def _weigh(difference: Difference, gain: tuple[float, float, float], margin: float) -> tuple[Outcome, str, float]:
+    told = _told(difference, gain)
+    if gain[1] > margin and _clear(difference):
+        return "pass", told, gain[0]
+    if gain[2] <= margin:
+        return "fail", told, gain[0]
+    if gain[1] <= margin:
+        reason = "the interval includes no improvement"
+    elif difference.smallest_p is not None and difference.smallest_p > _SIGNIFICANCE:
+        reason = f"with {difference.num_groups} documents p cannot fall below {difference.smallest_p:.3g}"
+    else:
+        reason = "the permutation test does not agree"
+    return "not measured", f"{told}: {reason}; too few documents to tell", gain[0]
+
+
+def _missing(reason: str) -> tuple[Outcome, str, None]:
+    return "not measured", reason, None
+
+
+def _primary(measurements: Measurements, gates: GateConfig) -> Gate:
+    label, unit = METRICS[measurements.primary].label, METRICS[measurements.primary].unit
+    return _gain_gate(
+        measurements,
+        name="primary",
+        over="base",
+        margin=gates.primary_margin,
+        min_documents=gates.min_documents,
+        rule=f"{label}: the whole 95 % interval of the gain over the base lies above {gates.primary_margin:g} {unit},"
+        f" with p ≤ {_SIGNIFICANCE}, on at least {gates.min_documents} test documents",
+    )
+
+
+def _beats_prompt(measurements: Measurements, gates: GateConfig) -> Gate:
+    label = METRICS[measurements.primary].label
+    return _gain_gate(
+        measurements,
+        name="beats_prompt",
+        over="prompted",
+        margin=0.0,
+        min_documents=gates.min_documents,
+        rule=f"{label}: better than the base with passages of the training split in its prompt, the whole interval above 0",
+    )
+
+
+def _parity(parity: ParityResult | None, gates: GateConfig) -> Gate:
+    rule = f"adapter and merged model: no logit differs by more than {gates.parity_logit:g}, and the same token is chosen"
+    rule += f" at {100 * gates.parity_top1:g} % of positions or more"
+    outcome: Outcome
+    value: float | None
+    if parity is None or parity.num_positions == 0:
+        outcome, evidence, value = _missing("adapter and merged model were not compared")
+    else:
+        value = parity.max_abs_logit
+        same = value <= gates.parity_logit and parity.top1_agreement >= gates.parity_top1
+        outcome = "pass" if same else "fail"
+        evidence = (
+            f"{parity.hop}: largest difference of a logit {value:.2g}, same token at {100 * parity.top1_agreement:.2f} % of"
+            f" {parity.num_positions} positions, {parity.greedy_equal} of {parity.greedy_total} greedy answers equal"
+            f" ({parity.precision})"
+        )
+    return Gate(name="parity", required=True, rule=rule, outcome=outcome, evidence=evidence, value=value)
+
+
+def _stop(measurements: Measurements, gates: GateConfig) -> Gate:
+    rule = (
+        f"at least {100 * gates.stop_share:g} % of the tuned model's answers end by themselves, among {_STOP_ANSWERS} or more"
+    )
+    system = measurements.systems.get("tuned")
+    if system is None or system.ended.share is None or system.ended.ci is None:
+        outcome, evidence, value = _missing("the tuned model gave no answers")
+        return Gate(name="stop", required=True, rule=rule, outcome=outcome, evidence=evidence, value=value)
+    ended = system.ended
+    share = ended.count / ended.n
+    evidence = f"{ended.count} of {ended.n} ended by themselves ({100 * share:.0f} %)"
+    if ended.n < _STOP_ANSWERS and system.ended.ci.high >= gates.stop_share:
+        outcome, evidence = "not measured", f"{evidence}: too few answers to tell"
+    else:
+        outcome = "pass" if share >= gates.stop_share else "fail"
+    return Gate(name="stop", required=True, rule=rule, outcome=outcome, evidence=evidence, value=share)
+
+
+def _general(measurements: Measurements, gates: GateConfig) -> Gate:
+    rule = f"bits per byte on general text: the tuned model is worse by {gates.general_margin:g} at most, the interval included"
+    general = measurements.general
+    outcome: Outcome
+    value: float | None
+    if general is None or general.mean is None or general.ci is None:
+        outcome, evidence, value = _missing("no general text was measured")
+    else:
+        value = general.mean
+        evidence = f"{_range((value, general.ci.low, general.ci.high))} bits per byte on {general.n} general texts"
+        outcome = "not measured"
+        if general.ci.high <= gates.general_margin:
+            outcome = "pass"
+        elif general.ci.low > gates.general_margin:
+            outcome = "fail"
+        else:
+            evidence += ": the interval includes the limit"
+    return Gate(name="general", required=False, rule=rule, outcome=outcome, evidence=evidence, value=value)
+
+
+def _equal_length(measurements: Measurements) -> Gate:
+    label = METRICS[measurements.primary].label
+    rule = f"{label}: still better than the base with the longer answer trimmed to the reference's length"
+    comparison = measurements.comparison("base", "tuned")
+    difference = comparison.length_matched[measurements.primary] if comparison else None
+    gain = improvement(difference, measurements.primary) if difference else None
+    if difference is None or gain is None:
+        outcome, evidence, value = _missing("there is no interval")
+    else:
+        outcome, evidence, value = _weigh(difference, gain, 0.0)
+    return Gate(name="equal_length", required=False, rule=rule, outcome=outcome, evidence=evidence, value=value)
+
+
+def _yes(measurements: Measurements) -> tuple[VerdictName, int, str]:
+    comparison = measurements.comparison("base", "tuned")
+    difference = comparison.differences[measurements.primary] if comparison else None
+    gain = improvement(difference, measurements.primary) if difference else None
+    if difference is None or gain is None:
+        raise AssertionError("SHIP without a measured improvement")
+    beside = ", and than the base with a prompt" if "prompted" in measurements.systems else ""
+    if measurements.primary == "bits_per_byte":
+        claim = f"The tuned model predicts the author's held-out words better than the base does{beside}"
+        size = f"{gain[0]:.3f} bits per byte less"
+    else:
+        claim = f"The tuned model's answers are closer to the references than those of the base are{beside}"
+        size = f"{_signed(gain[0])} {METRICS[measurements.primary].label}"
+    relative = "" if difference.relative is None else f" ({100 * abs(difference.relative):.0f} %)"
+    sentence = f"{claim}: {size}{relative}, better on {difference.better} of {difference.n} items."
+    return "SHIP", 0, sentence
+
+
+_FAILED = {
+    "primary": "Tuning did not help: there is no improvement over the base beyond the margin.",
+    "beats_prompt": "Don't fine-tune, a prompt does it: the base with passages of yours in its prompt does at least as well.",
+    "parity": "The merged model is not the model that was tested, so what would be shipped was not measured.",
+    "stop": "The tuned model does not end its answers by itself often enough.",
+}
+_UNKNOWN = {
+    "primary": "The test set is too small, or the difference too slight, to tell whether tuning helped.",
+    "beats_prompt": "It cannot be told whether tuning does more than a prompt would.",
+    "parity": "Nobody has checked that the merged model is the model that was tested.",
+    "stop": "There are too few answers to tell whether the tuned model stops by itself.",
+}
+
+
+def _no(failed: Sequence[Gate]) -> tuple[VerdictName, int, str]:
+    return "DON'T SHIP", 2, " ".join(_FAILED[gate.name] for gate in failed[:2])
+
+
+def _unsure(unknown: Sequence[Gate]) -> tuple[VerdictName, int, str]:
+    return "CAN'T TELL", 3, " ".join(_UNKNOWN[gate.name] for gate in unknown[:2])

@@ -1,0 +1,363 @@
+"""The page and the JSON of an evaluation: the verdict and the one figure that decides first, the raw numbers last.
+
+Every number can be hovered for n and method. Both are pure functions of what was measured: same input, same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from tunesmith.core.artifacts import FOLDERS
+from tunesmith.core.page import Raw, badge, card, folded, page, section, table, text
+from tunesmith.core.records import to_json
+from tunesmith.eval.figures import MOST_DOTS, Strip, difference_figure, distribution_figure, training_figure
+from tunesmith.eval.floors import FLOORS
+from tunesmith.eval.gates import Verdict
+from tunesmith.eval.measure import METRICS, Comparison, Measurements, improvement
+from tunesmith.eval.metrics.text import num_words
+from tunesmith.eval.report_cells import difference_rows, share_cell, summary_cell, tip
+from tunesmith.eval.results import Evidence
+
+__all__ = ["chosen_examples", "evaluation_report"]
+
+_TONES = {"SHIP": "good", "DON'T SHIP": "bad", "CAN'T TELL": "unsure", "pass": "good", "fail": "bad", "not measured": "unsure"}
+_FOUR = "grid-template-columns:repeat(auto-fit,minmax(13rem,1fr))"
+_NAMES = {"base": "base", "prompted": "base with a prompt", "tuned": "tuned", "merged": "merged"}
+
+
+def evaluation_report(evidence: Evidence, measurements: Measurements, verdict: Verdict) -> tuple[dict[str, Any], str]:
+    """`report.json` as plain values, and `report.html` as one page without script or network."""
+    examples = chosen_examples(measurements, [item.id for item in evidence.items])
+    parts = [
+        _top(measurements, verdict),
+        _compared(evidence, measurements),
+        _examples(evidence, measurements, examples),
+        _training(evidence),
+        _gates(verdict),
+        _scores(measurements),
+        _floors(measurements),
+        _pictures(evidence, measurements),
+        _folded(evidence, measurements),
+    ]
+    return _as_json(evidence, measurements, verdict, examples), page(f"{verdict.verdict} · Tunesmith evaluation", parts)
+
+
+def chosen_examples(measurements: Measurements, ids: Sequence[str]) -> list[tuple[str, int]]:
+    """Which items to show, as (why, position): best, worst and median gain in the primary metric, two at random (seeded)."""
+    gains = _gains(measurements, "base", "tuned")
+    ranked = sorted((i for i, gain in enumerate(gains) if gain is not None), key=lambda i: (gains[i], ids[i]))
+    chosen: list[tuple[str, int]] = []
+    if ranked:
+        worst = "least gain" if (gains[ranked[0]] or 0.0) > 0 else "largest loss"
+        spots = {"largest gain": ranked[-1], worst: ranked[0], "median gain": ranked[len(ranked) // 2]}
+        for why, place in spots.items():
+            if place not in [taken for _, taken in chosen]:
+                chosen.append((why, place))
+    left = [i for i in range(len(ids)) if i not in [taken for _, taken in chosen]]
+    drawn = np.random.default_rng([measurements.seed, len(ids)]).permutation(len(left))[:2]
+    return chosen + [("at random", left[int(i)]) for i in drawn]
+
+
+def _gains(measurements: Measurements, a: str, b: str) -> list[float | None]:
+    """Per item, how much better b is than a in the primary metric; None where either is unscored or missing."""
+    if a not in measurements.systems or b not in measurements.systems:
+        return [None] * measurements.num_items
+    sign = -1.0 if METRICS[measurements.primary].higher_is_better is False else 1.0
+    scores_a, scores_b = (measurements.systems[name].scores[measurements.primary] for name in (a, b))
+    return [None if x is None or y is None else sign * (y - x) for x, y in zip(scores_a, scores_b, strict=True)]
+
+
+def _figure(svg: str, caption: str) -> Raw:
+    return Raw(f'<figure class="light">{svg}</figure><p class="soft">{text(caption)}</p>')
+
+
+def _top(measurements: Measurements, verdict: Verdict) -> Raw:
+    info = METRICS[measurements.primary]
+    strips = []
+    for other in ("base", "prompted"):
+        comparison = measurements.comparison(other, "tuned")
+        if comparison is None:
+            continue
+        gain = improvement(comparison.differences[measurements.primary], measurements.primary)
+        middle, low, high = gain or (None, None, None)
+        values = tuple(v for v in _gains(measurements, other, "tuned") if v is not None)
+        strips.append(Strip(label=f"tuned over\n{_NAMES[other]}", values=values, middle=middle, low=low, high=high))
+    axis = f"gain in {info.label}; right of zero: the tuned model is better"
+    primary = next(gate for gate in verdict.gates if gate.name == "primary")
+    caption = (
+        f"One dot is one of {measurements.num_items} held-out items from {measurements.num_documents} documents; the bar is the"
+        f" 95 % interval of the mean gain. {info.description}"
+    )
+    if measurements.detectable is not None:
+        caption += f" A true gain of {measurements.detectable:.3f} would be found four times in five with this test set."
+    if measurements.num_items > MOST_DOTS:
+        caption += f" {MOST_DOTS} dots are drawn, evenly by rank."
+    told = f'<p class="soft">The rule: {text(primary.rule)}. What came out: {text(primary.evidence)}.</p>'
+    missing = ", ".join(verdict.not_measured)
+    return Raw(
+        f"<header><p>{badge(verdict.verdict, _TONES[verdict.verdict])}</p><h1>{text(verdict.sentence)}</h1>"
+        f'<p class="soft">Not measured: {text(missing)}.</p></header>'
+        + (_figure(difference_figure(strips, axis=axis), caption) if any(strip.values for strip in strips) else "")
+        + told
+    )
+
+
+def _compared(evidence: Evidence, measurements: Measurements) -> Raw:
+    rows = []
+    for system in measurements.systems.values():
+        perplexity = (
+            "–" if system.perplexity is None else tip(f"{system.perplexity:.2f}", "exp(nats a token) over all references")
+        )
+        rows.append(
+            [
+                _NAMES[system.name],
+                system.label,
+                tip(system.fingerprint[:12], f"hash of weights, adapter, template and settings: {system.fingerprint}"),
+                summary_cell(system.summaries[measurements.primary], measurements.primary),
+                perplexity,
+                share_cell(system.ended),
+                share_cell(system.cut),
+            ]
+        )
+    head = [
+        "system",
+        "what it is",
+        "fingerprint",
+        METRICS[measurements.primary].label,
+        "perplexity",
+        "ended by itself",
+        "cut at limit",
+    ]
+    facts = [f"{measurements.num_items} items from {measurements.num_documents} documents, the same for every system"]
+    facts += [f"{key.replace('_', ' ')}: {value}" for key, value in evidence.numbers.items()]
+    return section(
+        "What was compared",
+        table(head, rows, numeric=range(3, 7)),
+        f'<p class="soft">{text("; ".join(facts))}.</p>',
+        _origins(evidence),
+    )
+
+
+def _origins(evidence: Evidence) -> str:
+    links = []
+    for kind, id in evidence.ids.items():
+        folder = FOLDERS.get(kind)  # type: ignore[call-overload]
+        shown = f"{text(kind)} {text(id[:8])}"
+        links.append(
+            f'<a style="color:var(--accent)" href="../../{folder}/{text(id[:16])}/manifest.json">{shown}</a>'
+            if folder
+            else shown
+        )
+    return f'<p class="soft">From: {", ".join(links)}.</p>' if links else ""
+
+
+def _examples(evidence: Evidence, measurements: Measurements, chosen: Sequence[tuple[str, int]]) -> Raw:
+    gains = _gains(measurements, "base", "tuned")
+    answers = {run.name: {g.item_id: g for g in run.generations} for run in evidence.systems}
+    parts = []
+    for why, place in chosen:
+        item, gain = evidence.items[place], gains[place]
+        said = "" if gain is None else f", {gain:+.3f} {METRICS[measurements.primary].unit}".replace("-", "−")
+        cards = [card("reference: what the author wrote", item.reference)]
+        for name, by_item in answers.items():
+            answer, tuned = by_item.get(item.id), answers.get("tuned", {}).get(item.id)
+            if answer is None or (name == "merged" and tuned is not None and answer.text == tuned.text):
+                continue
+            cut = ", cut at the limit" if answer.finish_reason == "length" else ""
+            cards.append(card(f"{_NAMES[name]}{cut}", answer.text))
+        if any(by_item.get(item.id) for by_item in answers.values()):
+            parts.append(f"<h3>{text(why)}{text(said)} · {text(item.title or item.group)}</h3>")
+            parts.append(f"<p>{text(item.question)}</p>")
+            parts.append(f'<div class="cards" style="{_FOUR}">{"".join(cards)}</div>')
+    note = (
+        "Chosen by the gain in the primary metric and marked so; two are drawn at random, so that the picture is not only"
+        " extremes. The merged model's answer is shown only where it differs from the tuned one's."
+    )
+    return section(
+        "Answers side by side", f'<p class="soft">{text(note)}</p>', *(parts or ["<p>No answers were generated.</p>"])
+    )
+
+
+def _training(evidence: Evidence) -> Raw:
+    if not evidence.training:
+        return section("How training went", "<p>Not measured: there is no training log.</p>")
+    caption = (
+        "Thin: training loss of each step. Thick: validation loss at each look; the diamond marks the best, which is used."
+    )
+    reading = f"<p>{text(evidence.reading)}</p>" if evidence.reading else ""
+    return section("How training went", reading, _figure(training_figure(evidence.training), caption))
+
+
+def _gates(verdict: Verdict) -> Raw:
+    rows = [
+        [
+            gate.name.replace("_", " "),
+            "required" if gate.required else "advisory",
+            badge(gate.outcome, _TONES[gate.outcome]),
+            gate.rule,
+            gate.evidence,
+        ]
+        for gate in verdict.gates
+    ]
+    note = (
+        "SHIP needs every required gate to pass. One that could not be measured is not a pass: then the answer is CAN'T TELL."
+    )
+    return section("Gates", table(["gate", "", "outcome", "rule", "what came out"], rows), f'<p class="soft">{text(note)}</p>')
+
+
+def _scores(measurements: Measurements) -> Raw:
+    systems = list(measurements.systems.values())
+    rows = [
+        [
+            tip(info.label, info.description),
+            *(summary_cell(system.summaries[name], name) for system in systems),
+            max((system.summaries[name].n for system in systems), default=0),
+        ]
+        for name, info in METRICS.items()
+    ]
+    parts: list[str] = [
+        table(["mean [95 % interval]", *(_NAMES[s.name] for s in systems), "n"], rows, numeric=range(1, len(systems) + 2))
+    ]
+    main = measurements.comparison("base", "tuned")
+    if main is not None:
+        parts.append(f"<h3>Difference: tuned − {_NAMES['base']}</h3>")
+        parts.append(_differences(main))
+        note = "p: sign-flip permutation test by document; Holm: the same, adjusted for all the metrics of this table."
+        parts.append(f'<p class="soft">{text(note)}</p>')
+    return section("Scores", *parts)
+
+
+def _differences(comparison: Comparison) -> Raw:
+    head = ["metric", "difference [95 % interval]", "relative", "better on", "p", "p (Holm)"]
+    return table(head, difference_rows(comparison), numeric=range(1, 6))
+
+
+def _floors(measurements: Measurements) -> Raw:
+    rows: list[list[object]] = []
+    for name, summaries in measurements.floors.items():
+        cells = [summary_cell(summaries[metric], metric) for metric in ("word_overlap", "rouge_l")]
+        rows.append([FLOORS[name], *cells, summaries["word_overlap"].n])
+    for system in measurements.systems.values():
+        cells = [summary_cell(system.summaries[metric], metric) for metric in ("word_overlap", "rouge_l")]
+        rows.append([_NAMES[system.name], *cells, system.summaries["word_overlap"].n])
+    note = "What an answer scores that took no understanding. A score is only as good as its distance from these."
+    return section(
+        "Floors",
+        f'<p class="soft">{text(note)}</p>',
+        table(["answer", "word overlap", "ROUGE-L", "n"], rows, numeric=range(1, 4)),
+    )
+
+
+def _pictures(evidence: Evidence, measurements: Measurements) -> Raw:
+    def strips(metric: str) -> list[Strip]:
+        return [
+            Strip(label=_NAMES[s.name], values=tuple(v for v in s.scores[metric] if v is not None))
+            for s in measurements.systems.values()
+        ]
+
+    metrics = list(dict.fromkeys([measurements.primary, "bits_per_byte", "word_overlap"]))[:2]
+    reference = Strip(label="reference", values=tuple(float(num_words(item.reference)) for item in evidence.items))
+    return section(
+        "Distributions",
+        _figure(
+            distribution_figure({METRICS[name].label: strips(name) for name in metrics}),
+            "One dot an item; the box holds the middle half, the stroke is the median.",
+        ),
+        _figure(
+            distribution_figure({"words in the answer": [reference, *strips("answer_words")]}),
+            "Length of the answers beside the length of what the author wrote. A gain that is only length shows here.",
+        ),
+    )
+
+
+def _folded(evidence: Evidence, measurements: Measurements) -> Raw:
+    parts = []
+    for comparison in measurements.comparisons:
+        if (comparison.a, comparison.b) != ("base", "tuned"):
+            parts.append(folded(f"Difference: {_NAMES[comparison.b]} − {_NAMES[comparison.a]}", _differences(comparison)))
+    matched = [c for c in measurements.comparisons if c.b == "tuned"]
+    for comparison in matched:
+        title = f"At equal length: tuned − {_NAMES[comparison.a]}, the longer answer trimmed to the reference's word count"
+        rows = difference_rows(comparison, matched=True)
+        parts.append(
+            folded(title, table(["metric", "difference [95 % interval]", "relative", "better on", "p", "p (Holm)"], rows))
+        )
+    rows_of_items = [
+        [
+            item.title or item.group,
+            item.id[:16],
+            *(_number(s.scores[measurements.primary][i]) for s in measurements.systems.values()),
+        ]
+        for i, item in enumerate(evidence.items)
+    ]
+    head = ["document", "item", *(_NAMES[s.name] for s in measurements.systems.values())]
+    parts.append(
+        folded(f"Every item: {METRICS[measurements.primary].label}", table(head, rows_of_items, numeric=range(2, len(head))))
+    )
+    meanings = [[info.label, info.unit, info.description] for info in METRICS.values()]
+    parts.append(folded("What the metrics mean", table(["metric", "unit", "meaning"], meanings)))
+    how = (
+        f"Intervals: cluster bootstrap by document (BCa, widened for few documents), {measurements.draws} draws, seed"
+        f" {measurements.seed}; shares: Wilson, answers taken as independent. Tests: sign-flip permutation by document. Answers"
+        " are greedy. Items that could not be scored are counted and are in no mean."
+    )
+    parts.append(folded("How the numbers were made", f"<p>{text(how)}</p>"))
+    return section("Everything else", *parts)
+
+
+def _number(value: float | None) -> str:
+    return "unscored" if value is None else f"{value:.3f}"
+
+
+def _as_json(
+    evidence: Evidence, measurements: Measurements, verdict: Verdict, examples: Sequence[tuple[str, int]]
+) -> dict[str, Any]:
+    """Plain values only: the measurements, the verdict, the per-item scores, and where they came from."""
+    systems = {
+        name: {
+            "label": system.label,
+            "fingerprint": system.fingerprint,
+            "perplexity": system.perplexity,
+            "cut": system.cut,
+            "ended": system.ended,
+            "metrics": dict(system.summaries),
+        }
+        for name, system in measurements.systems.items()
+    }
+    items = [
+        {
+            "id": item.id,
+            "group": item.group,
+            "scores": {name: {m: s.scores[m][i] for m in METRICS} for name, s in measurements.systems.items()},
+        }
+        for i, item in enumerate(evidence.items)
+    ]
+    report = {
+        "verdict": verdict.verdict,
+        "exit_code": verdict.exit_code,
+        "sentence": verdict.sentence,
+        "not_measured": verdict.not_measured,
+        "gates": verdict.gates,
+        "primary": measurements.primary,
+        "num_items": measurements.num_items,
+        "num_documents": measurements.num_documents,
+        "draws": measurements.draws,
+        "seed": measurements.seed,
+        "detectable": measurements.detectable,
+        "systems": systems,
+        "comparisons": measurements.comparisons,
+        "floors": measurements.floors,
+        "parity": measurements.parity,
+        "general": measurements.general,
+        "reading": evidence.reading,
+        "examples": [{"why": why, "id": evidence.items[place].id} for why, place in examples],
+        "ids": dict(evidence.ids),
+        "numbers": dict(evidence.numbers),
+        "items": items,
+    }
+    plain: dict[str, Any] = orjson.loads(to_json(report))
+    return plain

@@ -1,0 +1,203 @@
+"""What an evaluation holds: items, what each system said and how likely it found the references, parity, training curves.
+
+`Evidence` is measured by models and kept as JSON; `eval.measure` turns it into numbers, `eval.gates` into a verdict,
+`eval.report` into a page. Nothing here knows of a model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from tunesmith.core.errors import EvaluationError
+from tunesmith.core.records import Generation, Message
+
+__all__ = [
+    "SYSTEM_NAMES",
+    "Evidence",
+    "GeneralResult",
+    "Item",
+    "Likelihood",
+    "ParityResult",
+    "SystemName",
+    "SystemRun",
+    "check_evidence",
+    "read_evidence",
+]
+
+SystemName = Literal["base", "prompted", "tuned", "merged"]
+SYSTEM_NAMES: tuple[SystemName, ...] = ("base", "prompted", "tuned", "merged")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One question of the test set. `group` is the document it was made from; `prompt` ends with the user's turn."""
+
+    id: str
+    group: str
+    title: str | None
+    prompt: tuple[Message, ...]
+    reference: str
+
+    @property
+    def question(self) -> str:
+        """The last user turn, or the whole prompt if there is none."""
+        asked = [message.content for message in self.prompt if message.role == "user"]
+        return asked[-1] if asked else "\n".join(message.content for message in self.prompt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likelihood:
+    """How likely a system found one reference answer.
+
+    `nats` is the sum of −log p over the answer's tokens and the end token, `num_tokens` counts them (end token included),
+    `correct_tokens` those that were the most likely one. `num_bytes`: UTF-8 bytes of the reference. `end_probability`: p of
+    the end token at the true end.
+    """
+
+    item_id: str
+    nats: float
+    num_tokens: int
+    num_bytes: int
+    correct_tokens: int
+    end_probability: float
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        """Bits a byte of the reference costs this system; None for an empty reference."""
+        return self.nats / math.log(2) / self.num_bytes if self.num_bytes else None
+
+    @property
+    def token_accuracy(self) -> float | None:
+        """Share of the answer's tokens that the system would have chosen itself; None without tokens."""
+        return self.correct_tokens / self.num_tokens if self.num_tokens else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemRun:
+    """One system on the items. `fingerprint` hashes weights, adapter, template, prompt and sampling; no two may share one.
+
+    Generations or likelihoods may be missing for items: these are unscored.
+    """
+
+    name: SystemName
+    label: str
+    fingerprint: str
+    generations: tuple[Generation, ...]
+    likelihoods: tuple[Likelihood, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityResult:
+    """How far two hops of one model are apart on the same token ids. `mean_kl` in nats a position; shares are 0 to 1.
+
+    `greedy_equal` of `greedy_total` greedy answers are the same to the letter; `precision` is what both were computed in.
+    """
+
+    hop: str
+    max_abs_logit: float
+    mean_kl: float
+    top1_agreement: float
+    greedy_equal: int
+    greedy_total: int
+    num_positions: int
+    precision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneralResult:
+    """The same general texts under base and tuned model, to see what tuning cost elsewhere."""
+
+    n: int
+    base: tuple[Likelihood, ...]
+    tuned: tuple[Likelihood, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything measured. Not measured is None or empty, never a made-up value.
+
+    `training`: rows of metrics.jsonl (keys step, loss, val_loss, learning_rate, grad_norm; absent or None where a step did
+    not have one); `reading`: their plain-words reading. `train_answers`: for the floor "nearest training answer". `ids`: the
+    artifacts the figures come from (kind → id). `numbers`: further facts worth printing under the table of systems.
+    """
+
+    items: tuple[Item, ...]
+    systems: tuple[SystemRun, ...]
+    parity: ParityResult | None
+    general: GeneralResult | None
+    training: tuple[Mapping[str, float | None], ...] = ()
+    reading: str = ""
+    train_answers: tuple[str, ...] = ()
+    ids: Mapping[str, str] = field(default_factory=dict)
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+    def system(self, name: str) -> SystemRun | None:
+        """The run of that name, or None if it was not made."""
+        return next((run for run in self.systems if run.name == name), None)
+
+
+def check_evidence(evidence: Evidence) -> None:
+    """EvaluationError if the evidence cannot be true: the same model twice, foreign answers, double or unknown items."""
+    _unique([item.id for item in evidence.items], "items of the test set")
+    _unique([run.name for run in evidence.systems], "systems")
+    seen: dict[str, str] = {}
+    known = {item.id for item in evidence.items}
+    for run in evidence.systems:
+        if run.fingerprint in seen:
+            raise EvaluationError(
+                f"{seen[run.fingerprint]} and {run.name} are the same system, so comparing them says nothing",
+                value=run.fingerprint,
+                expected="another fingerprint for each system: other weights, adapter, prompt or settings",
+                hint="check that the adapter was really loaded: tunesmith doctor",
+            )
+        seen[run.fingerprint] = run.name
+        _check_run(run, known)
+    if evidence.general is not None:
+        _unique([row.item_id for row in evidence.general.base], "general texts under base")
+        _unique([row.item_id for row in evidence.general.tuned], "general texts under tuned")
+
+
+def _check_run(run: SystemRun, known: set[str]) -> None:
+    foreign = sorted({g.fingerprint for g in run.generations} - {run.fingerprint})
+    if foreign:
+        raise EvaluationError(
+            f"answers filed under {run.name} were made by another system",
+            value=foreign[0],
+            expected=f"the fingerprint of {run.name}: {run.fingerprint}",
+            hint="delete the evaluation's folder and run it again",
+        )
+    answers, likelihoods = [g.item_id for g in run.generations], [row.item_id for row in run.likelihoods]
+    for what, ids in (("answers", answers), ("likelihoods", likelihoods)):
+        _unique(ids, f"{what} of {run.name}")
+        if unknown := [i for i in ids if i not in known]:
+            raise EvaluationError(
+                f"{what} of {run.name} belong to no item of the test set",
+                value=unknown[:3],
+                expected="ids of the test set",
+                hint="evaluate every system on the same dataset",
+            )
+
+
+def _unique(ids: list[str], what: str) -> None:
+    if len(set(ids)) != len(ids):
+        double = next(i for n, i in enumerate(ids) if i in ids[:n])
+        raise EvaluationError(f"{what} carry an id twice", value=double, expected="each id once", hint="tunesmith check")
+
+
+def read_evidence(path: Path) -> Evidence:
+    """Evidence as `evidence.json` holds it. EvaluationError if the file holds something else."""
+    try:
+        return TypeAdapter(Evidence).validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise EvaluationError(
+            "this evidence cannot be read",
+            value=str(path),
+            expected=f"what an evaluation wrote ({error.error_count()} problems)",
+            hint="delete the evaluation's folder and run it again",
+        ) from error

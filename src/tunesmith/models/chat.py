@@ -1,0 +1,215 @@
+"""The base's own chat format: messages to token ids, with the tokens that are learned marked.
+
+One function encodes for training, evaluation and serving alike, so the three cannot differ. The learned span of a turn
+is found by rendering with and without it; a template in which it cannot be found is an error, never a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunesmith.core.errors import ModelError
+from tunesmith.core.records import Example, Message, digest
+from tunesmith.models.load import BaseFolder, load_tokenizer
+
+__all__ = ["Audit", "Chat", "Encoded", "audit", "open_chat"]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Token ids of a whole conversation and, of equal length, whether each is learned. `dropped`: learned tokens cut off."""
+
+    ids: tuple[int, ...]
+    learned: tuple[bool, ...]
+    dropped: int = 0
+
+    @property
+    def num_learned(self) -> int:
+        return sum(self.learned)
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A tokenizer with its chat template. `end_ids`: tokens that end an answer; `turn_end` is the one the template writes."""
+
+    tokenizer: Any
+    end_ids: tuple[int, ...]
+    turn_end: int | None
+    pad_id: int
+    fingerprint: str
+
+    def render(self, messages: Sequence[Message], *, answer_next: bool = False) -> str:
+        """The template's text of the conversation; with `answer_next`, up to where the assistant begins to speak."""
+        rows = [{"role": m.role, "content": m.content} for m in messages]
+        return str(self.tokenizer.apply_chat_template(rows, tokenize=False, add_generation_prompt=answer_next))
+
+    def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids up to where the assistant begins to speak: what generation is given."""
+        return list(self.tokenizer(self.render(messages, answer_next=True), add_special_tokens=False)["input_ids"])
+
+    def encode(self, messages: Sequence[Message], *, max_tokens: int | None = None) -> Encoded:
+        """All turns as ids; assistant turns with their end token are learned. Cut at `max_tokens` from the right, counted."""
+        whole = self.render(messages)
+        spans = [self._span(messages, i, whole) for i, m in enumerate(messages) if m.role == "assistant"]
+        coded = self.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+        ids: list[int] = list(coded["input_ids"])
+        learned = [
+            any(low <= start and stop <= high and stop > start for low, high in spans)
+            for start, stop in coded["offset_mapping"]
+        ]
+        learned = self._until_end(ids, learned)
+        if max_tokens is not None and len(ids) > max_tokens:
+            return Encoded(tuple(ids[:max_tokens]), tuple(learned[:max_tokens]), sum(learned[max_tokens:]))
+        return Encoded(tuple(ids), tuple(learned))
+
+    def _span(self, messages: Sequence[Message], turn: int, whole: str) -> tuple[int, int]:
+        """Characters of the assistant's turn in the rendered text, its end token included."""
+        before = self.render(messages[:turn], answer_next=True)
+        after = self.render(messages[: turn + 1])
+        if not (whole.startswith(before) and whole.startswith(after) and len(after) > len(before)):
+            raise ModelError(
+                "the chat template hides where an answer begins",
+                value=whole[:120],
+                expected="a template whose text with the answer begins with its text without it",
+                hint="use single-turn examples, or a base with another chat template",
+            )
+        return len(before), len(after)
+
+    def _until_end(self, ids: list[int], learned: list[bool]) -> list[bool]:
+        """What a template writes after the end token of a turn (a line break, say) is not learned."""
+        out, ended = [], False
+        for token, mark in zip(ids, learned, strict=True):
+            ended = ended and mark
+            out.append(mark and not ended)
+            ended = ended or (mark and token in self.end_ids)
+        return out
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of generated ids without special tokens."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def pieces(self, encoded: Encoded) -> list[tuple[str, bool]]:
+        """The conversation as text pieces with the learned ones marked, for people to look at. Special tokens are shown."""
+        pieces: list[tuple[str, bool]] = []
+        begin = 0
+        for i in range(1, len(encoded.ids) + 1):
+            if i == len(encoded.ids) or encoded.learned[i] != encoded.learned[begin]:
+                text = self.tokenizer.decode(
+                    list(encoded.ids[begin:i]), skip_special_tokens=False, clean_up_tokenization_spaces=False
+                )
+                pieces.append((str(text), encoded.learned[begin]))
+                begin = i
+        return pieces
+
+
+def open_chat(base: BaseFolder) -> Chat:
+    """The chat format of a base. ModelError if it has no template, or one that cannot be used."""
+    tokenizer = load_tokenizer(base)
+    if not tokenizer.chat_template:
+        raise ModelError(
+            "the base has no chat template",
+            value=str(base.path),
+            expected="chat_template.jinja or one in tokenizer_config.json",
+            hint="choose an instruct or chat model as base, or add its template to the folder",
+        )
+    if not tokenizer.is_fast:
+        raise ModelError(
+            "the base has no fast tokenizer",
+            value=type(tokenizer).__name__,
+            expected="a tokenizer.json",
+            hint="convert the tokenizer",
+        )
+    largest, size = len(tokenizer), int(base.config.get("vocab_size", 0))
+    if size and largest > size:
+        raise ModelError(
+            "the tokenizer knows more tokens than the model",
+            value=f"{largest} tokens, {size} embeddings",
+            expected="a tokenizer that belongs to these weights",
+            hint="copy both from the same base",
+        )
+    ends = _declared_ends(base, tokenizer)
+    turn_end = _turn_end(tokenizer)
+    if turn_end is not None and turn_end not in ends:
+        ends = (*ends, turn_end)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (ends[0] if ends else 0)
+    template = (
+        tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else str(sorted(tokenizer.chat_template.items()))
+    )
+    fingerprint = digest(
+        template, tokenizer.backend_tokenizer.to_str() if hasattr(tokenizer, "backend_tokenizer") else base.fingerprint
+    )
+    return Chat(tokenizer, ends, turn_end, int(pad), fingerprint)
+
+
+def _declared_ends(base: BaseFolder, tokenizer: Any) -> tuple[int, ...]:
+    import json
+
+    ends = [tokenizer.eos_token_id]
+    settings = base.path / "generation_config.json"
+    if settings.is_file():
+        declared = json.loads(settings.read_bytes()).get("eos_token_id")
+        ends += declared if isinstance(declared, list) else [declared]
+    return tuple(dict.fromkeys(int(e) for e in ends if e is not None))
+
+
+def _turn_end(tokenizer: Any) -> int | None:
+    """The special token that the template writes right after an answer, or None if it writes none."""
+    probe = "zebra"
+    rows = [{"role": "user", "content": "Say it."}, {"role": "assistant", "content": probe}]
+    text = str(tokenizer.apply_chat_template(rows, tokenize=False))
+    tail = text[text.rindex(probe) + len(probe) :]
+    special = set(tokenizer.all_special_ids) | {i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+    return next((int(i) for i in tokenizer(tail, add_special_tokens=False)["input_ids"] if i in special), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What the labels of a dataset hold. The lists name example ids at fault."""
+
+    num_examples: int
+    num_learned: int
+    num_cut: int
+    cut_share: float
+    without_end: tuple[str, ...]
+    without_labels: tuple[str, ...]
+    cut: tuple[str, ...]
+    prompt_differs: tuple[str, ...]
+    bos_counts: tuple[int, ...]
+
+
+def audit(chat: Chat, examples: Sequence[Example], encoded: Sequence[Encoded]) -> Audit:
+    """Count the faults that ruin a run in silence: cut answers, a missing end token, nothing learned, doubled BOS.
+
+    `cut_share` is learned tokens lost by cutting over all learned tokens. `prompt_differs`: examples whose prompt, tokenised
+    alone as generation will see it, is not how the training ids begin.
+    """
+    learned = sum(e.num_learned for e in encoded)
+    lost = sum(e.dropped for e in encoded)
+    bos = chat.tokenizer.bos_token_id
+    no_end, no_labels, cut, differs, counts = [], [], [], [], set()
+    for example, code in zip(examples, encoded, strict=True):
+        if code.dropped:
+            cut.append(example.id)
+        if not code.num_learned:
+            no_labels.append(example.id)
+        last = max((i for i, mark in enumerate(code.learned) if mark), default=None)
+        if last is None or code.ids[last] not in chat.end_ids:
+            no_end.append(example.id)
+        prompt = chat.encode_prompt(example.prompt)
+        if tuple(prompt) != code.ids[: len(prompt)] and not code.dropped:
+            differs.append(example.id)
+        if bos is not None:
+            counts.add(code.ids.count(bos))
+    return Audit(
+        len(examples),
+        learned,
+        lost,
+        lost / max(1, lost + learned),
+        tuple(no_end),
+        tuple(no_labels),
+        tuple(cut),
+        tuple(differs),
+        tuple(sorted(counts)),
+    )

@@ -1,0 +1,226 @@
+"""Finding and opening a base model: an embedded one, a folder, or a Hugging Face id. safetensors only, no remote code.
+
+Everything is checked before any library opens a file, so that a wrong folder gives a sentence and not a stack.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tunesmith.core.errors import ModelError
+from tunesmith.core.files import sha256_file
+from tunesmith.core.records import digest
+
+__all__ = ["BaseFolder", "PrecisionName", "find_base", "load_model", "load_tokenizer", "safetensors_shapes"]
+
+PrecisionName = Literal["float32", "bfloat16"]
+APPRENTICE = Path(__file__).parent / "apprentice"
+_HEADER_LIMIT = 100 * 2**20
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_NEEDED = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt"]
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFolder:
+    """A model folder that was checked. `fingerprint` is the SHA-256 over config, tokenizer, template and weights."""
+
+    name: str
+    path: Path
+    fingerprint: str
+    config: dict[str, Any]
+    weights: tuple[Path, ...]
+
+    @property
+    def context(self) -> int:
+        """Positions that the model was made for."""
+        return int(self.config.get("max_position_embeddings") or self.config.get("n_positions") or 2048)
+
+    def other_files(self) -> list[Path]:
+        """Tokenizer, template and settings: what a merged copy must carry along unchanged."""
+        return sorted(
+            p
+            for p in self.path.iterdir()
+            if p.is_file()
+            and p.suffix in {".json", ".jinja", ".model", ".txt"}
+            and not p.name.endswith(".index.json")
+            and p.name not in {"config.json", "manifest.json"}
+        )
+
+
+def find_base(name: str) -> BaseFolder:
+    """The checked folder behind `name`: `apprentice`, a path, or a Hugging Face id (downloaded once, then offline).
+
+    Raises ModelError when the folder lacks weights or config, holds only pickled weights, or wants to run its own code.
+    """
+    if name == "apprentice":
+        path = APPRENTICE
+    elif Path(name).is_dir():
+        path = Path(name)
+    elif name.startswith((".", "/", "~")) or Path(name).exists() or name.count("/") != 1:
+        raise ModelError(
+            "no such base model",
+            value=name,
+            expected=_known_places(name),
+            hint="set base: apprentice in the recipe, or the path of a model folder",
+        )
+    else:
+        path = _download(name)
+    return _check_folder(name, path)
+
+
+def _known_places(name: str) -> str:
+    path = Path(name).expanduser()
+    near = []
+    if path.parent.is_dir():
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir() if p.is_dir()], n=1)
+    close = f"; there is a folder named {str(path.parent / near[0])!r}" if near else ""
+    return "`apprentice`, a folder with config.json and *.safetensors, or a Hugging Face id such as owner/model" + close
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_NEEDED))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            "cannot get the base model from the hub",
+            value=name,
+            expected=f"an id that exists and a connection ({str(error).splitlines()[0][:160]})",
+            hint="set base: apprentice to work offline, or give the path of a folder",
+        ) from error
+
+
+def _check_folder(name: str, path: Path) -> BaseFolder:
+    def wrong(what: str, value: object, expected: str, hint: str) -> ModelError:
+        return ModelError(what, value=value, expected=expected, hint=hint)
+
+    files = {p.name for p in path.iterdir() if p.is_file()}
+    try:
+        config = json.loads((path / "config.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise wrong(
+            "the base folder has no readable config.json",
+            str(path),
+            f"a Hugging Face model folder ({error})",
+            "give the folder that holds config.json and *.safetensors",
+        ) from error
+    if "adapter_config.json" in files:
+        raise wrong(
+            "this folder holds an adapter, not a base model",
+            str(path),
+            "a whole model",
+            "give the adapter's base model instead",
+        )
+    if "auto_map" in config or any(f.startswith("modeling_") for f in files):
+        raise wrong(
+            "the base wants to run its own code",
+            config.get("auto_map", str(path)),
+            "an architecture that transformers knows; code from a model folder is never run",
+            "choose another base",
+        )
+    weights = tuple(sorted(path.glob("*.safetensors")))
+    if not weights:
+        pickles = sorted(f for f in files if f.endswith(_PICKLES))
+        if pickles:
+            raise wrong(
+                "the weights are pickled, which can run code when opened",
+                pickles[0],
+                "*.safetensors",
+                "convert the weights to safetensors first, or choose a base that has them",
+            )
+        raise wrong(
+            "the base folder has no weights", str(path), "one or more *.safetensors files", "copy the weights into the folder"
+        )
+    for file in weights:
+        safetensors_shapes(file)
+    if not any((path / f).is_file() for f in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        raise wrong(
+            "the base folder has no tokenizer",
+            str(path),
+            "tokenizer.json or tokenizer.model",
+            "copy the tokenizer files into the folder",
+        )
+    parts = [
+        p
+        for p in sorted(path.iterdir())
+        if p.is_file() and (p.suffix in {".json", ".jinja", ".model", ".safetensors"}) and p.name != "manifest.json"
+    ]
+    fingerprint = digest(*(item for p in parts for item in (p.name, sha256_file(p))))
+    return BaseFolder(name, path, fingerprint, config, weights)
+
+
+def safetensors_shapes(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name → (dtype, shape) from the header of a safetensors file, validated and read without opening the tensors."""
+
+    def damaged(reason: str) -> ModelError:
+        return ModelError(
+            "not a safetensors file",
+            value=str(path),
+            expected=f"a valid header and all of its data ({reason})",
+            hint="copy or download the file again",
+        )
+
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else -1
+        if not 2 <= length <= min(_HEADER_LIMIT, size - 8):
+            raise damaged("the header's length is impossible")
+        try:
+            header = json.loads(file.read(length))
+            shapes = {
+                name: (str(fact["dtype"]), tuple(int(n) for n in fact["shape"]))
+                for name, fact in header.items()
+                if name != "__metadata__"
+            }
+            end = max((int(fact["data_offsets"][1]) for name, fact in header.items() if name != "__metadata__"), default=0)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise damaged(f"the header cannot be read: {error}") from error
+    if end + 8 + length != size:
+        raise damaged(f"{end + 8 + length} bytes promised, {size} there")
+    return shapes
+
+
+def load_tokenizer(base: BaseFolder) -> Any:
+    """The base's own fast tokenizer (transformers). ModelError if it cannot be opened."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(base.path, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            "cannot open the tokenizer",
+            value=str(base.path),
+            expected=f"tokenizer files that transformers reads ({error})",
+            hint="copy the tokenizer files of the base again",
+        ) from error
+
+
+def load_model(base: BaseFolder, precision: PrecisionName) -> Any:
+    """The causal language model on CPU (or the GPU, if there is one), in evaluation mode, gradients off."""
+    import torch
+    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            base.path, dtype=getattr(torch, precision), trust_remote_code=False, use_safetensors=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            "cannot open the base model",
+            value=str(base.path),
+            expected=f"an architecture that transformers knows ({str(error).splitlines()[0][:200]})",
+            hint="choose another base, or update transformers",
+        ) from error
+    model.generation_config = GenerationConfig()  # the folder's sampling defaults must not leak into comparisons
+    model.requires_grad_(False)
+    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,203 @@
+"""The plan: the recipe resolved against data and machine, every number with its reason, before anything runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tunesmith.core.config import PRESETS, Recipe
+from tunesmith.core.errors import TrainingError
+from tunesmith.plan.hardware import Hardware
+from tunesmith.plan.shape import Shape
+
+__all__ = ["DataFacts", "Line", "Plan", "PrecisionFacts", "make_plan"]
+
+_OVERHEAD = 2.0  # a whole training step over its matrices alone: adapter, attention, norms, optimiser (measured on the embedded base)
+
+
+@dataclass(frozen=True, slots=True)
+class DataFacts:
+    """What the dataset holds. Tokens are sums over the training split; `longest` is the longest example of all splits."""
+
+    num_train: int
+    num_val: int
+    num_test: int
+    test_documents: int
+    train_tokens: int
+    learned_tokens: int
+    longest: int
+    cut_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionFacts:
+    """Type of the frozen weights, why, and the tokens/s measured through one layer's matrices, forward and backward."""
+
+    name: str
+    reason: str
+    layer_tokens_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One number of the plan: what, how much, and why."""
+
+    name: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The lines in the order of reading, and the raw numbers."""
+
+    lines: tuple[Line, ...]
+    numbers: Mapping[str, Any]
+
+
+def make_plan(
+    recipe: Recipe,
+    data: DataFacts,
+    shape: Shape,
+    hardware: Hardware,
+    precision: PrecisionFacts,
+    *,
+    trainable: int,
+    modules: tuple[int, int],
+    detectable: float | None,
+) -> Plan:
+    """Resolve `recipe`. `modules`: adapted and all linear layers; `detectable`: smallest effect the test split can show, in
+    standard deviations of the per-document difference.
+
+    Raises TrainingError when the run cannot fit into memory.
+    """
+    t, m = recipe.train, recipe.method
+    per_epoch = -(-data.num_train // t.batch_examples)
+    steps = t.max_steps or max(1, round(t.epochs * per_epoch / t.accumulate))
+    tokens = int(data.train_tokens / max(1, data.num_train) * t.batch_examples * t.accumulate * steps)
+    limit = min(t.max_tokens, data.longest)
+    memory = _memory(
+        shape,
+        trainable,
+        rows=t.batch_examples,
+        longest=limit,
+        bytes_a_weight=2 if precision.name == "bfloat16" else 4,
+        checkpointing=t.gradient_checkpointing,
+    )
+    if memory > hardware.free_bytes:
+        raise TrainingError(
+            "the run does not fit into memory",
+            value=f"≈ {memory / 2**30:.1f} GiB",
+            expected=f"at most {hardware.free_bytes / 2**30:.1f} GiB, which is free now",
+            hint="--set train.batch_examples=1 --set train.accumulate=8 --set train.gradient_checkpointing=true",
+        )
+    layer_params = max(1, shape.linear_params // max(1, shape.layers))
+    layers = shape.layers + shape.width * shape.vocabulary / layer_params  # the head costs what so many layers do
+    seconds = _OVERHEAD * tokens * layers / precision.layer_tokens_per_s
+    share = trainable / (shape.num_parameters + trainable)
+    preset = PRESETS[recipe.quality]
+
+    def why(section: str, key: str, otherwise: str) -> str:
+        chosen = getattr(getattr(recipe, section), key)
+        if key in preset.get(section, {}) and preset[section][key] == chosen:
+            return f"preset {recipe.quality}"
+        return otherwise if chosen == getattr(type(getattr(recipe, section))(), key) else "set in the recipe"
+
+    lines = (
+        Line(
+            "base",
+            f"{recipe.base}, {shape.num_parameters / 1e6:.1f} M parameters",
+            f"{shape.layers} layers of width {shape.width}, vocabulary {shape.vocabulary:,}",
+        ),
+        Line(
+            "data",
+            f"{data.num_train} train · {data.num_val} val · {data.num_test} test",
+            f"{data.train_tokens:,} training tokens, {data.learned_tokens:,} of them learned",
+        ),
+        Line(
+            "adapter",
+            f"{m.kind} rank {m.rank}, alpha {m.alpha:g}, dropout {m.dropout:g}",
+            why("method", "rank", "default: enough for a voice, small enough to stay general"),
+        ),
+        Line(
+            "reach",
+            f"{modules[0]} of {modules[1]} linear layers, {trainable / 1e6:.2f} M parameters ({share:.1%})",
+            f"targets {m.targets if isinstance(m.targets, str) else ', '.join(m.targets)}, layers {m.layers}",
+        ),
+        Line("precision", f"{precision.name} frozen weights, float32 adapter and optimiser", precision.reason),
+        Line(
+            "steps",
+            f"{steps}",
+            f"max_steps {why('train', 'max_steps', 'default')}"
+            if t.max_steps
+            else f"{t.epochs:g} epochs ({why('train', 'epochs', 'default')}) of {per_epoch} batches of {t.batch_examples}, "
+            f"{t.accumulate} a step; early stopping may end sooner",
+        ),
+        Line(
+            "rate",
+            f"{t.learning_rate:g}, {t.schedule}, {round(t.warmup * steps)} steps of warm-up",
+            why("train", "learning_rate", "default"),
+        ),
+        Line("longest", f"{data.longest} tokens, limit {t.max_tokens}", f"{data.cut_share:.2%} of learned tokens would be cut"),
+        Line(
+            "evaluation",
+            f"every {t.evaluate_every} steps, patience {t.patience}, least gain {t.min_delta:g}"
+            if t.evaluate_every
+            else "at the end only",
+            why("train", "evaluate_every", "default"),
+        ),
+        Line(
+            "memory",
+            f"≈ {memory / 2**30:.1f} GiB",
+            f"{hardware.free_bytes / 2**30:.1f} GiB free; weights, optimiser, activations and logits of the longest batch",
+        ),
+        Line(
+            "time",
+            f"≈ {_duration(seconds)} of training",
+            f"{tokens:,} tokens through {shape.layers} layers and the head, one layer measured on {hardware.cores} cores",
+        ),
+        Line(
+            "power",
+            f"smallest visible effect ≈ {detectable:.2f} standard deviations"
+            if detectable is not None and math.isfinite(detectable)
+            else "cannot be told",
+            f"{data.test_documents} test documents, 80 % power, of the difference per document",
+        ),
+    )
+    numbers = {
+        **asdict(data),
+        "steps": steps,
+        "tokens": tokens,
+        "memory_bytes": memory,
+        "seconds": round(seconds, 1),
+        "trainable": trainable,
+        "adapted_modules": modules[0],
+        "linear_modules": modules[1],
+        "detectable": detectable,
+        "precision": precision.name,
+    }
+    return Plan(lines, numbers)
+
+
+def _memory(shape: Shape, trainable: int, *, rows: int, longest: int, bytes_a_weight: int, checkpointing: bool) -> int:
+    """Bytes: weights, adapter with gradient, two moments and best copy, activations, logits and gradient, libraries."""
+    tokens = rows * longest
+    layer = tokens * (12 * shape.width + 4 * shape.inner) * 4 + rows * shape.heads * longest * longest * 4
+    activations = (2 * shape.layers * tokens * shape.width * 4 + layer) if checkpointing else shape.layers * layer
+    return (
+        shape.num_parameters * bytes_a_weight
+        + trainable * 4 * 6
+        + activations
+        + 3 * tokens * shape.vocabulary * 4
+        + 450 * 2**20
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

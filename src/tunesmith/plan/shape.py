@@ -1,0 +1,41 @@
+"""The shape of a model from its config and the headers of its weights: exact counts without opening a tensor."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Shape", "shape_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Counts that the plan calculates with. `linear_params`: parameters of the matrices inside the blocks."""
+
+    num_parameters: int
+    linear_params: int
+    layers: int
+    width: int
+    inner: int
+    heads: int
+    vocabulary: int
+
+
+def shape_of(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) -> Shape:
+    """From config.json and tensor name → shape. Multi-modal configs keep their text part under `text_config`."""
+    text = config.get("text_config", config)
+    counts = {name: math.prod(shape) for name, shape in tensors.items()}
+    blocks = {name: n for name, n in counts.items() if re.search(r"\.\d+\.", name) and len(tensors[name]) == 2}
+    width = int(text.get("hidden_size") or text.get("n_embd") or 0)
+    return Shape(
+        num_parameters=sum(counts.values()),
+        linear_params=sum(blocks.values()),
+        layers=int(text.get("num_hidden_layers") or text.get("n_layer") or 0),
+        width=width,
+        inner=int(text.get("intermediate_size") or text.get("n_inner") or 4 * width),
+        heads=int(text.get("num_attention_heads") or text.get("n_head") or 1),
+        vocabulary=int(text.get("vocab_size") or 0),
+    )

@@ -1,0 +1,251 @@
+"""The loop: evaluate → sample → save → stop → step → log, in this order, once a step.
+
+A method brings an objective and batches; everything else that training does stands here, in sight.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+
+from tunesmith.core.errors import Interrupted, TrainingError
+from tunesmith.core.reporter import Reporter
+from tunesmith.models.adapters import adapter_moves
+from tunesmith.train.batches import Batch
+from tunesmith.train.checkpoint import Checkpoints, MetricLog, State, Tensors, optimizer_tensors, restore_optimizer
+from tunesmith.train.schedule import learning_rate
+
+__all__ = ["FitSettings", "Fitted", "Objective", "RandomAccess", "fit"]
+
+Objective = Callable[[Any, Batch], torch.Tensor]
+
+
+class RandomAccess(Protocol):
+    """Batches by index over all epochs."""
+
+    def at(self, index: int) -> Batch: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitSettings:
+    """The numbers of a run, all resolved."""
+
+    num_steps: int
+    accumulate: int
+    learning_rate: float
+    schedule: Literal["cosine", "constant"]
+    warmup: float
+    weight_decay: float
+    max_grad_norm: float
+    evaluate_every: int
+    patience: int
+    min_delta: float
+    checkpoint_every: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """How a run ended: steps done, the best step and its validation loss, why it stopped, what it took in this process."""
+
+    num_steps: int
+    best_step: int
+    best_loss: float
+    stopped_early: bool
+    resumed_at: int
+    seconds: float
+    num_tokens: int
+
+
+def fit(
+    model: Any,
+    batches: RandomAccess,
+    objective: Objective,
+    *,
+    settings: FitSettings,
+    validate: Callable[[], float],
+    sample: Callable[[], str],
+    checkpoints: Checkpoints,
+    reporter: Reporter,
+) -> Fitted:
+    """Train until the last step or until patience runs out; leaves the best weights in the model.
+
+    Resumes from the newest checkpoint by itself. Losses are means in nats a learned token, weighted by tokens over all
+    micro-batches of a step. Raises TrainingError on a loss that is no number, and Interrupted on Ctrl-C or SIGTERM.
+    """
+    s = settings
+    named: Tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    names = {p: name for name, p in named.items()}
+    optimizer = torch.optim.AdamW(named.values(), lr=s.learning_rate, weight_decay=s.weight_decay)
+    state, best = State(), _copy(named)
+    if (found := checkpoints.newest()) is not None:
+        state, trained, best, moments = found
+        _load(named, trained)
+        restore_optimizer(optimizer, names, moments)
+    log = MetricLog(checkpoints.log_path, state.log_bytes)
+    begin, resumed_at, num_tokens, loss = time.perf_counter(), state.step, 0, float("nan")
+    stopped = False
+
+    def save() -> None:
+        state.log_bytes = log.sync()
+        checkpoints.save(state, trained=named, best=best, optimizer=optimizer_tensors(optimizer, names))
+
+    with _stop_requests() as stop, reporter.progress("train", total=s.num_steps, unit="steps") as progress:
+        progress.advance(state.step)
+        while True:
+            done = state.step >= s.num_steps
+            due = done or (s.evaluate_every > 0 and state.step % s.evaluate_every == 0)
+            if due and state.seen_step != state.step:  # evaluate
+                val_loss = validate()
+                state.seen_step = state.step
+                row = {"step": state.step, "val_loss": val_loss, "sample": sample()}
+                if val_loss < state.best_loss - (s.min_delta if state.best_step >= 0 else 0.0):
+                    state.best_loss, state.best_step, state.looks_without_gain, best = val_loss, state.step, 0, _copy(named)
+                else:
+                    state.looks_without_gain += 1
+                log.write(row)
+            stopped = s.patience > 0 and s.evaluate_every > 0 and state.looks_without_gain >= s.patience
+            if (
+                done
+                or stopped
+                or stop.exit_code
+                or (state.step and state.step % s.checkpoint_every == 0 and state.step != resumed_at)
+            ):
+                save()
+            if stop.exit_code and not (done or stopped):
+                log.close()
+                raise Interrupted(state.step, stop.exit_code)
+            if done or stopped:
+                break
+            rate = learning_rate(state.step, num_steps=s.num_steps, peak=s.learning_rate, warmup=s.warmup, schedule=s.schedule)
+            micro = [batches.at(state.step * s.accumulate + i) for i in range(s.accumulate)]
+            loss, norm = _step(
+                model,
+                optimizer,
+                objective,
+                micro,
+                rate=rate,
+                max_grad_norm=s.max_grad_norm,
+                seed=s.seed * 1_000_003 + state.step,
+            )
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise _not_a_number(state.step, loss, norm)
+            state.step += 1
+            num_tokens += sum(b.num_tokens for b in micro)
+            if state.step == 1 and not adapter_moves(model):
+                raise TrainingError(
+                    "the first step changed nothing: the adapter does not learn",
+                    value=f"rate {rate}",
+                    expected="adapter weights that move",
+                    hint="check method.targets and train.learning_rate",
+                )
+            log.write(
+                {
+                    "step": state.step,
+                    "loss": loss,
+                    "learning_rate": rate,
+                    "grad_norm": norm,
+                    "learned": sum(b.num_learned for b in micro),
+                }
+            )
+            progress.advance(1, f"loss {loss:.3f}  val {state.best_loss:.3f} best at {state.best_step}")
+    log.sync()
+    log.close()
+    _load(named, best)
+    return Fitted(
+        state.step,
+        state.best_step,
+        state.best_loss,
+        stopped and state.step < s.num_steps,
+        resumed_at,
+        time.perf_counter() - begin,
+        num_tokens,
+    )
+
+
+def _step(
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    objective: Objective,
+    micro: list[Batch],
+    *,
+    rate: float,
+    max_grad_norm: float,
+    seed: int,
+) -> tuple[float, float]:
+    """One optimiser step over the micro-batches; returns mean loss (nats a token) and gradient norm before clipping."""
+    torch.manual_seed(seed)  # dropout is a function of the step, so that a resumed run draws the same masks
+    model.train()
+    total = sum(batch.num_learned for batch in micro)
+    loss = 0.0
+    for batch in micro:
+        part = objective(model, batch) / total
+        part.backward()  # type: ignore[no-untyped-call]
+        loss += float(part.detach())
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm if max_grad_norm > 0 else math.inf)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    if math.isfinite(loss) and bool(norm.isfinite()):
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return loss, float(norm)
+
+
+def _copy(tensors: Tensors) -> Tensors:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def _load(into: Tensors, values: Tensors) -> None:
+    if set(into) != set(values):
+        raise TrainingError(
+            "a checkpoint holds other tensors than this run trains",
+            value=sorted(set(into) ^ set(values))[0],
+            expected=f"{len(into)} trainable tensors",
+            hint="delete the run's work folder to begin anew",
+        )
+    with torch.no_grad():
+        for name, tensor in into.items():
+            tensor.copy_(values[name])
+
+
+def _not_a_number(step: int, loss: float, norm: float) -> TrainingError:
+    return TrainingError(
+        f"training broke at step {step + 1}: the loss or its gradient is not a number",
+        value=f"loss {loss}, gradient norm {norm}",
+        expected="finite numbers; the last checkpoint is kept and nothing after it",
+        hint="--set train.learning_rate=2e-4 (a tenth of what you have is a good try)",
+    )
+
+
+@dataclass(slots=True)
+class _Stop:
+    exit_code: int = 0
+
+
+@contextmanager
+def _stop_requests() -> Iterator[_Stop]:
+    """Ctrl-C and SIGTERM ask for a stop at the next step boundary; a second Ctrl-C stops at once."""
+    stop = _Stop()
+
+    def ask(number: int, frame: object) -> None:
+        if stop.exit_code:
+            raise KeyboardInterrupt
+        stop.exit_code = 128 + number
+
+    try:
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: the caller handles signals
+        before = {}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,84 @@
+"""What the curves say, in plain words: learning, saturated, overfitting, unstable, and what to do about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = ["Reading", "read_curves"]
+
+Shape = Literal["learning", "saturated", "overfitting", "unstable", "nothing learned", "too short to tell"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The shape of the curves, what it looks like here, and what to do."""
+
+    shape: Shape
+    text: str
+    advice: str
+
+
+def read_curves(rows: Sequence[Mapping[str, Any]], *, min_delta: float) -> Reading:
+    """Read metric rows (`step` with `loss` and `grad_norm`, or with `val_loss`). Losses in nats a token.
+
+    Unstable: a training loss that jumps by more than half over the running mean, twice or more. Overfitting: validation
+    ends over its best by more than three `min_delta` and by 1 % while the training loss still falls. Saturated: the last
+    third of the looks gained less than a tenth of the whole. Learning: the rest, if validation fell at all.
+    """
+    losses = [float(r["loss"]) for r in rows if "loss" in r]
+    looks = [(int(r["step"]), float(r["val_loss"])) for r in rows if r.get("val_loss") is not None]
+    if len(looks) < 2 or len(losses) < 4:
+        return Reading(
+            "too short to tell",
+            f"{len(losses)} steps and {len(looks)} looks at the validation split",
+            "train longer before you read the curves",
+        )
+    first, last = looks[0][1], looks[-1][1]
+    best_step, best = min(looks, key=lambda look: look[1])
+    gain = first - best
+    spikes = _spikes(losses)
+    if spikes >= 2:
+        return Reading(
+            "unstable", f"the training loss jumped {spikes} times", "halve train.learning_rate, or raise train.warmup to 0.1"
+        )
+    if gain <= min_delta:
+        return Reading(
+            "nothing learned",
+            f"validation loss never fell below its start ({first:.3f})",
+            "raise train.learning_rate, or adapt more layers (method.targets: all)",
+        )
+    falling = _mean(losses[-max(2, len(losses) // 4) :]) < _mean(losses[: max(2, len(losses) // 4)])
+    if falling and last - best > max(3 * min_delta, 0.01 * best):
+        return Reading(
+            "overfitting",
+            f"validation was best at step {best_step} ({best:.3f}) and rose to {last:.3f} while training loss fell",
+            "the best step is kept; more writing, fewer epochs or a lower rank would help",
+        )
+    third = max(1, len(looks) // 3)
+    late = min(v for _, v in looks[:-third]) - min(v for _, v in looks[-third:])
+    if late < 0.1 * gain:
+        return Reading(
+            "saturated",
+            f"validation fell from {first:.3f} to {best:.3f} and has levelled off",
+            "stopping here is right; more steps would not help",
+        )
+    return Reading(
+        "learning", f"validation fell from {first:.3f} to {best:.3f} and is still falling", "more epochs would probably help"
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _spikes(losses: Sequence[float]) -> int:
+    """Steps whose loss is over 1.5 times the running mean; a plain rise by the data's own noise stays well below."""
+    running, spikes = losses[0], 0
+    for loss in losses[1:]:
+        if not math.isfinite(loss) or loss > 1.5 * running:
+            spikes += 1
+        running = 0.9 * running + 0.1 * min(loss, 1.5 * running)
+    return spikes

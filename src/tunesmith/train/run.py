@@ -1,0 +1,166 @@
+"""A training run from a split dataset to an adapter on disk: audit the labels, attach, fit, save."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+
+from tunesmith.core.config import MethodConfig, TrainConfig
+from tunesmith.core.errors import BlockedError
+from tunesmith.core.records import Example
+from tunesmith.core.reporter import Reporter
+from tunesmith.models.adapters import Coverage, attach, choose_modules, save_adapter
+from tunesmith.models.chat import Audit, Chat, Encoded, audit
+from tunesmith.models.generate import generate
+from tunesmith.models.load import BaseFolder, PrecisionName, load_model
+from tunesmith.train.batches import Batches, collate
+from tunesmith.train.checkpoint import Checkpoints, lock
+from tunesmith.train.loop import FitSettings, Fitted, fit
+from tunesmith.train.objectives.sft import sft
+from tunesmith.train.reading import Reading, read_curves
+
+__all__ = ["Place", "Trained", "check_labels", "num_steps", "train_adapter"]
+
+_CUT_LIMIT = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run happens: `workspace` keeps what resuming needs, `out` takes the result, `run_id` guards against mix-ups."""
+
+    run_id: str
+    workspace: Path
+    out: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run gave, beside the files it wrote."""
+
+    fitted: Fitted
+    coverage: Coverage
+    reading: Reading
+
+
+def num_steps(train: TrainConfig, num_examples: int) -> int:
+    """Optimiser steps that the recipe asks for."""
+    if train.max_steps:
+        return train.max_steps
+    return max(1, round(train.epochs * -(-num_examples // train.batch_examples) / train.accumulate))
+
+
+def check_labels(chat: Chat, examples: Sequence[Example], encoded: Sequence[Encoded], *, allow: Sequence[str]) -> Audit:
+    """The label audit; BlockedError for faults that ruin a run in silence, unless allowed by name (cut, stop, zero_labels)."""
+    found = audit(chat, examples, encoded)
+    if found.without_labels and "zero_labels" not in allow:
+        raise BlockedError(
+            "some examples have nothing to learn",
+            name="zero_labels",
+            value=f"{len(found.without_labels)} of {found.num_examples}, first {found.without_labels[0]}",
+            expected="an answer in every example",
+            hint="--set train.max_tokens=… if they were cut, or --allow zero_labels",
+        )
+    if found.cut_share > _CUT_LIMIT and "cut" not in allow:
+        longest = max(len(e.ids) + e.dropped for e in encoded)
+        raise BlockedError(
+            f"{found.cut_share:.1%} of the learned tokens would be cut",
+            name="cut",
+            value=f"{len(found.cut)} of {found.num_examples} examples, the longest {longest} tokens",
+            expected="at most 1 %: what is cut is never learned",
+            hint=f"--set train.max_tokens={longest}, or --set build.passage_words=60, or --allow cut",
+        )
+    endless = set(found.without_end) - set(found.cut)
+    if endless and "stop" not in allow:
+        raise BlockedError(
+            "the end token is missing from the labels: the model would never learn to stop",
+            name="stop",
+            value=f"{len(endless)} of {found.num_examples} examples, first {sorted(endless)[0]}",
+            expected="a chat template that writes an end token after every answer",
+            hint="choose a base with such a template, or --allow stop",
+        )
+    if found.prompt_differs or max(found.bos_counts, default=0) > 1:
+        raise BlockedError(
+            "the prompt in training is not the prompt in use",
+            name="template",
+            value=f"{len(found.prompt_differs)} prompts tokenise differently; BOS tokens per example {list(found.bos_counts)}",
+            expected="the same token ids with and without the answer, and one BOS at most",
+            hint="repair the base's chat template or tokenizer",
+        )
+    return found
+
+
+def train_adapter(
+    base: BaseFolder,
+    chat: Chat,
+    examples: dict[str, Sequence[Example]],
+    *,
+    method: MethodConfig,
+    train: TrainConfig,
+    precision: PrecisionName,
+    place: Place,
+    reporter: Reporter,
+) -> Trained:
+    """Train on `examples["train"]`, watching `examples["val"]`; writes adapter, metric log and reading to `place.out`.
+
+    The same call resumes from the checkpoints in `place.workspace`.
+    """
+    limit = min(train.max_tokens, base.context)
+    rows = {name: [chat.encode(e.messages, max_tokens=limit) for e in examples[name]] for name in ("train", "val")}
+    model = load_model(base, precision)
+    modules = choose_modules(model, method.targets, method.layers)
+    adapted, coverage = attach(
+        model, kind=method.kind, rank=method.rank, alpha=method.alpha, dropout=method.dropout, modules=modules, seed=train.seed
+    )
+    if train.gradient_checkpointing:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft still calls the old name
+            adapted.enable_input_require_grads()
+            adapted.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    batches = Batches(
+        rows["train"], batch_examples=train.batch_examples, seed=train.seed, pad_id=chat.pad_id, device=model.device
+    )
+    with lock(place.workspace):
+        fitted = fit(
+            adapted,
+            batches,
+            sft,
+            settings=FitSettings(
+                num_steps=num_steps(train, len(rows["train"])),
+                **train.model_dump(include=set(FitSettings.__dataclass_fields__) - {"num_steps"}),
+            ),
+            validate=lambda: mean_loss(adapted, rows["val"], batch_examples=4 * train.batch_examples, pad_id=chat.pad_id),
+            sample=lambda: _sample(adapted, chat, examples["val"][0], base.context),
+            checkpoints=Checkpoints(place.workspace, place.run_id),
+            reporter=reporter,
+        )
+        metrics = [orjson.loads(line) for line in (place.workspace / "metrics.jsonl").read_bytes().split(b"\n") if line]
+        reading = read_curves(metrics, min_delta=train.min_delta)
+        save_adapter(adapted, base.name, place.out / "adapter")
+        shutil.copyfile(place.workspace / "metrics.jsonl", place.out / "metrics.jsonl")
+        (place.out / "reading.json").write_bytes(orjson.dumps(asdict(reading)))
+    return Trained(fitted, coverage, reading)
+
+
+def mean_loss(model: Any, rows: Sequence[Encoded], *, batch_examples: int, pad_id: int) -> float:
+    """Mean −log p over all learned tokens of `rows`, dropout off; nats a token."""
+    model.eval()
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for begin in range(0, len(order), batch_examples):
+            batch = collate([rows[i] for i in order[begin : begin + batch_examples]], pad_id=pad_id, device=model.device)
+            total += float(sft(model, batch))
+            count += batch.num_learned
+    return total / max(1, count)
+
+
+def _sample(model: Any, chat: Chat, example: Example, context: int) -> str:
+    model.eval()
+    return generate(model, chat, [example.prompt], max_new_tokens=48, batch_examples=1, context=context)[0].text

@@ -1,0 +1,164 @@
+"""Every leak that is planted is found under its own name, and clean splits give none."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+from shared_material import example, ingest, material
+
+from tunesmith.core.records import Example, Finding
+from tunesmith.data.leaks import find_leaks, find_non_questions, without_copies
+
+WORDS = [f"w{n}" for n in range(4000)]
+
+
+def prose(seed: int, length: int = 60) -> str:
+    return " ".join(random.Random(seed).choices(WORDS, k=length))
+
+
+def changed(text: str, *places: int) -> str:
+    said = text.split()
+    for n in places:
+        said[n] = f"changed{n}"
+    return " ".join(said)
+
+
+def clean() -> dict[str, list[Example]]:
+    return {
+        name: [example(f"{name} {n}?", prose(hash_of(name) + n), id=f"{name}{n}", group=f"{name}-doc{n}") for n in range(5)]
+        for name in ("train", "val", "test")
+    }
+
+
+def hash_of(name: str) -> int:
+    return {"train": 0, "val": 100, "test": 200}[name]
+
+
+def named(findings: tuple[Finding, ...]) -> dict[str, tuple[str, int]]:
+    return {finding.name: (finding.severity, finding.count) for finding in findings}
+
+
+def test_clean_splits_give_no_finding() -> None:
+    assert find_leaks(clean()) == ()
+
+
+def test_one_document_in_two_splits_is_found() -> None:
+    splits = clean()
+    splits["test"].append(example("other?", prose(900), id="x", group="train-doc3"))
+    found = find_leaks(splits)
+    assert named(found) == {"same_source": ("error", 1)} and found[0].rows == ("train:train3 ~ test:x",)
+
+
+def test_an_exact_copy_is_found_whatever_its_case_and_spacing() -> None:
+    splits = clean()
+    splits["val"].append(
+        example("other?", "  " + splits["train"][0].answer.upper().replace(" ", "  ") + "!", id="x", group="g")
+    )
+    found = find_leaks(splits)
+    assert named(found) == {"exact_copies": ("error", 1)} and found[0].rows == ("train:train0 ~ val:x",)
+
+
+def test_a_near_copy_is_found() -> None:
+    splits = clean()
+    splits["test"].append(example("other?", changed(splits["train"][1].answer, 0), id="x", group="g"))
+    assert named(find_leaks(splits)) == {"near_copies": ("error", 1)}
+
+
+def test_a_related_text_is_a_warning() -> None:
+    splits = clean()
+    splits["test"].append(example("other?", changed(splits["train"][1].answer, 20, 40), id="x", group="g"))
+    assert named(find_leaks(splits)) == {"related_copies": ("warning", 1)}
+
+
+def test_the_same_prompt_in_two_splits_is_a_warning() -> None:
+    splits = clean()
+    splits["test"].append(example("TRAIN 2 ?", prose(900), id="x", group="g"))
+    assert named(find_leaks(splits)) == {"same_prompt": ("warning", 1)}
+
+
+def test_copies_inside_one_split_are_no_leak() -> None:
+    splits = clean()
+    splits["train"].append(example("again?", splits["train"][0].answer, id="x", group="g"))
+    assert find_leaks(splits) == ()
+
+
+def test_rows_that_name_no_document_are_said_to_be_unchecked() -> None:
+    splits = {name: [example(f"{name}?", prose(n), id=f"{name}1")] for n, name in enumerate(("train", "test"))}
+    assert named(find_leaks(splits)) == {"no_source": ("info", 2)}
+
+
+def test_similarity_is_the_exact_jaccard_of_five_word_runs() -> None:
+    for places, length in (((30,), 60), ((10, 30, 50), 100), ((5, 25), 45), ((0, 59), 60)):
+        base = prose(1, length)
+        other = changed(base, *places)
+        runs = [{tuple(t.split()[i : i + 5]) for i in range(length - 4)} for t in (base, other)]
+        jaccard = len(runs[0] & runs[1]) / len(runs[0] | runs[1])
+        found = named(
+            find_leaks({"train": [example("a?", base, id="a", group="1")], "test": [example("b?", other, id="b", group="2")]})
+        )
+        expected = "near_copies" if jaccard >= 0.8 else "related_copies" if jaccard >= 0.5 else None
+        assert list(found) == ([expected] if expected else [])
+
+
+def test_at_most_twenty_rows_are_shown_and_all_are_counted() -> None:
+    shared = [prose(n) for n in range(30)]
+    splits = {
+        name: [example(f"{name}{n}?", text, id=f"{name}{n}", group=f"{name}{n}d") for n, text in enumerate(shared)]
+        for name in ("train", "test")
+    }
+    finding = find_leaks(splits)[0]
+    assert finding.count == 30 and len(finding.rows) == 20
+
+
+def test_copies_are_removed_from_the_split_that_matters_less() -> None:
+    splits = clean()
+    splits["train"].append(example("t?", changed(splits["test"][0].answer, 1), id="t", group="g1"))
+    splits["val"].append(example("v?", splits["test"][1].answer, id="v", group="g2"))
+    kept, removed = without_copies(splits)
+    assert (
+        removed == 2
+        and kept["test"] == tuple(splits["test"])
+        and {"t", "v"}.isdisjoint(e.id for e in (*kept["train"], *kept["val"]))
+    )
+    assert find_leaks(kept) == ()
+
+
+@pytest.mark.parametrize("repeated", ["", "the same refrain stands at the end of every single one of these "])
+def test_two_thousand_rows_take_less_than_three_seconds(repeated: str) -> None:
+    everything = [example(f"q{n}?", f"{repeated}{prose(n, 150)}", id=str(n), group=f"d{n}") for n in range(2000)]
+    start = time.monotonic()
+    assert find_leaks({"train": everything[:1600], "val": everything[1600:1800], "test": everything[1800:]}) == ()
+    assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Why?",
+        "Tell me about rain.",
+        "“It rained.” What then?",
+        "Continue from here: “It rained.”",
+        "Calculate 1 + 1",
+        "In what year did it begin",
+        "Write a poem",
+    ],
+)
+def test_questions_and_requests_pass(prompt: str) -> None:
+    assert find_non_questions([example(prompt, "x", id="1")]) is None
+
+
+@pytest.mark.parametrize(
+    "prompt", ["You mentioned that rain was a factor.", "**Use gutters**: They keep the wall dry", "Rain is wet."]
+)
+def test_statements_in_the_place_of_a_question_are_found(prompt: str) -> None:
+    found = find_non_questions([example(prompt, "x", id="1"), example("Why?", "y", id="2")])
+    assert found is not None and found.count == 1 and "1 of 2 prompts" in found.message
+
+
+def test_the_known_non_questions_of_the_seed_set_are_found() -> None:
+    pairs = ingest(material("seed-qa")).pairs
+    found = find_non_questions(pairs)
+    unmarked = sum("?" not in pair.prompt[-1].content for pair in pairs)
+    assert found is not None and unmarked - 6 <= found.count <= unmarked == 91

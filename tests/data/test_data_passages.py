@@ -1,0 +1,207 @@
+"""Passages are the author's own words, cut only at sentence ends, each under a question of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shared_material import document, example, ingest, material
+
+from tunesmith.core.records import Message
+from tunesmith.data.passages import Built, build_examples, build_passages
+from tunesmith.data.phrases import study
+from tunesmith.data.prose import blocks_from_text, num_words, text_from_blocks
+from tunesmith.data.questions import Cue, ask
+from tunesmith.data.sentences import split_sentences
+
+PARAGRAPH = (
+    "The kettle boiled over again this morning. I looked at the small steam hole and found it shut. "
+    "Nobody had cleaned it since spring."
+)
+
+
+def build(*texts: str, words: int = 40, least: int = 5) -> Built:
+    documents = [document(text, name=f"{n}.md", title=f"Post {n}") for n, text in enumerate(texts)]
+    return build_passages(documents, passage_words=words, min_words=least, system_prompt="")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("One. Two! Three?", ["One.", "Two!", "Three?"]),
+        ("Mr. Hall met Dr. Weir at 3.15 p.m. on Jan. 4.", ["Mr. Hall met Dr. Weir at 3.15 p.m. on Jan. 4."]),
+        ("It cost 3.5 million. So what?", ["It cost 3.5 million.", "So what?"]),
+        ("J. R. Smith wrote it, e.g. in May. Then he left.", ["J. R. Smith wrote it, e.g. in May.", "Then he left."]),
+        ("“Stop.” He stopped. (He had to.) Then…", ["“Stop.”", "He stopped.", "(He had to.)", "Then…"]),
+        ("“Stop!” he said. See openbb.co for more.", ["“Stop!” he said.", "See openbb.co for more."]),
+        (
+            "Tea, coffee, etc. The rest was gone. So am I. You too.",
+            ["Tea, coffee, etc.", "The rest was gone.", "So am I.", "You too."],
+        ),
+        ("no end", ["no end"]),
+    ],
+)
+def test_sentences_end_where_a_reader_would_end_them(text: str, sentences: list[str]) -> None:
+    assert split_sentences(text) == sentences
+
+
+@given(st.text())
+def test_splitting_into_sentences_loses_nothing_but_blanks(text: str) -> None:
+    assert "".join("".join(split_sentences(text)).split()) == "".join(text.split())
+
+
+def test_blocks_give_the_text_back() -> None:
+    text = "# A\n\nPara one.\n\n- x\n- y\n\n> said\n\n1. a\n2. b"
+    blocks = blocks_from_text(text)
+    assert [block.kind for block in blocks] == ["heading", "paragraph", "list", "quote", "list"]
+    assert text_from_blocks(blocks) == text
+
+
+def test_answers_are_verbatim_and_never_hold_a_heading() -> None:
+    text = (
+        f"## First part\n\n{PARAGRAPH}\n\n- a list\n- of things\n\n## Second part\n\n{PARAGRAPH.replace('kettle', 'toaster')}"
+    )
+    built = build(text)
+    assert len(built.examples) == 2
+    for made in built.examples:
+        assert made.answer in text and "##" not in made.answer
+
+
+def test_a_long_paragraph_is_cut_at_sentence_ends_only() -> None:
+    text = " ".join(f"Sentence number {n} says a little about the number {n} itself." for n in range(60))
+    built = build(text)
+    assert len(built.examples) > 8
+    for made in built.examples:
+        assert made.answer in text and made.answer.startswith("Sentence") and made.answer.endswith("itself.")
+        assert num_words(made.answer) < 1.8 * 40
+
+
+def test_a_short_rest_joins_the_passage_before_it() -> None:
+    assert len(build(PARAGRAPH + " " + PARAGRAPH.replace("kettle", "pan") + "\n\nThat was all of it.").examples) == 1
+
+
+def test_a_list_stays_with_the_line_that_leads_to_it() -> None:
+    built = build(
+        f"{PARAGRAPH} {PARAGRAPH.replace('kettle', 'stove')}\n\nThree things help:\n\n"
+        + "\n".join(f"- thing number {n}" for n in range(9))
+    )
+    assert any("Three things help:\n\n- thing number 0" in made.answer for made in built.examples)
+
+
+def test_a_lead_in_to_something_left_out_is_dropped_and_counted() -> None:
+    built = build(f"{PARAGRAPH}\n\nHere is the code:")
+    assert built.dropped == {"lead-in to something left out": 1} and built.examples[0].answer == PARAGRAPH
+    assert built.dropped_samples == {"lead-in to something left out": ("Here is the code:",)}
+
+
+def test_what_is_dropped_is_counted_by_reason() -> None:
+    links = "\n".join(f"- https://x.org/{n}" for n in range(20))
+    built = build(
+        PARAGRAPH,
+        PARAGRAPH,
+        "Too short.",
+        f"## A\n\nTiny.\n\n## B\n\n{PARAGRAPH} Indeed.",
+        "> Somebody else said this at some length.",
+        links,
+    )
+    assert built.dropped == {
+        "exact copy of another passage": 1,
+        "document too short": 1,
+        "passage too short": 1,
+        "only quoted text": 1,
+        "mostly addresses, figures or repetitions": 1,
+    }
+    assert all(1 <= len(samples) <= 3 for samples in built.dropped_samples.values())
+
+
+def test_ids_stay_when_documents_are_added() -> None:
+    before = {made.id for made in build(PARAGRAPH).examples}
+    assert before <= {made.id for made in build(PARAGRAPH, PARAGRAPH.replace("kettle", "clock")).examples}
+
+
+def test_examples_lead_back_to_their_document_and_carry_the_system_prompt() -> None:
+    made = build_passages([document(PARAGRAPH)], passage_words=40, min_words=5, system_prompt="You are Ada.").examples[0]
+    assert [message.role for message in made.messages] == ["system", "user", "assistant"]
+    assert made.group == made.document_id == document(PARAGRAPH).id and made.title == "A post"
+
+
+def test_no_two_passages_have_the_same_question_even_without_title_or_phrases() -> None:
+    documents = [document(f"It is so, and it was so {n} times before that.", name=f"{n}.md", title=None) for n in range(30)]
+    built = build_passages(documents, passage_words=40, min_words=5, system_prompt="")
+    prompts = [made.prompt[-1].content for made in built.examples]
+    assert len(set(prompts)) == len(prompts) == 30
+
+
+def test_key_phrases_are_things_and_not_function_words() -> None:
+    texts = [
+        PARAGRAPH,
+        "The fan heater hummed. I opened the fan heater and the dust fell out of the heater.",
+        "We walked along the harbour.",
+    ]
+    phrases = [phrase.text for phrase in study(texts).key_phrases(texts[1])]
+    assert phrases and phrases[0] == "the fan heater"
+    assert not {"opened", "fell", "the", "out", "hummed"} & {word for phrase in phrases for word in phrase.split()[1:]}
+
+
+def test_words_of_the_title_come_first_among_key_phrases() -> None:
+    text = "The kettle, the toaster and the clock are on the bench."
+    assert study([text, "A bench, a clock, a toaster, a kettle."]).key_phrases(text, context="The clock")[0].text == "the clock"
+
+
+def test_the_authors_own_things_are_addressed_as_yours() -> None:
+    text = "I keep my workshop tidy. My workshop is small."
+    assert "your workshop" in [phrase.text for phrase in study([text]).key_phrases(text)]
+
+
+def test_wordings_are_dealt_evenly() -> None:
+    cues = [
+        Cue(key=str(n), title=f"Title {n}", previous=f"Sentence {n} stood here before.", opens=n % 5 == 0) for n in range(200)
+    ]
+    starts = Counter(question.split(str(n))[0][:12] for n, question in enumerate(ask(cues)))
+    assert len(starts) >= 3 and ask(cues) == ask(cues)
+
+
+@pytest.mark.parametrize("folder", ["writing/didier", "writing/mtlynch/posts"])
+def test_real_writing_gives_balanced_unique_and_verbatim_examples(folder: str) -> None:
+    documents = ingest(material(folder)).documents
+    built = build_passages(documents, passage_words=90, min_words=15, system_prompt="")
+    by_id = {document.id: document.text for document in documents}
+    assert (
+        len({made.prompt[-1].content for made in built.examples})
+        == len(built.examples)
+        == len({made.id for made in built.examples})
+    )
+    for made in built.examples:
+        assert made.answer in by_id[made.document_id]
+        assert num_words(made.answer) >= 15
+    shares = Counter(_wording(made.prompt[-1].content) for made in built.examples)
+    assert len(shares) >= 10 and max(shares.values()) <= 0.15 * len(built.examples)
+
+
+def _wording(question: str) -> str:
+    """A question without what was filled in: its first words, or the words after the closing quotation mark."""
+    head, quote, rest = question.partition("“")
+    if quote and not head:
+        return "… " + " ".join(rest.rpartition("”")[2].split()[:4])
+    return " ".join(head.split()[:5]) + ("“" if quote else "")
+
+
+def test_pairs_pass_through_with_a_system_message_where_none_is() -> None:
+    built = build_examples([example("a?", "A", id="1"), example("b?", "B", id="2")], min_words=15, system_prompt="Be brief.")
+    assert [made.id for made in built.examples] == ["1", "2"] and not built.dropped
+    assert built.examples[0].messages[0] == Message(role="system", content="Be brief.")
+
+
+def test_empty_and_repeated_pairs_are_dropped_and_counted() -> None:
+    pairs = [
+        example("a?", "A", id="1"),
+        example("a?", "A", id="2"),
+        example(" ", "B", id="3"),
+        example("c?", "", id="4"),
+        example("a?", "B", id="5"),
+    ]
+    built = build_examples(pairs, min_words=1, system_prompt="")
+    assert [made.id for made in built.examples] == ["1", "5"]
+    assert built.dropped == {"exact copy of another pair": 1, "empty prompt": 1, "empty answer": 1}

@@ -1,0 +1,149 @@
+"""Sources are found, named and told apart; what is wrong with them is said with the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from local_server import serving
+from shared_material import ingest
+
+from tunesmith.core.errors import DatasetError, SourceError
+from tunesmith.core.reporter import SilentReporter
+from tunesmith.data.ingest.gather import extract, gather
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+
+
+def test_a_folder_is_walked_sorted_and_hidden_files_and_leaving_links_are_skipped(tmp_path: Path) -> None:
+    outside = tmp_path / "outside.md"
+    outside.write_text("not mine")
+    posts = tmp_path / "posts"
+    for name in ("b.md", "a/c.md", "a/b.mdx", ".hidden.md", ".git/x.md", "node_modules/y.md"):
+        (posts / name).parent.mkdir(parents=True, exist_ok=True)
+        (posts / name).write_text(f"words of {name}")
+    (posts / "link.md").symlink_to(outside)
+    assert [item.name for item in gather([str(posts)]).items] == ["a/b.mdx", "a/c.md", "b.md"]
+
+
+def test_assets_are_counted_and_other_unknown_files_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("words")
+    for name in ("x.png", "s.css", "f.woff2", "package-lock.json", "LICENSE"):
+        (tmp_path / name).write_bytes(PNG)
+    (tmp_path / "book.pdf").write_bytes(b"%PDF-1.7")
+    (tmp_path / "note.xyz").write_text("words")
+    found = gather([str(tmp_path)])
+    assert found.notes == {"images, styles, code and other assets skipped": 5}
+    assert {failure.source: failure.reason for failure in found.failures} == {
+        "book.pdf": "PDF files are not read yet",
+        "note.xyz": "not a kind of file that Tunesmith reads",
+    }
+
+
+def test_kinds_are_told_by_content_before_the_name(tmp_path: Path) -> None:
+    for name, text in {
+        "feed.html": "<?xml version='1.0'?><rss><channel><title>t</title></channel></rss>",
+        "feed.json": '{"version": "https://jsonfeed.org/version/1", "title": "t", "items": []}',
+        "page.xml": "<!DOCTYPE html><html><body><p>x</p></body></html>",
+        "rows.json": '[{"text": "x"}]',
+        "a.txt": "plain",
+    }.items():
+        (tmp_path / name).write_text(text)
+    kinds = {item.name: item.kind for item in gather([str(tmp_path)]).items}
+    assert kinds == {"feed.html": "feed", "feed.json": "feed", "page.xml": "html", "rows.json": "rows", "a.txt": "text"}
+
+
+def test_a_missing_source_names_the_nearest_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "posts").mkdir()
+    with pytest.raises(SourceError) as caught:
+        gather(["./post"])
+    problem = caught.value.problems[0]
+    assert problem.lines() == [
+        "source not found: './post'",
+        "expected a folder, a file, or an http(s) address; there is a folder named './posts'",
+        "hint: tunesmith run --source ./posts",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "what"),
+    [({}, "this folder is empty"), ({"x.png": PNG}, "no writing"), ({"x.pdf": b"%PDF"}, "nothing in this folder can be used")],
+)
+def test_a_folder_without_writing_says_why(tmp_path: Path, files: dict[str, bytes], what: str) -> None:
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(SourceError, match=what):
+        gather([str(tmp_path)])
+
+
+def test_one_bad_file_never_stops_the_batch(tmp_path: Path) -> None:
+    (tmp_path / "good.md").write_text("Good words.")
+    (tmp_path / "binary.md").write_bytes(b"\x00\x01\xff\x00" * 50)
+    (tmp_path / "latin.md").write_bytes(b"caf\xe9")
+    (tmp_path / "broken.md").write_text("---\na: b: c\n---\nx")
+    (tmp_path / "empty.md").write_text("")
+    found = ingest(tmp_path)
+    assert [document.source for document in found.documents] == ["good.md"]
+    assert {f.source: f.reason.split(";")[0].split(" at ")[0] for f in found.failures} == {
+        "binary.md": "a binary file, not text",
+        "broken.md": "its front matter is not valid YAML",
+        "empty.md": "it is empty",
+        "latin.md": "neither UTF-8 nor UTF-16, and it declares no character set that fits",
+    }
+
+
+def test_when_nothing_can_be_used_the_first_failures_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.md").write_text("")
+    with pytest.raises(DatasetError, match=r"empty\.md: it is empty"):
+        ingest(tmp_path)
+
+
+def test_drafts_are_noted_in_words(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("Done.")
+    (tmp_path / "b.md").write_text("---\ndraft: true\n---\nNot done.")
+    assert ingest(tmp_path).notes == ("1 drafts skipped",)
+
+
+def test_ids_do_not_depend_on_where_the_folder_lies_or_what_else_is_in_it(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.md").write_text("Same words.")
+    before = ingest(tmp_path / "one").documents[0].id
+    (tmp_path / "two" / "0.md").write_text("Other words.")
+    assert before in {document.id for document in ingest(tmp_path / "two").documents}
+
+
+def test_the_same_text_under_two_names_is_kept_once(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("Same words.")
+    (tmp_path / "b.md").write_text("Same words.")
+    found = ingest(tmp_path)
+    assert len(found.documents) == 1 and found.notes == ("1 documents that are copies of another left out",)
+
+
+def test_a_file_that_changes_between_gather_and_extract_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("One.")
+    (tmp_path / "b.md").write_text("Two.")
+    gathered = gather([str(tmp_path)])
+    (tmp_path / "a.md").write_text("Changed.")
+    found = extract(gathered, reporter=SilentReporter())
+    assert [failure.source for failure in found.failures] == ["a.md"] and len(found.documents) == 1
+
+
+def test_a_feed_a_page_and_markdown_are_read_from_an_address() -> None:
+    item = b"<item><title>One</title><description>Some words here.</description></item>"
+    feed = b"<rss><channel><title>t</title>" + item + b"</channel></rss>"
+    page = b"<html><body><article><h1>T</h1><p>" + b"Enough words for an article. " * 20 + b"</p></article></body></html>"
+    answers = {
+        "/feed": (200, {"Content-Type": "application/rss+xml"}, feed),
+        "/page": (200, {"Content-Type": "text/html; charset=utf-8"}, page),
+        "/post.md": (200, {"Content-Type": "text/plain"}, b"---\ntitle: P\n---\nA post."),
+        "/thing": (200, {"Content-Type": "application/octet-stream"}, PNG),
+    }
+    with serving(dict(answers)) as server:
+        gathered = gather([server.url(path) for path in ("/feed", "/page", "/post.md")], allow_private=True)
+        found = extract(gathered, reporter=SilentReporter())
+        assert [item.kind for item in gathered.items] == ["feed", "html", "markdown"]
+        assert [document.title for document in found.documents] == ["One", "T", "P"]
+        with pytest.raises(SourceError, match="no feed and no page at this address"):
+            gather([server.url("/thing")], allow_private=True)

@@ -1,0 +1,180 @@
+"""Markdown, MDX and plain text become clean prose with what the front matter says."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from shared_material import ingest, material
+
+from tunesmith.core.records import Document
+from tunesmith.data.ingest.item import UnreadableError
+from tunesmith.data.ingest.markdown import read_markdown, read_text
+from tunesmith.data.ingest.metadata import iso_date, title_from_name
+
+
+def read(text: str, name: str = "post.md") -> Document:
+    return read_markdown(text, name=name).documents[0]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("2023-04-11", "2023-04-11"),
+        ("2023-04-11T09:30:00+02:00", "2023-04-11"),
+        ("2023-04-11 09:30:00 +0200", "2023-04-11"),
+        ("11 April 2023", "2023-04-11"),
+        ("April 11, 2023", "2023-04-11"),
+        ("Tue, 11 Apr 2023 08:00:00 GMT", "2023-04-11"),
+        ("25/12/2023", "2023-12-25"),
+        ("03/04/2023", None),
+        ("April 2023", None),
+        ("2023-13-45", None),
+        ("soon", None),
+    ],
+)
+def test_dates_in_many_styles_become_iso_dates(written: str, meant: str | None) -> None:
+    assert iso_date(written) == meant
+    if meant:
+        assert read(f"---\ndate: {written}\n---\nSome words.").date == meant
+
+
+def test_front_matter_gives_title_authors_and_address() -> None:
+    found = read("---\ntitle: 'Rain, again'\nauthors: [{name: Ada}, Bo]\nslug: /rain\nlicense: CC BY 4.0\n---\nIt rained.")
+    assert (found.title, found.author, found.url, found.license) == ("Rain, again", "Ada, Bo", "/rain", "CC BY 4.0")
+
+
+def test_toml_front_matter_is_read() -> None:
+    found = read("+++\ntitle = 'Rain'\ndate = 2023-04-11\n+++\nIt rained.")
+    assert (found.title, found.date, found.text) == ("Rain", "2023-04-11", "It rained.")
+
+
+def test_the_file_name_gives_date_and_title_where_the_front_matter_does_not() -> None:
+    found = read("It rained.", "blog/2023-04-11-rain-again.md")
+    assert (found.date, found.title) == ("2023-04-11", "Rain again")
+    assert title_from_name("a-year-alone/index.md") == "A year alone"
+
+
+def test_a_draft_is_skipped_and_counted() -> None:
+    reading = read_markdown("---\ndraft: true\n---\nNot yet.", name="a.md")
+    assert reading.documents == () and reading.notes == {"drafts skipped": 1}
+
+
+def test_front_matter_that_does_not_parse_says_where() -> None:
+    with pytest.raises(UnreadableError, match="front matter is not valid YAML at line 3"):
+        read_markdown("---\ntitle: a\nb: c: d\n---\nWords.", name="a.md")
+
+
+def test_a_file_without_prose_is_unreadable() -> None:
+    with pytest.raises(UnreadableError, match="it is empty"):
+        read_markdown("---\ntitle: a\n---\n\n", name="a.md")
+    with pytest.raises(UnreadableError, match="no prose"):
+        read_markdown("```\ncode\n```", name="a.md")
+
+
+def test_structure_becomes_plain_blocks() -> None:
+    text = read(
+        "# The title\n\nOne *two* **three** [four](http://x.y) `five`.\n\n"
+        "## Part\n\n- a\n- b\n  - c\n\n3. x\n4. y\n\n> said so\n\nLine\nwrapped.\n"
+    ).text
+    assert text == "One two three four five.\n\n## Part\n\n- a\n- b\n- c\n\n3. x\n4. y\n\n> said so\n\nLine wrapped."
+
+
+def test_code_tables_and_images_are_left_out_and_counted() -> None:
+    reading = read_markdown(
+        "Before.\n\n```py\ncode\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n"
+        "![alt](x.png)\n\nAfter ![i](data:image/png;base64,AAAA) that.",
+        name="a.md",
+    )
+    assert reading.documents[0].text == "Before.\n\nAfter that."
+    assert reading.notes == {"code blocks left out": 1, "tables left out": 1}
+
+
+@pytest.mark.parametrize(
+    "residue",
+    [
+        "import Tabs from '@theme/Tabs';",
+        "export const x = () => {\n  return 1;\n};",
+        "<Tabs defaultValue='a' values={[{label: 'A > B'}]} />",
+        "<div style={{borderTop: '1px solid #08C', margin: '1em 0'}} />",
+        "<!-- truncate -->",
+        "{/* a comment */}",
+        '{{< figure src="x.png" caption="a > b" >}}',
+        "{{% notice %}}",
+        "{% include x.html %}",
+        "{% highlight ruby %}\nputs 1\n\nputs 2\n{% endhighlight %}",
+        "{{ page.title }}",
+        ":::note Heads up",
+        "[^1]: A footnote.",
+        "<script>\nvar a = '<p>';\n</script>",
+        "<table><tr><td>cell</td></tr></table>",
+        "<iframe src='x'></iframe>",
+        "{: .center}",
+    ],
+)
+def test_what_a_reader_never_sees_is_gone(residue: str) -> None:
+    assert read(f"Before.\n\n{residue}\n\nAfter.").text == "Before.\n\nAfter."
+
+
+def test_inline_components_templates_and_footnote_marks_are_gone() -> None:
+    found = read('A <Badge text={"x > y"}>new</Badge> word{{< ref "b" >}}, noted[^1] &amp; kept. Code `{{ x }}` stays.')
+    assert found.text == "A new word, noted & kept. Code {{ x }} stays."
+
+
+def test_prose_inside_components_and_html_is_kept() -> None:
+    found = read('{{<notice type="info">}}\n\nMind the *gap*.\n\n{{</notice>}}\n\n<p align="center">Said <b>so</b>.</p>\n')
+    assert found.text == "Mind the gap.\n\nSaid so."
+
+
+def test_prose_that_begins_with_import_is_no_code() -> None:
+    assert read("import taxes are what I pay, from year to year.").text.startswith("import taxes")
+
+
+def test_u2028_ends_a_line_and_not_the_document() -> None:
+    assert read("One\u2028two.\n\nThree.").text == "One\ntwo.\n\nThree."
+
+
+def test_plain_text_keeps_paragraphs_and_joins_wrapped_lines() -> None:
+    line = "a line that somebody wrapped by hand after about seventy characters"
+    assert (
+        read_text(f"{line}\n{line}\nend\n\nShort\nlines", name="a.txt").documents[0].text
+        == f"{line} {line} end\n\nShort\nlines"
+    )
+
+
+@pytest.mark.parametrize("piece", ["word ", "[", "*a ", "`", "<a ", "![", "{{", "a" * 100 + " "])
+def test_a_line_of_four_megabytes_does_not_hang(piece: str) -> None:
+    start = time.monotonic()
+    found = read("Before.\n\n" + piece * (4_000_000 // len(piece)) + "\n\nAfter.")
+    assert found.text.startswith("Before.") and found.text.endswith("After.")
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("piece", ["[", "*a ", "`a ", "<a ", "![", "{{", "> ", "_a*", "[a](", "&"])
+def test_hostile_paragraphs_end_in_time(piece: str) -> None:
+    start = time.monotonic()
+    read("Before.\n\n" + piece * (29_000 // len(piece)) + "\n\nAfter.")
+    assert time.monotonic() - start < 5
+
+
+def test_a_base64_image_of_megabytes_leaves_the_prose() -> None:
+    assert read("Before.\n\n![x](data:image/png;base64," + "A" * 3_000_000 + ")\n\nAfter.").text == "Before.\n\nAfter."
+
+
+def test_the_id_depends_on_name_and_text_alone() -> None:
+    assert read("Same.").id == read("---\ndate: 2020-01-01\n---\nSame.").id != read("Same.", "other.md").id
+
+
+def test_all_posts_of_a_docusaurus_blog_are_read_without_residue() -> None:
+    found = ingest(material("writing/didier") / "blog")
+    assert len(found.documents) == 12 and not found.failures
+    for document in found.documents:
+        assert document.title and document.date and document.url
+        assert not any(mark in document.text for mark in ("<p", "{{", "className", "truncate", "![", "](", "style="))
+
+
+def test_all_posts_of_a_hugo_blog_are_read_or_named() -> None:
+    found = ingest(material("writing/mtlynch"))
+    assert len(found.documents) + len(found.failures) == 248
+    assert {failure.source for failure in found.failures} == {"book-reports/_index.md", "projects/placeholder/index.md"}
+    assert not any(mark in document.text for document in found.documents for mark in ("{{<", "{{%", "![](", "](/", "|---"))

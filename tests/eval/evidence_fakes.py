@@ -1,0 +1,125 @@
+"""Small evidence for the tests: systems whose bits per byte, answers and ends are set by hand, without any model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from tunesmith.core.records import Generation, Message
+from tunesmith.eval.results import Evidence, GeneralResult, Item, Likelihood, ParityResult, SystemName, SystemRun
+
+__all__ = ["evidence", "general", "items", "likelihood", "parity", "system"]
+
+WORDS = [
+    "kettle",
+    "switch",
+    "steam",
+    "bench",
+    "oil",
+    "hinge",
+    "screw",
+    "lamp",
+    "cord",
+    "paint",
+    "rust",
+    "wheel",
+    "spring",
+    "tin",
+]
+
+
+def items(documents: int = 10, each: int = 3) -> tuple[Item, ...]:
+    rng = np.random.default_rng(1)
+    return tuple(
+        Item(
+            id=f"d{d}-{i}",
+            group=f"d{d}",
+            title=f"Post {d}",
+            prompt=(Message(role="user", content=f"Write about the {WORDS[d % len(WORDS)]}."),),
+            reference=f"The {WORDS[d % len(WORDS)]} " + " ".join(rng.choice(WORDS, 12)) + ".",
+        )
+        for d in range(documents)
+        for i in range(each)
+    )
+
+
+def likelihood(item_id: str, bits_per_byte: float, num_bytes: int = 100) -> Likelihood:
+    return Likelihood(
+        item_id=item_id,
+        nats=bits_per_byte * num_bytes * math.log(2),
+        num_tokens=25,
+        num_bytes=num_bytes,
+        correct_tokens=10,
+        end_probability=0.5,
+    )
+
+
+def system(
+    name: SystemName, of: tuple[Item, ...], *, bits: float, noise: float = 0.05, ended: float = 1.0, seed: int = 0
+) -> SystemRun:
+    """A system at `bits` bits per byte on average, with scatter by document and item; the first `ended` share ends."""
+    rng = np.random.default_rng([seed, len(name), len(of)])
+    level = {item.group: noise * rng.normal() for item in of}
+    share = round(ended * len(of))
+    return SystemRun(
+        name=name,
+        label=f"fake {name}",
+        fingerprint=f"print-{name}",
+        generations=tuple(
+            Generation(
+                item_id=item.id,
+                system=name,
+                text=" ".join(item.reference.split()[: 3 + number % 5]) + ".",
+                finish_reason="stop" if number < share else "length",
+                num_tokens=8,
+                fingerprint=f"print-{name}",
+            )
+            for number, item in enumerate(of)
+        ),
+        likelihoods=tuple(likelihood(item.id, bits + level[item.group] + noise * rng.normal()) for item in of),
+    )
+
+
+def parity(max_abs_logit: float = 1e-5, top1: float = 1.0) -> ParityResult:
+    return ParityResult(
+        hop="adapter → merged",
+        max_abs_logit=max_abs_logit,
+        mean_kl=1e-9,
+        top1_agreement=top1,
+        greedy_equal=30,
+        greedy_total=30,
+        num_positions=900,
+        precision="float32",
+    )
+
+
+def general(worse: float = 0.01, n: int = 20, spread: float = 0.01) -> GeneralResult:
+    rng = np.random.default_rng(4)
+    return GeneralResult(
+        n=n,
+        base=tuple(likelihood(f"g{i}", 1.5) for i in range(n)),
+        tuned=tuple(likelihood(f"g{i}", 1.5 + worse + spread * rng.normal()) for i in range(n)),
+    )
+
+
+def evidence(
+    bits: Mapping[SystemName, float],
+    *,
+    documents: int = 10,
+    each: int = 3,
+    ended: float = 1.0,
+    noise: float = 0.05,
+    with_parity: ParityResult | None = None,
+    with_general: GeneralResult | None = None,
+) -> Evidence:
+    """Evidence with the systems named in `bits`, at these bits per byte."""
+    of = items(documents, each)
+    return Evidence(
+        items=of,
+        systems=tuple(system(name, of, bits=value, ended=ended, noise=noise) for name, value in bits.items()),
+        parity=with_parity,
+        general=with_general,
+        train_answers=tuple(f"An old answer about {word}, with oil." for word in WORDS),
+    )

@@ -1,0 +1,212 @@
+"""Promises of the verdict. Every gate has its planted faults: what must fail fails, what was not measured is no pass."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from evidence_fakes import evidence, general, items, likelihood, parity, system
+
+from tunesmith.core.config import GateConfig
+from tunesmith.eval.gates import Gate, Verdict, decide
+from tunesmith.eval.measure import measure
+from tunesmith.eval.results import Evidence, GeneralResult, ParityResult, SystemName
+
+RULES = GateConfig()
+GOOD: dict[SystemName, float] = {"base": 1.4, "prompted": 1.3, "tuned": 1.1, "merged": 1.1001}
+
+
+def judged(
+    bits: dict[SystemName, float] | None = None,
+    *,
+    rules: GateConfig = RULES,
+    with_parity: ParityResult | None = parity(),  # noqa: B008
+    with_general: GeneralResult | None = None,
+    documents: int = 10,
+    each: int = 3,
+    ended: float = 1.0,
+    primary: str = "bits_per_byte",
+) -> Verdict:
+    made = evidence(
+        bits or GOOD,
+        documents=documents,
+        each=each,
+        ended=ended,
+        with_parity=with_parity,
+        with_general=with_general or general(),
+    )
+    baselines = ["prompted"] if "prompted" in (bits or GOOD) else []
+    return decide(measure(made, draws=1000, primary=primary), rules, baselines=baselines)
+
+
+def gate(verdict: Verdict, name: str) -> Gate:
+    return next(g for g in verdict.gates if g.name == name)
+
+
+def test_a_model_that_passes_every_gate_ships() -> None:
+    verdict = judged()
+    assert (verdict.verdict, verdict.exit_code) == ("SHIP", 0)
+    assert {g.name: g.outcome for g in verdict.gates} == dict.fromkeys(
+        ["primary", "beats_prompt", "parity", "stop", "general"], "pass"
+    )
+    assert "better" in verdict.sentence
+    assert verdict.not_measured == ("safety",)
+
+
+def test_a_model_worse_than_the_base_does_not_ship() -> None:
+    verdict = judged({"base": 1.2, "tuned": 1.4})
+    assert (verdict.verdict, verdict.exit_code, gate(verdict, "primary").outcome) == ("DON'T SHIP", 2, "fail")
+
+
+def test_a_gain_within_the_margin_does_not_ship() -> None:
+    verdict = judged({"base": 1.4, "tuned": 1.1}, rules=GateConfig(primary_margin=0.9))
+    assert gate(verdict, "primary").outcome == "fail"
+
+
+def test_a_difference_that_may_be_chance_cannot_be_told() -> None:
+    verdict = judged({"base": 1.4, "tuned": 1.39})
+    primary = gate(verdict, "primary")
+    assert (verdict.verdict, verdict.exit_code, primary.outcome) == ("CAN'T TELL", 3, "not measured")
+    assert "includes no improvement" in primary.evidence
+    assert "whether tuning helped" in verdict.not_measured
+
+
+def test_too_few_documents_cannot_be_told_however_large_the_gain() -> None:
+    verdict = judged({"base": 1.4, "tuned": 0.4}, documents=4, each=10)
+    assert verdict.verdict == "CAN'T TELL"
+    assert "4 test documents" in gate(verdict, "primary").evidence
+
+
+def test_five_documents_can_never_show_enough_and_six_can() -> None:
+    five = judged({"base": 1.4, "tuned": 0.9}, documents=5, each=8)
+    assert five.verdict == "CAN'T TELL"
+    assert "p cannot fall below 0.0625" in gate(five, "primary").evidence
+    assert judged({"base": 1.4, "tuned": 0.9}, documents=6, each=8).verdict == "SHIP"
+
+
+def test_one_of_six_documents_that_does_not_gain_leaves_it_open() -> None:
+    of = items(6, 8)
+    base, tuned = system("base", of, bits=1.4, noise=0.001), system("tuned", of, bits=0.9, noise=0.001)
+    worse = tuple(likelihood(x.item_id, 1.41) if x.item_id.startswith("d0-") else x for x in tuned.likelihoods)
+    made = Evidence(items=of, systems=(base, replace(tuned, likelihoods=worse)), parity=parity(), general=None)
+    verdict = decide(measure(made), RULES)
+    assert gate(verdict, "primary").outcome == "not measured"
+    assert verdict.verdict == "CAN'T TELL"
+
+
+def test_a_prompt_that_does_as_well_stops_the_fine_tuning() -> None:
+    verdict = judged({"base": 1.6, "prompted": 1.0, "tuned": 1.3})
+    assert (verdict.verdict, gate(verdict, "beats_prompt").outcome) == ("DON'T SHIP", "fail")
+    assert verdict.sentence.startswith("Don't fine-tune, a prompt does it")
+    assert gate(verdict, "primary").outcome == "pass"
+
+
+def test_a_prompt_that_may_do_as_well_leaves_it_open() -> None:
+    verdict = judged({"base": 1.6, "prompted": 1.2, "tuned": 1.205})
+    assert (verdict.verdict, gate(verdict, "beats_prompt").outcome) == ("CAN'T TELL", "not measured")
+
+
+def test_a_prompted_baseline_that_was_asked_for_and_not_run_is_no_pass() -> None:
+    made = evidence({"base": 1.4, "tuned": 1.1}, with_parity=parity())
+    verdict = decide(measure(made, draws=500), RULES, baselines=["prompted"])
+    assert (verdict.verdict, gate(verdict, "beats_prompt").outcome) == ("CAN'T TELL", "not measured")
+    assert decide(measure(made, draws=500), RULES).verdict == "SHIP"
+
+
+@pytest.mark.parametrize("broken", [parity(max_abs_logit=0.5), parity(top1=0.98), parity(max_abs_logit=math.nan)])
+def test_a_merged_model_that_differs_stops_the_release(broken: ParityResult) -> None:
+    verdict = judged(with_parity=broken)
+    assert (verdict.verdict, gate(verdict, "parity").outcome) == ("DON'T SHIP", "fail")
+
+
+def test_parity_that_nobody_measured_is_no_pass() -> None:
+    assert judged(with_parity=None).verdict == "CAN'T TELL"
+    assert gate(judged(with_parity=replace(parity(), num_positions=0)), "parity").outcome == "not measured"
+
+
+def test_a_model_that_does_not_stop_does_not_ship() -> None:
+    verdict = judged(ended=0.5)
+    assert (verdict.verdict, gate(verdict, "stop").outcome) == ("DON'T SHIP", "fail")
+    assert gate(verdict, "stop").value == 0.5
+
+
+def test_stopping_in_too_few_answers_is_no_pass() -> None:
+    assert gate(judged(each=1), "stop").outcome == "not measured"
+    assert gate(judged(each=1, ended=0.2), "stop").outcome == "fail"
+
+
+def test_a_tuned_model_without_answers_is_not_measured() -> None:
+    made = evidence(GOOD, with_parity=parity())
+    silent = tuple(replace(s, generations=()) if s.name == "tuned" else s for s in made.systems)
+    verdict = decide(measure(replace(made, systems=silent), draws=500), RULES)
+    assert (verdict.verdict, gate(verdict, "stop").outcome) == ("CAN'T TELL", "not measured")
+
+
+def test_losing_general_skills_is_shown_and_does_not_decide() -> None:
+    assert gate(judged(with_general=general(0.5)), "general").outcome == "fail"
+    assert judged(with_general=general(0.5)).verdict == "SHIP"
+    assert gate(judged(with_general=general(0.1, spread=0.2)), "general").outcome == "not measured"
+    verdict = decide(measure(evidence(GOOD, with_parity=parity()), draws=500), RULES)
+    assert gate(verdict, "general").outcome == "not measured"
+    assert "general skills" in verdict.not_measured
+
+
+def test_a_failed_gate_outweighs_one_that_was_not_measured() -> None:
+    assert judged(with_parity=None, ended=0.1).verdict == "DON'T SHIP"
+
+
+def test_a_gain_by_length_alone_shows_in_the_advisory_gate() -> None:
+    of = items(10, 3)
+    short, long = system("base", of, bits=1.4), system("tuned", of, bits=1.4, seed=1)
+    texts = {item.id: item.reference.split() for item in of}
+    # the base says three words of the reference; the tuned model says the same three, then a long tail that holds the rest
+    base = replace(short, generations=tuple(replace(g, text=" ".join(texts[g.item_id][:3])) for g in short.generations))
+    tail = "filler " * 30
+    padded = tuple(
+        replace(g, text=" ".join(texts[g.item_id][:3]) + f" {tail}" + " ".join(texts[g.item_id])) for g in long.generations
+    )
+    made = Evidence(items=of, systems=(base, replace(long, generations=padded)), parity=parity(), general=None)
+    verdict = decide(measure(made, primary="word_overlap", draws=1000), RULES)
+    assert gate(verdict, "primary").outcome == "pass"
+    assert gate(verdict, "equal_length").outcome == "fail"
+
+
+def test_without_a_tuned_model_nothing_can_be_told() -> None:
+    verdict = decide(measure(evidence({"base": 1.4}), draws=200), RULES)
+    assert (verdict.verdict, verdict.exit_code) == ("CAN'T TELL", 3)
+
+
+def shipped(documents: int, *, repetitions: int, rules: GateConfig = RULES, one_group_an_item: bool = False) -> float:
+    """How often a tuned model ships that is, in truth, as good as the base."""
+    of = items(documents, 4)
+    if one_group_an_item:
+        of = tuple(replace(item, group=item.id) for item in of)
+    count = 0
+    template = {name: system(name, of, bits=1.3) for name in ("base", "tuned")}
+    for number in range(repetitions):
+        rng = np.random.default_rng([number, documents])
+        systems = []
+        for name, run in template.items():
+            level = {item.id.split("-")[0]: 0.1 * rng.normal() for item in of}
+            rows = tuple(likelihood(i.id, 1.3 + level[i.id.split("-")[0]] + 0.1 * rng.normal()) for i in of)
+            systems.append(replace(run, likelihoods=rows, generations=template[name].generations))
+        made = Evidence(items=of, systems=tuple(systems), parity=parity(), general=None)
+        count += decide(measure(made, draws=400, seed=number // 50), rules).verdict == "SHIP"
+    return count / repetitions
+
+
+def ships_rarely(share: float, repetitions: int) -> bool:
+    return share <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / repetitions)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("documents", [6, 12])
+def test_two_equally_good_systems_ship_at_most_one_time_in_forty(documents: int) -> None:
+    assert ships_rarely(shipped(documents, repetitions=200), 200)
+
+
+@pytest.mark.slow
+def test_ignoring_the_documents_ships_equally_good_systems_too_often() -> None:
+    assert not ships_rarely(shipped(6, repetitions=200, one_group_an_item=True), 200)

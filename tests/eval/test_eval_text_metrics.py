@@ -1,0 +1,117 @@
+"""Promises of the metrics on text."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunesmith.eval.metrics.text import (
+    TEXT_METRICS,
+    distinct_n,
+    exact_match,
+    length_matched,
+    length_ratio,
+    looks_cut,
+    num_words,
+    rouge_l,
+    trim_words,
+    word_overlap,
+)
+
+
+def test_word_overlap_is_shared_words_over_all_words() -> None:
+    assert word_overlap("The cat sat", "the cat ran away") == pytest.approx(2 / 5)
+
+
+def test_two_texts_without_words_overlap_fully_and_one_alone_not_at_all() -> None:
+    assert word_overlap("", "...") == 1.0
+    assert word_overlap("", "word") == 0.0
+
+
+def test_word_overlap_knows_words_of_any_script() -> None:
+    assert word_overlap("Größe zählt", "größe ZÄHLT nicht") == pytest.approx(2 / 3)
+
+
+@given(st.text(), st.text())
+def test_word_overlap_is_symmetric_and_between_0_and_1(a: str, b: str) -> None:
+    assert word_overlap(a, b) == word_overlap(b, a)
+    assert 0.0 <= word_overlap(a, b) <= 1.0
+
+
+def test_rouge_l_follows_the_longest_common_subsequence() -> None:
+    # LCS "the cat on the mat" has 5 words: precision 5/6, recall 5/6
+    assert rouge_l("the cat sat on the mat", "the cat lay on the mat") == pytest.approx(5 / 6)
+
+
+def test_rouge_l_is_unscored_where_the_library_sees_no_words() -> None:
+    assert rouge_l("anything", "日本語") is None
+    assert rouge_l("", "a word") == 0.0
+
+
+def test_exact_match_forgives_white_space_at_the_ends_only() -> None:
+    assert exact_match(" yes\n", "yes") == 1.0
+    assert exact_match("Yes", "yes") == 0.0
+
+
+def test_length_ratio_of_an_empty_reference_is_unscored() -> None:
+    assert length_ratio("one two", "") is None
+    assert length_ratio("one two", "one two three four") == 0.5
+
+
+def test_repetition_shows_in_distinct_runs() -> None:
+    assert distinct_n("a b c d e") == 1.0
+    assert distinct_n("so it goes " * 20) == pytest.approx(3 / 58)
+    assert distinct_n("two words") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["Done.", "Really?", 'He said "yes."', "wait…", "終わり。", "(so it is!)", "“Quite so.”", "End.\n"]
+)
+def test_a_closed_sentence_does_not_look_cut(text: str) -> None:
+    assert not looks_cut(text)
+
+
+@pytest.mark.parametrize("text", ["and then the", "", "one, two,", "a list:", '"quoted"'])
+def test_an_open_sentence_looks_cut(text: str) -> None:
+    assert looks_cut(text)
+
+
+def test_trimming_keeps_white_space_and_drops_what_follows_the_last_word() -> None:
+    assert trim_words("one  two\nthree, four.", 3) == "one  two\nthree"
+    assert trim_words("one two.", 2) == "one two."
+    assert trim_words("one", 0) == ""
+
+
+def test_only_the_longer_answer_is_trimmed_to_the_reference() -> None:
+    assert length_matched("a b c d e", "a b c d", "x y") == ("a b", "a b c d")
+    assert length_matched("a b", "a b c d", "x y z") == ("a b", "a b c")
+
+
+def test_answers_of_one_length_are_both_trimmed() -> None:
+    assert length_matched("a b c", "d e f", "x y") == ("a b", "d e")
+
+
+def test_an_answer_shorter_than_the_reference_stays() -> None:
+    assert length_matched("a b", "a", "x y z") == ("a b", "a")
+
+
+@given(st.text(), st.integers(0, 30))
+def test_trimming_never_leaves_more_words_than_asked(text: str, count: int) -> None:
+    trimmed = trim_words(text, count)
+    assert text.startswith(trimmed)
+    assert num_words(trimmed) == min(count, num_words(text))
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_every_metric_gives_a_number_in_its_bounds_or_none(prediction: str, reference: str) -> None:
+    for metric in TEXT_METRICS.values():
+        value = metric.score(prediction, reference)
+        assert value is None or metric.bounds[0] <= value <= metric.bounds[1]
+
+
+def test_every_metric_says_what_it_is() -> None:
+    for name, metric in TEXT_METRICS.items():
+        assert metric.name == name
+        assert metric.description.endswith(".")
+        assert metric.unit
