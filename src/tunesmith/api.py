@@ -190,7 +190,7 @@ class Project:
     def precision(self) -> Precision:
         """Type of the frozen weights in training: set in the recipe, or measured here and now."""
         wanted: PrecisionName | None = None if self.recipe.train.precision == "auto" else self.recipe.train.precision
-        return choose_precision(wanted, width=self._shape.width, inner=self._shape.inner)
+        return choose_precision(wanted, width=self._shape.width, inner=self._shape.inner, rank=self.recipe.method.rank)
 
     @cached_property
     def plan(self) -> Plan:

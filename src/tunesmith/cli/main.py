@@ -179,6 +179,8 @@ def path(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a user's mistake becomes a message and an exit code, our own mistake a traceback."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # OpenMP threads that spin for long starve each other when anything else is busy: 8 to 17 times slower (docs/log.md).
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         app(args=list(arguments) if arguments is not None else None, standalone_mode=True)
     except KeyboardInterrupt:

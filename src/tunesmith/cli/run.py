@@ -84,6 +84,7 @@ def _road(recipe: Recipe, project_dir: Path, *, json: bool, allow_private: bool,
     from tunesmith.cli import summary
 
     project = Project(recipe, project_dir, reporter=say, allow_private=allow_private)
+    _ = project.base  # a wrong base is told before anything is read
     summary.tell_documents(say, project)
     summary.tell_dataset(say, project)
     summary.tell_plan(say, project)

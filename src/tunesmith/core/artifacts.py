@@ -150,9 +150,11 @@ class Store:
         for folder in FOLDERS.values():
             for path in sorted((self.root / folder).glob(f"[!.]*/{MANIFEST}")):
                 try:
-                    found.append(Artifact(path.parent, orjson.loads(path.read_bytes())))
+                    manifest = orjson.loads(path.read_bytes())
                 except orjson.JSONDecodeError:
-                    continue  # damaged: `resolve` reports it by name when it is asked for
+                    continue  # damaged: the stage that needs it makes it anew
+                if isinstance(manifest, dict) and {"kind", "id", "created", "files"} <= manifest.keys():
+                    found.append(Artifact(path.parent, manifest))
         return sorted(found, key=lambda artifact: str(artifact.manifest.get("created", "")))
 
     def resolve(self, prefix: str) -> Artifact:
@@ -169,7 +171,7 @@ class Store:
                 "no such artifact" if not matches else f"{len(matches)} artifacts begin with that",
                 value=prefix,
                 expected=f"the first digits of one id, or KIND:latest; there are: {known}",
-                hint="tunesmith show",
+                hint="tunesmith run" if latest == "latest" else "tunesmith show",
             )
         if verify(matches[0].path) is None:
             raise ArtifactError(

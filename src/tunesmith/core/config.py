@@ -25,7 +25,9 @@ Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class BuildConfig(_Section):
@@ -101,8 +103,10 @@ class TrainConfig(_Section):
     """Gradients are scaled down to this norm; 0 turns clipping off."""
     max_tokens: Annotated[int, Field(ge=16)] = 1024
     """Tokens of an example at most, never more than the base's context. Longer ones are cut and counted; over 1 % blocks."""
-    evaluate_every: Annotated[int, Field(ge=0)] = 25
-    """Steps between two looks at the validation split; 0 looks only at the end."""
+    evaluate_every: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    """Steps between two looks at the validation split. `auto`: a twelfth of the run, at least 10. 0: only at the end."""
+    val_examples: Annotated[int, Field(ge=1)] = 200
+    """Validation examples that a look takes in, whole documents first come by hash."""
     patience: Annotated[int, Field(ge=0)] = 5
     """Looks without improvement after which training stops; 0 never stops early."""
     min_delta: Annotated[float, Field(ge=0)] = 0.001
@@ -122,8 +126,8 @@ class EvalConfig(_Section):
 
     baselines: list[Literal["prompted"]] = ["prompted"]
     """Cheaper alternatives measured beside the base. `prompted`: the base, shown training passages in its prompt."""
-    max_items: Annotated[int, Field(ge=0)] = 0
-    """Test items at most, whole documents first come by hash; 0 takes all."""
+    max_items: Annotated[int, Field(ge=0)] = 200
+    """Test items at most: whole documents in the order of their hash until it is reached. 0 takes all."""
     max_new_tokens: Annotated[int, Field(ge=1, le=8192)] = 200
     """Tokens of an answer at most. Answers cut here are counted."""
     batch_examples: Annotated[int, Field(ge=1, le=4096)] = 32

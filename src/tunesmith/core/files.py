@@ -77,7 +77,15 @@ def checked_name(name: str) -> Path:
 
 def new_temporary(final: Path) -> Path:
     """An empty temporary sibling of `final`, to be filled and committed."""
-    final.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+    except (FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+        raise StorageError(
+            "cannot make the folder for artifacts",
+            value=str(final.parent),
+            expected="a place where folders can be made",
+            hint="choose a writable folder with --project DIR",
+        ) from error
     temporary = final.parent / f"{_TEMPORARY}{final.name[:20]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     temporary.mkdir()
     return temporary

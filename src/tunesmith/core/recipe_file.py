@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from tunesmith.core.config import PRESETS, Recipe
 from tunesmith.core.errors import Problem, RecipeError
 
-__all__ = ["Knob", "knobs", "load_recipe", "recipe_from"]
+__all__ = ["Knob", "knobs", "load_recipe", "recipe_from", "reference_page"]
 
 _Path = tuple[str, ...]
 
@@ -83,7 +83,8 @@ def recipe_from(
     """The recipe from plain values: preset first, then `data`, then overrides."""
     merged = _copy(data)
     problems = [problem for text in overrides if (problem := _override(merged, text)) is not None]
-    preset = PRESETS.get(merged.get("quality", "good"), {})
+    written, quality = _copy(merged), merged.get("quality", "good")
+    preset = next((values for name, values in PRESETS.items() if name == quality), {})
     for section, values in preset.items():
         target = merged.setdefault(section, {})
         if isinstance(target, dict):
@@ -93,7 +94,7 @@ def recipe_from(
     except ValidationError as error:
         problems += [_problem(dict(detail), merged, places or {}, file) for detail in error.errors()]
         raise RecipeError(sorted(problems, key=_line)) from None
-    problems += _without_effect(merged, recipe)
+    problems += _without_effect(written, recipe)
     if problems:
         raise RecipeError(problems)
     return recipe
@@ -181,6 +182,8 @@ def _number_like(value: Any) -> Any:
 
 def _nearest_knob(name: str) -> str:
     names = [knob.name for knob in knobs()]
+    if "." not in name:
+        names = sorted({n.partition(".")[0] for n in names})
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     close = close or [n for n in names if n.split(".")[-1] == name.split(".")[-1]]
     return f"did you mean {close[0]}?" if close else "tunesmith init --print lists every setting"
@@ -257,3 +260,29 @@ def _without_effect(data: Mapping[str, Any], recipe: Recipe) -> list[Problem]:
     if recipe.build.style == "examples" and "passage_words" in data.get("build", {}):
         complain("build.passage_words", data["build"]["passage_words"], "build.style: passages", "remove build.passage_words")
     return problems
+
+
+def reference_page() -> str:
+    """The reference page of the recipe, in Markdown, from the declarations."""
+    lines = [
+        "# The recipe",
+        "",
+        "Every setting, made from the declarations in `core/config.py`. For a single run: `--set train.epochs=3`.",
+        "`quality` presets change defaults: "
+        + "; ".join(
+            f"`{name}` sets "
+            + (
+                ", ".join(f"{section}.{key} = {value}" for section, values in preset.items() for key, value in values.items())
+                or "nothing"
+            )
+            for name, preset in PRESETS.items()
+        )
+        + ".",
+        "",
+        "| setting | type | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    for knob in knobs():
+        default = "required" if knob.default is None else f"`{_example(knob.default)}`" if knob.default != "" else "empty"
+        lines.append(f"| `{knob.name}` | {knob.type.replace('|', '/')} | {default} | {' '.join(knob.text.split())} |")
+    return "\n".join(lines) + "\n"

@@ -6,7 +6,7 @@ One record, one line of JSON. Lines end at `\\n` alone: U+2028 inside a string d
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -31,6 +31,7 @@ __all__ = [
     "from_dict",
     "read_jsonl",
     "to_json",
+    "whole_documents",
     "write_jsonl",
 ]
 
@@ -164,6 +165,17 @@ def from_dict(kind: type[T], row: Mapping[str, Any]) -> T:
     if kind is Finding:
         values["rows"] = tuple(values.get("rows", ()))
     return kind(**values)
+
+
+def whole_documents(examples: Sequence[Example], most: int) -> list[Example]:
+    """All rows of whole documents, in the order of the documents' hash, until `most` rows are reached; 0 takes all."""
+    rows = sorted(examples, key=lambda e: (hashlib.sha256(e.group.encode()).hexdigest(), e.id))
+    kept: list[Example] = []
+    for row in rows:
+        if most and len(kept) >= most and row.group != kept[-1].group:
+            break
+        kept.append(row)
+    return kept
 
 
 def write_jsonl(path: Path, rows: Iterable[object]) -> int:

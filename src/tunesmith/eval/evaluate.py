@@ -15,7 +15,7 @@ from typing import Any
 from tunesmith.core.config import EvalConfig
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.files import sha256_file
-from tunesmith.core.records import Example, Generation, Message, canonical_json, digest
+from tunesmith.core.records import Example, Generation, Message, canonical_json, digest, whole_documents
 from tunesmith.core.reporter import Reporter
 from tunesmith.eval.likelihood import encode_items, likelihoods
 from tunesmith.eval.parity import compare_hops
@@ -43,16 +43,7 @@ class Measured:
 
 def choose_items(examples: Sequence[Example], max_items: int) -> tuple[Item, ...]:
     """The test items; with a limit, whole documents in the order of their hash until it is reached."""
-    rows = sorted(examples, key=lambda e: (hashlib.sha256(e.group.encode()).hexdigest(), e.id))
-    if max_items:
-        kept: list[Example] = []
-        groups: set[str] = set()
-        for row in rows:
-            if len(kept) >= max_items and row.group not in groups:
-                break
-            groups.add(row.group)
-            kept.append(row)
-        rows = kept
+    rows = whole_documents(examples, max_items)
     return tuple(Item(id=e.id, group=e.group, title=e.title, prompt=e.prompt, reference=e.answer) for e in rows)
 
 

@@ -55,9 +55,9 @@ class Item:
 class Likelihood:
     """How likely a system found one reference answer.
 
-    `nats` is the sum of −log p over the answer's tokens and the end token, `num_tokens` counts them (end token included),
-    `correct_tokens` those that were the most likely one. `num_bytes`: UTF-8 bytes of the reference. `end_probability`: p of
-    the end token at the true end.
+    `nats` is the sum of −log p over the answer's tokens, `num_tokens` counts them, `correct_tokens` those that were the most
+    likely one; the end token is no word of the author's and stays out. `num_bytes`: UTF-8 bytes of the reference.
+    `end_probability`: p of the end token at the true end.
     """
 
     item_id: str

@@ -66,7 +66,9 @@ def find_base(name: str) -> BaseFolder:
             "no such base model",
             value=name,
             expected=_known_places(name),
-            hint="set base: apprentice in the recipe, or the path of a model folder",
+            hint="--base apprentice"
+            if difflib.get_close_matches(name, ["apprentice"])
+            else "--base apprentice, or --base FOLDER",
         )
     else:
         path = _download(name)

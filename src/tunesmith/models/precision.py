@@ -18,16 +18,16 @@ _TOKENS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """The type of the frozen weights in training, why, and the tokens/s of one layer's matrices forward and backward."""
+    """The type of the frozen weights in training, why, and the tokens/s through one adapted layer, forward and backward."""
 
     name: PrecisionName
     reason: str
     layer_tokens_per_s: float
 
 
-def choose_precision(wanted: PrecisionName | None, *, width: int, inner: int) -> Precision:
-    """Time a gated layer of `width` and `inner` in float32 and bfloat16; `wanted` overrides the choice."""
-    speed = {name: _TOKENS / _seconds(name, width, inner) for name in ("float32", "bfloat16")}
+def choose_precision(wanted: PrecisionName | None, *, width: int, inner: int, rank: int) -> Precision:
+    """Time an adapted layer of `width` and `inner` in float32 and bfloat16; `wanted` overrides the choice."""
+    speed = {name: _TOKENS / _seconds(name, width, inner, rank) for name in ("float32", "bfloat16")}
     ratio = speed["bfloat16"] / speed["float32"]
     measured = f"a layer in bf16 measured {ratio:.1f}× as fast as in fp32 here"
     if wanted is not None:
@@ -36,24 +36,30 @@ def choose_precision(wanted: PrecisionName | None, *, width: int, inner: int) ->
     return Precision(name, measured, speed[name])
 
 
-def _seconds(name: str, width: int, inner: int) -> float:
-    """Best time of several for attention's four products and a gated MLP over 1,024 tokens, weights frozen."""
+def _seconds(name: str, width: int, inner: int, rank: int) -> float:
+    """Best time of several, forward and backward: attention's products and a gated MLP, frozen, with float32 adapters."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = getattr(torch, name)
     generator = torch.Generator().manual_seed(0)
 
     def random(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator).mul(shape[-1] ** -0.5).to(device, getattr(torch, name))
+        return torch.randn(*shape, generator=generator).mul(shape[-1] ** -0.5).to(device)
 
-    square, up, gate, down = random(width, width), random(inner, width), random(inner, width), random(width, inner)
-    x = random(_TOKENS, width).requires_grad_()
+    shapes = [(width, width)] * 4 + [(inner, width), (inner, width), (width, inner)]
+    layers = [(random(o, i).to(dtype), random(rank, i).requires_grad_(), random(o, rank).requires_grad_()) for o, i in shapes]
+    x = random(_TOKENS, width).to(dtype).requires_grad_()
+
+    def linear(h: torch.Tensor, at: int) -> torch.Tensor:
+        weight, down, up = layers[at]
+        return F.linear(h, weight) + F.linear(F.linear(F.dropout(h.float(), 0.05), down), up).to(dtype)
 
     def once() -> float:
         start = time.perf_counter()
         h = F.rms_norm(x, (width,))
-        for _ in range(4):
-            h = F.linear(h, square)
-        h = x + h
-        (h + F.linear(F.silu(F.linear(h, gate)) * F.linear(h, up), down)).sum().backward()  # type: ignore[no-untyped-call]
+        q, k, v = (linear(h, at).view(8, _TOKENS // 8, 1, width).transpose(1, 2) for at in range(3))
+        h = x + linear(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(_TOKENS, width), 3)
+        g = F.rms_norm(h, (width,))
+        (h + linear(F.silu(linear(g, 4)) * linear(g, 5), 6)).sum().backward()  # type: ignore[no-untyped-call]
         if device == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - start

@@ -11,10 +11,13 @@ from tunesmith.core.config import PRESETS, Recipe
 from tunesmith.core.errors import TrainingError
 from tunesmith.plan.hardware import Hardware
 from tunesmith.plan.shape import Shape
+from tunesmith.plan.steps import look_every, num_steps
 
 __all__ = ["DataFacts", "Line", "Plan", "PrecisionFacts", "make_plan"]
 
-_OVERHEAD = 2.0  # a whole training step over its matrices alone: adapter, attention, norms, optimiser (measured on the embedded base)
+_OVERHEAD = 1.2  # a whole training step over its timed layers: embeddings, loss, optimiser, Python (measured on the embedded base)
+    2.0  # a whole training step over its matrices alone: adapter, attention, norms, optimiser (measured on the embedded base)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,8 @@ def make_plan(
     """
     t, m = recipe.train, recipe.method
     per_epoch = -(-data.num_train // t.batch_examples)
-    steps = t.max_steps or max(1, round(t.epochs * per_epoch / t.accumulate))
+    steps = num_steps(t, data.num_train)
+    every = look_every(t, steps)
     tokens = int(data.train_tokens / max(1, data.num_train) * t.batch_examples * t.accumulate * steps)
     limit = min(t.max_tokens, data.longest)
     memory = _memory(
@@ -143,9 +147,7 @@ def make_plan(
         Line("longest", f"{data.longest} tokens, limit {t.max_tokens}", f"{data.cut_share:.2%} of learned tokens would be cut"),
         Line(
             "evaluation",
-            f"every {t.evaluate_every} steps, patience {t.patience}, least gain {t.min_delta:g}"
-            if t.evaluate_every
-            else "at the end only",
+            f"every {every} steps, patience {t.patience}, least gain {t.min_delta:g}" if every else "at the end only",
             why("train", "evaluate_every", "default"),
         ),
         Line(

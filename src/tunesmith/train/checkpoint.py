@@ -102,6 +102,13 @@ class MetricLog:
 
     def __init__(self, path: Path, keep_bytes: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if keep_bytes > (path.stat().st_size if path.exists() else 0):
+            raise TrainingError(
+                "the metric log is shorter than the checkpoint says",
+                value=str(path),
+                expected=f"at least {keep_bytes} bytes",
+                hint="delete the run's work folder to begin anew",
+            )
         self._file = path.open("r+b" if path.exists() else "w+b")
         self._file.truncate(keep_bytes)
         self._file.seek(keep_bytes)
@@ -133,7 +140,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[torch.Ten
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, names: Mapping[torch.Tensor, str], tensors: Mapping[str, torch.Tensor]
 ) -> None:
-    """Put back what `optimizer_tensors` took. TrainingError if a parameter has no state."""
+    """Put back what `optimizer_tensors` took. TrainingError for state of a parameter that is not trained here."""
     by_name = {name: parameter for parameter, name in names.items()}
     for key, value in tensors.items():
         name, _, entry = key.rpartition("/")

@@ -9,7 +9,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -89,7 +89,6 @@ def fit(
         state, trained, best, moments = found
         _load(named, trained)
         restore_optimizer(optimizer, names, moments)
-    log = MetricLog(checkpoints.log_path, state.log_bytes)
     begin, resumed_at, num_tokens, loss = time.perf_counter(), state.step, 0, float("nan")
     stopped = False
 
@@ -97,13 +96,19 @@ def fit(
         state.log_bytes = log.sync()
         checkpoints.save(state, trained=named, best=best, optimizer=optimizer_tensors(optimizer, names))
 
-    with _stop_requests() as stop, reporter.progress("train", total=s.num_steps, unit="steps") as progress:
+    with (
+        closing(MetricLog(checkpoints.log_path, state.log_bytes)) as log,
+        _stop_requests() as stop,
+        reporter.progress("train", total=s.num_steps, unit="steps") as progress,
+    ):
         progress.advance(state.step)
         while True:
             done = state.step >= s.num_steps
             due = done or (s.evaluate_every > 0 and state.step % s.evaluate_every == 0)
             if due and state.seen_step != state.step:  # evaluate
                 val_loss = validate()
+                if not math.isfinite(val_loss):
+                    raise _not_a_number(state.step, f"validation loss {val_loss}")
                 state.seen_step = state.step
                 row = {"step": state.step, "val_loss": val_loss, "sample": sample()}
                 if val_loss < state.best_loss - (s.min_delta if state.best_step >= 0 else 0.0):
@@ -120,7 +125,6 @@ def fit(
             ):
                 save()
             if stop.exit_code and not (done or stopped):
-                log.close()
                 raise Interrupted(state.step, stop.exit_code)
             if done or stopped:
                 break
@@ -136,7 +140,7 @@ def fit(
                 seed=s.seed * 1_000_003 + state.step,
             )
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise _not_a_number(state.step, loss, norm)
+                raise _not_a_number(state.step + 1, f"loss {loss}, gradient norm {norm}")
             state.step += 1
             num_tokens += sum(b.num_tokens for b in micro)
             if state.step == 1 and not adapter_moves(model):
@@ -156,8 +160,6 @@ def fit(
                 }
             )
             progress.advance(1, f"loss {loss:.3f}  val {state.best_loss:.3f} best at {state.best_step}")
-    log.sync()
-    log.close()
     _load(named, best)
     return Fitted(
         state.step,
@@ -216,10 +218,10 @@ def _load(into: Tensors, values: Tensors) -> None:
             tensor.copy_(values[name])
 
 
-def _not_a_number(step: int, loss: float, norm: float) -> TrainingError:
+def _not_a_number(step: int, value: str) -> TrainingError:
     return TrainingError(
-        f"training broke at step {step + 1}: the loss or its gradient is not a number",
-        value=f"loss {loss}, gradient norm {norm}",
+        f"training broke at step {step}: the loss or its gradient is not a number",
+        value=value,
         expected="finite numbers; the last checkpoint is kept and nothing after it",
         hint="--set train.learning_rate=2e-4 (a tenth of what you have is a good try)",
     )

@@ -13,20 +13,21 @@ import orjson
 import torch
 
 from tunesmith.core.config import MethodConfig, TrainConfig
-from tunesmith.core.errors import BlockedError
-from tunesmith.core.records import Example
+from tunesmith.core.errors import BlockedError, TrainingError
+from tunesmith.core.records import Example, whole_documents
 from tunesmith.core.reporter import Reporter
 from tunesmith.models.adapters import Coverage, attach, choose_modules, save_adapter
 from tunesmith.models.chat import Audit, Chat, Encoded, audit
 from tunesmith.models.generate import generate
 from tunesmith.models.load import BaseFolder, PrecisionName, load_model
+from tunesmith.plan.steps import look_every, num_steps
 from tunesmith.train.batches import Batches, collate
 from tunesmith.train.checkpoint import Checkpoints, lock
 from tunesmith.train.loop import FitSettings, Fitted, fit
 from tunesmith.train.objectives.sft import sft
 from tunesmith.train.reading import Reading, read_curves
 
-__all__ = ["Place", "Trained", "check_labels", "num_steps", "train_adapter"]
+__all__ = ["Place", "Trained", "check_labels", "train_adapter"]
 
 _CUT_LIMIT = 0.01
 
@@ -47,13 +48,6 @@ class Trained:
     fitted: Fitted
     coverage: Coverage
     reading: Reading
-
-
-def num_steps(train: TrainConfig, num_examples: int) -> int:
-    """Optimiser steps that the recipe asks for."""
-    if train.max_steps:
-        return train.max_steps
-    return max(1, round(train.epochs * -(-num_examples // train.batch_examples) / train.accumulate))
 
 
 def check_labels(chat: Chat, examples: Sequence[Example], encoded: Sequence[Encoded], *, allow: Sequence[str]) -> Audit:
@@ -112,7 +106,9 @@ def train_adapter(
     The same call resumes from the checkpoints in `place.workspace`.
     """
     limit = min(train.max_tokens, base.context)
-    rows = {name: [chat.encode(e.messages, max_tokens=limit) for e in examples[name]] for name in ("train", "val")}
+    watched = whole_documents(examples["val"], train.val_examples)
+    rows, val = ([chat.encode(e.messages, max_tokens=limit) for e in part] for part in (examples["train"], watched))
+    steps = num_steps(train, len(rows))
     model = load_model(base, precision)
     modules = choose_modules(model, method.targets, method.layers)
     adapted, coverage = attach(
@@ -123,20 +119,19 @@ def train_adapter(
             warnings.simplefilter("ignore", FutureWarning)  # peft still calls the old name
             adapted.enable_input_require_grads()
             adapted.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    batches = Batches(
-        rows["train"], batch_examples=train.batch_examples, seed=train.seed, pad_id=chat.pad_id, device=model.device
-    )
+    batches = Batches(rows, batch_examples=train.batch_examples, seed=train.seed, pad_id=chat.pad_id, device=model.device)
     with lock(place.workspace):
         fitted = fit(
             adapted,
             batches,
             sft,
             settings=FitSettings(
-                num_steps=num_steps(train, len(rows["train"])),
-                **train.model_dump(include=set(FitSettings.__dataclass_fields__) - {"num_steps"}),
+                num_steps=steps,
+                evaluate_every=look_every(train, steps),
+                **train.model_dump(include=set(FitSettings.__dataclass_fields__) - {"num_steps", "evaluate_every"}),
             ),
-            validate=lambda: mean_loss(adapted, rows["val"], batch_examples=4 * train.batch_examples, pad_id=chat.pad_id),
-            sample=lambda: _sample(adapted, chat, examples["val"][0], base.context),
+            validate=lambda: mean_loss(adapted, val, batch_examples=4 * train.batch_examples, pad_id=chat.pad_id),
+            sample=lambda: _sample(adapted, chat, watched[0], base.context),
             checkpoints=Checkpoints(place.workspace, place.run_id),
             reporter=reporter,
         )

@@ -1,0 +1,22 @@
+"""Steps of a run and looks at the validation split, from the recipe and the number of examples."""
+
+from __future__ import annotations
+
+from tunesmith.core.config import TrainConfig
+
+__all__ = ["look_every", "num_steps"]
+
+_LOOKS = 12  # over a whole run, where the recipe leaves it open
+_LEAST = 10  # steps between two looks
+
+
+def num_steps(train: TrainConfig, num_examples: int) -> int:
+    """Optimiser steps that the recipe asks for: `max_steps`, or what `epochs` gives."""
+    if train.max_steps:
+        return train.max_steps
+    return max(1, round(train.epochs * -(-num_examples // train.batch_examples) / train.accumulate))
+
+
+def look_every(train: TrainConfig, steps: int) -> int:
+    """Steps between two looks at the validation split; 0 means only at the end."""
+    return max(_LEAST, steps // _LOOKS) if train.evaluate_every == "auto" else train.evaluate_every

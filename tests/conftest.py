@@ -1,0 +1,80 @@
+"""Fixtures that several stages share: the tiny base, posts, and a watch on the network."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tunesmith.models.chat import Chat
+    from tunesmith.models.load import BaseFolder
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the CLI sets it
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a 2-layer Llama with a chat template. Not to be written to."""
+    from fakes import make_base
+
+    return make_base(tmp_path_factory.mktemp("tiny-base") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def phi_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same size in the Phi-3 architecture: `qkv_proj` and `gate_up_proj` are fused."""
+    from fakes import make_base
+
+    return make_base(tmp_path_factory.mktemp("phi-base") / "phi", architecture="phi3")
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_path: Path) -> BaseFolder:
+    from tunesmith.models.load import find_base
+
+    return find_base(str(tiny_path))
+
+
+@pytest.fixture(scope="session")
+def tiny_chat(tiny: BaseFolder) -> Chat:
+    from tunesmith.models.chat import open_chat
+
+    return open_chat(tiny)
+
+
+@pytest.fixture(scope="session")
+def trained_adapter(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter that six steps on the tiny base have moved."""
+    from fakes import train_tiny
+
+    place = tmp_path_factory.mktemp("trained")
+    train_tiny(tiny_path, place)
+    return place / "out" / "adapter"
+
+
+@pytest.fixture(scope="session")
+def posts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from fakes import write_posts
+
+    return write_posts(tmp_path_factory.mktemp("writing") / "posts")
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail the test if anything asks for an address or opens a connection."""
+    asked: list[str] = []
+
+    def refuse(*arguments: Any, **_: Any) -> Any:
+        asked.append(str(arguments))
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    yield
+    assert not asked

@@ -1,0 +1,152 @@
+"""The recipe: every mistake at once with its place and the nearest match; one declaration a knob."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunesmith.core.config import PRESETS, Recipe
+from tunesmith.core.errors import Problem, RecipeError
+from tunesmith.core.recipe_file import knobs, load_recipe, recipe_from
+
+SOURCES = {"sources": ["./posts"]}
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "tunesmith.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def problems(data: dict[str, Any] | Path, *overrides: str) -> tuple[Problem, ...]:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(data, overrides) if isinstance(data, Path) else recipe_from(data, overrides)
+    for problem in caught.value.problems:
+        assert problem.what and problem.expected and problem.hint and len(problem.lines()) == 3
+    return caught.value.problems
+
+
+def test_three_mistakes_are_three_problems_at_once_with_places_and_nearest_matches(tmp_path: Path) -> None:
+    file = written(tmp_path, "sources: [./posts]\ntrain:\n  epochs: -1\n  learning_rat: 1e-4\nsplitt:\n  val: 0.1\n")
+    found = problems(file)
+    assert [p.where for p in found] == [f"{file}:3:3", f"{file}:4:3", f"{file}:5:1"]
+    assert found[0].value == -1 and "greater than 0" in found[0].expected
+    assert found[1].hint == "did you mean train.learning_rate?"
+    assert "split" in found[2].hint
+
+
+def test_mistakes_in_the_file_and_on_the_command_line_are_told_together(tmp_path: Path) -> None:
+    file = written(tmp_path, "sources: [./posts]\nbase: 3\n")
+    found = problems(file, "train.epochs=many", "train.epochs", "method.rnak=4")
+    assert len(found) == 4
+    assert {"did you mean method.rank?"} <= {p.hint for p in found}
+
+
+def test_a_set_path_changes_one_knob_and_leaves_the_rest() -> None:
+    recipe = recipe_from(SOURCES, ["train.epochs=3", "method.targets=[q_proj, v_proj]", "eval.baselines=[]", "quality=draft"])
+    assert recipe.train.epochs == 3 and recipe.method.targets == ["q_proj", "v_proj"] and recipe.eval.baselines == []
+    assert recipe.train.batch_examples == Recipe(sources=["x"]).train.batch_examples and recipe.method.rank == 8
+
+
+@pytest.mark.parametrize("text", ["2e-4", "0.0002", "2E-4", "0.2e-3"])
+def test_a_number_is_a_number_however_it_is_typed(text: str, tmp_path: Path) -> None:
+    assert recipe_from(SOURCES, [f"train.learning_rate={text}"]).train.learning_rate == 2e-4
+    file = written(tmp_path, f"sources: [./posts]\ntrain: {{learning_rate: {text}}}\n")
+    assert load_recipe(file).train.learning_rate == 2e-4
+
+
+@pytest.mark.parametrize("override", ["train.epochs=nan", "train.epochs=inf", "train.learning_rate=inf", "train.learning_rate=nan"])
+def test_what_is_no_number_is_refused(override: str) -> None:
+    assert problems(SOURCES, override)
+
+
+@pytest.mark.parametrize("name", ["infinity", "nan", "1e3", "007", "true", "null"])
+def test_a_name_that_looks_like_a_number_stays_a_name(name: str) -> None:
+    assert recipe_from({**SOURCES, "base": name}).base == name
+
+
+def test_a_preset_fills_only_what_is_not_set() -> None:
+    best = recipe_from({**SOURCES, "quality": "best", "train": {"epochs": 2}})
+    assert best.train.epochs == 2 and best.train.patience == PRESETS["best"]["train"]["patience"]
+    assert recipe_from({**SOURCES, "quality": "best"}, ["method.rank=3"]).method.rank == 3
+    assert recipe_from({**SOURCES, "quality": "best"}).method.rank == PRESETS["best"]["method"]["rank"]
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+@pytest.mark.parametrize("change", ["train.max_steps=5", "train.patience=0", "train.evaluate_every=0", "build.style=examples"])
+def test_a_preset_never_makes_a_knob_without_effect_that_nobody_wrote(name: str, change: str) -> None:
+    assert recipe_from({**SOURCES, "quality": name}, [change])
+
+
+WITHOUT_EFFECT = {
+    "train.patience": ({"train": {"evaluate_every": 0, "patience": 3}}),
+    "train.min_delta": ({"train": {"patience": 0, "min_delta": 0.1}}),
+    "train.epochs": ({"train": {"max_steps": 10, "epochs": 2}}),
+    "build.passage_words": ({"build": {"style": "examples", "passage_words": 50}}),
+}
+
+
+@pytest.mark.parametrize("knob", sorted(WITHOUT_EFFECT))
+def test_a_knob_that_would_do_nothing_is_an_error(knob: str) -> None:
+    found = problems({**SOURCES, **WITHOUT_EFFECT[knob]})
+    assert [p.what for p in found] == [f"{knob} has no effect"]
+
+
+def test_every_knob_is_documented_typed_and_has_a_default_that_is_valid() -> None:
+    everything = knobs()
+    assert len(everything) > 35 and len({k.name for k in everything}) == len(everything)
+    for knob in everything:
+        assert knob.text.strip().endswith(("?", ".")) and len(knob.text) > 15, knob.name
+        assert knob.type and "typing" not in knob.type, knob.name
+        if knob.default is not None:
+            recipe_from(SOURCES if knob.name != "sources" else {}, [f"{knob.name}={yaml.safe_dump(knob.default, default_flow_style=True).replace('...', '').strip()}"])
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words", "sources: [", "a: b: c", "\tx: 1", "sources: !!python/object:os.x {}"])
+def test_a_file_that_is_no_recipe_is_a_problem_and_not_a_crash(text: str, tmp_path: Path) -> None:
+    assert problems(written(tmp_path, text))
+
+
+def test_a_missing_file_and_one_in_another_encoding_are_told(tmp_path: Path) -> None:
+    assert problems(tmp_path / "none.yaml")[0].hint == "tunesmith init"
+    (tmp_path / "tunesmith.yaml").write_bytes("sources: [caf\xe9]".encode("latin-1"))
+    assert "UTF-8" in problems(tmp_path / "tunesmith.yaml")[0].hint
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"train": 3}, {"train": None}, {"train": [1]}, {"sources": []}, {"sources": "x"}, {"quality": "bset"}, {"quality": [1]}],
+)
+def test_a_section_or_value_of_the_wrong_shape_is_a_problem(data: dict[str, Any]) -> None:
+    assert problems({**SOURCES, **data})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=True) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["epochs", "val", "rank", "x"]), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["sources", "train", "split", "method", "build", "base", "quality", "odd"]), JSON))
+def test_no_recipe_whatever_it_holds_gives_anything_but_a_recipe_or_problems(data: dict[str, Any]) -> None:
+    try:
+        recipe = recipe_from(data)
+    except RecipeError as error:
+        assert error.problems
+    else:
+        assert math.isfinite(recipe.train.epochs)
+
+
+@given(st.text(max_size=20), st.text(max_size=12))
+def test_no_override_whatever_is_typed_gives_a_crash(name: str, value: str) -> None:
+    try:
+        recipe_from(SOURCES, [f"{name}={value}"])
+    except RecipeError as error:
+        assert error.problems

@@ -1,0 +1,174 @@
+"""Small real things to test on: a 2-layer model with its own tokenizer and chat template, folders with planted faults, posts.
+
+Nothing here is a mock: every folder is opened by transformers as a base from the hub would be.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
+
+from tunesmith.core.config import MethodConfig, TrainConfig
+from tunesmith.core.records import Example, Message
+from tunesmith.core.reporter import SilentReporter
+from tunesmith.models.load import find_base
+from tunesmith.train.run import Place, Trained, train_adapter
+
+__all__ = [
+    "NO_END_TEMPLATE",
+    "TEMPLATE",
+    "conversation",
+    "copy_base",
+    "example",
+    "examples",
+    "make_base",
+    "train_tiny",
+    "write_posts",
+]
+
+torch.set_num_threads(1)  # tiny products gain nothing from a second core, and the numbers stay the same
+
+Architecture = Literal["llama", "phi3"]
+TEMPLATE = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+NO_END_TEMPLATE = TEMPLATE.replace("<|end|>", "")
+SPECIAL = ("<pad>", "<unk>", "<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+MERGES = (
+    "Ġ t|h e|i n|Ġ a|r e|o n|e r|Ġt he|n d|o u|Ġ s|Ġ w|a t|i s|e n|o r|e d|Ġ o|Ġ b|Ġ h|i t|in g|Ġ i|a l|Ġ m|Ġ p|a n|Ġ f|"
+    "e s|a r|Ġ c|Ġa nd|Ġt o|Ġo f|l e|s t|Ġ d|Ġ l|a s|ou t|Ġi t|v e|l l|h at|Ġt hat|Ġw as"
+)
+VOCABULARY = 384
+
+
+def make_base(
+    folder: Path, *, architecture: Architecture = "llama", template: str | None = TEMPLATE, pad: bool = True, seed: int = 7
+) -> Path:
+    """A whole base of some forty thousand random weights, with tied embeddings and a context of 768."""
+    shape: dict[str, Any] = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 768,
+        "tie_word_embeddings": True,
+        "bos_token_id": 2,
+        "eos_token_id": 7,
+        "pad_token_id": 0,
+    }
+    torch.manual_seed(seed)
+    if architecture == "phi3":
+        model: Any = Phi3ForCausalLM(Phi3Config(**shape, original_max_position_embeddings=768))
+    else:
+        model = LlamaForCausalLM(LlamaConfig(**shape))
+    with torch.no_grad():
+        for parameter in model.parameters():  # larger than the usual start, so that logits differ from token to token
+            if parameter.dim() > 1:
+                parameter.mul_(4.0)
+    logging.disable_progress_bar()
+    model.save_pretrained(folder, safe_serialization=True)
+    _tokenizer(template, pad=pad).save_pretrained(folder)
+    return folder
+
+
+def _tokenizer(template: str | None, *, pad: bool) -> PreTrainedTokenizerFast:
+    merges = [(left, right) for left, _, right in (pair.partition(" ") for pair in MERGES.split("|"))]
+    tokens = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet()), *(left + right for left, right in merges)]
+    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="<|end|>", unk_token="<unk>", pad_token="<pad>" if pad else None
+    )
+    if template is not None:
+        fast.chat_template = template
+    return fast
+
+
+def copy_base(base: Path, folder: Path, *, without: Sequence[str] = (), config: dict[str, Any] | None = None) -> Path:
+    """The same base elsewhere, with some files left out and some keys of its config changed."""
+    shutil.copytree(base, folder, ignore=shutil.ignore_patterns(*without))
+    if config:
+        file = folder / "config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **config}))
+    return folder
+
+
+def conversation(*contents: str, system: str = "") -> tuple[Message, ...]:
+    """User and assistant in turn."""
+    roles: list[Literal["user", "assistant"]] = ["user", "assistant"]
+    turns = tuple(Message(role=roles[n % 2], content=text) for n, text in enumerate(contents))
+    return (Message(role="system", content=system), *turns) if system else turns
+
+
+def example(prompt: str, answer: str, *, id: str, group: str = "") -> Example:
+    return Example(id=id, messages=conversation(prompt, answer), document_id=group or id, group=group or id, source="made.md")
+
+
+_THINGS = ("kettle", "ladder", "needle", "candle", "button", "saddle", "barrel", "window", "anchor", "basket", "mirror", "pencil")
+
+
+def examples(count: int, *, each: int = 1) -> list[Example]:
+    """Short questions and answers of unequal length, in one voice; `each` of them share a document."""
+    rows = []
+    for n in range(count):
+        thing = _THINGS[n % len(_THINGS)]
+        answer = f"The {thing} waits, and I wait with it." + " It was a slow day." * (n % 4)
+        rows.append(example(f"Tell me about the {thing} {n}.", answer, id=f"e{n:03d}", group=f"d{n // each:03d}"))
+    return rows
+
+
+def write_posts(folder: Path, count: int = 14) -> Path:
+    """Short posts in Markdown, two passages each, all different."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weather = ("rain", "frost", "wind", "fog", "sun", "hail", "snow")
+    for n in range(count):
+        thing, sky = _THINGS[n % len(_THINGS)], weather[n % len(weather)]
+        body = (
+            f"There is a {thing} in the shed, number {n + 3} on my list, and nobody has asked after it since the {sky} began. "
+            f"I looked at the {thing} for a while. Then I looked at the {sky}. Both of us had time.\n\n"
+            f"The trouble with a {thing} is that it remembers every hand but never a name. I cleaned it with {n + 2} drops of "
+            f"oil and a rag that had once been a shirt. When the {sky} stopped, the {thing} was ready, and I was not.\n"
+        )
+        (folder / f"{n:02d}-{thing}.md").write_text(f"---\ntitle: The {thing} and the {sky}, part {n}\n---\n\n{body}")
+    return folder
+
+
+def train_tiny(
+    base: Path,
+    place: Path,
+    *,
+    train: dict[str, Any] | None = None,
+    method: dict[str, Any] | None = None,
+    rows: Sequence[Example] | None = None,
+    run_id: str = "tiny",
+) -> Trained:
+    """A run of a few steps on the tiny base; the result lies in `place/out`, what resuming needs in `place/work`."""
+    from tunesmith.models.chat import open_chat
+
+    folder = find_base(str(base))
+    made = list(rows) if rows is not None else examples(20)
+    settings = {"max_steps": 6, "batch_examples": 4, "evaluate_every": 2, "checkpoint_every": 2, "patience": 0, "min_delta": 0.0}
+    settings |= {"learning_rate": 0.01, "precision": "float32"} | (train or {})
+    return train_adapter(
+        folder,
+        open_chat(folder),
+        {"train": made[:-4], "val": made[-4:]},
+        method=MethodConfig.model_validate({"rank": 4, "alpha": 8.0, "dropout": 0.1} | (method or {})),
+        train=TrainConfig.model_validate(settings),
+        precision="float32",
+        place=Place(run_id, place / "work", place / "out"),
+        reporter=SilentReporter(),
+    )
