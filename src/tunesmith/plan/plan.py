@@ -15,9 +15,7 @@ from tunesmith.plan.steps import look_every, num_steps
 
 __all__ = ["DataFacts", "Line", "Plan", "PrecisionFacts", "make_plan"]
 
-_OVERHEAD = 1.2  # a whole training step over its timed layers: embeddings, loss, optimiser, Python (measured on the embedded base)
-    2.0  # a whole training step over its matrices alone: adapter, attention, norms, optimiser (measured on the embedded base)
-)
+_OVERHEAD = 1.2  # a whole step over its timed layers: embeddings, loss, optimiser, Python (measured on the embedded base)
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,13 @@ def train_adapter(
 
     The same call resumes from the checkpoints in `place.workspace`.
     """
+    if not examples["val"]:
+        raise TrainingError(
+            "there is nothing to validate on",
+            value="an empty validation split",
+            expected="one example at least: it decides which step is the best",
+            hint="--set split.val=0.1",
+        )
     limit = min(train.max_tokens, base.context)
     watched = whole_documents(examples["val"], train.val_examples)
     rows, val = ([chat.encode(e.messages, max_tokens=limit) for e in part] for part in (examples["train"], watched))
