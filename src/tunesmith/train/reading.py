@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 __all__ = ["Reading", "read_curves"]
 
+_SATURATED = 0.2
 Shape = Literal["learning", "saturated", "overfitting", "unstable", "nothing learned", "too short to tell"]
 
 
@@ -26,7 +27,8 @@ def read_curves(rows: Sequence[Mapping[str, Any]], *, min_delta: float) -> Readi
 
     Unstable: a training loss that jumps by more than half over the running mean, twice or more. Overfitting: validation
     ends over its best by more than three `min_delta` and by 1 % while the training loss still falls. Saturated: the last
-    third of the looks gained less than a tenth of the whole. Learning: the rest, if validation fell at all.
+    third of the looks gained less than a fifth of what its share of the learning rate earned on average. Learning: the
+    rest, if validation fell at all.
     """
     losses = [float(r["loss"]) for r in rows if "loss" in r]
     looks = [(int(r["step"]), float(r["val_loss"])) for r in rows if r.get("val_loss") is not None]
@@ -57,9 +59,7 @@ def read_curves(rows: Sequence[Mapping[str, Any]], *, min_delta: float) -> Readi
             f"validation was best at step {best_step} ({best:.3f}) and rose to {last:.3f} while training loss fell",
             "the best step is kept; more writing, fewer epochs or a lower rank would help",
         )
-    third = max(1, len(looks) // 3)
-    late = min(v for _, v in looks[:-third]) - min(v for _, v in looks[-third:])
-    if late < 0.1 * gain:
+    if _late_share(rows, looks) < _SATURATED:
         return Reading(
             "saturated",
             f"validation fell from {first:.3f} to {best:.3f} and has levelled off",
@@ -68,6 +68,19 @@ def read_curves(rows: Sequence[Mapping[str, Any]], *, min_delta: float) -> Readi
     return Reading(
         "learning", f"validation fell from {first:.3f} to {best:.3f} and is still falling", "more epochs would probably help"
     )
+
+
+def _late_share(rows: Sequence[Mapping[str, Any]], looks: Sequence[tuple[int, float]]) -> float:
+    """Gain of the last third of the looks over the gain of all, each for its share of the learning rate spent.
+
+    A falling rate slows the curve by itself; only what the rate does not explain is saturation.
+    """
+    turn = looks[-1 - max(1, len(looks) // 3)][0]
+    spent = {int(r["step"]): float(r.get("learning_rate") or 1.0) for r in rows if "loss" in r}
+    late_rate = sum(rate for step, rate in spent.items() if step > turn) / sum(spent.values())
+    before = min(loss for step, loss in looks if step <= turn)
+    late = before - min(loss for _, loss in looks)
+    return late / (looks[0][1] - min(loss for _, loss in looks)) / max(late_rate, 1e-9)
 
 
 def _mean(values: Sequence[float]) -> float:
