@@ -20,7 +20,7 @@ from tunesmith.core.artifacts import Artifact, Draft, Kind, Store
 from tunesmith.core.config import Recipe
 from tunesmith.core.errors import BlockedError, StorageError
 from tunesmith.core.files import replace_file, storage_errors
-from tunesmith.core.records import Document, Example, Message, digest, read_jsonl, to_json, write_jsonl
+from tunesmith.core.records import Document, Example, Message, Score, digest, read_jsonl, to_json, write_jsonl
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
@@ -290,6 +290,7 @@ class Project:
             (draft.path / "verdict.json").write_bytes(to_json(verdict))
             _write_report(draft.path, *evaluation_report(evidence, measurements, verdict))
             _write_predictions(draft.path, evidence)
+            _write_scores(draft.path, measurements, [item.id for item in evidence.items])
             draft.numbers |= {"verdict": verdict.verdict, "items": len(evidence.items)}
 
         return Outcome(verdict, measurements, self._artifact("eval", inputs, settings, fill))
@@ -374,3 +375,14 @@ def _write_predictions(out: Path, evidence: Evidence) -> None:
             for item in evidence.items
         )
         write_jsonl(out / f"predictions-{system.name}.jsonl", rows)
+
+
+def _write_scores(out: Path, measurements: Measurements, ids: Sequence[str]) -> None:
+    """Every score of every system, the unscored ones with their reason: what the tables and figures are made from."""
+    for name, system in measurements.systems.items():
+        rows = (
+            Score(item_id=id, metric=metric, value=value, reason="" if value is not None else "nothing to score")
+            for metric, scores in system.scores.items()
+            for id, value in zip(ids, scores, strict=True)
+        )
+        write_jsonl(out / f"scores-{name}.jsonl", rows)

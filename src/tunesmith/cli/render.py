@@ -14,7 +14,7 @@ import orjson
 from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
@@ -119,32 +119,45 @@ class ConsoleReporter:
         for name, text in lines.items():
             self._out.print(Text.assemble("  ", (f"{name:<{_WIDTH}}", "bold"), text))
 
-    def progress(self, name: str, *, total: float, unit: str) -> _Bar | _Lines:
-        return _Bar(self._out, name, total, unit) if self._out.is_terminal else _Lines(self._out, name, total, unit)
+    def progress(self, name: str, *, total: float, unit: str, done: float = 0) -> _Bar | _Lines:
+        """A bar on a terminal, lines elsewhere."""
+        pace = _Pace(name, total, unit, done)
+        return _Bar(self._out, pace) if self._out.is_terminal else _Lines(self._out, pace)
+
+
+class _Pace:
+    """How far a piece of work is, and how fast it goes since it began here."""
+
+    def __init__(self, name: str, total: float, unit: str, done: float) -> None:
+        self.name, self.total, self.unit, self.done = name, total, unit, done
+        self._before, self._begin = done, time.monotonic()
+
+    def rate(self) -> float:
+        """Units a second."""
+        return (self.done - self._before) / max(1e-3, time.monotonic() - self._begin)
 
 
 class _Bar:
     """A bar with rate and time left; it vanishes when the work is done, since the stage's line says what came of it."""
 
-    def __init__(self, out: Console, name: str, total: float, unit: str) -> None:
+    def __init__(self, out: Console, pace: _Pace) -> None:
+        self._pace = pace
         self._bar = Bar(
-            TextColumn(f"    {name:<{_WIDTH - 2}}", style="bold"),
+            TextColumn(f"    {pace.name:<{_WIDTH - 2}}", style="bold"),
             BarColumn(28),
             MofNCompleteColumn(),
-            TextColumn(unit),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[rate]} {task.fields[left]} {task.fields[text]}"),
             console=out,
             transient=True,
         )
-        self._task = self._bar.add_task(name, total=total, text="")
+        self._task = self._bar.add_task(pace.name, total=pace.total, completed=int(pace.done), text="", rate="", left="")
 
-    def advance(self, amount: float = 1, text: str = "") -> None:
-        if text:
-            self._bar.update(self._task, text=text)
-        self._bar.advance(self._task, amount)
+    def advance(self, amount: float = 1, text: str | None = None) -> None:
+        self._pace.done += amount
+        rate = self._pace.rate()
+        left = _duration((self._pace.total - self._pace.done) / rate) + " left " if rate else ""
+        shown = self._bar.tasks[0].fields["text"] if text is None else text
+        self._bar.update(self._task, advance=amount, rate=f"{self._pace.unit}, {rate:.1f}/s", left=left, text=shown)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -157,25 +170,27 @@ class _Bar:
 class _Lines:
     """Progress for logs: a plain line at most every few seconds."""
 
-    def __init__(self, out: Console, name: str, total: float, unit: str) -> None:
-        self._out, self._name, self._total, self._unit = out, name, total, unit
-        self._done, self._begin, self._last = 0.0, time.monotonic(), time.monotonic()
+    def __init__(self, out: Console, pace: _Pace) -> None:
+        self._out, self._pace, self._last = out, pace, time.monotonic()
 
-    def advance(self, amount: float = 1, text: str = "") -> None:
-        self._done += amount
-        now = time.monotonic()
-        if now - self._last >= _QUIET_S:
+    def advance(self, amount: float = 1, text: str | None = None) -> None:
+        self._pace.done += amount
+        now, p = time.monotonic(), self._pace
+        if now - self._last >= _QUIET_S and (rate := p.rate()):
             self._last = now
-            rate = self._done / (now - self._begin)
-            left = (self._total - self._done) / rate if rate else 0.0
-            count = f"{self._done:.0f}/{self._total:.0f} {self._unit}"
-            self._out.print(f"    {self._name:<{_WIDTH - 2}}{count}  {rate:.1f}/s  {left:.0f} s left  {text}")
+            count = f"{p.done:.0f}/{p.total:.0f} {p.unit}"
+            left = _duration((p.total - p.done) / rate)
+            self._out.print(f"    {p.name:<{_WIDTH - 2}}{count}  {rate:.1f}/s  {left} left  {text or ''}", markup=False)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         pass
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 class SideBySide:

@@ -11,7 +11,7 @@ __all__ = ["Progress", "Reporter", "SilentReporter"]
 class Progress(Protocol):
     """A running measure of one long piece of work; a context manager."""
 
-    def advance(self, amount: float = 1, text: str = "") -> None:
+    def advance(self, amount: float = 1, text: str | None = None) -> None:
         """Say that `amount` more units are done; `text` replaces what stands beside the bar."""
 
     def __enter__(self) -> Self: ...
@@ -25,12 +25,12 @@ class Reporter(Protocol):
     def warn(self, text: str) -> None:
         """Something the reader should know and may want to change."""
 
-    def progress(self, name: str, *, total: float, unit: str) -> Progress:
-        """Begin a measured piece of work of `total` `unit`s."""
+    def progress(self, name: str, *, total: float, unit: str, done: float = 0) -> Progress:
+        """Begin a measured piece of work of `total` `unit`s, `done` of which were done before."""
 
 
 class _NoProgress:
-    def advance(self, amount: float = 1, text: str = "") -> None:
+    def advance(self, amount: float = 1, text: str | None = None) -> None:
         pass
 
     def __enter__(self) -> Self:
@@ -46,5 +46,5 @@ class SilentReporter:
     def warn(self, text: str) -> None:
         pass
 
-    def progress(self, name: str, *, total: float, unit: str) -> Progress:
+    def progress(self, name: str, *, total: float, unit: str, done: float = 0) -> Progress:
         return _NoProgress()

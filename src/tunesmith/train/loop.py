@@ -99,9 +99,8 @@ def fit(
     with (
         closing(MetricLog(checkpoints.log_path, state.log_bytes)) as log,
         _stop_requests() as stop,
-        reporter.progress("train", total=s.num_steps, unit="steps") as progress,
+        reporter.progress("train", total=s.num_steps, unit="steps", done=state.step) as progress,
     ):
-        progress.advance(state.step)
         while True:
             done = state.step >= s.num_steps
             due = done or (s.evaluate_every > 0 and state.step % s.evaluate_every == 0)

@@ -26,6 +26,7 @@ from tunesmith.train.checkpoint import Checkpoints, lock
 from tunesmith.train.loop import FitSettings, Fitted, fit
 from tunesmith.train.objectives.sft import sft
 from tunesmith.train.reading import Reading, read_curves
+from tunesmith.train.report import run_report
 
 __all__ = ["Place", "Trained", "check_labels", "train_adapter"]
 
@@ -147,6 +148,12 @@ def train_adapter(
         save_adapter(adapted, base.name, place.out / "adapter")
         shutil.copyfile(place.workspace / "metrics.jsonl", place.out / "metrics.jsonl")
         (place.out / "reading.json").write_bytes(orjson.dumps(asdict(reading)))
+        facts = {
+            "adapter": f"{method.kind} rank {method.rank} on {len(modules)} of {coverage.num_linear} linear layers",
+            "trained": f"{coverage.num_trainable:,} of {coverage.num_parameters:,} parameters ({coverage.share:.1%})",
+            "base": f"{base.name}, {precision} in training, fingerprint {base.fingerprint[:12]}",
+        }
+        (place.out / "report.html").write_text(run_report(metrics, fitted, reading, facts), encoding="utf-8")
     return Trained(fitted, coverage, reading)
 
 

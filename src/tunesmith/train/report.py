@@ -1,0 +1,41 @@
+"""The page of a run: how the curves read, the curves, and what the model said at each look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tunesmith.core.page import Raw, badge, folded, page, section, table, text
+from tunesmith.eval.figures import training_figure
+from tunesmith.train.loop import Fitted
+from tunesmith.train.reading import Reading
+
+__all__ = ["run_report"]
+
+_TONES = {"learning": "good", "saturated": "good", "overfitting": "unsure", "too short to tell": "unsure"}
+
+
+def run_report(rows: Sequence[Mapping[str, Any]], fitted: Fitted, reading: Reading, facts: Mapping[str, str]) -> str:
+    """The page as HTML. `rows` are those of metrics.jsonl; `facts` are printed as they are, name and value."""
+    looks = [row for row in rows if "val_loss" in row]
+    curves = [{key: value for key, value in row.items() if key != "sample"} for row in rows]
+    said, advice = (text(words[:1].upper() + words[1:]) for words in (reading.text, reading.advice))
+    mark = badge(reading.shape, _TONES.get(reading.shape, "bad"))
+    top = Raw(f'<header>{mark}<h1>{said}.</h1><p class="lead">{advice}.</p></header>')
+    numbers = {
+        "steps": f"{fitted.num_steps}{', stopped early' if fitted.stopped_early else ''}",
+        "best step": f"{fitted.best_step}, validation loss {fitted.best_loss:.4f} nats a token",
+        **facts,
+    }
+    samples = [(row["step"], f"{row['val_loss']:.4f}", row.get("sample", "")) for row in looks]
+    return page(
+        "Training run",
+        [
+            top,
+            section("The curves", Raw(f'<figure class="light">{training_figure(curves)}</figure>')),
+            section(
+                "What it said at each look", table(["step", "val loss", "greedy answer to one validation question"], samples)
+            ),
+            section("In numbers", folded("all of it", table(["", ""], list(numbers.items())))),
+        ],
+    )
