@@ -28,7 +28,7 @@ from tunesmith.data.leaks import find_leaks, without_copies
 from tunesmith.data.passages import Built, build_examples, build_passages
 from tunesmith.data.report import dataset_report
 from tunesmith.data.split import split
-from tunesmith.eval.evaluate import choose_items, evaluate
+from tunesmith.eval.evaluate import choose_items, evaluate, that_fit
 from tunesmith.eval.gates import Verdict, decide
 from tunesmith.eval.measure import Measurements, measure
 from tunesmith.eval.report import evaluation_report
@@ -297,7 +297,12 @@ class Project:
 
     def _gather_evidence(self) -> Evidence:
         train = self.rows("train")
-        items = choose_items(self.rows("test"), self.recipe.eval.max_items)
+        chosen = choose_items(self.rows("test"), self.recipe.eval.max_items)
+        items = that_fit(self.chat, chosen, context=self.base.context)
+        if left_out := len(chosen) - len(items):
+            self.reporter.warn(
+                f"{left_out} of {len(chosen)} test items are longer than the context of the base and stay unscored"
+            )
         measured = evaluate(
             self.base,
             adapter=self.run.path / "adapter",
@@ -317,6 +322,7 @@ class Project:
             training=tuple({k: v for k, v in row.items() if k != "sample"} for row in self.metrics(self.run)),
             reading=f"{reading['shape']}: {reading['text']}; {reading['advice']}",
             train_answers=tuple(e.answer for e in train),
+            numbers={"test items longer than the context, unscored": left_out},
             ids={artifact.kind: artifact.id for artifact in (self.documents, self.dataset, self.run, self.model)},
         )
 

@@ -25,10 +25,11 @@ from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.generate import generate
 from tunesmith.models.load import BaseFolder, load_model
 
-__all__ = ["Measured", "choose_items", "evaluate", "style_prompt"]
+__all__ = ["Measured", "choose_items", "evaluate", "style_prompt", "that_fit"]
 
 _PARITY_ITEMS = 64
 _SHOWN = 3
+_FRAME = 24  # tokens that a template may put around a system message
 _STYLE = "Answer in the voice of the author of these passages. Keep to the author's words, rhythm and habits.\n\n"
 
 
@@ -47,15 +48,25 @@ def choose_items(examples: Sequence[Example], max_items: int) -> tuple[Item, ...
     return tuple(Item(id=e.id, group=e.group, title=e.title, prompt=e.prompt, reference=e.answer) for e in rows)
 
 
+def that_fit(chat: Chat, items: Sequence[Item], *, context: int, least: int = 16) -> tuple[Item, ...]:
+    """The items whose reference fits into the context, with room for an answer of `least` tokens; the rest cannot be scored."""
+    kept = []
+    for item in items:
+        whole = len(chat.encode([*item.prompt, Message(role="assistant", content=item.reference)]).ids)
+        if max(whole, len(chat.encode_prompt(item.prompt)) + least) <= context:
+            kept.append(item)
+    return tuple(kept)
+
+
 def style_prompt(chat: Chat, train: Sequence[Example], items: Sequence[Item], *, context: int, room: int) -> str:
     """A system prompt that shows passages of the training split: as many, up to three, as leave every item its room."""
     needed = max(len(encoded.ids) for encoded in encode_items(chat, items, [i.prompt for i in items], context=context))
     longest = max(len(chat.encode_prompt(i.prompt)) for i in items)
-    budget = context - max(needed, longest + room) - 8
+    budget = context - max(needed, longest + room) - _FRAME
     shown: list[str] = []
     for example in sorted(train, key=lambda e: hashlib.sha256(e.id.encode()).hexdigest()):
         trial = _STYLE + "\n\n".join([*shown, example.answer])
-        if len(shown) < _SHOWN and len(chat.encode_prompt([Message(role="system", content=trial)])) <= budget:
+        if len(shown) < _SHOWN and len(chat.tokenizer(trial, add_special_tokens=False)["input_ids"]) <= budget:
             shown.append(example.answer)
     return _STYLE + "\n\n".join(shown) if shown else _STYLE.strip()
 
@@ -128,7 +139,13 @@ def evaluate(
             if "prompted" in config.baselines:
                 style = style_prompt(chat, train, items, context=context, room=config.max_new_tokens)
                 systems.append(
-                    run("prompted", "base with a style prompt", model, base.fingerprint, [_with_style(p, style) for p in plain])
+                    run(
+                        "prompted",
+                        "base with a style prompt",
+                        model,
+                        base.fingerprint,
+                        [chat.with_system(p, style) for p in plain],
+                    )
                 )
         tuned = run("tuned", "tuned: base and adapter", adapted, digest(base.fingerprint, parts), plain)
         fused_model = load_model(merged, "float32")
@@ -140,9 +157,3 @@ def evaluate(
         before = likelihoods(model, chat, general, general_rows, batch_examples=8)
     after = likelihoods(adapted, chat, general, general_rows, batch_examples=8)
     return Measured((*systems, tuned, fused), parity, GeneralResult(n=len(general), base=before, tuned=after))
-
-
-def _with_style(prompt: Sequence[Message], style: str) -> tuple[Message, ...]:
-    """The style goes into the system message; one that is there already keeps its place before it."""
-    own = "".join(m.content + "\n\n" for m in prompt if m.role == "system")
-    return (Message(role="system", content=own + style), *(m for m in prompt if m.role != "system"))

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 
 from tunesmith.core.errors import ModelError
-from tunesmith.models.load import BaseFolder
+from tunesmith.models.load import BaseFolder, safetensors_shapes
 
 __all__ = [
     "AdapterKind",
@@ -173,6 +173,7 @@ def open_adapter(model: Any, folder: Path) -> Any:
             expected="adapter_config.json and adapter_model.safetensors",
             hint="tunesmith run",
         )
+    saved = safetensors_shapes(folder / "adapter_model.safetensors")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warnings.filterwarnings("ignore", _OLD_NAME, FutureWarning)
@@ -188,6 +189,14 @@ def open_adapter(model: Any, folder: Path) -> Any:
     if missing := [str(w.message) for w in caught if "missing adapter keys" in str(w.message)]:
         raise ModelError(
             "the adapter's file lacks weights", value=str(folder), expected=missing[0][:200], hint="copy the adapter again"
+        )
+    there = sum("lora_" in name for name, _ in adapted.named_parameters())
+    if there != len(saved):  # peft leaves out in silence what finds no place
+        raise ModelError(
+            "the adapter does not fit this base",
+            value=str(folder),
+            expected=f"a place for each of its {len(saved)} tensors; {there} have one",
+            hint="use the base that the adapter was trained on",
         )
     return adapted.eval()
 

@@ -10,11 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2.exceptions import TemplateError
+
 from tunesmith.core.errors import ModelError
 from tunesmith.core.records import Example, Message, digest
 from tunesmith.models.load import BaseFolder, load_tokenizer
 
 __all__ = ["Audit", "Chat", "Encoded", "audit", "open_chat"]
+
+
+_GAP = 64  # characters that a template may write between the header of a turn and its words
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,28 @@ class Chat:
     def render(self, messages: Sequence[Message], *, answer_next: bool = False) -> str:
         """The template's text of the conversation; with `answer_next`, up to where the assistant begins to speak."""
         rows = [{"role": m.role, "content": m.content} for m in messages]
-        return str(self.tokenizer.apply_chat_template(rows, tokenize=False, add_generation_prompt=answer_next))
+        try:
+            return str(self.tokenizer.apply_chat_template(rows, tokenize=False, add_generation_prompt=answer_next))
+        except (TemplateError, TypeError) as error:
+            roles = ", ".join(m.role for m in messages)
+            raise ModelError(
+                "the base's chat template refuses this conversation",
+                value=roles,
+                expected=f"roles that it knows, in its order ({error})",
+                hint="set build.system_prompt to empty, or choose a base whose template takes these roles",
+            ) from error
+
+    def with_system(self, messages: Sequence[Message], text: str) -> tuple[Message, ...]:
+        """The conversation under a further system text; for templates without a system role it opens the first user turn."""
+        own = "".join(m.content + "\n\n" for m in messages if m.role == "system")
+        rest = [m for m in messages if m.role != "system"]
+        led = (Message(role="system", content=own + text), *rest)
+        try:
+            self.render(led, answer_next=True)
+        except ModelError:
+            first = Message(role=rest[0].role, content=f"{own}{text}\n\n{rest[0].content}")
+            return (first, *rest[1:])
+        return led
 
     def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
         """Token ids up to where the assistant begins to speak: what generation is given."""
@@ -68,14 +94,22 @@ class Chat:
         """Characters of the assistant's turn in the rendered text, its end token included."""
         before = self.render(messages[:turn], answer_next=True)
         after = self.render(messages[: turn + 1])
-        if not (whole.startswith(before) and whole.startswith(after) and len(after) > len(before)):
-            raise ModelError(
-                "the chat template hides where an answer begins",
-                value=whole[:120],
-                expected="a template whose text with the answer begins with its text without it",
-                hint="use single-turn examples, or a base with another chat template",
-            )
-        return len(before), len(after)
+        if whole.startswith(before):
+            if whole.startswith(after) and len(after) > len(before):
+                return len(before), len(after)
+            # Some templates write an earlier turn otherwise than the last one (without its empty thinking, say).
+            content = messages[turn].content.strip()
+            at = whole.find(content, len(before))
+            if content and 0 <= at - len(before) <= _GAP:
+                end = at + len(content)
+                closing = "" if self.turn_end is None else str(self.tokenizer.convert_ids_to_tokens(self.turn_end))
+                return len(before), end + (len(closing) if whole.startswith(closing, end) else 0)
+        raise ModelError(
+            "the chat template hides where an answer begins",
+            value=whole[:120],
+            expected="a template whose text with the answer begins with its text without it",
+            hint="choose a base with another chat template: what this one asks for in use is not what it trains on",
+        )
 
     def _until_end(self, ids: list[int], learned: list[bool]) -> list[bool]:
         """What a template writes after the end token of a turn (a line break, say) is not learned."""
@@ -158,8 +192,16 @@ def _turn_end(tokenizer: Any) -> int | None:
     """The special token that the template writes right after an answer, or None if it writes none."""
     probe = "zebra"
     rows = [{"role": "user", "content": "Say it."}, {"role": "assistant", "content": probe}]
-    text = str(tokenizer.apply_chat_template(rows, tokenize=False))
-    tail = text[text.rindex(probe) + len(probe) :]
+    try:
+        text = str(tokenizer.apply_chat_template(rows, tokenize=False))
+    except (TemplateError, TypeError) as error:
+        raise ModelError(
+            "the base's chat template cannot render a question and an answer",
+            value=type(error).__name__,
+            expected=f"a chat template for user and assistant turns ({error})",
+            hint="choose an instruct or chat model as base",
+        ) from error
+    tail = text.rpartition(probe)[2] if probe in text else ""
     special = set(tokenizer.all_special_ids) | {i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
     return next((int(i) for i in tokenizer(tail, add_special_tokens=False)["input_ids"] if i in special), None)
 

@@ -54,10 +54,10 @@ def generate(
             )
     order = sorted(range(len(coded)), key=lambda i: len(coded[i]))
     answers: dict[int, Completion] = {}
-    for begin in range(0, len(order), batch_examples):
-        batch = order[begin : begin + batch_examples]
-        longest = max(len(coded[i]) for i in batch)
-        room = min(max_new_tokens, context - longest)
+    while len(answers) < len(order):
+        batch = order[len(answers) : len(answers) + batch_examples]
+        room = min(max_new_tokens, context - len(coded[batch[0]]))
+        batch = [i for i in batch if min(max_new_tokens, context - len(coded[i])) == room]  # no row takes room from another
         rows_BT = _continue(model, chat, [coded[i] for i in batch], room)
         for i, row in zip(batch, rows_BT, strict=True):
             answers[i] = _completion(chat, row)

@@ -106,6 +106,8 @@ def _check_folder(name: str, path: Path) -> BaseFolder:
     files = {p.name for p in path.iterdir() if p.is_file()}
     try:
         config = json.loads((path / "config.json").read_bytes())
+        if not isinstance(config, dict):
+            raise ValueError("it holds no object")
     except (OSError, ValueError) as error:
         raise wrong(
             "the base folder has no readable config.json",

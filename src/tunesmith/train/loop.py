@@ -187,7 +187,7 @@ def _step(
     total = sum(batch.num_learned for batch in micro)
     loss = 0.0
     for batch in micro:
-        part = objective(model, batch) / total
+        part = objective(model, batch) / max(1, total)
         part.backward()  # type: ignore[no-untyped-call]
         loss += float(part.detach())
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
