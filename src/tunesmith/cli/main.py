@@ -18,7 +18,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     help="Fine-tune a small language model on your own writing, prove that it helped, and run it.\n\nExample: tunesmith demo",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -44,8 +44,9 @@ Private = Annotated[
 
 
 @app.callback()
-def _top() -> None:
-    pass
+def _top(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        sys.stdout.write(context.get_help() + "\n")
 
 
 @app.command()
@@ -182,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # OpenMP threads that spin for long starve each other when anything else is busy: 8 to 17 times slower (docs/log.md).
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        app(args=list(arguments) if arguments is not None else None, standalone_mode=True)
+        app(args=list(arguments) if arguments is not None else None, prog_name="tunesmith", standalone_mode=False)
     except KeyboardInterrupt:
         sys.stderr.write("stopped; the same command goes on where it was\n")
         sys.exit(130)

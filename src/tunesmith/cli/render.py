@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import orjson
+import typer
 from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
@@ -54,6 +55,19 @@ def exit_code_of(error: Exception) -> int | None:
     if isinstance(error, Interrupted):
         out.print(f"  {error}; the same command goes on from there")
         return error.exit_code
+    if isinstance(error, typer.Abort):
+        return 130
+    if hasattr(error, "format_message"):  # a usage error of the command line's own library
+        said = str(error.format_message()).rstrip(".")
+        verb = next((word for word in sys.argv[1:2] if "No such command" not in said), "")
+        problem = Problem(
+            what=said[:1].lower() + said[1:],
+            value=" ".join(["tunesmith", *sys.argv[1:]]),
+            expected="a verb and options that it has",
+            hint=f"tunesmith {verb} --help".replace("  ", " "),
+        )
+        _print_problem(out, problem, "error")
+        return 1
     if not isinstance(error, TunesmithError):
         return None
     label = "blocked" if isinstance(error, BlockedError) else "error"
