@@ -73,9 +73,10 @@ def make_base(
     else:
         model = LlamaForCausalLM(LlamaConfig(**shape))
     with torch.no_grad():
-        for parameter in model.parameters():  # larger than the usual start, so that logits differ from token to token
-            if parameter.dim() > 1:
-                parameter.mul_(4.0)
+        for name, parameter in model.named_parameters():  # layers that outweigh the embedding, so that answers vary
+            if parameter.dim() > 1 and "embed" not in name:
+                parameter.mul_(15.0)
+        model.model.norm.weight.mul_(20.0)
     logging.disable_progress_bar()
     model.save_pretrained(folder, safe_serialization=True)
     _tokenizer(template, pad=pad).save_pretrained(folder)

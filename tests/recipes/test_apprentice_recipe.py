@@ -1,4 +1,4 @@
-"""The recipe of the embedded base: clean text, honest hold-out, data order without random state, weights the library can open."""
+"""The recipe of the embedded base: clean text, honest hold-out, data order without random state, weights that open."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ import tokenizer as recipe_tokenizer  # noqa: E402
 from model import Llama, Shape, hugging_face_config  # noqa: E402
 
 TINY = Shape(vocab_size=300, width=32, mlp_width=48, layers=2, heads=4, kv_heads=2, context=64)
-TALK = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where is the cat?"}, {"role": "assistant", "content": "The cat is on the mat."}]
+TALK = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Where is the cat?"},
+    {"role": "assistant", "content": "The cat is on the mat."},
+]
 SHARED = Path(os.environ.get("TUNESMITH_SHARED", RECIPE.parents[2] / "shared"))
 
 
@@ -39,7 +43,9 @@ def test_near_copy_is_dropped_and_another_text_is_kept():
     text = " ".join(f"word{i} follows word{i + 1}" for i in range(60))
     assert copies.is_new(text)
     assert not copies.is_new(text + " with a new ending")
-    assert copies.is_new("Something else entirely, about a boat and the river it lies on, with no word in common but small ones.")
+    assert copies.is_new(
+        "Something else entirely, about a boat and the river it lies on, with no word in common but small ones."
+    )
 
 
 def test_hold_out_is_a_fixed_share_and_never_moves():
@@ -48,10 +54,13 @@ def test_hold_out_is_a_fixed_share_and_never_moves():
     assert 0.02 < sides.count("held") / 4000 < 0.04
 
 
-@pytest.mark.parametrize(("said", "written"), [
-    (r"Yeah, so \[01:46\] I like, um the tools... \[laughter\]", "I like the tools."),
-    ("Well, you know, it works... And it stays.", "It works. And it stays."),
-])
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        (r"Yeah, so \[01:46\] I like, um the tools... \[laughter\]", "I like the tools."),
+        ("Well, you know, it works... And it stays.", "It works. And it stays."),
+    ],
+)
 def test_speech_reads_like_writing(said, written):
     assert corpus.plain_speech(said) == written
 
@@ -115,6 +124,16 @@ def test_no_row_is_seen_twice_before_all_were_seen_once(tmp_path):
 def test_conversation_rows_begin_with_a_conversation(tmp_path):
     shard = _shards(tmp_path)["chat-b"]
     assert all(start % 25 == 0 for start in shard.row_starts(16, 5)[:-1])
+
+
+def test_a_loop_put_into_an_answer_repeats_it_and_is_marked_to_be_avoided():
+    ids, mask = np.arange(8, 108), np.ones(100, np.int64)
+    starts = np.ones(300, bool)
+    looped, marks = rows.with_loop(ids, mask, np.random.default_rng(5), starts)
+    avoided = np.flatnonzero(marks == rows.AVOID)
+    assert len(avoided) and set(looped[avoided]) <= set(looped[: avoided[0]])
+    assert not (marks[avoided[-1] + 1 :] == 1).any()
+    assert np.array_equal(ids, np.arange(8, 108)) and mask.all()
 
 
 def test_the_lean_model_is_the_library_model(tmp_path):

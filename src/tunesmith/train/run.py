@@ -63,13 +63,16 @@ def check_labels(chat: Chat, examples: Sequence[Example], encoded: Sequence[Enco
             hint="--set train.max_tokens=… if they were cut, or --allow zero_labels",
         )
     if found.cut_share > _CUT_LIMIT and "cut" not in allow:
-        longest = max(len(e.ids) + e.dropped for e in encoded)
+        lengths = sorted(
+            ((len(e.ids) + e.dropped, x.title or x.id) for e, x in zip(encoded, examples, strict=True)), reverse=True
+        )
+        shown = ", ".join(f"{title!r} {length:,} tokens" for length, title in lengths[:3])
         raise BlockedError(
             f"{found.cut_share:.1%} of the learned tokens would be cut",
             name="cut",
-            value=f"{len(found.cut)} of {found.num_examples} examples, the longest {longest} tokens",
+            value=f"{len(found.cut)} of {found.num_examples} examples; the longest: {shown}",
             expected="at most 1 %: what is cut is never learned",
-            hint=f"--set train.max_tokens={longest}, or --set build.passage_words=60, or --allow cut",
+            hint=f"--set train.max_tokens={lengths[0][0]}, or --set build.passage_words=60, or --allow cut",
         )
     endless = set(found.without_end) - set(found.cut)
     if endless and "stop" not in allow:
