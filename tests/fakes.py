@@ -118,7 +118,20 @@ def example(prompt: str, answer: str, *, id: str, group: str = "") -> Example:
     return Example(id=id, messages=conversation(prompt, answer), document_id=group or id, group=group or id, source="made.md")
 
 
-_THINGS = ("kettle", "ladder", "needle", "candle", "button", "saddle", "barrel", "window", "anchor", "basket", "mirror", "pencil")
+_THINGS = (
+    "kettle",
+    "ladder",
+    "needle",
+    "candle",
+    "button",
+    "saddle",
+    "barrel",
+    "window",
+    "anchor",
+    "basket",
+    "mirror",
+    "pencil",
+)
 
 
 def examples(count: int, *, each: int = 1) -> list[Example]:
@@ -161,7 +174,14 @@ def train_tiny(
 
     folder = find_base(str(base))
     made = list(rows) if rows is not None else examples(20)
-    settings = {"max_steps": 6, "batch_examples": 4, "evaluate_every": 2, "checkpoint_every": 2, "patience": 0, "min_delta": 0.0}
+    settings = {
+        "max_steps": 6,
+        "batch_examples": 4,
+        "evaluate_every": 2,
+        "checkpoint_every": 2,
+        "patience": 0,
+        "min_delta": 0.0,
+    }
     settings |= {"learning_rate": 0.01, "precision": "float32"} | (train or {})
     return train_adapter(
         folder,

@@ -63,10 +63,10 @@ def test_a_stage_that_fails_leaves_no_file_behind(store: Store) -> None:
 
 
 def test_a_full_disk_in_a_stage_is_a_storage_error_and_leaves_no_file(store: Store) -> None:
-    with pytest.raises(StorageError, match="the disk is full while writing the run"):
-        with store.create("run", inputs=[], settings={}) as draft:
-            (draft.path / "half").write_text("half")
-            raise OSError(28, "No space left on device")
+    full = pytest.raises(StorageError, match="the disk is full while writing the run")
+    with full, store.create("run", inputs=[], settings={}) as draft:
+        (draft.path / "half").write_text("half")
+        raise OSError(28, "No space left on device")
     assert not [p for p in store.root.rglob("*") if p.is_file()]
 
 

@@ -61,7 +61,9 @@ def test_a_number_is_a_number_however_it_is_typed(text: str, tmp_path: Path) -> 
     assert load_recipe(file).train.learning_rate == 2e-4
 
 
-@pytest.mark.parametrize("override", ["train.epochs=nan", "train.epochs=inf", "train.learning_rate=inf", "train.learning_rate=nan"])
+@pytest.mark.parametrize(
+    "override", ["train.epochs=nan", "train.epochs=inf", "train.learning_rate=inf", "train.learning_rate=nan"]
+)
 def test_what_is_no_number_is_refused(override: str) -> None:
     assert problems(SOURCES, override)
 
@@ -105,10 +107,15 @@ def test_every_knob_is_documented_typed_and_has_a_default_that_is_valid() -> Non
         assert knob.text.strip().endswith(("?", ".")) and len(knob.text) > 15, knob.name
         assert knob.type and "typing" not in knob.type, knob.name
         if knob.default is not None:
-            recipe_from(SOURCES if knob.name != "sources" else {}, [f"{knob.name}={yaml.safe_dump(knob.default, default_flow_style=True).replace('...', '').strip()}"])
+            recipe_from(
+                SOURCES if knob.name != "sources" else {},
+                [f"{knob.name}={yaml.safe_dump(knob.default, default_flow_style=True).replace('...', '').strip()}"],
+            )
 
 
-@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words", "sources: [", "a: b: c", "\tx: 1", "sources: !!python/object:os.x {}"])
+@pytest.mark.parametrize(
+    "text", ["", "- a\n- b\n", "just words", "sources: [", "a: b: c", "\tx: 1", "sources: !!python/object:os.x {}"]
+)
 def test_a_file_that_is_no_recipe_is_a_problem_and_not_a_crash(text: str, tmp_path: Path) -> None:
     assert problems(written(tmp_path, text))
 
@@ -129,7 +136,9 @@ def test_a_section_or_value_of_the_wrong_shape_is_a_problem(data: dict[str, Any]
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=True) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["epochs", "val", "rank", "x"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["epochs", "val", "rank", "x"]), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 

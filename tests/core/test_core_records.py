@@ -56,7 +56,7 @@ def test_documents_and_findings_come_back_and_unknown_keys_are_left_out(tmp_path
 @pytest.mark.parametrize("bad", [b"{", b"[]", b"3", b"null", b'{"role": "user"}', b"\xff\xfe", b'"text"'])
 def test_a_bad_line_is_named_by_number(tmp_path: Path, bad: bytes) -> None:
     (tmp_path / "rows.jsonl").write_bytes(b'{"role": "user", "content": "c"}\n' + bad + b"\n")
-    with pytest.raises(ArtifactError, match="line 2 of rows.jsonl is not a Message") as caught:
+    with pytest.raises(ArtifactError, match=r"line 2 of rows\.jsonl is not a Message") as caught:
         list(read_jsonl(tmp_path / "rows.jsonl", Message))
     assert "hint: " in str(caught.value)
 

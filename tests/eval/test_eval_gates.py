@@ -82,7 +82,10 @@ def test_too_few_documents_cannot_be_told_however_large_the_gain() -> None:
 def test_five_documents_can_never_show_enough_and_six_can() -> None:
     five = judged({"base": 1.4, "tuned": 0.9}, documents=5, each=8)
     assert five.verdict == "CAN'T TELL"
-    assert "p cannot fall below 0.0625" in gate(five, "primary").evidence
+    assert "5 test documents are too few" in gate(five, "primary").evidence
+    trusting = GateConfig(min_documents=2)
+    allowed = judged({"base": 1.4, "tuned": 0.9}, documents=5, each=8, rules=trusting)
+    assert "p cannot fall below 0.0625" in gate(allowed, "primary").evidence
     assert judged({"base": 1.4, "tuned": 0.9}, documents=6, each=8).verdict == "SHIP"
 
 

@@ -62,13 +62,13 @@ def recipe_text(values: Mapping[str, Any], notes: list[str]) -> str:
     section = ""
     for knob in knobs():
         head = knob.name.rpartition(".")[0]
-        if head != section:
+        if not head:
+            lines += ["", *_comment(knob, ""), _entry(knob, values, "")]
+        elif head != section:
             section = head
             open_keys = values.get(head)
             lines += ["", f"{head}:" if open_keys else f"# {head}:"]
             lines += _entries(head, bool(open_keys), values)
-        elif not head:
-            lines += ["", *_comment(knob, ""), _entry(knob, values, "")]
     return "\n".join(lines) + "\n"
 
 

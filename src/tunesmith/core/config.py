@@ -22,6 +22,7 @@ __all__ = [
 
 Quality = Literal["draft", "good", "best"]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Part = Annotated[float, Field(gt=0.0, lt=1.0)]  # of what must not be empty
 
 
 class _Section(BaseModel):
@@ -49,9 +50,9 @@ class SplitConfig(_Section):
 
     by: Literal["document", "row"] = "document"
     """`document` keeps everything made from one post on one side. `row` is for data without documents; else it leaks."""
-    val: Share = 0.1
+    val: Part = 0.1
     """Share of documents for early stopping."""
-    test: Share = 0.2
+    test: Part = 0.2
     """Share of documents for the verdict."""
     seed: int = 7
     """Another seed draws another split."""

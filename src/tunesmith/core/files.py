@@ -33,6 +33,7 @@ __all__ = [
     "replace_file",
     "sha256_file",
     "storage_errors",
+    "sync_path",
     "verify",
 ]
 
@@ -91,7 +92,8 @@ def new_temporary(final: Path) -> Path:
     return temporary
 
 
-def _fsync_path(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Make a file's content, or the names in a directory, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -120,11 +122,11 @@ def commit(
     """
     facts = file_facts(temporary)
     for fact in facts:
-        _fsync_path(temporary / fact["path"])
+        sync_path(temporary / fact["path"])
     whole = {**manifest, "files": facts}
     _write_durably(temporary / MANIFEST, orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n")
     for directory in sorted({temporary, *(p for p in temporary.rglob("*") if p.is_dir())}, reverse=True):
-        _fsync_path(directory)
+        sync_path(directory)
     before_rename()
     if final.exists():
         if (kept := verify(final)) is not None:
@@ -132,7 +134,7 @@ def commit(
             return kept
         shutil.rmtree(final)
     temporary.rename(final)
-    _fsync_path(final.parent)
+    sync_path(final.parent)
     return whole
 
 
@@ -146,7 +148,7 @@ def replace_file(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _fsync_path(path.parent)
+    sync_path(path.parent)
 
 
 def _alive(pid: int) -> bool:

@@ -16,7 +16,7 @@ from tunesmith.core.config import EvalConfig
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.files import sha256_file
 from tunesmith.core.records import Example, Generation, Message, canonical_json, digest, whole_documents
-from tunesmith.core.reporter import Reporter
+from tunesmith.core.reporter import Progress, Reporter
 from tunesmith.eval.likelihood import encode_items, likelihoods
 from tunesmith.eval.parity import compare_hops
 from tunesmith.eval.results import GeneralResult, Item, ParityResult, SystemName, SystemRun
@@ -85,7 +85,7 @@ def evaluate(
     """Measure every system on `items`, in float32. EvaluationError if the merged model speaks another chat format."""
     if not items:
         raise EvaluationError("there is nothing to evaluate on", value=0, expected="test items", hint="--set split.test=0.2")
-    chat, context = open_chat(base), base.context
+    chat = open_chat(base)
     if open_chat(merged).fingerprint != chat.fingerprint:
         raise EvaluationError(
             "the merged model has another tokenizer or chat template than the base",
@@ -93,67 +93,77 @@ def evaluate(
             expected="the same files",
             hint="delete the merged model and run again",
         )
-    adapted = open_adapter(load_model(base, "float32"), adapter)
-    plain = [item.prompt for item in items]
+    adapted, fused = open_adapter(load_model(base, "float32"), adapter), load_model(merged, "float32")
     parts = digest(sha256_file(adapter / "adapter_model.safetensors"), sha256_file(adapter / "adapter_config.json"))
-    count = 3 + len(config.baselines)
-    with reporter.progress("evaluate", total=2 * count * len(items), unit="answers") as progress:
-
-        def run(name: SystemName, label: str, model: Any, weights: str, prompts: Sequence[Sequence[Message]]) -> SystemRun:
-            progress.advance(0, label)
-            mark = digest(
-                weights,
-                chat.fingerprint,
-                canonical_json([list(p) for p in prompts]),
-                canonical_json({"greedy": True, "max_new_tokens": config.max_new_tokens}),
-            )
-            rows = encode_items(chat, items, prompts, context=context)
-            scored = likelihoods(
-                model, chat, items, rows, batch_examples=min(8, config.batch_examples), on_done=progress.advance
-            )
-            answers = generate(
-                model,
-                chat,
-                prompts,
-                max_new_tokens=config.max_new_tokens,
-                batch_examples=config.batch_examples,
-                context=context,
-                on_done=progress.advance,
-            )
-            made = tuple(
-                Generation(
-                    item_id=i.id,
-                    system=name,
-                    text=a.text,
-                    finish_reason=a.finish_reason,
-                    num_tokens=a.num_tokens,
-                    fingerprint=mark,
-                )
-                for i, a in zip(items, answers, strict=True)
-            )
-            return SystemRun(name=name, label=label, fingerprint=mark, generations=made, likelihoods=scored)
-
-        systems = []
+    plain = [item.prompt for item in items]
+    with reporter.progress("evaluate", total=2 * (3 + len(config.baselines)) * len(items), unit="answers") as progress:
+        desk = _Desk(chat, base.context, items, config, progress)
+        runs = []
         with without_adapter(adapted) as model:
-            systems.append(run("base", "base", model, base.fingerprint, plain))
+            runs.append(desk.ask("base", "base", model, base.fingerprint, plain))
             if "prompted" in config.baselines:
-                style = style_prompt(chat, train, items, context=context, room=config.max_new_tokens)
-                systems.append(
-                    run(
-                        "prompted",
-                        "base with a style prompt",
-                        model,
-                        base.fingerprint,
-                        [chat.with_system(p, style) for p in plain],
-                    )
-                )
-        tuned = run("tuned", "tuned: base and adapter", adapted, digest(base.fingerprint, parts), plain)
-        fused_model = load_model(merged, "float32")
-        fused = run("merged", "merged", fused_model, merged.fingerprint, plain)
-    rows = encode_items(chat, items, plain, context=context)[:_PARITY_ITEMS]
-    parity = compare_hops("adapter → merged", adapted, fused_model, chat, rows, (tuned.generations, fused.generations))
-    general_rows = encode_items(chat, general, [g.prompt for g in general], context=context)
+                style = style_prompt(chat, train, items, context=base.context, room=config.max_new_tokens)
+                styled = [chat.with_system(prompt, style) for prompt in plain]
+                runs.append(desk.ask("prompted", "base with a style prompt", model, base.fingerprint, styled))
+        tuned = desk.ask("tuned", "tuned: base and adapter", adapted, digest(base.fingerprint, parts), plain)
+        last = desk.ask("merged", "merged", fused, merged.fingerprint, plain)
+    if runs[0].likelihoods == tuned.likelihoods:
+        raise EvaluationError(
+            "the adapter changes nothing: base and tuned model give every reference the same probability",
+            value=str(adapter),
+            expected="an adapter that moves the model",
+            hint="train longer, or with a higher train.learning_rate",
+        )
+    rows = encode_items(chat, items, plain, context=base.context)[:_PARITY_ITEMS]
+    parity = compare_hops("adapter → merged", adapted, fused, chat, rows, (tuned.generations, last.generations))
+    return Measured((*runs, tuned, last), parity, _general(adapted, chat, general, base.context))
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """Where every system gets the same items under the same conditions."""
+
+    chat: Chat
+    context: int
+    items: Sequence[Item]
+    config: EvalConfig
+    progress: Progress
+
+    def ask(self, name: SystemName, label: str, model: Any, weights: str, prompts: Sequence[Sequence[Message]]) -> SystemRun:
+        """Likelihood of every reference and a greedy answer to every prompt, under the hash of all that made them."""
+        chat, items, config = self.chat, self.items, self.config
+        self.progress.advance(0, label)
+        sampling = {"greedy": True, "max_new_tokens": config.max_new_tokens}
+        mark = digest(weights, chat.fingerprint, canonical_json([list(p) for p in prompts]), canonical_json(sampling))
+        rows = encode_items(chat, items, prompts, context=self.context)
+        size, advance = config.batch_examples, self.progress.advance
+        scored = likelihoods(model, chat, items, rows, batch_examples=min(8, size), on_done=advance)
+        answers = generate(
+            model,
+            chat,
+            prompts,
+            max_new_tokens=config.max_new_tokens,
+            batch_examples=size,
+            context=self.context,
+            on_done=advance,
+        )
+        made = tuple(
+            Generation(
+                item_id=item.id,
+                system=name,
+                text=answer.text,
+                finish_reason=answer.finish_reason,
+                num_tokens=answer.num_tokens,
+                fingerprint=mark,
+            )
+            for item, answer in zip(items, answers, strict=True)
+        )
+        return SystemRun(name=name, label=label, fingerprint=mark, generations=made, likelihoods=scored)
+
+
+def _general(adapted: Any, chat: Chat, general: Sequence[Item], context: int) -> GeneralResult:
+    rows = encode_items(chat, general, [item.prompt for item in general], context=context)
     with without_adapter(adapted) as model:
-        before = likelihoods(model, chat, general, general_rows, batch_examples=8)
-    after = likelihoods(adapted, chat, general, general_rows, batch_examples=8)
-    return Measured((*systems, tuned, fused), parity, GeneralResult(n=len(general), base=before, tuned=after))
+        before = likelihoods(model, chat, general, rows, batch_examples=8)
+    after = likelihoods(adapted, chat, general, rows, batch_examples=8)
+    return GeneralResult(n=len(general), base=before, tuned=after)

@@ -6,8 +6,10 @@ is found by rendering with and without it; a template in which it cannot be foun
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from jinja2.exceptions import TemplateError
@@ -19,6 +21,7 @@ from tunesmith.models.load import BaseFolder, load_tokenizer
 __all__ = ["Audit", "Chat", "Encoded", "audit", "open_chat"]
 
 
+_PRIVATE = 0x10F000  # first of the private characters that stand for control tokens written in a text
 _GAP = 64  # characters that a template may write between the header of a turn and its words
 
 
@@ -35,7 +38,7 @@ class Encoded:
         return sum(self.learned)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Chat:
     """A tokenizer with its chat template. `end_ids`: tokens that end an answer; `turn_end` is the one the template writes."""
 
@@ -46,8 +49,12 @@ class Chat:
     fingerprint: str
 
     def render(self, messages: Sequence[Message], *, answer_next: bool = False) -> str:
-        """The template's text of the conversation; with `answer_next`, up to where the assistant begins to speak."""
-        rows = [{"role": m.role, "content": m.content} for m in messages]
+        """The template's text of the conversation; with `answer_next`, up to where the assistant begins to speak.
+
+        Control tokens that somebody wrote into a message stand as single private characters, which `_tokens` spells out:
+        a post about `<|end|>` must not end the answer.
+        """
+        rows = [{"role": m.role, "content": self._masked(m.content)} for m in messages]
         try:
             return str(self.tokenizer.apply_chat_template(rows, tokenize=False, add_generation_prompt=answer_next))
         except (TemplateError, TypeError) as error:
@@ -58,6 +65,37 @@ class Chat:
                 expected=f"roles that it knows, in its order ({error})",
                 hint="set build.system_prompt to empty, or choose a base whose template takes these roles",
             ) from error
+
+    @cached_property
+    def _controls(self) -> dict[str, str]:
+        """Text of every control token → the private character that stands for it in a rendered message."""
+        named = {t.content for t in self.tokenizer.added_tokens_decoder.values() if t.special} | set(
+            self.tokenizer.all_special_tokens
+        )
+        return {text: chr(_PRIVATE + i) for i, text in enumerate(sorted(named, key=lambda text: (-len(text), text)))}
+
+    def _masked(self, content: str) -> str:
+        for text, stand_in in self._controls.items():
+            content = content.replace(text, stand_in)
+        return content
+
+    def _tokens(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids of a rendered text and the characters that each covers; stand-ins become the plain letters of their token."""
+        spelled = {stand_in: control for control, stand_in in self._controls.items()}
+        ids: list[int] = []
+        offsets: list[tuple[int, int]] = []
+        begin = 0
+        for piece in re.split(f"([{chr(_PRIVATE)}-{chr(_PRIVATE + len(spelled))}])", text):
+            if piece in spelled:
+                plain = self.tokenizer(spelled[piece], add_special_tokens=False, split_special_tokens=True)["input_ids"]
+                ids += plain
+                offsets += [(begin, begin + 1)] * len(plain)
+            elif piece:
+                coded = self.tokenizer(piece, add_special_tokens=False, return_offsets_mapping=True)
+                ids += coded["input_ids"]
+                offsets += [(begin + low, begin + high) for low, high in coded["offset_mapping"]]
+            begin += len(piece)
+        return ids, offsets
 
     def with_system(self, messages: Sequence[Message], text: str) -> tuple[Message, ...]:
         """The conversation under a further system text; for templates without a system role it opens the first user turn."""
@@ -73,18 +111,14 @@ class Chat:
 
     def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
         """Token ids up to where the assistant begins to speak: what generation is given."""
-        return list(self.tokenizer(self.render(messages, answer_next=True), add_special_tokens=False)["input_ids"])
+        return self._tokens(self.render(messages, answer_next=True))[0]
 
     def encode(self, messages: Sequence[Message], *, max_tokens: int | None = None) -> Encoded:
         """All turns as ids; assistant turns with their end token are learned. Cut at `max_tokens` from the right, counted."""
         whole = self.render(messages)
         spans = [self._span(messages, i, whole) for i, m in enumerate(messages) if m.role == "assistant"]
-        coded = self.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
-        ids: list[int] = list(coded["input_ids"])
-        learned = [
-            any(low <= start and stop <= high and stop > start for low, high in spans)
-            for start, stop in coded["offset_mapping"]
-        ]
+        ids, offsets = self._tokens(whole)
+        learned = [any(low <= start and stop <= high and stop > start for low, high in spans) for start, stop in offsets]
         learned = self._until_end(ids, learned)
         if max_tokens is not None and len(ids) > max_tokens:
             return Encoded(tuple(ids[:max_tokens]), tuple(learned[:max_tokens]), sum(learned[max_tokens:]))
@@ -98,7 +132,7 @@ class Chat:
             if whole.startswith(after) and len(after) > len(before):
                 return len(before), len(after)
             # Some templates write an earlier turn otherwise than the last one (without its empty thinking, say).
-            content = messages[turn].content.strip()
+            content = self._masked(messages[turn].content).strip()
             at = whole.find(content, len(before))
             if content and 0 <= at - len(before) <= _GAP:
                 end = at + len(content)

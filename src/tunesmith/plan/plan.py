@@ -74,10 +74,8 @@ def make_plan(
 
     Raises TrainingError when the run cannot fit into memory.
     """
-    t, m = recipe.train, recipe.method
-    per_epoch = -(-data.num_train // t.batch_examples)
+    t = recipe.train
     steps = num_steps(t, data.num_train)
-    every = look_every(t, steps)
     tokens = int(data.train_tokens / max(1, data.num_train) * t.batch_examples * t.accumulate * steps)
     limit = min(t.max_tokens, data.longest)
     memory = _memory(
@@ -98,16 +96,82 @@ def make_plan(
     layer_params = max(1, shape.linear_params // max(1, shape.layers))
     layers = shape.layers + shape.width * shape.vocabulary / layer_params  # the head costs what so many layers do
     seconds = _OVERHEAD * tokens * layers / precision.layer_tokens_per_s
-    share = trainable / (shape.num_parameters + trainable)
-    preset = PRESETS[recipe.quality]
+    numbers = {
+        **asdict(data),
+        "steps": steps,
+        "every": look_every(t, steps),
+        "tokens": tokens,
+        "memory_bytes": memory,
+        "seconds": round(seconds, 1),
+        "trainable": trainable,
+        "adapted_modules": modules[0],
+        "linear_modules": modules[1],
+        "detectable": detectable if detectable is not None and math.isfinite(detectable) else None,
+        "precision": precision.name,
+    }
+    return Plan(_lines(recipe, data, shape, hardware, precision, numbers), numbers)
 
-    def why(section: str, key: str, otherwise: str) -> str:
-        chosen = getattr(getattr(recipe, section), key)
-        if key in preset.get(section, {}) and preset[section][key] == chosen:
-            return f"preset {recipe.quality}"
-        return otherwise if chosen == getattr(type(getattr(recipe, section))(), key) else "set in the recipe"
 
-    lines = (
+def _why(recipe: Recipe, section: str, key: str, otherwise: str) -> str:
+    """Where a value comes from: the preset, the recipe, or the default with its reason."""
+    preset, part = PRESETS[recipe.quality].get(section, {}), getattr(recipe, section)
+    chosen = getattr(part, key)
+    if preset.get(key) == chosen:
+        return f"preset {recipe.quality}"
+    return otherwise if chosen == getattr(type(part)(), key) else "set in the recipe"
+
+
+def _lines(
+    recipe: Recipe, data: DataFacts, shape: Shape, hardware: Hardware, precision: PrecisionFacts, n: Mapping[str, Any]
+) -> tuple[Line, ...]:
+    t, m = recipe.train, recipe.method
+    return (
+        *_data_lines(recipe, data, shape),
+        Line(
+            "adapter",
+            f"{m.kind} rank {m.rank}, alpha {m.alpha:g}, dropout {m.dropout:g}",
+            _why(recipe, "method", "rank", "default: enough for a voice, small enough to stay general"),
+        ),
+        Line(
+            "reach",
+            f"{n['adapted_modules']} of {n['linear_modules']} linear layers, {n['trainable'] / 1e6:.2f} M parameters "
+            f"({n['trainable'] / (shape.num_parameters + n['trainable']):.1%})",
+            f"targets {m.targets if isinstance(m.targets, str) else ', '.join(m.targets)}, layers {m.layers}",
+        ),
+        Line("precision", f"{precision.name} frozen weights, float32 adapter and optimiser", precision.reason),
+        Line("steps", f"{n['steps']}", _steps_reason(recipe, data)),
+        Line(
+            "rate",
+            f"{t.learning_rate:g}, {t.schedule}, {round(t.warmup * n['steps'])} steps of warm-up",
+            _why(recipe, "train", "learning_rate", "default"),
+        ),
+        Line(
+            "evaluation",
+            f"every {n['every']} steps, patience {t.patience}, least gain {t.min_delta:g}" if n["every"] else "at the end only",
+            _why(recipe, "train", "evaluate_every", "default: a twelfth of the run"),
+        ),
+        Line(
+            "memory",
+            f"≈ {n['memory_bytes'] / 2**30:.1f} GiB",
+            f"{hardware.free_bytes / 2**30:.1f} GiB free; weights, optimiser, activations and logits of the longest batch",
+        ),
+        Line(
+            "time",
+            f"≈ {_duration(n['seconds'])} of training",
+            f"{n['tokens']:,} tokens through {shape.layers} layers and the head, one layer measured on {hardware.cores} cores",
+        ),
+        Line(
+            "power",
+            "cannot be told"
+            if n["detectable"] is None
+            else f"smallest visible effect ≈ {n['detectable']:.2f} standard deviations",
+            f"{data.test_documents} test documents, 80 % power, of the difference per document",
+        ),
+    )
+
+
+def _data_lines(recipe: Recipe, data: DataFacts, shape: Shape) -> tuple[Line, ...]:
+    return (
         Line(
             "base",
             f"{recipe.base}, {shape.num_parameters / 1e6:.1f} M parameters",
@@ -119,66 +183,21 @@ def make_plan(
             f"{data.train_tokens:,} training tokens, {data.learned_tokens:,} of them learned",
         ),
         Line(
-            "adapter",
-            f"{m.kind} rank {m.rank}, alpha {m.alpha:g}, dropout {m.dropout:g}",
-            why("method", "rank", "default: enough for a voice, small enough to stay general"),
-        ),
-        Line(
-            "reach",
-            f"{modules[0]} of {modules[1]} linear layers, {trainable / 1e6:.2f} M parameters ({share:.1%})",
-            f"targets {m.targets if isinstance(m.targets, str) else ', '.join(m.targets)}, layers {m.layers}",
-        ),
-        Line("precision", f"{precision.name} frozen weights, float32 adapter and optimiser", precision.reason),
-        Line(
-            "steps",
-            f"{steps}",
-            f"max_steps {why('train', 'max_steps', 'default')}"
-            if t.max_steps
-            else f"{t.epochs:g} epochs ({why('train', 'epochs', 'default')}) of {per_epoch} batches of {t.batch_examples}, "
-            f"{t.accumulate} a step; early stopping may end sooner",
-        ),
-        Line(
-            "rate",
-            f"{t.learning_rate:g}, {t.schedule}, {round(t.warmup * steps)} steps of warm-up",
-            why("train", "learning_rate", "default"),
-        ),
-        Line("longest", f"{data.longest} tokens, limit {t.max_tokens}", f"{data.cut_share:.2%} of learned tokens would be cut"),
-        Line(
-            "evaluation",
-            f"every {every} steps, patience {t.patience}, least gain {t.min_delta:g}" if every else "at the end only",
-            why("train", "evaluate_every", "default"),
-        ),
-        Line(
-            "memory",
-            f"≈ {memory / 2**30:.1f} GiB",
-            f"{hardware.free_bytes / 2**30:.1f} GiB free; weights, optimiser, activations and logits of the longest batch",
-        ),
-        Line(
-            "time",
-            f"≈ {_duration(seconds)} of training",
-            f"{tokens:,} tokens through {shape.layers} layers and the head, one layer measured on {hardware.cores} cores",
-        ),
-        Line(
-            "power",
-            f"smallest visible effect ≈ {detectable:.2f} standard deviations"
-            if detectable is not None and math.isfinite(detectable)
-            else "cannot be told",
-            f"{data.test_documents} test documents, 80 % power, of the difference per document",
+            "longest",
+            f"{data.longest} tokens, limit {recipe.train.max_tokens}",
+            f"{data.cut_share:.2%} of learned tokens would be cut",
         ),
     )
-    numbers = {
-        **asdict(data),
-        "steps": steps,
-        "tokens": tokens,
-        "memory_bytes": memory,
-        "seconds": round(seconds, 1),
-        "trainable": trainable,
-        "adapted_modules": modules[0],
-        "linear_modules": modules[1],
-        "detectable": detectable,
-        "precision": precision.name,
-    }
-    return Plan(lines, numbers)
+
+
+def _steps_reason(recipe: Recipe, data: DataFacts) -> str:
+    t = recipe.train
+    if t.max_steps:
+        return f"max_steps {_why(recipe, 'train', 'max_steps', 'default')}"
+    return (
+        f"{t.epochs:g} epochs ({_why(recipe, 'train', 'epochs', 'default')}) of {-(-data.num_train // t.batch_examples)} "
+        f"batches of {t.batch_examples}, {t.accumulate} a step; early stopping may end sooner"
+    )
 
 
 def _memory(shape: Shape, trainable: int, *, rows: int, longest: int, bytes_a_weight: int, checkpointing: bool) -> int:

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tunesmith.core.errors import TrainingError
-from tunesmith.core.files import collect_temporary, commit, new_temporary, storage_errors, verify
+from tunesmith.core.files import collect_temporary, commit, new_temporary, storage_errors, sync_path, verify
 
 __all__ = ["Checkpoints", "MetricLog", "State", "lock", "optimizer_tensors", "restore_optimizer"]
 
@@ -109,7 +109,11 @@ class MetricLog:
                 expected=f"at least {keep_bytes} bytes",
                 hint="delete the run's work folder to begin anew",
             )
-        self._file = path.open("r+b" if path.exists() else "w+b")
+        if path.exists():
+            self._file = path.open("r+b")
+        else:
+            self._file = path.open("w+b")
+            sync_path(path.parent)  # or a power cut could take the name of the log with it
         self._file.truncate(keep_bytes)
         self._file.seek(keep_bytes)
         self.path = path

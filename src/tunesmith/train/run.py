@@ -28,7 +28,7 @@ from tunesmith.train.objectives.sft import sft
 from tunesmith.train.reading import Reading, read_curves
 from tunesmith.train.report import run_report
 
-__all__ = ["Place", "Trained", "check_labels", "train_adapter"]
+__all__ = ["Place", "Trained", "check_labels", "mean_loss", "train_adapter"]
 
 _CUT_LIMIT = 0.01
 

@@ -1,0 +1,156 @@
+"""The whole road from a folder of posts to a verdict, on the tiny base; what is done is never done again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes import write_posts
+from tunesmith.api import EXAMPLES, Project, general_items
+from tunesmith.core.errors import BlockedError, TunesmithError
+from tunesmith.core.files import MANIFEST, verify
+from tunesmith.core.recipe_file import recipe_from
+
+SETTINGS: dict[str, Any] = {
+    "build": {"passage_words": 40},
+    "split": {"val": 0.2, "test": 0.3},
+    "method": {"rank": 4, "alpha": 8.0},
+    "train": {"max_steps": 6, "evaluate_every": 3, "learning_rate": 0.01, "batch_examples": 4, "precision": "float32"},
+    "eval": {"max_new_tokens": 6, "draws": 300},
+}
+
+
+def project(base: Path, posts: Path, root: Path, *overrides: str) -> Project:
+    return Project(recipe_from({"base": str(base), "sources": [str(posts)], **SETTINGS}, overrides), root)
+
+
+@pytest.fixture(scope="module")
+def root(tiny_path: Path, posts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose road has been walked once."""
+    place = tmp_path_factory.mktemp("project")
+    assert project(tiny_path, posts, place).outcome.verdict.verdict
+    return place
+
+
+def made(root: Path) -> dict[str, int]:
+    """Every manifest, and when it was written."""
+    return {str(p.parent.relative_to(root)): p.stat().st_mtime_ns for p in root.rglob(MANIFEST) if "work" not in p.parts}
+
+
+def kinds(paths: set[str]) -> list[str]:
+    return sorted(Path(path).parts[1] for path in paths)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_the_road_ends_with_a_verdict_from_written_gates_without_the_network(root: Path, tiny_path: Path, posts: Path) -> None:
+    outcome = project(tiny_path, posts, root).outcome
+    assert outcome.verdict.verdict in {"SHIP", "DON'T SHIP", "CAN'T TELL"}
+    assert {g.name for g in outcome.verdict.gates} >= {"primary", "parity"}
+    assert list(outcome.measurements.systems) == ["base", "prompted", "tuned", "merged"]
+    names = {p.name for p in outcome.evaluation.path.iterdir()}
+    assert {"report.html", "report.json", "evidence.json", "verdict.json", "predictions-tuned.jsonl"} <= names
+
+
+def test_every_artifact_verifies_and_no_half_of_one_is_left(root: Path) -> None:
+    store = root / ".tunesmith"
+    folders = [p.parent for p in store.rglob(MANIFEST)]
+    assert len(folders) == 5 and all(verify(folder) for folder in folders)
+    assert not list(store.rglob(".tmp-*")) and not [p for p in (store / "work").glob("*/*")]
+
+
+def test_a_second_run_makes_nothing_again(root: Path, tiny_path: Path, posts: Path) -> None:
+    before = made(root)
+    again = project(tiny_path, posts, root).outcome
+    assert made(root) == before and again.verdict == project(tiny_path, posts, root).outcome.verdict
+
+
+@pytest.mark.parametrize(
+    ("override", "anew"),
+    [
+        ("gates.stop_share=0.5", ["evals"]),
+        ("eval.max_new_tokens=5", ["evals"]),
+        ("train.learning_rate=0.02", ["evals", "models", "runs"]),
+        ("split.seed=11", ["datasets", "evals", "models", "runs"]),
+    ],
+)
+def test_a_changed_setting_makes_anew_only_what_depends_on_it(
+    override: str, anew: list[str], root: Path, tiny_path: Path, posts: Path
+) -> None:
+    before = made(root)
+    assert project(tiny_path, posts, root, override).outcome.verdict
+    after = made(root)
+    assert kinds(after.keys() - before.keys()) == anew and {k: after[k] for k in before} == before
+
+
+def test_a_new_post_makes_everything_anew(root: Path, tiny_path: Path, tmp_path: Path) -> None:
+    before = made(root)
+    assert project(tiny_path, write_posts(tmp_path / "posts", 15), root).dataset
+    assert kinds(made(root).keys() - before.keys()) == ["datasets", "documents"]
+
+
+def test_a_folder_that_was_moved_is_the_same_source(root: Path, tiny_path: Path, tmp_path: Path) -> None:
+    before = made(root)
+    assert project(tiny_path, write_posts(tmp_path / "elsewhere"), root).dataset
+    assert made(root) == before
+
+
+def test_a_damaged_artifact_is_made_anew(tiny_path: Path, posts: Path, tmp_path: Path) -> None:
+    dataset = project(tiny_path, posts, tmp_path).dataset
+    (dataset.path / "train.jsonl").write_bytes(b"{}\n")
+    again = project(tiny_path, posts, tmp_path).dataset
+    assert (
+        again.id == dataset.id and verify(again.path) is not None and len(project(tiny_path, posts, tmp_path).rows("train")) > 3
+    )
+
+
+def test_every_example_leads_back_to_its_document(root: Path, tiny_path: Path, posts: Path) -> None:
+    walked = project(tiny_path, posts, root)
+    rows = (walked.documents.path / "documents.jsonl").read_bytes()
+    assert all(e.document_id.encode() in rows for name in ("train", "val", "test") for e in walked.rows(name))
+
+
+def test_a_dataset_with_cut_answers_blocks_and_leaves_nothing(tiny_path: Path, posts: Path, tmp_path: Path) -> None:
+    with pytest.raises(BlockedError) as caught:
+        project(tiny_path, posts, tmp_path, "train.max_tokens=130").dataset  # noqa: B018
+    assert caught.value.name == "cut" and kinds(set(made(tmp_path))) == ["documents"]
+    allowed = project(tiny_path, posts, tmp_path, "train.max_tokens=130", "allow=[cut]").dataset
+    assert allowed.manifest["settings"]["allow"] == ["cut"] and allowed.numbers["cut"]["num_cut"] > 0
+
+
+@pytest.mark.parametrize("override", ["split.val=0", "split.test=0"])
+def test_a_split_left_empty_is_told_before_training(override: str, tiny_path: Path, posts: Path, tmp_path: Path) -> None:
+    with pytest.raises(TunesmithError):
+        project(tiny_path, posts, tmp_path, override).outcome  # noqa: B018
+    assert "runs" not in kinds(set(made(tmp_path)))
+
+
+def test_an_interrupted_stage_leaves_no_artifact_and_the_next_run_goes_on(
+    tiny_path: Path, posts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunesmith import api
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(api, "merge", stop)
+        project(tiny_path, posts, tmp_path).model  # noqa: B018
+    assert kinds(set(made(tmp_path))) == ["datasets", "documents", "runs"]
+    assert not list(tmp_path.rglob(".tmp-*"))
+    before = made(tmp_path)
+    assert project(tiny_path, posts, tmp_path).model
+    assert kinds(made(tmp_path).keys() - before.keys()) == ["models"]
+
+
+def test_the_plan_trains_nothing(tiny_path: Path, posts: Path, tmp_path: Path) -> None:
+    plan = project(tiny_path, posts, tmp_path).plan
+    assert plan.numbers["steps"] == 6 and plan.numbers["adapted_modules"] == plan.numbers["linear_modules"] == 14
+    assert kinds(set(made(tmp_path))) == ["datasets", "documents"]
+
+
+def test_the_posts_and_general_texts_that_come_with_tunesmith_are_there() -> None:
+    assert len(list((EXAMPLES / "posts").glob("*.md"))) >= 40
+    items = general_items()
+    assert len(items) >= 20 and len({i.id for i in items}) == len(items) and all(i.reference for i in items)

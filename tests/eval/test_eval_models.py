@@ -1,0 +1,188 @@
+"""What is measured on a model: nats against a direct computation, and that no system is measured in another's place."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fakes import conversation, example, examples
+from tunesmith.core.config import EvalConfig
+from tunesmith.core.errors import EvaluationError, ModelError
+from tunesmith.core.reporter import SilentReporter
+from tunesmith.eval.evaluate import Measured, choose_items, evaluate, style_prompt
+from tunesmith.eval.likelihood import encode_items, likelihoods
+from tunesmith.eval.results import Evidence, Item, check_evidence
+from tunesmith.models.chat import Chat
+from tunesmith.models.load import BaseFolder, find_base, load_model
+from tunesmith.models.merge import merge
+
+ITEMS = choose_items(examples(9), 0)
+
+
+@pytest.fixture(scope="module")
+def model(tiny: BaseFolder) -> Any:
+    return load_model(tiny, "float32")
+
+
+def measured(model: Any, chat: Chat, items: tuple[Item, ...], batch: int = 4) -> Any:
+    rows = encode_items(chat, items, [i.prompt for i in items], context=768)
+    return likelihoods(model, chat, items, rows, batch_examples=batch)
+
+
+def test_nats_are_what_transformers_itself_computes_for_the_answer(model: Any, tiny_chat: Chat) -> None:
+    item = ITEMS[0]
+    prompt = tiny_chat.encode_prompt(item.prompt)
+    answer = tiny_chat.tokenizer(item.reference, add_special_tokens=False)["input_ids"]
+    ids = torch.tensor([[*prompt, *answer, tiny_chat.turn_end]])
+    labels = torch.tensor([[-100] * len(prompt) + list(answer) + [-100]])
+    with torch.inference_mode():
+        loss = float(model(input_ids=ids, labels=labels).loss)  # a mean over the answer's tokens
+        end = F.softmax(model(input_ids=ids).logits[0, -2], -1)[tiny_chat.turn_end]
+    found = measured(model, tiny_chat, (item,))[0]
+    assert found.nats == pytest.approx(loss * len(answer), rel=1e-5) and found.num_tokens == len(answer)
+    assert found.end_probability == pytest.approx(float(end), rel=1e-4)
+    assert found.num_bytes == len(item.reference.encode())
+
+
+def test_padding_beside_longer_rows_changes_nothing(model: Any, tiny_chat: Chat) -> None:
+    for alone, beside in zip(measured(model, tiny_chat, ITEMS, 1), measured(model, tiny_chat, ITEMS, 9), strict=True):
+        assert beside.item_id == alone.item_id and beside.nats == pytest.approx(alone.nats, rel=1e-5)
+        assert beside.correct_tokens == alone.correct_tokens
+
+
+def test_only_the_last_answer_of_a_conversation_is_scored(model: Any, tiny_chat: Chat) -> None:
+    prompt = conversation("first?", "an earlier answer", "second?")
+    item = Item(id="i", group="g", title=None, prompt=prompt, reference="the last one")
+    found = measured(model, tiny_chat, (item,))[0]
+    assert found.num_tokens == len(tiny_chat.tokenizer("the last one")["input_ids"])
+
+
+def test_an_item_longer_than_the_context_is_an_error(tiny_chat: Chat) -> None:
+    with pytest.raises(EvaluationError, match="longer than the context"):
+        encode_items(tiny_chat, ITEMS, [i.prompt for i in ITEMS], context=30)
+
+
+def test_a_limit_on_items_takes_whole_documents_always_the_same() -> None:
+    rows = examples(30, each=3)
+    chosen = choose_items(rows, 7)
+    assert len(chosen) == 9 and len({i.group for i in chosen}) == 3
+    assert chosen == choose_items(list(reversed(rows)), 7) == choose_items(rows, 0)[:9]
+    assert len(choose_items(rows, 0)) == 30 and len(choose_items(rows, 1)) == 3
+
+
+def test_the_style_prompt_shows_training_passages_and_leaves_every_item_its_room(tiny_chat: Chat) -> None:
+    train = examples(10)
+    shown = style_prompt(tiny_chat, train, ITEMS, context=768, room=40)
+    assert sum(row.answer in shown for row in train) == 3
+    tight = style_prompt(tiny_chat, train, ITEMS, context=200, room=40)
+    assert not any(row.answer in tight for row in train)
+
+
+def run(base: BaseFolder, adapter: Path, merged: BaseFolder, **changes: Any) -> Measured:
+    config = EvalConfig(max_new_tokens=4, batch_examples=8, **changes)
+    return evaluate(
+        base,
+        adapter=adapter,
+        merged=merged,
+        items=ITEMS,
+        train=examples(12),
+        general=choose_items([example("What is rain?", "Water that falls.", id="g")], 0),
+        config=config,
+        reporter=SilentReporter(),
+    )
+
+
+@pytest.fixture(scope="module")
+def merged(tiny: BaseFolder, trained_adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> BaseFolder:
+    out = tmp_path_factory.mktemp("merged") / "m"
+    merge(tiny, trained_adapter, out)
+    return find_base(str(out))
+
+
+@pytest.fixture(scope="module")
+def whole(tiny: BaseFolder, trained_adapter: Path, merged: BaseFolder) -> Measured:
+    return run(tiny, trained_adapter, merged)
+
+
+def test_every_system_has_a_fingerprint_of_its_own_and_answers_every_item(whole: Measured) -> None:
+    assert [s.name for s in whole.systems] == ["base", "prompted", "tuned", "merged"]
+    assert len({s.fingerprint for s in whole.systems}) == 4
+    for system in whole.systems:
+        assert {g.item_id for g in system.generations} == {i.id for i in ITEMS} == {x.item_id for x in system.likelihoods}
+    check_evidence(Evidence(items=ITEMS, systems=whole.systems, parity=whole.parity, general=whole.general))
+
+
+def test_base_and_tuned_really_differ_and_tuned_and_merged_do_not(whole: Measured, model: Any, tiny_chat: Chat) -> None:
+    base, _, tuned, merged = ([x.nats for x in s.likelihoods] for s in whole.systems)
+    assert base == pytest.approx([x.nats for x in measured(model, tiny_chat, ITEMS)], rel=1e-5)
+    assert sum(tuned) < sum(base) * 0.99
+    assert merged == pytest.approx(tuned, rel=1e-4) and whole.parity.max_abs_logit < 1e-4
+    assert whole.general.base[0].nats != whole.general.tuned[0].nats
+
+
+def test_without_baselines_only_three_systems_are_measured(tiny: BaseFolder, trained_adapter: Path, merged: BaseFolder) -> None:
+    assert [s.name for s in run(tiny, trained_adapter, merged, baselines=[]).systems] == ["base", "tuned", "merged"]
+
+
+def test_other_sampling_settings_are_another_fingerprint(
+    whole: Measured, tiny: BaseFolder, trained_adapter: Path, merged: BaseFolder
+) -> None:
+    config = EvalConfig(max_new_tokens=5, batch_examples=8, baselines=[])
+    other = evaluate(
+        tiny,
+        adapter=trained_adapter,
+        merged=merged,
+        items=ITEMS,
+        train=[],
+        general=ITEMS[:1],
+        config=config,
+        reporter=SilentReporter(),
+    )
+    assert not {s.fingerprint for s in other.systems} & {s.fingerprint for s in whole.systems}
+
+
+def test_an_adapter_that_is_not_there_is_an_error_and_never_the_base_in_its_place(
+    tiny: BaseFolder, merged: BaseFolder, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="no adapter weights here"):
+        run(tiny, tmp_path / "nowhere", merged)
+
+
+def test_the_base_posing_as_merged_is_found_by_parity(tiny: BaseFolder, trained_adapter: Path) -> None:
+    assert run(tiny, trained_adapter, tiny).parity.max_abs_logit > 1e-2
+
+
+def test_a_merged_model_with_another_template_is_an_error(
+    tiny: BaseFolder, trained_adapter: Path, merged: BaseFolder, tmp_path: Path
+) -> None:
+    shutil.copytree(merged.path, tmp_path / "m")
+    (tmp_path / "m" / "chat_template.jinja").write_text((tiny.path / "chat_template.jinja").read_text() + " ")
+    with pytest.raises(EvaluationError, match="another tokenizer or chat template"):
+        run(tiny, trained_adapter, find_base(str(tmp_path / "m")))
+
+
+def test_nothing_to_evaluate_on_is_an_error(tiny: BaseFolder, trained_adapter: Path, merged: BaseFolder) -> None:
+    with pytest.raises(EvaluationError, match="nothing to evaluate on"):
+        evaluate(
+            tiny,
+            adapter=trained_adapter,
+            merged=merged,
+            items=(),
+            train=[],
+            general=(),
+            config=EvalConfig(),
+            reporter=SilentReporter(),
+        )
+
+
+def test_a_model_with_no_end_token_in_its_template_has_an_end_probability_of_zero(model: Any, tiny_chat: Chat) -> None:
+    rows = encode_items(tiny_chat, ITEMS[:1], [ITEMS[0].prompt], context=768)
+    endless = replace(tiny_chat, end_ids=())
+    found = likelihoods(model, endless, ITEMS[:1], rows, batch_examples=1)[0]
+    assert found.end_probability == 0.0 and found.num_tokens == rows[0].num_learned

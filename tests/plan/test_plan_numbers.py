@@ -1,0 +1,128 @@
+"""The plan: every number follows from recipe, data and shape, each with its reason, and no torch is needed for it."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shared_paths import material
+from tunesmith.core.errors import TrainingError
+from tunesmith.core.recipe_file import recipe_from
+from tunesmith.plan.hardware import Hardware, look
+from tunesmith.plan.plan import DataFacts, Plan, PrecisionFacts, make_plan
+from tunesmith.plan.shape import Shape, shape_of
+from tunesmith.plan.steps import look_every, num_steps
+
+DATA = DataFacts(
+    num_train=100,
+    num_val=12,
+    num_test=25,
+    test_documents=9,
+    train_tokens=20_000,
+    learned_tokens=12_000,
+    longest=300,
+    cut_share=0.0,
+)
+SHAPE = Shape(num_parameters=1_000_000, linear_params=600_000, layers=4, width=64, inner=128, heads=4, vocabulary=1000)
+PRECISION = PrecisionFacts("float32", "measured", 100_000.0)
+
+
+def plan(overrides: dict[str, Any] | None = None, *, data: DataFacts = DATA, free: float = 8 * 2**30, **changes: Any) -> Plan:
+    recipe = recipe_from({"sources": ["x"], **(overrides or {})})
+    named: dict[str, Any] = {"trainable": 50_000, "modules": (8, 28), "detectable": 0.9} | changes
+    return make_plan(recipe, data, SHAPE, Hardware(2, int(free)), PRECISION, **named)
+
+
+def line(made: Plan, name: str) -> Any:
+    return next(x for x in made.lines if x.name == name)
+
+
+def test_steps_and_tokens_follow_from_the_recipe_and_the_data() -> None:
+    made = plan({"train": {"epochs": 3, "batch_examples": 8, "accumulate": 2}})
+    assert made.numbers["steps"] == round(3 * 13 / 2)
+    assert made.numbers["tokens"] == 20_000 // 100 * 8 * 2 * made.numbers["steps"]
+    assert plan({"train": {"max_steps": 7}}).numbers["steps"] == 7
+
+
+def test_every_line_has_a_value_and_a_reason() -> None:
+    made = plan()
+    names = [x.name for x in made.lines]
+    assert len(names) == len(set(names)) >= 11
+    assert all(x.value and x.reason for x in made.lines)
+    assert json.dumps(dict(made.numbers))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "why"),
+    [
+        ({}, "adapter", "default"),
+        ({"quality": "best"}, "adapter", "preset best"),
+        ({"method": {"rank": 5}}, "adapter", "set in the recipe"),
+        ({"quality": "best", "method": {"rank": 5}}, "adapter", "set in the recipe"),
+        ({}, "rate", "default"),
+        ({"quality": "best"}, "rate", "preset best"),
+        ({"train": {"learning_rate": 1e-5}}, "rate", "set in the recipe"),
+    ],
+)
+def test_the_reason_says_whether_a_number_is_set_or_a_preset_or_the_default(
+    recipe: dict[str, Any], name: str, why: str
+) -> None:
+    assert why in line(plan(recipe), name).reason
+
+
+def test_a_run_that_does_not_fit_is_refused_with_a_way_out() -> None:
+    with pytest.raises(TrainingError, match="does not fit into memory") as caught:
+        plan(free=100 * 2**20)
+    problem = caught.value.problems[0]
+    assert "GiB" in str(problem.value) and "0.1 GiB" in problem.expected and "--set train.batch_examples=1" in problem.hint
+
+
+def test_the_way_out_needs_less_memory() -> None:
+    needed = plan().numbers["memory_bytes"]
+    less = plan({"train": {"batch_examples": 1, "accumulate": 8, "gradient_checkpointing": True}}).numbers["memory_bytes"]
+    assert less < needed
+    assert plan(data=replace(DATA, longest=900)).numbers["memory_bytes"] > needed
+
+
+def test_longer_work_takes_longer() -> None:
+    assert plan({"train": {"epochs": 12}}).numbers["seconds"] > 1.8 * plan({"train": {"epochs": 6}}).numbers["seconds"]
+
+
+@pytest.mark.parametrize("detectable", [None, math.inf])
+def test_an_effect_that_cannot_be_told_is_said_and_not_made_up(detectable: float | None) -> None:
+    assert line(plan(detectable=detectable), "power").value == "cannot be told"
+
+
+def test_the_shape_of_a_published_model_is_counted_right() -> None:
+    config = json.loads((material("models/configs") / "phi-3-mini-4k-instruct-config.json").read_text())
+    shape = shape_of(config, {"model.layers.0.mlp.down_proj.weight": (3072, 8192), "model.norm.weight": (3072,)})
+    assert (shape.layers, shape.width, shape.inner, shape.heads, shape.vocabulary) == (32, 3072, 8192, 32, 32064)
+    assert (shape.num_parameters, shape.linear_params) == (3072 * 8193, 3072 * 8192)
+
+
+def test_a_multimodal_config_is_read_in_its_text_part() -> None:
+    assert shape_of({"text_config": {"hidden_size": 9, "num_hidden_layers": 2}}, {}).width == 9
+
+
+def test_the_machine_is_read() -> None:
+    machine = look()
+    assert machine.cores >= 1 and machine.free_bytes > 0
+
+
+def test_looks_are_spread_over_the_run_unless_the_recipe_says_when() -> None:
+    train = recipe_from({"sources": ["x"]}).train
+    assert look_every(train, 1200) == 100 and look_every(train, 20) == 10
+    assert look_every(recipe_from({"sources": ["x"], "train": {"evaluate_every": 3}}).train, 1200) == 3
+    assert num_steps(train, 1) >= 1
+
+
+def test_the_plan_imports_neither_torch_nor_transformers() -> None:
+    code = "import sys, tunesmith.plan.plan, tunesmith.plan.hardware, tunesmith.plan.shape, tunesmith.plan.steps;"
+    code += "print(sorted({'torch', 'transformers', 'peft'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

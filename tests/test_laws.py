@@ -1,0 +1,214 @@
+"""The laws of the house (STYLE.md § 19): they hold for every file, from the first day, and each names what breaks it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tunesmith.core.recipe_file import knobs
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src" / "tunesmith"
+FILES = sorted(SRC.rglob("*.py"))
+MODULES = [".".join(p.relative_to(SRC.parent).with_suffix("").parts).removesuffix(".__init__") for p in FILES]
+FORBIDDEN = {"util", "utils", "helper", "helpers", "common", "misc", "manager", "managers"}
+LINES_A_FILE, LINES_A_FUNCTION, LINES_OF_THE_LOOP = 400, 80, 150
+KNOWN_LONG = {"fit": LINES_OF_THE_LOOP}  # the loop is one piece, in sight
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+# --- imports ----------------------------------------------------------------------------------------------------------
+
+
+def test_imports_point_one_way() -> None:
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache"]
+    pytest.importorskip("importlinter", reason="needs import-linter, which the dev extra brings")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+def test_the_law_of_imports_names_every_package_of_the_house() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = " | ".join(next(c for c in contracts if c["type"] == "layers")["layers"])
+    there = {f"tunesmith.{p.parent.name}" for p in SRC.glob("*/__init__.py")} | {
+        f"tunesmith.{p.stem}" for p in SRC.glob("*.py") if p.stem != "__init__"
+    }
+    assert there == set(layers.split(" | "))
+
+
+def test_rich_is_imported_in_one_place() -> None:
+    found = [named(p) for p in FILES if re.search(r"^\s*(from|import) rich\b", p.read_text(), re.MULTILINE)]
+    assert found == ["src/tunesmith/cli/render.py"]
+
+
+def test_there_are_no_relative_or_starred_imports() -> None:
+    bad = [
+        f"{named(p)}:{node.lineno}"
+        for p in FILES
+        for node in ast.walk(tree(p))
+        if isinstance(node, ast.ImportFrom) and (node.level or any(a.name == "*" for a in node.names))
+    ]
+    assert not bad
+
+
+# --- names, sizes, shape ----------------------------------------------------------------------------------------------
+
+
+def test_no_file_is_named_for_nothing() -> None:
+    parts = [(named(p), part) for p in SRC.rglob("*") for part in re.split(r"[_\W]", p.stem) if p.suffix == ".py" or p.is_dir()]
+    assert not [name for name, part in parts if part in FORBIDDEN]
+
+
+def test_no_folder_is_empty() -> None:
+    folders = [p for p in SRC.rglob("*") if p.is_dir() and p.name != "__pycache__"]
+    assert not [named(p) for p in folders if not any(q.name != "__pycache__" and q.name != "__init__.py" for q in p.iterdir())]
+
+
+def test_no_file_grows_beyond_four_hundred_lines() -> None:
+    assert not {named(p): n for p in FILES if (n := len(p.read_text().splitlines())) > LINES_A_FILE}
+
+
+def functions(path: Path) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def test_no_function_grows_beyond_eighty_lines() -> None:
+    found = {f"{named(p)}:{name}": n for p in FILES for name, n in functions(p)}
+    assert not {name: n for name, n in found.items() if n > KNOWN_LONG.get(name.rsplit(":")[-1], LINES_A_FUNCTION)}
+
+
+def test_no_function_grows_beyond_the_loop() -> None:
+    assert not {f"{named(p)}:{name}": n for p in FILES for name, n in functions(p) if n > LINES_OF_THE_LOOP}
+
+
+def test_no_error_is_swallowed() -> None:
+    bad = [
+        f"{named(p)}:{node.lineno}"
+        for p in FILES
+        for node in ast.walk(tree(p))
+        if isinstance(node, ast.ExceptHandler) and (node.type is None or all(isinstance(s, ast.Pass) for s in node.body))
+    ]
+    assert not bad
+
+
+def test_nothing_is_pickled_and_no_foreign_code_is_run() -> None:
+    bad = re.compile(
+        r"^\s*(?:import|from) (?:pickle|dill|joblib|cloudpickle)\b|torch\.load\("
+        r"|trust_remote_code=True|(?<![\w.])(?:eval|exec)\("
+        r"|yaml\.(?:unsafe_|full_)?load\((?!.*Loader=_PlainLoader)",  # _PlainLoader is a SafeLoader, below
+        re.MULTILINE,
+    )
+    found = [f"{named(p)}: {m.group(0)}" for p in FILES for m in bad.finditer(p.read_text())]
+    assert not found
+    assert "class _PlainLoader(yaml.SafeLoader)" in (SRC / "data" / "ingest" / "metadata.py").read_text()
+
+
+# --- modules ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_says_what_it_is_and_exports_a_sorted_list_that_is_true(name: str) -> None:
+    module = importlib.import_module(name)
+    assert (module.__doc__ and module.__doc__.strip().splitlines()[0].endswith((".", ":", "?", ","))) or len(
+        module.__doc__ or ""
+    ) > 40
+    if (exported := getattr(module, "__all__", None)) is None:
+        assert Path(module.__file__ or "").name == "__init__.py"
+        return
+    upper = [n for n in exported if n.isupper()]
+    classes = [n for n in exported if n[0].isupper() and not n.isupper()]
+    rest = [n for n in exported if not n[0].isupper()]
+    assert exported == sorted(upper) + sorted(classes) + sorted(rest) and len(set(exported)) == len(exported)
+    assert not [n for n in exported if not hasattr(module, n)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_every_public_name_defined_in_a_module_is_exported_and_documented(path: Path) -> None:
+    body = tree(path).body
+    exported: set[str] = set()
+    for node in body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
+            exported = set(ast.literal_eval(node.value))
+    defined = [n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
+    commands = {n.name for n in defined if isinstance(n, ast.FunctionDef) and n.decorator_list and "app." in ast.unparse(n)}
+    assert not {n.name for n in defined} - exported - commands
+    assert not [n.name for n in defined if not ast.get_docstring(n)]
+
+
+def test_every_knob_of_the_recipe_is_documented() -> None:
+    assert not [k.name for k in knobs() if len(k.text.strip()) < 15]
+
+
+def test_tests_mirror_the_source() -> None:
+    stages = {p.name for p in SRC.iterdir() if p.is_dir() and (p / "__init__.py").exists()}
+    assert stages <= {p.name for p in (ROOT / "tests").iterdir()}
+
+
+def test_test_files_have_names_of_their_own_and_no_package() -> None:
+    found = [p.name for p in (ROOT / "tests").rglob("*.py")]
+    assert len(found) == len(set(found)) and "__init__.py" not in found
+
+
+# --- the face ---------------------------------------------------------------------------------------------------------
+
+
+def test_help_answers_without_torch() -> None:
+    code = "import sys; from tunesmith.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def readme_commands() -> list[str]:
+    """What stands in the indented blocks: one command or several in a line, two blanks between a command and its meaning."""
+    lines = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("    ")]
+    pieces = [piece.strip() for line in lines for piece in re.split(r"\s{2,}|&&|#", line)]
+    return [piece for piece in pieces if piece.startswith("tunesmith ")]
+
+
+def test_the_readme_has_the_two_commands_that_do_all_the_set_up() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "pip install -c constraints.txt -e . && tunesmith demo" in text
+    assert "pip install -c constraints.txt -e '.[dev]' && pytest" in text
+
+
+def test_every_tunesmith_command_in_the_readme_names_a_verb_and_options_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    from tunesmith.cli.main import main
+
+    commands = readme_commands()
+    assert len(commands) >= 3
+    for command in commands:
+        verb, *rest = command.removeprefix("tunesmith ").split()
+        main([verb, "--help"])
+        text = capsys.readouterr().out
+        for option in (word.partition("=")[0] for word in rest if word.startswith("--")):
+            assert option in text, command
+
+
+def test_constraints_pin_everything_that_is_installed_at_first_hand() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {distribution(line) for line in lines if "==" in line}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    assert not {distribution(w) for w in wanted} - pinned
+
+
+def distribution(requirement: str) -> str:
+    return re.split(r"[=<>~!;\[ ]", requirement)[0].lower().replace("_", "-")

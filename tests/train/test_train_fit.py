@@ -1,0 +1,273 @@
+"""The loop: stops when it should, keeps the best step, weighs by tokens, and calls a broken run broken."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fakes import example, examples, train_tiny
+from tunesmith.core.errors import BlockedError, TrainingError
+from tunesmith.models.chat import Chat
+from tunesmith.plan.steps import num_steps
+from tunesmith.train import run as run_module
+from tunesmith.train.checkpoint import lock
+from tunesmith.train.objectives.sft import sft
+from tunesmith.train.run import check_labels
+
+GOLDEN = Path(__file__).with_name("golden_20_steps.json")
+
+
+def metrics(place: Path) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in (place / "work" / "metrics.jsonl").read_bytes().splitlines()]
+
+
+def series(place: Path, name: str) -> list[float]:
+    return [row[name] for row in metrics(place) if name in row]
+
+
+def adapter(place: Path) -> dict[str, torch.Tensor]:
+    return load_file(place / "out" / "adapter" / "adapter_model.safetensors")
+
+
+# --- the numbers ------------------------------------------------------------------------------------------------------
+
+
+def test_twenty_steps_give_the_losses_that_they_always_gave(tiny_path: Path, tmp_path: Path) -> None:
+    train_tiny(tiny_path, tmp_path, train={"max_steps": 20, "evaluate_every": 5, "warmup": 0.2, "weight_decay": 0.01})
+    golden = json.loads(GOLDEN.read_text())
+    for name in ("loss", "grad_norm", "val_loss", "learning_rate"):
+        assert series(tmp_path, name) == pytest.approx(golden[name], rel=1e-4), name
+
+
+def test_training_lowers_the_loss_on_held_out_rows(tiny_path: Path, tmp_path: Path) -> None:
+    train_tiny(tiny_path, tmp_path)
+    losses = series(tmp_path, "val_loss")
+    assert losses[-1] < losses[0] - 0.1
+
+
+def one_step(tiny_path: Path, place: Path, *, batch: int, accumulate: int) -> list[float]:
+    """Loss and gradient norm of the first step over the same eight examples."""
+    settings = {"max_steps": 1, "batch_examples": batch, "accumulate": accumulate, "evaluate_every": 0}
+    train_tiny(tiny_path, place, train=settings, method={"dropout": 0.0}, rows=examples(12))
+    return [*series(place, "loss"), *series(place, "grad_norm")]
+
+
+def test_eight_batches_of_one_are_one_batch_of_eight(tiny_path: Path, tmp_path: Path) -> None:
+    whole = one_step(tiny_path, tmp_path / "1x8", batch=8, accumulate=1)
+    parts = one_step(tiny_path, tmp_path / "8x1", batch=1, accumulate=8)
+    assert parts == pytest.approx(whole, rel=1e-6)
+
+
+def test_a_mean_of_means_would_be_noticed(tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = one_step(tiny_path, tmp_path / "1x8", batch=8, accumulate=1)
+    learned = series(tmp_path / "1x8", "learned")[0]
+    monkeypatch.setattr(run_module, "sft", lambda m, b: sft(m, b) / b.num_learned * learned / 8)
+    parts = one_step(tiny_path, tmp_path / "8x1", batch=1, accumulate=8)
+    assert parts[0] != pytest.approx(whole[0], rel=1e-4)
+
+
+def test_gradient_checkpointing_gives_the_same_losses_and_adapter(tiny_path: Path, tmp_path: Path) -> None:
+    train_tiny(tiny_path, tmp_path / "a")
+    train_tiny(tiny_path, tmp_path / "b", train={"gradient_checkpointing": True})
+    assert series(tmp_path / "b", "loss") == pytest.approx(series(tmp_path / "a", "loss"), rel=1e-5)
+
+
+KNOBS: dict[str, Any] = {
+    "learning_rate": 0.002,
+    "schedule": "constant",
+    "warmup": 0.5,
+    "weight_decay": 0.5,
+    "max_grad_norm": 0.01,
+    "batch_examples": 3,
+    "accumulate": 2,
+    "seed": 8,
+    "max_tokens": 40,
+}
+
+
+@pytest.fixture(scope="module")
+def usual(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    place = tmp_path_factory.mktemp("usual")
+    train_tiny(tiny_path, place, train={"max_steps": 3})
+    return adapter(place)
+
+
+@pytest.mark.parametrize("knob", sorted(KNOBS))
+def test_every_knob_of_training_changes_the_adapter(
+    knob: str, tiny_path: Path, tmp_path: Path, usual: dict[str, torch.Tensor]
+) -> None:
+    train_tiny(tiny_path, tmp_path, train={"max_steps": 3, knob: KNOBS[knob]})
+    changed = adapter(tmp_path)
+    assert any(not torch.equal(usual[name], changed[name]) for name in usual)
+
+
+def test_the_first_look_is_at_the_untrained_model_and_the_last_at_the_last_step(tiny_path: Path, tmp_path: Path) -> None:
+    train_tiny(tiny_path, tmp_path, train={"max_steps": 5, "evaluate_every": 3})
+    assert [row["step"] for row in metrics(tmp_path) if "val_loss" in row] == [0, 3, 5]
+    assert all("sample" in row for row in metrics(tmp_path) if "val_loss" in row)
+
+
+# --- stopping and keeping the best ------------------------------------------------------------------------------------
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> list[dict[str, torch.Tensor]]:
+    """Validation that gives these losses in turn; returns the trained tensors as they were at each look."""
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def look(model: Any, *_: object, **__: object) -> float:
+        seen.append({n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad})
+        return losses[len(seen) - 1]
+
+    monkeypatch.setattr(run_module, "mean_loss", look)
+    return seen
+
+
+def same(place: Path, look: dict[str, torch.Tensor]) -> bool:
+    saved = adapter(place)
+    return len(saved) == len(look) and all(torch.equal(saved[n.replace(".default", "")], t) for n, t in look.items())
+
+
+def test_early_stopping_stops_and_the_best_steps_weights_are_what_is_saved(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = scripted(monkeypatch, [5.0, 4.0, 3.0, 3.1, 2.9995, 9.0, 9.0, 9.0])
+    done = train_tiny(tiny_path, tmp_path, train={"max_steps": 50, "evaluate_every": 2, "patience": 3, "min_delta": 0.001})
+    # 2.9995 is lower than 3.0, but by less than min_delta
+    assert done.fitted.stopped_early and done.fitted.num_steps == 10 and len(seen) == 6
+    assert (done.fitted.best_step, done.fitted.best_loss) == (4, 3.0)
+    assert same(tmp_path, seen[2]) and not same(tmp_path, seen[-1])
+
+
+def test_without_patience_all_steps_are_done_and_the_best_is_still_kept(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = scripted(monkeypatch, [5.0, 3.0, 9.0, 9.0])
+    done = train_tiny(tiny_path, tmp_path, train={"max_steps": 6, "evaluate_every": 2, "patience": 0})
+    assert not done.fitted.stopped_early and done.fitted.num_steps == 6 and same(tmp_path, seen[1])
+
+
+def test_the_number_of_steps_follows_from_epochs_batches_and_accumulation() -> None:
+    from tunesmith.core.config import TrainConfig
+
+    config = TrainConfig(epochs=3, batch_examples=8, accumulate=2)
+    assert num_steps(config, 100) == round(3 * 13 / 2) and num_steps(config, 1) >= 1
+    assert num_steps(TrainConfig(max_steps=7), 100) == 7
+
+
+# --- broken runs ------------------------------------------------------------------------------------------------------
+
+
+def poisoned(at_call: int) -> Callable[..., torch.Tensor]:
+    calls = 0
+
+    def objective(model: Any, batch: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += model.training
+        return sft(model, batch) * (math.nan if model.training and calls >= at_call else 1.0)
+
+    return objective
+
+
+def test_a_loss_that_is_no_number_stops_and_the_last_good_checkpoint_stays(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "sft", poisoned(6))
+    with pytest.raises(TrainingError, match="broke at step 6") as caught:
+        train_tiny(tiny_path, tmp_path, train={"max_steps": 9})
+    assert "hint: " in str(caught.value)
+    kept = sorted((tmp_path / "work" / "checkpoints").iterdir())
+    assert [p.name for p in kept] == ["step-00000002", "step-00000004"]
+    for file in kept:
+        assert all(t.isfinite().all() for t in load_file(file / "trained.safetensors").values())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("looks", [[math.nan], [5.0, math.nan]])
+def test_a_validation_loss_that_is_no_number_is_no_success(
+    looks: list[float], tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, looks)
+    with pytest.raises(TrainingError, match="not a number"):
+        train_tiny(tiny_path, tmp_path, train={"evaluate_every": 0 if len(looks) == 1 else 3})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_learning_rate_of_a_million_is_not_recorded_as_success(tiny_path: Path, tmp_path: Path) -> None:
+    try:
+        done = train_tiny(tiny_path, tmp_path, train={"learning_rate": 1e6, "max_steps": 12, "max_grad_norm": 0.0})
+    except TrainingError:
+        return
+    assert done.fitted.best_step == 0 and done.reading.shape in {"unstable", "nothing learned"}
+
+
+def test_an_adapter_that_does_not_move_is_an_error_after_the_first_step(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "sft", lambda m, b: sft(m, b) * 0.0)
+    with pytest.raises(TrainingError, match="the first step changed nothing"):
+        train_tiny(tiny_path, tmp_path)
+
+
+def test_two_processes_cannot_train_the_same_run(tiny_path: Path, tmp_path: Path) -> None:
+    with lock(tmp_path / "work"), pytest.raises(TrainingError, match="another process"):
+        train_tiny(tiny_path, tmp_path)
+    train_tiny(tiny_path, tmp_path)
+
+
+# --- the label audit --------------------------------------------------------------------------------------------------
+
+
+def blocked(chat: Chat, rows: list[Any], limit: int, allow: tuple[str, ...] = ()) -> BlockedError | None:
+    coded = [chat.encode(e.messages, max_tokens=limit) for e in rows]
+    try:
+        check_labels(chat, rows, coded, allow=allow)
+    except BlockedError as error:
+        assert error.exit_code == 2 and error.problems[0].hint
+        return error
+    return None
+
+
+def test_sound_examples_pass_the_audit(tiny_chat: Chat) -> None:
+    assert blocked(tiny_chat, examples(8), 500) is None
+
+
+def test_cut_answers_block_until_they_are_allowed_by_name(tiny_chat: Chat) -> None:
+    rows = [*examples(4), example("Say much.", "word " * 400, id="long")]
+    error = blocked(tiny_chat, rows, 200)
+    assert error is not None and error.name == "cut" and "1 of 5" in str(error)
+    assert blocked(tiny_chat, rows, 200, allow=("cut",)) is None
+
+
+def test_an_example_with_nothing_to_learn_blocks(tiny_chat: Chat) -> None:
+    rows = [*examples(4), example("A question that fills everything. " * 30, "Yes.", id="none")]
+    error = blocked(tiny_chat, rows, 100)
+    assert error is not None and error.name == "zero_labels" and "none" in str(error)
+
+
+def test_without_a_validation_split_training_says_so_before_it_begins(tiny_path: Path, tmp_path: Path) -> None:
+    from tunesmith.core.config import MethodConfig, TrainConfig
+    from tunesmith.core.reporter import SilentReporter
+    from tunesmith.models.chat import open_chat
+    from tunesmith.models.load import find_base
+    from tunesmith.train.run import Place, train_adapter
+
+    base = find_base(str(tiny_path))
+    with pytest.raises(TrainingError, match="nothing to validate on"):
+        train_adapter(
+            base,
+            open_chat(base),
+            {"train": examples(4), "val": []},
+            method=MethodConfig(),
+            train=TrainConfig(),
+            precision="float32",
+            place=Place("r", tmp_path / "work", tmp_path / "out"),
+            reporter=SilentReporter(),
+        )

@@ -1,0 +1,85 @@
+"""Data order and learning rate are pure functions: nothing but (seed, epoch, index) decides what is learned when."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunesmith.models.chat import Encoded
+from tunesmith.train.batches import Batches, collate, epoch_order
+from tunesmith.train.schedule import learning_rate
+
+LENGTHS = st.lists(st.integers(1, 500), min_size=1, max_size=120)
+
+
+def rows(lengths: list[int]) -> list[Encoded]:
+    return [Encoded(tuple([n + 10] * size), tuple([False] + [True] * (size - 1))) for n, size in enumerate(lengths)]
+
+
+@given(LENGTHS, st.integers(1, 20), st.integers(0, 2**32), st.integers(0, 50))
+def test_every_example_is_seen_once_an_epoch_in_batches_of_the_size_asked(
+    lengths: list[int], size: int, seed: int, epoch: int
+) -> None:
+    batches = epoch_order(lengths, batch_examples=size, seed=seed, epoch=epoch)
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    assert all(1 <= len(batch) <= size for batch in batches) and len(batches) == -(-len(lengths) // size)
+
+
+@given(LENGTHS, st.integers(1, 20), st.integers(0, 9), st.integers(0, 9))
+def test_the_order_depends_on_nothing_but_seed_epoch_and_lengths(lengths: list[int], size: int, seed: int, epoch: int) -> None:
+    first = epoch_order(lengths, batch_examples=size, seed=seed, epoch=epoch)
+    epoch_order(lengths, batch_examples=size, seed=seed + 1, epoch=epoch + 1)
+    torch.manual_seed(seed)
+    assert epoch_order(lengths, batch_examples=size, seed=seed, epoch=epoch) == first
+
+
+def test_another_epoch_and_another_seed_have_another_order() -> None:
+    orders = [epoch_order([7] * 60, batch_examples=4, seed=s, epoch=e) for s, e in ((1, 0), (1, 1), (2, 0))]
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+def test_a_batch_is_the_same_whether_the_ones_before_it_were_asked_for_or_not() -> None:
+    def fresh() -> Batches:
+        return Batches(rows([5, 9, 3, 14, 8, 2, 11]), batch_examples=2, seed=3, pad_id=0, device="cpu")
+
+    walked = fresh()
+    for index in range(40):
+        assert torch.equal(walked.at(index).ids_BT, fresh().at(index).ids_BT)
+
+
+def test_lengths_of_a_batch_are_alike_so_that_little_is_padded() -> None:
+    lengths = [10] * 64 + [400] * 64
+    batches = epoch_order(lengths, batch_examples=8, seed=0, epoch=0)
+    padded = sum(max(lengths[i] for i in b) * len(b) for b in batches)
+    assert padded < 1.3 * sum(lengths)
+
+
+def test_padding_is_masked_never_learned_and_the_first_token_has_no_label() -> None:
+    batch = collate([Encoded((5, 6, 7), (True, True, True)), Encoded((8,), (True,))], pad_id=0, device="cpu")
+    assert batch.ids_BT.tolist() == [[5, 6, 7], [8, 0, 0]] and batch.mask_BT.tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch.learned_BT.tolist() == [[False, True, True], [False, False, False]]
+    assert (batch.num_learned, batch.num_tokens) == (2, 4)
+
+
+Schedule = Literal["cosine", "constant"]
+
+
+@given(st.integers(1, 400), st.floats(0, 0.99), st.sampled_from(["cosine", "constant"]))
+def test_the_rate_rises_to_its_peak_and_never_leaves_its_bounds(steps: int, warmup: float, schedule: Schedule) -> None:
+    rates = [learning_rate(s, num_steps=steps, peak=2.0, warmup=warmup, schedule=schedule) for s in range(steps)]
+    assert all(0 < rate <= 2.0 and math.isfinite(rate) for rate in rates)
+    rise = round(warmup * steps)
+    assert rates[:rise] == sorted(rates[:rise]) and rates[rise:] == sorted(rates[rise:], reverse=True)
+    if rise < steps:
+        assert rates[rise] == 2.0
+
+
+def test_the_cosine_ends_near_a_tenth_and_the_constant_stays() -> None:
+    assert learning_rate(999, num_steps=1000, peak=1.0, warmup=0.1, schedule="cosine") == pytest.approx(0.1, abs=1e-4)
+    assert learning_rate(999, num_steps=1000, peak=1.0, warmup=0.1, schedule="constant") == 1.0
+    assert learning_rate(0, num_steps=1, peak=1.0, warmup=0.0, schedule="cosine") == 1.0
