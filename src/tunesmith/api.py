@@ -81,7 +81,7 @@ class Project:
     @cached_property
     def documents(self) -> Artifact:
         """Sources read into documents (and pairs, where a source holds examples already)."""
-        gathered = gather(self.recipe.sources, allow_private=self._allow_private)
+        gathered = gather(self.recipe.sources, allow_private=self._allow_private, me=self.recipe.me or None)
         mark = digest(*(part for item in gathered.items for part in (item.name, item.sha256)))
 
         def fill(draft: Draft) -> None:
@@ -94,7 +94,7 @@ class Project:
             draft.numbers["words"] = sum(len(d.text.split()) for d in found.documents)
 
         # The settings do not say where the sources lie: a folder that was moved is the same source.
-        return self._artifact("documents", [{"kind": "sources", "id": mark}], {}, fill)
+        return self._artifact("documents", [{"kind": "sources", "id": mark}], {"me": self.recipe.me}, fill)
 
     @cached_property
     def dataset(self) -> Artifact:

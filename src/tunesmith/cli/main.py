@@ -145,10 +145,10 @@ def compare(
 
 @app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(help="Splits of one dataset, a file each (train.jsonl test.jsonl).")],
+    files: Annotated[list[Path], typer.Argument(help="A file of examples, or the splits of one dataset, a file each.")],
     json: Json = False,
 ) -> None:
-    """Look for copies and shared sources between the splits of a dataset. Example: tunesmith check train.jsonl test.jsonl"""
+    """Look for faults in examples, and for leaks between splits. Example: tunesmith check train.jsonl test.jsonl"""
     from tunesmith.cli import check as verb
 
     verb.check(files, json=json)

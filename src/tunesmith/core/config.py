@@ -163,6 +163,8 @@ class Recipe(_Section):
     """The model to start from: `apprentice` (embedded), a folder, or a Hugging Face id."""
     sources: Annotated[list[str], Field(min_length=1)]
     """Where the writing is: folders, files, http(s) addresses of feeds or pages."""
+    me: str = ""
+    """Your name in chat exports: your turns become the answers. Empty: chats are documents, all names replaced."""
     quality: Quality = "good"
     """A preset for what is not set otherwise: `draft` is quick, `best` takes its time."""
     build: BuildConfig = BuildConfig()

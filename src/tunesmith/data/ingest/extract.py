@@ -4,25 +4,55 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Document, Example, Failure
 from tunesmith.core.reporter import Reporter
+from tunesmith.data.ingest.archive import read_archive
+from tunesmith.data.ingest.chat_json import read_chat_json
+from tunesmith.data.ingest.chat_text import is_chat_text, read_chat_text
 from tunesmith.data.ingest.decode import decode
+from tunesmith.data.ingest.docx import read_docx
+from tunesmith.data.ingest.epub import read_epub
 from tunesmith.data.ingest.feed import read_feed
 from tunesmith.data.ingest.html import read_html
-from tunesmith.data.ingest.item import Extracted, Gathered, RawItem, Reading, UnreadableError
+from tunesmith.data.ingest.item import Extracted, Gathered, Kind, RawItem, Reading, UnreadableError
 from tunesmith.data.ingest.kinds import unpacked
+from tunesmith.data.ingest.mail import read_mail
 from tunesmith.data.ingest.markdown import read_markdown, read_text
+from tunesmith.data.ingest.pdf import read_pdf
 from tunesmith.data.ingest.rows import read_rows
+from tunesmith.data.ingest.subtitles import read_subtitles
+from tunesmith.data.ingest.table import read_table
 
 __all__ = ["extract"]
 
 
-def extract(gathered: Gathered, *, reporter: Reporter) -> Extracted:
+class _OfBytes(Protocol):
+    def __call__(self, data: bytes, *, name: str) -> Reading: ...
+
+
+class _OfText(Protocol):
+    def __call__(self, text: str, *, name: str) -> Reading: ...
+
+
+_OF_BYTES: Mapping[Kind, _OfBytes] = {
+    "rows": read_rows,
+    "pdf": read_pdf,
+    "docx": read_docx,
+    "epub": read_epub,
+    "mail": read_mail,
+    "table": read_table,
+}
+_OF_TEXT: Mapping[Kind, _OfText] = {"text": read_text, "subtitles": read_subtitles, "markdown": read_markdown}
+
+
+def extract(gathered: Gathered, *, reporter: Reporter, me: str | None = None) -> Extracted:
     """Documents and pairs of all items, in their order; a text that comes twice is kept once.
 
+    `me` says whose messages in chats are the writer's (a name, handle or id); without it, what `gather` was told counts.
     Failures of gathering come first. DatasetError, with the first failures, if nothing at all could be used.
     """
     documents: list[Document] = []
@@ -33,7 +63,7 @@ def extract(gathered: Gathered, *, reporter: Reporter) -> Extracted:
     with reporter.progress("extract", total=len(gathered.items), unit="files") as progress:
         for item in gathered.items:
             try:
-                reading = _read(item)
+                reading = _read(item, me=me or gathered.me)
             except UnreadableError as error:
                 failures.append(Failure(source=item.name, reason=str(error)))
                 progress.advance(1, item.name)
@@ -58,19 +88,22 @@ def extract(gathered: Gathered, *, reporter: Reporter) -> Extracted:
     )
 
 
-def _read(item: RawItem) -> Reading:
-    raw = _bytes(item)
-    data = unpacked(raw)
+def _read(item: RawItem, *, me: str | None) -> Reading:
+    data = unpacked(_bytes(item))
+    if item.kind == "archive":
+        return read_archive(data, name=item.name, read=lambda member: _read(member, me=me))
     if item.kind == "feed":
         return read_feed(data, name=item.name, content_type=item.charset)
-    if item.kind == "rows":
-        return read_rows(data, name=item.name)
+    if reader := _OF_BYTES.get(item.kind):
+        return reader(data, name=item.name)
     text = decode(data, charset=_charset(item.charset))
+    if item.kind == "chat":
+        if is_chat_text(text[:8192]):
+            return read_chat_text(text, name=item.name, me=me)
+        return read_chat_json(data, name=item.name, me=me) or read_rows(data, name=item.name)
     if item.kind == "html":
         return read_html(text, name=item.name, url=item.url)
-    if item.kind == "text":
-        return read_text(text, name=item.name)
-    return read_markdown(text, name=item.name)
+    return _OF_TEXT.get(item.kind, read_markdown)(text, name=item.name)
 
 
 def _bytes(item: RawItem) -> bytes:
@@ -100,5 +133,5 @@ def _nothing(failures: Sequence[Failure], notes: Counter[str]) -> DatasetError:
         "nothing in the sources could be used",
         value=f"{len(failures)} failures" if failures else "no documents",
         expected=f"at least one document or pair ({why})",
-        hint="tunesmith run --source FOLDER, with Markdown, text, HTML, a feed, JSON or JSON lines in it",
+        hint="tunesmith run --source FOLDER, with posts, pages, books, mails, chats or tables in it",
     )

@@ -20,15 +20,16 @@ from tunesmith.data.ingest.kinds import guess_kind, is_asset, unpacked
 __all__ = ["Extracted", "Gathered", "RawItem", "extract", "gather"]
 
 _MAX_FILE_BYTES = 256 * 1024 * 1024
+_KINDS = "Markdown, text, HTML, feeds, PDF, Word, EPUB, subtitles, mail, chats, CSV, JSON or JSON lines"
 _ASSETS = "images, styles, code and other assets skipped"
 
 
-def gather(sources: Sequence[str], *, allow_private: bool = False) -> Gathered:
+def gather(sources: Sequence[str], *, allow_private: bool = False, me: str | None = None) -> Gathered:
     """Every item of every source, sorted within it, none twice. A source is a folder, a file, or an http(s) address.
 
     Hidden files and links that leave a folder are passed over; assets are counted; files that should hold writing but cannot
     be read are failures. SourceError for a source that is missing, empty, or neither feed nor page. `allow_private` lets
-    addresses on this machine and its network through.
+    addresses on this machine and its network through. `me` is kept for `extract`: whose messages in chats are the writer's.
     """
     if not sources:
         raise SourceError(
@@ -48,7 +49,7 @@ def gather(sources: Sequence[str], *, allow_private: bool = False) -> Gathered:
         for item in found:
             if items.setdefault((item.name, item.sha256), item) is not item:
                 notes["files named twice"] += 1
-    return Gathered(items=tuple(items.values()), failures=tuple(failures), notes=dict(notes))
+    return Gathered(items=tuple(items.values()), failures=tuple(failures), notes=dict(notes), me=me)
 
 
 def _from_disk(source: str, failures: list[Failure], notes: Counter[str]) -> list[RawItem]:
@@ -60,7 +61,7 @@ def _from_disk(source: str, failures: list[Failure], notes: Counter[str]) -> lis
             raise SourceError(
                 f"cannot use this file: {error}",
                 value=source,
-                expected="Markdown, text, HTML, a feed, JSON or JSON lines",
+                expected=_KINDS,
                 hint="tunesmith run --source ./posts",
             ) from error
     if path.is_dir():
@@ -160,10 +161,8 @@ def _nothing_in(source: str, bad: Sequence[Failure], assets: int) -> SourceError
     if bad:
         what = "nothing in this folder can be used"
         listed = "; ".join(f"{failure.source}: {failure.reason}" for failure in bad[:3])
-        expected = f"Markdown, text, HTML, feeds, JSON or JSON lines ({listed})"
+        expected = f"{_KINDS} ({listed})"
     else:
         what = "there is no writing in this folder" if assets else "this folder is empty"
-        expected = "Markdown, text, HTML, feeds, JSON or JSON lines" + (
-            f" (only {assets} images, styles, code or the like)" if assets else ""
-        )
+        expected = _KINDS + (f" (only {assets} images, styles, code or the like)" if assets else "")
     return SourceError(what, value=source, expected=expected, hint="tunesmith run --source ./posts")

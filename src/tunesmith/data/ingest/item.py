@@ -12,7 +12,9 @@ from tunesmith.core.records import Document, Example, Failure, digest
 
 __all__ = ["Extracted", "Gathered", "Kind", "RawItem", "Reading", "UnreadableError", "make_document"]
 
-Kind = Literal["markdown", "text", "html", "feed", "rows"]
+Kind = Literal[
+    "markdown", "text", "html", "feed", "rows", "pdf", "docx", "epub", "subtitles", "mail", "chat", "table", "archive"
+]
 
 
 class UnreadableError(ValueError):
@@ -35,11 +37,15 @@ class RawItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
-    """Every usable item of the sources, in a fixed order; what could not be used; and counts of what was passed over."""
+    """Every usable item of the sources, in a fixed order; what could not be used; and counts of what was passed over.
+
+    `me` is whose messages in chats are the writer's.
+    """
 
     items: tuple[RawItem, ...]
     failures: tuple[Failure, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
+    me: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
+from tunesmith.data.ingest.chat_json import is_chat_json
+from tunesmith.data.ingest.chat_text import is_chat_text
 from tunesmith.data.ingest.decode import decode, gunzip, is_gzip
 from tunesmith.data.ingest.item import Kind, UnreadableError
+from tunesmith.data.ingest.mail import is_mail
+from tunesmith.data.ingest.package import is_zip, open_package
+from tunesmith.data.ingest.pdf import is_pdf
+from tunesmith.data.ingest.subtitles import is_subtitles
 
 __all__ = ["guess_kind", "is_asset", "unpacked"]
 
@@ -29,28 +35,29 @@ docusaurus.config.json go.sum go.mod
 """
 _ASSET_NAMES = frozenset(_ASSET_NAMES_TEXT.split())
 _LATER = {
-    ".pdf": "PDF files",
-    ".docx": "Word files",
-    ".doc": "Word files",
+    ".doc": "Word files of the old kind",
     ".odt": "OpenDocument files",
     ".rtf": "RTF files",
-    ".epub": "EPUB books",
     ".rst": "reStructuredText files",
     ".adoc": "AsciiDoc files",
     ".org": "Org files",
     ".tex": "LaTeX files",
-    ".vtt": "subtitles",
-    ".srt": "subtitles",
-    ".csv": "tables (CSV)",
-    ".tsv": "tables (TSV)",
     ".parquet": "Parquet files",
     ".xlsx": "spreadsheets",
-    ".zip": "archives; unpack them first",
-    ".tar": "archives; unpack them first",
-    ".tgz": "archives; unpack them first",
-    ".bz2": "archives; unpack them first",
-    ".xz": "archives; unpack them first",
-    ".7z": "archives; unpack them first",
+    ".tar": "archives other than zip",
+    ".tgz": "archives other than zip",
+    ".bz2": "archives other than zip",
+    ".xz": "archives other than zip",
+    ".7z": "archives other than zip",
+}
+_SUBTITLES = frozenset([".srt", ".vtt", ".sbv"])
+_TABLES = frozenset([".csv", ".tsv", ".tab"])
+_MAIL = frozenset([".mbox", ".eml"])
+_NAMED_WRONGLY = {
+    ".pdf": "it is named .pdf but holds no PDF",
+    ".docx": "it is named .docx but holds no Word file",
+    ".epub": "it is named .epub but holds no book",
+    ".zip": "it is named .zip but holds no archive",
 }
 _FEED_ROOT = re.compile(r"<(?:[\w-]+:)?(?:rss|feed|rdf|channel)[\s>/]", re.IGNORECASE)
 _HTML_ROOT = re.compile(r"<(?:!doctype\s+html|html|head|body|article|div|p)[\s>]", re.IGNORECASE)
@@ -84,14 +91,26 @@ def guess_kind(name: str, data: bytes, *, alone: bool, content_type: str | None 
         raise UnreadableError(f"{_LATER[suffix]} are not read yet")
     if not data.strip():
         raise UnreadableError("it is empty")
+    if kind := _kind_by_bytes(data):
+        return kind
+    if suffix in _NAMED_WRONGLY:
+        raise UnreadableError(_NAMED_WRONGLY[suffix])
+    if kind := _kind_by_name(suffix):
+        return kind
     head = _head(data)
+    if kind := _kind_by_lines(head):
+        return kind
     if suffix not in _TEXT and (kind := _kind_by_content(head, data)):
         return kind
+    return _kind_by_elimination(head, suffix, alone=alone, said=content_type)
+
+
+def _kind_by_elimination(head: str, suffix: str, *, alone: bool, said: str | None) -> Kind:
+    content_type = (said or "").lower()
     if suffix in _HTML:
         return "html"
-    said = (content_type or "").lower()
-    if suffix in _TEXT or "text/plain" in said or "text/markdown" in said:
-        return "markdown" if "markdown" in said else "text"
+    if suffix in _TEXT or "text/plain" in content_type or "text/markdown" in content_type:
+        return "markdown" if "markdown" in content_type else "text"
     if suffix in _ROWS:
         raise UnreadableError("it does not begin like JSON")
     if suffix == ".xml":
@@ -99,6 +118,43 @@ def guess_kind(name: str, data: bytes, *, alone: bool, content_type: str | None 
     if alone and not content_type and _HTML_ROOT.search(head) is None and not head.lstrip().startswith("<"):
         return "text"
     raise UnreadableError("not a kind of file that Tunesmith reads")
+
+
+def _kind_by_bytes(data: bytes) -> Kind | None:
+    """Files that are told by their first bytes; a zip by what lies in it."""
+    if is_pdf(data):
+        return "pdf"
+    if is_mail(data):
+        return "mail"
+    if not is_zip(data):
+        return None
+    with open_package(data) as package:
+        if "word/document.xml" in package:
+            return "docx"
+        if "META-INF/container.xml" in package:
+            return "epub"
+        if "xl/workbook.xml" in package:
+            raise UnreadableError("spreadsheets are not read yet")
+        if "ppt/presentation.xml" in package:
+            raise UnreadableError("slides are not read yet")
+        if "content.xml" in package and "mimetype" in package:
+            raise UnreadableError("OpenDocument files are not read yet")
+    return "archive"
+
+
+def _kind_by_name(suffix: str) -> Kind | None:
+    if suffix in _SUBTITLES:
+        return "subtitles"
+    if suffix in _TABLES:
+        return "table"
+    return "mail" if suffix in _MAIL else None
+
+
+def _kind_by_lines(head: str) -> Kind | None:
+    """Text whose first lines have a form of their own, whatever the file is called."""
+    if is_subtitles(head):
+        return "subtitles"
+    return "chat" if is_chat_text(head) else None
 
 
 def _head(data: bytes) -> str:
@@ -117,7 +173,9 @@ def _kind_by_content(head: str, data: bytes) -> Kind | None:
     start = head.lstrip("\ufeff \t\r\nÿþï»¿")
     if start[:1] in {"{", "["} or (start[:1] == '"' and start.rstrip().endswith('"')):
         probe = head[:4000]
-        return "feed" if '"items"' in probe and ("jsonfeed.org" in probe or "home_page_url" in probe) else "rows"
+        if '"items"' in probe and ("jsonfeed.org" in probe or "home_page_url" in probe):
+            return "feed"
+        return "chat" if is_chat_json(data) else "rows"
     root = _FEED_ROOT.search(start[:4000])
     page = _HTML_ROOT.search(start[:4000])
     if start.startswith("<") and root and (page is None or root.start() < page.start()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -11,10 +11,11 @@ from tunesmith.core.records import Document, Example, Failure, Message, digest, 
 from tunesmith.data.ingest.chat_strings import ROLES, is_rendered, parse_rendered, parse_turns
 from tunesmith.data.ingest.decode import decode
 from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
+from tunesmith.data.ingest.logs import logged_turns
 from tunesmith.data.ingest.metadata import author_name, iso_date
 from tunesmith.data.prose import tidy
 
-__all__ = ["read_rows"]
+__all__ = ["read_objects", "read_rows"]
 
 _PAIRS = (
     ("instruction", "output"),
@@ -40,11 +41,18 @@ def read_rows(data: bytes, *, name: str) -> Reading:
 
     Lines end at `\\n` alone. Bad rows become failures that name the line (of JSON lines) or row: twenty at most, then a count.
     """
-    text = decode(data).encode()
+    return read_objects(_rows(decode(data).encode()), name=name)
+
+
+def read_objects(rows: Iterable[tuple[str, Any, str]], *, name: str) -> Reading:
+    """Examples and documents of parsed rows, given as (place, row, problem): one with a problem is only named.
+
+    UnreadableError, with the first problem, if no row could be used.
+    """
     documents: list[Document] = []
     pairs: list[Example] = []
     problems: list[str] = []
-    for place, row, problem in _rows(text):
+    for place, row, problem in rows:
         if problem:
             problems.append(f"{place}: {problem}")
             continue
@@ -114,6 +122,8 @@ def _read_row(row: object, *, name: str, place: str) -> Document | Example:
 
 
 def _messages(row: Mapping[str, Any]) -> tuple[Message, ...]:
+    if logged := logged_turns(row):
+        return tuple(_turn(turn) for turn in logged)
     for key in ("messages", "conversations", "conversation", "dialog", "dialogue", "turns"):
         value = row.get(key)
         if value:

@@ -1,0 +1,357 @@
+"""Train from scratch, or go on from a checkpoint: a stable phase of any length, then a decay that ends in a finished model.
+
+    python pretrain.py --shards work/shards --out work/stable --minutes 50
+    python pretrain.py --shards work/shards --out work/final --from work/stable/latest --decay --minutes 20
+
+The learning rate rises, stays, and falls only in the decay (warm-up, stable, decay), so a later session can go on from the
+stable checkpoint as if nothing had ended. Matrices are trained with Muon, everything else with AdamW; bf16 autocast.
+
+A checkpoint is a folder: model.safetensors (fp32), optimiser.safetensors, state.json. It is written whole, then renamed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: spinning threads starve each other on a busy machine
+
+import numpy as np
+import torch
+from model import Llama, Shape
+from rows import AVOID, Batches, Shard
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+__all__ = [
+    "MIX_DECAY",
+    "MIX_STABLE",
+    "State",
+    "bits_per_byte",
+    "greedy",
+    "load_checkpoint",
+    "main",
+    "make_optimizers",
+    "save_checkpoint",
+    "scale_at",
+]
+
+log = logging.getLogger("apprentice.pretrain")
+
+# Shares of rows. Coherent plain text is weighed far above its size; speech is plentiful and loose and gets less than its size.
+MIX_STABLE = {
+    "text-transcripts": 0.26,
+    "text-articles": 0.19,
+    "text-stories": 0.09,
+    "text-facts": 0.07,
+    "chat-monologues": 0.10,
+    "chat-articles": 0.08,
+    "chat-stories": 0.05,
+    "chat-facts": 0.01,
+    "chat-interviews": 0.03,
+    "chat-dialogues": 0.05,
+    "chat-instructions": 0.05,
+    "chat-services": 0.01,
+    "chat-sums": 0.01,
+}
+MIX_DECAY = {
+    "text-transcripts": 0.08,
+    "text-articles": 0.10,
+    "text-stories": 0.07,
+    "text-facts": 0.04,
+    "chat-openers": 0.17,
+    "chat-monologues": 0.10,
+    "chat-articles": 0.12,
+    "chat-stories": 0.10,
+    "chat-facts": 0.02,
+    "chat-interviews": 0.05,
+    "chat-dialogues": 0.05,
+    "chat-instructions": 0.10,
+    "chat-services": 0.01,
+    "chat-sums": 0.01,
+}
+WARMUP_STEPS = 60
+LOOP_SHARE = 0.3  # of conversation rows in the decay: one answer in such a row is made to loop, as a thing to avoid
+MUON_RATE, ADAM_RATE = 0.02, 3e-3
+PROMPTS = (
+    "What do you say about friendship?",
+    "How do I make a good cup of coffee?",
+    "Tell me about the sea.",
+    "What is your view on writing every day?",
+    "A reader asks about mobile apps. What do you tell them?",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Where a run stands. `step` counts within the phase, `tokens` and `seconds` over all phases."""
+
+    shape: dict[str, int]
+    seed: int
+    phase: int = 0
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def scale_at(step: int, done: float, *, decay: bool, first_phase: bool) -> float:
+    """The learning rate as a share of its peak. `done` is how much of the phase is over, 0 to 1."""
+    if decay:
+        return max(0.0, 1 - done)
+    return min(1.0, (step + 1) / WARMUP_STEPS) if first_phase else 1.0
+
+
+def make_optimizers(model: Llama) -> list[tuple[torch.optim.Optimizer, float]]:
+    """[(optimiser, peak learning rate)]: Muon for the matrices of the layers, AdamW for embedding and norms."""
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    return [
+        (torch.optim.Muon(matrices, lr=MUON_RATE, momentum=0.95, weight_decay=0.01, adjust_lr_fn="original"), MUON_RATE),
+        (torch.optim.AdamW(rest, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0), ADAM_RATE),
+    ]
+
+
+def save_checkpoint(folder: Path, model: Llama, optimizers: list[tuple[torch.optim.Optimizer, float]], state: State) -> None:
+    """Write a checkpoint whole or not at all."""
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    save_file({n: p.detach().contiguous() for n, p in model.named_parameters()}, fresh / "model.safetensors")
+    tensors = {
+        f"{i}.{index}.{key}": value.detach().contiguous()
+        for i, (optimizer, _) in enumerate(optimizers)
+        for index, entry in optimizer.state_dict()["state"].items()
+        for key, value in entry.items()
+    }
+    save_file(tensors, fresh / "optimiser.safetensors")
+    (fresh / "state.json").write_text(json.dumps(asdict(state), indent=1))
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_checkpoint(folder: Path) -> tuple[Llama, list[tuple[torch.optim.Optimizer, float]], State]:
+    """Model, optimisers and state as they were saved."""
+    state = State(**json.loads((folder / "state.json").read_text()))
+    model = Llama(Shape(**state.shape))
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    optimizers = make_optimizers(model)
+    tensors = load_file(folder / "optimiser.safetensors")
+    for i, (optimizer, _) in enumerate(optimizers):
+        whole = optimizer.state_dict()
+        entries: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            which, index, key = name.split(".", 2)
+            if int(which) == i:
+                entries.setdefault(int(index), {})[key] = value
+        optimizer.load_state_dict({"state": entries, "param_groups": whole["param_groups"]})
+    return model, optimizers, state
+
+
+@torch.no_grad()
+def bits_per_byte(model: Llama, tokenizer: Tokenizer, shards: dict[str, Shard], *, rows: int, length: int) -> dict[str, float]:
+    """Held-out bits per byte of each source over its first rows; bytes are those of the tokens that carry loss."""
+    sizes = np.array(
+        [
+            len(tokenizer.decode([i], skip_special_tokens=True).encode()) if i > 7 else 0
+            for i in range(tokenizer.get_vocab_size())
+        ]
+    )
+    for i in range(8, len(sizes)):  # a token may be part of a character: count its bytes, not its replacement sign
+        piece = tokenizer.id_to_token(i)
+        sizes[i] = len(piece) if piece else 0
+    result = {}
+    for name, shard in shards.items():
+        picked = [shard.row(int(s), length) for s in shard.row_starts(length, 0)[:rows]]
+        ids = torch.from_numpy(np.stack([i for i, _ in picked]))
+        mask = torch.from_numpy(np.stack([m for _, m in picked]))[:, 1:].bool()
+        with torch.autocast("cpu", torch.bfloat16):
+            losses = model.losses(ids[:, :-1], ids[:, 1:])
+        result[name] = float(losses[mask].sum()) / math.log(2) / max(1, int(sizes[ids[:, 1:][mask].numpy()].sum()))
+    return result
+
+
+@torch.no_grad()
+def greedy(model: Llama, tokenizer: Tokenizer, question: str, *, limit: int = 90) -> str:
+    """A plain greedy answer, without a cache: a look at the model while it trains."""
+    ids = tokenizer.encode(f"<|user|>\n{question}<|end|>\n<|assistant|>\n", add_special_tokens=False).ids
+    start = len(ids)
+    while len(ids) < start + limit and (len(ids) == start or ids[-1] != 7):
+        with torch.autocast("cpu", torch.bfloat16):
+            ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))
+    return tokenizer.decode(ids[start:], skip_special_tokens=False)
+
+
+def evaluate(model: Llama, tokenizer: Tokenizer, held: dict[str, Shard], num_samples: int) -> dict[str, float]:
+    """Log held-out bits per byte and a few answers."""
+    scores = bits_per_byte(model, tokenizer, held, rows=16, length=512)
+    log.info("held out %s", " ".join(f"{name}={value:.3f}" for name, value in scores.items()))
+    for question in PROMPTS[:num_samples]:
+        log.info("sample | %s → %s", question, greedy(model, tokenizer, question).replace("\n", "⏎"))
+    return scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a phase needs beside its checkpoint. It ends after `steps`, or else after `minutes` of wall-clock time."""
+
+    shards: Path
+    out: Path
+    decay: bool = False
+    minutes: float = 1.0
+    steps: int = 0
+    rows: int = 16
+    length: int = 512
+    evaluate_every: int = 250
+    samples: int = 3
+
+
+def train(model: Llama, optimizers: list[tuple[torch.optim.Optimizer, float]], state: State, settings: Settings) -> State:
+    """One phase. Order of a step: evaluate, save, stop, learn, log."""
+    mix = MIX_DECAY if settings.decay else MIX_STABLE
+    shards = {name: Shard(settings.shards, name) for name in mix}
+    held = {name: Shard(settings.shards, name, "held") for name in mix}
+    tokenizer = Tokenizer.from_file(str(settings.shards / "tokenizer" / "tokenizer.json"))
+    pieces = (tokenizer.id_to_token(i) or "" for i in range(tokenizer.get_vocab_size()))
+    batches = Batches(
+        shards,
+        mix,
+        seed=state.seed,
+        phase=state.phase,
+        rows=settings.rows,
+        length=settings.length,
+        loops=LOOP_SHARE if settings.decay else 0.0,
+        word_starts=np.array([p.startswith("Ġ") for p in pieces]),
+    )
+
+    def mean_loss(x_BT: Tensor, y_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        nats_BT = model.losses(x_BT, y_BT)
+        said, avoided = mask_BT == 1, mask_BT == AVOID
+        unlikelihood_BT = -torch.log1p(-torch.exp(-nats_BT).clamp(max=0.999))
+        return (nats_BT * said + unlikelihood_BT * avoided).sum() / said.sum()
+
+    compiled = torch.compile(mean_loss)
+    begin = mark = time.monotonic()
+    first, seen, recent = state.step, 0, []
+    while True:
+        spent = time.monotonic() - begin
+        done = state.step / settings.steps if settings.steps else spent / 60 / settings.minutes
+        due = state.step % settings.evaluate_every == 0 and state.step > first
+        if due or done >= 1:
+            scores = evaluate(model, tokenizer, held, settings.samples)
+            entry = {"phase": state.phase, "step": state.step, "tokens": state.tokens, "held": scores}
+            state = replace(state, history=[*state.history, entry])
+            save_checkpoint(settings.out / "latest", model, optimizers, state)
+            mark, seen = time.monotonic(), 0
+        if done >= 1:
+            return state
+        scale = scale_at(state.step, done, decay=settings.decay, first_phase=state.phase == 0)
+        for optimizer, rate in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * scale
+        ids, mask = (torch.from_numpy(a) for a in batches.at(state.step))
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = compiled(ids[:, :-1], ids[:, 1:], mask[:, 1:])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer, _ in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        seen += settings.rows * settings.length
+        if state.step == first:  # the first step compiles: it does not count
+            begin, mark, spent, seen = time.monotonic(), time.monotonic(), 0.0, 0
+        now = time.monotonic() - begin
+        state = replace(
+            state,
+            step=state.step + 1,
+            tokens=state.tokens + settings.rows * settings.length,
+            seconds=state.seconds + now - spent,
+        )
+        recent = [*recent[-49:], float(loss.detach())]
+        if state.step % 50 == 0:
+            log.info(
+                "phase %d step %d done %.0f%% loss %.3f rate %.2f %.1f M tokens, %.0f tokens/s",
+                state.phase,
+                state.step,
+                100 * done,
+                sum(recent) / len(recent),
+                scale,
+                state.tokens / 1e6,
+                seen / (time.monotonic() - mark),
+            )
+
+
+def main(given: argparse.Namespace) -> State:
+    """Start or go on, and train one phase."""
+    torch.set_num_threads(given.threads)
+    settings = Settings(
+        shards=given.shards,
+        out=given.out,
+        decay=given.decay,
+        minutes=given.minutes,
+        steps=given.steps,
+        rows=given.rows,
+        length=given.length,
+        evaluate_every=given.evaluate_every,
+        samples=given.samples,
+    )
+    settings.out.mkdir(parents=True, exist_ok=True)
+    if given.start:
+        model, optimizers, state = load_checkpoint(given.start)
+        if given.decay or given.new_phase:
+            state = replace(state, phase=state.phase + 1, step=0)
+    else:
+        torch.manual_seed(given.seed)
+        shape = Shape(**json.loads(given.shape))
+        model = Llama(shape)
+        optimizers, state = make_optimizers(model), State(shape=asdict(shape), seed=given.seed)
+    log.info(
+        "%s: %d parameters, %.1f M tokens seen, phase %d",
+        state.shape,
+        Shape(**state.shape).num_parameters,
+        state.tokens / 1e6,
+        state.phase,
+    )
+    return train(model, optimizers, state, settings)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shards", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--from", dest="start", type=Path, help="checkpoint folder to go on from")
+    parser.add_argument("--decay", action="store_true", help="let the learning rate fall to nothing over this phase")
+    parser.add_argument(
+        "--new-phase", action="store_true", help="count steps anew, with data in a new order (another row length, say)"
+    )
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument(
+        "--steps", type=int, default=0, help="length of the phase in steps, in place of minutes: repeatable to the bit"
+    )
+    parser.add_argument("--shape", default="{}", help="JSON with fields of model.Shape")
+    parser.add_argument("--rows", type=int, default=16)
+    parser.add_argument("--length", type=int, default=512)
+    parser.add_argument("--evaluate-every", type=int, default=250)
+    parser.add_argument("--samples", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    return parser
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    main(arguments().parse_args())

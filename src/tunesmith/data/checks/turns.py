@@ -1,0 +1,118 @@
+"""Turns: their order, empty ones, user turns that ask nothing, and sets that mix kinds of conversation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from tunesmith.core.records import Example, Finding
+from tunesmith.data.checks.rows import Row, found, shared
+from tunesmith.data.leaks import find_non_questions
+
+__all__ = ["check_conversations", "check_empty", "check_questions", "check_roles", "check_system_prompts"]
+
+_MIXED = 0.02  # a share smaller than this on either side is an exception, larger a mixture
+_FEW = 20
+
+
+def check_roles(rows: Sequence[Row]) -> Iterator[Finding]:
+    """`roles`: turns that are not system (at most one, first), then user and assistant by turns, the assistant last."""
+    odd = [row for row in rows if not _in_order(row.example)]
+    yield from found(
+        "roles",
+        "error",
+        odd,
+        f"{shared(odd, rows)} rows have turns out of order; templates want system?, user, assistant …, assistant last.",
+        "put the turns in order, merge neighbours of one role, or drop the rows.",
+    )
+
+
+def check_empty(rows: Sequence[Row]) -> Iterator[Finding]:
+    """`empty_answers`, `empty_prompts`: nothing but blanks where something must be learned or asked."""
+    answers = [row for row in rows if not row.answer.strip() and row.example.messages[-1:] and _ends_well(row.example)]
+    yield from found(
+        "empty_answers",
+        "error",
+        answers,
+        f"{shared(answers, rows)} answers are empty: the model would learn to say nothing.",
+        "write the answers, or drop the rows.",
+    )
+    prompts = [row for row in rows if any(m.role == "user" and not m.content.strip() for m in row.example.messages)]
+    yield from found(
+        "empty_prompts",
+        "error",
+        prompts,
+        f"{shared(prompts, rows)} rows have an empty user turn: their answers would be learned as replies to nothing.",
+        "write the prompts, or drop the rows.",
+    )
+
+
+def check_questions(rows: Sequence[Row]) -> Iterator[Finding]:
+    """`questions`: last user turns that neither ask nor request (English wording; rows in other languages are passed over)."""
+    asked = [row for row in rows if row.language in ("", "English") and row.said.strip()]
+    odd = [row for row in asked if find_non_questions([row.example]) is not None]
+    yield from found(
+        "questions",
+        "warning",
+        odd,
+        f"{shared(odd, rows)} prompts are neither a question nor a request: often answers in the question's place.",
+        "read them; reword those that ask nothing, drop those that are answers.",
+    )
+
+
+def check_system_prompts(rows: Sequence[Row]) -> Iterator[Finding]:
+    """`no_system_prompt`: rows without one where most have one. `system_prompts`: rows with another than the commonest."""
+    if not rows:
+        return
+    without = [row for row in rows if not row.system]
+    if without and len(without) < len(rows):
+        few = without if len(without) <= len(rows) / 2 else [row for row in rows if row.system]
+        have = "no" if few is without else "a"
+        yield from found(
+            "system_prompt_mix",
+            "warning" if len(few) >= _MIXED * len(rows) else "info",
+            few,
+            f"{shared(few, rows)} rows have {have} system prompt, unlike the rest: two formats are learned, one is used.",
+            "give every row the system prompt that you will use, or none.",
+        )
+    common = Counter(row.system for row in rows if row.system).most_common(2)
+    if len(common) > 1 and common[0][1] >= len(rows) / 2:
+        other = [row for row in rows if row.system and row.system != common[0][0]]
+        yield from found(
+            "system_prompts",
+            "info",
+            other,
+            f"{shared(other, rows)} rows have another system prompt than the commonest one.",
+            "keep one, unless the model is meant to follow several.",
+        )
+
+
+def check_conversations(rows: Sequence[Row]) -> Iterator[Finding]:
+    """`conversations`: the smaller of the two kinds, one exchange or several, where a set holds both."""
+    several = [row for row in rows if sum(message.role == "user" for message in row.example.messages) > 1]
+    if not several or len(several) == len(rows) or len(rows) < _FEW:
+        return
+    one = [row for row in rows if sum(message.role == "user" for message in row.example.messages) == 1]
+    few = several if len(several) <= len(one) else one
+    yield from found(
+        "conversations",
+        "info",
+        few,
+        f"{shared(several, rows)} rows are conversations of several exchanges, {shared(one, rows)} are a single one.",
+        "nothing, if the model will meet both in about this proportion; else add to the smaller kind or take it out.",
+    )
+
+
+def _ends_well(example: Example) -> bool:
+    return example.messages[-1].role == "assistant"
+
+
+def _in_order(example: Example) -> bool:
+    roles = [message.role for message in example.messages]
+    if roles[:1] == ["system"]:
+        roles = roles[1:]
+    return (
+        bool(roles)
+        and len(roles) % 2 == 0
+        and all(role == ("user" if place % 2 == 0 else "assistant") for place, role in enumerate(roles))
+    )

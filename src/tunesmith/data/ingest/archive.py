@@ -1,0 +1,60 @@
+"""Zip archives of exports and folders: every file in them is read as if it lay in a folder, under one limit for all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+from tunesmith.core.records import Document, Example, Failure
+from tunesmith.data.ingest.item import RawItem, Reading, UnreadableError
+from tunesmith.data.ingest.kinds import guess_kind, is_asset, unpacked
+from tunesmith.data.ingest.package import open_package
+
+__all__ = ["read_archive"]
+
+_ASSETS = "images, styles, code and other assets skipped"
+
+
+def read_archive(data: bytes, *, name: str, read: Callable[[RawItem], Reading]) -> Reading:
+    """What `read` makes of each file in the archive, in the order of their names; a file that cannot be read is a failure.
+
+    Hidden files are passed over, assets counted, archives in archives refused. UnreadableError if it holds none.
+
+    Reading stops, with a failure, where the files unpack to more than 100 MB together.
+    """
+    documents: list[Document] = []
+    pairs: list[Example] = []
+    failures: list[Failure] = []
+    notes: Counter[str] = Counter()
+    with open_package(data) as package:
+        for member in sorted(package.names):
+            parts = PurePosixPath(member).parts
+            if any(part.startswith((".", "__MACOSX")) for part in parts):
+                continue
+            if is_asset(member):
+                notes[_ASSETS] += 1
+                continue
+            source = f"{name}/{member}"
+            try:
+                reading = read(_item(package.read(member), source))
+            except UnreadableError as error:
+                failures.append(Failure(source=source, reason=str(error)))
+                if package.exhausted:
+                    break
+                continue
+            documents += reading.documents
+            pairs += reading.pairs
+            failures += reading.failures
+            notes.update(reading.notes)
+    if not documents and not pairs and not failures:
+        raise UnreadableError("there is no writing in it")
+    return Reading(documents=tuple(documents), pairs=tuple(pairs), failures=tuple(failures), notes=dict(notes))
+
+
+def _item(data: bytes, source: str) -> RawItem:
+    kind = guess_kind(source, unpacked(data), alone=False)
+    if kind == "archive":
+        raise UnreadableError("an archive inside an archive is not opened")
+    return RawItem(name=source, source=source, kind=kind, sha256=hashlib.sha256(data).hexdigest(), data=data)

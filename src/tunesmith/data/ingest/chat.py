@@ -1,0 +1,173 @@
+"""Chats to documents and pairs: threads by silence, names of people replaced, one's own turns as the answers."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from tunesmith.core.records import Document, Example, Message, Role, digest, to_json
+from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
+from tunesmith.data.lexicon import STOP_WORDS
+from tunesmith.data.prose import num_words, tidy
+
+__all__ = ["Said", "example", "read_chat", "read_chats"]
+
+_SILENCE_S = 8 * 3600
+_LEAST_WORDS = 200  # a thread of fewer words goes on after a silence
+_MAX_TURNS = 60
+_OWN_NOTE = "chats without a message of the person named as `me`"
+_UNANSWERED = "chats in which the person named as `me` answers nobody"
+_MEDIA = re.compile(
+    r"""^(?:<(?:media|attached|image|video|audio|sticker|gif|document)[^<>]*>
+    |(?:image|video|audio|sticker|gif|document|contact\ card)\ omitted
+    |(?:this\ message\ was|you)\ deleted(?:\ this\ message)?\.?|null|missed\ (?:voice|video)\ call.*|.*\(file\ attached\))$""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+class Said(NamedTuple):
+    """One message. `aliases` are other names of its author (a handle, an id); `time` is seconds since 1970, None if unknown."""
+
+    author: str
+    text: str
+    time: float | None = None
+    date: str | None = None
+    aliases: tuple[str, ...] = ()
+
+
+def read_chats(chats: Iterable[tuple[str | None, Sequence[Said]]], *, name: str, me: str | None) -> Reading:
+    """The chats of one file, each with its title, read by `read_chat`. UnreadableError if none holds a message with words."""
+    documents: list[Document] = []
+    pairs: list[Example] = []
+    notes: Counter[str] = Counter()
+    for title, said in chats:
+        reading = read_chat(said, name=name, title=title, me=me)
+        documents += reading.documents
+        pairs += reading.pairs
+        notes.update(reading.notes)
+    if not documents and not pairs:
+        unanswered = notes[_UNANSWERED] > 0
+        raise UnreadableError(f"{me} answers nobody in it within 8 hours" if unanswered else "it holds no message with words")
+    return Reading(documents=tuple(documents), pairs=tuple(pairs), notes=dict(notes))
+
+
+def read_chat(said: Sequence[Said], *, name: str, title: str | None = None, me: str | None = None) -> Reading:
+    """The threads of one chat. With `me` (a name, handle or id of its own author) pairs, otherwise documents.
+
+    In documents every participant is `Speaker 1`, `Speaker 2`, … in order of appearance, also where others call them by name.
+    In pairs `me` is the assistant and all others are the user; such names stand before their turns if there are several.
+    A thread ends with a silence of 8 hours (in documents only once it has 200 words). A chat in which `me` says nothing is read
+    as documents, and noted.
+    """
+    kept = [one._replace(text=text) for one in said if (text := tidy(one.text)) and not _MEDIA.match(text)]
+    own = {one.author for one in kept if me and me.casefold() in {alias.casefold() for alias in (one.author, *one.aliases)}}
+    replaced = _replace_names(kept, own)
+    if own:
+        return _pairs(replaced, own, name=name, title=title)
+    documents = tuple(
+        make_document(
+            name=name,
+            text="\n\n".join(f"{one.author}: {one.text}" for one in _merged(thread)),
+            title=None if title in {one.author for one in kept} else title,
+            date=thread[0].date,
+            extraction="chat",
+        )
+        for thread in _threads(replaced, least_words=_LEAST_WORDS)
+    )
+    return Reading(documents=documents, notes={_OWN_NOTE: 1} if me and documents else {})
+
+
+def example(messages: Sequence[Message], *, name: str, group: str, title: str | None = None) -> Example | None:
+    """A pair from turns: leading answers and trailing questions cut off, turns of one role joined; None if nothing is left."""
+    turns: list[Message] = []
+    for message in messages:
+        if turns and turns[-1].role == message.role:
+            turns[-1] = Message(role=message.role, content=f"{turns[-1].content}\n\n{message.content}")
+        elif message.role != "assistant" or any(turn.role == "user" for turn in turns):
+            turns.append(message)
+    while turns and turns[-1].role != "assistant":
+        turns.pop()
+    if not turns:
+        return None
+    content = [[turn.role, turn.content] for turn in turns]
+    return Example(
+        id=digest("example", group, to_json(content))[:16],
+        messages=tuple(turns),
+        document_id=digest("document", group)[:16],
+        group=group,
+        source=name,
+        title=title,
+    )
+
+
+def _pairs(said: Sequence[Said], own: set[str], *, name: str, title: str | None) -> Reading:
+    others = {one.author for one in said} - own
+    group = digest("chat", name, title or "", said[0].author, said[0].text)[:16]
+    found: list[Example] = []
+    for thread in _threads(said, least_words=0):
+        for start in range(0, len(thread), _MAX_TURNS):
+            messages = [_message(one, own, several=len(others) > 1) for one in thread[start : start + _MAX_TURNS]]
+            if made := example(messages, name=name, group=group):
+                found.append(made)
+    return Reading(pairs=tuple(found), notes={} if found else {_UNANSWERED: 1})
+
+
+def _message(one: Said, own: set[str], *, several: bool) -> Message:
+    role: Role = "assistant" if one.author in own else "user"
+    return Message(role=role, content=f"{one.author}: {one.text}" if several and role == "user" else one.text)
+
+
+def _threads(said: Sequence[Said], *, least_words: int) -> list[list[Said]]:
+    threads: list[list[Said]] = []
+    size = 0
+    for one in said:
+        before = threads[-1][-1].time if threads else None
+        silent = before is not None and one.time is not None and one.time - before >= _SILENCE_S
+        if not threads or (silent and size >= least_words):
+            threads.append([])
+            size = 0
+        threads[-1].append(one)
+        size += num_words(one.text)
+    return threads
+
+
+def _merged(thread: Sequence[Said]) -> list[Said]:
+    """Messages of one person in a row as one turn, a line each."""
+    turns: list[Said] = []
+    for one in thread:
+        if turns and turns[-1].author == one.author:
+            turns[-1] = turns[-1]._replace(text=f"{turns[-1].text}\n{one.text}")
+        else:
+            turns.append(one)
+    return turns
+
+
+def _replace_names(said: Sequence[Said], own: set[str]) -> list[Said]:
+    """Authors by number, in their own place and wherever a message says their name, or a part of it that is no common word."""
+    numbers: dict[str, str] = {}
+    for one in said:
+        if one.author not in own:
+            numbers.setdefault(one.author, f"Speaker {len(numbers) + 1}")
+    spoken: dict[str, str] = {}
+    for one in said:
+        if one.author in numbers:
+            for label in (one.author, *one.aliases):
+                if re.search(r"\w{2}", label):  # a name that is one emoji or letter stands for much else
+                    spoken.setdefault(label.casefold(), numbers[one.author])
+    for author, number in numbers.items():
+        for part in re.findall(r"[^\W\d_]{3,}", author):
+            if part[0].isupper() and part.casefold() not in STOP_WORDS:
+                spoken.setdefault(part.casefold(), number)
+    longest_first = sorted(spoken, key=len, reverse=True)
+    pattern = re.compile(rf"(?<!\w)@?(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'})(?!\w)", re.IGNORECASE)
+
+    return [
+        one._replace(
+            author=numbers.get(one.author, one.author),
+            text=pattern.sub(lambda found: spoken[found[0].removeprefix("@").casefold()], one.text),
+            aliases=(),
+        )
+        for one in said
+    ]

@@ -1,0 +1,68 @@
+"""CSV and TSV to rows: each line below the head becomes an object, and is read as a row of JSON lines would be."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from tunesmith.data.ingest.decode import decode
+from tunesmith.data.ingest.item import Reading, UnreadableError
+from tunesmith.data.ingest.rows import read_objects
+
+__all__ = ["read_table"]
+
+_MAX_CELL = 2_000_000
+_SNIFFED = 20_000
+_DELIMITERS = ",;\t|"
+
+
+def read_table(data: bytes, *, name: str) -> Reading:
+    """Examples and documents of a table with a head; columns are named as the fields of rows are, in any case.
+
+    The delimiter is found from the head. Rows with another number of cells than the head become failures that name the row.
+    """
+    text = decode(data).lstrip("\ufeff")
+    return read_objects(_rows(text, name), name=name)
+
+
+def _rows(text: str, name: str) -> Iterator[tuple[str, Any, str]]:
+    csv.field_size_limit(_MAX_CELL)
+    reader = csv.reader(io.StringIO(text, newline=""), _dialect(text, name))
+    head: list[str] | None = None
+    number = 0
+    while True:
+        number += 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            yield f"row {number}", None, f"it is no row of a table ({error})"
+            continue
+        if not any(cell.strip() for cell in cells):
+            continue
+        if head is None:
+            head = [cell.strip().lower() for cell in cells]
+            if len(set(head)) < len(head):
+                raise UnreadableError("two columns of its head have the same name")
+        elif len(cells) != len(head):
+            yield f"row {number}", None, f"{len(cells)} cells where the head has {len(head)}"
+        else:
+            yield f"row {number}", dict(zip(head, cells, strict=True)), ""
+    if head is None:
+        raise UnreadableError("it is empty")
+
+
+def _dialect(text: str, name: str) -> type[csv.Dialect] | str:
+    """The delimiter that the head shows most often; where it shows none, commas. A `.tsv` has tabs."""
+    if name.lower().endswith((".tsv", ".tab")):
+        return "excel-tab"
+    head = text[:_SNIFFED].split("\n", 1)[0]
+    found = max(_DELIMITERS, key=head.count)
+
+    class Found(csv.excel):
+        delimiter = found if found in head else ","
+
+    return Found

@@ -1,0 +1,230 @@
+"""Chats become threads without names, or pairs in which the writer answers; exports of assistants become pairs."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shared_material import material
+
+from tunesmith.core.records import Example
+from tunesmith.core.reporter import SilentReporter
+from tunesmith.data.ingest.chat_json import is_chat_json, read_chat_json
+from tunesmith.data.ingest.chat_text import is_chat_text, read_chat_text
+from tunesmith.data.ingest.gather import extract, gather
+from tunesmith.data.ingest.item import Reading, UnreadableError
+
+WHATSAPP = """12/03/2023, 09:00 - Messages are end-to-end encrypted.
+12/03/2023, 09:00 - Ada Byron: Did it rain, Tom?
+12/03/2023, 09:01 - Tom Doe: All morning, Ada.
+And all night.
+12/03/2023, 09:02 - Tom Doe: <Media omitted>
+12/03/2023, 09:03 - Ada Byron: @Tom Doe poor you.
+13/03/2023, 09:03 - Ada Byron: Good morning!
+13/03/2023, 09:05 - Tom Doe: Morning.
+"""
+
+
+def turns(example: Example) -> list[tuple[str, str]]:
+    return [(message.role, message.content) for message in example.messages]
+
+
+def exported(value: object, me: str | None = None) -> Reading:
+    data = json.dumps(value).encode()
+    assert is_chat_json(data)
+    found = read_chat_json(data, name="chat.json", me=me)
+    assert found is not None
+    return found
+
+
+def test_without_me_every_name_is_replaced_also_where_it_is_said() -> None:
+    one = read_chat_text(WHATSAPP, name="chat.txt", me=None).documents[0]
+    assert one.text == (
+        "Speaker 1: Did it rain, Speaker 2?\n\nSpeaker 2: All morning, Speaker 1.\nAnd all night.\n\n"
+        "Speaker 1: Speaker 2 poor you.\nGood morning!\n\nSpeaker 2: Morning."
+    )
+    assert one.date == "2023-03-12" and one.author is None
+
+
+def test_with_me_own_turns_answer_and_a_silence_divides_the_pairs() -> None:
+    found = read_chat_text(WHATSAPP, name="chat.txt", me="tom doe")
+    assert [turns(pair) for pair in found.pairs] == [
+        [("user", "Did it rain, Tom?"), ("assistant", "All morning, Speaker 1.\nAnd all night.")],
+        [("user", "Good morning!"), ("assistant", "Morning.")],
+    ]
+    assert not found.documents and len({pair.group for pair in found.pairs}) == 1
+
+
+def test_a_chat_without_me_stays_documents_and_is_noted() -> None:
+    found = read_chat_text(WHATSAPP, name="chat.txt", me="Nobody")
+    assert found.documents and found.notes == {"chats without a message of the person named as `me`": 1}
+
+
+def test_several_others_are_told_apart_by_number() -> None:
+    text = "".join(
+        f"[2023-03-12, 09:0{n}] {who}: {said}\n" for n, (who, said) in enumerate([("A B", "x?"), ("C D", "y?"), ("Me", "z")])
+    )
+    assert turns(read_chat_text(text, name="c.txt", me="Me").pairs[0]) == [
+        ("user", "Speaker 1: x?\n\nSpeaker 2: y?"),
+        ("assistant", "z"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "date"),
+    [
+        ("13/03/23, 09:00 - ", "14/03/23, 09:00 - ", "2023-03-13"),
+        ("3/13/23, 9:00 PM - ", "3/14/23, 9:00\u202fAM - ", "2023-03-13"),
+        ("[13.03.23, 09:00:01] ", "[14.03.23, 09:00:02] ", "2023-03-13"),
+        ("\u200e[2023-03-13, 09:00] ", "[2023-03-14, 09:00] ", "2023-03-13"),
+        ("2023/03/13, 09:00 - ", "2023/03/14, 09:00 - ", "2023-03-13"),
+        ("01/03/2023, 09:00 - ", "02/02/2023, 09:00 - ", "2023-01-03"),
+        ("03/03/2023, 09:00 - ", "04/04/2023, 09:00 - ", None),
+    ],
+)
+def test_dates_of_every_style_are_read_or_left_open(first: str, second: str, date: str | None) -> None:
+    text = f"{first}Ada: One.\n{second}Tom: Two.\n"
+    assert is_chat_text(text) and not is_chat_text(f"A post.\n{text}") and not is_chat_text("2023-03-13 was a day: fine.")
+    assert read_chat_text(text, name="c.txt", me=None).documents[0].date == date
+
+
+def test_telegram_parts_and_services_are_read() -> None:
+    messages = [
+        {"type": "service", "from": "Ada", "text": "joined", "date_unixtime": "1"},
+        {
+            "type": "message",
+            "from": "Ada",
+            "from_id": "user1",
+            "text": ["See ", {"type": "link", "text": "x.org"}],
+            "date_unixtime": "1678611600",
+        },
+        {"type": "message", "from": "Tom", "text": "Seen.", "date_unixtime": "1678611700"},
+    ]
+    found = exported({"name": "Ada", "messages": messages})
+    assert (found.documents[0].text, found.documents[0].title) == ("Speaker 1: See x.org\n\nSpeaker 2: Seen.", None)
+    assert (
+        turns(exported({"chats": {"list": [{"name": "x", "messages": messages[::-1][:2][::-1]}]}}, me="Tom").pairs[0])[0][0]
+        == "user"
+    )
+
+
+def test_instagram_bytes_are_mended_and_the_order_is_that_of_time() -> None:
+    spoilt = "Größe".encode().decode("latin-1")
+    messages = [
+        {"sender_name": "Tom", "timestamp_ms": 2000, "content": "Two."},
+        {"sender_name": "Ada", "timestamp_ms": 1000, "content": spoilt},
+    ]
+    assert exported({"messages": messages, "title": "T"}).documents[0].text == "Speaker 1: Größe\n\nSpeaker 2: Two."
+
+
+def test_slack_threads_are_documents_of_their_own() -> None:
+    def said(user: str, text: str, ts: str, **more: Any) -> dict[str, Any]:
+        return {"type": "message", "user": user, "text": text, "ts": ts, **more}
+
+    day = [
+        said("U1", "Who &amp; <@U2> <https://x.org|there>?", "1678611600.1", thread_ts="1678611600.1"),
+        said("U3", "Else.", "1678611601.1"),
+        said("U2", "Me.", "1678611700.1", thread_ts="1678611600.1", user_profile={"real_name": "Tom Doe"}),
+        said("U9", "joined", "1678611800.1", subtype="channel_join"),
+    ]
+    assert [d.text for d in exported(day).documents] == [
+        "Speaker 1: Else.",
+        "Speaker 1: Who & Speaker 2 there?\n\nSpeaker 2: Me.",
+    ]
+    assert turns(exported(day, me="Tom Doe").pairs[0]) == [("user", "Who & @U2 there?"), ("assistant", "Me.")]
+
+
+def test_discord_nicknames_are_replaced_and_bots_left_out() -> None:
+    def said(name: str, text: str, minute: int, **more: Any) -> dict[str, Any]:
+        return {
+            "type": "Default",
+            "timestamp": f"2023-03-12T09:0{minute}:00+00:00",
+            "content": text,
+            "author": {"name": name, **more},
+        }
+
+    messages = [said("ada_b", "hi tom_d", 1, nickname="Ada"), said("bot", "beep", 2, isBot=True), said("tom_d", "hi Ada", 3)]
+    found = exported({"guild": {}, "channel": {"name": "general"}, "messages": messages})
+    assert (found.documents[0].title, found.documents[0].text) == (
+        "general",
+        "Speaker 1: hi Speaker 2\n\nSpeaker 2: hi Speaker 1",
+    )
+
+
+def node(parent: str | None, role: str, text: str, kind: str = "text") -> dict[str, Any]:
+    return {
+        "parent": parent,
+        "children": [],
+        "message": {"author": {"role": role}, "content": {"content_type": kind, "parts": [text]}},
+    }
+
+
+def test_a_chatgpt_conversation_is_the_branch_that_was_open_last() -> None:
+    nodes = {
+        "0": {"parent": None, "children": ["1"], "message": None},
+        "1": node("0", "system", "hidden"),
+        "2": node("1", "user", "Why?"),
+        "3": node("2", "assistant", "Old."),
+        "4": node("2", "assistant", "import x", kind="code"),
+        "5": node("4", "assistant", "- one\n- two"),
+    }
+    found = exported(
+        [{"title": "T", "mapping": nodes, "current_node": "5", "conversation_id": "c"}, {"title": "U", "mapping": {}}]
+    )
+    assert turns(found.pairs[0]) == [("user", "Why?"), ("assistant", "- one\n- two")] and found.pairs[0].title == "T"
+    assert found.failures[0].reason == "conversation 2: it has no question with an answer"
+    looped = {"a": node("b", "user", "x"), "b": node("a", "assistant", "y")}
+    assert len(exported([{"mapping": looped, "current_node": "b"}]).pairs) == 1
+
+
+def test_a_claude_conversation_is_a_pair_of_its_text_parts() -> None:
+    said = [
+        {"sender": "human", "text": "Why?", "content": []},
+        {
+            "sender": "assistant",
+            "text": "",
+            "content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "So."}],
+        },
+        {"sender": "human", "text": "Left open"},
+    ]
+    assert turns(exported([{"uuid": "u", "name": "N", "chat_messages": said}]).pairs[0]) == [
+        ("user", "Why?"),
+        ("assistant", "So."),
+    ]
+
+
+def test_me_travels_from_gather_or_extract_to_the_chats(tmp_path: Path) -> None:
+    (tmp_path / "chat.txt").write_text(WHATSAPP)
+    assert len(extract(gather([str(tmp_path)], me="Tom Doe"), reporter=SilentReporter()).pairs) == 2
+    assert extract(gather([str(tmp_path)]), reporter=SilentReporter(), me="Tom Doe").pairs
+    assert extract(gather([str(tmp_path)]), reporter=SilentReporter()).documents
+
+
+def test_json_that_only_looks_like_a_chat_is_read_as_rows(tmp_path: Path) -> None:
+    row = {
+        "messages": [{"role": "user", "content": "a?", "author": "x", "timestamp": 1}, {"role": "assistant", "content": "b"}]
+    }
+    (tmp_path / "rows.jsonl").write_text(f"{json.dumps(row)}\n{json.dumps(row).replace('a?', 'c?')}\n")
+    assert len(extract(gather([str(tmp_path)]), reporter=SilentReporter()).pairs) == 2
+
+
+def test_a_chat_of_notices_alone_and_a_hostile_one_are_named_in_time() -> None:
+    with pytest.raises(UnreadableError, match="no message"):
+        read_chat_text("12/03/2023, 09:00 - Tom was added\n", name="c.txt", me=None)
+    start = time.monotonic()
+    many = "".join(f"12/03/2023, 09:00 - Person {n} Doe: hello Person {n - 1}\n" for n in range(3000))
+    read_chat_text(many + "12/03/2023, 09:00 - A: " + "x" * 3_000_000, name="c.txt", me=None)
+    assert time.monotonic() - start < 5
+
+
+def test_real_exports_give_the_messages_that_their_makers_expect() -> None:
+    for folder, count in (("whatsapp", 5), ("signal", 1)):
+        paths = sorted(material(f"files/chat/{folder}").glob("test_*.txt"))
+        texts = [read_chat_text(path.read_text(), name=path.name, me=None).documents[0] for path in paths]
+        assert len(texts) == count and len({(one.text, one.date) for one in texts}) == 1
+    for path in [*material("files/chat/telegram").glob("test_*"), *material("files/chat/instagram").glob("test_*")]:
+        found = read_chat_json(path.read_bytes(), name=path.name, me=None)
+        assert found is not None and found.documents[0].text.startswith("Speaker 1: ")
