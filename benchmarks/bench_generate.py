@@ -10,7 +10,8 @@ import sys
 import time
 
 from record import write_result
-from tunesmith.api import general_items
+from tunesmith.api import EXAMPLES
+from tunesmith.eval.files import read_items
 from tunesmith.models.chat import open_chat
 from tunesmith.models.generate import generate
 from tunesmith.models.load import find_base, load_model
@@ -23,7 +24,7 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     base = find_base("apprentice")
     chat, model = open_chat(base), load_model(base, "float32")
-    prompts = [item.prompt for item in general_items()]
+    prompts = [item.prompt for item in read_items(EXAMPLES / "general.jsonl")]
 
     def run(batch_examples: int) -> tuple[float, int]:
         begin = time.perf_counter()

@@ -18,9 +18,9 @@ import orjson
 
 from tunesmith.core.artifacts import Artifact, Draft, Kind, Store
 from tunesmith.core.config import Recipe
-from tunesmith.core.errors import BlockedError, StorageError
+from tunesmith.core.errors import BlockedError, DatasetError, StorageError
 from tunesmith.core.files import replace_file, storage_errors
-from tunesmith.core.records import Document, Example, Message, Score, digest, read_jsonl, to_json, write_jsonl
+from tunesmith.core.records import Document, Example, canonical_json, digest, read_jsonl, to_json, write_jsonl
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
@@ -28,11 +28,11 @@ from tunesmith.data.leaks import find_leaks, without_copies
 from tunesmith.data.passages import Built, build_examples, build_passages
 from tunesmith.data.report import dataset_report
 from tunesmith.data.split import split
-from tunesmith.eval.evaluate import choose_items, evaluate, that_fit
+from tunesmith.eval.evaluate import Conditions, choose_items, evaluate, that_fit
+from tunesmith.eval.files import read_items, write_evaluation
 from tunesmith.eval.gates import Verdict, decide
 from tunesmith.eval.measure import Measurements, measure
-from tunesmith.eval.report import evaluation_report
-from tunesmith.eval.results import Evidence, Item, read_evidence
+from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.stats import detectable_effect
 from tunesmith.models.adapters import adapter_size
 from tunesmith.models.chat import Chat, Encoded, open_chat
@@ -44,10 +44,11 @@ from tunesmith.plan.plan import DataFacts, Plan, PrecisionFacts, make_plan
 from tunesmith.plan.shape import Shape, shape_of
 from tunesmith.train.run import Place, check_labels, train_adapter
 
-__all__ = ["EXAMPLES", "Outcome", "Project", "general_items"]
+__all__ = ["EXAMPLES", "Outcome", "Project"]
 
 EXAMPLES = Path(__file__).parent / "examples"
 Splits = Mapping[str, Sequence[Example]]
+_LEAST_ANSWER = 64  # tokens that every answer may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class Project:
     def documents(self) -> Artifact:
         """Sources read into documents (and pairs, where a source holds examples already)."""
         gathered = gather(self.recipe.sources, allow_private=self._allow_private, me=self.recipe.me or None)
-        mark = digest(*(part for item in gathered.items for part in (item.name, item.sha256)))
+        parts = [part for item in gathered.items for part in (item.name, item.sha256)]
+        mark = digest(*parts, canonical_json([asdict(f) for f in gathered.failures]), canonical_json(dict(gathered.notes)))
 
         def fill(draft: Draft) -> None:
             found = extract(gathered, reporter=self.reporter)
@@ -112,6 +114,13 @@ class Project:
             built = self._build()
             drawn = split(built.examples, by=r.split.by, val=r.split.val, test=r.split.test, seed=r.split.seed)
             kept, removed = without_copies({str(name): rows for name, rows in drawn.items()})
+            if empty := [name for name, rows in kept.items() if not rows]:
+                raise DatasetError(
+                    f"nothing is left in {empty[0]} once copies of the other splits are out",
+                    value=f"{removed} of {len(built.examples)} rows are copies",
+                    expected="different rows in train, val and test",
+                    hint="add data that is not repeated, or look at the copies: tunesmith check FILE",
+                )
             findings = find_leaks(kept)
             leaks = [finding for finding in findings if finding.severity == "error"]
             if leaks and "leak" not in r.allow:
@@ -139,7 +148,8 @@ class Project:
                 documents=self.documents.numbers["documents"],
                 notes=self.documents.numbers["notes"],
             )
-            _write_report(draft.path, report, page)
+            (draft.path / "report.json").write_bytes(to_json(report))
+            (draft.path / "report.html").write_text(page, encoding="utf-8")
             draft.numbers |= numbers
 
         return self._artifact("dataset", inputs, settings, fill)
@@ -160,7 +170,9 @@ class Project:
         if left:
             self.reporter.warn(f"{len(left)} {what} are left aside; --set build.style={other} takes them instead")
         if style == "examples":
-            return build_examples(pairs, min_words=b.min_words, system_prompt=b.system_prompt)
+            for name in sorted({"passage_words", "min_words"} & b.model_fields_set):
+                self.reporter.warn(f"build.{name} has no effect: the sources hold pairs, which are taken as they are")
+            return build_examples(pairs, system_prompt=b.system_prompt)
         return build_passages(documents, passage_words=b.passage_words, min_words=b.min_words, system_prompt=b.system_prompt)
 
     def _dataset_numbers(self, splits: Splits, encoded: Mapping[str, Sequence[Encoded]]) -> dict[str, Any]:
@@ -174,9 +186,24 @@ class Project:
             "train_tokens": sum(len(code.ids) for code in encoded["train"]),
             "learned_tokens": sum(code.num_learned for code in encoded["train"]),
             "longest": max(len(code.ids) + code.dropped for code in codes),
+            "answer_tokens": self._answer_tokens(everything),
             "with_end": len(everything) - len(found.without_end),
             "cut": {"num_cut": len(found.cut), "share": found.cut_share, "examples": list(found.cut[:20])},
         }
+
+    def _answer_tokens(self, examples: Sequence[Example]) -> int:
+        """Tokens that 99 of 100 answers do not exceed."""
+        lengths = sorted(len(self.chat.tokenizer(e.answer, add_special_tokens=False)["input_ids"]) for e in examples)
+        return int(lengths[min(len(lengths) - 1, round(0.99 * len(lengths)))])
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Tokens of a generated answer at most: as set, or a quarter more than nearly all references have."""
+        wanted = self.recipe.eval.max_new_tokens
+        if wanted == "auto":
+            usual: int = self.dataset.numbers["answer_tokens"]
+            return max(_LEAST_ANSWER, min(self.base.context // 2, round(1.25 * usual) + 1))
+        return wanted
 
     def rows(self, name: str) -> list[Example]:
         """The examples of one split."""
@@ -204,6 +231,7 @@ class Project:
             train_tokens=n["train_tokens"],
             learned_tokens=n["learned_tokens"],
             longest=n["longest"],
+            limit=self._limit,
             cut_share=n["cut"]["share"],
         )
         modules, linear, trainable = adapter_size(
@@ -225,11 +253,12 @@ class Project:
         """The training run: adapter, metric log, the reading of the curves. Resumes by itself if it was interrupted."""
         r = self.recipe
         inputs = [self.dataset.reference(), {"kind": "base", "id": self.base.fingerprint}]
+        precision = self._settled_precision()
         settings = {"base": r.base, "method": r.method.model_dump(), "train": r.train.model_dump(), "allow": sorted(r.allow)}
+        settings["precision"] = precision
         id = self.store.identify("run", inputs, settings)
 
         def fill(draft: Draft) -> None:
-            precision = self._settled_precision(id)
             trained = train_adapter(
                 self.base,
                 self.chat,
@@ -240,7 +269,6 @@ class Project:
                 place=Place(id, self.store.workspace(id), draft.path),
                 reporter=self.reporter,
             )
-            draft.machine["precision"] = precision
             draft.numbers |= {
                 **asdict(trained.fitted),
                 "reading": asdict(trained.reading),
@@ -252,14 +280,19 @@ class Project:
         self.store.clear_workspace(id)
         return made
 
-    def _settled_precision(self, id: str) -> PrecisionName:
-        """The precision that this run began with: a resumed run must not change it because a measurement came out otherwise."""
-        note = self.store.workspace(id) / "precision.json"
-        if not note.is_file():
+    def _settled_precision(self) -> PrecisionName:
+        """The precision of this project's runs on this base, measured once and kept: a second measurement may differ by
+        noise, and must neither make another run of the same recipe nor change one that resumes.
+        """
+        if self.recipe.train.precision != "auto":
+            return self.recipe.train.precision
+        note, key = self.store.root / "precision.json", f"{self.base.fingerprint[:16]}-rank{self.recipe.method.rank}"
+        known: dict[str, PrecisionName] = orjson.loads(note.read_bytes()) if note.is_file() else {}
+        if key not in known:
+            known[key] = self.precision.name
             with storage_errors("beginning the run", note):
-                replace_file(note, orjson.dumps({"precision": self.precision.name}))
-        settled: PrecisionName = orjson.loads(note.read_bytes())["precision"]
-        return settled
+                replace_file(note, to_json(known))
+        return known[key]
 
     @staticmethod
     def metrics(run: Artifact) -> list[dict[str, Any]]:
@@ -279,26 +312,39 @@ class Project:
         """The whole road: every system measured on the test split, the gates, the verdict, the report."""
         r = self.recipe
         inputs = [artifact.reference() for artifact in (self.dataset, self.run, self.model)]
-        settings = {"eval": r.eval.model_dump(), "gates": r.gates.model_dump()}
-        known = self.store.find("eval", self.store.identify("eval", inputs, settings))
+        settings = {"eval": r.eval.model_dump(), "gates": r.gates.model_dump(), "max_new_tokens": self.max_new_tokens}
+        known = self._known_evidence(inputs, settings)
         evidence = read_evidence(known.path / "evidence.json") if known else self._gather_evidence()
         measurements = measure(evidence, primary=r.eval.primary, draws=r.eval.draws)
         verdict = decide(measurements, r.gates, baselines=r.eval.baselines)
 
         def fill(draft: Draft) -> None:
-            (draft.path / "evidence.json").write_bytes(to_json(evidence))
-            (draft.path / "verdict.json").write_bytes(to_json(verdict))
-            _write_report(draft.path, *evaluation_report(evidence, measurements, verdict))
-            _write_predictions(draft.path, evidence)
-            _write_scores(draft.path, measurements, [item.id for item in evidence.items])
+            write_evaluation(draft.path, evidence, measurements, verdict)
             draft.numbers |= {"verdict": verdict.verdict, "items": len(evidence.items)}
 
         return Outcome(verdict, measurements, self._artifact("eval", inputs, settings, fill))
 
+    def _known_evidence(self, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> Artifact | None:
+        """An evaluation of the same models on the same items, whatever was made of its answers: they need no second asking."""
+
+        def asked(of: Mapping[str, Any]) -> Mapping[str, Any]:
+            kept = {key: value for key, value in of["eval"].items() if key not in {"primary", "draws"}}
+            return {**kept, "max_new_tokens": of["max_new_tokens"]}
+
+        for other in reversed(self.store.all()):
+            if (
+                other.kind == "eval"
+                and other.manifest["inputs"] == list(inputs)
+                and asked(other.manifest["settings"]) == asked(settings)
+            ):
+                return self.store.find("eval", other.id)
+        return None
+
     def _gather_evidence(self) -> Evidence:
         train = self.rows("train")
         chosen = choose_items(self.rows("test"), self.recipe.eval.max_items)
-        items = that_fit(self.chat, chosen, context=self.base.context)
+        prompted = "prompted" in self.recipe.eval.baselines
+        items = that_fit(self.chat, chosen, context=self.base.context, prompted=prompted)
         if left_out := len(chosen) - len(items):
             self.reporter.warn(
                 f"{left_out} of {len(chosen)} test items are longer than the context of the base and stay unscored"
@@ -309,8 +355,12 @@ class Project:
             merged=find_base(str(self.model.path)),
             items=items,
             train=train,
-            general=general_items(),
-            config=self.recipe.eval,
+            general=read_items(EXAMPLES / "general.jsonl"),
+            conditions=Conditions(
+                baselines=tuple(self.recipe.eval.baselines),
+                max_new_tokens=self.max_new_tokens,
+                batch_examples=self.recipe.eval.batch_examples,
+            ),
             reporter=self.reporter,
         )
         reading = self.run.numbers["reading"]
@@ -343,52 +393,3 @@ class Project:
                 hint="check the disk, then type the same command again",
             )
         return made
-
-
-def general_items() -> tuple[Item, ...]:
-    """Plain questions and answers written for Tunesmith: what a tuned model should not have forgotten."""
-    rows = [orjson.loads(line) for line in (EXAMPLES / "general.jsonl").read_bytes().split(b"\n") if line]
-    return tuple(
-        Item(
-            id=row["id"],
-            group=row["id"],
-            title=None,
-            prompt=(Message(role="user", content=row["prompt"]),),
-            reference=row["reference"],
-        )
-        for row in rows
-    )
-
-
-def _write_report(out: Path, report: Mapping[str, Any], page: str) -> None:
-    (out / "report.json").write_bytes(to_json(report))
-    (out / "report.html").write_text(page, encoding="utf-8")
-
-
-def _write_predictions(out: Path, evidence: Evidence) -> None:
-    """One file a system, as `tunesmith compare` reads them."""
-    for system in evidence.systems:
-        answers = {generation.item_id: generation for generation in system.generations}
-        rows = (
-            {
-                "id": item.id,
-                "prompt": item.question,
-                "reference": item.reference,
-                "prediction": answers[item.id].text,
-                "group": item.group,
-                "finish_reason": answers[item.id].finish_reason,
-            }
-            for item in evidence.items
-        )
-        write_jsonl(out / f"predictions-{system.name}.jsonl", rows)
-
-
-def _write_scores(out: Path, measurements: Measurements, ids: Sequence[str]) -> None:
-    """Every score of every system, the unscored ones with their reason: what the tables and figures are made from."""
-    for name, system in measurements.systems.items():
-        rows = (
-            Score(item_id=id, metric=metric, value=value, reason="" if value is not None else "nothing to score")
-            for metric, scores in system.scores.items()
-            for id, value in zip(ids, scores, strict=True)
-        )
-        write_jsonl(out / f"scores-{name}.jsonl", rows)

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from fakes import write_posts
-from tunesmith.api import EXAMPLES, Project, general_items
+from tunesmith.api import EXAMPLES, Project
 from tunesmith.core.errors import BlockedError, TunesmithError
 from tunesmith.core.files import MANIFEST, verify
 from tunesmith.core.recipe_file import recipe_from
+from tunesmith.eval.files import read_items
 
 SETTINGS: dict[str, Any] = {
     "build": {"passage_words": 40},
@@ -152,5 +153,5 @@ def test_the_plan_trains_nothing(tiny_path: Path, posts: Path, tmp_path: Path) -
 
 def test_the_posts_and_general_texts_that_come_with_tunesmith_are_there() -> None:
     assert len(list((EXAMPLES / "posts").glob("*.md"))) >= 40
-    items = general_items()
+    items = read_items(EXAMPLES / "general.jsonl")
     assert len(items) >= 20 and len({i.id for i in items}) == len(items) and all(i.reference for i in items)

@@ -102,6 +102,41 @@ def test_similarity_is_the_exact_jaccard_of_five_word_runs() -> None:
         assert list(found) == ([expected] if expected else [])
 
 
+def test_a_passage_that_stands_inside_a_longer_one_is_a_copy() -> None:
+    long = prose(1, 120)
+    inside = " ".join(long.split()[30:80])
+    splits = {"train": [example("a?", long, id="a", group="1")], "test": [example("b?", inside, id="b", group="2")]}
+    assert named(find_leaks(splits)) == {"near_copies": ("error", 1)}
+
+
+def test_a_post_published_twice_and_cut_elsewhere_leaves_nothing_of_itself_in_train() -> None:
+    words = prose(1, 300).split()
+    first = [" ".join(words[i : i + 60]) for i in range(0, 300, 60)]
+    second = [" ".join(words[i : i + 60]) for i in range(20, 260, 60)]
+    splits = {
+        "train": [example(f"a{n}?", text, id=f"a{n}", group="1") for n, text in enumerate(first)],
+        "test": [example(f"b{n}?", text, id=f"b{n}", group="2") for n, text in enumerate(second)],
+    }
+    kept, removed = without_copies(splits)
+    assert removed >= 4 and len(kept["test"]) == 4
+
+
+def test_equal_labels_under_other_prompts_are_no_copies() -> None:
+    splits = {
+        name: [
+            example(f"{name}: {prose(100 * s + n, 12)}", "positive", id=f"{name}{n}", group=f"{name}{n}-doc") for n in range(8)
+        ]
+        for s, name in enumerate(("train", "val", "test"))
+    }
+    assert find_leaks(splits) == () and without_copies(splits)[1] == 0
+
+
+def test_the_same_label_under_the_same_prompt_is_a_copy() -> None:
+    asked = "Is this a kind review? " + prose(3, 12)
+    splits = {"train": [example(asked, "yes", id="a", group="1")], "test": [example(asked, "yes", id="b", group="2")]}
+    assert without_copies(splits)[1] == 1
+
+
 def test_at_most_twenty_rows_are_shown_and_all_are_counted() -> None:
     shared = [prose(n) for n in range(30)]
     splits = {

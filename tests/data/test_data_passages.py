@@ -189,7 +189,7 @@ def _wording(question: str) -> str:
 
 
 def test_pairs_pass_through_with_a_system_message_where_none_is() -> None:
-    built = build_examples([example("a?", "A", id="1"), example("b?", "B", id="2")], min_words=15, system_prompt="Be brief.")
+    built = build_examples([example("a?", "A", id="1"), example("b?", "B", id="2")], system_prompt="Be brief.")
     assert [made.id for made in built.examples] == ["1", "2"] and not built.dropped
     assert built.examples[0].messages[0] == Message(role="system", content="Be brief.")
 
@@ -202,6 +202,6 @@ def test_empty_and_repeated_pairs_are_dropped_and_counted() -> None:
         example("c?", "", id="4"),
         example("a?", "B", id="5"),
     ]
-    built = build_examples(pairs, min_words=1, system_prompt="")
+    built = build_examples(pairs, system_prompt="")
     assert [made.id for made in built.examples] == ["1", "5"]
     assert built.dropped == {"exact copy of another pair": 1, "empty prompt": 1, "empty answer": 1}

@@ -12,10 +12,9 @@ import torch
 import torch.nn.functional as F
 
 from fakes import conversation, example, examples
-from tunesmith.core.config import EvalConfig
 from tunesmith.core.errors import EvaluationError, ModelError
 from tunesmith.core.reporter import SilentReporter
-from tunesmith.eval.evaluate import Measured, choose_items, evaluate, style_prompt
+from tunesmith.eval.evaluate import Conditions, Measured, choose_items, evaluate, style_prompt
 from tunesmith.eval.likelihood import encode_items, likelihoods
 from tunesmith.eval.results import Evidence, Item, check_evidence
 from tunesmith.models.chat import Chat
@@ -23,6 +22,7 @@ from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.merge import merge
 
 ITEMS = choose_items(examples(9), 0)
+CONDITIONS = Conditions(baselines=("prompted",), max_new_tokens=4, batch_examples=8)
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +79,12 @@ def test_a_limit_on_items_takes_whole_documents_always_the_same() -> None:
 def test_the_style_prompt_shows_training_passages_and_leaves_every_item_its_room(tiny_chat: Chat) -> None:
     train = examples(10)
     shown = style_prompt(tiny_chat, train, ITEMS, context=768, room=40)
-    assert sum(row.answer in shown for row in train) == 3
-    tight = style_prompt(tiny_chat, train, ITEMS, context=200, room=40)
-    assert not any(row.answer in tight for row in train)
+    assert shown is not None and sum(row.answer in shown for row in train) == 3
+    assert style_prompt(tiny_chat, train, ITEMS, context=200, room=40) is None
 
 
 def run(base: BaseFolder, adapter: Path, merged: BaseFolder, **changes: Any) -> Measured:
-    config = EvalConfig(max_new_tokens=4, batch_examples=8, **changes)
+    conditions = replace(CONDITIONS, **changes)
     return evaluate(
         base,
         adapter=adapter,
@@ -93,7 +92,7 @@ def run(base: BaseFolder, adapter: Path, merged: BaseFolder, **changes: Any) -> 
         items=ITEMS,
         train=examples(12),
         general=choose_items([example("What is rain?", "Water that falls.", id="g")], 0),
-        config=config,
+        conditions=conditions,
         reporter=SilentReporter(),
     )
 
@@ -133,7 +132,7 @@ def test_without_baselines_only_three_systems_are_measured(tiny: BaseFolder, tra
 def test_other_sampling_settings_are_another_fingerprint(
     whole: Measured, tiny: BaseFolder, trained_adapter: Path, merged: BaseFolder
 ) -> None:
-    config = EvalConfig(max_new_tokens=5, batch_examples=8, baselines=[])
+    conditions = replace(CONDITIONS, max_new_tokens=5, baselines=())
     other = evaluate(
         tiny,
         adapter=trained_adapter,
@@ -141,7 +140,7 @@ def test_other_sampling_settings_are_another_fingerprint(
         items=ITEMS,
         train=[],
         general=ITEMS[:1],
-        config=config,
+        conditions=conditions,
         reporter=SilentReporter(),
     )
     assert not {s.fingerprint for s in other.systems} & {s.fingerprint for s in whole.systems}
@@ -176,13 +175,13 @@ def test_nothing_to_evaluate_on_is_an_error(tiny: BaseFolder, trained_adapter: P
             items=(),
             train=[],
             general=(),
-            config=EvalConfig(),
+            conditions=CONDITIONS,
             reporter=SilentReporter(),
         )
 
 
-def test_a_model_with_no_end_token_in_its_template_has_an_end_probability_of_zero(model: Any, tiny_chat: Chat) -> None:
+def test_without_an_end_token_in_the_template_the_end_probability_is_not_measured(model: Any, tiny_chat: Chat) -> None:
     rows = encode_items(tiny_chat, ITEMS[:1], [ITEMS[0].prompt], context=768)
     endless = replace(tiny_chat, end_ids=())
     found = likelihoods(model, endless, ITEMS[:1], rows, batch_examples=1)[0]
-    assert found.end_probability == 0.0 and found.num_tokens == rows[0].num_learned
+    assert found.end_probability is None and found.num_tokens == rows[0].num_learned

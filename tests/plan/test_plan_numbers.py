@@ -27,6 +27,7 @@ DATA = DataFacts(
     train_tokens=20_000,
     learned_tokens=12_000,
     longest=300,
+    limit=1024,
     cut_share=0.0,
 )
 SHAPE = Shape(num_parameters=1_000_000, linear_params=600_000, layers=4, width=64, inner=128, heads=4, vocabulary=1000)

@@ -11,7 +11,7 @@ from typing import Any
 from tunesmith.cli.render import SideBySide, console
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.errors import ModelError
-from tunesmith.core.records import Message
+from tunesmith.core.records import Example, Message, read_jsonl
 from tunesmith.models.adapters import open_adapter, without_adapter
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.generate import stream
@@ -27,7 +27,12 @@ class _Speaker:
     name: str
     model: Any
     adapter: bool = True
+    opening: tuple[Message, ...] = ()
     history: list[Message] = field(default_factory=list)
+
+    def conversation(self) -> tuple[Message, ...]:
+        """What the model is given: the system message of its training, then what was said."""
+        return (*self.opening, *self.history)
 
 
 def chat(project: Path, run: str, *, max_new_tokens: int) -> None:
@@ -37,12 +42,13 @@ def chat(project: Path, run: str, *, max_new_tokens: int) -> None:
     base = _base_of(artifact)
     chat_format = open_chat(base)
     tuned = open_adapter(load_model(base, "float32"), artifact.path / "adapter")
-    speakers = [_Speaker("base", tuned, adapter=False), _Speaker("tuned", tuned)]
+    opening = _opening(store, artifact)
+    speakers = [_Speaker("base", tuned, adapter=False, opening=opening), _Speaker("tuned", tuned, opening=opening)]
     merged = next(
         (a for a in reversed(store.all()) if a.kind == "model" and artifact.reference() in a.manifest["inputs"]), None
     )
     if merged is not None:
-        speakers.append(_Speaker("merged", load_model(find_base(str(merged.path)), "float32")))
+        speakers.append(_Speaker("merged", load_model(find_base(str(merged.path)), "float32"), opening=opening))
     out = console()
     out.print(f"  run {artifact.id[:8]} on {base.name}: {' · '.join(s.name for s in speakers)}.  clear forgets, quit ends")
     if merged is None:
@@ -71,6 +77,16 @@ def _base_of(run: Artifact) -> BaseFolder:
     return base
 
 
+def _opening(store: Store, run: Artifact) -> tuple[Message, ...]:
+    """The system message that every training example began with, so that the model is asked as it was trained; or none."""
+    made_of = next(i["id"] for i in run.manifest["inputs"] if i["kind"] == "dataset")
+    dataset = store.find("dataset", made_of)
+    if dataset is None:
+        return ()
+    heads = {row.messages[0] for row in read_jsonl(dataset.path / "train.jsonl", Example)}
+    return tuple(heads) if len(heads) == 1 and next(iter(heads)).role == "system" else ()
+
+
 def _ask() -> str | None:
     if sys.stdin.isatty():
         sys.stderr.write("\nyou  ")
@@ -86,7 +102,7 @@ def _answer(line: str, speakers: list[_Speaker], chat_format: Chat, context: int
         speaker.history.append(Message(role="user", content=line))
         _forget(speaker, chat_format, context - max_new_tokens)
         voices[speaker.name] = stream(
-            speaker.model, chat_format, tuple(speaker.history), max_new_tokens=max_new_tokens, context=context
+            speaker.model, chat_format, speaker.conversation(), max_new_tokens=max_new_tokens, context=context
         )
     said = {speaker.name: "" for speaker in speakers}
     with SideBySide([s.name for s in speakers]) as screen:
@@ -114,9 +130,9 @@ def _next(speaker: _Speaker, voice: Iterator[str]) -> str | None:
 
 def _forget(speaker: _Speaker, chat_format: Chat, room: int) -> None:
     """Drop the oldest turns until the conversation leaves room for an answer."""
-    while len(speaker.history) > 1 and len(chat_format.encode_prompt(speaker.history)) > room:
+    while len(speaker.history) > 1 and len(chat_format.encode_prompt(speaker.conversation())) > room:
         del speaker.history[:2]
-    if len(chat_format.encode_prompt(speaker.history)) > room:
+    if len(chat_format.encode_prompt(speaker.conversation())) > room:
         raise ModelError(
             "the question does not fit into the model's context",
             value=f"{len(speaker.history[-1].content)} characters",

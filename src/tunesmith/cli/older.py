@@ -68,6 +68,8 @@ def translate(folder: Path) -> tuple[dict[str, Any], list[str]]:
     if "lora.scale" in flat:
         rank = flat.get("lora.rank", 16)
         _put(values, "method.alpha", float(flat["lora.scale"]) * rank)
+    if any(key.startswith("training.") for key in flat):  # that pipeline had none of these, and ours are on by default
+        values["train"] |= {"schedule": "constant", "warmup": 0.0, "max_grad_norm": 0.0}
     known = (*_MOVES, "lora.scale", *_LEFT)
     if strange := [key for key in flat if not any(key == k or key.startswith(k + ".") for k in known)]:
         raise RecipeError(
@@ -86,6 +88,12 @@ def translate(folder: Path) -> tuple[dict[str, Any], list[str]]:
         for key, why in _LEFT.items()
         if any(k == key or k.startswith(key + ".") for k in flat)
     ]
+    if len(values["sources"]) > 1:
+        notes.insert(0, "the train, val and test files are pooled and split anew by document, copies removed")
+    if "lora.keys" in flat:
+        notes.insert(
+            0, "method.targets must exist in the base; on a fused one (Phi-3) name qkv_proj instead of q_proj, k_proj, v_proj"
+        )
     if "lora.scale" in flat:
         scale, alpha = flat["lora.scale"], values["method"]["alpha"]
         notes.insert(0, f"lora scale {scale:g} multiplies the update directly; here alpha / rank does, so alpha is {alpha:g}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def tell_dataset(say: ConsoleReporter, project: Project) -> None:
     if n["dropped"]:
         say.detail("dropped: " + ", ".join(f"{count:,} {reason}" for reason, count in n["dropped"].items()))
     if n["removed_copies"]:
-        say.detail(f"{n['removed_copies']} training rows removed because they copy a val or test row")
+        say.detail(f"{n['removed_copies']} rows removed because they copy a row of val or test")
 
 
 def tell_plan(say: ConsoleReporter, project: Project) -> None:
@@ -131,7 +132,7 @@ def comparison(outcome: Outcome) -> dict[str, Any]:
         "difference": {"mean": d.mean, "ci": _pair(d.ci), "p": d.p},
         "relative": d.relative,
         "cut": {"a": m.systems["base"].cut.share, "b": m.systems["tuned"].cut.share},
-        "length_matched": {name: {"mean": x.mean, "ci": _pair(x.ci), "p": x.p} for name, x in both.length_matched.items()},
+        "length_matched": _length_matched(m.primary, both.length_matched),
     }
 
 
@@ -145,6 +146,13 @@ def folder_or_page(artifact: Artifact) -> str:
     """What to open of an artifact."""
     page = artifact.path / "report.html"
     return str(page if page.is_file() else artifact.path)
+
+
+def _length_matched(primary: str, found: Mapping[str, Difference]) -> dict[str, Any]:
+    """At equal length: the primary metric if it is one of text, else word overlap."""
+    metric = primary if primary in found else "word_overlap"
+    x = found[metric]
+    return {"metric": metric, "difference": {"mean": x.mean, "ci": _pair(x.ci), "p": x.p}}
 
 
 def _side(system: SystemMeasures, metric: str) -> dict[str, Any]:

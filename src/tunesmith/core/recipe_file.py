@@ -257,8 +257,9 @@ def _without_effect(data: Mapping[str, Any], recipe: Recipe) -> list[Problem]:
         )
     if recipe.train.max_steps and "epochs" in train:
         complain("train.epochs", train["epochs"], "only one of train.epochs and train.max_steps", "remove one of the two")
-    if recipe.build.style == "examples" and "passage_words" in data.get("build", {}):
-        complain("build.passage_words", data["build"]["passage_words"], "build.style: passages", "remove build.passage_words")
+    for name in ("passage_words", "min_words") if recipe.build.style == "examples" else ():
+        if name in data.get("build", {}):
+            complain(f"build.{name}", data["build"][name], "build.style: passages", f"remove build.{name}")
     return problems
 
 

@@ -17,6 +17,10 @@ __all__ = ["find_leaks", "find_non_questions", "without_copies"]
 K = TypeVar("K", bound=str)
 _SHINGLE = 5
 _NEAR, _RELATED = 0.8, 0.5
+_CONTAINED = 8  # shingles of the smaller row from which "it stands in the larger" means something
+_MUCH_SHORTER = 0.75  # share of the larger row's length up to which standing inside it counts
+_OWN_WORDS = 20  # words from which an answer can be a copy by itself
+_WEIGHT = {"test": 2, "val": 1}  # a copy leaves the split that matters less
 _MAX_ROWS = 20
 _REQUESTS_TEXT = """
 write tell describe explain continue give list name show summarize summarise compare discuss share talk walk outline
@@ -64,17 +68,19 @@ def find_leaks(splits: Mapping[str, Sequence[Example]]) -> tuple[Finding, ...]:
     """What any two splits share, worst first; each pair of rows appears once, under the worst name that fits.
 
     `same_source` (error): a group lies in two splits. `exact_copies` (error): equal answers, case, spacing and punctuation
-    aside. `near_copies` (error): Jaccard of word 5-shingles of the answers ≥ 0.8, exactly computed. `related_copies`
-    (warning): 0.5 to 0.8. `same_prompt` (warning). `no_source` (info): rows that name no document,
-    so same-source leaks of theirs cannot be seen. `rows`: the first twenty as `train:ID ~ test:ID`; `count` is of all.
+    aside. `near_copies` (error): ≥ 0.8 of the word 5-shingles shared (Jaccard, or share of a much shorter one), exactly
+    computed. `related_copies` (warning): 0.5 to 0.8. `same_prompt` (warning). `no_source` (info): rows that name no
+    document, so same-source leaks of theirs cannot be seen. Answers under 20 words are compared with their prompts.
+    `rows`: the first twenty as `train:ID ~ test:ID`; `count` is of all.
     """
     rows = [_row(name, example) for name, examples in splits.items() for example in examples]
     exact = list(_equal(rows, [row.answer for row in rows]))
     copies = set(exact)
     near: list[tuple[int, int]] = []
     related: list[tuple[int, int]] = []
-    for first, second, similarity in _similar(rows):
-        if (first, second) not in copies:
+    for first, second, overlap in _similar(rows):
+        similarity = _alike(rows[first].shingles, rows[second].shingles, overlap)
+        if (first, second) not in copies and similarity >= _RELATED:
             (near if similarity >= _NEAR else related).append((first, second))
     same_prompt = [pair for pair in _equal(rows, [row.prompt for row in rows]) if pair not in copies]
     found = [
@@ -93,14 +99,14 @@ def find_leaks(splits: Mapping[str, Sequence[Example]]) -> tuple[Finding, ...]:
 
 
 def without_copies(splits: Mapping[K, Sequence[Example]]) -> tuple[dict[K, tuple[Example, ...]], int]:
-    """The splits without rows whose answers copy (exactly or nearly) one in a split that matters more, and how many went.
+    """The splits without rows whose answers copy one in a split that matters more (all or half of it), and how many went.
 
-    Test matters most, then val: a copy leaves train, or val if its twin is in test. Rows within one split are not compared.
+    Half is enough to leave, because a post published twice is seldom cut into the same passages twice. Test matters most,
+    then val: a copy leaves train, or val if its twin is in test. Rows within one split are not compared.
     """
     rows = [_row(name, example) for name, examples in splits.items() for example in examples]
-    pairs = [*_equal(rows, [row.answer for row in rows]), *((a, b) for a, b, alike in _similar(rows) if alike >= _NEAR)]
-    weight = {"test": 2, "val": 1}
-    gone = {min(pair, key=lambda index: weight.get(rows[index].split, 0)) for pair in pairs}
+    pairs = [*_equal(rows, [row.answer for row in rows]), *((a, b) for a, b, _ in _similar(rows))]
+    gone = {min(pair, key=lambda index: _WEIGHT.get(rows[index].split, 0)) for pair in pairs}
     kept: dict[K, tuple[Example, ...]] = {}
     start = 0
     for name, examples in splits.items():
@@ -140,10 +146,14 @@ def _asks(text: str) -> bool:
 
 
 def _row(split: str, example: Example) -> _Row:
+    """A short answer (a label, a number) is no copy by itself: it is compared together with its prompt."""
     said = [word.casefold().replace("’", "'") for word in words(example.answer)]
-    prompt = " ".join(w.casefold() for message in example.prompt if message.role != "system" for w in words(message.content))
-    answer = " ".join(said) or " ".join(example.answer.split())
-    return _Row(split, example.id, example.group, answer, prompt, _shingles(said))
+    asked = [w.casefold() for message in example.prompt if message.role != "system" for w in words(message.content)]
+    if len(said) < _OWN_WORDS:
+        answer, said = " ".join([*asked, "\0", *said, example.answer if not said else ""]), [*asked, *said]
+    else:
+        answer = " ".join(said)
+    return _Row(split, example.id, example.group, answer, " ".join(asked), _shingles(said))
 
 
 def _shingles(said: Sequence[str]) -> frozenset[int]:
@@ -154,42 +164,46 @@ def _shingles(said: Sequence[str]) -> frozenset[int]:
 
 
 def _equal(rows: Sequence[_Row], texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Pairs of rows of different splits whose texts are the same and not empty."""
+    """Rows of different splits whose texts are the same and not empty: each with one twin in the split that matters most."""
     where: dict[str, list[int]] = defaultdict(list)
     for index, text in enumerate(texts):
         if text:
-            for other in where[text]:
-                if rows[other].split != rows[index].split:
-                    yield other, index
             where[text].append(index)
+    for same in where.values():
+        twin = max(same, key=lambda index: _WEIGHT.get(rows[index].split, 0))
+        yield from ((min(twin, other), max(twin, other)) for other in same if rows[other].split != rows[twin].split)
 
 
-def _similar(rows: Sequence[_Row]) -> Iterator[tuple[int, int, float]]:
-    """Pairs of different splits with Jaccard ≥ 0.5, found through the rarest shingles of each row.
+def _similar(rows: Sequence[_Row]) -> Iterator[tuple[int, int, int]]:
+    """Pairs of different splits that share half of the smaller one's shingles or more, and how many they share.
 
-    Rows with Jaccard ≥ t share at least one of any (1 - t)·n + 1 shingles of either (prefix filter), so nothing is missed.
+    A row of n shingles that shares half of them with another has a common one among any n/2 + 1 of its own, so probing
+    with each row's rarest misses nothing.
     """
-    frequency: dict[int, int] = defaultdict(int)
-    for row in rows:
-        for shingle in row.shingles:
-            frequency[shingle] += 1
     index: dict[int, list[int]] = defaultdict(list)
     for number, row in enumerate(rows):
+        for shingle in row.shingles:
+            index[shingle].append(number)
+    seen: set[tuple[int, int]] = set()
+    for number, row in enumerate(rows):
         size = len(row.shingles)
-        rarest = sorted(row.shingles, key=lambda shingle: (frequency[shingle], shingle))[
+        rarest = sorted(row.shingles, key=lambda shingle: (len(index[shingle]), shingle))[
             : size - math.ceil(_RELATED * size) + 1
         ]
-        candidates = {other for shingle in rarest for other in index[shingle] if rows[other].split != row.split}
-        for other in sorted(candidates):
-            mine, theirs = row.shingles, rows[other].shingles
-            if min(len(mine), len(theirs)) < _RELATED * max(len(mine), len(theirs)):
-                continue
-            shared = len(mine & theirs)
-            similarity = shared / (len(mine) + len(theirs) - shared)
-            if similarity >= _RELATED:
-                yield other, number, similarity
-        for shingle in rarest:
-            index[shingle].append(number)
+        for other in sorted({o for shingle in rarest for o in index[shingle] if rows[o].split != row.split}):
+            pair = (min(other, number), max(other, number))
+            if pair not in seen:
+                seen.add(pair)
+                shared = len(row.shingles & rows[other].shingles)
+                if shared >= _RELATED * min(size, len(rows[other].shingles)):
+                    yield *pair, shared
+
+
+def _alike(a: frozenset[int], b: frozenset[int], shared: int) -> float:
+    """The Jaccard index, or the share of a row that stands in a much longer one, if it has eight shingles or more."""
+    smaller, larger = min(len(a), len(b)), max(len(a), len(b))
+    jaccard = shared / (smaller + larger - shared)
+    return max(jaccard, shared / smaller) if _CONTAINED <= smaller <= _MUCH_SHORTER * larger else jaccard
 
 
 def _source_finding(rows: Sequence[_Row]) -> Finding | None:

@@ -95,12 +95,11 @@ def build_passages(documents: Sequence[Document], *, passage_words: int, min_wor
     return Built(examples=examples, dropped=dict(drops.counts), dropped_samples=drops.samples)
 
 
-def build_examples(pairs: Sequence[Example], *, min_words: int, system_prompt: str) -> Built:
+def build_examples(pairs: Sequence[Example], *, system_prompt: str) -> Built:
     """Ready pairs, passed through: empty prompts or answers and exact copies dropped, a system message added where none is.
 
-    `min_words` is for passages; a right answer may be one word, so it is not applied to pairs.
+    A right answer may be one word, so no answer is too short.
     """
-    del min_words
     drops = _Drops()
     examples: list[Example] = []
     seen: set[str] = set()

@@ -1,7 +1,7 @@
 """Putting the questions: base, prompted base, tuned (adapter at run time) and merged answer the same items, greedily.
 
-Base and tuned share one copy of the weights, the adapter switched off and on; merged is opened from its own folder with its
-own tokenizer and template, as somebody who downloads it would.
+Base and tuned share one copy of the weights, the adapter switched off and on; merged is opened from its own folder,
+whose tokenizer and template must be the base's to the byte.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunesmith.core.config import EvalConfig
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.files import sha256_file
 from tunesmith.core.records import Example, Generation, Message, canonical_json, digest, whole_documents
@@ -20,17 +19,26 @@ from tunesmith.core.reporter import Progress, Reporter
 from tunesmith.eval.likelihood import encode_items, likelihoods
 from tunesmith.eval.parity import compare_hops
 from tunesmith.eval.results import GeneralResult, Item, ParityResult, SystemName, SystemRun
-from tunesmith.models.adapters import open_adapter, without_adapter
+from tunesmith.models.adapters import adapter_moves, open_adapter, without_adapter
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.generate import generate
 from tunesmith.models.load import BaseFolder, load_model
 
-__all__ = ["Measured", "choose_items", "evaluate", "style_prompt", "that_fit"]
+__all__ = ["Conditions", "Measured", "choose_items", "evaluate", "style_prompt", "that_fit"]
 
 _PARITY_ITEMS = 64
 _SHOWN = 3
 _FRAME = 24  # tokens that a template may put around a system message
 _STYLE = "Answer in the voice of the author of these passages. Keep to the author's words, rhythm and habits.\n\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """Under which every system answers: cheaper alternatives to measure too, tokens an answer at most, answers at once."""
+
+    baselines: tuple[str, ...]
+    max_new_tokens: int
+    batch_examples: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +56,13 @@ def choose_items(examples: Sequence[Example], max_items: int) -> tuple[Item, ...
     return tuple(Item(id=e.id, group=e.group, title=e.title, prompt=e.prompt, reference=e.answer) for e in rows)
 
 
-def that_fit(chat: Chat, items: Sequence[Item], *, context: int, least: int = 16) -> tuple[Item, ...]:
-    """The items whose reference fits into the context, with room for an answer of `least` tokens; the rest cannot be scored."""
+def that_fit(chat: Chat, items: Sequence[Item], *, context: int, prompted: bool, least: int = 16) -> tuple[Item, ...]:
+    """The items whose reference fits into the context, with room for an answer of `least` tokens; the rest stay unscored.
+
+    With `prompted`, room for the instruction of the prompted baseline is kept too, since all systems see the same items.
+    """
+    if prompted:
+        context -= _FRAME + len(chat.tokenizer(_STYLE, add_special_tokens=False)["input_ids"])
     kept = []
     for item in items:
         whole = len(chat.encode([*item.prompt, Message(role="assistant", content=item.reference)]).ids)
@@ -58,8 +71,11 @@ def that_fit(chat: Chat, items: Sequence[Item], *, context: int, least: int = 16
     return tuple(kept)
 
 
-def style_prompt(chat: Chat, train: Sequence[Example], items: Sequence[Item], *, context: int, room: int) -> str:
-    """A system prompt that shows passages of the training split: as many, up to three, as leave every item its room."""
+def style_prompt(chat: Chat, train: Sequence[Example], items: Sequence[Item], *, context: int, room: int) -> str | None:
+    """A system prompt that shows passages of the training split: as many, up to three, as leave every item its room.
+
+    None if not even one fits: then the baseline cannot be measured.
+    """
     needed = max(len(encoded.ids) for encoded in encode_items(chat, items, [i.prompt for i in items], context=context))
     longest = max(len(chat.encode_prompt(i.prompt)) for i in items)
     budget = context - max(needed, longest + room) - _FRAME
@@ -68,7 +84,7 @@ def style_prompt(chat: Chat, train: Sequence[Example], items: Sequence[Item], *,
         trial = _STYLE + "\n\n".join([*shown, example.answer])
         if len(shown) < _SHOWN and len(chat.tokenizer(trial, add_special_tokens=False)["input_ids"]) <= budget:
             shown.append(example.answer)
-    return _STYLE + "\n\n".join(shown) if shown else _STYLE.strip()
+    return _STYLE + "\n\n".join(shown) if shown else None
 
 
 def evaluate(
@@ -79,7 +95,7 @@ def evaluate(
     items: Sequence[Item],
     train: Sequence[Example],
     general: Sequence[Item],
-    config: EvalConfig,
+    conditions: Conditions,
     reporter: Reporter,
 ) -> Measured:
     """Measure every system on `items`, in float32. EvaluationError if the merged model speaks another chat format."""
@@ -96,23 +112,28 @@ def evaluate(
     adapted, fused = open_adapter(load_model(base, "float32"), adapter), load_model(merged, "float32")
     parts = digest(sha256_file(adapter / "adapter_model.safetensors"), sha256_file(adapter / "adapter_config.json"))
     plain = [item.prompt for item in items]
-    with reporter.progress("evaluate", total=2 * (3 + len(config.baselines)) * len(items), unit="answers") as progress:
-        desk = _Desk(chat, base.context, items, config, progress)
+    with reporter.progress("evaluate", total=2 * (3 + len(conditions.baselines)) * len(items), unit="answers") as progress:
+        desk = _Desk(chat, base.context, items, conditions, progress)
         runs = []
         with without_adapter(adapted) as model:
             runs.append(desk.ask("base", "base", model, base.fingerprint, plain))
-            if "prompted" in config.baselines:
-                style = style_prompt(chat, train, items, context=base.context, room=config.max_new_tokens)
-                styled = [chat.with_system(prompt, style) for prompt in plain]
-                runs.append(desk.ask("prompted", "base with a style prompt", model, base.fingerprint, styled))
+            if "prompted" in conditions.baselines:
+                style = style_prompt(chat, train, items, context=base.context, room=conditions.max_new_tokens)
+                if style is None:
+                    reporter.warn(
+                        "no training passage fits into the prompt beside the test items: the prompted base is not measured"
+                    )
+                else:
+                    styled = [chat.with_system(prompt, style) for prompt in plain]
+                    runs.append(desk.ask("prompted", "base with a style prompt", model, base.fingerprint, styled))
         tuned = desk.ask("tuned", "tuned: base and adapter", adapted, digest(base.fingerprint, parts), plain)
         last = desk.ask("merged", "merged", fused, merged.fingerprint, plain)
-    if runs[0].likelihoods == tuned.likelihoods:
+    if adapter_moves(adapted) and runs[0].likelihoods == tuned.likelihoods:
         raise EvaluationError(
             "the adapter changes nothing: base and tuned model give every reference the same probability",
             value=str(adapter),
             expected="an adapter that moves the model",
-            hint="train longer, or with a higher train.learning_rate",
+            hint="delete the run's folder and train again: its weights are not zero, so they are not being used",
         )
     rows = encode_items(chat, items, plain, context=base.context)[:_PARITY_ITEMS]
     parity = compare_hops("adapter → merged", adapted, fused, chat, rows, (tuned.generations, last.generations))
@@ -126,23 +147,23 @@ class _Desk:
     chat: Chat
     context: int
     items: Sequence[Item]
-    config: EvalConfig
+    conditions: Conditions
     progress: Progress
 
     def ask(self, name: SystemName, label: str, model: Any, weights: str, prompts: Sequence[Sequence[Message]]) -> SystemRun:
         """Likelihood of every reference and a greedy answer to every prompt, under the hash of all that made them."""
-        chat, items, config = self.chat, self.items, self.config
+        chat, items, size = self.chat, self.items, self.conditions.batch_examples
         self.progress.advance(0, label)
-        sampling = {"greedy": True, "max_new_tokens": config.max_new_tokens}
+        sampling = {"greedy": True, "max_new_tokens": self.conditions.max_new_tokens}
         mark = digest(weights, chat.fingerprint, canonical_json([list(p) for p in prompts]), canonical_json(sampling))
         rows = encode_items(chat, items, prompts, context=self.context)
-        size, advance = config.batch_examples, self.progress.advance
+        advance = self.progress.advance
         scored = likelihoods(model, chat, items, rows, batch_examples=min(8, size), on_done=advance)
         answers = generate(
             model,
             chat,
             prompts,
-            max_new_tokens=config.max_new_tokens,
+            max_new_tokens=self.conditions.max_new_tokens,
             batch_examples=size,
             context=self.context,
             on_done=advance,

@@ -90,5 +90,5 @@ def _score(logits_TV: torch.Tensor, chat: Chat, item: Item, row: Encoded) -> Lik
         num_tokens=int(nats_N[words].numel()),
         num_bytes=len(item.reference.encode()),
         correct_tokens=int(right_N[words].sum()),
-        end_probability=float((-nats_N[-1]).exp()) if ends else 0.0,
+        end_probability=float((-nats_N[-1]).exp()) if ends else None,
     )

@@ -48,6 +48,13 @@ def compare_hops(
                 expected="one vocabulary",
                 hint="merge again from the same base",
             )
+        if not bool(a_NV.isfinite().all() and b_NV.isfinite().all()):
+            raise EvaluationError(
+                f"{hop}: a model gives logits that are no numbers",
+                value="NaN or infinity",
+                expected="finite logits from both",
+                hint="train again with a lower train.learning_rate",
+            )
         largest = max(largest, float((a_NV - b_NV).abs().max()))
         log_a_NV, log_b_NV = torch.log_softmax(a_NV, -1), torch.log_softmax(b_NV, -1)
         kl += float((log_a_NV.exp() * (log_a_NV - log_b_NV)).sum())

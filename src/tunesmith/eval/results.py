@@ -57,7 +57,8 @@ class Likelihood:
 
     `nats` is the sum of −log p over the answer's tokens, `num_tokens` counts them, `correct_tokens` those that were the most
     likely one; the end token is no word of the author's and stays out. `num_bytes`: UTF-8 bytes of the reference.
-    `end_probability`: p of the end token at the true end.
+    `end_probability`: p of the end token at the true end;
+    None if the template writes none.
     """
 
     item_id: str
@@ -65,7 +66,7 @@ class Likelihood:
     num_tokens: int
     num_bytes: int
     correct_tokens: int
-    end_probability: float
+    end_probability: float | None
 
     @property
     def bits_per_byte(self) -> float | None:
@@ -154,7 +155,7 @@ def check_evidence(evidence: Evidence) -> None:
                 f"{seen[run.fingerprint]} and {run.name} are the same system, so comparing them says nothing",
                 value=run.fingerprint,
                 expected="another fingerprint for each system: other weights, adapter, prompt or settings",
-                hint="check that the adapter was really loaded: tunesmith doctor",
+                hint="check that the adapter was really loaded: tunesmith run",
             )
         seen[run.fingerprint] = run.name
         _check_run(run, known)
@@ -187,7 +188,7 @@ def _check_run(run: SystemRun, known: set[str]) -> None:
 def _unique(ids: list[str], what: str) -> None:
     if len(set(ids)) != len(ids):
         double = next(i for n, i in enumerate(ids) if i in ids[:n])
-        raise EvaluationError(f"{what} carry an id twice", value=double, expected="each id once", hint="tunesmith check")
+        raise EvaluationError(f"{what} carry an id twice", value=double, expected="each id once", hint="tunesmith check FILE")
 
 
 def read_evidence(path: Path) -> Evidence:

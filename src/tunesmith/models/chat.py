@@ -217,7 +217,15 @@ def _declared_ends(base: BaseFolder, tokenizer: Any) -> tuple[int, ...]:
     ends = [tokenizer.eos_token_id]
     settings = base.path / "generation_config.json"
     if settings.is_file():
-        declared = json.loads(settings.read_bytes()).get("eos_token_id")
+        try:
+            declared = dict(json.loads(settings.read_bytes())).get("eos_token_id")
+        except ValueError as error:
+            raise ModelError(
+                "the base's generation_config.json cannot be read",
+                value=str(settings),
+                expected=f"a JSON object ({error})",
+                hint="copy the file again from the base, or delete it",
+            ) from error
         ends += declared if isinstance(declared, list) else [declared]
     return tuple(dict.fromkeys(int(e) for e in ends if e is not None))
 
@@ -276,8 +284,8 @@ def audit(chat: Chat, examples: Sequence[Example], encoded: Sequence[Encoded]) -
         prompt = chat.encode_prompt(example.prompt)
         if tuple(prompt) != code.ids[: len(prompt)] and not code.dropped:
             differs.append(example.id)
-        if bos is not None:
-            counts.add(code.ids.count(bos))
+        if bos is not None:  # at the start only: some templates open every turn with this token
+            counts.add(next((n for n, token in enumerate(code.ids) if token != bos), len(code.ids)))
     return Audit(
         len(examples),
         learned,

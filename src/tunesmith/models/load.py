@@ -59,8 +59,8 @@ def find_base(name: str) -> BaseFolder:
     """
     if name == "apprentice":
         path = APPRENTICE
-    elif Path(name).is_dir():
-        path = Path(name)
+    elif Path(name).expanduser().is_dir():
+        path = Path(name).expanduser()
     elif name.startswith((".", "/", "~")) or Path(name).exists() or name.count("/") != 1:
         raise ModelError(
             "no such base model",
@@ -85,6 +85,16 @@ def _known_places(name: str) -> str:
 
 
 def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_NEEDED, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return _fetch(name)
+
+
+def _fetch(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -154,7 +164,7 @@ def _check_folder(name: str, path: Path) -> BaseFolder:
     parts = [
         p
         for p in sorted(path.iterdir())
-        if p.is_file() and (p.suffix in {".json", ".jinja", ".model", ".safetensors"}) and p.name != "manifest.json"
+        if p.is_file() and (p.suffix in {".json", ".jinja", ".model", ".txt", ".safetensors"}) and p.name != "manifest.json"
     ]
     fingerprint = digest(*(item for p in parts for item in (p.name, sha256_file(p))))
     return BaseFolder(name, path, fingerprint, config, weights)

@@ -20,7 +20,8 @@ _OVERHEAD = 1.2  # a whole step over its timed layers: embeddings, loss, optimis
 
 @dataclass(frozen=True, slots=True)
 class DataFacts:
-    """What the dataset holds. Tokens are sums over the training split; `longest` is the longest example of all splits."""
+    """What the dataset holds. Tokens are sums over the training split; `longest` is the longest example
+    of all splits, `limit` where examples are cut."""
 
     num_train: int
     num_val: int
@@ -29,6 +30,7 @@ class DataFacts:
     train_tokens: int
     learned_tokens: int
     longest: int
+    limit: int
     cut_share: float
 
 
@@ -77,7 +79,7 @@ def make_plan(
     t = recipe.train
     steps = num_steps(t, data.num_train)
     tokens = int(data.train_tokens / max(1, data.num_train) * t.batch_examples * t.accumulate * steps)
-    limit = min(t.max_tokens, data.longest)
+    limit = min(data.limit, data.longest)
     memory = _memory(
         shape,
         trainable,
@@ -184,7 +186,7 @@ def _data_lines(recipe: Recipe, data: DataFacts, shape: Shape) -> tuple[Line, ..
         ),
         Line(
             "longest",
-            f"{data.longest} tokens, limit {recipe.train.max_tokens}",
+            f"{data.longest} tokens, limit {data.limit}",
             f"{data.cut_share:.2%} of learned tokens would be cut",
         ),
     )

@@ -1,0 +1,63 @@
+"""What an evaluation leaves on disk: evidence, verdict, report, predictions and scores in the formats others read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+
+from tunesmith.core.records import Message, Score, to_json, write_jsonl
+from tunesmith.eval.gates import Verdict
+from tunesmith.eval.measure import Measurements, SystemMeasures
+from tunesmith.eval.report import evaluation_report
+from tunesmith.eval.results import Evidence, Item, SystemRun
+
+__all__ = ["read_items", "write_evaluation"]
+
+
+def read_items(path: Path) -> tuple[Item, ...]:
+    """Items of a file with `id`, `prompt`, `reference` in each line; every item is a document of its own."""
+    rows = [orjson.loads(line) for line in path.read_bytes().split(b"\n") if line]
+    return tuple(
+        Item(
+            id=row["id"],
+            group=row["id"],
+            title=None,
+            prompt=(Message(role="user", content=row["prompt"]),),
+            reference=row["reference"],
+        )
+        for row in rows
+    )
+
+
+def write_evaluation(out: Path, evidence: Evidence, measurements: Measurements, verdict: Verdict) -> None:
+    """Fill the folder of an evaluation. Predictions are as `tunesmith compare` reads them, a file a system."""
+    (out / "evidence.json").write_bytes(to_json(evidence))
+    (out / "verdict.json").write_bytes(to_json(verdict))
+    report, page = evaluation_report(evidence, measurements, verdict)
+    (out / "report.json").write_bytes(to_json(report))
+    (out / "report.html").write_text(page, encoding="utf-8")
+    for system in evidence.systems:
+        write_jsonl(out / f"predictions-{system.name}.jsonl", _predictions(evidence, system))
+        write_jsonl(out / f"scores-{system.name}.jsonl", _scores(evidence, measurements.systems[system.name]))
+
+
+def _predictions(evidence: Evidence, system: SystemRun) -> Iterator[dict[str, str]]:
+    answers = {generation.item_id: generation for generation in system.generations}
+    for item in evidence.items:
+        yield {
+            "id": item.id,
+            "prompt": item.question,
+            "reference": item.reference,
+            "prediction": answers[item.id].text,
+            "group": item.group,
+            "finish_reason": answers[item.id].finish_reason,
+        }
+
+
+def _scores(evidence: Evidence, system: SystemMeasures) -> Iterator[Score]:
+    """Every score, the unscored ones with their reason: what tables and figures are made from."""
+    for metric, values in system.scores.items():
+        for item, value in zip(evidence.items, values, strict=True):
+            yield Score(item_id=item.id, metric=metric, value=value, reason="" if value is not None else "nothing to score")
