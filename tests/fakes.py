@@ -6,6 +6,7 @@ Nothing here is a mock: every folder is opened by transformers as a base from th
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -134,6 +135,66 @@ _THINGS = (
 )
 
 
+_WORDS = [
+    "slow",
+    "rain",
+    "old",
+    "hand",
+    "green",
+    "door",
+    "cold",
+    "stone",
+    "late",
+    "light",
+    "red",
+    "string",
+    "warm",
+    "oil",
+    "long",
+    "road",
+    "small",
+    "bell",
+    "wet",
+    "rope",
+    "dry",
+    "wood",
+    "soft",
+    "cloth",
+    "hard",
+    "nail",
+    "thin",
+    "wire",
+    "deep",
+    "well",
+    "high",
+    "shelf",
+    "low",
+    "tide",
+    "far",
+    "hill",
+    "near",
+    "gate",
+    "dark",
+    "room",
+    "new",
+    "key",
+    "last",
+    "drop",
+    "first",
+    "turn",
+    "left",
+    "over",
+    "right",
+    "under",
+    "kept",
+    "found",
+    "lost",
+    "heard",
+    "seen",
+    "held",
+]
+
+
 def examples(count: int, *, each: int = 1) -> list[Example]:
     """Short questions and answers of unequal length, in one voice; `each` of them share a document."""
     rows = []
@@ -147,16 +208,15 @@ def examples(count: int, *, each: int = 1) -> list[Example]:
 def write_posts(folder: Path, count: int = 14) -> Path:
     """Short posts in Markdown, two passages each, all different."""
     folder.mkdir(parents=True, exist_ok=True)
-    weather = ("rain", "frost", "wind", "fog", "sun", "hail", "snow")
     for n in range(count):
-        thing, sky = _THINGS[n % len(_THINGS)], weather[n % len(weather)]
-        body = (
-            f"There is a {thing} in the shed, number {n + 3} on my list, and nobody has asked after it since the {sky} began. "
-            f"I looked at the {thing} for a while. Then I looked at the {sky}. Both of us had time.\n\n"
-            f"The trouble with a {thing} is that it remembers every hand but never a name. I cleaned it with {n + 2} drops of "
-            f"oil and a rag that had once been a shirt. When the {sky} stopped, the {thing} was ready, and I was not.\n"
-        )
-        (folder / f"{n:02d}-{thing}.md").write_text(f"---\ntitle: The {thing} and the {sky}, part {n}\n---\n\n{body}")
+        thing, draw = _THINGS[n % len(_THINGS)], random.Random(n)
+        paragraphs = [
+            f"There is a {thing} in the shed. "
+            + " ".join(f"{' '.join(draw.sample(_WORDS, 8)).capitalize()}." for _ in range(4))
+            for _ in range(2)
+        ]
+        body = "\n\n".join(paragraphs)
+        (folder / f"{n:02d}-{thing}.md").write_text(f"---\ntitle: The {thing}, part {n}\n---\n\n{body}\n")
     return folder
 
 

@@ -187,10 +187,10 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 def main(given: argparse.Namespace) -> None:
     """Judge the models in turn and write JSON and a table."""
+    judged = {given.against.name: given.against} if given.against else {}
+    judged["apprentice"] = given.model
     results = {
-        path.name: judge(path, given.corpus, num_questions=given.questions, texts_each=given.texts)
-        for path in (given.against, given.model)
-        if path
+        name: judge(path, given.corpus, num_questions=given.questions, texts_each=given.texts) for name, path in judged.items()
     }
     given.out.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     given.out.with_suffix(".md").write_text(table(results) + "\n")

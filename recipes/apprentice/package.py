@@ -32,6 +32,7 @@ def write_weights(model: Llama, out: Path, *, dtype: torch.dtype = torch.bfloat1
     (out / "generation_config.json").write_text(json.dumps(ends, indent=2) + "\n")
     weights = {name: p.detach().to(dtype).contiguous() for name, p in model.named_parameters()}
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+    (out / "model.safetensors").chmod(0o644)  # safetensors writes for the owner alone; this one travels in a package
 
 
 def write_card(template: Path, out: Path, facts: dict[str, Any]) -> None:

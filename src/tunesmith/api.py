@@ -49,6 +49,8 @@ __all__ = ["EXAMPLES", "Outcome", "Project"]
 EXAMPLES = Path(__file__).parent / "examples"
 Splits = Mapping[str, Sequence[Example]]
 _LEAST_ANSWER = 64  # tokens that every answer may have
+_SMALL_BASE = 100_000_000  # parameters below which a base loses the thread in long passages
+_PASSAGE_WORDS, _PASSAGE_WORDS_SMALL = 90, 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class Project:
         r = self.recipe
         inputs = [self.documents.reference(), {"kind": "chat", "id": self.chat.fingerprint}]
         settings = {
-            "build": r.build.model_dump(),
+            "build": {**r.build.model_dump(), "passage_words": self.passage_words},
             "split": r.split.model_dump(),
             "max_tokens": self._limit,
             "allow": sorted(r.allow),
@@ -173,7 +175,7 @@ class Project:
             for name in sorted({"passage_words", "min_words"} & b.model_fields_set):
                 self.reporter.warn(f"build.{name} has no effect: the sources hold pairs, which are taken as they are")
             return build_examples(pairs, system_prompt=b.system_prompt)
-        return build_passages(documents, passage_words=b.passage_words, min_words=b.min_words, system_prompt=b.system_prompt)
+        return build_passages(documents, passage_words=self.passage_words, min_words=b.min_words, system_prompt=b.system_prompt)
 
     def _dataset_numbers(self, splits: Splits, encoded: Mapping[str, Sequence[Encoded]]) -> dict[str, Any]:
         everything = [example for rows in splits.values() for example in rows]
@@ -186,15 +188,18 @@ class Project:
             "train_tokens": sum(len(code.ids) for code in encoded["train"]),
             "learned_tokens": sum(code.num_learned for code in encoded["train"]),
             "longest": max(len(code.ids) + code.dropped for code in codes),
-            "answer_tokens": self._answer_tokens(everything),
+            "answer_tokens": self.chat.usual_length([e.answer for e in everything]),
             "with_end": len(everything) - len(found.without_end),
             "cut": {"num_cut": len(found.cut), "share": found.cut_share, "examples": list(found.cut[:20])},
         }
 
-    def _answer_tokens(self, examples: Sequence[Example]) -> int:
-        """Tokens that 99 of 100 answers do not exceed."""
-        lengths = sorted(len(self.chat.tokenizer(e.answer, add_special_tokens=False)["input_ids"]) for e in examples)
-        return int(lengths[min(len(lengths) - 1, round(0.99 * len(lengths)))])
+    @property
+    def passage_words(self) -> int:
+        """Words that a passage aims at: as set, or by the size of the base."""
+        wanted = self.recipe.build.passage_words
+        if wanted == "auto":
+            return _PASSAGE_WORDS if self._shape.num_parameters >= _SMALL_BASE else _PASSAGE_WORDS_SMALL
+        return wanted
 
     @property
     def max_new_tokens(self) -> int:

@@ -37,8 +37,9 @@ class BuildConfig(_Section):
     style: Literal["auto", "passages", "examples"] = "auto"
     """`passages`: the author's own passages are the answers. `examples`: the rows are pairs already.
     `auto`: pairs where the source holds pairs, else passages."""
-    passage_words: Annotated[int, Field(ge=20, le=600)] = 90
-    """Words that a passage aims at. Passages end at paragraph or sentence borders, so single ones are longer or shorter."""
+    passage_words: Literal["auto"] | Annotated[int, Field(ge=20, le=600)] = "auto"
+    """Words that a passage aims at; it ends at a paragraph or sentence border. `auto`: 90, or 40 on a base under 100 M
+    parameters, which loses the thread in longer ones."""
     min_words: Annotated[int, Field(ge=1, le=200)] = 15
     """Passages with fewer words than this are dropped, and counted."""
     system_prompt: str = ""

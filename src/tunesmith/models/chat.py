@@ -158,6 +158,11 @@ class Chat:
         """Text of generated ids without special tokens."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
+    def usual_length(self, texts: Sequence[str]) -> int:
+        """Tokens that 99 of 100 texts do not exceed."""
+        lengths = sorted(len(self._tokens(self._masked(text))[0]) for text in texts)
+        return lengths[min(len(lengths) - 1, round(0.99 * len(lengths)))]
+
     def pieces(self, encoded: Encoded) -> list[tuple[str, bool]]:
         """The conversation as text pieces with the learned ones marked, for people to look at. Special tokens are shown."""
         pieces: list[tuple[str, bool]] = []

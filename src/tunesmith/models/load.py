@@ -207,7 +207,7 @@ def load_tokenizer(base: BaseFolder) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(base.path, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(base.path, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             "cannot open the tokenizer",
@@ -215,6 +215,8 @@ def load_tokenizer(base: BaseFolder) -> Any:
             expected=f"tokenizer files that transformers reads ({error})",
             hint="copy the tokenizer files of the base again",
         ) from error
+    tokenizer.model_max_length = 2**31  # lengths are checked where they matter; the library's warning says less
+    return tokenizer
 
 
 def load_model(base: BaseFolder, precision: PrecisionName) -> Any:
