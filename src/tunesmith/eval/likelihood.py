@@ -13,6 +13,7 @@ import torch
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Message
 from tunesmith.eval.results import Item, Likelihood
+from tunesmith.models.batching import by_length
 from tunesmith.models.chat import Chat, Encoded
 
 __all__ = ["encode_items", "likelihoods", "padded"]
@@ -62,10 +63,8 @@ def likelihoods(
 ) -> tuple[Likelihood, ...]:
     """One Likelihood an item, from `rows` as `encode_items` gives them, in order. Computed in float32 from the logits on."""
     found: dict[int, Likelihood] = {}
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
     model.eval()
-    for begin in range(0, len(order), batch_examples):
-        batch = order[begin : begin + batch_examples]
+    for batch in by_length([len(row.ids) for row in rows], most=batch_examples):
         ids_BT, mask_BT = padded([rows[i] for i in batch], chat.pad_id, model.device)
         with torch.inference_mode():
             logits_BTV = model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits

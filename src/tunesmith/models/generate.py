@@ -14,6 +14,7 @@ import torch
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import FinishReason, Message
+from tunesmith.models.batching import by_length
 from tunesmith.models.chat import Chat
 
 __all__ = ["Completion", "generate", "stream"]
@@ -52,16 +53,15 @@ def generate(
                 expected=f"fewer than {context} tokens",
                 hint="shorten the prompt or choose a base with a longer context",
             )
-    order = sorted(range(len(coded)), key=lambda i: len(coded[i]))
     answers: dict[int, Completion] = {}
-    while len(answers) < len(order):
-        batch = order[len(answers) : len(answers) + batch_examples]
-        room = min(max_new_tokens, context - len(coded[batch[0]]))
-        batch = [i for i in batch if min(max_new_tokens, context - len(coded[i])) == room]  # no row takes room from another
-        rows_BT = _continue(model, chat, [coded[i] for i in batch], room)
-        for i, row in zip(batch, rows_BT, strict=True):
-            answers[i] = _completion(chat, row)
-        on_done(len(batch))
+    for near in by_length([len(ids) for ids in coded], most=batch_examples):
+        rooms = {i: min(max_new_tokens, context - len(coded[i])) for i in near}
+        for room in sorted(set(rooms.values()), reverse=True):  # no row takes room from another
+            batch = [i for i in near if rooms[i] == room]
+            rows_BT = _continue(model, chat, [coded[i] for i in batch], room)
+            for i, row in zip(batch, rows_BT, strict=True):
+                answers[i] = _completion(chat, row)
+            on_done(len(batch))
     return [answers[i] for i in range(len(coded))]
 
 

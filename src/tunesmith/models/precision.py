@@ -12,7 +12,7 @@ from tunesmith.models.load import PrecisionName
 
 __all__ = ["Precision", "choose_precision"]
 
-_WORTH_IT = 1.1  # below this ratio the rounding of bfloat16 buys nothing
+_WORTH_IT = 1.5  # below this ratio bfloat16 is not worth its rounding, nor the memory its kernels keep for every shape
 _TOKENS = 1024
 
 
