@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,24 @@ def test_the_road_ends_with_a_verdict_from_written_gates_without_the_network(roo
     assert list(outcome.measurements.systems) == ["base", "prompted", "tuned", "merged"]
     names = {p.name for p in outcome.evaluation.path.iterdir()}
     assert {"report.html", "report.json", "evidence.json", "verdict.json", "predictions-tuned.jsonl"} <= names
+
+
+def test_a_run_that_never_gains_ends_in_a_verdict_and_not_in_an_error(tiny_path: Path, posts: Path, tmp_path: Path) -> None:
+    made_here = project(tiny_path, posts, tmp_path, "train.learning_rate=1e-9", "gates.min_documents=2")
+    outcome = made_here.outcome
+    assert made_here.run.numbers["best_step"] == 0
+    primary = next(gate for gate in outcome.verdict.gates if gate.name == "primary")
+    assert outcome.verdict.verdict != "SHIP" and primary.outcome == "fail"
+
+
+def test_a_dataset_of_labels_keeps_its_training_split(tiny_path: Path, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"Is number {n} of the list odd or even, would you say?", "completion": ["even", "odd"][n % 2]}
+        for n in range(60)
+    ]
+    (tmp_path / "labels.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    numbers = project(tiny_path, tmp_path / "labels.jsonl", tmp_path / "p").dataset.numbers
+    assert numbers["removed_copies"] < 5 and numbers["train"] > 30
 
 
 def test_every_artifact_verifies_and_no_half_of_one_is_left(root: Path) -> None:

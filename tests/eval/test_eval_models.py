@@ -68,12 +68,12 @@ def test_an_item_longer_than_the_context_is_an_error(tiny_chat: Chat) -> None:
         encode_items(tiny_chat, ITEMS, [i.prompt for i in ITEMS], context=30)
 
 
-def test_a_limit_on_items_takes_whole_documents_always_the_same() -> None:
+def test_a_limit_on_items_reaches_every_document_before_a_second_row_of_any() -> None:
     rows = examples(30, each=3)
-    chosen = choose_items(rows, 7)
-    assert len(chosen) == 9 and len({i.group for i in chosen}) == 3
-    assert chosen == choose_items(list(reversed(rows)), 7) == choose_items(rows, 0)[:9]
-    assert len(choose_items(rows, 0)) == 30 and len(choose_items(rows, 1)) == 3
+    ten = choose_items(rows, 10)
+    assert len({item.group for item in ten}) == 10 and choose_items(rows[::-1], 10) == ten
+    assert choose_items(rows, 14)[:10] == ten
+    assert len(choose_items(rows, 0)) == 30 and len(choose_items(rows, 1)) == 1
 
 
 def test_the_style_prompt_shows_training_passages_and_leaves_every_item_its_room(tiny_chat: Chat) -> None:

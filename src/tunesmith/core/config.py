@@ -108,7 +108,7 @@ class TrainConfig(_Section):
     evaluate_every: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     """Steps between two looks at the validation split. `auto`: a twelfth of the run, at least 10. 0: only at the end."""
     val_examples: Annotated[int, Field(ge=1)] = 200
-    """Validation examples that a look takes in, whole documents first come by hash."""
+    """Validation examples that a look takes in, spread over the documents."""
     patience: Annotated[int, Field(ge=0)] = 5
     """Looks without improvement after which training stops; 0 never stops early."""
     min_delta: Annotated[float, Field(ge=0)] = 0.001
@@ -129,7 +129,7 @@ class EvalConfig(_Section):
     baselines: list[Literal["prompted"]] = ["prompted"]
     """Cheaper alternatives measured beside the base. `prompted`: the base, shown training passages in its prompt."""
     max_items: Annotated[int, Field(ge=0)] = 200
-    """Test items at most: whole documents in the order of their hash until it is reached. 0 takes all."""
+    """Test items at most, spread over as many documents as can be. 0 takes all."""
     max_new_tokens: Literal["auto"] | Annotated[int, Field(ge=1, le=8192)] = "auto"
     """Tokens of an answer at most; answers cut here are counted. `auto`: a quarter more than 99 of 100 references have."""
     batch_examples: Annotated[int, Field(ge=1, le=4096)] = 32

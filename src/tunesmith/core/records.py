@@ -30,8 +30,8 @@ __all__ = [
     "digest",
     "from_dict",
     "read_jsonl",
+    "spread_over_documents",
     "to_json",
-    "whole_documents",
     "write_jsonl",
 ]
 
@@ -167,15 +167,21 @@ def from_dict(kind: type[T], row: Mapping[str, Any]) -> T:
     return kind(**values)
 
 
-def whole_documents(examples: Sequence[Example], most: int) -> list[Example]:
-    """All rows of whole documents, in the order of the documents' hash, until `most` rows are reached; 0 takes all."""
-    rows = sorted(examples, key=lambda e: (hashlib.sha256(e.group.encode()).hexdigest(), e.id))
-    kept: list[Example] = []
-    for row in rows:
-        if most and len(kept) >= most and row.group != kept[-1].group:
-            break
-        kept.append(row)
-    return kept
+def spread_over_documents(examples: Sequence[Example], most: int) -> list[Example]:
+    """At most `most` rows, as many documents as can be: the first row of each, then the second of each; 0 takes all.
+
+    Documents and rows come in the order of their hash, so a larger `most` only adds rows.
+    """
+
+    def mark(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    by_document: dict[str, list[Example]] = {}
+    for row in sorted(examples, key=lambda e: mark(e.id)):
+        by_document.setdefault(row.group, []).append(row)
+    documents = [by_document[group] for group in sorted(by_document, key=mark)]
+    rounds = (rows[turn] for turn in range(max(map(len, documents), default=0)) for rows in documents if turn < len(rows))
+    return list(rounds)[: most or None]
 
 
 def write_jsonl(path: Path, rows: Iterable[object]) -> int:

@@ -70,7 +70,7 @@ def find_leaks(splits: Mapping[str, Sequence[Example]]) -> tuple[Finding, ...]:
     `same_source` (error): a group lies in two splits. `exact_copies` (error): equal answers, case, spacing and punctuation
     aside. `near_copies` (error): ≥ 0.8 of the word 5-shingles shared (Jaccard, or share of a much shorter one), exactly
     computed. `related_copies` (warning): 0.5 to 0.8. `same_prompt` (warning). `no_source` (info): rows that name no
-    document, so same-source leaks of theirs cannot be seen. Answers under 20 words are compared with their prompts.
+    document, so same-source leaks of theirs cannot be seen. Answers under 20 words copy only with their prompts.
     `rows`: the first twenty as `train:ID ~ test:ID`; `count` is of all.
     """
     rows = [_row(name, example) for name, examples in splits.items() for example in examples]
@@ -146,14 +146,13 @@ def _asks(text: str) -> bool:
 
 
 def _row(split: str, example: Example) -> _Row:
-    """A short answer (a label, a number) is no copy by itself: it is compared together with its prompt."""
+    """A short answer (a label, a number) is no copy by itself: it is one only together with its prompt, and exactly."""
     said = [word.casefold().replace("’", "'") for word in words(example.answer)]
     asked = [w.casefold() for message in example.prompt if message.role != "system" for w in words(message.content)]
+    prompt, answer = " ".join(asked), " ".join(said) or " ".join(example.answer.split())
     if len(said) < _OWN_WORDS:
-        answer, said = " ".join([*asked, "\0", *said, example.answer if not said else ""]), [*asked, *said]
-    else:
-        answer = " ".join(said)
-    return _Row(split, example.id, example.group, answer, " ".join(asked), _shingles(said))
+        return _Row(split, example.id, example.group, f"{prompt}\0{answer}", prompt, frozenset())
+    return _Row(split, example.id, example.group, answer, prompt, _shingles(said))
 
 
 def _shingles(said: Sequence[str]) -> frozenset[int]:

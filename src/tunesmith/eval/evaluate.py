@@ -14,7 +14,7 @@ from typing import Any
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.files import sha256_file
-from tunesmith.core.records import Example, Generation, Message, canonical_json, digest, whole_documents
+from tunesmith.core.records import Example, Generation, Message, canonical_json, digest, spread_over_documents
 from tunesmith.core.reporter import Progress, Reporter
 from tunesmith.eval.likelihood import encode_items, likelihoods
 from tunesmith.eval.parity import compare_hops
@@ -51,8 +51,8 @@ class Measured:
 
 
 def choose_items(examples: Sequence[Example], max_items: int) -> tuple[Item, ...]:
-    """The test items; with a limit, whole documents in the order of their hash until it is reached."""
-    rows = whole_documents(examples, max_items)
+    """The test items; with a limit, spread over as many documents as can be: documents are what intervals rest on."""
+    rows = spread_over_documents(examples, max_items)
     return tuple(Item(id=e.id, group=e.group, title=e.title, prompt=e.prompt, reference=e.answer) for e in rows)
 
 
@@ -127,7 +127,7 @@ def evaluate(
                     styled = [chat.with_system(prompt, style) for prompt in plain]
                     runs.append(desk.ask("prompted", "base with a style prompt", model, base.fingerprint, styled))
         tuned = desk.ask("tuned", "tuned: base and adapter", adapted, digest(base.fingerprint, parts), plain)
-        last = desk.ask("merged", "merged", fused, merged.fingerprint, plain)
+        last = desk.ask("merged", "merged", fused, digest("merged", merged.fingerprint, parts), plain)
     if adapter_moves(adapted) and runs[0].likelihoods == tuned.likelihoods:
         raise EvaluationError(
             "the adapter changes nothing: base and tuned model give every reference the same probability",

@@ -14,7 +14,7 @@ import torch
 
 from tunesmith.core.config import MethodConfig, TrainConfig
 from tunesmith.core.errors import BlockedError, TrainingError
-from tunesmith.core.records import Example, whole_documents
+from tunesmith.core.records import Example, spread_over_documents
 from tunesmith.core.reporter import Reporter
 from tunesmith.models.adapters import Coverage, attach, choose_modules, save_adapter
 from tunesmith.models.chat import Audit, Chat, Encoded, audit
@@ -117,7 +117,7 @@ def train_adapter(
             hint="--set split.val=0.1",
         )
     limit = min(train.max_tokens, base.context)
-    watched = whole_documents(examples["val"], train.val_examples)
+    watched = spread_over_documents(examples["val"], train.val_examples)
     rows, val = ([chat.encode(e.messages, max_tokens=limit) for e in part] for part in (examples["train"], watched))
     steps = num_steps(train, len(rows))
     model = load_model(base, precision)
