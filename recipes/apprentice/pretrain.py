@@ -3,7 +3,7 @@
     python pretrain.py --shards work/shards --out work/stable --minutes 50
     python pretrain.py --shards work/shards --out work/final --from work/stable/latest --decay --minutes 20
 
-The learning rate rises, stays, and falls only in the decay (warm-up, stable, decay), so a later session can go on from the
+The learning rate rises, stays, and falls only in the decay (warm-up, stable, decay), so a later run can go on from the
 stable checkpoint as if nothing had ended. Matrices are trained with Muon, everything else with AdamW; bf16 autocast.
 
 A checkpoint is a folder: model.safetensors (fp32), optimiser.safetensors, state.json. It is written whole, then renamed.
