@@ -16,7 +16,9 @@ from tunesmith.core.errors import EvaluationError, ModelError
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.eval.evaluate import Conditions, Measured, choose_items, evaluate, style_prompt
 from tunesmith.eval.likelihood import encode_items, likelihoods
+from tunesmith.eval.parity import compare_hops
 from tunesmith.eval.results import Evidence, Item, check_evidence
+from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import Chat
 from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.merge import merge
@@ -185,3 +187,26 @@ def test_without_an_end_token_in_the_template_the_end_probability_is_not_measure
     endless = replace(tiny_chat, end_ids=())
     found = likelihoods(model, endless, ITEMS[:1], rows, batch_examples=1)[0]
     assert found.end_probability is None and found.num_tokens == rows[0].num_learned
+
+
+def test_an_adapter_that_is_loaded_and_then_ignored_is_found(
+    tiny: BaseFolder, trained_adapter: Path, merged: BaseFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ignoring(model: Any, folder: Path) -> Any:
+        adapted = open_adapter(model, folder)
+        for module in adapted.modules():
+            if isinstance(getattr(module, "scaling", None), dict):
+                module.scaling["default"] = 0.0
+        return adapted
+
+    monkeypatch.setattr("tunesmith.eval.evaluate.open_adapter", ignoring)
+    with pytest.raises(EvaluationError, match="the adapter changes nothing"):
+        run(tiny, trained_adapter, merged)
+
+
+def test_parity_of_logits_that_are_no_numbers_is_an_error_and_not_zero(tiny: BaseFolder, model: Any, tiny_chat: Chat) -> None:
+    broken = load_model(tiny, "float32")
+    broken.get_output_embeddings().weight.data[0] = float("nan")
+    rows = encode_items(tiny_chat, ITEMS[:2], [i.prompt for i in ITEMS[:2]], context=768)
+    with pytest.raises(EvaluationError, match="no numbers"):
+        compare_hops("adapter → merged", model, broken, tiny_chat, rows, ((), ()))

@@ -250,7 +250,7 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before_and_the_run_goes_
 
 
 _FORK_SERVER = """
-import os, random, signal, sys, time
+import os, random, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from fakes import train_tiny
@@ -266,9 +266,10 @@ while kills < wanted:
         if child == 0:
             train_tiny(base, place / f"killed-{trials}", train=steps)
             os._exit(0)
-        time.sleep(random.uniform(0.05, 0.9))
-        os.kill(child, signal.SIGKILL)
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.05, 0.9))
         status = os.waitpid(child, 0)[1]
+        signal.setitimer(signal.ITIMER_REAL, 0)
         if os.WIFEXITED(status):
             assert os.WEXITSTATUS(status) == 0
             break
