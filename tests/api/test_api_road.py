@@ -149,13 +149,13 @@ def test_a_split_left_empty_is_told_before_training(override: str, tiny_path: Pa
 def test_an_interrupted_stage_leaves_no_artifact_and_the_next_run_goes_on(
     tiny_path: Path, posts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tunesmith import api
+    from tunesmith.api import project as stages
 
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(api, "merge", stop)
+        patch.setattr(stages, "merge", stop)
         project(tiny_path, posts, tmp_path).model  # noqa: B018
     assert kinds(set(made(tmp_path))) == ["datasets", "documents", "runs"]
     assert not list(tmp_path.rglob(".tmp-*"))

@@ -16,18 +16,15 @@ from typing import Any
 
 import orjson
 
+from tunesmith.api.dataset import fill_dataset
 from tunesmith.core.artifacts import Artifact, Draft, Kind, Store
 from tunesmith.core.config import Recipe
-from tunesmith.core.errors import BlockedError, DatasetError, StorageError
+from tunesmith.core.errors import StorageError
 from tunesmith.core.files import replace_file, storage_errors
-from tunesmith.core.records import Document, Example, canonical_json, digest, read_jsonl, to_json, write_jsonl
+from tunesmith.core.records import Example, canonical_json, digest, read_jsonl, to_json, write_jsonl
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
-from tunesmith.data.leaks import find_leaks, without_copies
-from tunesmith.data.passages import Built, build_examples, build_passages
-from tunesmith.data.report import dataset_report
-from tunesmith.data.split import split
 from tunesmith.eval.evaluate import Conditions, choose_items, evaluate, that_fit
 from tunesmith.eval.files import read_items, write_evaluation
 from tunesmith.eval.gates import Verdict, decide
@@ -35,19 +32,18 @@ from tunesmith.eval.measure import Measurements, measure
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.stats import detectable_effect
 from tunesmith.models.adapters import adapter_size
-from tunesmith.models.chat import Chat, Encoded, open_chat
+from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import BaseFolder, PrecisionName, find_base, safetensors_shapes
 from tunesmith.models.merge import merge
 from tunesmith.models.precision import Precision, choose_precision
 from tunesmith.plan.hardware import look
 from tunesmith.plan.plan import DataFacts, Plan, PrecisionFacts, make_plan
 from tunesmith.plan.shape import Shape, shape_of
-from tunesmith.train.run import Place, check_labels, train_adapter
+from tunesmith.train.run import Place, train_adapter
 
 __all__ = ["EXAMPLES", "Outcome", "Project"]
 
-EXAMPLES = Path(__file__).parent / "examples"
-Splits = Mapping[str, Sequence[Example]]
+EXAMPLES = Path(__file__).parent.parent / "examples"
 _LEAST_ANSWER = 64  # tokens that every answer may have
 _SMALL_BASE = 100_000_000  # parameters below which a base loses the thread in long passages
 _PASSAGE_WORDS, _PASSAGE_WORDS_SMALL = 90, 40
@@ -113,85 +109,21 @@ class Project:
         }
 
         def fill(draft: Draft) -> None:
-            built = self._build()
-            drawn = split(built.examples, by=r.split.by, val=r.split.val, test=r.split.test, seed=r.split.seed)
-            kept, removed = without_copies({str(name): rows for name, rows in drawn.items()})
-            if empty := [name for name, rows in kept.items() if not rows]:
-                raise DatasetError(
-                    f"nothing is left in {empty[0]} once copies of the other splits are out",
-                    value=f"{removed} of {len(built.examples)} rows are copies",
-                    expected="different rows in train, val and test",
-                    hint="add data that is not repeated, or look at the copies: tunesmith check FILE",
-                )
-            findings = find_leaks(kept)
-            leaks = [finding for finding in findings if finding.severity == "error"]
-            if leaks and "leak" not in r.allow:
-                raise BlockedError(
-                    f"the test split leaks into training: {leaks[0].name}",
-                    name="leak",
-                    value=leaks[0].message,
-                    expected="no document and no passage on both sides",
-                    hint="set split.by: document in the recipe, or go on with --allow leak",
-                )
-            encoded = {name: self._encode(rows) for name, rows in kept.items()}
-            numbers = self._dataset_numbers(kept, encoded)
-            numbers |= {"dropped": dict(built.dropped), "removed_copies": removed, "leaks": sum(f.count for f in leaks)}
-            for name, rows in kept.items():
-                write_jsonl(draft.path / f"{name}.jsonl", rows)
-            report, page = dataset_report(
-                kept,
-                dropped=built.dropped,
-                dropped_samples=built.dropped_samples,
-                findings=findings,
-                failures=self.documents.numbers["failures"],
-                token_lengths={name: [len(e.ids) for e in rows] for name, rows in encoded.items()},
-                rendered=[self.chat.pieces(e) for e in encoded["train"][:3]],
-                cut=numbers["cut"],
-                documents=self.documents.numbers["documents"],
-                notes=self.documents.numbers["notes"],
+            fill_dataset(
+                draft,
+                recipe=r,
+                documents=self.documents,
+                chat=self.chat,
+                passage_words=self.passage_words,
+                limit=self._limit,
+                reporter=self.reporter,
             )
-            (draft.path / "report.json").write_bytes(to_json(report))
-            (draft.path / "report.html").write_text(page, encoding="utf-8")
-            draft.numbers |= numbers
 
         return self._artifact("dataset", inputs, settings, fill)
 
     @property
     def _limit(self) -> int:
         return min(self.recipe.train.max_tokens, self.base.context)
-
-    def _encode(self, rows: Sequence[Example]) -> list[Encoded]:
-        return [self.chat.encode(e.messages, max_tokens=self._limit) for e in rows]
-
-    def _build(self) -> Built:
-        documents = list(read_jsonl(self.documents.path / "documents.jsonl", Document))
-        pairs = list(read_jsonl(self.documents.path / "pairs.jsonl", Example))
-        b = self.recipe.build
-        style = ("examples" if pairs else "passages") if b.style == "auto" else b.style
-        left, what, other = (documents, "documents", "passages") if style == "examples" else (pairs, "pairs", "examples")
-        if left:
-            self.reporter.warn(f"{len(left)} {what} are left aside; --set build.style={other} takes them instead")
-        if style == "examples":
-            for name in sorted({"passage_words", "min_words"} & b.model_fields_set):
-                self.reporter.warn(f"build.{name} has no effect: the sources hold pairs, which are taken as they are")
-            return build_examples(pairs, system_prompt=b.system_prompt)
-        return build_passages(documents, passage_words=self.passage_words, min_words=b.min_words, system_prompt=b.system_prompt)
-
-    def _dataset_numbers(self, splits: Splits, encoded: Mapping[str, Sequence[Encoded]]) -> dict[str, Any]:
-        everything = [example for rows in splits.values() for example in rows]
-        codes = [code for rows in encoded.values() for code in rows]
-        found = check_labels(self.chat, everything, codes, allow=self.recipe.allow)
-        return {
-            **{name: len(rows) for name, rows in splits.items()},
-            "examples": len(everything),
-            "documents": {name: len({e.group for e in rows}) for name, rows in splits.items()},
-            "train_tokens": sum(len(code.ids) for code in encoded["train"]),
-            "learned_tokens": sum(code.num_learned for code in encoded["train"]),
-            "longest": max(len(code.ids) + code.dropped for code in codes),
-            "answer_tokens": self.chat.usual_length([e.answer for e in everything]),
-            "with_end": len(everything) - len(found.without_end),
-            "cut": {"num_cut": len(found.cut), "share": found.cut_share, "examples": list(found.cut[:20])},
-        }
 
     @property
     def passage_words(self) -> int:
