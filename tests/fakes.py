@@ -19,13 +19,14 @@ from transformers.utils import logging
 
 from tunesmith.core.config import MethodConfig, TrainConfig
 from tunesmith.core.records import Example, Message
-from tunesmith.core.reporter import SilentReporter
+from tunesmith.core.reporter import Progress, Reporter, SilentReporter
 from tunesmith.models.load import find_base
 from tunesmith.train.run import Place, Trained, train_adapter
 
 __all__ = [
     "NO_END_TEMPLATE",
     "TEMPLATE",
+    "Told",
     "conversation",
     "copy_base",
     "example",
@@ -220,6 +221,22 @@ def write_posts(folder: Path, count: int = 14) -> Path:
     return folder
 
 
+class Told:
+    """A reporter that keeps its warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def note(self, text: str) -> None:
+        """What is only told is not kept."""
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def progress(self, name: str, *, total: float, unit: str, done: float = 0) -> Progress:
+        return SilentReporter().progress(name, total=total, unit=unit, done=done)
+
+
 def train_tiny(
     base: Path,
     place: Path,
@@ -228,6 +245,7 @@ def train_tiny(
     method: dict[str, Any] | None = None,
     rows: Sequence[Example] | None = None,
     run_id: str = "tiny",
+    reporter: Reporter | None = None,
 ) -> Trained:
     """A run of a few steps on the tiny base; the result lies in `place/out`, what resuming needs in `place/work`."""
     from tunesmith.models.chat import open_chat
@@ -251,5 +269,5 @@ def train_tiny(
         train=TrainConfig.model_validate(settings),
         precision="float32",
         place=Place(run_id, place / "work", place / "out"),
-        reporter=SilentReporter(),
+        reporter=reporter or SilentReporter(),
     )

@@ -16,47 +16,26 @@ log = logging.getLogger("apprentice.build")
 
 def commands(work: Path, shared: Path, *, stable_steps: int, decay_steps: int, seed: int) -> list[tuple[Path, list[str]]]:
     """[(what it leaves behind, the command)], in order."""
-    shards, stable, final, package = work / "shards", work / "stable", work / "final", work / "package"
-    judged = work / "judged.json"
-    bootstrap = shared / "data/models/bootstrap"
+    corpus, shards, stable, final = (work / name for name in ("corpus", "shards", "stable", "final"))
+    half, package, judged = work / "half", work / "package", work / "judged.json"
     learn = ["pretrain.py", "--shards", str(shards), "--seed", str(seed)]
-    pack = ["package.py", "--checkpoint", str(final / "latest"), "--shards", str(shards), "--out", str(package)]
     going_on = ["--from", str(stable / "latest")] if (stable / "latest").is_dir() else []
+    first = ["--out", str(stable), "--steps", str(stable_steps), "--rows", "8", *going_on]
+    last = ["--out", str(final), "--steps", str(decay_steps), "--rows", "12", "--decay", "--from", str(stable / "latest")]
+    pack = ["package.py", "--shards", str(shards), "--checkpoint"]
+    packed = [*pack, str(final / "latest"), "--out", str(package)]
+    against = ["--against", str(shared / "data/models/bootstrap")]
     return [
-        (work / "corpus", ["corpus.py", "--shared", str(shared), "--out", str(work / "corpus")]),
-        (shards, ["tokenizer.py", "--corpus", str(work / "corpus"), "--out", str(shards)]),
-        (stable / "done", [*learn, "--out", str(stable), "--steps", str(stable_steps), "--rows", "8", *going_on]),
-        (
-            final / "done",
-            [
-                *learn,
-                "--out",
-                str(final),
-                "--steps",
-                str(decay_steps),
-                "--rows",
-                "12",
-                "--decay",
-                "--from",
-                str(stable / "latest"),
-            ],
-        ),
-        (package, pack),
-        (
-            judged,
-            [
-                "judge.py",
-                "--corpus",
-                str(work / "corpus"),
-                "--model",
-                str(package),
-                "--against",
-                str(bootstrap),
-                "--out",
-                str(judged),
-            ],
-        ),
-        (work / "done", [*pack, "--judged", str(judged)]),
+        (corpus, ["corpus.py", "--shared", str(shared), "--out", str(corpus)]),
+        (corpus / "lessons", ["lessons.py", "--shared", str(shared), "--corpus", str(corpus)]),
+        (shards, ["tokenizer.py", "--corpus", str(corpus), "--out", str(shards)]),
+        (stable / "done", [*learn, *first]),
+        (half, [*pack, str(stable / "latest"), "--out", str(half)]),
+        (shards / "own", ["own.py", "--model", str(half), "--corpus", str(corpus), "--shards", str(shards)]),
+        (final / "done", [*learn, *last]),
+        (package, packed),
+        (judged, ["judge.py", "--corpus", str(corpus), "--model", str(package), *against, "--out", str(judged)]),
+        (work / "done", [*packed, "--judged", str(judged)]),
     ]
 
 

@@ -28,7 +28,22 @@ from tunesmith.data.ingest.markdown import read_markdown
 from tunesmith.data.passages import build_passages
 from tunesmith.data.sentences import split_sentences
 
-__all__ = ["HELD_OUT_SHARE", "NearCopies", "Pair", "clean_speech", "detokenise", "main", "side"]
+__all__ = [
+    "COMMON",
+    "HELD_OUT_SHARE",
+    "NearCopies",
+    "Pair",
+    "chat_row",
+    "clean_speech",
+    "content_words",
+    "detokenise",
+    "fresh",
+    "main",
+    "passage_pairs",
+    "side",
+    "stories",
+    "transcripts",
+]
 
 log = logging.getLogger("apprentice.corpus")
 
@@ -50,19 +65,7 @@ _SYSTEM = (
     "Stay on the subject and stop when you have said it.",
     "Speak in your own voice.",
 )
-_BEFORE_NOUN = "(?:the|a|an|your|our|their|his|her|my|this|these)"
-_AFTER_NOUN = r"(?=[,.;:!?]| (?:is|are|was|of|to|and|in|for|that)\b)"
-_OPENERS = (
-    "Tell me about {}.",
-    "What do you say about {}?",
-    "What is your view on {}?",
-    "Write a few lines about {}.",
-    "Why does {} matter?",
-    "What should I know about {}?",
-    "A reader asks about {}. What do you tell them?",
-    "What comes to mind when you think of {}?",
-)
-_COMMON = frozenset(
+COMMON = frozenset(
     re.findall(
         r"[a-z']+",
         "about after again also because been before being could does doing down each ever every from going have having "
@@ -138,7 +141,7 @@ def detokenise(text: str) -> str:
 
 def content_words(text: str) -> set[str]:
     """Words of four letters and more that carry the subject."""
-    return {w for w in re.findall(r"[a-z']{4,}", text.lower()) if w not in _COMMON}
+    return {w for w in re.findall(r"[a-z']{4,}", text.lower()) if w not in COMMON}
 
 
 def up_to(text: str, words: int) -> str:
@@ -325,52 +328,27 @@ def _write_text(out: Path, source: str, documents: Iterable[tuple[str, str]]) ->
     log.info("text %s: bytes %s", source, dict(counts))
 
 
-def write_openers(out: Path) -> None:
-    """Passages asked for once more, by the rarest word of their first sentence.
-
-    An answer that takes up the asked-for word at once is the easiest lesson in staying on the subject.
-    """
-    passages: list[dict[str, Any]] = []
-    for name in ("articles", "monologues", "stories"):
-        with (out / f"chat-{name}.jsonl").open() as file:
-            passages += (json.loads(line) for line in file)
-    frequency = Counter(word for row in passages for word in content_words(row["messages"][-1]["content"]))
-    count = 0
-    with (out / "chat-openers.jsonl").open("w") as file:
-        for row in passages:
-            answer = row["messages"][-1]["content"]
-            opening = split_sentences(answer)[0]
-            # A bare word stands for its subject only where it is a noun: near enough, one that follows "the", "a" or "your".
-            nouns = re.findall(rf"\b{_BEFORE_NOUN} ([a-z]{{4,}})\b{_AFTER_NOUN}", opening)
-            known = [word for word in nouns if word not in _COMMON and frequency[word] > 1]
-            if not known:
-                continue
-            word = min(known, key=lambda w: (frequency[w], w))
-            found = re.search(rf"\b({_BEFORE_NOUN}) {word}\b", opening)
-            subject = f"{found.group(1)} {word}" if found and found.group(1) in ("the", "a") else word
-            ask = _OPENERS[int(digest("opener", row["id"])[:4], 16) % len(_OPENERS)].format(subject)
-            messages = [*row["messages"][:-2], {"role": "user", "content": ask}, row["messages"][-1]]
-            new = {"id": digest(ask, answer)[:16], "split": row["split"], "messages": messages, "learn": "answers"}
-            file.write(json.dumps(new) + "\n")
-            count += 1
-    log.info("chat openers: %d conversations", count)
+def chat_row(pair: Pair, where: str) -> dict[str, Any]:
+    """The line of a `chat` file that holds the pair; three in ten come under a system message, as in later use."""
+    messages = [{"role": role, "content": said} for role, said in pair.messages]
+    key = digest(*(said for _, said in pair.messages))
+    if int(key[:4], 16) % 10 < 3:
+        messages.insert(0, {"role": "system", "content": _SYSTEM[int(key[4:8], 16) % len(_SYSTEM)]})
+    return {"id": key[:16], "split": where, "messages": messages, "learn": pair.learn}
 
 
 def _write_chat(out: Path, name: str, pairs: Iterable[Pair], *, source: str) -> None:
     counts: Counter[str] = Counter()
     with (out / f"chat-{name}.jsonl").open("w") as file:
         for pair in pairs:
-            rows = [{"role": role, "content": said} for role, said in pair.messages]
-            key = digest(*(said for _, said in pair.messages))
-            if int(key[:4], 16) % 10 < 3:  # three in ten come under a system message, as in later use
-                rows.insert(0, {"role": "system", "content": _SYSTEM[int(key[4:8], 16) % len(_SYSTEM)]})
-            where = side(source, pair.group)
-            counts[where] += 1
-            file.write(json.dumps({"id": key[:16], "split": where, "messages": rows, "learn": pair.learn}) + "\n")
+            row = chat_row(pair, side(source, pair.group))
+            counts[row["split"]] += 1
+            file.write(json.dumps(row) + "\n")
     log.info("chat %s: conversations %s", name, dict(counts))
 
 
-def _fresh(documents: Iterable[Document], least_words: int) -> list[Document]:
+def fresh(documents: Iterable[Document], least_words: int) -> list[Document]:
+    """The documents that are long enough and no near copies of one another."""
     copies = NearCopies()
     return [d for d in documents if len(d.text.split()) >= least_words and copies.is_new(d.text)]
 
@@ -384,7 +362,7 @@ def main(shared: Path, out: Path, transcript_share: float) -> None:
         "facts": (facts, 8),
     }
     for source, (read, least) in readers.items():
-        documents = _fresh(read(shared), least)
+        documents = fresh(read(shared), least)
         _write_text(out, source, ((d.source, f"{d.title}\n\n{d.text}" if source == "articles" else d.text) for d in documents))
         made = definitions(documents) if source == "facts" else passage_pairs(documents)
         _write_chat(out, source, made, source=source)
@@ -402,10 +380,8 @@ def main(shared: Path, out: Path, transcript_share: float) -> None:
 
     for source, pairs in (("dialogues", dialogues), ("services", services), ("instructions", instructions), ("sums", sums)):
         copies = NearCopies()
-        _write_chat(
-            out, source, (p for p in pairs(shared) if copies.is_new(" ".join(s for _, s in p.messages[:4]))), source=source
-        )
-    write_openers(out)
+        fresh_pairs = (p for p in pairs(shared) if copies.is_new(" ".join(s for _, s in p.messages[:4])))
+        _write_chat(out, source, fresh_pairs, source=source)
 
 
 if __name__ == "__main__":

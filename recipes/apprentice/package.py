@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from judge import table
 from model import Llama, hugging_face_config
-from pretrain import load_checkpoint
+from pretrain import State, load_checkpoint
 from safetensors.torch import save_file
 
 __all__ = ["main", "write_card", "write_weights"]
@@ -23,15 +23,16 @@ __all__ = ["main", "write_card", "write_weights"]
 log = logging.getLogger("apprentice.package")
 
 
-def write_weights(model: Llama, out: Path, *, dtype: torch.dtype = torch.bfloat16) -> None:
-    """config.json, generation_config.json and model.safetensors."""
+def write_weights(model: Llama, out: Path, *, dtype: torch.dtype = torch.bfloat16, seen: State | None = None) -> None:
+    """config.json, generation_config.json and model.safetensors, whose metadata say how much text the weights have seen."""
     out.mkdir(parents=True, exist_ok=True)
     config = hugging_face_config(model.shape) | {"dtype": str(dtype).removeprefix("torch.")}
     (out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     ends = {"bos_token_id": 2, "eos_token_id": 7, "pad_token_id": 0}
     (out / "generation_config.json").write_text(json.dumps(ends, indent=2) + "\n")
     weights = {name: p.detach().to(dtype).contiguous() for name, p in model.named_parameters()}
-    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+    facts = {"tokens": str(seen.tokens), "seconds": f"{seen.seconds:.1f}"} if seen else {}
+    save_file(weights, out / "model.safetensors", metadata={"format": "pt", **facts})
     (out / "model.safetensors").chmod(0o644)  # safetensors writes for the owner alone; this one travels in a package
 
 
@@ -46,7 +47,7 @@ def write_card(template: Path, out: Path, facts: dict[str, Any]) -> None:
 def main(checkpoint: Path, shards: Path, out: Path, judged: Path | None) -> None:
     """Write the whole folder; the card's scores stay open until the model is judged."""
     model, _, state = load_checkpoint(checkpoint)
-    write_weights(model, out)
+    write_weights(model, out, seen=state)
     for path in (shards / "tokenizer").iterdir():
         shutil.copy(path, out / path.name)
     results = json.loads(judged.read_text()) if judged and judged.is_file() else None

@@ -1,4 +1,4 @@
-"""Train from scratch, or go on from a checkpoint: a stable phase of any length, then a decay that ends in a finished model.
+"""Train from scratch or from packaged weights: a stable phase of any length, then a decay that ends in a finished model.
 
     python pretrain.py --shards work/shards --out work/stable --minutes 50
     python pretrain.py --shards work/shards --out work/final --from work/stable/latest --decay --minutes 20
@@ -26,61 +26,33 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: spinning thread
 
 import numpy as np
 import torch
+from mixes import DECAY, STABLE
 from model import Llama, Shape
-from rows import AVOID, Batches, Shard
+from rows import AVOID, TAKEN_UP, Batches, Shard
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
 __all__ = [
-    "MIX_DECAY",
-    "MIX_STABLE",
     "State",
     "bits_per_byte",
     "greedy",
     "load_checkpoint",
+    "load_weights",
     "main",
     "make_optimizers",
+    "mean_loss",
     "save_checkpoint",
     "scale_at",
 ]
 
 log = logging.getLogger("apprentice.pretrain")
 
-# Shares of rows. Coherent plain text is weighed far above its size; speech is plentiful and loose and gets less than its size.
-MIX_STABLE = {
-    "text-transcripts": 0.26,
-    "text-articles": 0.19,
-    "text-stories": 0.09,
-    "text-facts": 0.07,
-    "chat-monologues": 0.10,
-    "chat-articles": 0.08,
-    "chat-stories": 0.05,
-    "chat-facts": 0.01,
-    "chat-interviews": 0.03,
-    "chat-dialogues": 0.05,
-    "chat-instructions": 0.05,
-    "chat-services": 0.01,
-    "chat-sums": 0.01,
-}
-MIX_DECAY = {
-    "text-transcripts": 0.08,
-    "text-articles": 0.10,
-    "text-stories": 0.07,
-    "text-facts": 0.04,
-    "chat-openers": 0.17,
-    "chat-monologues": 0.10,
-    "chat-articles": 0.12,
-    "chat-stories": 0.10,
-    "chat-facts": 0.02,
-    "chat-interviews": 0.05,
-    "chat-dialogues": 0.05,
-    "chat-instructions": 0.10,
-    "chat-services": 0.01,
-    "chat-sums": 0.01,
-}
 WARMUP_STEPS = 60
 LOOP_SHARE = 0.3  # of conversation rows in the decay: one answer in such a row is made to loop, as a thing to avoid
+TAKEN_UP_WEIGHT = 4.0  # of a word that the answer takes from its question, beside 1 for any other
+LONGEST_STEP_S = 5.0  # what a step adds to the phase's clock at most: a machine that is paused does not spend the phase
 MUON_RATE, ADAM_RATE = 0.02, 3e-3
 PROMPTS = (
     "What do you say about friendship?",
@@ -93,19 +65,23 @@ PROMPTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """Where a run stands. `step` counts within the phase, `tokens` and `seconds` over all phases."""
+    """Where a run stands. `step` and `spent_s` count within the phase, `tokens` and `seconds` over all phases."""
 
     shape: dict[str, int]
     seed: int
     phase: int = 0
     step: int = 0
+    spent_s: float = 0.0
     tokens: int = 0
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def scale_at(step: int, done: float, *, decay: bool, first_phase: bool) -> float:
-    """The learning rate as a share of its peak. `done` is how much of the phase is over, 0 to 1."""
+    """The learning rate as a share of its peak. `done` is how much of the phase is over, 0 to 1.
+
+    The first phase warms up, whether its weights are new or packaged ones: the optimisers know nothing yet.
+    """
     if decay:
         return max(0.0, 1 - done)
     return min(1.0, (step + 1) / WARMUP_STEPS) if first_phase else 1.0
@@ -161,6 +137,26 @@ def load_checkpoint(folder: Path) -> tuple[Llama, list[tuple[torch.optim.Optimiz
     return model, optimizers, state
 
 
+def load_weights(folder: Path, seed: int) -> tuple[Llama, list[tuple[torch.optim.Optimizer, float]], State]:
+    """A packaged model to go on from, with new optimisers; what it has seen stands in the metadata of its weights."""
+    config = json.loads((folder / "config.json").read_text())
+    shape = Shape(
+        vocab_size=config["vocab_size"],
+        width=config["hidden_size"],
+        mlp_width=config["intermediate_size"],
+        layers=config["num_hidden_layers"],
+        heads=config["num_attention_heads"],
+        kv_heads=config["num_key_value_heads"],
+        context=config["max_position_embeddings"],
+    )
+    model = Llama(shape)
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        model.load_state_dict({name: file.get_tensor(name).float() for name in file.keys()})  # noqa: SIM118
+        facts = file.metadata() or {}
+    state = State(shape=asdict(shape), seed=seed, tokens=int(facts.get("tokens", 0)), seconds=float(facts.get("seconds", 0)))
+    return model, make_optimizers(model), state
+
+
 @torch.no_grad()
 def bits_per_byte(model: Llama, tokenizer: Tokenizer, shards: dict[str, Shard], *, rows: int, length: int) -> dict[str, float]:
     """Held-out bits per byte of each source over its first rows; bytes are those of the tokens that carry loss."""
@@ -197,7 +193,7 @@ def greedy(model: Llama, tokenizer: Tokenizer, question: str, *, limit: int = 90
 
 def evaluate(model: Llama, tokenizer: Tokenizer, held: dict[str, Shard], num_samples: int) -> dict[str, float]:
     """Log held-out bits per byte and a few answers."""
-    scores = bits_per_byte(model, tokenizer, held, rows=16, length=512)
+    scores = bits_per_byte(model, tokenizer, held, rows=8, length=512)
     log.info("held out %s", " ".join(f"{name}={value:.3f}" for name, value in scores.items()))
     for question in PROMPTS[:num_samples]:
         log.info("sample | %s → %s", question, greedy(model, tokenizer, question).replace("\n", "⏎"))
@@ -206,7 +202,7 @@ def evaluate(model: Llama, tokenizer: Tokenizer, held: dict[str, Shard], num_sam
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a phase needs beside its checkpoint. It ends after `steps`, or else after `minutes` of wall-clock time."""
+    """What a phase needs beside its checkpoint. It ends after `steps`, or else after `minutes` spent in steps."""
 
     shards: Path
     out: Path
@@ -217,13 +213,24 @@ class Settings:
     length: int = 512
     evaluate_every: int = 250
     samples: int = 3
+    save_every: int = 50
+    peak: float = 1.0
+
+
+def mean_loss(model: Llama, x_BT: Tensor, y_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Likelihood of what is said, words taken up from the question above the rest; unlikelihood of what is to be avoided."""
+    nats_BT = model.losses(x_BT, y_BT)
+    weight_BT = (mask_BT == 1) + TAKEN_UP_WEIGHT * (mask_BT == TAKEN_UP)
+    unlikelihood_BT = -torch.log1p(-torch.exp(-nats_BT).clamp(max=0.999))
+    return (nats_BT * weight_BT + unlikelihood_BT * (mask_BT == AVOID)).sum() / weight_BT.sum().clamp(min=1)
 
 
 def train(model: Llama, optimizers: list[tuple[torch.optim.Optimizer, float]], state: State, settings: Settings) -> State:
     """One phase. Order of a step: evaluate, save, stop, learn, log."""
-    mix = MIX_DECAY if settings.decay else MIX_STABLE
+    mix = DECAY if settings.decay else STABLE
     shards = {name: Shard(settings.shards, name) for name in mix}
-    held = {name: Shard(settings.shards, name, "held") for name in mix}
+    has_held = (name for name in mix if (settings.shards / f"{name}.held.bin").stat().st_size)  # a lesson has none
+    held = {name: Shard(settings.shards, name, "held") for name in has_held}
     tokenizer = Tokenizer.from_file(str(settings.shards / "tokenizer" / "tokenizer.json"))
     pieces = (tokenizer.id_to_token(i) or "" for i in range(tokenizer.get_vocab_size()))
     batches = Batches(
@@ -234,34 +241,30 @@ def train(model: Llama, optimizers: list[tuple[torch.optim.Optimizer, float]], s
         rows=settings.rows,
         length=settings.length,
         loops=LOOP_SHARE if settings.decay else 0.0,
-        word_starts=np.array([p.startswith("Ġ") for p in pieces]),
+        word_starts=np.array([p.startswith("Ġ") or p.isdigit() for p in pieces]),  # runs of figures loop as well
     )
 
-    def mean_loss(x_BT: Tensor, y_BT: Tensor, mask_BT: Tensor) -> Tensor:
-        nats_BT = model.losses(x_BT, y_BT)
-        said, avoided = mask_BT == 1, mask_BT == AVOID
-        unlikelihood_BT = -torch.log1p(-torch.exp(-nats_BT).clamp(max=0.999))
-        return (nats_BT * said + unlikelihood_BT * avoided).sum() / said.sum()
-
-    compiled = torch.compile(mean_loss)
-    begin = mark = time.monotonic()
+    compiled = torch.compile(lambda x_BT, y_BT, mask_BT: mean_loss(model, x_BT, y_BT, mask_BT))
+    mark = time.monotonic()
     first, seen, recent = state.step, 0, []
     while True:
-        spent = time.monotonic() - begin
-        done = state.step / settings.steps if settings.steps else spent / 60 / settings.minutes
+        begin = time.monotonic()
+        done = state.step / settings.steps if settings.steps else state.spent_s / 60 / settings.minutes
         due = state.step % settings.evaluate_every == 0 and state.step > first
         if due or done >= 1:
             scores = evaluate(model, tokenizer, held, settings.samples)
             entry = {"phase": state.phase, "step": state.step, "tokens": state.tokens, "held": scores}
             state = replace(state, history=[*state.history, entry])
-            save_checkpoint(settings.out / "latest", model, optimizers, state)
             mark, seen = time.monotonic(), 0
+        if done >= 1 or (state.step % settings.save_every == 0 and state.step > first):
+            save_checkpoint(settings.out / "latest", model, optimizers, state)
+            begin = time.monotonic()
         if done >= 1:
             return state
         scale = scale_at(state.step, done, decay=settings.decay, first_phase=state.phase == 0)
         for optimizer, rate in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate * scale
+                group["lr"] = rate * settings.peak * scale
         ids, mask = (torch.from_numpy(a) for a in batches.at(state.step))
         with torch.autocast("cpu", torch.bfloat16):
             loss = compiled(ids[:, :-1], ids[:, 1:], mask[:, 1:])
@@ -272,13 +275,14 @@ def train(model: Llama, optimizers: list[tuple[torch.optim.Optimizer, float]], s
             optimizer.zero_grad(set_to_none=True)
         seen += settings.rows * settings.length
         if state.step == first:  # the first step compiles: it does not count
-            begin, mark, spent, seen = time.monotonic(), time.monotonic(), 0.0, 0
-        now = time.monotonic() - begin
+            begin, mark, seen = time.monotonic(), time.monotonic(), 0
+        took = min(time.monotonic() - begin, LONGEST_STEP_S)
         state = replace(
             state,
             step=state.step + 1,
+            spent_s=state.spent_s + took,
             tokens=state.tokens + settings.rows * settings.length,
-            seconds=state.seconds + now - spent,
+            seconds=state.seconds + took,
         )
         recent = [*recent[-49:], float(loss.detach())]
         if state.step % 50 == 0:
@@ -307,12 +311,17 @@ def main(given: argparse.Namespace) -> State:
         length=given.length,
         evaluate_every=given.evaluate_every,
         samples=given.samples,
+        save_every=given.save_every,
+        peak=given.peak,
     )
     settings.out.mkdir(parents=True, exist_ok=True)
     if given.start:
         model, optimizers, state = load_checkpoint(given.start)
-        if given.decay or given.new_phase:
-            state = replace(state, phase=state.phase + 1, step=0)
+        resumed = given.start.parent.resolve() == given.out.resolve()  # its own checkpoint: the same phase goes on
+        if (given.decay or given.new_phase) and not resumed:
+            state = replace(state, phase=state.phase + 1, step=0, spent_s=0.0)
+    elif given.weights:
+        model, optimizers, state = load_weights(given.weights, given.seed)
     else:
         torch.manual_seed(given.seed)
         shape = Shape(**json.loads(given.shape))
@@ -333,7 +342,10 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--from", dest="start", type=Path, help="checkpoint folder to go on from")
+    parser.add_argument(
+        "--from", dest="start", type=Path, help="checkpoint folder to go on from; one of --out resumes its phase"
+    )
+    parser.add_argument("--weights", type=Path, help="packaged model to start from, with new optimisers")
     parser.add_argument("--decay", action="store_true", help="let the learning rate fall to nothing over this phase")
     parser.add_argument(
         "--new-phase", action="store_true", help="count steps anew, with data in a new order (another row length, say)"
@@ -347,6 +359,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--evaluate-every", type=int, default=250)
     parser.add_argument("--samples", type=int, default=3)
+    parser.add_argument("--save-every", type=int, default=50)
+    parser.add_argument("--peak", type=float, default=1.0, help="peak learning rates as a share of those for new weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     return parser

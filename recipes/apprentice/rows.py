@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AVOID", "Batches", "Shard", "with_loop"]
+__all__ = ["AVOID", "TAKEN_UP", "Batches", "Shard", "with_loop"]
 
 _DECK = 1000
 _TURN_STARTS = (4, 5)  # <|system|>, <|user|>
-AVOID = 2  # in a mask: this token is to be made less likely
+AVOID, TAKEN_UP = 2, 3  # in a mask: a token to be made less likely; one of a word that was in the question
 
 
 def with_loop(
@@ -26,12 +26,12 @@ def with_loop(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The row with a loop put into one answer: 3 to 20 of its tokens said again two to five times, marked `AVOID`.
 
-    `word_starts` says of each token id whether it begins a word; a loop is made of whole words.
+    `word_starts` says of each token id whether it begins a word or is a digit; a loop is made of whole words.
     What a small model falls into by itself is shown to it as a mistake (unlikelihood, Welleck et al. 2020; made-up loops, Xu et
     al. 2022). The first two tokens of the first repeat carry no loss, for nobody could tell them from a fair beginning; nor
     does the rest of the broken answer.
     """
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], (mask == 1).astype(np.int8), [0]))))
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], ((mask == 1) | (mask == TAKEN_UP)).astype(np.int8), [0]))))
     runs = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= 30]
     if not runs:
         return ids, mask

@@ -2,8 +2,9 @@
 
     python tokenizer.py --corpus work/corpus --out work/shards --vocab 4096
 
-A shard is `NAME.SIDE.bin` (ids) with `NAME.SIDE.mask` (one byte an id: 1 where the id carries loss) and, for conversations,
-`NAME.SIDE.starts` (uint32: where each begins). Texts stand between `<s>` and `</s>`; conversations as the template writes them.
+A shard is `NAME.SIDE.bin` (ids) with `NAME.SIDE.mask` (one byte an id: 1 where the id carries loss, `TAKEN_UP` where it
+belongs to a word of the question) and `NAME.SIDE.starts` (uint32: where each piece begins). Texts stand between `<s>` and
+`</s>`; conversations as the template writes them.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from corpus import content_words
+from rows import TAKEN_UP
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from tunesmith.core.records import digest
 
-__all__ = ["CHAT_TEMPLATE", "SPECIAL", "encode_chat", "main", "train_tokenizer", "write_tokenizer"]
+__all__ = ["CHAT_TEMPLATE", "SPECIAL", "encode_chat", "main", "stays_on_subject", "train_tokenizer", "write_tokenizer"]
 
 log = logging.getLogger("apprentice.tokenizer")
 
@@ -30,6 +34,8 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
 )
+_ON_SUBJECT = ("chat-articles", "chat-stories", "chat-monologues", "chat-interviews", "chat-dialogues", "chat-renamed")
+_EARLY_WORDS = 30
 # Words with their blank, digits one by one, runs of marks, blanks. Letters of any script, so that bytes never split a word.
 _PIECES = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
@@ -77,9 +83,28 @@ def render(messages: list[dict[str, str]]) -> list[str]:
     return [f"<|{m['role']}|>\n{m['content']}<|end|>\n" for m in messages]
 
 
+def words_taken_up(question: str, answer: str) -> list[tuple[int, int]]:
+    """Where in the answer a content word of the question (or one with the same first five letters) comes for the first time."""
+    asked = {word[:5] for word in content_words(question)}
+    found = []
+    for match in re.finditer(r"[a-z']{4,}", answer.lower()):
+        if match.group()[:5] in asked:
+            asked.discard(match.group()[:5])
+            found.append(match.span())
+    return found
+
+
+def stays_on_subject(messages: list[dict[str, str]]) -> bool:
+    """Whether an answer takes up a word of its question within its first `_EARLY_WORDS` words."""
+    opening = " ".join(messages[-1]["content"].split()[:_EARLY_WORDS])
+    return bool(words_taken_up(messages[-2]["content"], opening))
+
+
 def encode_chat(tokenizer: Tokenizer, messages: list[dict[str, str]], learn: str) -> tuple[list[int], list[int]]:
     """Ids of a conversation and their loss mask: what a speaker says, with its end token. `learn` is `answers` or `all`."""
-    ids = tokenizer.encode("".join(render(messages)), add_special_tokens=False).ids
+    turns = render(messages)
+    coded = tokenizer.encode("".join(turns), add_special_tokens=False)
+    ids = coded.ids
     mask, speaking = [], False
     opening = 0
     for token in ids:
@@ -89,6 +114,12 @@ def encode_chat(tokenizer: Tokenizer, messages: list[dict[str, str]], learn: str
             speaking = False
         elif token == ASSISTANT or (learn == "all" and token in (4, 5)):
             speaking, opening = True, 1  # the line break after the role is given, not said
+    if learn == "answers" and len(messages) >= 2:
+        begin = sum(map(len, turns[:-1])) + len("<|assistant|>\n")
+        spans = [(begin + a, begin + b) for a, b in words_taken_up(messages[-2]["content"], messages[-1]["content"])]
+        for i, (a, b) in enumerate(coded.offsets):
+            if mask[i] and any(a < end and b > start for start, end in spans):
+                mask[i] = TAKEN_UP
     return ids, mask
 
 
@@ -101,10 +132,10 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
 def _sample_texts(corpus: Path, each_bytes: int) -> Iterator[str]:
     """Up to so many bytes of every file's training side, so that no source rules the vocabulary.
 
-    The openers are left out: their answers stand in other files.
+    The lessons are left out: their answers stand in other files.
     """
     for path in sorted(corpus.glob("*.jsonl")):
-        if path.stem == "chat-openers":
+        if path.stem.split("-")[1] in ("openers", "sentences", "words", "renamed"):
             continue
         left = each_bytes
         for row in _read(path):
@@ -121,6 +152,8 @@ def _write_shard(tokenizer: Tokenizer, path: Path, out: Path) -> None:
     rows = sorted(_read(path), key=lambda r: digest("order", r["id"]))  # shuffled once, the same way for ever
     for where in ("train", "held"):
         chosen = [r for r in rows if r["split"] == where]
+        if where == "train" and path.stem in _ON_SUBJECT:
+            chosen = [r for r in chosen if r["learn"] == "all" or stays_on_subject(r["messages"])]
         starts: list[int] = []
         ids: list[int] = []
         mask: list[int] = []
@@ -139,13 +172,13 @@ def _write_shard(tokenizer: Tokenizer, path: Path, out: Path) -> None:
         np.array(ids, np.uint16).tofile(out / f"{name}.bin")
         np.array(mask, np.uint8).tofile(out / f"{name}.mask")
         np.array(starts, np.uint32).tofile(out / f"{name}.starts")
-        log.info("%s: %d tokens, %d with loss, %d pieces", name, len(ids), sum(mask), len(starts))
+        log.info("%s: %d tokens, %d with loss, %d pieces", name, len(ids), sum(map(bool, mask)), len(starts))
 
 
-def main(corpus: Path, out: Path, vocab_size: int) -> None:
-    """Train the tokenizer on the training side and write the shards of both sides."""
+def main(corpus: Path, out: Path, vocab_size: int, ready: Path | None) -> None:
+    """Train the tokenizer on the training side, or take a ready one, and write the shards of both sides."""
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = train_tokenizer(_sample_texts(corpus, 3_000_000), vocab_size)
+    tokenizer = Tokenizer.from_file(str(ready)) if ready else train_tokenizer(_sample_texts(corpus, 3_000_000), vocab_size)
     write_tokenizer(tokenizer, out / "tokenizer", 1024)
     for path in sorted(corpus.glob("*.jsonl")):
         _write_shard(tokenizer, path, out)
@@ -157,5 +190,6 @@ if __name__ == "__main__":
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--vocab", type=int, default=4096)
+    parser.add_argument("--tokenizer", type=Path, help="a tokenizer.json to use as it is, so that its model can go on")
     given = parser.parse_args()
-    main(given.corpus, given.out, given.vocab)
+    main(given.corpus, given.out, given.vocab, given.tokenizer)

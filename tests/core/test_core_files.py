@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import os
 import shutil
 import subprocess
 import sys
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tunesmith.core import files
+from power_cut import FullDisk, Op, Recorder, Tree, build, outcomes, read_tree
+from tunesmith.core.disk import Disk
 from tunesmith.core.errors import StorageError
 from tunesmith.core.files import (
     MANIFEST,
     checked_name,
     collect_temporary,
     commit,
+    damage,
     new_temporary,
     replace_file,
     storage_errors,
@@ -91,8 +93,16 @@ def test_a_manifest_that_points_outside_its_directory_does_not_verify(tmp_path: 
     commit(filled(inside, {"a": b"s"}), inside, {})
     manifest = orjson.loads((inside / MANIFEST).read_bytes())
     manifest["files"][0]["path"] = "../secret"
-    (inside / MANIFEST).write_bytes(orjson.dumps(manifest))
-    assert verify(inside) is None
+    assert damage(inside) == "" and resealed(inside, manifest) == "manifest.json cannot be understood"
+
+
+def resealed(folder: Path, manifest: dict[str, object]) -> str:
+    """The damage that is seen when somebody wrote a manifest with a true seal."""
+    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    plain = orjson.dumps({k: v for k, v in manifest.items() if k != "seal"}, option=option)
+    whole = {**orjson.loads(plain), "seal": hashlib.sha256(plain).hexdigest()}
+    (folder / MANIFEST).write_bytes(orjson.dumps(whole, option=option))
+    return damage(folder)
 
 
 def test_a_damaged_target_is_replaced_and_a_good_one_is_kept(tmp_path: Path) -> None:
@@ -104,135 +114,130 @@ def test_a_damaged_target_is_replaced_and_a_good_one_is_kept(tmp_path: Path) -> 
     assert holds(final, CONTENT) and [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
-# --- every prefix of the operations -----------------------------------------------------------------------------------
+# --- every state that a power cut can leave ------------------------------------------------------------------------------
 
 
-class Kill(BaseException):
-    """The process is gone: no handler but `finally` may see it."""
+def recorded(root: Path, act: Callable[[Recorder], object]) -> tuple[Tree, list[Op]]:
+    """The tree before, and the operations of `act`."""
+    before, disk = read_tree(root), Recorder(root)
+    act(disk)
+    return before, disk.log
 
 
-class Shim:
-    """Counts what reaches the disk and stops before operation number `at`; the unsynced may be lost or torn."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-        self.count, self.at, self.synced = 0, at, set[str]()
-        for owner, name in ((os, "fsync"), (Path, "rename"), (Path, "replace"), (shutil, "rmtree"), (Path, "mkdir")):
-            monkeypatch.setattr(owner, name, self._counted(getattr(owner, name), name))
-        write = files._write_durably
-
-        def write_and_note(path: Path, data: bytes) -> None:
-            self._tick()
-            write(path, data)
-
-        monkeypatch.setattr(files, "_write_durably", write_and_note)
-
-    def _tick(self) -> None:
-        self.count += 1
-        if self.count == self.at:
-            raise Kill
-
-    def _counted(self, original: Callable[..., Any], name: str) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            self._tick()
-            if name == "fsync":
-                self.synced.add(os.readlink(f"/proc/self/fd/{arguments[0]}"))
-            return original(*arguments, **named)
-
-        return call
-
-    def lose(self, root: Path, keep: Callable[[int], int]) -> None:
-        """What was never synced keeps only part of its bytes, as after a power cut."""
-        for path in root.rglob("*"):
-            if path.is_file() and str(path) not in self.synced and ".tmp-" in str(path):
-                os.truncate(path, keep(path.stat().st_size))
+def fill(root: Path, disk: Disk, content: dict[str, bytes] | None = None) -> Path:
+    """A temporary directory, filled through the recorder as a stage would fill it."""
+    temporary = new_temporary(root / "x", disk=disk)
+    for name, data in (content or CONTENT).items():
+        for above in reversed(Path(name).parents[:-1]):
+            if not (temporary / above).is_dir():
+                disk.make_folder(temporary / above)
+        disk.write(temporary / name, data)
+    return temporary
 
 
-LOSSES: dict[str, Callable[[int], int]] = {"kept": lambda n: n, "torn": lambda n: n // 2, "lost": lambda n: 0}
-needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to see which file is synced")
+def bad_states(before: Tree, log: Sequence[Op], place: Path, good: Callable[[Path, bool], bool]) -> Iterator[bool]:
+    """For each state whether it is bad; `good` is told whether all operations had been done."""
+    shutil.rmtree(place, ignore_errors=True)
+    for cut, tree in outcomes(before, log):
+        yield not good(build(tree, place), cut == len(log))
+        shutil.rmtree(place)
 
 
-def states(make: Callable[[Path], None], before: Callable[[Path], None], tmp_path: Path) -> Iterator[tuple[Path, bool]]:
-    """The folder after a kill at each operation of `make` and each kind of loss; and whether `make` had ended."""
-    for loss, keep in LOSSES.items():
-        for at in itertools.count(1):
-            root = tmp_path / f"{loss}-{at}"
-            root.mkdir()
-            before(root)
-            with pytest.MonkeyPatch.context() as patch:
-                shim, ended = Shim(patch, at), True
-                try:
-                    make(root)
-                except Kill:
-                    ended = False
-            shim.lose(root, keep)
-            yield root, ended
-            if ended:
-                break
+def nothing_or_all(root: Path, ended: bool) -> bool:
+    return holds(root / "x", CONTENT) or (not ended and not (root / "x").exists())
 
 
-@needs_proc
-def test_a_kill_at_any_operation_of_a_commit_leaves_nothing_or_the_whole(tmp_path: Path) -> None:
-    seen = 0
-    for root, ended in states(lambda r: void(commit(filled(r / "x"), r / "x", {})), lambda r: None, tmp_path):
-        assert holds(root / "x", CONTENT) or (not ended and not (root / "x").exists())
-        collect_dead(root)
-        commit(filled(root / "x"), root / "x", {})  # and the next try succeeds whatever the last one left
-        assert holds(root / "x", CONTENT) and [p.name for p in root.iterdir()] == ["x"]
-        seen += 1
-    assert seen >= 30
+def new_artifact(root: Path) -> tuple[Tree, list[Op]]:
+    root.mkdir()
+    return recorded(root, lambda disk: commit(fill(root, disk), root / "x", {}, disk=disk))
 
 
-@needs_proc
-def test_a_kill_while_a_good_artifact_is_made_again_keeps_the_old(tmp_path: Path) -> None:
-    def before(root: Path) -> None:
-        commit(filled(root / "x"), root / "x", {"made": 1})
-
-    for root, _ in states(lambda r: void(commit(filled(r / "x", {"a": b"new"}), r / "x", {"made": 2})), before, tmp_path):
-        assert holds(root / "x", CONTENT)
+def test_every_cut_in_a_commit_leaves_nothing_or_the_whole(tmp_path: Path) -> None:
+    before, log = new_artifact(tmp_path / "root")
+    found = list(bad_states(before, log, tmp_path / "state", nothing_or_all))
+    assert not any(found) and len(found) > 200
 
 
-@needs_proc
-def test_a_kill_while_a_damaged_artifact_is_replaced_never_makes_the_damage_look_good(tmp_path: Path) -> None:
-    def before(root: Path) -> None:
+def test_each_sync_of_a_commit_is_needed_and_its_absence_is_found(tmp_path: Path) -> None:
+    """The planted faults: a protocol without one of its syncs."""
+    before, log = new_artifact(tmp_path / "root")
+    syncs = [i for i, op in enumerate(log) if op.kind == "sync"]
+    assert len(syncs) == 8  # three files, the manifest, three folders, the folder above
+    for i in syncs:
+        assert any(bad_states(before, [*log[:i], *log[i + 1 :]], tmp_path / "state", nothing_or_all)), log[i]
+
+
+def test_a_commit_that_renames_first_is_found(tmp_path: Path) -> None:
+    before, log = new_artifact(tmp_path / "root")
+    at = next(i for i, op in enumerate(log) if op.kind == "rename")
+    first = next(i for i, op in enumerate(log) if op.kind == "sync")
+    old, new = log[at].path, log[at].new
+    late = [replace(op, path=op.path.replace(old, new)) for op in log[first:at]]
+    assert any(bad_states(before, [*log[:first], log[at], *late, *log[at + 1 :]], tmp_path / "state", nothing_or_all))
+
+
+def test_a_cut_while_a_good_artifact_is_made_again_keeps_the_old(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    commit(filled(root / "x"), root / "x", {"made": 1})
+    before, log = recorded(root, lambda disk: commit(fill(root, disk, {"a": b"new"}), root / "x", {"made": 2}, disk=disk))
+    assert not any(bad_states(before, log, tmp_path / "state", lambda r, _: holds(r / "x", CONTENT)))
+
+
+def test_a_cut_while_a_damaged_artifact_is_replaced_never_makes_the_damage_look_good(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    small = {"a.txt": b"first", "b.txt": b"second"}
+    commit(filled(root / "x", small), root / "x", {})
+    (root / "x" / "a.txt").write_bytes(b"damaged")
+    before, log = recorded(root, lambda disk: commit(fill(root, disk, small), root / "x", {}, disk=disk))
+
+    def good(place: Path, ended: bool) -> bool:
+        return holds(place / "x", small) or (not ended and verify(place / "x") is None)
+
+    assert not any(bad_states(before, log, tmp_path / "state", good))
+
+
+def test_every_cut_in_replace_file_leaves_the_old_or_the_new_content(tmp_path: Path) -> None:
+    root, old, new = tmp_path / "root", b"old " * 100, b"new " * 300
+    root.mkdir()
+    (root / "f").write_bytes(old)
+    before, log = recorded(root, lambda disk: replace_file(root / "f", new, disk=disk))
+
+    def good(place: Path, ended: bool) -> bool:
+        return (place / "f").read_bytes() in ({new} if ended else {old, new})
+
+    assert not any(bad_states(before, log, tmp_path / "state", good))
+    for i in [i for i, op in enumerate(log) if op.kind == "sync"]:
+        assert any(bad_states(before, [*log[:i], *log[i + 1 :]], tmp_path / "state", good))
+    write, sync, rename, last = log
+    assert any(bad_states(before, [write, rename, replace(sync, path="f"), last], tmp_path / "state", good))
+
+
+def test_a_disk_that_fills_up_at_any_operation_of_a_commit_leaves_nothing_or_the_whole(tmp_path: Path) -> None:
+    for at in itertools.count(1):
+        root = tmp_path / str(at)
+        root.mkdir()
+        disk, temporary = FullDisk(at), filled(root / "x")
+        try:
+            commit(temporary, root / "x", {}, disk=disk)
+        except OSError:
+            assert nothing_or_all(root, ended=False)
+        else:
+            break
+        shutil.rmtree(temporary, ignore_errors=True)
         commit(filled(root / "x"), root / "x", {})
-        (root / "x" / "a.txt").write_bytes(b"damaged")
-
-    for root, ended in states(lambda r: void(commit(filled(r / "x"), r / "x", {})), before, tmp_path):
-        assert holds(root / "x", CONTENT) if ended else (holds(root / "x", CONTENT) or verify(root / "x") is None)
+        assert holds(root / "x", CONTENT) and [p.name for p in root.iterdir()] == ["x"]
+    assert at == disk.count + 1 > 10
 
 
-@needs_proc
-def test_a_kill_at_any_operation_of_replace_file_leaves_the_old_or_the_new_content(tmp_path: Path) -> None:
-    old, new = b"old " * 100, b"new " * 300
-    for root, ended in states(lambda r: replace_file(r / "f", new), lambda r: void((r / "f").write_bytes(old)), tmp_path):
-        assert (root / "f").read_bytes() in ({new} if ended else {old, new})
-
-
-@needs_proc
-def test_a_commit_without_its_syncs_is_caught_by_the_shim(tmp_path: Path) -> None:
-    """The planted fault: rename first, sync never. The same check must find a visible directory that does not verify."""
-
-    def careless(root: Path) -> None:
-        temporary = filled(root / "x")
-        (temporary / MANIFEST).write_bytes(orjson.dumps({"files": files.file_facts(temporary)}))
-        lost.lose(root, lambda n: 0)
-        temporary.rename(root / "x")
-
-    with pytest.MonkeyPatch.context() as patch:
-        lost = Shim(patch, at=-1)
-        careless(tmp_path)
-    assert (tmp_path / "x").exists() and verify(tmp_path / "x") is None
-
-
-def void(_: object) -> None:
-    return None
-
-
-def collect_dead(root: Path) -> None:
-    """As if another process had written the leftovers, and died."""
-    for path in root.glob(".tmp-*"):
-        path.rename(path.with_name(f".tmp-x-{dead_pid()}-{uuid.uuid4().hex[:8]}"))
-    collect_temporary(root)
+def test_a_flip_of_any_byte_of_the_manifest_is_seen(tmp_path: Path) -> None:
+    final = tmp_path / "x"
+    commit(filled(final), final, {"kind": "dataset", "note": "words that no file depends on", "number": 1.5})
+    data = (final / MANIFEST).read_bytes()
+    for n in range(len(data)):
+        (final / MANIFEST).write_bytes(flipped(data, n))
+        assert verify(final) is None and damage(final), n
 
 
 def dead_pid() -> int:
@@ -258,6 +263,7 @@ def test_leftovers_of_dead_processes_are_collected_and_those_of_the_living_kept(
     torn.write_bytes(b"half")
     assert collect_temporary(tmp_path) == 2
     assert mine.is_dir() and not dead.exists() and not torn.exists()
+    assert collect_temporary(tmp_path, alone=True) == 1 and not mine.exists()
 
 
 def traversals() -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from checks_clean import FOREIGN, clean_rows, conversation, json_rows, label_rows, swapped, words_of
+from checks_clean import FOREIGN, clean_rows, json_rows, label_rows, swapped, words_of
+from checks_planting import Fault, answer_of, inserted, letters, one_of, prompt_of, turns_of
+from checks_private_faults import PRIVATE_FAULTS
 
 from tunesmith.core.records import Example
 from tunesmith.data.checks import check_examples
@@ -16,17 +18,6 @@ __all__ = ["FAULTS", "Fault", "Measured", "measure", "table_of"]
 
 _NUM_ROWS, _NUM_PLANTED = 480, 24
 _BEGIN, _END = "<!-- measured -->", "<!-- /measured -->"
-_Plant = Callable[[Example, random.Random, int], Example]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A kind of fault: what it is, which finding must name the row, and how a clean row gets it."""
-
-    kind: str
-    finding: str
-    plant: _Plant
-    base: Callable[[int], list[Example]] = clean_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,118 +35,14 @@ class Measured:
         return self.named / self.planted
 
 
-def _answer(make: Callable[[str, random.Random, int], str]) -> _Plant:
-    return lambda row, draw, n: swapped(row, answer=make(row.answer, draw, n))
-
-
-def _prompt(make: Callable[[str, random.Random, int], str]) -> _Plant:
-    return lambda row, draw, n: swapped(row, prompt=make(row.messages[0].content, draw, n))
-
-
-def _inserted(make: Callable[[random.Random, int], str]) -> _Plant:
-    """Somewhere between two sentences of the answer."""
-
-    def plant(answer: str, draw: random.Random, n: int) -> str:
-        sentences = answer.split(". ")
-        sentences.insert(draw.randint(1, len(sentences) - 1), make(draw, n))
-        return ". ".join(sentences)
-
-    return _answer(plant)
-
-
-def _turns(make: Callable[[str, str], Sequence[tuple[str, str]]]) -> _Plant:
-    return lambda row, draw, n: conversation(row.id, *make(row.messages[0].content, row.answer), group=row.group)
-
-
-def _one_of(*texts: str) -> Callable[[str, random.Random, int], str]:
-    return lambda text, draw, n: texts[n % len(texts)].format(text=text, lower=text[:1].lower() + text[1:], n=n)
-
-
 def _cut(text: str, draw: random.Random, n: int) -> str:
     said = text.split()
     return " ".join(said[: draw.randint(len(said) // 2, len(said) - 3)]).rstrip(".,:;”")
 
 
-def _letters(
-    draw: random.Random, length: int, alphabet: str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-) -> str:
-    return "".join(draw.choices(alphabet, k=length))
-
-
-def _digits(draw: random.Random, length: int) -> str:
-    return str(draw.randint(1, 9)) + _letters(draw, length - 1, "0123456789")
-
-
-def _hex(draw: random.Random, length: int) -> str:
-    return _letters(draw, length, "0123456789abcdef")
-
-
 def _mojibake(text: str, draw: random.Random, n: int) -> str:
     nice = text.replace(". ", ("’s café. ", " – naïve. ", " “über”. ")[n % 3], 1)
     return nice.encode("utf-8").decode("cp1252", errors="replace").replace("\ufffd", "\x9d")
-
-
-def _card(draw: random.Random, n: int) -> str:
-    body = ("4", "51", "37", "6011")[n % 4]
-    body += _letters(draw, (14 if body == "37" else 15) - len(body), "0123456789")
-    total = sum(d if place % 2 else d * 2 - 9 * (d > 4) for place, d in enumerate(map(int, reversed(body))))
-    number = body + str(-total % 10)
-    joined = number if n % 2 or len(number) != 16 else " ".join(number[i : i + 4] for i in range(0, 16, 4))
-    return f"Charge it to {joined} as usual"
-
-
-def _iban(draw: random.Random, n: int) -> str:
-    country, length = (("DE", 18), ("NL", 14), ("FR", 23), ("GB", 18))[n % 4]
-    account = (_letters(draw, 4, "ABCDEFGHKLMN") if country in ("NL", "GB") else "") + _digits(draw, length)
-    account = account[:length]
-    check = 98 - int("".join(str(int(c, 36)) for c in account + country + "00")) % 97
-    iban = f"{country}{check:02d}{account}"
-    return f"Send it to {iban if n % 2 else ' '.join(iban[i : i + 4] for i in range(0, len(iban), 4))}, please"
-
-
-def _ipv4(draw: random.Random, n: int) -> str:
-    return f"The scale reports to {'.'.join(str(draw.randint(11, 223)) for _ in range(4))} each night"
-
-
-def _ipv6(draw: random.Random, n: int) -> str:
-    groups = [f"{draw.randint(4096, 65535):x}" for _ in range(8)]
-    address = ":".join(groups) if n % 2 else f"2001:db8:{groups[0]}::{groups[1]}"
-    return f"The scale reports to {address} each night"
-
-
-def _phone(draw: random.Random, n: int) -> str:
-    d = lambda k: _letters(draw, k, "23456789")  # noqa: E731 (digits, for brevity)
-    number = (
-        f"+44 20 {d(4)} {d(4)}",
-        f"({d(3)}) {d(3)}-{d(4)}",
-        f"+49 {d(3)} {d(7)}",
-        f"{d(3)}-{d(3)}-{d(4)}",
-        f"0{d(3)} {d(3)} {d(4)}",
-    )
-    return f"Ring {number[n % 5]} before noon"
-
-
-def _email(draw: random.Random, n: int) -> str:
-    name, place = _letters(draw, 6, "abcdefghijklm"), _letters(draw, 7, "nopqrstuvwxyz")
-    return f"Write to {(f'{name}.{n}', name, f'{name}+shop')[n % 3]}@{place}.{('org', 'co.uk', 'de')[n % 3]} for it"
-
-
-def _assigned(draw: random.Random, n: int) -> str:
-    shapes = (
-        'api_key = "{}"',
-        "PASSWORD={}",
-        'client_secret: "{}"',
-        "the token is {}",
-        "DB_PASSWORD: {}",
-        '"access_key": "{}"',
-    )
-    return shapes[n % 6].format(_letters(draw, 18) + str(n % 10))
-
-
-def _key_block(draw: random.Random, n: int) -> str:
-    kind = ("RSA ", "", "OPENSSH ", "EC ")[n % 4]
-    lines = "\n".join(_letters(draw, 64) for _ in range(4))
-    return f"-----BEGIN {kind}PRIVATE KEY-----\n{lines}\n-----END {kind}PRIVATE KEY-----"
 
 
 def _copy_of_first(row: Example, draw: random.Random, n: int) -> Example:
@@ -191,6 +78,24 @@ def _template(text: str, draw: random.Random, n: int) -> str:
 
 def _few_answers(count: int) -> list[Example]:
     return [swapped(row, answer=words_of(n % 9, 4)) for n, row in enumerate(clean_rows(count))]
+
+
+def _one_instruction(count: int) -> list[Example]:
+    lead = "Answer the customer in your own words:"
+    return [swapped(row, prompt=f"{lead} {row.messages[0].content}") for row in clean_rows(count)]
+
+
+def _reworded(text: str, draw: random.Random, n: int) -> str:
+    asked = text.partition(": ")[2]
+    return (f"Reply to this customer: {asked}", f"{asked} Answer in your own words.", f"Customer says: {asked}")[n % 3]
+
+
+def _with_licence(count: int) -> list[Example]:
+    return [replace(row, license="CC BY 4.0") for row in clean_rows(count)]
+
+
+def _licensed(row: Example, draw: random.Random, n: int) -> Example:
+    return replace(row, license=("CC BY-NC 4.0", "All rights reserved", "CC-BY-NC-SA-4.0", "CC BY-ND 4.0")[n % 4])
 
 
 def _with_system(count: int) -> list[Example]:
@@ -233,16 +138,16 @@ _BROKEN = (
 )
 
 FAULTS: tuple[Fault, ...] = (
-    Fault("assistant speaks first", "roles", _turns(lambda q, a: [("assistant", a), ("user", q), ("assistant", a)])),
-    Fault("two user turns in a row", "roles", _turns(lambda q, a: [("user", q), ("user", q), ("assistant", a)])),
-    Fault("user has the last word", "roles", _turns(lambda q, a: [("user", q), ("assistant", a), ("user", q)])),
-    Fault("system turn in the middle", "roles", _turns(lambda q, a: [("user", q), ("system", "Be kind."), ("assistant", a)])),
-    Fault("empty answer", "empty_answers", _answer(_one_of("", "  ", "\n"))),
-    Fault("empty prompt", "empty_prompts", _prompt(_one_of("", " ", "\n\n"))),
+    Fault("assistant speaks first", "roles", turns_of(lambda q, a: [("assistant", a), ("user", q), ("assistant", a)])),
+    Fault("two user turns in a row", "roles", turns_of(lambda q, a: [("user", q), ("user", q), ("assistant", a)])),
+    Fault("user has the last word", "roles", turns_of(lambda q, a: [("user", q), ("assistant", a), ("user", q)])),
+    Fault("system turn in the middle", "roles", turns_of(lambda q, a: [("user", q), ("system", "Be kind."), ("assistant", a)])),
+    Fault("empty answer", "empty_answers", answer_of(one_of("", "  ", "\n"))),
+    Fault("empty prompt", "empty_prompts", prompt_of(one_of("", " ", "\n\n"))),
     Fault(
         "statement for a question",
         "questions",
-        _prompt(_one_of("**Use oil {n}**: it keeps the hinge quiet.", "Rust is patient, and case {n} is no other.")),
+        prompt_of(one_of("**Use oil {n}**: it keeps the hinge quiet.", "Rust is patient, and case {n} is no other.")),
     ),
     Fault("no system prompt", "system_prompt_mix", lambda row, draw, n: swapped(row), _with_system),
     Fault(
@@ -251,29 +156,31 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "several exchanges among single ones",
         "conversations",
-        _turns(lambda q, a: [("user", q), ("assistant", a), ("user", "And what then?"), ("assistant", a[::-1].title()[::-1])]),
+        turns_of(
+            lambda q, a: [("user", q), ("assistant", a), ("user", "And what then?"), ("assistant", a[::-1].title()[::-1])]
+        ),
     ),
     Fault(
         "[TODO] and its kin",
         "placeholders",
-        _answer(_one_of("[TODO]", "TODO: write", "TBD", "N/A")),
+        answer_of(one_of("[TODO]", "TODO: write", "TBD", "N/A")),
     ),
-    Fault("[insert name]", "fill_ins", _answer(_one_of("{text} Yours, [insert name]", "Dear [your name here], {text}"))),
+    Fault("[insert name]", "fill_ins", answer_of(one_of("{text} Yours, [insert name]", "Dear [your name here], {text}"))),
     Fault(
         "lorem ipsum",
         "placeholders",
-        _answer(_one_of("Lorem ipsum dolor sit amet, consectetur.", "{text} Lorem ipsum dolor sit amet.")),
+        answer_of(one_of("Lorem ipsum dolor sit amet, consectetur.", "{text} Lorem ipsum dolor sit amet.")),
     ),
-    Fault("“As an AI language model”", "ai_disclaimers", _answer(_one_of(*_AI))),
-    Fault("refusal", "refusals", _answer(_one_of(*_SORRY))),
+    Fault("“As an AI language model”", "ai_disclaimers", answer_of(one_of(*_AI))),
+    Fault("refusal", "refusals", answer_of(one_of(*_SORRY))),
     Fault(
         "talk of “the provided text”",
         "source_talk",
-        _answer(_one_of("Based on the provided text, {lower}", "{text} This is not mentioned in the article.")),
+        answer_of(one_of("Based on the provided text, {lower}", "{text} This is not mentioned in the article.")),
     ),
-    Fault("cut in mid-sentence", "cut_ends", _answer(_cut)),
+    Fault("cut in mid-sentence", "cut_ends", answer_of(_cut)),
     Fault("answer repeats the prompt", "echoes", lambda row, draw, n: swapped(row, answer=row.messages[0].content)),
-    Fault("looping answer", "loops", _answer(lambda text, draw, n: text + " " + " ".join([text.split(". ")[0] + "."] * 5))),
+    Fault("looping answer", "loops", answer_of(lambda text, draw, n: text + " " + " ".join([text.split(". ")[0] + "."] * 5))),
     Fault("exact copy of a row", "duplicate_rows", _copy_of_first),
     Fault("same prompt, other answer", "duplicate_prompts", _same_prompt),
     Fault("nearly the same prompt", "near_duplicate_prompts", _near_prompt),
@@ -281,30 +188,30 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "very long answer",
         "long_answers",
-        _answer(lambda text, draw, n: " ".join(words_of(90_000 + 50 * n + k, 6) for k in range(14))),
+        answer_of(lambda text, draw, n: " ".join(words_of(90_000 + 50 * n + k, 6) for k in range(14))),
     ),
-    Fault("very short answer", "short_answers", _answer(_one_of("Oil.", "Glue, mostly.", "A pin.", "Wax."))),
+    Fault("very short answer", "short_answers", answer_of(one_of("Oil.", "Glue, mostly.", "A pin.", "Wax."))),
     Fault(
         "very long prompt",
         "long_prompts",
-        _prompt(lambda text, draw, n: words_of(70_000 + n, 6) + " " + words_of(80_000 + n, 6) + " " + text),
+        prompt_of(lambda text, draw, n: words_of(70_000 + n, 6) + " " + words_of(80_000 + n, 6) + " " + text),
     ),
-    Fault("blanks at an end", "blanks", _answer(_one_of("{text} ", " {text}", "{text}\n", "\t{text}"))),
-    Fault("broken JSON among JSON", "broken_json", _answer(_one_of(*_BROKEN)), json_rows),
-    Fault("prose among JSON", "not_json", _answer(_one_of("It was the dust in case {n}.", "thing: clock {n}")), json_rows),
+    Fault("blanks at an end", "blanks", answer_of(one_of("{text} ", " {text}", "{text}\n", "\t{text}"))),
+    Fault("broken JSON among JSON", "broken_json", answer_of(one_of(*_BROKEN)), json_rows),
+    Fault("prose among JSON", "not_json", answer_of(one_of("It was the dust in case {n}.", "thing: clock {n}")), json_rows),
     Fault(
-        "other JSON keys", "json_style", _answer(_one_of('{{"item": "clock", "n": {n}}}', "```json\n{text}\n```")), json_rows
+        "other JSON keys", "json_style", answer_of(one_of('{{"item": "clock", "n": {n}}}', "```json\n{text}\n```")), json_rows
     ),
     Fault(
         "Markdown among plain text",
         "markdown_mix",
-        _answer(_one_of("# Repair\n\n{text}", "**Note** {text}", "- {text}\n- Done.")),
+        answer_of(one_of("# Repair\n\n{text}", "**Note** {text}", "- {text}\n- Done.")),
     ),
-    Fault("scarce label", "label_balance", _answer(_one_of("hydraulic")), label_rows),
+    Fault("scarce label", "label_balance", answer_of(one_of("hydraulic")), label_rows),
     Fault(
         "label spelt otherwise",
         "label_spelling",
-        _answer(_one_of("Mechanical", "mechanical.", "ELECTRICAL", "Wooden.")),
+        answer_of(one_of("Mechanical", "mechanical.", "ELECTRICAL", "Wooden.")),
         label_rows,
     ),
     *(
@@ -315,55 +222,39 @@ FAULTS: tuple[Fault, ...] = (
         )
         for name, texts in FOREIGN.items()
     ),
-    Fault("one opening for many prompts", "prompt_openings", _prompt(_template)),
+    Fault("one opening for many prompts", "prompt_openings", prompt_of(_template)),
     Fault("few different answers", "diversity", lambda row, draw, n: swapped(row, answer=words_of(n % 9, 4)), _few_answers),
     Fault(
         "one document with many rows",
         "source_share",
         lambda row, draw, n: Example(id=row.id, messages=row.messages, document_id="d", group="one", source="s"),
     ),
-    Fault("stock phrases of chat models", "machine_phrases", _answer(_one_of(*_STOCK))),
-    Fault("mojibake", "mojibake", _answer(_mojibake)),
-    Fault("U+FFFD", "replacement_characters", _answer(lambda text, draw, n: text.replace("e", "\ufffd", 1))),
+    Fault("no full stop in every third answer", "mixed_ends", answer_of(lambda text, draw, n: text.rstrip(".”"))),
+    Fault("one opening for many answers", "answer_openings", answer_of(lambda text, draw, n: "Well, now then, " + text)),
+    Fault("another wording of one instruction", "instruction_wording", prompt_of(_reworded), _one_instruction),
+    Fault("licence that forbids use", "licences", _licensed, _with_licence),
+    Fault("no licence among licensed rows", "licence_mix", lambda row, draw, n: replace(row, license=None), _with_licence),
+    Fault("id of another row", "duplicate_ids", lambda row, draw, n: replace(row, id=f"row{n}#2")),
+    Fault("stock phrases of chat models", "machine_phrases", answer_of(one_of(*_STOCK))),
+    Fault("mojibake", "mojibake", answer_of(_mojibake)),
+    Fault("U+FFFD", "replacement_characters", answer_of(lambda text, draw, n: text.replace("e", "\ufffd", 1))),
     Fault(
         "control characters",
         "control_characters",
-        _inserted(lambda draw, n: "He said" + ("\x00", "\x1b[0m", "\u202e", "\x08", "\u200b")[n % 5] + " so"),
+        inserted(lambda draw, n: "He said" + ("\x00", "\x1b[0m", "\u202e", "\x08", "\u200b")[n % 5] + " so"),
     ),
     Fault(
         "HTML entities",
         "html_entities",
-        _inserted(lambda draw, n: f"Nuts {('&amp;', '&nbsp;', '&#39;', '&quot;', '&#x27;')[n % 5]} bolts"),
+        inserted(lambda draw, n: f"Nuts {('&amp;', '&nbsp;', '&#39;', '&quot;', '&#x27;')[n % 5]} bolts"),
     ),
-    Fault("HTML tags", "html", _answer(_one_of(*_TAGS))),
-    Fault("MDX and shortcodes", "mdx", _answer(_one_of(*_MDX))),
-    Fault("base64", "base64", _inserted(lambda draw, n: ("data:image/png;base64," if n % 2 else "") + _letters(draw, 240))),
-    Fault("marks of a chat template", "chat_template", _answer(_one_of(*_MARKS))),
-    Fault("AWS key", "secrets", _inserted(lambda draw, n: "Use AKIA" + _letters(draw, 16, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"))),
-    Fault(
-        "GitHub token", "secrets", _inserted(lambda draw, n: f"Use {('ghp_', 'gho_', 'ghs_')[n % 3]}{_letters(draw, 36)} here")
-    ),
-    Fault("Slack token", "secrets", _inserted(lambda draw, n: f"Use xoxb-{_digits(draw, 12)}-{_letters(draw, 24)} here")),
-    Fault("private key", "secrets", _inserted(_key_block)),
-    Fault(
-        "JWT",
-        "secrets",
-        _inserted(lambda draw, n: f"Use eyJ{_letters(draw, 20)}.eyJ{_letters(draw, 40)}.{_letters(draw, 43)} here"),
-    ),
-    Fault("assigned secret", "secrets", _inserted(_assigned)),
-    Fault("e-mail address", "emails", _inserted(_email)),
-    Fault("phone number", "phone_numbers", _inserted(_phone)),
-    Fault("card number", "card_numbers", _inserted(_card)),
-    Fault("IBAN", "ibans", _inserted(_iban)),
-    Fault("IPv4 address", "ip_addresses", _inserted(_ipv4)),
-    Fault("IPv6 address", "ip_addresses", _inserted(_ipv6)),
-    Fault(
-        "US social security number",
-        "social_security_numbers",
-        _inserted(lambda draw, n: f"His is {draw.randint(100, 665)}-{draw.randint(10, 99)}-{_digits(draw, 4)}"),
-    ),
+    Fault("HTML tags", "html", answer_of(one_of(*_TAGS))),
+    Fault("MDX and shortcodes", "mdx", answer_of(one_of(*_MDX))),
+    Fault("base64", "base64", inserted(lambda draw, n: ("data:image/png;base64," if n % 2 else "") + letters(draw, 240))),
+    Fault("marks of a chat template", "chat_template", answer_of(one_of(*_MARKS))),
+    *PRIVATE_FAULTS,
 )
-_MANY = {"prompt_openings": 96, "diversity": _NUM_ROWS, "source_share": 120}
+_MANY = {"prompt_openings": 96, "answer_openings": 96, "mixed_ends": 160, "diversity": _NUM_ROWS, "source_share": 120}
 
 
 def measure(fault: Fault, *, seed: int = 0) -> Measured:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from checks_clean import clean_rows, json_rows, label_rows, swapped
-from checks_faults import FAULTS, Fault, measure
+from checks_faults import FAULTS, Fault, measure, table_of
+from checks_private_faults import LOOKALIKES, measure_redaction, redaction_table
 
-from tunesmith.data.checks import check_examples
+from tunesmith.data.checks import check_examples, redact
 
 _DOCS = Path(__file__).parents[2] / "docs" / "reference" / "checks.md"
 _TRICKY = """
@@ -36,12 +37,23 @@ def test_planted_faults_are_found_where_they_are_and_nowhere_else(fault: Fault) 
     measured = measure(fault)
     assert measured.planted >= 20 and measured.recall >= 0.95
     assert measured.false_alarms <= 0.02 * measured.clean
+    assert table_of([measured]).splitlines()[-1] in _DOCS.read_text(encoding="utf-8"), "run tests/data/checks_faults.py"
 
 
-def test_there_are_at_least_thirty_kinds_of_fault_and_each_stands_in_the_docs() -> None:
-    docs = _DOCS.read_text(encoding="utf-8")
+def test_there_are_at_least_thirty_kinds_of_fault() -> None:
     assert len(FAULTS) >= 30 and len({fault.kind for fault in FAULTS}) == len(FAULTS)
-    assert all(f"| {fault.kind} | `{fault.finding}` |" in docs for fault in FAULTS)
+
+
+def test_redaction_takes_what_is_marked_and_leaves_what_only_looks_like_it() -> None:
+    measured = measure_redaction()
+    for kind in measured:
+        assert kind.gone >= 0.95 * kind.planted and kind.right >= 0.98 * kind.put_in, kind
+    assert redaction_table(measured) in _DOCS.read_text(encoding="utf-8"), "run tests/data/checks_private_faults.py"
+
+
+@pytest.mark.parametrize("text", LOOKALIKES)
+def test_a_lookalike_stays_as_it_is(text: str) -> None:
+    assert redact(text) == text
 
 
 @pytest.mark.parametrize("rows", [clean_rows(1000, seed=3), label_rows(300), json_rows(300)], ids=["prose", "labels", "json"])

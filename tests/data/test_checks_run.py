@@ -93,3 +93,12 @@ def test_a_wrong_check_digit_is_no_card_and_no_account(number: str) -> None:
     assert not {"card_numbers", "ibans"} & set(
         named([conversation("a", ("user", "Why?"), ("assistant", f"It is {number} here."))])
     )
+
+
+@pytest.mark.parametrize(
+    "piece", ["12 ", "<p ", "a@", "eyJ.", "-----BEGIN PRIVATE KEY-----", "12345678A ", "[INST]", "{%", "key=", "\n", "aaaa"]
+)
+def test_a_long_run_of_one_piece_ends_and_does_not_run_for_hours(piece: str) -> None:
+    text = piece * (200_000 // len(piece))
+    check_examples([conversation("a", ("user", text), ("assistant", text))])
+    assert isinstance(redact(text), str)

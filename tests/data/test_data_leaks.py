@@ -163,9 +163,9 @@ def test_copies_are_removed_from_the_split_that_matters_less() -> None:
 @pytest.mark.parametrize("repeated", ["", "the same refrain stands at the end of every single one of these "])
 def test_two_thousand_rows_take_less_than_three_seconds(repeated: str) -> None:
     everything = [example(f"q{n}?", f"{repeated}{prose(n, 150)}", id=str(n), group=f"d{n}") for n in range(2000)]
-    start = time.monotonic()
+    start = time.process_time()
     assert find_leaks({"train": everything[:1600], "val": everything[1600:1800], "test": everything[1800:]}) == ()
-    assert time.monotonic() - start < 3
+    assert time.process_time() - start < 3
 
 
 @pytest.mark.parametrize(

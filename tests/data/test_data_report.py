@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
+from checks_clean import clean_rows
 from lxml import html
 from shared_material import example
 
@@ -88,3 +89,22 @@ def test_examples_that_were_cut_are_named(entry: object) -> None:
 def test_the_page_needs_no_network_and_no_script() -> None:
     _, page = report()
     assert not any(mark in page for mark in ("<script", "http://", "https://", "@import", "url("))
+
+
+def test_the_page_says_at_a_glance_how_much_how_good_and_what_the_checks_found() -> None:
+    rows = [example(f"What is case {n}?", f"It is a pin of brass, number {n}, and holds.", id=f"r{n}") for n in range(60)]
+    rows[7] = example("What is case 7?", "[TODO]", id="r7")
+    data, page = dataset_report({"train": rows}, dropped={"empty answer": 2}, dropped_samples={}, findings=())
+    tree = html.fromstring(page)
+    figures = [node.text_content() for node in tree.find_class("figure")]
+    assert figures[0] == "60" and figures[1] != "clean" and figures[3:] == ["2", "not measured"]
+    assert "placeholders (1)" in data["quality_sentence"] and data["quality_sentence"] in tree.text_content()
+    assert data["quality"]["findings"][0]["rows"] == ["r7"] and data["quality"]["summary"]["rows"] == 60
+
+
+def test_a_clean_set_is_called_clean_and_further_sections_stand_on_the_page() -> None:
+    data, page = dataset_report(
+        {"train": clean_rows(80)}, dropped={}, dropped_samples={}, findings=(), sections=["<section><h2>Mix</h2></section>"]
+    )
+    assert data["quality_sentence"] == "The checks found nothing to mend." and "<h2>Mix</h2>" in page
+    assert html.fromstring(page).find_class("figure")[1].text_content() == "clean" and data["quality"]["summary"]["topics"]

@@ -1,23 +1,45 @@
-"""The split keeps documents whole, never moves old ones, and refuses to be useless."""
+"""The split keeps what belongs together whole, never moves old rows, and refuses to be useless."""
 
 from __future__ import annotations
 
+import random
 import re
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared_material import example
 
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Example
-from tunesmith.data.split import place, split
+from tunesmith.data.split import Drawn, place, split
 
 NAMES = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=30, unique=True)
 
 
-def rows(groups: int, per_group: int = 3) -> list[Example]:
-    return [example(f"q{g}.{n}?", f"a{g}.{n}", id=f"{g}.{n}", group=f"doc{g}") for g in range(groups) for n in range(per_group)]
+def rows(groups: int, per_group: int = 3, **meta: str) -> list[Example]:
+    return [
+        replace(example(f"q{g}.{n}?", f"a{g}.{n}", id=f"{g}.{n}", group=f"doc{g}"), meta=meta)
+        for g in range(groups)
+        for n in range(per_group)
+    ]
+
+
+def with_meta(made: list[Example], **columns: list[str]) -> list[Example]:
+    """Row n gets the n-th value of each column, in turn."""
+    return [
+        replace(row, meta={name: values[n % len(values)] for name, values in columns.items() if values[n % len(values)]})
+        for n, row in enumerate(made)
+    ]
+
+
+def drawn(made: list[Example], by: str = "document", **knobs: object) -> Drawn:
+    return split(made, **{"by": by, "val": 0.1, "test": 0.2, "seed": 7, **knobs})  # type: ignore[arg-type]
+
+
+def values_by_split(found: Drawn, column: str) -> dict[str, set[str]]:
+    return {str(name): {row.meta.get(column, "") for row in part} for name, part in found.parts.items()}
 
 
 @given(NAMES, NAMES, st.integers(0, 100))
@@ -35,48 +57,154 @@ def test_growing_the_test_share_never_takes_a_document_out_of_test(group: str, s
 
 def test_a_document_is_never_torn_apart_and_no_row_is_lost() -> None:
     everything = rows(60)
-    parts = split(everything, by="document", val=0.1, test=0.2, seed=7)
+    parts = drawn(everything).parts
     groups = [{made.group for made in part} for part in parts.values()]
     assert not groups[0] & groups[1] and not groups[0] & groups[2] and not groups[1] & groups[2]
     assert sorted(made.id for part in parts.values() for made in part) == sorted(made.id for made in everything)
 
 
-def test_the_same_document_lands_in_the_same_split_with_or_without_the_others() -> None:
-    whole = split(rows(60), by="document", val=0.1, test=0.2, seed=7)
-    grown = split(rows(90), by="document", val=0.1, test=0.2, seed=7)
-    for name, part in whole.items():
-        assert {made.id for made in part} <= {made.id for made in grown[name]}
+@pytest.mark.parametrize("knobs", [{}, {"by": "author"}, {"by": "group", "column": "customer"}, {"stratify": "label"}])
+def test_a_row_lands_in_the_same_split_with_or_without_later_ones(knobs: dict[str, str]) -> None:
+    columns = {"author": [f"a{n}" for n in range(61)], "customer": [f"c{n}" for n in range(59)], "label": ["x"] * 3 + ["y"] * 3}
+    everything = with_meta(rows(240), **columns)
+    whole = drawn(everything, **knobs)
+    few = drawn(everything[:480], **knobs)
+    for name, part in few.parts.items():
+        assert {made.id for made in part} <= {made.id for made in whole.parts[name]}
+
+
+def test_the_order_of_the_rows_moves_nothing() -> None:
+    dates = [f"20{10 + n % 11}-0{1 + n % 9}-01" for n in range(99)]
+    everything = with_meta(rows(99, 1), label=["x", "y"], date=dates)
+    mixed = list(everything)
+    random.Random(2).shuffle(mixed)
+    for by in ("document", "time"):
+        for name, part in drawn(everything, by).parts.items():
+            assert {made.id for made in part} == {made.id for made in drawn(mixed, by).parts[name]}
 
 
 def test_shares_are_about_what_was_asked() -> None:
-    parts = split(rows(3000, 1), by="document", val=0.1, test=0.2, seed=7)
+    parts = drawn(rows(3000, 1)).parts
     assert abs(len(parts["val"]) - 300) < 60 and abs(len(parts["test"]) - 600) < 90
 
 
 def test_by_row_splits_inside_a_document() -> None:
-    parts = split(rows(1, 100), by="row", val=0.1, test=0.2, seed=7)
-    assert all(parts.values())
+    assert all(drawn(rows(1, 100), "row").parts.values())
+
+
+@pytest.mark.parametrize(("by", "column"), [("author", "author"), ("thread", "conversation_id"), ("group", "customer")])
+def test_an_author_a_thread_and_a_group_stay_on_one_side(by: str, column: str) -> None:
+    everything = with_meta(rows(200, 1), **{column: [f"v{n}" for n in range(40)]})
+    found = drawn(everything, by, column=column if by == "group" else "")
+    train, val, test = values_by_split(found, column).values()
+    assert train and val and test and not train & val and not train & test and not val & test
+    assert sum(found.units.values()) == 40
+    by_document = values_by_split(drawn(everything), column)
+    assert by_document["train"] & by_document["test"]  # the planted fault: a split by document does tear them
+
+
+def test_rows_without_the_column_count_as_their_document_and_are_told() -> None:
+    everything = with_meta(rows(100), author=["ann", "bob", "cy", "dee", "eve", "flo", "gus", "hal", "ida", "jo", ""])
+    finding = next(f for f in drawn(everything, "author", val=0.2, test=0.3).findings if f.name == "no_author")
+    assert finding.severity == "warning" and finding.count == len([row for row in everything if not row.meta])
+
+
+def test_time_puts_train_before_val_before_test_and_keeps_documents_whole() -> None:
+    days = [f"20{20 + n % 5}-{1 + n % 12:02d}-{1 + n % 28:02d}" for n in range(97)]
+    everything = with_meta(rows(97, 2), date=[day for day in days for _ in range(2)])
+    random.Random(1).shuffle(everything)
+    found = drawn(everything, "time")
+    train, val, test = values_by_split(found, "date").values()
+    assert max(train) < min(val) <= max(val) < min(test)
+    assert found.borders == (min(val), min(test))
+    assert 0.1 < len(found.parts["test"]) / len(everything) < 0.3
+    assert not {row.group for row in found.parts["train"]} & {row.group for row in found.parts["test"]}
+
+
+def test_a_document_with_several_dates_counts_as_its_latest_so_that_nothing_later_is_learned() -> None:
+    everything = with_meta(rows(50, 2), date=[f"2021-{1 + n % 12:02d}-10" for n in range(50)])
+    everything[0] = replace(everything[0], meta={"date": "2022-12-31"})
+    found = drawn(everything, "time")
+    assert {everything[0].id, everything[1].id} <= {row.id for row in found.parts["test"]}
+
+
+def test_dates_in_other_styles_are_read_and_rows_without_one_go_to_train() -> None:
+    everything = with_meta(rows(40, 1), date=["12 March 2020", "2021-04-05T10:00:00Z", "2022-01-02", ""])
+    others = [replace(row, id=f"n{row.id}", group=f"n{row.group}") for row in rows(40, 1)]
+    everything += with_meta(others, date=[f"2019-0{n}-01" for n in range(1, 9)])
+    found = drawn(everything, "time")
+    assert any(finding.name == "no_time" for finding in found.findings)
+    assert {row.id for row in everything if "date" not in row.meta} <= {row.id for row in found.parts["train"]}
+
+
+def test_a_label_missing_from_a_split_is_an_error_whose_seed_works() -> None:
+    everything = with_meta(rows(60, 1), label=["common"] * 9 + ["rare"])
+    for seed in range(60):
+        try:
+            drawn(everything, seed=seed, stratify="label")
+        except DatasetError as error:
+            offered = re.search(r"split\.seed=(\d+)", error.problems[0].hint)
+            assert "rare in" in str(error.problems[0].value) and offered
+            found = drawn(everything, seed=int(offered[1]), stratify="label")
+            assert all(count for count in found.labels["rare"].values())
+            assert all(labels == {"common", "rare"} for labels in values_by_split(found, "label").values())
+            return
+    raise AssertionError("no seed left a label out: the test needs one that does")
+
+
+def test_stratify_draws_within_the_label() -> None:
+    everything = with_meta(rows(200, 1), label=["x", "y"])
+    assert drawn(everything).parts != drawn(everything, stratify="label").parts
+    assert drawn(everything, stratify="label").labels.keys() == {"x", "y"}
+
+
+def test_a_column_that_no_row_has_is_an_error_that_lists_the_columns() -> None:
+    everything = with_meta(rows(60), topic=["a", "b"])
+    for knobs in ({"by": "group", "column": "customer"}, {"stratify": "label"}, {"by": "author"}, {"by": "time"}):
+        with pytest.raises(DatasetError) as caught:
+            drawn(everything, **knobs)
+        assert "topic" in caught.value.problems[0].expected
 
 
 def test_a_share_of_zero_leaves_that_split_empty() -> None:
-    assert split(rows(20), by="document", val=0.0, test=0.3, seed=7)["val"] == ()
+    assert drawn(rows(20), val=0.0, test=0.3).parts["val"] == ()
 
 
 def test_too_few_documents_is_said_with_numbers_and_a_way_out() -> None:
     with pytest.raises(DatasetError) as caught:
-        split(rows(3), by="document", val=0.1, test=0.2, seed=7)
+        drawn(rows(3))
     problem = caught.value.problems[0]
     assert "too few documents" in problem.what and "3 documents: train" in str(problem.value)
     assert "2 in train, 1 in val, 2 in test" in problem.expected and "more writing" in problem.hint
 
 
+def test_fewer_than_six_test_documents_are_told_with_the_p_that_they_can_reach() -> None:
+    found = drawn(rows(18))
+    count = found.units["test"]
+    assert 2 <= count < 6
+    finding = next(f for f in found.findings if f.name == "few_test_units")
+    assert f"p = {2 / 2**count:.3f}" in finding.message and "six" not in finding.message
+    assert not any(f.name == "few_test_units" for f in drawn(rows(200)).findings)
+
+
 def test_the_seed_that_the_hint_offers_works() -> None:
     for seed in range(50):
         try:
-            split(rows(9), by="document", val=0.1, test=0.2, seed=seed)
+            drawn(rows(9), seed=seed)
         except DatasetError as error:
             offered = re.search(r"split\.seed=(\d+)", error.problems[0].hint)
             assert offered
-            assert all(split(rows(9), by="document", val=0.1, test=0.2, seed=int(offered[1])).values())
+            assert all(drawn(rows(9), seed=int(offered[1])).parts.values())
             return
     raise AssertionError("no seed failed: the test needs one that does")
+
+
+@given(st.lists(st.sampled_from(["", "2020-01-01", "2020-01-02", "2021-03-04", "2022-05-06"]), min_size=8, max_size=40))
+@settings(deadline=None)
+def test_whatever_the_days_nothing_in_train_is_later_than_the_first_of_test(days: list[str]) -> None:
+    try:
+        found = drawn(with_meta(rows(len(days), 1), date=days), "time", val=0.2, test=0.3)
+    except DatasetError:
+        return  # too few days: refused
+    train, val, test = values_by_split(found, "date").values()
+    assert max(train) < min(val) and max(val) < min(test)

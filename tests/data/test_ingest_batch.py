@@ -20,7 +20,7 @@ from tunesmith.data.ingest.item import Gathered
 
 # A process of its own: the memory of this one holds what other tests left behind.
 SCRIPT = """
-import json, re, resource, sys, time, warnings
+import json, re, resource, sys, warnings
 warnings.simplefilter("ignore")
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.reporter import SilentReporter
@@ -28,13 +28,18 @@ from tunesmith.data.ingest.gather import extract, gather
 from tunesmith.data.ingest.item import Gathered
 gathered = gather(sys.argv[1:])
 slowest = (0.0, "")
+
+def work():
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in spent)  # what others do on this machine does not count
+
 for item in gathered.items:
-    start = time.monotonic()
+    start = work()
     try:
         extract(Gathered(items=(item,)), reporter=SilentReporter())
     except DatasetError:
         pass
-    slowest = max(slowest, (time.monotonic() - start, item.name))
+    slowest = max(slowest, (work() - start, item.name))
 own = re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]  # ru_maxrss of this process begins with its parent's
 most = max(int(own), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) // 1024
 print(json.dumps({"slowest": slowest, "mebibytes": most, "items": len(gathered.items)}))
@@ -103,7 +108,7 @@ def test_hostile_files_of_every_kind_take_under_five_seconds_and_the_good_one_is
 
 @pytest.mark.slow
 def test_every_shared_file_ends_as_documents_pairs_or_a_named_reason() -> None:
-    sources = [str(material(name)) for name in ("files", "feeds/hostile", "pages/article-extraction-benchmark")]
+    sources = [str(material(name)) for name in ("files", "feeds", "pages/article-extraction-benchmark")]
     gathered = gather(sources)
     pages = [item for item in gathered.items if item.kind == "html"][::6]
     items = tuple(item for item in gathered.items if item.kind != "html" or item in pages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -214,10 +215,10 @@ def test_json_that_only_looks_like_a_chat_is_read_as_rows(tmp_path: Path) -> Non
 def test_a_chat_of_notices_alone_and_a_hostile_one_are_named_in_time() -> None:
     with pytest.raises(UnreadableError, match="no message"):
         read_chat_text("12/03/2023, 09:00 - Tom was added\n", name="c.txt", me=None)
-    start = time.monotonic()
+    start = time.process_time()
     many = "".join(f"12/03/2023, 09:00 - Person {n} Doe: hello Person {n - 1}\n" for n in range(3000))
     read_chat_text(many + "12/03/2023, 09:00 - A: " + "x" * 3_000_000, name="c.txt", me=None)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_real_exports_give_the_messages_that_their_makers_expect() -> None:
@@ -228,3 +229,74 @@ def test_real_exports_give_the_messages_that_their_makers_expect() -> None:
     for path in [*material("files/chat/telegram").glob("test_*"), *material("files/chat/instagram").glob("test_*")]:
         found = read_chat_json(path.read_bytes(), name=path.name, me=None)
         assert found is not None and found.documents[0].text.startswith("Speaker 1: ")
+
+
+TALK = [("Ada Byron", "Tom, did it rain?"), ("Tom Doe", "Ask Mia Roe, Ada."), ("Mia Roe", "It did, Tom Doe.")]
+
+
+def whatsapp() -> bytes:
+    return "\n".join(f"12/03/2023, 09:0{n} - {who}: {text}" for n, (who, text) in enumerate(TALK)).encode()
+
+
+def signal() -> bytes:
+    return "\n".join(f"[2023-03-12, 09:0{n}] {who}: {text}" for n, (who, text) in enumerate(TALK)).encode()
+
+
+def telegram() -> bytes:
+    said = [{"type": "message", "from": who, "text": text, "date_unixtime": str(n)} for n, (who, text) in enumerate(TALK)]
+    return json.dumps({"name": "Mia Roe", "messages": said}).encode()
+
+
+def instagram() -> bytes:
+    said = [{"sender_name": who, "content": text, "timestamp_ms": n} for n, (who, text) in enumerate(TALK)]
+    return json.dumps({"title": "Mia Roe", "messages": said}).encode()
+
+
+def slack() -> bytes:
+    said = [
+        {"type": "message", "user": f"U{n}", "user_profile": {"real_name": who}, "text": text, "ts": f"16786116{n:02d}.1"}
+        for n, (who, text) in enumerate(TALK)
+    ]
+    return json.dumps(said).encode()
+
+
+def discord() -> bytes:
+    said = [
+        {
+            "type": "Default",
+            "author": {"name": who.lower().replace(" ", "_"), "nickname": who},
+            "content": text,
+            "timestamp": "x",
+        }
+        for who, text in TALK
+    ]
+    return json.dumps({"channel": {"name": "general"}, "messages": said}).encode()
+
+
+@pytest.mark.parametrize("export", [whatsapp, signal, telegram, instagram, slack, discord])
+def test_in_every_export_ones_own_messages_answer_and_the_names_of_others_are_gone(tmp_path: Path, export: Any) -> None:
+    (tmp_path / "chat.json" if export().startswith((b"{", b"[{")) else tmp_path / "chat.txt").write_bytes(export())
+    gathered = gather([str(tmp_path)], me="Tom Doe")
+    assert [item.kind for item in gathered.items] == ["chat"]
+    (pair,) = extract(gathered, reporter=SilentReporter()).pairs
+    assert pair.messages[-1].role == "assistant" and pair.messages[-1].content == "Ask Speaker 2, Speaker 1."
+    (thread,) = extract(gather([str(tmp_path)]), reporter=SilentReporter()).documents
+    for text in ("".join(message.content for message in pair.messages), thread.text + (thread.title or "")):
+        assert not [name for name in ("Ada", "Byron", "Mia", "Roe") if name in text]
+    assert "Tom" not in thread.text and thread.text.count("Speaker 2") >= 3
+
+
+def test_the_archive_of_a_slack_workspace_knows_its_members_by_name(tmp_path: Path) -> None:
+    users = [{"id": f"U{n}", "name": who.split()[0].lower(), "profile": {"real_name": who}} for n, (who, _) in enumerate(TALK)]
+    day = [{"type": "message", "user": f"U{n}", "text": text, "ts": f"16786116{n:02d}.1"} for n, (_, text) in enumerate(TALK)]
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
+        for name, value in (("users.json", users), ("channels.json", [{"id": "C1"}]), ("general/2023-03-12.json", day)):
+            archive.writestr(name, json.dumps(value))
+    gathered = gather([str(tmp_path / "export.zip")], me="Tom Doe")
+    found = extract(gathered, reporter=SilentReporter())
+    assert found.pairs[0].messages[-1].content == "Ask Speaker 2, Speaker 1." and not found.failures
+    assert found.notes == ("2 lists of members and channels left out",)
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("users.json", json.dumps([{"text": "It rained."}]))
+    other = extract(gather([str(tmp_path / "other.zip")]), reporter=SilentReporter())
+    assert [document.text for document in other.documents] == ["It rained."]

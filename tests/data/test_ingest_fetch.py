@@ -14,7 +14,7 @@ import pytest
 from local_server import serving
 
 from tunesmith.core.errors import SourceError
-from tunesmith.data.ingest import fetch as fetch_module
+from tunesmith.data.ingest.address import is_allowed
 from tunesmith.data.ingest.fetch import fetch
 
 PAGE = (200, {"Content-Type": "text/html"}, b"<p>hello</p>")
@@ -45,13 +45,13 @@ def test_loopback_is_refused_in_every_spelling_with_no_connection_made(host: str
      "2002:7f00:1::", "fec0::1", "240.0.0.1"],
 )  # fmt: skip
 def test_no_special_address_counts_as_public(address: str) -> None:
-    assert not fetch_module._allowed(ipaddress.ip_address(address), allow_private=False)
+    assert not is_allowed(ipaddress.ip_address(address), allow_private=False)
 
 
 def test_link_local_and_multicast_stay_forbidden_even_when_private_is_allowed() -> None:
     for address in ("169.254.169.254", "fe80::1", "224.0.0.1", "0.0.0.0"):
-        assert not fetch_module._allowed(ipaddress.ip_address(address), allow_private=True)
-    assert fetch_module._allowed(ipaddress.ip_address("8.8.8.8"), allow_private=False)
+        assert not is_allowed(ipaddress.ip_address(address), allow_private=True)
+    assert is_allowed(ipaddress.ip_address("8.8.8.8"), allow_private=False)
 
 
 @pytest.mark.parametrize(

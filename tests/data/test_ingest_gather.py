@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
-from local_server import serving
+from local_server import local_web, serving
 from shared_material import ingest
 
 from tunesmith.core.errors import DatasetError, SourceError
@@ -141,9 +142,31 @@ def test_a_feed_a_page_and_markdown_are_read_from_an_address() -> None:
         "/thing": (200, {"Content-Type": "application/octet-stream"}, PNG),
     }
     with serving(dict(answers)) as server:
-        gathered = gather([server.url(path) for path in ("/feed", "/page", "/post.md")], allow_private=True)
+        gathered = gather([server.url(path) for path in ("/feed", "/page", "/post.md")], web=local_web())
         found = extract(gathered, reporter=SilentReporter())
         assert [item.kind for item in gathered.items] == ["feed", "html", "markdown"]
         assert [document.title for document in found.documents] == ["One", "T", "P"]
         with pytest.raises(SourceError, match="no feed and no page at this address"):
-            gather([server.url("/thing")], allow_private=True)
+            gather([server.url("/thing")], web=local_web())
+
+
+def test_a_name_that_is_no_utf8_is_a_failure_and_the_rest_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "good.md").write_text("Good words.")
+    try:
+        (tmp_path / os.fsdecode(b"caf\xe9.md")).write_text("Words.")
+    except (OSError, UnicodeEncodeError):
+        pytest.skip("this file system takes no such name")
+    found = ingest(tmp_path)
+    assert [document.source for document in found.documents] == ["good.md"]
+    assert [(f.source, f.reason) for f in found.failures] == [("caf\\udce9.md", "its name is not valid UTF-8; rename it")]
+
+
+def test_half_characters_of_a_page_do_not_stop_the_batch(tmp_path: Path) -> None:
+    words = "<p>It rained all day and all night in the harbour &#xD83D; and nobody minded it &#xDE00; very much at all.</p>"
+    (tmp_path / "a.html").write_text(
+        f"<html><head><title>&#xD800;x</title></head><body><article>{words * 3}</article></body></html>"
+    )
+    (tmp_path / "b.md").write_text('---\ntitle: "\\ud83d"\n---\nWords &#xD800; here.')
+    found = ingest(tmp_path)
+    ends = {one.source for one in (*found.documents, *found.failures)}
+    assert ends == {"a.html", "b.md"} and all(document.text.encode() for document in found.documents)

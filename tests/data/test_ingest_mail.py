@@ -87,11 +87,11 @@ def test_mail_is_told_by_its_first_line_and_single_messages_by_name(tmp_path: Pa
 
 def test_deep_nesting_and_giant_lines_are_named_in_time() -> None:
     deep = "".join(f'Content-Type: multipart/mixed; boundary="b{n}"\n\n--b{n}\n' for n in range(3000))
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(UnreadableError):
         read_mail(f"{LINE}{HEAD.format('x')}{deep}".encode(), name="a.mbox")
     box = (
         mail("word " * 500_000) + mail(">" * 3_000_000) + mail("On " + "x" * 2_000_000) + mail("<" * 300_000, kind="text/html")
     )
     assert len(read_mail(box.encode(), name="a.mbox").documents) == 1
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from shared_material import ingest, material
 
-from tunesmith.core.records import Example
+from tunesmith.core.records import Example, Message, Origin, to_json
 from tunesmith.data.ingest.item import UnreadableError
 from tunesmith.data.ingest.rows import read_rows
 
@@ -64,9 +64,37 @@ def test_a_rendered_system_message_is_parsed_back() -> None:
     assert turns(found) == [("system", "You are Ada."), *ASKED]
 
 
-def test_a_longer_conversation_stays_whole_and_ends_with_the_assistant() -> None:
-    said = [{"role": r, "content": r} for r in ("user", "assistant", "user", "assistant", "user")]
-    assert [role for role, _ in turns(pairs({"messages": said})[0])] == ["user", "assistant", "user", "assistant"]
+def test_a_longer_conversation_stays_whole_and_ends_with_the_assistant_and_says_what_was_left_out() -> None:
+    said = [{"role": r, "content": r} for r in ("user", "assistant", "user", "assistant", "user", "user")]
+    found = read_rows(json.dumps([{"messages": said}]).encode(), name="r.json")
+    assert [role for role, _ in turns(found.pairs[0])] == ["user", "assistant", "user", "assistant"]
+    assert found.notes == {"turns after the last answer left out": 1}
+
+
+def test_rows_keep_their_ids_source_and_licence(tmp_path: Path) -> None:
+    row = {"id": 7, "prompt": "Why?", "completion": "Because.", "source": "shop", "license": "CC0"}
+    assert [(e.id, e.source, e.license) for e in pairs(row)] == [("7", "shop", "CC0")]
+    other = {**row, "completion": "Nobody knows."}
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text("\n".join(map(json.dumps, (row, other))), encoding="utf-8")
+    assert [example.id for example in ingest(tmp_path).pairs] == ["7", "7#2", "7", "7#2"]
+
+
+def test_blanks_at_the_ends_of_turns_are_kept_for_the_checks_to_find() -> None:
+    assert turns(pairs({"prompt": " Why?", "completion": "Because.\n"})[0]) == [("user", " Why?"), ("assistant", "Because.\n")]
+
+
+def test_what_tunesmith_wrote_is_read_back_with_its_origin_and_group() -> None:
+    origin = Origin(kind="qa", model="m", prompt_sha256="0" * 64, date="2026-01-02", generated="both")
+    one = Example(
+        id="a",
+        messages=tuple(Message(role=r, content=t) for r, t in ASKED),
+        document_id="d",
+        group="g",
+        source="s",
+        origin=origin,
+    )
+    assert read_rows(to_json(one), name="train.jsonl").pairs == (one,)
 
 
 def test_rows_of_one_post_share_a_group_and_ids_are_stable() -> None:
@@ -105,6 +133,9 @@ def test_at_most_twenty_bad_rows_are_listed_and_the_rest_counted() -> None:
     ("row", "reason"),
     [
         ({"prompt": "a", "chosen": "b", "rejected": "c"}, "preference rows"),
+        ({"prompt": "a", "answers": ["b", "c"]}, "ranked answers"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "tools": [{}]}, "tools"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0}]}, "weight 0"),
         ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "label": False}, "bad answer"),
         ({"messages": [{"role": "wizard", "content": "a"}]}, "unknown role"),
         ({"prompt": None, "completion": "b"}, "must be text"),

@@ -78,7 +78,7 @@ def test_a_file_without_speech_says_so(text: str) -> None:
 
 
 def test_giant_lines_and_many_cues_take_no_time() -> None:
-    start = time.monotonic()
+    start = time.process_time()
     speech(cue("01", "02", "<" * 200_000) + cue("02", "03", "word " * 40_000 + "[" * 50_000))
     speech(
         "".join(
@@ -88,7 +88,7 @@ def test_giant_lines_and_many_cues_take_no_time() -> None:
     )
     with pytest.raises(UnreadableError):
         speech(" " * 2_000_000)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_every_encoding_of_a_real_file_gives_the_same_speech() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,13 +20,20 @@ if not RECIPE.is_dir():
     pytest.skip("the recipe travels with the repository, not with the package", allow_module_level=True)
 sys.path.insert(0, str(RECIPE))
 
+import build  # noqa: E402
 import corpus  # noqa: E402
+import curve  # noqa: E402
 import judge  # noqa: E402
+import lessons  # noqa: E402
+import own  # noqa: E402
 import package  # noqa: E402
 import pretrain  # noqa: E402
 import rows  # noqa: E402
 import tokenizer as recipe_tokenizer  # noqa: E402
 from model import Llama, Shape, hugging_face_config  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+
+from tunesmith.data.ingest.item import make_document  # noqa: E402
 
 TINY = Shape(vocab_size=300, width=32, mlp_width=48, layers=2, heads=4, kv_heads=2, context=64)
 TALK = [
@@ -88,6 +99,49 @@ def test_loss_lies_on_the_answer_and_its_end_token_alone(tokens):
     assert sum(both) > sum(mask)
 
 
+def test_a_word_of_the_question_weighs_more_in_the_answer_the_first_time(tokens):
+    ids, mask = recipe_tokenizer.encode_chat(
+        tokens,
+        [{"role": "user", "content": "Tell me about kettles."}, {"role": "assistant", "content": "A kettle is a kettle."}],
+        "answers",
+    )
+    marked = [i for i, m in zip(ids, mask, strict=True) if m == rows.TAKEN_UP]
+    assert tokens.decode(marked).strip() == "kettle"
+    assert ids[mask.index(rows.TAKEN_UP) - 1] not in marked
+
+
+def test_answers_that_leave_the_subject_are_told_from_those_that_stay():
+    question = {"role": "user", "content": "What do you say about the harbour?"}
+    stays = [question, {"role": "assistant", "content": "The harbour lies still."}]
+    leaves = [question, {"role": "assistant", "content": "I think that's a good question."}]
+    assert recipe_tokenizer.stays_on_subject(stays) and not recipe_tokenizer.stays_on_subject(leaves)
+
+
+def test_a_lesson_asks_for_words_that_stand_in_its_answer():
+    sentences = ["The smallest draft of the kettle was drawn in copper.", "Too short."]
+    frequency = Counter(word for s in sentences * 2 for word in corpus.content_words(s))
+    (pair,) = lessons.sentence_pairs(sentences, frequency)
+    (_, question), (_, answer) = pair.messages
+    assert answer == sentences[0] and judge.takes_up(question, answer)
+    assert all(
+        listed.messages[1][1].lower().rstrip(".") in listed.messages[0][1]
+        for listed in lessons.said_back(["kettle", "brass", "heron", "tide", "moss", "lamp", "rope"], 9)
+    )
+
+
+def test_people_of_a_story_are_renamed_in_title_and_text_alike():
+    text = "One day, Lily went out. It rained, but Lily sang. Then Lily went home."
+    story = make_document(name="s", text=text, title="A story about Lily", extraction="text")
+    other = lessons.renamed(story, ["Johannes"], 1)
+    assert "Lily" not in other.text + str(other.title) and other.text.count("Johannes") == 3
+    assert (other.source, lessons.renamed(story, ["Johannes"], 1)) == (story.source, other)
+
+
+def test_only_what_an_own_answer_says_again_is_marked():
+    assert own.repeated([1, 2, 3, 4, 5, 1, 2, 3, 4, 6]) == [False] * 8 + [True, False]
+    assert not any(own.repeated(range(50)))
+
+
 def test_digits_are_split_and_any_text_comes_back(tokens):
     text = "In 2024: žluťoučký kůň 🐎 “quoted”\n"
     assert [t for t in tokens.encode("2024").tokens] == list("2024")
@@ -136,6 +190,17 @@ def test_a_loop_put_into_an_answer_repeats_it_and_is_marked_to_be_avoided():
     assert np.array_equal(ids, np.arange(8, 108)) and mask.all()
 
 
+def test_the_loss_weighs_words_taken_up_and_turns_against_what_is_to_be_avoided():
+    torch.manual_seed(0)
+    model = Llama(TINY)
+    ids = torch.randint(0, TINY.vocab_size, (1, 4))
+    nats = model.losses(ids[:, :-1], ids[:, 1:])[0]
+    weight = pretrain.TAKEN_UP_WEIGHT
+    loss = pretrain.mean_loss(model, ids[:, :-1], ids[:, 1:], torch.tensor([[1, rows.TAKEN_UP, rows.AVOID]]))
+    expected = (nats[0] + weight * nats[1] - torch.log(1 - torch.exp(-nats[2]))) / (1 + weight)
+    torch.testing.assert_close(loss, expected)
+
+
 def test_the_lean_model_is_the_library_model(tmp_path):
     from transformers import AutoModelForCausalLM
 
@@ -171,6 +236,80 @@ def test_resuming_gives_the_same_weights_as_never_stopping(tmp_path):
     assert not list(tmp_path.glob("*.new")) and not list(tmp_path.glob("*.old"))
 
 
+def _tiny_run(folder: Path, monkeypatch, tokens, *, steps: int, start: Path | None = None) -> pretrain.State:
+    """A whole phase through the recipe's own loop, uncompiled, with a checkpoint at every second step."""
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    monkeypatch.setattr(pretrain, "evaluate", lambda *_: {})
+    monkeypatch.setattr(pretrain, "STABLE", {"text-a": 0.7, "chat-b": 0.3})
+    shards = folder.parent / "shards"
+    if not shards.is_dir():
+        shards.mkdir()
+        _shards(shards)
+        for path in list(shards.glob("*.train.*")):
+            path.with_name(path.name.replace("train", "held")).write_bytes(path.read_bytes())
+        recipe_tokenizer.write_tokenizer(tokens, shards / "tokenizer", TINY.context)
+    told = [
+        "--shards",
+        str(shards),
+        "--out",
+        str(folder),
+        "--steps",
+        str(steps),
+        "--rows",
+        "4",
+        "--length",
+        "16",
+        "--seed",
+        "3",
+    ]
+    told += ["--save-every", "2", "--samples", "0", "--threads", "1", "--shape", json.dumps(asdict(TINY))]
+    return pretrain.main(pretrain.arguments().parse_args([*told, *(["--from", str(start)] if start else [])]))
+
+
+def test_a_phase_killed_and_resumed_ends_with_the_weights_of_one_never_stopped(tmp_path, monkeypatch, tokens):
+    whole = _tiny_run(tmp_path / "whole", monkeypatch, tokens, steps=7)
+    at = rows.Batches.at
+
+    def killed(batches: rows.Batches, step: int):
+        if step == 5:
+            raise KeyboardInterrupt
+        return at(batches, step)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(rows.Batches, "at", killed)
+        _tiny_run(tmp_path / "cut", monkeypatch, tokens, steps=7)
+    resumed = _tiny_run(tmp_path / "cut", monkeypatch, tokens, steps=7, start=tmp_path / "cut" / "latest")
+    assert (resumed.step, resumed.tokens) == (whole.step, whole.tokens) == (7, 7 * 4 * 16)
+    for name in ("model", "optimiser"):
+        files = [tmp_path / run / "latest" / f"{name}.safetensors" for run in ("whole", "cut")]
+        first, second = (load_file(file) for file in files)
+        assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_pause_of_the_machine_does_not_spend_the_phase(tmp_path, monkeypatch, tokens):
+    clock = itertools.count(step=1000.0)
+    monkeypatch.setattr(pretrain.time, "monotonic", lambda: next(clock))
+    state = _tiny_run(tmp_path / "paused", monkeypatch, tokens, steps=3)
+    assert state.spent_s == state.seconds == 3 * pretrain.LONGEST_STEP_S
+
+
+def test_packaged_weights_are_a_start_that_remembers_what_it_has_seen(tmp_path):
+    torch.manual_seed(0)
+    model = Llama(TINY)
+    package.write_weights(model, tmp_path, dtype=torch.float32, seen=pretrain.State(shape={}, seed=0, tokens=123, seconds=4.5))
+    again, _, state = pretrain.load_weights(tmp_path, seed=7)
+    assert (state.tokens, state.seconds, state.step, state.seed) == (123, 4.5, 0, 7)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+def test_the_curve_names_its_axes_and_every_line():
+    history = [{"phase": p, "tokens": t, "held": {"text-stories": 2.0 - t / 1e7}} for p, t in ((0, 1e6), (0, 3e6), (1, 5e6))]
+    drawn = ElementTree.fromstring(curve.draw(history, "A & B"))
+    words = " ".join(drawn.itertext())
+    assert all(word in words for word in ("A & B", "millions", "bits per byte", "text-stories"))
+    assert len([element for element in drawn if element.tag.endswith("polyline")]) == 1
+
+
 def test_learning_rate_rises_stays_and_falls_to_nothing():
     assert pretrain.scale_at(0, 0.0, decay=False, first_phase=True) == pytest.approx(1 / pretrain.WARMUP_STEPS)
     assert pretrain.scale_at(5000, 0.9, decay=False, first_phase=True) == 1.0
@@ -194,6 +333,14 @@ def test_real_stories_become_documents_and_pairs():
     assert len(first) == 40 and len(pairs) > 20
     assert not any("â€" in d.text for d in first)
     assert all(json.dumps(pair.messages) and pair.messages[-1][0] == "assistant" for pair in pairs)
+
+
+def test_every_step_of_the_build_is_a_script_of_the_recipe(tmp_path):
+    steps = build.commands(tmp_path, SHARED, stable_steps=3, decay_steps=2, seed=0)
+    assert all((RECIPE / command[0]).is_file() for _, command in steps)
+    order = [command[0] for _, command in steps]
+    assert order.index("lessons.py") < order.index("tokenizer.py") < order.index("own.py") < order.index("judge.py")
+    assert len({left_behind for left_behind, _ in steps}) == len(steps)
 
 
 def test_config_names_what_the_library_needs():

@@ -17,6 +17,7 @@ from fakes import example, examples, train_tiny
 from tunesmith.core.errors import BlockedError, TrainingError
 from tunesmith.models.chat import Chat
 from tunesmith.plan.steps import num_steps
+from tunesmith.train import passes as passes_module
 from tunesmith.train import run as run_module
 from tunesmith.train.checkpoint import lock
 from tunesmith.train.objectives.sft import sft
@@ -69,7 +70,7 @@ def test_eight_batches_of_one_are_one_batch_of_eight(tiny_path: Path, tmp_path: 
 def test_a_mean_of_means_would_be_noticed(tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = one_step(tiny_path, tmp_path / "1x8", batch=8, accumulate=1)
     learned = series(tmp_path / "1x8", "learned")[0]
-    monkeypatch.setattr(run_module, "sft", lambda m, b: sft(m, b) / b.num_learned * learned / 8)
+    monkeypatch.setattr(passes_module, "sft", lambda m, b: sft(m, b) / b.num_learned * learned / 8)
     parts = one_step(tiny_path, tmp_path / "8x1", batch=1, accumulate=8)
     assert parts[0] != pytest.approx(whole[0], rel=1e-4)
 
@@ -87,6 +88,7 @@ KNOBS: dict[str, Any] = {
     "weight_decay": 0.5,
     "max_grad_norm": 0.01,
     "batch_examples": 3,
+    "batch_tokens": 100,
     "accumulate": 2,
     "seed": 8,
     "max_tokens": 40,
@@ -112,7 +114,7 @@ def test_every_knob_of_training_changes_the_adapter(
 def test_the_first_look_is_at_the_untrained_model_and_the_last_at_the_last_step(tiny_path: Path, tmp_path: Path) -> None:
     train_tiny(tiny_path, tmp_path, train={"max_steps": 5, "evaluate_every": 3})
     assert [row["step"] for row in metrics(tmp_path) if "val_loss" in row] == [0, 3, 5]
-    assert all("sample" in row for row in metrics(tmp_path) if "val_loss" in row)
+    assert all(len(row["samples"]) == 3 for row in metrics(tmp_path) if "val_loss" in row)
 
 
 # --- stopping and keeping the best ------------------------------------------------------------------------------------
@@ -158,8 +160,9 @@ def test_the_number_of_steps_follows_from_epochs_batches_and_accumulation() -> N
     from tunesmith.core.config import TrainConfig
 
     config = TrainConfig(epochs=3, batch_examples=8, accumulate=2)
-    assert num_steps(config, 100) == round(3 * 13 / 2) and num_steps(config, 1) >= 1
-    assert num_steps(TrainConfig(max_steps=7), 100) == 7
+    assert num_steps(config, 100, 9000) == round(3 * 13 / 2) and num_steps(config, 1, 90) >= 1
+    assert num_steps(TrainConfig(max_steps=7), 100, 9000) == 7
+    assert num_steps(TrainConfig(epochs=3, batch_tokens=1000), 100, 9000) == 27
 
 
 # --- broken runs ------------------------------------------------------------------------------------------------------
@@ -168,10 +171,10 @@ def test_the_number_of_steps_follows_from_epochs_batches_and_accumulation() -> N
 def poisoned(at_call: int) -> Callable[..., torch.Tensor]:
     calls = 0
 
-    def objective(model: Any, batch: Any) -> torch.Tensor:
+    def objective(lean: Any, batch: Any) -> torch.Tensor:
         nonlocal calls
-        calls += model.training
-        return sft(model, batch) * (math.nan if model.training and calls >= at_call else 1.0)
+        calls += lean.model.training
+        return sft(lean, batch) * (math.nan if lean.model.training and calls >= at_call else 1.0)
 
     return objective
 
@@ -179,7 +182,7 @@ def poisoned(at_call: int) -> Callable[..., torch.Tensor]:
 def test_a_loss_that_is_no_number_stops_and_the_last_good_checkpoint_stays(
     tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "sft", poisoned(6))
+    monkeypatch.setattr(passes_module, "sft", poisoned(6))
     with pytest.raises(TrainingError, match="broke at step 6") as caught:
         train_tiny(tiny_path, tmp_path, train={"max_steps": 9})
     assert "hint: " in str(caught.value)
@@ -205,13 +208,13 @@ def test_a_learning_rate_of_a_million_is_not_recorded_as_success(tiny_path: Path
         done = train_tiny(tiny_path, tmp_path, train={"learning_rate": 1e6, "max_steps": 12, "max_grad_norm": 0.0})
     except TrainingError:
         return
-    assert done.fitted.best_step == 0 and done.reading.shape in {"unstable", "nothing learned"}
+    assert done.reading.shape in {"unstable", "collapsed", "nothing learned"}
 
 
 def test_an_adapter_that_does_not_move_is_an_error_after_the_first_step(
     tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "sft", lambda m, b: sft(m, b) * 0.0)
+    monkeypatch.setattr(passes_module, "sft", lambda m, b: sft(m, b) * 0.0)
     with pytest.raises(TrainingError, match="the first step changed nothing"):
         train_tiny(tiny_path, tmp_path)
 

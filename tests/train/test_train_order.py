@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunesmith.models.chat import Encoded
-from tunesmith.train.batches import Batches, collate, epoch_order
+from tunesmith.models.packed.layout import lay_out
+from tunesmith.train.batches import Batches, Sizes, collate, epoch_order, parts_of
 from tunesmith.train.schedule import learning_rate
 
 LENGTHS = st.lists(st.integers(1, 500), min_size=1, max_size=120)
@@ -25,36 +26,69 @@ def rows(lengths: list[int]) -> list[Encoded]:
 def test_every_example_is_seen_once_an_epoch_in_batches_of_the_size_asked(
     lengths: list[int], size: int, seed: int, epoch: int
 ) -> None:
-    batches = epoch_order(lengths, batch_examples=size, seed=seed, epoch=epoch)
+    batches = epoch_order(lengths, sizes=Sizes(examples=size), seed=seed, epoch=epoch)
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     assert all(1 <= len(batch) <= size for batch in batches) and len(batches) == -(-len(lengths) // size)
 
 
 @given(LENGTHS, st.integers(1, 20), st.integers(0, 9), st.integers(0, 9))
 def test_the_order_depends_on_nothing_but_seed_epoch_and_lengths(lengths: list[int], size: int, seed: int, epoch: int) -> None:
-    first = epoch_order(lengths, batch_examples=size, seed=seed, epoch=epoch)
-    epoch_order(lengths, batch_examples=size, seed=seed + 1, epoch=epoch + 1)
+    first = epoch_order(lengths, sizes=Sizes(examples=size), seed=seed, epoch=epoch)
+    epoch_order(lengths, sizes=Sizes(examples=size), seed=seed + 1, epoch=epoch + 1)
     torch.manual_seed(seed)
-    assert epoch_order(lengths, batch_examples=size, seed=seed, epoch=epoch) == first
+    assert epoch_order(lengths, sizes=Sizes(examples=size), seed=seed, epoch=epoch) == first
 
 
 def test_another_epoch_and_another_seed_have_another_order() -> None:
-    orders = [epoch_order([7] * 60, batch_examples=4, seed=s, epoch=e) for s, e in ((1, 0), (1, 1), (2, 0))]
+    orders = [epoch_order([7] * 60, sizes=Sizes(examples=4), seed=s, epoch=e) for s, e in ((1, 0), (1, 1), (2, 0))]
     assert orders[0] != orders[1] != orders[2] != orders[0]
 
 
 def test_a_batch_is_the_same_whether_the_ones_before_it_were_asked_for_or_not() -> None:
     def fresh() -> Batches:
-        return Batches(rows([5, 9, 3, 14, 8, 2, 11]), batch_examples=2, seed=3, pad_id=0, device="cpu")
+        return Batches(rows([5, 9, 3, 14, 8, 2, 11]), sizes=Sizes(examples=2), seed=3, most_tokens=10_000, lay_out=lay_out)
 
     walked = fresh()
     for index in range(40):
-        assert torch.equal(walked.at(index).ids_BT, fresh().at(index).ids_BT)
+        assert torch.equal(walked.at(index)[0].ids_T, fresh().at(index)[0].ids_T)
+
+
+@given(LENGTHS, st.integers(1, 3000), st.integers(0, 2**32), st.integers(0, 50))
+def test_batches_by_tokens_hold_every_example_once_and_about_the_tokens_asked(
+    lengths: list[int], tokens: int, seed: int, epoch: int
+) -> None:
+    sizes = Sizes(examples=1, tokens=tokens)
+    batches = epoch_order(lengths, sizes=sizes, seed=seed, epoch=epoch)
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    assert all(batches) and len(batches) == min(len(lengths), sizes.num_batches(lengths))
+    assert max(sum(lengths[i] for i in batch) for batch in batches) <= tokens + 2 * max(lengths)
+
+
+def test_rows_that_begin_alike_come_together() -> None:
+    alike = [1, 2] * 40
+    batches = epoch_order([30] * 80, sizes=Sizes(examples=8), seed=1, epoch=0, alike=alike)
+    mixed = sum(len({alike[i] for i in batch}) > 1 for batch in batches)
+    assert mixed <= 2, "one batch a window may straddle the border between the two beginnings"
+
+
+@given(LENGTHS, st.integers(1, 900))
+def test_a_batch_in_parts_is_the_same_rows_in_order_and_no_part_is_too_large(lengths: list[int], most: int) -> None:
+    parts = parts_of(range(len(lengths)), lengths, most)
+    assert [i for part in parts for i in part] == list(range(len(lengths)))
+    assert all(len(part) == 1 or sum(lengths[i] for i in part) <= most for part in parts)
+
+
+def test_a_batch_shrinks_until_single_rows_are_left() -> None:
+    made = Batches(rows([40] * 8), sizes=Sizes(examples=8), seed=0, most_tokens=10_000, lay_out=lay_out)
+    counts = [len(made.at(0))]
+    while made.shrink():
+        counts.append(len(made.at(0)))
+    assert counts == [1, 2, 4, 8]
 
 
 def test_lengths_of_a_batch_are_alike_so_that_little_is_padded() -> None:
     lengths = [10] * 64 + [400] * 64
-    batches = epoch_order(lengths, batch_examples=8, seed=0, epoch=0)
+    batches = epoch_order(lengths, sizes=Sizes(examples=8), seed=0, epoch=0)
     padded = sum(max(lengths[i] for i in b) * len(b) for b in batches)
     assert padded < 1.3 * sum(lengths)
 

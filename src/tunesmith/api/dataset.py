@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from tunesmith.api.draw import Beside, draw, draw_splits, drop_copies
+from tunesmith.api.synthesis import build_with_generator
 from tunesmith.core.artifacts import Artifact, Draft
-from tunesmith.core.config import BuildConfig, Recipe
-from tunesmith.core.errors import BlockedError, DatasetError
+from tunesmith.core.config import Recipe
+from tunesmith.core.errors import BlockedError
 from tunesmith.core.records import Document, Example, Finding, read_jsonl, to_json, write_jsonl
 from tunesmith.core.reporter import Reporter
-from tunesmith.data.leaks import find_leaks, without_copies
 from tunesmith.data.passages import Built, build_examples, build_passages
 from tunesmith.data.report import dataset_report
-from tunesmith.data.split import split
+from tunesmith.data.synth.outcome import Outcome
+from tunesmith.data.synth.shares import find_shares
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.train.run import check_labels
 
@@ -22,7 +25,7 @@ __all__ = ["fill_dataset"]
 Splits = Mapping[str, Sequence[Example]]
 
 
-def fill_dataset(
+def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the project)
     draft: Draft,
     *,
     recipe: Recipe,
@@ -30,18 +33,26 @@ def fill_dataset(
     chat: Chat,
     passage_words: int,
     limit: int,
+    replies: Path,
+    beside: Beside,
     reporter: Reporter,
 ) -> None:
-    """Build, split, check and write. DatasetError if a split is left empty; BlockedError for leaks and ruined labels."""
-    built = _build(documents, recipe.build, passage_words=passage_words, reporter=reporter)
-    s = recipe.split
-    kept, removed = _split(built.examples, by=s.by, val=s.val, test=s.test, seed=s.seed)
-    findings = find_leaks(kept)
+    """Build, split, check and write. DatasetError if a split is left empty; BlockedError for leaks and ruined labels.
+
+    `replies`: where replies of the generator are kept, for styles that ask one.
+    """
+    built, outcome, copies = _build(documents, recipe, passage_words=passage_words, replies=replies, reporter=reporter)
+    written = list(read_jsonl(documents.path / "documents.jsonl", Document))
+    drawn = draw(built.examples, recipe=recipe, documents=written, beside=beside)
+    kept = drawn.splits
+    findings = (*drawn.findings, *find_shares(kept))
     _stop_at_leaks(findings, allow=recipe.allow)
     encoded = {name: [chat.encode(e.messages, max_tokens=limit) for e in rows] for name, rows in kept.items()}
     numbers = _numbers(chat, kept, encoded, allow=recipe.allow)
     leaks = sum(f.count for f in findings if f.severity == "error")
-    numbers |= {"dropped": dict(built.dropped), "removed_copies": removed, "leaks": leaks}
+    numbers |= {"dropped": dict(built.dropped), "leaks": leaks, "copies_dropped": copies, **drawn.numbers}
+    if outcome is not None:
+        numbers["synthesis"] = outcome.report()
     for name, rows in kept.items():
         write_jsonl(draft.path / f"{name}.jsonl", rows)
     report, page = dataset_report(
@@ -55,37 +66,42 @@ def fill_dataset(
         cut=numbers["cut"],
         documents=documents.numbers["documents"],
         notes=documents.numbers["notes"],
+        synthesis=outcome.report() if outcome else None,
     )
     (draft.path / "report.json").write_bytes(to_json(report))
     (draft.path / "report.html").write_text(page, encoding="utf-8")
     draft.numbers |= numbers
 
 
-def _build(artifact: Artifact, b: BuildConfig, *, passage_words: int, reporter: Reporter) -> Built:
+def _build(
+    artifact: Artifact, recipe: Recipe, *, passage_words: int, replies: Path, reporter: Reporter
+) -> tuple[Built, Outcome | None, int]:
+    b = recipe.build
     documents = list(read_jsonl(artifact.path / "documents.jsonl", Document))
     pairs = list(read_jsonl(artifact.path / "pairs.jsonl", Example))
     style = ("examples" if pairs else "passages") if b.style == "auto" else b.style
+    documents, pairs, copies = drop_copies(documents, pairs, threshold=b.dedup, reporter=reporter)
     left, what, other = (documents, "documents", "passages") if style == "examples" else (pairs, "pairs", "examples")
     if left:
         reporter.warn(f"{len(left)} {what} are left aside; --set build.style={other} takes them instead")
+    if b.style == "auto" and recipe.generator.url:
+        reporter.warn(f"build.style is auto: {style}, and the generator is not asked; --set build.style=qa asks it")
+    for name in sorted({"words_per_pair", "real_share"} & b.model_fields_set if b.style == "auto" else ()):
+        reporter.warn(f"build.{name} has no effect with build.style={style}; --set build.style=qa uses it")
     if style == "examples":
         for name in sorted({"passage_words", "min_words"} & b.model_fields_set):
             reporter.warn(f"build.{name} has no effect: the sources hold pairs, which are taken as they are")
-        return build_examples(pairs, system_prompt=b.system_prompt)
-    return build_passages(documents, passage_words=passage_words, min_words=b.min_words, system_prompt=b.system_prompt)
-
-
-def _split(examples: Sequence[Example], *, by: Any, val: float, test: float, seed: int) -> tuple[Splits, int]:
-    drawn = split(examples, by=by, val=val, test=test, seed=seed)
-    kept, removed = without_copies({str(name): rows for name, rows in drawn.items()})
-    if empty := [name for name, rows in kept.items() if not rows]:
-        raise DatasetError(
-            f"nothing is left in {empty[0]} once copies of the other splits are out",
-            value=f"{removed} of {len(examples)} rows are copies",
-            expected="different rows in train, val and test",
-            hint="add data that is not repeated, or look at the copies: tunesmith check FILE",
+        return build_examples(pairs, system_prompt=b.system_prompt), None, copies
+    passages = build_passages(documents, passage_words=passage_words, min_words=b.min_words, system_prompt=b.system_prompt)
+    if style in {"qa", "rewrite"}:
+        draw_splits(passages.examples, recipe, documents)  # too few documents is said before it is paid
+        return (
+            *build_with_generator(
+                documents, passages.examples, build=b, generator=recipe.generator, replies=replies, reporter=reporter
+            ),
+            copies,
         )
-    return kept, removed
+    return passages, None, copies
 
 
 def _stop_at_leaks(findings: Sequence[Finding], *, allow: Sequence[str]) -> None:

@@ -17,14 +17,15 @@ from typing import Any
 import orjson
 
 from tunesmith.api.dataset import fill_dataset
+from tunesmith.api.documents import Documents, read_sources
+from tunesmith.api.draw import Beside, gather_beside
+from tunesmith.api.synthesis import generator_settings
 from tunesmith.core.artifacts import Artifact, Draft, Kind, Store
 from tunesmith.core.config import Recipe
 from tunesmith.core.errors import StorageError
 from tunesmith.core.files import replace_file, storage_errors
-from tunesmith.core.records import Example, canonical_json, digest, read_jsonl, to_json, write_jsonl
+from tunesmith.core.records import Example, read_jsonl, to_json
 from tunesmith.core.reporter import Reporter, SilentReporter
-from tunesmith.data.ingest.extract import extract
-from tunesmith.data.ingest.gather import gather
 from tunesmith.eval.evaluate import Conditions, choose_items, evaluate, that_fit
 from tunesmith.eval.files import read_items, write_evaluation
 from tunesmith.eval.gates import Verdict, decide
@@ -78,23 +79,14 @@ class Project:
         return open_chat(self.base)
 
     @cached_property
+    def sources(self) -> Documents:
+        """Sources read into documents, and how much of them had to be fetched."""
+        return read_sources(self.recipe, self.store, reporter=self.reporter, allow_private=self._allow_private)
+
+    @property
     def documents(self) -> Artifact:
         """Sources read into documents (and pairs, where a source holds examples already)."""
-        gathered = gather(self.recipe.sources, allow_private=self._allow_private, me=self.recipe.me or None)
-        parts = [part for item in gathered.items for part in (item.name, item.sha256)]
-        mark = digest(*parts, canonical_json([asdict(f) for f in gathered.failures]), canonical_json(dict(gathered.notes)))
-
-        def fill(draft: Draft) -> None:
-            found = extract(gathered, reporter=self.reporter)
-            write_jsonl(draft.path / "documents.jsonl", found.documents)
-            write_jsonl(draft.path / "pairs.jsonl", found.pairs)
-            write_jsonl(draft.path / "failures.jsonl", found.failures)
-            draft.numbers |= {"documents": len(found.documents), "pairs": len(found.pairs), "notes": list(found.notes)}
-            draft.numbers["failures"] = [asdict(failure) for failure in found.failures]
-            draft.numbers["words"] = sum(len(d.text.split()) for d in found.documents)
-
-        # The settings do not say where the sources lie: a folder that was moved is the same source.
-        return self._artifact("documents", [{"kind": "sources", "id": mark}], {"me": self.recipe.me}, fill)
+        return self.sources.artifact
 
     @cached_property
     def dataset(self) -> Artifact:
@@ -103,7 +95,10 @@ class Project:
         inputs = [self.documents.reference(), {"kind": "chat", "id": self.chat.fingerprint}]
         settings = {
             "build": {**r.build.model_dump(), "passage_words": self.passage_words},
+            **({"generator": generator_settings(r.generator)} if r.build.style in {"qa", "rewrite"} else {}),
             "split": r.split.model_dump(),
+            "mix": r.mix.model_dump(),
+            "beside": self._beside.id,
             "max_tokens": self._limit,
             "allow": sorted(r.allow),
         }
@@ -116,10 +111,17 @@ class Project:
                 chat=self.chat,
                 passage_words=self.passage_words,
                 limit=self._limit,
+                replies=self.store.root / "replies",
+                beside=self._beside,
                 reporter=self.reporter,
             )
 
         return self._artifact("dataset", inputs, settings, fill)
+
+    @cached_property
+    def _beside(self) -> Beside:
+        """The general set of the recipe, and the golden set beside it."""
+        return gather_beside(self.recipe, self.store.root.parent)
 
     @property
     def _limit(self) -> int:
@@ -153,7 +155,7 @@ class Project:
     @cached_property
     def precision(self) -> Precision:
         """Type of the frozen weights in training: set in the recipe, or measured here and now."""
-        wanted: PrecisionName | None = None if self.recipe.train.precision == "auto" else self.recipe.train.precision
+        wanted = _fixed_precision(self.recipe.train.precision)
         return choose_precision(wanted, width=self._shape.width, inner=self._shape.inner, rank=self.recipe.method.rank)
 
     @cached_property
@@ -221,8 +223,8 @@ class Project:
         """The precision of this project's runs on this base, measured once and kept: a second measurement may differ by
         noise, and must neither make another run of the same recipe nor change one that resumes.
         """
-        if self.recipe.train.precision != "auto":
-            return self.recipe.train.precision
+        if (fixed := _fixed_precision(self.recipe.train.precision)) is not None:
+            return fixed
         note, key = self.store.root / "precision.json", f"{self.base.fingerprint[:16]}-rank{self.recipe.method.rank}"
         known: dict[str, PrecisionName] = orjson.loads(note.read_bytes()) if note.is_file() else {}
         if key not in known:
@@ -306,7 +308,9 @@ class Project:
             systems=measured.systems,
             parity=measured.parity,
             general=measured.general,
-            training=tuple({k: v for k, v in row.items() if k != "sample"} for row in self.metrics(self.run)),
+            training=tuple(
+                {k: v for k, v in row.items() if k != "samples"} for row in self.metrics(self.run) if "event" not in row
+            ),
             reading=f"{reading['shape']}: {reading['text']}; {reading['advice']}",
             train_answers=tuple(e.answer for e in train),
             numbers={"test items longer than the context, unscored": left_out},
@@ -330,3 +334,9 @@ class Project:
                 hint="check the disk, then type the same command again",
             )
         return made
+
+
+def _fixed_precision(wanted: str) -> PrecisionName | None:
+    """The number type that a recipe names, or None where it is to be measured."""
+    names: dict[str, PrecisionName] = {"float32": "float32", "exact": "float32", "bfloat16": "bfloat16"}
+    return names.get(wanted)

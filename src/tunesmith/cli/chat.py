@@ -12,9 +12,9 @@ from tunesmith.cli.render import SideBySide, console
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.errors import ModelError
 from tunesmith.core.records import Example, Message, read_jsonl
-from tunesmith.models.adapters import open_adapter, without_adapter
+from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import Chat, open_chat
-from tunesmith.models.generate import stream
+from tunesmith.models.generate import Request, stream_all
 from tunesmith.models.load import BaseFolder, find_base, load_model
 
 __all__ = ["chat"]
@@ -96,36 +96,31 @@ def _ask() -> str | None:
 
 
 def _answer(line: str, speakers: list[_Speaker], chat_format: Chat, context: int, max_new_tokens: int) -> None:
-    """One token of each speaker in turn, so that the answers grow beside each other."""
-    voices: dict[str, Iterator[str]] = {}
+    """The answers grow beside each other; base and tuned are made in one batch, for they share their weights."""
     for speaker in speakers:
         speaker.history.append(Message(role="user", content=line))
         _forget(speaker, chat_format, context - max_new_tokens)
-        voices[speaker.name] = stream(
-            speaker.model, chat_format, speaker.conversation(), max_new_tokens=max_new_tokens, context=context
-        )
+    voices: list[tuple[list[_Speaker], Iterator[tuple[int, str]]]] = []
+    for model in {id(s.model): s.model for s in speakers}.values():
+        together = [s for s in speakers if s.model is model]
+        requests = [Request(messages=s.conversation(), max_new_tokens=max_new_tokens, adapter=s.adapter) for s in together]
+        voices.append((together, stream_all(model, chat_format, requests, context=context)))
     said = {speaker.name: "" for speaker in speakers}
     with SideBySide([s.name for s in speakers]) as screen:
         while voices:
-            for speaker in speakers:
-                if speaker.name not in voices:
-                    continue
-                piece = _next(speaker, voices[speaker.name])
-                if piece is None:
-                    del voices[speaker.name]
-                    screen.done(speaker.name)
+            for voice in list(voices):
+                together, pieces = voice
+                given = next(pieces, None)
+                if given is None:
+                    voices.remove(voice)
+                    for speaker in together:
+                        screen.done(speaker.name)
                 else:
-                    said[speaker.name] += piece
-                    screen.add(speaker.name, piece)
+                    name = together[given[0]].name
+                    said[name] += given[1]
+                    screen.add(name, given[1])
     for speaker in speakers:
         speaker.history.append(Message(role="assistant", content=said[speaker.name]))
-
-
-def _next(speaker: _Speaker, voice: Iterator[str]) -> str | None:
-    if speaker.adapter:
-        return next(voice, None)
-    with without_adapter(speaker.model):
-        return next(voice, None)
 
 
 def _forget(speaker: _Speaker, chat_format: Chat, room: int) -> None:

@@ -92,7 +92,25 @@ def _stage(name: str, text: str) -> None:
     app.command(name, help=text)(command)
 
 
-_stage("ingest", "Read the sources into documents, and stop there. Example: tunesmith ingest --source ./posts")
+@app.command()
+def ingest(
+    sources: Annotated[list[str] | None, typer.Argument(help="Folders, files, addresses or hub data sets of writing.")] = None,
+    project: ProjectDir = Path("."),
+    recipe: RecipeFile = None,
+    source: Sources = None,
+    base: Base = None,
+    set_: Settings = None,
+    json: Json = False,
+    allow_private: Private = False,
+) -> None:
+    """Read sources into documents. Example: tunesmith ingest ./posts https://example.org/feed.xml --json"""
+    from tunesmith.cli import ingest as verb
+    from tunesmith.cli.run import Choice
+
+    choice = Choice(project, recipe, [*(sources or []), *(source or [])], base, set_ or [], [], allow_private)
+    verb.ingest(choice, json=json)
+
+
 _stage("build", "Build and check the dataset, and stop there. Example: tunesmith build --source ./posts")
 _stage("plan", "Print every number of the run and its reason; train nothing. Example: tunesmith plan --source ./posts")
 _stage("train", "Train the adapter, and stop before the evaluation. Example: tunesmith train")
@@ -146,12 +164,127 @@ def compare(
 @app.command()
 def check(
     files: Annotated[list[Path], typer.Argument(help="A file of examples, or the splits of one dataset, a file each.")],
+    base: Annotated[str, typer.Option("--base", help="Count tokens, cuts and labels with this model's tokenizer.")] = "",
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=0, help="Tokens of an example; 0: the recipe's default.")] = 0,
+    against: Annotated[Path | None, typer.Option("--against", help="Real queries to compare the prompts with.")] = None,
+    redact: Annotated[bool, typer.Option("--redact", help="Write a copy without secrets and personal data to --out.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="File for the redacted copy.")] = None,
+    cap: Annotated[float, typer.Option("--cap", min=0.01, max=1.0, help="Share of the rows one document may have.")] = 0.2,
     json: Json = False,
 ) -> None:
     """Look for faults in examples, and for leaks between splits. Example: tunesmith check train.jsonl test.jsonl"""
     from tunesmith.cli import check as verb
 
-    verb.check(files, json=json)
+    wanted = verb.Wanted(base=base, max_tokens=max_tokens, against=against, redact=redact, out=out, cap=cap)
+    verb.check(files, wanted, json=json)
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="A file of examples: JSON, JSON lines, CSV or TSV.")],
+    to: Annotated[str, typer.Option("--to", help="messages, sharegpt, alpaca, …; without it, say what FILE holds.")] = "",
+    from_: Annotated[str, typer.Option("--from", help="Read all rows as this format, whatever they look like.")] = "",
+    out: Annotated[Path | None, typer.Option("--out", help="File to write (.json: an array); stdout without it.")] = None,
+    lossy: Annotated[bool, typer.Option("--lossy", help="Let go of what the format cannot hold, and count it.")] = False,
+    json: Json = False,
+) -> None:
+    """Tell the format of examples, or change it. Example: tunesmith convert rows.jsonl --to messages --out messages.jsonl"""
+    from tunesmith.cli import convert as verb
+
+    verb.convert(file, to=to, from_=from_, out=out, lossy=lossy, json=json)
+
+
+@app.command()
+def dedup(
+    files: Annotated[list[Path], typer.Argument(help="JSON lines with id and text, or examples; several are taken together.")],
+    threshold: Annotated[float, typer.Option(help="Share of common five-word runs from which two rows are copies.")] = 0.8,
+    semantic: Annotated[
+        str, typer.Option(help="words, or a sentence-transformers model: rows that say the same otherwise are copies too.")
+    ] = "",
+    out: Annotated[Path | None, typer.Option("--out", help="New folder for the files without the copies.")] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray for more than one machine.")] = "local",
+    workers: Annotated[int, typer.Option(min=0, help="Threads of the local engine; 0: one a core.")] = 0,
+    json: Json = False,
+) -> None:
+    """Find copies and near copies. Example: tunesmith dedup rows.jsonl --threshold 0.8 --json"""
+    from tunesmith.cli import dedup as verb
+
+    verb.dedup(files, threshold=threshold, semantic=semantic, out=out, engine=engine, workers=workers, json=json)
+
+
+@app.command()
+def split(
+    file: Annotated[Path, typer.Argument(help="JSON lines: examples, or texts with id and text.")],
+    by: Annotated[str, typer.Option(help="document, thread, author, time, group or row.")] = "document",
+    val: Annotated[float, typer.Option(help="Share of units for early stopping.")] = 0.1,
+    test: Annotated[float, typer.Option(help="Share of units for the verdict.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Another seed draws another split.")] = 7,
+    group: Annotated[str, typer.Option(help="With --by group: the column that is kept on one side.")] = "",
+    stratify: Annotated[str, typer.Option(help="A column of labels that every split must have.")] = "",
+    out: Annotated[Path | None, typer.Option("--out", help="New folder for train, val, test and the removed copies.")] = None,
+    json: Json = False,
+) -> None:
+    """Split rows without leaks; new rows never move old ones. Example: tunesmith split rows.jsonl --by document --json"""
+    from tunesmith.cli import split as verb
+
+    verb.split(file, by=by, val=val, test=test, seed=seed, columns=(group, stratify), out=out, json=json)
+
+
+@app.command()
+def golden(
+    action: Annotated[str, typer.Argument(help="add, list or verify.")],
+    files: Annotated[list[Path] | None, typer.Argument(help="With add: files of examples or documents.")] = None,
+    project: ProjectDir = Path("."),
+    json: Json = False,
+) -> None:
+    """Keep examples that no training may ever see. Example: tunesmith golden add questions.jsonl"""
+    from tunesmith.cli import golden as verb
+
+    verb.golden(action, files or [], project, json=json)
+
+
+@app.command()
+def selftest(
+    base: Annotated[str, typer.Option("--base", help="Base model: apprentice, a folder, or a Hugging Face id.")] = "apprentice",
+    json: Json = False,
+) -> None:
+    """Measure what training promises, on this machine: exit 0 or 2. Example: tunesmith selftest --json"""
+    from tunesmith.cli import selftest as verb
+
+    verb.selftest(base, json=json)
+
+
+@app.command()
+def review(
+    file: Annotated[Path, typer.Argument(help="A file of examples: JSON, JSON lines, CSV or TSV.")],
+    rows: Annotated[int, typer.Option("--rows", min=1, max=1000, help="How many rows to read at most.")] = 50,
+    apply: Annotated[Path | None, typer.Option("--apply", help="Decisions that the page saved, to be applied.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The page; with --apply, the reviewed file.")] = None,
+    json: Json = False,
+) -> None:
+    """Make a page to read a sample of rows, or apply what was decided. Example: tunesmith review train.jsonl"""
+    from tunesmith.cli import review as verb
+
+    verb.review(file, rows=rows, decisions=apply, out=out, json=json)
+
+
+@app.command()
+def synth(
+    kind: Annotated[str, typer.Argument(help="self_instruct, evolve, distil, preference or score.")],
+    file: Annotated[Path, typer.Argument(help="Examples (or prompts) to begin with.")],
+    out: Annotated[Path, typer.Option("--out", help="File to write, JSON lines; a report is put beside it.")],
+    count: Annotated[int, typer.Option(min=1, help="New tasks wanted (self_instruct).")] = 100,
+    threshold: Annotated[float, typer.Option(min=1, max=5, help="Mean grade that is kept (score).")] = 3.5,
+    project: ProjectDir = Path("."),
+    set_: Settings = None,
+    json: Json = False,
+) -> None:
+    """Let a language model write or grade examples. Example: tunesmith synth score train.jsonl --out good.jsonl"""
+    from tunesmith.cli import run
+    from tunesmith.cli import synth as verb
+
+    choice = run.Choice(project, None, [str(file)], None, set_ or [], [], False)
+    verb.synth(kind, file, out, choice, count=count, threshold=threshold, json=json)
 
 
 @app.command()

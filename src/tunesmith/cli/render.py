@@ -114,6 +114,10 @@ class ConsoleReporter:
         """A further line under the current stage."""
         self._out.print(Text("  " + " " * _WIDTH + text))
 
+    def note(self, text: str) -> None:
+        """Something the reader should know before the work begins."""
+        self.detail(text)
+
     def warn(self, text: str) -> None:
         """Something the reader should know and may want to change."""
         self._out.print(Text.assemble("  " + " " * _WIDTH, ("! ", "yellow"), text))

@@ -115,7 +115,7 @@ def stage(name: str, choice: Choice, *, json: bool) -> None:
 
     project = Project(recipe, choice.project, reporter=say, allow_private=choice.allow_private)
     road = {
-        "ingest": summary.tell_documents,
+        "documents": summary.tell_documents,
         "build": summary.tell_dataset,
         "plan": None,
         "train": summary.tell_run,
@@ -124,7 +124,7 @@ def stage(name: str, choice: Choice, *, json: bool) -> None:
     for verb, tell in road.items():
         if tell is not None:
             tell(say, project)
-        elif verb == "plan" and name not in {"plan", "ingest", "build"}:
+        elif verb == "plan" and name not in {"plan", "build"}:
             summary.tell_plan(say, project)
         if verb == name:
             break
@@ -132,17 +132,12 @@ def stage(name: str, choice: Choice, *, json: bool) -> None:
         _print_plan(project.plan, json=json)
         return
     artifact = {
-        "ingest": lambda: project.documents,
         "build": lambda: project.dataset,
         "train": lambda: project.run,
         "merge": lambda: project.model,
     }[name]()
     if not json:
         say.end({"open": summary.folder_or_page(artifact)})
-    elif name == "ingest":
-        print_json(
-            {"documents": artifact.numbers["documents"], "failed": artifact.numbers["failures"], "artifact": str(artifact.path)}
-        )
     else:
         print_json({"artifact": str(artifact.path), "id": artifact.id, "numbers": dict(artifact.numbers)})
 

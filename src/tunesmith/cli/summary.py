@@ -43,7 +43,7 @@ def tell_documents(say: ConsoleReporter, project: Project) -> None:
 def tell_dataset(say: ConsoleReporter, project: Project) -> None:
     """The splits, and what the checks saw."""
     n = project.dataset.numbers
-    by = "post" if project.recipe.split.by == "document" else "row"
+    by = {"document": "post", "group": project.recipe.split.group}.get(project.recipe.split.by, project.recipe.split.by)
     sizes = " · ".join(f"{n[name]:,} {name}" for name in ("train", "val", "test"))
     leaks = f"{n['leaks']} leaks" if n["leaks"] else "no leaks"
     say.stage(
@@ -55,6 +55,12 @@ def tell_dataset(say: ConsoleReporter, project: Project) -> None:
         say.detail("dropped: " + ", ".join(f"{count:,} {reason}" for reason, count in n["dropped"].items()))
     if n["removed_copies"]:
         say.detail(f"{n['removed_copies']} rows removed because they copy a row of val or test")
+    if n["copies_dropped"]:
+        say.detail(f"{n['copies_dropped']} documents or pairs left out: near copies of a better one (build.dedup)")
+    if n["golden"]["held_out"]:
+        say.detail(f"{n['golden']['held_out']} rows held out: they are in the golden set, or copy it")
+    if n["mix"]["general_share"]:
+        say.detail(f"{n['mix']['general_share']:.0%} of the training rows are general ones")
 
 
 def tell_plan(say: ConsoleReporter, project: Project) -> None:

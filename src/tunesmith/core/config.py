@@ -4,16 +4,20 @@ path, the JSON schema and the reference page all come. Unknown keys are errors; 
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 __all__ = [
     "PRESETS",
     "BuildConfig",
     "EvalConfig",
+    "FetchConfig",
     "GateConfig",
+    "GeneratorConfig",
     "MethodConfig",
+    "MixConfig",
     "Quality",
     "Recipe",
     "SplitConfig",
@@ -31,11 +35,21 @@ class _Section(BaseModel):
     )
 
 
+class FetchConfig(_Section):
+    """How web addresses are read. What was fetched is kept in the project; only what is new or changed is fetched again."""
+
+    delay_s: Annotated[float, Field(ge=0, le=600)] = 1.0
+    """Seconds between two requests to the same host. A longer delay that its robots.txt asks for counts instead."""
+    max_pages: Annotated[int, Field(ge=0, le=50_000)] = 500
+    """Pages of one source at most: those of a sitemap that changed last, and those of which a feed gives only the beginning."""
+
+
 class BuildConfig(_Section):
     """How documents become examples."""
 
-    style: Literal["auto", "passages", "examples"] = "auto"
-    """`passages`: the author's own passages are the answers. `examples`: the rows are pairs already.
+    style: Literal["auto", "passages", "examples", "qa", "rewrite"] = "auto"
+    """`passages`: the author's own passages are the answers. `examples`: the rows are pairs already. `qa`: a language model
+    writes questions and answers (needs `generator`). `rewrite`: it writes a plain version of each passage as the prompt.
     `auto`: pairs where the source holds pairs, else passages."""
     passage_words: Literal["auto"] | Annotated[int, Field(ge=20, le=600)] = "auto"
     """Words that a passage aims at; it ends at a paragraph or sentence border. `auto`: 90, or 40 on a base under 100 M
@@ -44,13 +58,61 @@ class BuildConfig(_Section):
     """Passages with fewer words than this are dropped, and counted."""
     system_prompt: str = ""
     """The system message put before every example. Empty: none (examples that bring their own keep it)."""
+    dedup: Literal[0] | Annotated[float, Field(ge=0.2, le=1)] = 0.8
+    """Share of common five-word runs from which two documents, or two pairs, are copies; the better one stays. 0 keeps all."""
+
+    words_per_pair: Annotated[int, Field(ge=20, le=5000)] = 120
+    """With `qa`: one question for so many words of a document, at least one a document."""
+    real_share: Annotated[float, Field(ge=0.0, le=0.9)] = 0.3
+    """With `qa`: share of examples that are the author's own passages, put beside the generated ones. 0.2 to 0.5 is usual."""
+
+
+class GeneratorConfig(_Section):
+    """The language model that writes data, for `build.style` qa and rewrite and for `tunesmith synth`."""
+
+    url: str = ""
+    """Address of an OpenAI-compatible server, such as http://127.0.0.1:11434/v1. No name, key or query in it."""
+    model: str = ""
+    """The model's name as the server knows it."""
+    api_key_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    """Name of the environment variable that holds the key. Empty: no key is sent. The key itself is never written anywhere."""
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 4
+    """Requests under way at once."""
+    max_tokens_total: Annotated[int, Field(ge=0)] = 2_000_000
+    """Tokens, prompts and replies together, that one dataset or file may take. Replies kept from before count. 0: no limit."""
+    max_cost: Annotated[float, Field(ge=0)] = 0.0
+    """Money that one dataset or file may take, in the currency of the prices. 0: no limit."""
+    price_per_million_in: Annotated[float, Field(ge=0)] = 0.0
+    """Price of a million tokens of prompts."""
+    price_per_million_out: Annotated[float, Field(ge=0)] = 0.0
+    """Price of a million tokens of replies."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    """Sampling temperature of what is written. Judges are asked at 0."""
+    seed: int = 7
+    """Sent with each request; servers that honour it give the same reply again."""
+    max_reply_tokens: Annotated[int, Field(ge=64, le=32_768)] = 1024
+    """Tokens of one reply at most. Replies that are cut here are sent back."""
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    """Seconds after which a request without an answer is tried again."""
+
+    @field_validator("url")
+    @classmethod
+    def _plain_address(cls, url: str) -> str:
+        if url and not re.fullmatch(r"https?://[^\s@?#/]+(?:/[^\s@?#]*)?", url):
+            raise ValueError("an http:// or https:// address without a name, key, query or blank in it")
+        return url
 
 
 class SplitConfig(_Section):
     """How the dataset is split. A document is never torn apart, and new documents never move old ones."""
 
-    by: Literal["document", "row"] = "document"
-    """`document` keeps everything made from one post on one side. `row` is for data without documents; else it leaks."""
+    by: Literal["document", "thread", "author", "time", "group", "row"] = "document"
+    """What stays on one side: everything made from one post (`document`), one `thread`, one `author`, or one value of `group`.
+    `time`: train before val before test, by whole days. `row` is for data without documents; else it leaks."""
+    group: str = ""
+    """With `by: group`, the column of the rows whose values are kept on one side, such as customer."""
+    stratify: str = ""
+    """A column of labels that every split must have; the draw is made within each label. Empty: no labels are looked at."""
     val: Part = 0.1
     """Share of documents for early stopping."""
     test: Part = 0.2
@@ -62,7 +124,22 @@ class SplitConfig(_Section):
     def _leave_something_to_learn(self) -> SplitConfig:
         if self.val + self.test >= 0.9:
             raise ValueError("val + test leaves less than a tenth to train on")
+        if (self.by == "group") != bool(self.group):
+            raise ValueError("split.by: group and split.group: COLUMN go together; one has no effect without the other")
         return self
+
+
+class MixConfig(_Section):
+    """How often each training row is seen, and what is learned beside the author's own rows."""
+
+    general: list[str] = []
+    """Files or folders of general examples, mixed into the training split alone against forgetting. Empty: none."""
+    share: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
+    """Share of general rows among the training rows, if `general` is set. 0.1 to 0.3 is usual; outside it a finding says so."""
+    weights: dict[str, Annotated[float, Field(ge=0, le=100)]] = {}
+    """Source, or a pattern such as `notes-*`, to the times an epoch shows each of its rows: 2 twice, 0.5 half of them."""
+    max_source: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the author's training rows that one source may have at most. 1: no cap."""
 
 
 class MethodConfig(_Section):
@@ -90,7 +167,12 @@ class TrainConfig(_Section):
     max_steps: Annotated[int, Field(ge=0)] = 0
     """Optimiser steps at most; 0 takes the number that `epochs` gives."""
     batch_examples: Annotated[int, Field(ge=1, le=4096)] = 8
-    """Examples in one forward pass."""
+    """Examples in one batch."""
+    batch_tokens: Annotated[int, Field(ge=0)] = 0
+    """Tokens in one batch, about, in place of `batch_examples`; 0 counts examples."""
+    tokens_at_once: Annotated[int, Field(ge=16)] = 16_384
+    """Tokens that go through the model at once, at most. A larger batch is learned in parts, which gives the same step; where
+    memory runs out all the same, the parts are halved."""
     accumulate: Annotated[int, Field(ge=1, le=4096)] = 1
     """Forward passes for one optimiser step, weighted by learned tokens."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
@@ -115,10 +197,19 @@ class TrainConfig(_Section):
     """What counts as an improvement of the validation loss, in nats a token."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 50
     """Steps between two checkpoints to resume from."""
+    checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0
+    """Minutes after which a checkpoint is due even if `checkpoint_every` is not reached; 0 goes by steps alone. What is learned
+    does not depend on it."""
+    keep_checkpoints: Annotated[int, Field(ge=2, le=1000)] = 2
+    """Checkpoints to keep, counted from the newest. Each holds the best step by validation loss as well."""
+    compile: bool = False
+    """Let torch compile the layers: about a minute before the first step, then a fifth faster on a CPU. Needs a C++ compiler, and
+    a resumed run is then no longer promised to end with the same bytes."""
     gradient_checkpointing: bool = False
     """Compute activations twice to save memory."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Type of the frozen weights in training. `auto` measures what this machine multiplies faster. The adapter is float32."""
+    precision: Literal["auto", "float32", "bfloat16", "exact"] = "auto"
+    """Type of the frozen weights in training. `auto` measures what this machine multiplies faster. The adapter is float32.
+    `exact`: float32, deterministic algorithms, and no sharing of what rows have in common."""
     seed: int = 7
     """Seed of data order, adapter initialisation and dropout."""
 
@@ -132,8 +223,8 @@ class EvalConfig(_Section):
     """Test items at most, spread over as many documents as can be. 0 takes all."""
     max_new_tokens: Literal["auto"] | Annotated[int, Field(ge=1, le=8192)] = "auto"
     """Tokens of an answer at most; answers cut here are counted. `auto`: a quarter more than 99 of 100 references have."""
-    batch_examples: Annotated[int, Field(ge=1, le=4096)] = 32
-    """Answers generated at once."""
+    batch_examples: Annotated[int, Field(ge=1, le=4096)] = 128
+    """Answers generated at once at most, base and tuned together; a quarter of the free memory may allow fewer."""
     primary: Literal["bits_per_byte", "word_overlap", "rouge_l", "exact_match"] = "bits_per_byte"
     """The metric that the verdict hangs on. Bits per byte: how surprised the model is by the author's own held-out words."""
     draws: Annotated[int, Field(ge=200, le=1_000_000)] = 10_000
@@ -163,13 +254,16 @@ class Recipe(_Section):
     base: Annotated[str, Field(min_length=1)] = "apprentice"
     """The model to start from: `apprentice` (embedded), a folder, or a Hugging Face id."""
     sources: Annotated[list[str], Field(min_length=1)]
-    """Where the writing is: folders, files, http(s) addresses of feeds or pages."""
+    """Where the writing is: folders, files, addresses of feeds, sites or pages, hf:OWNER/NAME."""
     me: str = ""
     """Your name in chat exports: your turns become the answers. Empty: chats are documents, all names replaced."""
     quality: Quality = "good"
     """A preset for what is not set otherwise: `draft` is quick, `best` takes its time."""
+    fetch: FetchConfig = FetchConfig()
     build: BuildConfig = BuildConfig()
+    generator: GeneratorConfig = GeneratorConfig()
     split: SplitConfig = SplitConfig()
+    mix: MixConfig = MixConfig()
     method: MethodConfig = MethodConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()

@@ -3,6 +3,7 @@
 TunesmithError                exit 1
 ├── RecipeError               a recipe or a --set value is wrong; carries every problem found
 ├── SourceError               a source cannot be found, fetched or read
+├── GeneratorError            the language model that writes data cannot be reached or used, or its budget is spent
 ├── DatasetError              documents or examples do not make a usable dataset
 ├── ModelError                a base, tokenizer, template or adapter cannot be used
 ├── TrainingError             training cannot go on (not a number, out of memory, a checkpoint from elsewhere)
@@ -24,6 +25,7 @@ __all__ = [
     "BlockedError",
     "DatasetError",
     "EvaluationError",
+    "GeneratorError",
     "Interrupted",
     "ModelError",
     "Problem",
@@ -80,6 +82,10 @@ class RecipeError(TunesmithError):
 
 class SourceError(TunesmithError):
     """A source cannot be found, fetched or read."""
+
+
+class GeneratorError(TunesmithError):
+    """The language model behind `generator.url` cannot be used, or the budget is spent. Replies already paid are kept."""
 
 
 class DatasetError(TunesmithError):

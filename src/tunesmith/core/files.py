@@ -2,7 +2,8 @@
 
 Protocol: work in a temporary sibling → fsync every file → manifest with sizes and SHA-256 last → fsync it and the
 directories → rename → fsync the parent. A reader takes a directory for real only if its manifest verifies, so a kill,
-a torn write or a full disk leaves either the whole new artifact or none of it.
+a torn write or a full disk leaves either the whole new artifact or none of it. The manifest carries a seal, the SHA-256
+of its own content, so that damage to the manifest itself is seen as well.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 import orjson
 
+from tunesmith.core.disk import DISK, Disk
 from tunesmith.core.errors import StorageError, TunesmithError
 
 __all__ = [
@@ -28,17 +30,20 @@ __all__ = [
     "checked_name",
     "collect_temporary",
     "commit",
+    "damage",
     "file_facts",
+    "make_folders",
     "new_temporary",
+    "remove_tree",
     "replace_file",
     "sha256_file",
     "storage_errors",
-    "sync_path",
     "verify",
 ]
 
 MANIFEST = "manifest.json"
 _TEMPORARY = ".tmp-"
+_SEAL = "seal"
 FileFact = dict[str, Any]  # {"path": str, "size": int, "sha256": str}
 
 
@@ -56,16 +61,37 @@ def file_facts(directory: Path) -> list[FileFact]:
 
 def verify(directory: Path) -> dict[str, Any] | None:
     """The manifest of a committed directory, or None if it is absent, unreadable or any file differs from it."""
+    found = _examine(directory)
+    return None if isinstance(found, str) else found
+
+
+def damage(directory: Path) -> str:
+    """What is wrong with a committed directory, in words; empty if every file matches its manifest."""
+    found = _examine(directory)
+    return found if isinstance(found, str) else ""
+
+
+def _examine(directory: Path) -> dict[str, Any] | str:
+    """The manifest if all is well, else what is not."""
     try:
-        manifest: dict[str, Any] = orjson.loads((directory / MANIFEST).read_bytes())
-        facts = manifest["files"]
-        for fact in facts:
+        raw = (directory / MANIFEST).read_bytes()
+        manifest: dict[str, Any] = orjson.loads(raw)
+        seal = manifest.pop(_SEAL)
+        if hashlib.sha256(_dumped(manifest)).hexdigest() != seal or _dumped({**manifest, _SEAL: seal}) != raw:
+            return f"{MANIFEST} does not match its seal"
+        for fact in manifest["files"]:
             path = directory / checked_name(fact["path"])
             if path.stat().st_size != fact["size"] or sha256_file(path) != fact["sha256"]:
-                return None
-    except (OSError, orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        return None
-    return manifest
+                return f"{fact['path']} is not as it was written"
+    except OSError as error:
+        return f"{Path(str(error.filename)).name if error.filename else directory.name} cannot be read ({error.strerror})"
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+        return f"{MANIFEST} cannot be understood"
+    return {**manifest, _SEAL: seal}
+
+
+def _dumped(manifest: dict[str, Any]) -> bytes:
+    return orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
 
 
 def checked_name(name: str) -> Path:
@@ -76,10 +102,24 @@ def checked_name(name: str) -> Path:
     return Path(*parts)
 
 
-def new_temporary(final: Path) -> Path:
+def make_folders(path: Path, *, disk: Disk = DISK) -> None:
+    """Make a folder and those above it that are missing; each name is durable before anything is put inside."""
+    if path.is_dir():
+        return
+    make_folders(path.parent, disk=disk)
+    try:
+        disk.make_folder(path)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return  # another process was faster
+    disk.sync(path.parent)
+
+
+def new_temporary(final: Path, *, disk: Disk = DISK) -> Path:
     """An empty temporary sibling of `final`, to be filled and committed."""
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(final.parent, disk=disk)
     except (FileNotFoundError, FileExistsError, NotADirectoryError) as error:
         raise StorageError(
             "cannot make the folder for artifacts",
@@ -87,25 +127,13 @@ def new_temporary(final: Path) -> Path:
             expected="a place where folders can be made",
             hint="choose a writable folder with --project DIR",
         ) from error
-    temporary = final.parent / f"{_TEMPORARY}{final.name[:20]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    temporary.mkdir()
+    temporary = _sibling(final)
+    disk.make_folder(temporary)
     return temporary
 
 
-def sync_path(path: Path) -> None:
-    """Make a file's content, or the names in a directory, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def _sibling(path: Path) -> Path:
+    return path.parent / f"{_TEMPORARY}{path.name[:20]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
 def commit(
@@ -114,41 +142,59 @@ def commit(
     manifest: dict[str, Any],
     *,
     before_rename: Callable[[], None] = lambda: None,
+    disk: Disk = DISK,
 ) -> dict[str, Any]:
-    """Turn the filled directory `temporary` into `final`; returns the manifest written, with its `files`.
+    """Turn the filled directory `temporary` into `final`; returns the manifest written, with its `files` and `seal`.
 
     If `final` exists and verifies, it is kept and `temporary` is dropped (same id, same content); if it exists and does
     not verify, it is replaced. `before_rename` is called at the last moment when nothing is visible yet.
     """
     facts = file_facts(temporary)
     for fact in facts:
-        sync_path(temporary / fact["path"])
+        disk.sync(temporary / fact["path"])
     whole = {**manifest, "files": facts}
-    _write_durably(temporary / MANIFEST, orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+    whole[_SEAL] = hashlib.sha256(_dumped(whole)).hexdigest()
+    disk.write(temporary / MANIFEST, _dumped(whole))
+    disk.sync(temporary / MANIFEST)
     for directory in sorted({temporary, *(p for p in temporary.rglob("*") if p.is_dir())}, reverse=True):
-        sync_path(directory)
+        disk.sync(directory)
     before_rename()
     if final.exists():
         if (kept := verify(final)) is not None:
-            shutil.rmtree(temporary)
+            remove_tree(temporary, disk=disk)
             return kept
-        shutil.rmtree(final)
-    temporary.rename(final)
-    sync_path(final.parent)
+        remove_tree(final, disk=disk)
+    disk.rename(temporary, final)
+    disk.sync(final.parent)
     return whole
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes, *, disk: Disk = DISK) -> None:
     """Write a single small file so that a reader sees the old or the new content, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{_TEMPORARY}{path.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    make_folders(path.parent, disk=disk)
+    temporary = _sibling(path)
     try:
-        _write_durably(temporary, data)
-        temporary.replace(path)
+        disk.write(temporary, data)
+        disk.sync(temporary)
+        disk.rename(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_path(path.parent)
+    disk.sync(path.parent)
+
+
+def remove_tree(path: Path, *, disk: Disk = DISK) -> None:
+    """Remove a committed directory: renamed first, so that a kill half-way leaves no directory that looks damaged."""
+    if not path.name.startswith(_TEMPORARY):
+        going = _sibling(path)
+        disk.rename(path, going)
+        path = going
+    for inner in sorted(path.rglob("*"), reverse=True):
+        if inner.is_dir() and not inner.is_symlink():
+            disk.remove_folder(inner)
+        else:
+            disk.remove(inner)
+    disk.remove_folder(path)
 
 
 def _alive(pid: int) -> bool:
@@ -161,12 +207,14 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def collect_temporary(directory: Path) -> int:
-    """Remove what killed processes left half-written below `directory`; returns how many. Living processes keep theirs."""
+def collect_temporary(directory: Path, *, alone: bool = False) -> int:
+    """Remove what killed processes left half-written below `directory`; returns how many. Living processes keep theirs,
+    unless the caller is `alone` here (it holds the lock): a process number may have been given out again.
+    """
     count = 0
     for path in sorted(directory.glob(f"**/{_TEMPORARY}*")) if directory.is_dir() else []:
         fields = path.name.rsplit("-", 2)
-        if len(fields) == 3 and fields[1].isdigit() and _alive(int(fields[1])):
+        if not alone and len(fields) == 3 and fields[1].isdigit() and _alive(int(fields[1])):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -195,8 +243,8 @@ def _disk_errno(error: Exception) -> int | None:
 
 
 @contextmanager
-def storage_errors(doing: str, where: Path) -> Iterator[None]:
-    """Turn a full, read-only or vanished disk into a StorageError that says what was being done."""
+def storage_errors(doing: str, where: Path, *, safe: str = "") -> Iterator[None]:
+    """Turn a full, read-only or vanished disk into a StorageError that says what was being done, and what is `safe`."""
     try:
         yield
     except TunesmithError:
@@ -207,5 +255,8 @@ def storage_errors(doing: str, where: Path) -> Iterator[None]:
             raise
         name = getattr(error, "filename", None) or where
         raise StorageError(
-            f"{trouble[0]} while {doing}", value=str(name), expected="a disk that takes the file", hint=trouble[1]
+            f"{trouble[0]} while {doing}",
+            value=str(name),
+            expected=f"a disk that takes the file{'; ' + safe if safe else ''}",
+            hint=trouble[1],
         ) from error

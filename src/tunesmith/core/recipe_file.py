@@ -94,7 +94,7 @@ def recipe_from(
     except ValidationError as error:
         problems += [_problem(dict(detail), merged, places or {}, file) for detail in error.errors()]
         raise RecipeError(sorted(problems, key=_line)) from None
-    problems += _without_effect(written, recipe)
+    problems += [*_without_effect(written, recipe), *_generator_problems(written, recipe)]
     if problems:
         raise RecipeError(problems)
     return recipe
@@ -260,6 +260,49 @@ def _without_effect(data: Mapping[str, Any], recipe: Recipe) -> list[Problem]:
     for name in ("passage_words", "min_words") if recipe.build.style == "examples" else ():
         if name in data.get("build", {}):
             complain(f"build.{name}", data["build"][name], "build.style: passages", f"remove build.{name}")
+    if "share" in data.get("mix", {}) and not recipe.mix.general:
+        complain(
+            "mix.share", recipe.mix.share, "mix.general: files of general examples", "remove mix.share, or set mix.general"
+        )
+    if "seed" in data.get("split", {}) and recipe.split.by == "time":
+        complain("split.seed", recipe.split.seed, "a split.by that draws; time goes by the days", "remove split.seed")
+    return problems
+
+
+def _generator_problems(data: Mapping[str, Any], recipe: Recipe) -> list[Problem]:
+    """A style that needs a language model where none is named; settings about one that can have no effect."""
+    style, g = recipe.build.style, recipe.generator
+    problems = []
+    if style in {"qa", "rewrite"} and not (g.url and g.model):
+        missing = " and ".join(f"generator.{name}" for name in ("url", "model") if not getattr(g, name))
+        problems.append(
+            Problem(
+                what=f"build.style {style} needs a language model",
+                value=style,
+                expected=f"{missing}: an OpenAI-compatible server and the name of a model there",
+                hint="--set generator.url=http://127.0.0.1:11434/v1 --set generator.model=NAME"
+                "   or   --set build.style=passages, which needs none",
+            )
+        )
+    written = data.get("build", {})
+    for name in sorted({"words_per_pair", "real_share"} & written.keys() if style not in {"auto", "qa"} else ()):
+        problems.append(
+            Problem(
+                what=f"build.{name} has no effect",
+                value=written[name],
+                expected="build.style: qa",
+                hint=f"remove build.{name}",
+            )
+        )
+    if g.max_cost and not (g.price_per_million_in or g.price_per_million_out):
+        problems.append(
+            Problem(
+                what="generator.max_cost has no effect",
+                value=g.max_cost,
+                expected="prices to count with",
+                hint="set generator.price_per_million_in and generator.price_per_million_out",
+            )
+        )
     return problems
 
 

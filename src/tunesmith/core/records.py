@@ -24,8 +24,12 @@ __all__ = [
     "Generation",
     "Interval",
     "Message",
+    "Origin",
+    "Preference",
+    "Quote",
     "Role",
     "Score",
+    "Support",
     "canonical_json",
     "digest",
     "from_dict",
@@ -65,8 +69,45 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """A span of a document: `text` is `Document.text[start:end]`. `exact`: quoted word for word, else by the near rule."""
+
+    text: str
+    start: int
+    end: int
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Support:
+    """A generated sentence and the spans of the document that support it."""
+
+    sentence: str
+    quotes: tuple[Quote, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The label of generated text: how it was made (`qa`, `rewrite` …), by which model, from which prompt, on which day.
+
+    `generated` says which side a model wrote; the other side is a person's. `prompt_sha256` is the hash of the whole request.
+    `support` leads every generated sentence back to its quotes, where the kind has a document to quote.
+    """
+
+    kind: str
+    model: str
+    prompt_sha256: str
+    date: str
+    generated: Literal["prompt", "answer", "both"]
+    support: tuple[Support, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One training unit: messages that end with the assistant's turn. `group` is what a split must not tear apart."""
+    """One training unit: messages that end with the assistant's turn. `group` is what a split must not tear apart.
+
+    `origin` is None where people wrote both sides. `meta`: further columns of its row, as text (author, date, thread, label …).
+    """
 
     id: str
     messages: tuple[Message, ...]
@@ -74,6 +115,9 @@ class Example:
     group: str
     source: str
     title: str | None = None
+    origin: Origin | None = None
+    license: str | None = None
+    meta: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -84,6 +128,20 @@ class Example:
     def answer(self) -> str:
         """The last assistant turn: what is learned and what is scored."""
         return self.messages[-1].content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preference:
+    """A prompt with two answers, of which the first is preferred. `prompt` ends with the user's turn."""
+
+    id: str
+    prompt: tuple[Message, ...]
+    chosen: str
+    rejected: str
+    document_id: str
+    group: str
+    source: str
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,11 +218,22 @@ def digest(*parts: str | bytes) -> str:
 def from_dict(kind: type[T], row: Mapping[str, Any]) -> T:
     """Build a record of `kind` from a JSON object; keys that the record does not know are left out."""
     values = {f.name: row[f.name] for f in fields(kind) if f.name in row}  # type: ignore[arg-type]
-    if kind is Example:
-        values["messages"] = tuple(Message(**message) for message in values["messages"])
+    for name in {"messages", "prompt"} & values.keys() if kind is Example or kind is Preference else ():
+        values[name] = tuple(Message(**message) for message in values[name])
+    if isinstance(values.get("origin"), Mapping):
+        values["origin"] = _origin(values["origin"])
     if kind is Finding:
         values["rows"] = tuple(values.get("rows", ()))
     return kind(**values)
+
+
+def _origin(row: Mapping[str, Any]) -> Origin:
+    support = tuple(
+        Support(sentence=part["sentence"], quotes=tuple(from_dict(Quote, quote) for quote in part["quotes"]))
+        for part in row.get("support", ())
+    )
+    plain = {f.name: row[f.name] for f in fields(Origin) if f.name in row and f.name != "support"}
+    return Origin(**plain, support=support)
 
 
 def spread_over_documents(examples: Sequence[Example], most: int) -> list[Example]:

@@ -22,6 +22,9 @@ class Progress(Protocol):
 class Reporter(Protocol):
     """What a stage can tell a person while it works. What came out of it stands in its artifact."""
 
+    def note(self, text: str) -> None:
+        """Something the reader should know before the work begins."""
+
     def warn(self, text: str) -> None:
         """Something the reader should know and may want to change."""
 
@@ -42,6 +45,9 @@ class _NoProgress:
 
 class SilentReporter:
     """Says nothing: the default of every library function."""
+
+    def note(self, text: str) -> None:
+        pass
 
     def warn(self, text: str) -> None:
         pass

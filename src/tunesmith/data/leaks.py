@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from tunesmith.core.records import Example, Finding
+from tunesmith.data.dedup.shingles import shingled
 from tunesmith.data.prose import words
 
 __all__ = ["find_leaks", "find_non_questions", "without_copies"]
 
 K = TypeVar("K", bound=str)
-_SHINGLE = 5
 _NEAR, _RELATED = 0.8, 0.5
 _CONTAINED = 8  # shingles of the smaller row from which "it stands in the larger" means something
 _MUCH_SHORTER = 0.75  # share of the larger row's length up to which standing inside it counts
 _OWN_WORDS = 20  # words from which an answer can be a copy by itself
-_WEIGHT = {"test": 2, "val": 1}  # a copy leaves the split that matters less
+_WEIGHT = {"golden": 3, "test": 2, "val": 1}  # a copy leaves the split that matters less
 _MAX_ROWS = 20
 _REQUESTS_TEXT = """
 write tell describe explain continue give list name show summarize summarise compare discuss share talk walk outline
@@ -42,10 +42,16 @@ _ASKING = frozenset(_ASKING_TEXT.split())
 _ASKING_INSIDE = re.compile(
     r"""\b(?:i(?:'d|\ would)\ like\ (?:you\ )?to|i\ want\ (?:you\ )?to|i\ wonder|can\ you|could\ you|would\ you|please
     |tell\ me|give\ me|take\ us|take\ me
-    |(?:what|how|when|where|which|who|why)\ (?:do|does|did|is|are|was|were|can|will|would|many|much)|in\ what|of\ what|by\ what
     |extract|summari[sz]e|categori[sz]e|classify|calculate|determine|compute)\b""",
     re.IGNORECASE | re.VERBOSE,
 )
+_ASKING_LATE = re.compile(  # “In golf what do …”; after “you considered”, or as “which can be”, it asks nothing
+    r"""\b(?:(?:what|how|when|where|which(?!\ \w+\ be\b)|who|why)\ (?:do|does|did|is|are|was|were|can|will|would|many|much)
+    |in\ what|of\ what|by\ what)\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_TELLING = re.compile(r"(?:you|he|she|it|they|this|that|these|those)\b", re.IGNORECASE)
+_QUOTED_FIRST = re.compile(r"\A[\"“][^\"”]{1,300}[\"”](?=\s*[–—-]\s)")  # words spoken about
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ def find_leaks(splits: Mapping[str, Sequence[Example]]) -> tuple[Finding, ...]:
     document, so same-source leaks of theirs cannot be seen. Answers under 20 words copy only with their prompts.
     `rows`: the first twenty as `train:ID ~ test:ID`; `count` is of all.
     """
-    rows = [_row(name, example) for name, examples in splits.items() for example in examples]
+    rows = _rows(splits)
     exact = list(_equal(rows, [row.answer for row in rows]))
     copies = set(exact)
     near: list[tuple[int, int]] = []
@@ -104,7 +110,7 @@ def without_copies(splits: Mapping[K, Sequence[Example]]) -> tuple[dict[K, tuple
     Half is enough to leave, because a post published twice is seldom cut into the same passages twice. Test matters most,
     then val: a copy leaves train, or val if its twin is in test. Rows within one split are not compared.
     """
-    rows = [_row(name, example) for name, examples in splits.items() for example in examples]
+    rows = _rows(splits)
     pairs = [*_equal(rows, [row.answer for row in rows]), *((a, b) for a, b, _ in _similar(rows))]
     gone = {min(pair, key=lambda index: _WEIGHT.get(rows[index].split, 0)) for pair in pairs}
     kept: dict[K, tuple[Example, ...]] = {}
@@ -138,28 +144,30 @@ def _asks(text: str) -> bool:
         return bool(text)
     if text.startswith("**"):
         return False  # a bold label is how a generated list of answers begins
-    for line in re.split(r"(?<=[.!])\s+|\n+", text):
-        first = line.lstrip("\"'“‘([# ").split(" ")[0].rstrip(",:.").lower().replace("’", "'")
+    spoken = _QUOTED_FIRST.sub("", text).replace("’", "'")
+    for line in re.split(r"(?<=[.!])\s+|\n+", spoken):
+        first = line.lstrip("\"'“‘([# ").split(" ")[0].rstrip(",:.").lower()
         if first in _REQUESTS or first in _ASKING:
             return True
-    return bool(_ASKING_INSIDE.search(text.replace("’", "'")))
+        if not _TELLING.match(line) and _ASKING_LATE.search(line):
+            return True
+    return bool(_ASKING_INSIDE.search(spoken))
 
 
-def _row(split: str, example: Example) -> _Row:
-    """A short answer (a label, a number) is no copy by itself: it is one only together with its prompt, and exactly."""
-    said = [word.casefold().replace("’", "'") for word in words(example.answer)]
-    asked = [w.casefold() for message in example.prompt if message.role != "system" for w in words(message.content)]
-    prompt, answer = " ".join(asked), " ".join(said) or " ".join(example.answer.split())
-    if len(said) < _OWN_WORDS:
-        return _Row(split, example.id, example.group, f"{prompt}\0{answer}", prompt, frozenset())
-    return _Row(split, example.id, example.group, answer, prompt, _shingles(said))
-
-
-def _shingles(said: Sequence[str]) -> frozenset[int]:
-    """Hashes of all runs of five words; a text shorter than that is one run."""
-    if len(said) < _SHINGLE:
-        return frozenset([hash(tuple(said))]) if said else frozenset()
-    return frozenset(hash(tuple(said[i : i + _SHINGLE])) for i in range(len(said) - _SHINGLE + 1))
+def _rows(splits: Mapping[K, Sequence[Example]]) -> list[_Row]:
+    """The rows of all splits. A short answer (a label, a number) is no copy by itself: it is one only together with its prompt,
+    and exactly.
+    """
+    examples = [(str(name), example) for name, rows in splits.items() for example in rows]
+    made = shingled([example.answer for _, example in examples])
+    rows = []
+    for number, (split, example) in enumerate(examples):
+        asked = [w.casefold() for message in example.prompt if message.role != "system" for w in words(message.content)]
+        said = [word.casefold().replace("’", "'") for word in words(example.answer)]
+        prompt, answer = " ".join(asked), " ".join(said) or " ".join(example.answer.split())
+        runs = frozenset(made.of(number).tolist()) if len(said) >= _OWN_WORDS else frozenset()
+        rows.append(_Row(split, example.id, example.group, answer if runs else f"{prompt}\0{answer}", prompt, runs))
+    return rows
 
 
 def _equal(rows: Sequence[_Row], texts: Sequence[str]) -> Iterator[tuple[int, int]]:

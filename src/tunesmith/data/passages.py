@@ -98,7 +98,7 @@ def build_passages(documents: Sequence[Document], *, passage_words: int, min_wor
 def build_examples(pairs: Sequence[Example], *, system_prompt: str) -> Built:
     """Ready pairs, passed through: empty prompts or answers and exact copies dropped, a system message added where none is.
 
-    A right answer may be one word, so no answer is too short.
+    Blanks at the ends of turns go. A right answer may be one word, so no answer is too short.
     """
     drops = _Drops()
     examples: list[Example] = []
@@ -116,6 +116,7 @@ def build_examples(pairs: Sequence[Example], *, system_prompt: str) -> Built:
             drops.add("exact copy of another pair", f"{asked[-1].content} → {pair.answer}")
             continue
         seen.add(key)
+        pair = replace(pair, messages=tuple(replace(message, content=message.content.strip()) for message in pair.messages))
         if system_prompt.strip() and pair.messages[0].role != "system":
             pair = replace(pair, messages=(Message(role="system", content=system_prompt.strip()), *pair.messages))
         examples.append(pair)

@@ -10,6 +10,9 @@ from typing import Any
 from tunesmith.core.page import Raw, badge, card, folded, histogram, page, section, table, text
 from tunesmith.core.records import Example, Failure, Finding
 from tunesmith.data.prose import num_words
+from tunesmith.data.report_quality import glance, measure_quality, quality_section, quality_sentence
+from tunesmith.data.synth.page import synthesis_section
+from tunesmith.data.synth.shares import origins
 
 __all__ = ["dataset_report"]
 
@@ -30,15 +33,22 @@ def dataset_report(  # noqa: PLR0913 (plain values from a caller who has the tok
     cut: Mapping[str, Any] | None = None,
     documents: int | None = None,
     notes: Sequence[str] = (),
+    synthesis: Mapping[str, Any] | None = None,
+    sections: Sequence[str] = (),
 ) -> tuple[dict[str, Any], str]:
     """(report.json as a dict, report.html as a string) of a dataset.
 
     `token_lengths`: tokens of each example by split, if there is a tokenizer. `rendered`: examples as (text, learned?) pieces.
     `cut`: `num_cut`, `share` (of learned tokens lost), `examples`; None: not measured. `documents`: how many were read.
+    `synthesis`: what came of a language model's work, if one wrote here. `sections`: further parts of the page, as HTML that is
+    safe already. The checks run here, over all splits together.
     """
+    quality = measure_quality(splits)
     rows = [failure if isinstance(failure, Mapping) else asdict(failure) for failure in failures]
     report: dict[str, Any] = {
         "verdict": _verdict(splits, findings, dropped, cut),
+        "quality_sentence": quality_sentence(quality),
+        "quality": quality,
         "documents_read": documents,
         "splits": {name: _facts(name, examples, token_lengths) for name, examples in splits.items()},
         "dropped": {
@@ -48,9 +58,11 @@ def dataset_report(  # noqa: PLR0913 (plain values from a caller who has the tok
         "findings": [asdict(finding) for finding in findings],
         "failures": [dict(row) for row in rows],
         "notes": list(notes),
+        "origins": origins(splits),
+        "synthesis": dict(synthesis) if synthesis is not None else None,
         "rendered": [[{"text": piece, "learned": learned} for piece, learned in example] for example in rendered],
     }
-    return report, _page(report, splits, token_lengths or {}, rendered)
+    return report, _page(report, splits, token_lengths or {}, rendered, sections)
 
 
 def _facts(name: str, examples: Sequence[Example], token_lengths: Mapping[str, Sequence[int]] | None) -> dict[str, Any]:
@@ -81,17 +93,21 @@ def _verdict(
     said = sum(num_words(example.answer) for examples in splits.values() for example in examples)
     leaks = sum(finding.count for finding in findings if finding.severity == "error")
     blind = any(finding.name == "no_source" for finding in findings)
-    parts = [f"{_count(total, 'example')} from {_count(groups, 'document')}, {_count(said, 'word')} to learn from"]
+    source = "rows that name no document" if blind and groups == total else _count(groups, "document")
+    parts = [f"{_count(total, 'example')} from {source}, {_count(said, 'word')} to learn from"]
     if leaks:
         parts.append(f"{_count(leaks, 'leak')} between the splits")
     else:
         parts.append(
-            "no copies between the splits, but rows name no document, so more cannot be seen"
+            "no copies between the splits, but more cannot be seen without documents"
             if blind
             else "no leaks between the splits"
         )
     gone = sum(dropped.values())
     parts.append(f"{_count(gone, 'piece')} dropped" if gone else "nothing dropped")
+    generated = sum(e.origin is not None and e.origin.generated != "prompt" for rows in splits.values() for e in rows)
+    if generated:
+        parts.append(f"{generated / total:.0%} of the answers written by a model")
     if cut is not None:
         num_cut = int(cut.get("num_cut", 0))
         parts.append(f"{_count(num_cut, 'example')} cut for length" if num_cut else "nothing cut")
@@ -107,14 +123,17 @@ def _page(
     splits: Mapping[str, Sequence[Example]],
     token_lengths: Mapping[str, Sequence[int]],
     rendered: Sequence[Sequence[tuple[str, bool]]],
+    further: Sequence[str],
 ) -> str:
     leaks = [finding for finding in report["findings"] if finding["severity"] == "error"]
     blind = any(finding["name"] == "no_source" for finding in report["findings"])
     mark = (
         badge("leaks", "bad") if leaks else badge("sources not known", "unsure") if blind else badge("no leaks found", "good")
     )
-    head = Raw(f'<header>{mark}<h1>Dataset</h1><p class="lead">{text(report["verdict"])}</p></header>')
-    sections = [head, _learned_section(rendered), _size_section(report, splits, token_lengths), _findings_section(report)]
+    lead = f'<p class="lead">{text(report["verdict"])}</p><p>{text(report["quality_sentence"])}</p>'
+    head = Raw(f"<header>{mark}<h1>Dataset</h1>{lead}</header>")
+    sections = [head, glance(report), _learned_section(rendered), quality_section(report["quality"]), _findings_section(report)]
+    sections += [synthesis_section(report, splits), *further, _size_section(report, splits, token_lengths)]
     sections += [_dropped_section(report), _failures_section(report), _samples_section(splits)]
     return page("Dataset", [part for part in sections if part])
 
@@ -173,7 +192,7 @@ def _range(spread: Mapping[str, float] | None) -> str:
 
 
 def _findings_section(report: Mapping[str, Any]) -> str:
-    findings = report["findings"]
+    findings = [f for f in report["findings"] if f["name"] != "real_share"]  # told where generated text is
     if not findings:
         return section(
             "Leaks", Raw("<p>Every two splits were compared: no shared document, no exact or near copy, no shared prompt.</p>")

@@ -1,18 +1,50 @@
-"""Split examples into train, val and test by document, so that new documents never move old ones."""
+"""Split examples into train, val and test so that what belongs together stays together, and new rows never move old ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from tunesmith.core.errors import DatasetError
-from tunesmith.core.records import Example, digest
+from tunesmith.core.records import Example, Finding, digest
+from tunesmith.data.ingest.metadata import iso_date
 
-__all__ = ["Split", "place", "split"]
+__all__ = ["By", "Drawn", "Split", "place", "split"]
 
 Split = Literal["train", "val", "test"]
+By = Literal["document", "thread", "author", "time", "group", "row"]
 _NEEDED: Mapping[Split, int] = {"train": 2, "val": 1, "test": 2}
+_WHAT: Mapping[By, str] = {
+    "document": "documents",
+    "thread": "threads",
+    "author": "authors",
+    "time": "documents",
+    "group": "groups",
+    "row": "rows",
+}
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "thread": ("thread", "thread_id", "conversation_id", "conversation", "session_id", "session", "channel"),
+    "author": ("author", "authors", "user", "user_id", "speaker"),
+    "time": ("date", "created_at", "created", "timestamp", "time"),
+}
 _SEEDS_TRIED = 200
+_LEAST_TEST = 6  # the two-sided sign-flip test over k units cannot go below 2 / 2^k: 0.031 for six, 0.063 for five
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The rows of each split in the order given, how many units each has, and what the reader should know of the draw.
+
+    `labels`: rows of each label by split, where the split was stratified. `borders`: the first days of val and test, by time.
+    """
+
+    parts: Mapping[Split, tuple[Example, ...]]
+    units: Mapping[Split, int]
+    labels: Mapping[str, Mapping[Split, int]]
+    borders: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
 
 def place(group: str, *, val: float, test: float, seed: int) -> Split:
@@ -22,31 +54,130 @@ def place(group: str, *, val: float, test: float, seed: int) -> Split:
 
 
 def split(
-    examples: Sequence[Example], *, by: Literal["document", "row"], val: float, test: float, seed: int
-) -> dict[Split, tuple[Example, ...]]:
-    """The examples of each split, in the order given; `by` document keeps each group on one side.
+    examples: Sequence[Example],
+    *,
+    by: By,
+    val: float,
+    test: float,
+    seed: int,
+    column: str = "",
+    stratify: str = "",
+) -> Drawn:
+    """Draw the splits. `by` says what stays on one side: a document, thread, author, the rows of one value of `column` (group).
 
-    A share of 0 leaves that split empty. DatasetError if train or test has fewer than two groups, or val none.
+    All but `time` place a unit by a hash of its name, so rows that come later never move those that are there. `time` puts the
+    latest days into test and those before into val, whole days; the borders move as days are added. Rows without the thread,
+    author or column count as their document; rows without a date go to train; both are findings. With `stratify`, the column of
+    a label, units are hashed within their label, and a label that ends up missing from a split is an error that names a
+    seed with which none is. A share of 0 leaves that split empty.
+
+    Raises:
+        DatasetError: train or test would have fewer than two units, or val none; a column that no row has; a missing label.
     """
-    groups = list(dict.fromkeys(_group(example, by) for example in examples))
-    places = {group: place(group, val=val, test=test, seed=seed) for group in groups}
-    counts = _counts(places.values())
+    units, findings = _units(examples, by, column)
+    labels = _labels(examples, units, stratify) if stratify else {}
+    names = list(dict.fromkeys(units))
+    borders: tuple[str, ...] = ()
+    if by == "time":
+        places, borders = _by_time(examples, val=val, test=test)
+    else:
+        places = _by_hash(names, labels, val=val, test=test, seed=seed)
+    counts = _counts(places)
     needed = _needed(val, test)
     if any(counts[name] < needed[name] for name in needed):
-        raise _too_few(groups, counts, needed, by=by, val=val, test=test, seed=seed)
+        raise _too_few(
+            names, counts, needed, by=by, seed=None if by == "time" else _seed_for(names, labels, needed, val, test, seed)
+        )
+    if labels:
+        _refuse_missing_labels(names, places, labels, stratify, val=val, test=test, seed=seed, fixed=by == "time")
     parts: dict[Split, list[Example]] = {"train": [], "val": [], "test": []}
+    for example, unit in zip(examples, units, strict=True):
+        parts[places[unit]].append(example)
+    if 0 < counts["test"] < _LEAST_TEST:
+        findings.append(_few(counts["test"], by))
+    told: dict[str, dict[Split, int]] = {}
+    for name, rows in parts.items():
+        for label, count in Counter(example.meta.get(stratify, "") for example in rows).items() if labels else ():
+            told.setdefault(label, {"train": 0, "val": 0, "test": 0})[name] = count
+    return Drawn(
+        {name: tuple(rows) for name, rows in parts.items()}, counts, dict(sorted(told.items())), borders, tuple(findings)
+    )
+
+
+def _units(examples: Sequence[Example], by: By, column: str) -> tuple[list[str], list[Finding]]:
+    """The unit of each row, and what could not be seen."""
+    if by == "row":
+        return [example.id for example in examples], []
+    if by == "document":
+        return [example.group for example in examples], []
+    if by == "time":
+        days = _days(examples)
+        values = [days[example.group] for example in examples]
+        units, told = [example.group for example in examples], "rows without a date go to train"
+    else:
+        columns = (column,) if by == "group" else _COLUMNS[by]
+        values = [next((example.meta[name] for name in columns if example.meta.get(name)), "") for example in examples]
+        units = [value or f"document {example.group}" for value, example in zip(values, examples, strict=True)]
+        told = f"rows name no {column or by} and count as their document"
+    bare = [example.id for example, value in zip(examples, values, strict=True) if not value]
+    if len(bare) == len(examples):
+        raise _no_column(examples, "date" if by == "time" else by, column)
+    if not bare:
+        return units, []
+    message = f"{len(bare)} of {len(examples)} {told}"
+    return units, [Finding(name=f"no_{by}", severity="warning", message=message, count=len(bare), rows=tuple(bare[:20]))]
+
+
+def _no_column(examples: Sequence[Example], what: str, column: str) -> DatasetError:
+    known = sorted({name for example in examples for name in example.meta})
+    return DatasetError(
+        f"no row has a value in the column of {what}s" if column else f"no row has a {what}",
+        value=column or ", ".join(_COLUMNS["time" if what == "date" else what]),
+        expected="a column that the rows have" + (f"; there are {', '.join(known[:12])}" if known else "; there is none"),
+        hint="name a column that is there, or --by document",
+    )
+
+
+def _by_hash(names: Sequence[str], labels: Mapping[str, str], *, val: float, test: float, seed: int) -> dict[str, Split]:
+    return {name: place(f"{labels[name]}\0{name}" if labels else name, val=val, test=test, seed=seed) for name in names}
+
+
+def _by_time(examples: Sequence[Example], *, val: float, test: float) -> tuple[dict[str, Split], tuple[str, ...]]:
+    """The latest days with about `test` of the dated rows to test, those before to val, the rest (and no date) to train."""
+    days = _days(examples)
+    rows = Counter(days[example.group] for example in examples if days[example.group])
+    total, later = sum(rows.values()), 0
+    of_day: dict[str, Split] = {}
+    for day in sorted(rows, reverse=True):
+        middle = (later + rows[day] / 2) / total  # a day goes where its middle lies
+        of_day[day] = "test" if middle < test else "val" if middle < test + val else "train"
+        later += rows[day]
+    borders = tuple(min((day for day in rows if of_day[day] == name), default="") for name in ("val", "test"))
+    return {group: of_day.get(day, "train") for group, day in days.items()}, borders
+
+
+def _days(examples: Sequence[Example]) -> dict[str, str]:
+    """The day of each document: the latest of its rows, so that train holds nothing later than its border; empty if unknown."""
+    days: dict[str, str] = {}
     for example in examples:
-        parts[places[_group(example, by)]].append(example)
-    return {name: tuple(rows) for name, rows in parts.items()}
+        value = next((example.meta[name] for name in _COLUMNS["time"] if example.meta.get(name)), "")
+        days[example.group] = max(days.get(example.group, ""), iso_date(value) or "")
+    return days
 
 
-def _group(example: Example, by: Literal["document", "row"]) -> str:
-    return example.group if by == "document" else example.id
+def _labels(examples: Sequence[Example], units: Sequence[str], column: str) -> dict[str, str]:
+    """The label of each unit: the most frequent of its rows, the first by name among equals."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for example, unit in zip(examples, units, strict=True):
+        found[unit][example.meta.get(column, "")] += 1
+    if not any(label for counts in found.values() for label in counts):
+        raise _no_column(examples, "label", column)
+    return {unit: min(counts, key=lambda label: (-counts[label], label)) for unit, counts in found.items()}
 
 
-def _counts(places: Iterable[Split]) -> dict[Split, int]:
+def _counts(places: Mapping[str, Split]) -> dict[Split, int]:
     counts: dict[Split, int] = {"train": 0, "val": 0, "test": 0}
-    for name in places:
+    for name in places.values():
         counts[name] += 1
     return counts
 
@@ -55,27 +186,81 @@ def _needed(val: float, test: float) -> dict[Split, int]:
     return {**_NEEDED, "val": _NEEDED["val"] if val > 0 else 0, "test": _NEEDED["test"] if test > 0 else 0}
 
 
-def _too_few(
-    groups: Sequence[str],
-    counts: Mapping[Split, int],
-    needed: Mapping[Split, int],
+def _missing(places: Mapping[str, Split], labels: Mapping[str, str], val: float, test: float) -> list[tuple[str, Split]]:
+    """Labels, with units enough for every split, that a split has none of."""
+    wanted: list[Split] = ["train", *(["val"] if val > 0 else []), *(["test"] if test > 0 else [])]  # type: ignore[list-item]
+    there: dict[str, Counter[Split]] = defaultdict(Counter)
+    for unit, label in labels.items():
+        there[label][places[unit]] += 1
+    return [
+        (label, name)
+        for label, counts in sorted(there.items())
+        if sum(counts.values()) >= len(wanted)
+        for name in wanted
+        if not counts[name]
+    ]
+
+
+def _seed_for(
+    names: Sequence[str], labels: Mapping[str, str], needed: Mapping[Split, int], val: float, test: float, seed: int
+) -> int | None:
+    """The next seed whose draw leaves nothing short, if one of 200 does."""
+    for other in range(seed + 1, seed + 1 + _SEEDS_TRIED):
+        tried = _by_hash(names, labels, val=val, test=test, seed=other)
+        counts = _counts(tried)
+        if all(counts[name] >= needed[name] for name in needed) and not (labels and _missing(tried, labels, val, test)):
+            return other
+    return None
+
+
+def _refuse_missing_labels(
+    names: Sequence[str],
+    places: Mapping[str, Split],
+    labels: Mapping[str, str],
+    stratify: str,
     *,
-    by: Literal["document", "row"],
     val: float,
     test: float,
     seed: int,
+    fixed: bool,
+) -> None:
+    missing = _missing(places, labels, val, test)
+    if not missing:
+        return
+    other = None if fixed else _seed_for(names, labels, _needed(val, test), val, test, seed)
+    shown = ", ".join(f"{label or 'no label'} in {name}" for label, name in missing[:5])
+    raise DatasetError(
+        f"{len(missing)} labels of the column {stratify} are missing from a split",
+        value=shown,
+        expected="every label with three units or more in every split",
+        hint=f"--set split.seed={other} (or --seed {other})"
+        if other is not None
+        else "more rows of these labels, or no stratify",
+    )
+
+
+def _few(count: int, by: By) -> Finding:
+    message = (
+        f"test has {count} {_WHAT[by]}; a paired sign-flip test over {count} cannot go below p = {2 / 2**count:.3f}, and "
+        f"{_LEAST_TEST} are the least with which p ≤ 0.05 can be reached: no interval will be claimed"
+    )
+    return Finding(name="few_test_units", severity="warning", message=message, count=count)
+
+
+def _too_few(
+    names: Sequence[str], counts: Mapping[Split, int], needed: Mapping[Split, int], *, by: By, seed: int | None
 ) -> DatasetError:
-    what = "documents" if by == "document" else "rows"
+    what = _WHAT[by]
     got = ", ".join(f"{name} {counts[name]}" for name in counts)
     wanted = ", ".join(f"{needed[name]} in {name}" for name in needed if needed[name])
     hint = f"add more writing: at least {2 * sum(needed.values())} {what}"
-    if len(groups) >= sum(needed.values()):
+    if len(names) >= sum(needed.values()):
         hint = "--set split.test=0.4 --set split.val=0.2, or more writing"
-        for other in range(seed + 1, seed + 1 + _SEEDS_TRIED):
-            tried = _counts(place(group, val=val, test=test, seed=other) for group in groups)
-            if all(tried[name] >= needed[name] for name in needed):
-                hint = f"--set split.seed={other}, or --set split.test=0.4, or more writing"
-                break
+        if seed is not None:
+            hint = f"--set split.seed={seed}, or --set split.test=0.4, or more writing"
     return DatasetError(
-        f"too few {what} to split", value=f"{len(groups)} {what}: {got}", expected=f"at least {wanted}", hint=hint
+        f"too few {what} to split",
+        value=f"{len(names)} {what}: {got}",
+        expected=f"at least {wanted}; {_LEAST_TEST} in test for a verdict with p ≤ 0.05",
+        hint=hint,
     )

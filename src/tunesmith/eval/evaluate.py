@@ -21,7 +21,8 @@ from tunesmith.eval.parity import compare_hops
 from tunesmith.eval.results import GeneralResult, Item, ParityResult, SystemName, SystemRun
 from tunesmith.models.adapters import adapter_moves, open_adapter, without_adapter
 from tunesmith.models.chat import Chat, open_chat
-from tunesmith.models.generate import generate
+from tunesmith.models.generate import Completion, Request, answer
+from tunesmith.models.generation.fits import fits
 from tunesmith.models.load import BaseFolder, load_model
 
 __all__ = ["Conditions", "Measured", "choose_items", "evaluate", "style_prompt", "that_fit"]
@@ -114,9 +115,13 @@ def evaluate(
     plain = [item.prompt for item in items]
     with reporter.progress("evaluate", total=2 * (3 + len(conditions.baselines)) * len(items), unit="answers") as progress:
         desk = _Desk(chat, base.context, items, conditions, progress)
+        if reason := fits(adapted).reason:
+            reporter.warn(f"answers are made one by one, which is slow: this base has {reason}")
+        progress.advance(0, "base and tuned")
+        by_base, by_tuned = desk.answers(adapted, plain, adapter=(False, True))
         runs = []
         with without_adapter(adapted) as model:
-            runs.append(desk.ask("base", "base", model, base.fingerprint, plain))
+            runs.append(desk.ask("base", "base", model, base.fingerprint, plain, by_base))
             if "prompted" in conditions.baselines:
                 style = style_prompt(chat, train, items, context=base.context, room=conditions.max_new_tokens)
                 if style is None:
@@ -125,9 +130,13 @@ def evaluate(
                     )
                 else:
                     styled = [chat.with_system(prompt, style) for prompt in plain]
-                    runs.append(desk.ask("prompted", "base with a style prompt", model, base.fingerprint, styled))
-        tuned = desk.ask("tuned", "tuned: base and adapter", adapted, digest(base.fingerprint, parts), plain)
-        last = desk.ask("merged", "merged", fused, digest("merged", merged.fingerprint, parts), plain)
+                    progress.advance(0, "base with a style prompt")
+                    (by_prompted,) = desk.answers(model, styled)
+                    runs.append(desk.ask("prompted", "base with a style prompt", model, base.fingerprint, styled, by_prompted))
+        tuned = desk.ask("tuned", "tuned: base and adapter", adapted, digest(base.fingerprint, parts), plain, by_tuned)
+        progress.advance(0, "merged")
+        (by_merged,) = desk.answers(fused, plain)
+        last = desk.ask("merged", "merged", fused, digest("merged", merged.fingerprint, parts), plain, by_merged)
     if adapter_moves(adapted) and runs[0].likelihoods == tuned.likelihoods:
         raise EvaluationError(
             "the adapter changes nothing: base and tuned model give every reference the same probability",
@@ -150,34 +159,48 @@ class _Desk:
     conditions: Conditions
     progress: Progress
 
-    def ask(self, name: SystemName, label: str, model: Any, weights: str, prompts: Sequence[Sequence[Message]]) -> SystemRun:
-        """Likelihood of every reference and a greedy answer to every prompt, under the hash of all that made them."""
+    def answers(
+        self, model: Any, prompts: Sequence[Sequence[Message]], *, adapter: Sequence[bool] = (True,)
+    ) -> list[list[Completion]]:
+        """Greedy answers to every prompt, once for each state of the adapter, all in one batch on one copy of the weights."""
+        room, states = self.conditions.max_new_tokens, len(adapter)
+        requests = [Request(messages=p, max_new_tokens=room, adapter=on) for p in prompts for on in adapter]
+        done = answer(
+            model,
+            self.chat,
+            requests,
+            batch_examples=self.conditions.batch_examples,
+            context=self.context,
+            on_done=self.progress.advance,
+        )
+        return [done[state::states] for state in range(states)]
+
+    def ask(
+        self,
+        name: SystemName,
+        label: str,
+        model: Any,
+        weights: str,
+        prompts: Sequence[Sequence[Message]],
+        answers: Sequence[Completion],
+    ) -> SystemRun:
+        """Likelihood of every reference beside the greedy answers, under the hash of all that made them."""
         chat, items, size = self.chat, self.items, self.conditions.batch_examples
         self.progress.advance(0, label)
         sampling = {"greedy": True, "max_new_tokens": self.conditions.max_new_tokens}
         mark = digest(weights, chat.fingerprint, canonical_json([list(p) for p in prompts]), canonical_json(sampling))
         rows = encode_items(chat, items, prompts, context=self.context)
-        advance = self.progress.advance
-        scored = likelihoods(model, chat, items, rows, batch_examples=min(8, size), on_done=advance)
-        answers = generate(
-            model,
-            chat,
-            prompts,
-            max_new_tokens=self.conditions.max_new_tokens,
-            batch_examples=size,
-            context=self.context,
-            on_done=advance,
-        )
+        scored = likelihoods(model, chat, items, rows, batch_examples=min(8, size), on_done=self.progress.advance)
         made = tuple(
             Generation(
                 item_id=item.id,
                 system=name,
-                text=answer.text,
-                finish_reason=answer.finish_reason,
-                num_tokens=answer.num_tokens,
+                text=given.text,
+                finish_reason=given.finish_reason,
+                num_tokens=given.num_tokens,
                 fingerprint=mark,
             )
-            for item, answer in zip(items, answers, strict=True)
+            for item, given in zip(items, answers, strict=True)
         )
         return SystemRun(name=name, label=label, fingerprint=mark, generations=made, likelihoods=scored)
 

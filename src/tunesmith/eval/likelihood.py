@@ -5,7 +5,9 @@ Shapes: B rows, T positions, N answer positions, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,8 +17,11 @@ from tunesmith.core.records import Message
 from tunesmith.eval.results import Item, Likelihood
 from tunesmith.models.batching import by_length
 from tunesmith.models.chat import Chat, Encoded
+from tunesmith.models.packed.model import PackedModel, packed, why_not_packed
 
 __all__ = ["encode_items", "likelihoods", "padded"]
+
+_PROBED = 4  # rows on which trees are compared with the plain way
 
 
 def encode_items(chat: Chat, items: Sequence[Item], prompts: Sequence[Sequence[Message]], *, context: int) -> list[Encoded]:
@@ -61,33 +66,60 @@ def likelihoods(
     batch_examples: int,
     on_done: Callable[[int], None] = lambda n: None,
 ) -> tuple[Likelihood, ...]:
-    """One Likelihood an item, from `rows` as `encode_items` gives them, in order. Computed in float32 from the logits on."""
+    """One Likelihood an item, from `rows` as `encode_items` gives them, in order. Computed in float32 from the logits on.
+
+    Rows go through the model as token trees where that gives its own numbers, else padded.
+    """
+    if not rows:
+        return ()
     found: dict[int, Likelihood] = {}
     model.eval()
-    for batch in by_length([len(row.ids) for row in rows], most=batch_examples):
-        ids_BT, mask_BT = padded([rows[i] for i in batch], chat.pad_id, model.device)
-        with torch.inference_mode():
-            logits_BTV = model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits
-            for place, i in enumerate(batch):
-                found[i] = _score(logits_BTV[place], chat, items[i], rows[i])
-        on_done(len(batch))
+    shortest = sorted(rows, key=lambda row: len(row.ids))[:_PROBED]
+    with ExitStack() as stack:
+        score = _scored_padded
+        if not why_not_packed(model, shortest, pad_id=chat.pad_id):
+            lean = stack.enter_context(packed(model))
+            score = partial(_scored_by_tree, lean)
+        for batch in by_length([len(row.ids) for row in rows], most=batch_examples):
+            for i, (log_p_N, right_N) in zip(batch, score(model, chat, [rows[i] for i in batch]), strict=True):
+                found[i] = _likelihood(log_p_N, right_N, chat, items[i], rows[i])
+            on_done(len(batch))
     return tuple(found[i] for i in range(len(rows)))
 
 
-def _score(logits_TV: torch.Tensor, chat: Chat, item: Item, row: Encoded) -> Likelihood:
+Scored = Iterator[tuple[torch.Tensor, torch.Tensor]]
+
+
+def _scored_by_tree(lean: PackedModel, model: Any, chat: Chat, rows: Sequence[Encoded]) -> Scored:
+    """(log p_N, right_N) of each row's learned tokens."""
+    tree = lean.lay_out(rows)
+    log_p_N, right_N = lean.score(tree)
+    for number in range(len(rows)):
+        yield log_p_N[tree.row_N == number], right_N[tree.row_N == number]
+
+
+def _scored_padded(model: Any, chat: Chat, rows: Sequence[Encoded]) -> Scored:
+    """The same from a padded batch and the model's plain forward pass."""
+    ids_BT, mask_BT = padded(rows, chat.pad_id, model.device)
+    with torch.inference_mode():
+        logits_BTV = model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits
+    for logits_TV, row in zip(logits_BTV, rows, strict=True):
+        at = torch.tensor([i for i, mark in enumerate(row.learned) if mark and i > 0], device=logits_TV.device)
+        target_N = torch.tensor(row.ids, device=logits_TV.device)[at]
+        log_p_NV = torch.log_softmax(logits_TV[at - 1].float(), -1)
+        yield log_p_NV.gather(1, target_N[:, None])[:, 0], log_p_NV.argmax(-1) == target_N
+
+
+def _likelihood(log_p_N: torch.Tensor, right_N: torch.Tensor, chat: Chat, item: Item, row: Encoded) -> Likelihood:
     """The end token is not part of the author's words: it has its own probability and stays out of the sums."""
-    at = torch.tensor([i for i, mark in enumerate(row.learned) if mark and i > 0], device=logits_TV.device)
-    target_N = torch.tensor(row.ids, device=logits_TV.device)[at]
-    log_p_NV = torch.log_softmax(logits_TV[at - 1].float(), -1)
-    nats_N = -log_p_NV.gather(1, target_N[:, None])[:, 0]
-    right_N = log_p_NV.argmax(-1) == target_N
-    ends = int(target_N[-1]) in chat.end_ids
+    last = next(i for i in range(len(row.ids) - 1, -1, -1) if row.learned[i])
+    ends = row.ids[last] in chat.end_ids
     words = slice(None, -1) if ends else slice(None)
     return Likelihood(
         item_id=item.id,
-        nats=float(nats_N[words].double().sum()),
-        num_tokens=int(nats_N[words].numel()),
+        nats=float(-log_p_N[words].double().sum()),
+        num_tokens=int(log_p_N[words].numel()),
         num_bytes=len(item.reference.encode()),
         correct_tokens=int(right_N[words].sum()),
-        end_probability=float((-nats_N[-1]).exp()) if ends else None,
+        end_probability=float(log_p_N[-1].exp()) if ends else None,
     )

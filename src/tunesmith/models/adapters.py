@@ -129,6 +129,7 @@ def attach(
         use_rslora=kind == "rslora",
         use_dora=kind == "dora",
         bias="none",
+        fan_in_fan_out=not isinstance(model.get_submodule(modules[0]), torch.nn.Linear),  # GPT-2 keeps its matrices turned
     )
     with _quiet_peft():
         adapted = get_peft_model(model, config)

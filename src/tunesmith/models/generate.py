@@ -1,32 +1,45 @@
-"""Letting a model speak: many prompts at once for evaluation, or one token after the other for chat.
+"""Letting a model speak: many answers at once for evaluation and sampling, or piece by piece for chat.
 
-Greedy throughout: the comparison of systems must not hang on luck.
-Shapes: B prompts, T positions, V vocabulary.
+Greedy unless a request says otherwise: the comparison of systems must not hang on luck. Models that fit share the slots of
+one cache (see `generation/`); others go through the library's own generation one by one.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 
 from tunesmith.core.errors import EvaluationError
-from tunesmith.core.records import FinishReason, Message
-from tunesmith.models.batching import by_length
+from tunesmith.core.records import Message
+from tunesmith.models.adapters import without_adapter
 from tunesmith.models.chat import Chat
+from tunesmith.models.generation.adapter_rows import AdapterRows
+from tunesmith.models.generation.engine import Engine, Limits, Made
+from tunesmith.models.generation.fits import fits
+from tunesmith.models.generation.plain import run_plain
+from tunesmith.models.generation.requests import GREEDY, Completion, Job, Request, Sampling, repeated
+from tunesmith.models.generation.sampling import seed_of
+from tunesmith.models.generation.text import Ending, Spoken
 
-__all__ = ["Completion", "generate", "stream"]
+__all__ = [
+    "GREEDY",
+    "Completion",
+    "Request",
+    "Sampling",
+    "answer",
+    "cache_budget",
+    "generate",
+    "repeated",
+    "stream",
+    "stream_all",
+]
 
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """An answer. `finish_reason` is stop if the model ended it itself, length if it was cut. The end token counts."""
-
-    text: str
-    finish_reason: FinishReason
-    num_tokens: int
+_SHARE = 4  # of the free memory, one in so many bytes may hold keys and values
+_STREAMS = 64
 
 
 def generate(
@@ -39,68 +52,117 @@ def generate(
     context: int,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> list[Completion]:
-    """Greedy answers to `prompts`, in their order. Prompts of like length share a batch, padded on the left.
+    """Greedy answers to `prompts`, in their order, at most `batch_examples` in work at once.
 
     An answer ends at the model's end token, at `max_new_tokens`, or where the context is full. EvaluationError for a
     prompt that leaves no room for an answer.
     """
-    coded = [chat.encode_prompt(prompt) for prompt in prompts]
-    for ids, prompt in zip(coded, prompts, strict=True):
-        if len(ids) >= context:
-            raise EvaluationError(
-                "a prompt fills the whole context",
-                value=f"{len(ids)} tokens: {prompt[-1].content[:60]}",
-                expected=f"fewer than {context} tokens",
-                hint="shorten the prompt or choose a base with a longer context",
-            )
-    answers: dict[int, Completion] = {}
-    for near in by_length([len(ids) for ids in coded], most=batch_examples):
-        rooms = {i: min(max_new_tokens, context - len(coded[i])) for i in near}
-        for room in sorted(set(rooms.values()), reverse=True):  # no row takes room from another
-            batch = [i for i in near if rooms[i] == room]
-            rows_BT = _continue(model, chat, [coded[i] for i in batch], room)
-            for i, row in zip(batch, rows_BT, strict=True):
-                answers[i] = _completion(chat, row)
-            on_done(len(batch))
-    return [answers[i] for i in range(len(coded))]
+    requests = [Request(messages=prompt, max_new_tokens=max_new_tokens) for prompt in prompts]
+    return answer(model, chat, requests, batch_examples=batch_examples, context=context, on_done=on_done)
 
 
-def _continue(model: Any, chat: Chat, coded: Sequence[Sequence[int]], room: int) -> list[list[int]]:
-    from transformers import GenerationConfig
+def answer(
+    model: Any,
+    chat: Chat,
+    requests: Sequence[Request],
+    *,
+    batch_examples: int,
+    context: int,
+    on_done: Callable[[int], None] = lambda count: None,
+) -> list[Completion]:
+    """The answers to `requests`, in their order. Each is what it would be alone, up to the rounding of its number type.
 
-    longest = max(map(len, coded))
-    ids_BT = torch.tensor([[chat.pad_id] * (longest - len(ids)) + list(ids) for ids in coded], device=model.device)
-    mask_BT = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in coded], device=model.device)
-    settings = GenerationConfig(max_new_tokens=room, do_sample=False, eos_token_id=list(chat.end_ids), pad_token_id=chat.pad_id)
-    with torch.inference_mode():
-        out_BT = model.generate(input_ids=ids_BT, attention_mask=mask_BT, generation_config=settings)
-    rows: list[list[int]] = out_BT[:, longest:].tolist()
-    return rows
-
-
-def _completion(chat: Chat, ids: Sequence[int]) -> Completion:
-    end = next((n for n, token in enumerate(ids) if token in chat.end_ids), None)
-    if end is None:
-        return Completion(chat.decode(ids), "length", len(ids))
-    return Completion(chat.decode(ids[:end]), "stop", end + 1)
+    `on_done` hears how many more are done. Base and adapted answers share a batch where the adapter allows it.
+    """
+    endings = [Ending(chat, request.stop) for request in requests]
+    tokens: list[list[int]] = [[] for _ in requests]
+    for made in _run(model, chat, requests, endings, batch_examples, context):
+        for one in made:
+            tokens[one.job].append(one.token)
+        if done := sum(one.last for one in made):
+            on_done(done)
+    return [ending.completion(said) for ending, said in zip(endings, tokens, strict=True)]
 
 
 def stream(model: Any, chat: Chat, messages: Sequence[Message], *, max_new_tokens: int, context: int) -> Iterator[str]:
     """The greedy answer to one conversation, piece by piece as it is made. Pieces never end inside a character."""
-    prompt = chat.encode_prompt(messages)
-    ids_BT = torch.tensor([prompt], device=model.device)
-    made: list[int] = []
-    shown, cache = "", None
-    for _ in range(min(max_new_tokens, context - len(prompt))):
-        with torch.inference_mode():
-            out = model(input_ids=ids_BT, past_key_values=cache, use_cache=True)
-        cache = out.past_key_values
-        token = int(out.logits[0, -1].argmax())
-        if token in chat.end_ids:
+    request = Request(messages=messages, max_new_tokens=max_new_tokens)
+    return (piece for _, piece in stream_all(model, chat, [request], context=context))
+
+
+def stream_all(model: Any, chat: Chat, requests: Sequence[Request], *, context: int) -> Iterator[tuple[int, str]]:
+    """The answers to several requests growing side by side: (number of the request, next piece of its text).
+
+    What may yet turn out to be a stop text is held back. Between two pieces the model may be used for other things.
+    """
+    endings = [Ending(chat, request.stop) for request in requests]
+    spoken = [Spoken(chat, ending) for ending in endings]
+    for made in _run(model, chat, requests, endings, _STREAMS, context):
+        for one in made:
+            if piece := spoken[one.job].said(one.token, last=one.last):
+                yield one.job, piece
+
+
+def cache_budget(device: torch.device) -> int:
+    """Bytes that keys and values may take: a quarter of the memory that is free."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0]) // _SHARE
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _SHARE
+    except (ValueError, OSError):
+        return 2**30
+
+
+def _jobs(chat: Chat, requests: Sequence[Request], context: int) -> list[Job]:
+    jobs = []
+    for request in requests:
+        ids = chat.encode_prompt(request.messages)
+        if len(ids) >= context:
+            raise EvaluationError(
+                "a prompt fills the whole context",
+                value=f"{len(ids)} tokens: {request.messages[-1].content[:60]}",
+                expected=f"fewer than {context} tokens",
+                hint="shorten the prompt or choose a base with a longer context",
+            )
+        room = min(request.max_new_tokens, context - len(ids))
+        seed = seed_of(request.sampling, ids, request.number)
+        jobs.append(Job(tuple(ids), room, request.sampling, seed, request.adapter))
+    return jobs
+
+
+def _run(
+    model: Any, chat: Chat, requests: Sequence[Request], endings: Sequence[Ending], most: int, context: int
+) -> Iterator[list[Made]]:
+    """All passes over all requests, by the fastest way that is exact for this model."""
+    if not requests:
+        return
+    jobs = _jobs(chat, requests, context)
+
+    def ends(number: int, tokens: Sequence[int]) -> bool:
+        return endings[number].reached(tokens)
+
+    fit = fits(model)
+    if fit.reason or (fit.longest is not None and max(len(job.ids) + job.room for job in jobs) > fit.longest):
+        yield from run_plain(model, jobs, ends)
+        return
+    adapter = AdapterRows(model)
+    together = adapter.can_mix or not adapter.is_adapted or all(job.adapter for job in jobs)
+    for wanted in [{True, False}] if together else [{False}, {True}]:
+        part = [number for number, job in enumerate(jobs) if job.adapter in wanted]
+        engine = Engine(
+            model,
+            [jobs[number] for number in part],
+            ends=lambda n, tokens, part=part: ends(part[n], tokens),  # type: ignore[misc]
+            limits=Limits(most, fit.bytes_per_token, cache_budget(model.device)),
+        )
+        yield from _numbered(engine.run(), part, model, base_alone=wanted == {False})
+
+
+def _numbered(passes: Iterator[list[Made]], part: Sequence[int], model: Any, *, base_alone: bool) -> Iterator[list[Made]]:
+    """Passes over some of the requests under their own numbers; the adapter off during each pass for the base alone."""
+    while True:
+        with without_adapter(model) if base_alone else nullcontext():
+            made = next(passes, None)
+        if made is None:
             return
-        made.append(token)
-        ids_BT = torch.tensor([[token]], device=model.device)
-        text = chat.decode(made)
-        if not text.endswith("�") and len(text) > len(shown):  # half a character: wait for its other bytes
-            yield text[len(shown) :]
-            shown = text
+        yield [Made(part[one.job], one.token, one.last) for one in made]

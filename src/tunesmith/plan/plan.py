@@ -77,8 +77,9 @@ def make_plan(
     Raises TrainingError when the run cannot fit into memory.
     """
     t = recipe.train
-    steps = num_steps(t, data.num_train)
-    tokens = int(data.train_tokens / max(1, data.num_train) * t.batch_examples * t.accumulate * steps)
+    steps = num_steps(t, data.num_train, data.train_tokens)
+    batch_tokens = t.batch_tokens or int(data.train_tokens / max(1, data.num_train) * t.batch_examples)
+    tokens = batch_tokens * t.accumulate * steps
     limit = min(data.limit, data.longest)
     memory = _memory(
         shape,
@@ -141,6 +142,7 @@ def _lines(
             f"targets {m.targets if isinstance(m.targets, str) else ', '.join(m.targets)}, layers {m.layers}",
         ),
         Line("precision", f"{precision.name} frozen weights, float32 adapter and optimiser", precision.reason),
+        Line("batches", *_packing(recipe)),
         Line("steps", f"{n['steps']}", _steps_reason(recipe, data)),
         Line(
             "rate",
@@ -172,6 +174,15 @@ def _lines(
     )
 
 
+def _packing(recipe: Recipe) -> tuple[str, str]:
+    t, m = recipe.train, recipe.method
+    if t.precision == "exact":
+        return "token trees, nothing shared", "train.precision exact: every row is computed on its own"
+    masks = "; a shared beginning gets one dropout mask, not one an example" if m.dropout else ""
+    trunk = "" if m.layers == "all" else f"; the layers below the top {m.layers} computed once and kept, if the disk has room"
+    return f"token trees, at most {t.tokens_at_once:,} tokens at once", f"rows share what they have in common{masks}{trunk}"
+
+
 def _data_lines(recipe: Recipe, data: DataFacts, shape: Shape) -> tuple[Line, ...]:
     return (
         Line(
@@ -196,9 +207,11 @@ def _steps_reason(recipe: Recipe, data: DataFacts) -> str:
     t = recipe.train
     if t.max_steps:
         return f"max_steps {_why(recipe, 'train', 'max_steps', 'default')}"
+    batches = -(-data.train_tokens // t.batch_tokens) if t.batch_tokens else -(-data.num_train // t.batch_examples)
+    size = f"about {t.batch_tokens:,} tokens" if t.batch_tokens else f"{t.batch_examples}"
     return (
-        f"{t.epochs:g} epochs ({_why(recipe, 'train', 'epochs', 'default')}) of {-(-data.num_train // t.batch_examples)} "
-        f"batches of {t.batch_examples}, {t.accumulate} a step; early stopping may end sooner"
+        f"{t.epochs:g} epochs ({_why(recipe, 'train', 'epochs', 'default')}) of {batches} batches of {size}, "
+        f"{t.accumulate} a step; early stopping may end sooner"
     )
 
 

@@ -10,11 +10,12 @@ _LOOKS = 12  # over a whole run, where the recipe leaves it open
 _LEAST = 10  # steps between two looks
 
 
-def num_steps(train: TrainConfig, num_examples: int) -> int:
-    """Optimiser steps that the recipe asks for: `max_steps`, or what `epochs` gives."""
+def num_steps(train: TrainConfig, num_examples: int, num_tokens: int) -> int:
+    """Optimiser steps that the recipe asks for: `max_steps`, or what `epochs` gives over so many rows and tokens."""
     if train.max_steps:
         return train.max_steps
-    return max(1, round(train.epochs * -(-num_examples // train.batch_examples) / train.accumulate))
+    by_tokens = min(num_examples, -(-num_tokens // train.batch_tokens)) if train.batch_tokens else 0
+    return max(1, round(train.epochs * (by_tokens or -(-num_examples // train.batch_examples)) / train.accumulate))
 
 
 def look_every(train: TrainConfig, steps: int) -> int:

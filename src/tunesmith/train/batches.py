@@ -1,27 +1,41 @@
 """Batches in an order that is a pure function of (seed, epoch, index): resuming needs no state of a data loader.
 
-Examples are shuffled, sorted by length within windows of a few batches so that little is padded, and the batches of an
-epoch are shuffled again. Shapes: B rows, T positions.
+Examples are shuffled, then sorted within windows of a few batches so that those that begin alike and are of like length
+come together (trees share more, rows pad less), and the batches of an epoch are shuffled again. A batch that is too large
+for one forward pass is learned in parts, weighted by tokens. Shapes: B rows, T positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from tunesmith.models.chat import Encoded
 
-__all__ = ["Batch", "Batches", "collate", "epoch_order"]
+__all__ = ["Batch", "Batches", "Padded", "Sizes", "collate", "epoch_order", "parts_of"]
 
-_WINDOW = 8  # batches that are sorted by length together
+_WINDOW = 8  # batches that are sorted together
+_BEGINNING = 16  # tokens by which rows that begin alike are told from others
+
+
+class Batch(Protocol):
+    """What the loop has to know of a batch, whatever its layout."""
+
+    @property
+    def num_learned(self) -> int: ...
+
+    @property
+    def num_tokens(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class Padded:
     """Padded rows. ids_BT int64, mask_BT 1 where a token is real, learned_BT true where it is a label."""
 
     ids_BT: torch.Tensor
@@ -31,19 +45,62 @@ class Batch:
     num_tokens: int
 
 
-def epoch_order(lengths: Sequence[int], *, batch_examples: int, seed: int, epoch: int) -> list[list[int]]:
-    """Indices of each batch of an epoch; every example stands in exactly one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How much goes into a batch: `examples` rows, or about `tokens` tokens where that is not 0."""
+
+    examples: int
+    tokens: int = 0
+
+    def num_batches(self, lengths: Sequence[int]) -> int:
+        """Batches in an epoch over rows of these lengths: the same for every epoch."""
+        return -(-sum(lengths) // self.tokens) if self.tokens else -(-len(lengths) // self.examples)
+
+
+def epoch_order(
+    lengths: Sequence[int], *, sizes: Sizes, seed: int, epoch: int, alike: Sequence[int] | None = None
+) -> list[list[int]]:
+    """Indices of each batch of an epoch; every example stands in exactly one. `alike` numbers rows by their beginning."""
     rng = np.random.default_rng([seed, epoch])
-    shuffled = rng.permutation(len(lengths))
-    span = batch_examples * _WINDOW
-    batches = []
+    shuffled = rng.permutation(len(lengths)).tolist()
+    count = sizes.num_batches(lengths)
+    span = sizes.examples * _WINDOW if not sizes.tokens else max(1, -(-len(lengths) * _WINDOW // count))
+    ordered: list[list[int]] = []
     for begin in range(0, len(shuffled), span):
-        window = sorted(shuffled[begin : begin + span].tolist(), key=lambda i: lengths[i])
-        batches += [window[i : i + batch_examples] for i in range(0, len(window), batch_examples)]
+        window = sorted(shuffled[begin : begin + span], key=lambda i: (alike[i] if alike else 0, lengths[i]))
+        ordered += [window] if sizes.tokens else [window[i : i + sizes.examples] for i in range(0, len(window), sizes.examples)]
+    batches = _even([i for window in ordered for i in window], lengths, count) if sizes.tokens else ordered
     return [batches[i] for i in rng.permutation(len(batches)).tolist()]
 
 
-def collate(rows: Sequence[Encoded], *, pad_id: int, device: torch.device | str) -> Batch:
+def _even(rows: Sequence[int], lengths: Sequence[int], count: int) -> list[list[int]]:
+    """The rows, in order, cut into `count` batches of about the same number of tokens, none of them empty."""
+    count = min(count, len(rows))
+    total, done = sum(lengths), 0
+    batches: list[list[int]] = [[]]
+    for place, row in enumerate(rows):
+        left = count - len(batches)
+        if batches[-1] and left and (done >= total * len(batches) / count or len(rows) - place <= left):
+            batches.append([])
+        batches[-1].append(row)
+        done += lengths[row]
+    return batches
+
+
+def parts_of(rows: Sequence[int], lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
+    """Rows in order, cut wherever a part would exceed `most_tokens`; a longer row is a part of its own."""
+    parts: list[list[int]] = []
+    filled = 0
+    for row in rows:
+        if not parts or filled + lengths[row] > most_tokens:
+            parts.append([])
+            filled = 0
+        parts[-1].append(row)
+        filled += lengths[row]
+    return parts
+
+
+def collate(rows: Sequence[Encoded], *, pad_id: int, device: torch.device | str) -> Padded:
     """Pad rows on the right to the longest."""
     longest = max(len(row.ids) for row in rows)
     ids = torch.full((len(rows), longest), pad_id, dtype=torch.long)
@@ -55,30 +112,54 @@ def collate(rows: Sequence[Encoded], *, pad_id: int, device: torch.device | str)
         mask[i, :n] = 1
         learned[i, :n] = torch.tensor(row.learned)
     learned[:, 0] = False  # nothing stands before the first token to predict it from
-    return Batch(ids.to(device), mask.to(device), learned.to(device), int(learned.sum()), int(mask.sum()))
+    return Padded(ids.to(device), mask.to(device), learned.to(device), int(learned.sum()), int(mask.sum()))
 
 
 class Batches:
-    """The training split as an endless, random-access row of batches."""
+    """The training split as an endless, random-access row of batches, each in one part or, where memory asks for it, more.
+
+    `lay_out` makes a batch of rows; `most_tokens` is the most that goes through the model at once.
+    """
 
     def __init__(
-        self, rows: Sequence[Encoded], *, batch_examples: int, seed: int, pad_id: int, device: torch.device | str
+        self,
+        rows: Sequence[Encoded],
+        *,
+        sizes: Sizes,
+        seed: int,
+        most_tokens: int,
+        lay_out: Callable[[Sequence[Encoded]], Batch],
     ) -> None:
+        self.most_tokens = most_tokens
         self._rows = rows
-        self._size = batch_examples
+        self._lengths = [len(row.ids) for row in rows]
+        self._sizes = sizes
         self._seed = seed
-        self._pad_id = pad_id
-        self._device = device
+        self._lay_out = lay_out
+        beginnings = [row.ids[:_BEGINNING] for row in rows]
+        common = [beginning for beginning, count in Counter(beginnings).most_common() if count > 1]
+        numbers = {beginning: number for number, beginning in enumerate(common, 1)}
+        self._alike = [numbers.get(beginning, 0) for beginning in beginnings]
         self._order = lru_cache(maxsize=2)(self._epoch)
 
     def __len__(self) -> int:
         """Batches in one epoch."""
-        return -(-len(self._rows) // self._size)
+        return min(len(self._rows), self._sizes.num_batches(self._lengths))
 
     def _epoch(self, epoch: int) -> list[list[int]]:
-        return epoch_order([len(r.ids) for r in self._rows], batch_examples=self._size, seed=self._seed, epoch=epoch)
+        return epoch_order(self._lengths, sizes=self._sizes, seed=self._seed, epoch=epoch, alike=self._alike)
 
-    def at(self, index: int) -> Batch:
-        """The batch at `index`, counted from the start of the run over all epochs."""
+    def at(self, index: int) -> list[Batch]:
+        """The parts of the batch at `index`, counted from the start of the run over all epochs."""
         epoch, place = divmod(index, len(self))
-        return collate([self._rows[i] for i in self._order(epoch)[place]], pad_id=self._pad_id, device=self._device)
+        parts = parts_of(self._order(epoch)[place], self._lengths, self.most_tokens)
+        return [self._lay_out([self._rows[i] for i in part]) for part in parts]
+
+    def shrink(self) -> bool:
+        """Halve what goes through at once, if a batch can still be cut; whether it could."""
+        longest = max(self._lengths)
+        most = min(self.most_tokens, max(sum(self._lengths[i] for i in batch) for batch in self._order(0)))
+        if most <= longest:
+            return False
+        self.most_tokens = max(longest, most // 2)
+        return True

@@ -1,30 +1,49 @@
 """Checkpoints: all that a run needs to go on as if nothing had happened, committed whole or not at all.
 
-A checkpoint holds the trainable tensors, the best ones so far, the optimiser's moments, the counters, and how long the metric
-log was. There is no random state in it: data order and dropout are pure functions of (seed, step). Nothing is pickled.
+A checkpoint holds the trainable tensors, the best ones so far, the optimiser's moments with their types and counters, every
+random state, the counters of early stopping, and how long the metric log was, with its SHA-256. Nothing is pickled. Data order
+and dropout are pure functions of (seed, step) and need no state.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import orjson
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
+from tunesmith.core.disk import DISK, Disk
 from tunesmith.core.errors import TrainingError
-from tunesmith.core.files import collect_temporary, commit, new_temporary, storage_errors, sync_path, verify
+from tunesmith.core.files import (
+    collect_temporary,
+    commit,
+    damage,
+    make_folders,
+    new_temporary,
+    remove_tree,
+    replace_file,
+    storage_errors,
+    verify,
+)
+from tunesmith.core.reporter import Reporter, SilentReporter
+from tunesmith.train.machine import differences, machine_facts
+from tunesmith.train.randomness import random_state, restore_random_state
 
-__all__ = ["Checkpoints", "MetricLog", "State", "lock", "optimizer_tensors", "restore_optimizer"]
+__all__ = ["Checkpoints", "MetricLog", "SaveRule", "State", "Tensors", "lock", "optimizer_tensors", "restore_optimizer"]
 
-_KEEP = 2
+_LEAST_KEPT = 2
+_ANEW = "delete the run's work folder to begin anew"
 
 
 @dataclass(slots=True)
@@ -37,18 +56,55 @@ class State:
     best_loss: float = float("inf")
     looks_without_gain: int = 0
     log_bytes: int = 0
+    shrunk: int = 0  # times that batches were cut smaller for want of memory
 
 
 Tensors = dict[str, torch.Tensor]
 
 
-class Checkpoints:
-    """The checkpoints of one run, in one folder. The newest that verifies is the truth."""
+class SaveRule:
+    """When a checkpoint is due: every so many steps, or so many minutes after the last one. Which steps are saved never
+    changes what is learned, so a rule of the clock does not touch the promise of equal bytes.
+    """
 
-    def __init__(self, workspace: Path, run_id: str) -> None:
+    def __init__(self, *, steps: int, minutes: float, begun_at: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._steps, self._seconds, self._clock = steps, minutes * 60, clock
+        self._step, self._time = begun_at, clock()
+
+    def due(self, step: int) -> bool:
+        """Whether to save at this step boundary; the clock starts again when it is."""
+        late = self._seconds > 0 and self._clock() - self._time >= self._seconds
+        if step <= self._step or not (late or step % self._steps == 0):
+            return False
+        self._step, self._time = step, self._clock()
+        return True
+
+
+class Checkpoints:
+    """The checkpoints of one run, in one folder. The newest that verifies is the truth; `latest` is a hint for people.
+
+    `made_for` names what the run is made of (base, data, settings): a checkpoint of something else is refused by name.
+    `conditions` are further facts beside those of the machine that change the last digits: others are told on resume.
+    """
+
+    def __init__(
+        self,
+        workspace: Path,
+        run_id: str,
+        *,
+        made_for: Mapping[str, str] | None = None,
+        conditions: Mapping[str, str] | None = None,
+        keep: int = _LEAST_KEPT,
+        reporter: Reporter | None = None,
+        disk: Disk = DISK,
+    ) -> None:
         self._folder = workspace / "checkpoints"
         self.log_path = workspace / "metrics.jsonl"
-        self._run_id = run_id
+        self.disk = disk
+        self._run_id, self._made_for = run_id, dict(made_for or {})
+        self._conditions = dict(conditions or {})
+        self._keep = max(_LEAST_KEPT, keep)
+        self._reporter = reporter or SilentReporter()
 
     def save(
         self,
@@ -58,78 +114,173 @@ class Checkpoints:
         best: Mapping[str, torch.Tensor],
         optimizer: Mapping[str, torch.Tensor],
     ) -> None:
-        """Commit a checkpoint for `state.step`; older ones go only after it verifies, and at least two stay."""
-        final = self._folder / f"step-{state.step:08d}"
-        with storage_errors("writing a checkpoint", final):
-            temporary = new_temporary(final)
+        """Commit a checkpoint for `state.step`; older ones go only after it verifies, and at least two stay.
+
+        The metric log must be synced up to `state.log_bytes` before. StorageError if the disk does not take it.
+        """
+        final = self._folder / _name(state.step)
+        before = self._all()
+        safe = f"the checkpoint before it is intact ({before[-1].name})" if before else "nothing was there before it"
+        sets = {"trained": trained, "best": best, "optimizer": optimizer, "random": random_state()}
+        kept = orjson.dumps({**asdict(state), "log_sha256": self._log_hash(state.log_bytes)})
+        with storage_errors(f"writing the checkpoint of step {state.step}", final, safe=safe):
+            temporary = new_temporary(final, disk=self.disk)
             try:
-                for name, tensors in (("trained", trained), ("best", best), ("optimizer", optimizer)):
-                    save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, temporary / f"{name}.safetensors")
-                (temporary / "state.json").write_bytes(orjson.dumps(asdict(state)))
-                commit(temporary, final, {"kind": "checkpoint", "run": self._run_id})
+                for name, tensors in sets.items():
+                    plain = {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
+                    self.disk.write(temporary / f"{name}.safetensors", save(plain))
+                self.disk.write(temporary / "state.json", kept)
+                if final.is_dir() and (final / "state.json").read_bytes() != kept:
+                    remove_tree(final, disk=self.disk)  # of before this run went back to an older one
+                commit(temporary, final, self._manifest(state), disk=self.disk)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
-        if verify(final) is None:
-            raise TrainingError(
-                "the checkpoint just written does not read back",
-                value=str(final),
-                expected="a healthy disk",
-                hint="check the disk; the checkpoint before it is intact",
-            )
-        for old in self._all()[:-_KEEP]:
-            shutil.rmtree(old)
+            if wrong := damage(final):
+                raise TrainingError(
+                    f"the checkpoint just written does not read back: {wrong}",
+                    value=str(final),
+                    expected=f"a healthy disk; {safe}",
+                    hint="check the disk, then type the same command again",
+                )
+            replace_file(self._folder / "latest", f"{final.name}\n".encode(), disk=self.disk)
+            ahead = [path for path in self._all() if path.name > final.name]  # passed over when this run went back
+            behind = [path for path in self._all() if path not in ahead][: -self._keep]
+            for useless in (*ahead, *behind):
+                remove_tree(useless, disk=self.disk)
+
+    def _manifest(self, state: State) -> dict[str, Any]:
+        return {
+            "kind": "checkpoint",
+            "run": self._run_id,
+            "step": state.step,
+            "made_for": self._made_for,
+            "conditions": {**machine_facts(), **self._conditions},
+        }
 
     def newest(self) -> tuple[State, Tensors, Tensors, Tensors] | None:
-        """State, trained, best and optimiser tensors of the newest checkpoint whose files verify, or None."""
-        collect_temporary(self._folder)
-        for path in reversed(self._all()):
+        """State, trained, best and optimiser tensors of the newest checkpoint that is whole, or None if there is none.
+
+        Damaged ones are told to the reporter and passed over. Random states are put back. TrainingError if none is whole,
+        or if they belong to another run. The caller holds the `lock` of the workspace.
+        """
+        collect_temporary(self._folder, alone=True)
+        found = self._all()
+        wrong = ""
+        for path in reversed(found):
             manifest = verify(path)
-            if manifest is None or manifest.get("run") != self._run_id:
+            wrong = damage(path) if manifest is None else self._log_damage(path)
+            if manifest is None or wrong:
+                self._reporter.warn(f"{path.name} is damaged ({wrong}): going back to the checkpoint before it")
                 continue
-            state = State(**orjson.loads((path / "state.json").read_bytes()))
-            if state.best_loss is None:  # JSON has no infinity
-                state.best_loss = float("inf")
-            trained, best, optimizer = (load_file(path / f"{name}.safetensors") for name in ("trained", "best", "optimizer"))
-            return state, trained, best, optimizer
+            self._refuse_others(path, manifest)
+            if changed := differences(manifest.get("conditions", {}), {**machine_facts(), **self._conditions}):
+                self._reporter.warn(
+                    f"this run goes on under other conditions ({'; '.join(changed)}): it will end well, but Tunesmith cannot "
+                    "promise the same bytes as without the interruption"
+                )
+            self._reporter.note(f"going on from the checkpoint of step {manifest.get('step')}")
+            return self._read(path)
+        if found:
+            raise TrainingError(
+                f"no checkpoint of this run can be used: {wrong}",
+                value=f"{len(found)} in {self._folder}",
+                expected="one at least that is as it was written, with its metric log",
+                hint=f"check the disk; {_ANEW}",
+            )
         return None
+
+    def _read(self, path: Path) -> tuple[State, Tensors, Tensors, Tensors]:
+        try:
+            entries = orjson.loads((path / "state.json").read_bytes())
+            trained, best, optimizer, rng = (
+                load((path / f"{name}.safetensors").read_bytes()) for name in ("trained", "best", "optimizer", "random")
+            )
+            if entries["best_loss"] is None:  # JSON has no infinity
+                entries["best_loss"] = float("inf")
+            state = State(**{field.name: entries[field.name] for field in fields(State)})
+        except (KeyError, TypeError, OSError, ValueError, SafetensorError) as error:
+            raise TrainingError(
+                "a checkpoint lacks a part of its state",
+                value=f"{path.name}: {error}",
+                expected="a checkpoint of this version of Tunesmith",
+                hint=_ANEW,
+            ) from error
+        restore_random_state(rng)
+        return state, trained, best, optimizer
+
+    def _refuse_others(self, path: Path, manifest: Mapping[str, Any]) -> None:
+        before = manifest.get("made_for", {})
+        other = [name for name in sorted({*before, *self._made_for}) if before.get(name) != self._made_for.get(name)]
+        if manifest.get("run") != self._run_id or other:
+            what = f"another {' and another '.join(other)}" if other else "another run"
+            raise TrainingError(
+                f"the checkpoints here were made with {what}",
+                value=str(path),
+                expected=f"checkpoints of the run {self._run_id[:16]}",
+                hint="use another folder (--project DIR), or delete this run's work folder to begin anew",
+            )
+
+    def _log_hash(self, size: int) -> str:
+        data = self.log_path.read_bytes()[:size] if size else b""
+        return hashlib.sha256(data).hexdigest() if len(data) == size else ""
+
+    def _log_damage(self, path: Path) -> str:
+        """What is wrong with the metric log up to where this checkpoint left it, in words; empty if nothing."""
+        entries = orjson.loads((path / "state.json").read_bytes())
+        size = int(entries["log_bytes"])
+        if size and not self.log_path.exists():
+            return "the metric log is gone"
+        if size > (self.log_path.stat().st_size if size else 0):
+            return f"the metric log is shorter than the {size} bytes it had"
+        return "" if self._log_hash(size) == entries["log_sha256"] else "the metric log is not as it was written"
 
     def _all(self) -> list[Path]:
         return sorted(self._folder.glob("step-*")) if self._folder.is_dir() else []
 
 
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
 class MetricLog:
     """`metrics.jsonl`, appended row by row and cut back on resume to where the checkpoint left it."""
 
-    def __init__(self, path: Path, keep_bytes: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if keep_bytes > (path.stat().st_size if path.exists() else 0):
-            raise TrainingError(
-                "the metric log is shorter than the checkpoint says",
-                value=str(path),
-                expected=f"at least {keep_bytes} bytes",
-                hint="delete the run's work folder to begin anew",
-            )
-        if path.exists():
-            self._file = path.open("r+b")
-        else:
-            self._file = path.open("w+b")
-            sync_path(path.parent)  # or a power cut could take the name of the log with it
-        self._file.truncate(keep_bytes)
-        self._file.seek(keep_bytes)
-        self.path = path
+    def __init__(self, path: Path, keep_bytes: int, *, disk: Disk = DISK) -> None:
+        self.path, self._disk = path, disk
+        with storage_errors("opening the metric log", path):
+            make_folders(path.parent, disk=disk)
+            if not path.exists():
+                disk.write(path, b"")
+                disk.sync(path.parent)  # or a power cut could take the name of the log with it
+            if keep_bytes > path.stat().st_size:
+                raise TrainingError(
+                    "the metric log is shorter than the checkpoint says",
+                    value=str(path),
+                    expected=f"at least {keep_bytes} bytes",
+                    hint=_ANEW,
+                )
+            disk.truncate(path, keep_bytes)
+        self._size = keep_bytes
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one row."""
-        self._file.write(orjson.dumps(row) + b"\n")
+        line = orjson.dumps(row) + b"\n"
+        with storage_errors("writing the metric log", self.path, safe="the last checkpoint is intact"):
+            self._disk.append(self.path, line)
+        self._size += len(line)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What is in the log."""
+        return [orjson.loads(line) for line in self.path.read_bytes().split(b"\n") if line]
 
     def sync(self) -> int:
         """Make what was written durable; returns the length in bytes."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        return self._file.tell()
+        with storage_errors("writing the metric log", self.path, safe="the last checkpoint is intact"):
+            self._disk.sync(self.path)
+        return self._size
 
     def close(self) -> None:
-        self._file.close()
+        """Nothing is held open between two rows."""
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[torch.Tensor, str]) -> Tensors:
@@ -144,7 +295,8 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[torch.Ten
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, names: Mapping[torch.Tensor, str], tensors: Mapping[str, torch.Tensor]
 ) -> None:
-    """Put back what `optimizer_tensors` took. TrainingError for state of a parameter that is not trained here."""
+    """Put back what `optimizer_tensors` took. TrainingError if some are missing, or belong to a
+    tensor that is not trained here."""
     by_name = {name: parameter for parameter, name in names.items()}
     for key, value in tensors.items():
         name, _, entry = key.rpartition("/")
@@ -153,24 +305,44 @@ def restore_optimizer(
                 "a checkpoint does not fit this run",
                 value=name,
                 expected=f"one of {len(by_name)} trainable tensors",
-                hint="delete the run's work folder to begin anew",
+                hint=_ANEW,
             )
         parameter = by_name[name]
+        if value.dim() and value.shape != parameter.shape:
+            raise TrainingError(
+                "a checkpoint does not fit this run",
+                value=f"{key} {tuple(value.shape)}",
+                expected=f"the shape of its tensor, {tuple(parameter.shape)}",
+                hint=_ANEW,
+            )
         optimizer.state[parameter][entry] = value if entry == "step" else value.to(parameter.device)
+    if missing := sorted(set(by_name) - {key.rpartition("/")[0] for key in tensors}) if tensors else []:
+        raise TrainingError(
+            "a checkpoint lacks the optimiser's state of a tensor",
+            value=missing[0],
+            expected=f"state of all {len(by_name)} trainable tensors",
+            hint=_ANEW,
+        )
 
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold a run's work folder for this process. TrainingError if another process trains the same run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
+    make_folders(folder)
+    with (folder / "lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read(32).strip()
             raise TrainingError(
-                "another process is training this very run",
+                f"another process{f' ({holder})' if holder else ''} is training this very run",
                 value=str(folder),
                 expected="one process a run",
                 hint="wait for it, or change the recipe so that it is another run",
             ) from error
+        with storage_errors("beginning the run", folder):
+            file.truncate(0)
+            file.write(f"process {os.getpid()}")
+            file.flush()
         yield

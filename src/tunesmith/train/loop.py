@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -19,18 +19,24 @@ from tunesmith.core.errors import Interrupted, TrainingError
 from tunesmith.core.reporter import Reporter
 from tunesmith.models.adapters import adapter_moves
 from tunesmith.train.batches import Batch
-from tunesmith.train.checkpoint import Checkpoints, MetricLog, State, Tensors, optimizer_tensors, restore_optimizer
+from tunesmith.train.checkpoint import Checkpoints, MetricLog, SaveRule, State, Tensors, optimizer_tensors, restore_optimizer
+from tunesmith.train.randomness import seed_all
 from tunesmith.train.schedule import learning_rate
+from tunesmith.train.watch import Conditions, Watch
 
 __all__ = ["FitSettings", "Fitted", "Objective", "RandomAccess", "fit"]
 
-Objective = Callable[[Any, Batch], torch.Tensor]
+Objective = Callable[[Any, Any], torch.Tensor]
 
 
 class RandomAccess(Protocol):
-    """Batches by index over all epochs."""
+    """Batches by index over all epochs, each in the parts that go through the model at once."""
 
-    def at(self, index: int) -> Batch: ...
+    def at(self, index: int) -> Sequence[Batch]: ...
+
+    def shrink(self) -> bool:
+        """Make the parts smaller; whether that was possible."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +54,7 @@ class FitSettings:
     patience: int
     min_delta: float
     checkpoint_every: int
+    checkpoint_minutes: float
     seed: int
 
 
@@ -71,7 +78,7 @@ def fit(
     *,
     settings: FitSettings,
     validate: Callable[[], float],
-    sample: Callable[[], str],
+    sample: Callable[[], Sequence[str]],
     checkpoints: Checkpoints,
     reporter: Reporter,
 ) -> Fitted:
@@ -84,23 +91,22 @@ def fit(
     named: Tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
     names = {p: name for name, p in named.items()}
     optimizer = torch.optim.AdamW(named.values(), lr=s.learning_rate, weight_decay=s.weight_decay)
-    state, best = State(), _copy(named)
-    if (found := checkpoints.newest()) is not None:
-        state, trained, best, moments = found
-        _load(named, trained)
-        restore_optimizer(optimizer, names, moments)
+    state, best = _take_up(checkpoints, named, optimizer, batches)
     begin, resumed_at, num_tokens, loss = time.perf_counter(), state.step, 0, float("nan")
     stopped = False
+    save_rule = SaveRule(steps=s.checkpoint_every, minutes=s.checkpoint_minutes, begun_at=resumed_at)
 
     def save() -> None:
         state.log_bytes = log.sync()
         checkpoints.save(state, trained=named, best=best, optimizer=optimizer_tensors(optimizer, names))
 
     with (
-        closing(MetricLog(checkpoints.log_path, state.log_bytes)) as log,
+        closing(MetricLog(checkpoints.log_path, state.log_bytes, disk=checkpoints.disk)) as log,
         _stop_requests() as stop,
         reporter.progress("train", total=s.num_steps, unit="steps", done=state.step) as progress,
     ):
+        watch = Watch(log, reporter, conditions=Conditions(checkpoints.log_path.parent))
+        watch.resume(log.rows())
         while True:
             done = state.step >= s.num_steps
             due = done or (s.evaluate_every > 0 and state.step % s.evaluate_every == 0)
@@ -109,31 +115,28 @@ def fit(
                 if not math.isfinite(val_loss):
                     raise _not_a_number(state.step, f"validation loss {val_loss}")
                 state.seen_step = state.step
-                row = {"step": state.step, "val_loss": val_loss, "sample": sample()}
+                row = {"step": state.step, "val_loss": val_loss, "samples": list(sample())}
                 if val_loss < state.best_loss - (s.min_delta if state.best_step >= 0 else 0.0):
                     state.best_loss, state.best_step, state.looks_without_gain, best = val_loss, state.step, 0, _copy(named)
                 else:
                     state.looks_without_gain += 1
-                log.write(row)
+                watch.look(row)
             stopped = s.patience > 0 and s.evaluate_every > 0 and state.looks_without_gain >= s.patience
-            if (
-                done
-                or stopped
-                or stop.exit_code
-                or (state.step and state.step % s.checkpoint_every == 0 and state.step != resumed_at)
-            ):
+            if save_rule.due(state.step) or done or stopped or stop.exit_code:
                 save()
             if stop.exit_code and not (done or stopped):
                 raise Interrupted(state.step, stop.exit_code)
             if done or stopped:
                 break
             rate = learning_rate(state.step, num_steps=s.num_steps, peak=s.learning_rate, warmup=s.warmup, schedule=s.schedule)
-            micro = [batches.at(state.step * s.accumulate + i) for i in range(s.accumulate)]
-            loss, norm = _step(
+            watch.begin_step()
+            loss, norm, micro = _fitting_step(
                 model,
                 optimizer,
                 objective,
-                micro,
+                lambda: [part for i in range(s.accumulate) for part in batches.at(state.step * s.accumulate + i)],
+                shrink=lambda: _shrink(batches, state),
+                warn=reporter.warn,
                 rate=rate,
                 max_grad_norm=s.max_grad_norm,
                 seed=s.seed * 1_000_003 + state.step,
@@ -149,15 +152,8 @@ def fit(
                     expected="adapter weights that move",
                     hint="check method.targets and train.learning_rate",
                 )
-            log.write(
-                {
-                    "step": state.step,
-                    "loss": loss,
-                    "learning_rate": rate,
-                    "grad_norm": norm,
-                    "learned": sum(b.num_learned for b in micro),
-                }
-            )
+            row = {"step": state.step, "loss": loss, "learning_rate": rate, "grad_norm": norm}
+            watch.step({**row, "learned": sum(b.num_learned for b in micro)}, num_tokens=sum(b.num_tokens for b in micro))
             progress.advance(1, f"loss {loss:.3f}  val {state.best_loss:.3f} best at {state.best_step}")
     _load(named, best)
     return Fitted(
@@ -171,6 +167,60 @@ def fit(
     )
 
 
+def _take_up(
+    checkpoints: Checkpoints, named: Tensors, optimizer: torch.optim.Optimizer, batches: RandomAccess
+) -> tuple[State, Tensors]:
+    """Where the newest checkpoint left off, and the best weights so far; the start of the run if there is none."""
+    if (found := checkpoints.newest()) is None:
+        return State(), _copy(named)
+    state, trained, best, moments = found
+    _load(named, trained)
+    restore_optimizer(optimizer, {tensor: name for name, tensor in named.items()}, moments)
+    for _ in range(state.shrunk):
+        batches.shrink()
+    return state, best
+
+
+def _shrink(batches: RandomAccess, state: State) -> bool:
+    smaller = batches.shrink()
+    state.shrunk += smaller
+    return smaller
+
+
+def _fitting_step(
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    objective: Objective,
+    parts: Callable[[], list[Batch]],
+    *,
+    shrink: Callable[[], bool],
+    warn: Callable[[str], None],
+    **how: Any,
+) -> tuple[float, float, list[Batch]]:
+    """One optimiser step, in smaller parts if memory runs out: (mean loss, gradient norm, the parts)."""
+    while True:
+        micro = parts()
+        try:
+            return *_step(model, optimizer, objective, micro, **how), micro
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            optimizer.zero_grad(set_to_none=True)
+            largest = max(part.num_tokens for part in micro)
+            if not shrink():
+                raise TrainingError(
+                    "a single example does not fit into memory",
+                    value=f"{largest} tokens",
+                    expected="an example whose activations fit",
+                    hint="--set train.gradient_checkpointing=true, or --set train.max_tokens=512",
+                ) from error
+            warn(f"out of memory at {largest:,} tokens at once: going on with half of that, which gives the same step")
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def _step(
     model: Any,
     optimizer: torch.optim.Optimizer,
@@ -182,7 +232,7 @@ def _step(
     seed: int,
 ) -> tuple[float, float]:
     """One optimiser step over the micro-batches; returns mean loss (nats a token) and gradient norm before clipping."""
-    torch.manual_seed(seed)  # dropout is a function of the step, so that a resumed run draws the same masks
+    seed_all(seed)  # dropout is a function of the step, so that a resumed run draws the same masks
     model.train()
     total = sum(batch.num_learned for batch in micro)
     loss = 0.0

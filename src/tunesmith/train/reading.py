@@ -1,4 +1,4 @@
-"""What the curves say, in plain words: learning, saturated, overfitting, unstable, and what to do about it."""
+"""What the curves say, in plain words: learning, saturated, overfitting, unstable, collapsed, and what to do about it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import Any, Literal
 __all__ = ["Reading", "read_curves"]
 
 _SATURATED = 0.2
-Shape = Literal["learning", "saturated", "overfitting", "unstable", "nothing learned", "too short to tell"]
+_COLLAPSE = {  # events of the watch that no falling loss makes good
+    "repetition": "its answers went round in circles",
+    "same_answer": "it gave one answer to different questions",
+    "empty_answers": "it answered nothing",
+}
+Shape = Literal["learning", "saturated", "overfitting", "unstable", "collapsed", "nothing learned", "too short to tell"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +30,11 @@ class Reading:
 def read_curves(rows: Sequence[Mapping[str, Any]], *, min_delta: float) -> Reading:
     """Read metric rows (`step` with `loss` and `grad_norm`, or with `val_loss`). Losses in nats a token.
 
-    Unstable: a training loss that jumps by more than half over the running mean, twice or more. Overfitting: validation
-    ends over its best by more than three `min_delta` and by 1 % while the training loss still falls. Saturated: the last
-    third of the looks gained less than a fifth of what its share of the learning rate earned on average. Learning: the
-    rest, if validation fell at all.
+    Collapsed: gradients of exactly zero, twice or more: what the model says no longer hangs on its weights. Unstable: a
+    training loss that jumps by more than half over the running mean, twice or more. Overfitting: validation ends over its
+    best by more than three `min_delta` and by 1 % while the training loss still falls. Saturated: the last third of the
+    looks gained less than a fifth of what its share of the learning rate earned on average. Learning: the rest, if
+    validation fell at all.
     """
     losses = [float(r["loss"]) for r in rows if "loss" in r]
     looks = [(int(r["step"]), float(r["val_loss"])) for r in rows if r.get("val_loss") is not None]
@@ -42,6 +48,19 @@ def read_curves(rows: Sequence[Mapping[str, Any]], *, min_delta: float) -> Readi
     best_step, best = min(looks, key=lambda look: look[1])
     gain = first - best
     spikes = _spikes(losses)
+    dead = sum(r.get("grad_norm") == 0 for r in rows if "loss" in r)
+    if dead >= 2:
+        return Reading(
+            "collapsed",
+            f"{dead} steps had a gradient of exactly zero: the model answers the same whatever it is asked",
+            "set train.learning_rate to a tenth, keep train.max_grad_norm at 1",
+        )
+    if told := [_COLLAPSE[r["event"]] for r in rows if r.get("event") in _COLLAPSE and r["step"] == best_step]:
+        return Reading(
+            "collapsed",
+            f"at its best step ({best_step}) {told[0]}, however low the loss",
+            "set train.learning_rate to a tenth; do not use this adapter",
+        )
     if spikes >= 2:
         return Reading(
             "unstable", f"the training loss jumped {spikes} times", "halve train.learning_rate, or raise train.warmup to 0.1"

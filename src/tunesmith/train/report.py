@@ -18,7 +18,7 @@ _TONES = {"learning": "good", "saturated": "good", "overfitting": "unsure", "too
 def run_report(rows: Sequence[Mapping[str, Any]], fitted: Fitted, reading: Reading, facts: Mapping[str, str]) -> str:
     """The page as HTML. `rows` are those of metrics.jsonl; `facts` are printed as they are, name and value."""
     looks = [row for row in rows if "val_loss" in row]
-    curves = [{key: value for key, value in row.items() if key != "sample"} for row in rows]
+    curves = [{key: value for key, value in row.items() if key != "samples"} for row in rows if "event" not in row]
     said, advice = (text(words[:1].upper() + words[1:]) for words in (reading.text, reading.advice))
     mark = badge(reading.shape, _TONES.get(reading.shape, "bad"))
     top = Raw(f'<header>{mark}<h1>{said}.</h1><p class="lead">{advice}.</p></header>')
@@ -27,7 +27,10 @@ def run_report(rows: Sequence[Mapping[str, Any]], fitted: Fitted, reading: Readi
         "best step": f"{fitted.best_step}, validation loss {fitted.best_loss:.4f} nats a token",
         **facts,
     }
-    samples = [(row["step"], f"{row['val_loss']:.4f}", row.get("sample", "")) for row in looks]
+    samples = [(row["step"], f"{row['val_loss']:.4f}", said) for row in looks for said in row.get("samples", [""])[:1]]
+    unusual = [
+        (r["step"], str(r["event"]).replace("_", " "), f"{r['value']:.3g}", f"{r['usual']:.3g}") for r in rows if "event" in r
+    ]
     return page(
         "Training run",
         [
@@ -36,6 +39,7 @@ def run_report(rows: Sequence[Mapping[str, Any]], fitted: Fitted, reading: Readi
             section(
                 "What it said at each look", table(["step", "val loss", "greedy answer to one validation question"], samples)
             ),
+            *([section("What was unusual", table(["step", "what", "value", "usually"], unusual))] if unusual else []),
             section("In numbers", folded("all of it", table(["", ""], list(numbers.items())))),
         ],
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,23 +15,24 @@ import torch
 
 from tunesmith.core.config import MethodConfig, TrainConfig
 from tunesmith.core.errors import BlockedError, TrainingError
-from tunesmith.core.records import Example, spread_over_documents
+from tunesmith.core.records import Example, canonical_json, digest, spread_over_documents
 from tunesmith.core.reporter import Reporter
 from tunesmith.models.adapters import Coverage, attach, choose_modules, save_adapter
 from tunesmith.models.chat import Audit, Chat, Encoded, audit
 from tunesmith.models.generate import generate
 from tunesmith.models.load import BaseFolder, PrecisionName, load_model
 from tunesmith.plan.steps import look_every, num_steps
-from tunesmith.train.batches import Batches, collate
+from tunesmith.train.batches import Batches, Sizes
 from tunesmith.train.checkpoint import Checkpoints, lock
 from tunesmith.train.loop import FitSettings, Fitted, fit
-from tunesmith.train.objectives.sft import sft
+from tunesmith.train.passes import TrunkCache, mean_loss, passes
 from tunesmith.train.reading import Reading, read_curves
 from tunesmith.train.report import run_report
 
-__all__ = ["Place", "Trained", "check_labels", "mean_loss", "train_adapter"]
+__all__ = ["Place", "Trained", "check_labels", "deterministic", "train_adapter"]
 
 _CUT_LIMIT = 0.01
+_SAMPLES = 3  # validation questions that are answered at each look
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def train_adapter(
     limit = min(train.max_tokens, base.context)
     watched = spread_over_documents(examples["val"], train.val_examples)
     rows, val = ([chat.encode(e.messages, max_tokens=limit) for e in part] for part in (examples["train"], watched))
-    steps = num_steps(train, len(rows))
+    steps = num_steps(train, len(rows), sum(len(row.ids) for row in rows))
     model = load_model(base, precision)
     modules = choose_modules(model, method.targets, method.layers)
     adapted, coverage = attach(
@@ -130,49 +132,85 @@ def train_adapter(
             warnings.simplefilter("ignore", FutureWarning)  # peft still calls the old name
             adapted.enable_input_require_grads()
             adapted.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    batches = Batches(rows, batch_examples=train.batch_examples, seed=train.seed, pad_id=chat.pad_id, device=model.device)
-    with lock(place.workspace):
+    exact = train.precision == "exact"
+    trunk = None if exact or method.layers == "all" else TrunkCache(place.workspace / "trunk", modules, base.fingerprint)
+    with (
+        lock(place.workspace),
+        deterministic(exact),
+        passes(
+            adapted, rows, val, pad_id=chat.pad_id, share=not exact, trunk=trunk, compile=train.compile, reporter=reporter
+        ) as way,
+    ):
+        sizes = Sizes(examples=train.batch_examples, tokens=train.batch_tokens)
+        batches = Batches(rows, sizes=sizes, seed=train.seed, most_tokens=train.tokens_at_once, lay_out=way.lay_out)
         fitted = fit(
             adapted,
             batches,
-            sft,
+            way.objective,
             settings=FitSettings(
                 num_steps=steps,
                 evaluate_every=look_every(train, steps),
                 **train.model_dump(include=set(FitSettings.__dataclass_fields__) - {"num_steps", "evaluate_every"}),
             ),
-            validate=lambda: mean_loss(adapted, val, batch_examples=4 * train.batch_examples, pad_id=chat.pad_id),
-            sample=lambda: _sample(adapted, chat, watched[0], base.context),
-            checkpoints=Checkpoints(place.workspace, place.run_id),
+            validate=lambda: mean_loss(adapted, val, way),
+            sample=lambda: _samples(adapted, chat, watched[:_SAMPLES], base.context),
+            checkpoints=_checkpoints(place, _made_for(base, rows, method, train), way.note, train, reporter),
             reporter=reporter,
         )
         metrics = [orjson.loads(line) for line in (place.workspace / "metrics.jsonl").read_bytes().split(b"\n") if line]
         reading = read_curves(metrics, min_delta=train.min_delta)
         save_adapter(adapted, base.name, place.out / "adapter")
-        shutil.copyfile(place.workspace / "metrics.jsonl", place.out / "metrics.jsonl")
+        for log in place.workspace.glob("*.jsonl"):  # metrics and, where steps were timed, timing
+            shutil.copyfile(log, place.out / log.name)
         (place.out / "reading.json").write_bytes(orjson.dumps(asdict(reading)))
         facts = {
             "adapter": f"{method.kind} rank {method.rank} on {len(modules)} of {coverage.num_linear} linear layers",
             "trained": f"{coverage.num_trainable:,} of {coverage.num_parameters:,} parameters ({coverage.share:.1%})",
             "base": f"{base.name}, {precision} in training, fingerprint {base.fingerprint[:12]}",
+            "batches": way.note,
         }
         (place.out / "report.html").write_text(run_report(metrics, fitted, reading, facts), encoding="utf-8")
     return Trained(fitted, coverage, reading)
 
 
-def mean_loss(model: Any, rows: Sequence[Encoded], *, batch_examples: int, pad_id: int) -> float:
-    """Mean −log p over all learned tokens of `rows`, dropout off; nats a token."""
-    model.eval()
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
-    total, count = 0.0, 0
-    with torch.no_grad():
-        for begin in range(0, len(order), batch_examples):
-            batch = collate([rows[i] for i in order[begin : begin + batch_examples]], pad_id=pad_id, device=model.device)
-            total += float(sft(model, batch))
-            count += batch.num_learned
-    return total / max(1, count)
+def _checkpoints(place: Place, made_for: dict[str, str], way: str, train: TrainConfig, reporter: Reporter) -> Checkpoints:
+    """The run's checkpoints, which know what they belong to and how its batches go through the model."""
+    return Checkpoints(
+        place.workspace,
+        place.run_id,
+        made_for=made_for,
+        conditions={"batches": way},
+        keep=train.keep_checkpoints,
+        reporter=reporter,
+    )
 
 
-def _sample(model: Any, chat: Chat, example: Example, context: int) -> str:
+def _made_for(base: BaseFolder, rows: Sequence[Encoded], method: MethodConfig, train: TrainConfig) -> dict[str, str]:
+    """What a checkpoint belongs to, by name: resuming with another base, data, method or schedule is refused."""
+    settings = train.model_dump(exclude={"checkpoint_every", "checkpoint_minutes", "keep_checkpoints"})
+    return {
+        "base": base.fingerprint,
+        "training data": digest(*(str((row.ids, row.learned)) for row in rows)),
+        "method": digest(canonical_json(method.model_dump())),
+        "training settings": digest(canonical_json(settings)),
+    }
+
+
+@contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """Inside, torch uses deterministic algorithms alone, and says so where it has none."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(before or wanted)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def _samples(model: Any, chat: Chat, examples: Sequence[Example], context: int) -> list[str]:
+    """Greedy answers to a few validation questions: what the run sounds like by now."""
     model.eval()
-    return generate(model, chat, [example.prompt], max_new_tokens=48, batch_examples=1, context=context)[0].text
+    prompts = [example.prompt for example in examples]
+    return [
+        said.text for said in generate(model, chat, prompts, max_new_tokens=48, batch_examples=len(prompts), context=context)
+    ]

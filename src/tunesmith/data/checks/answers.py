@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from operator import eq
 
 from tunesmith.core.records import Finding
 from tunesmith.data.checks.rows import Row, found, plain, shared
@@ -212,7 +213,7 @@ def _loops(tokens: Sequence[str]) -> bool:
     if len(tokens) < 2 * len(set(tokens)) and len(tokens) < 24:
         return False
     run = 1
-    for before, after in pairwise(tokens):
+    for before, after in pairwise(tokens) if any(map(eq, tokens, tokens[1:])) else ():
         run = run + 1 if before == after else 1
         if run >= 6:
             return True

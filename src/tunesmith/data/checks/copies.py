@@ -151,10 +151,12 @@ def _similar(kinds: Sequence[_Asked]) -> Iterator[tuple[int, int]]:
     """Pairs with weighted Jaccard ≥ 0.85, found through the words that weigh most (prefix filter)."""
     frequency = Counter(word for kind in kinds for word in kind.content)
     weight = {word: math.log(1 + len(kinds) / count) for word, count in frequency.items()}
+    totals = [sum(weight[word] for word in kind.content) for kind in kinds]
+    numbers: dict[frozenset[str], int] = {}
+    exact = [numbers.setdefault(kind.exact, len(numbers)) for kind in kinds]
     index: dict[str, list[int]] = defaultdict(list)
     for number, kind in enumerate(kinds):
-        total = sum(weight[word] for word in kind.content)
-        left = total
+        left = total = totals[number]
         candidates: set[int] = set()
         for word in sorted(kind.content, key=lambda word: (frequency[word], word)):
             if left < _NEAR * total:
@@ -165,12 +167,19 @@ def _similar(kinds: Sequence[_Asked]) -> Iterator[tuple[int, int]]:
                 candidates.update(posted)
                 posted.append(number)
         for other in candidates:
-            if kind.exact == kinds[other].exact and _alike(kind, kinds[other], weight):
+            # The Jaccard index is at most the lighter over the heavier: most candidates end at these two comparisons.
+            if exact[number] != exact[other] or not _NEAR * total <= totals[other] <= total / _NEAR:
+                continue
+            shared_weight = sum(map(weight.__getitem__, kind.content & kinds[other].content))
+            if shared_weight >= _NEAR * (total + totals[other] - shared_weight) and _ends_alike(kind, kinds[other], weight):
                 yield other, number
 
 
-def _alike(one: _Asked, other: _Asked, weight: dict[str, float]) -> bool:
-    for here, there in ((one.content, other.content), *zip(one.ends, other.ends, strict=True)):
+def _ends_alike(one: _Asked, other: _Asked, weight: dict[str, float]) -> bool:
+    """Whether first and last lines are alike, too, where a prompt has several lines."""
+    if one.ends[0] is one.content and other.ends[0] is other.content:
+        return True
+    for here, there in zip(one.ends, other.ends, strict=True):
         union = sum(weight.get(word, 1.0) for word in here | there)
         if sum(weight.get(word, 1.0) for word in here & there) < _NEAR * union:
             return False

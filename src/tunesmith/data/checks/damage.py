@@ -95,7 +95,7 @@ def check_residue(rows: Sequence[Row]) -> Iterator[Finding]:
                 tagged.append(row)
             if _MDX.search(prose):
                 scripted.append(row)
-        if len(text) > _LONG and _packed(text):
+        if (row.longest > _LONG or "base64," in text) and _packed(text):
             packed.append(row)
         if (angle or "[" in text or "##" in text) and _TEMPLATE.search(text):
             rendered.append(row)

@@ -36,6 +36,7 @@ _VOTES: dict[str, list[str]] = {}
 for _language, _listed in _WORDS.items():
     for _word in _listed.split():
         _VOTES.setdefault(_word, []).append(_language)
+_MARKS = dict.fromkeys(map(ord, '.,;:!?"()“”'))
 _MOST_WORDS, _FEWEST_WORDS = 60, 8
 _LEAST_SHARE, _FEWEST_VOTES = 0.12, 3  # of different words, so that “dot dot dit dit” is no Dutch
 
@@ -49,9 +50,9 @@ def language_of(text: str, tokens: Sequence[str]) -> str:
     if len(tokens) < _FEWEST_WORDS:
         return ""
     votes: dict[str, int] = {}
-    begin = {token.lower().strip(".,;:!?\"'()“”") for token in tokens[:_MOST_WORDS]}
-    for word in begin:
-        for language in _VOTES.get(word, ()):
+    begin = set(" ".join(tokens[:_MOST_WORDS]).lower().translate(_MARKS).split())
+    for word in begin & _VOTES.keys():
+        for language in _VOTES[word]:
             votes[language] = votes.get(language, 0) + 1
     if not votes:
         return ""

@@ -1,4 +1,4 @@
-"""Personal data by shape and check digit: e-mail, phone, card (Luhn), IBAN (mod 97), IP addresses, US social security number.
+"""Personal data by shape and check digit: e-mail, phone, card (Luhn), IBAN (mod 97), IP addresses, identity numbers.
 
 Names and postal addresses have no shape and are not seen: nothing that passes here is therefore free of personal data.
 """
@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from tunesmith.core.records import Finding
+from tunesmith.data.checks.identities import IDENTITIES
 from tunesmith.data.checks.rows import Row, found, shared
 from tunesmith.data.checks.secrets import Span
 
@@ -19,6 +20,7 @@ _EMAIL = re.compile(
     r"(?<![\w.+/@-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,4}\.[A-Za-z]{2,24}\b"
 )
 _DIGITS = re.compile(r"\d[\d .()/-]{5,}\d")
+_CAPITALS = re.compile(r"[A-Z]{2} ?\d\d")  # how identity numbers begin that have no long run of digits
 _PHONE = re.compile(
     r"""(?<![\w.,/=#-])(?:
         \+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){1,4}
@@ -42,13 +44,15 @@ _NAMES = {
     "IBAN": ("ibans", "bank account numbers (IBAN)"),
     "IP": ("ip_addresses", "IP addresses"),
     "SSN": ("social_security_numbers", "US social security numbers"),
+    "ID_NUMBER": ("id_numbers", "national identity or tax numbers"),
 }
 
 
 def find_personal(text: str) -> list[Span]:
     """The personal data of a text in order of place. The surest kind is looked for first: a card is no phone number."""
     spans: list[Span] = []
-    for kind, find in _FINDERS if _DIGITS.search(text) else _WITHOUT_DIGITS:
+    finders = _FINDERS if _DIGITS.search(text) else _LETTERED if _CAPITALS.search(text) else _WITHOUT_DIGITS
+    for kind, find in finders:
         if new := [Span(start, end, kind) for start, end in find(text)]:
             spans += new
             for span in new:
@@ -57,7 +61,7 @@ def find_personal(text: str) -> list[Span]:
 
 
 def check_personal(rows: Sequence[Row]) -> Iterator[Finding]:
-    """`emails`, `phone_numbers`, `card_numbers`, `ibans`, `ip_addresses`, `social_security_numbers` in any turn."""
+    """`emails`, `phone_numbers`, `card_numbers`, `ibans`, `ip_addresses`, `social_security_numbers`, `id_numbers`."""
     odd: dict[str, list[Row]] = {kind: [] for kind in _NAMES}
     for row in rows:
         for kind in dict.fromkeys(span.kind for span in find_personal(row.text)):
@@ -68,7 +72,7 @@ def check_personal(rows: Sequence[Row]) -> Iterator[Finding]:
             "warning",
             odd[kind],
             f"{shared(odd[kind], rows)} rows hold {what}, which the model may repeat to anyone.",
-            f"replace them by [{kind}] (tunesmith.data.checks.redact), unless they are meant to be public.",
+            f"replace them by [{kind}] (tunesmith check FILE --redact --out CLEAN), unless they are meant to be public.",
         )
 
 
@@ -118,10 +122,12 @@ def _is_ipv4(match: re.Match[str]) -> bool:
 
 
 _WITHOUT_DIGITS: tuple[tuple[str, Callable[[str], list[tuple[int, int]]]], ...] = (("EMAIL", _emails), ("IP", _ipv6))
+_LETTERED = (*_WITHOUT_DIGITS, *(("ID_NUMBER", _numbers(shape, holds)) for shape, holds in IDENTITIES))
 _FINDERS = (
     *_WITHOUT_DIGITS,
     ("IBAN", _numbers(_IBAN, lambda match: _is_iban(match[0]))),
     ("CARD", _numbers(_CARD, lambda match: _is_card(match[0]))),
+    *(("ID_NUMBER", _numbers(shape, holds)) for shape, holds in IDENTITIES),
     ("SSN", _numbers(_SSN, lambda match: True)),
     ("IP", _numbers(_IPV4, _is_ipv4)),
     ("PHONE", _numbers(_PHONE, lambda match: 8 <= sum(c.isdigit() for c in match[0]) <= 15)),

@@ -21,7 +21,7 @@ class Row:
     """One example. `said`: the turns before the answer, system prompt apart. `tokens`: the answer at blanks.
 
     `text`: all that is said, with the system prompt only in the first row that has it. `language`: of the answer,
-    "" not known. `low`: the answer in lower case with straight apostrophes.
+    "" not known. `low`: the answer in lower case with straight apostrophes. `longest`: letters of the longest word of `text`.
     """
 
     example: Example
@@ -32,6 +32,7 @@ class Row:
     text: str
     tokens: tuple[str, ...]
     language: str
+    longest: int
 
 
 def rows_from_examples(examples: Sequence[Example]) -> list[Row]:
@@ -60,6 +61,7 @@ def rows_from_examples(examples: Sequence[Example]) -> list[Row]:
                 text=text,
                 tokens=tokens,
                 language=language_of(answer, tokens),
+                longest=max(map(len, text.split()), default=0),
             )
         )
     return rows

@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from tunesmith.core.records import Example, Finding
-from tunesmith.data.checks import answers, copies, damage, labels, lengths, personal, secrets, shape, turns, variety
+from tunesmith.data.checks import (
+    answers,
+    copies,
+    damage,
+    labels,
+    lengths,
+    personal,
+    provenance,
+    secrets,
+    shape,
+    turns,
+    variety,
+    wording,
+)
 from tunesmith.data.checks.rows import Row, rows_from_examples
 
-__all__ = ["CHECKS", "check_examples"]
+__all__ = ["CHECKS", "check_examples", "check_rows", "worst_first"]
 
 CHECKS: tuple[Callable[[Sequence[Row]], Iterator[Finding]], ...] = (
     turns.check_roles,
@@ -31,10 +44,12 @@ CHECKS: tuple[Callable[[Sequence[Row]], Iterator[Finding]], ...] = (
     shape.check_markdown,
     labels.check_labels,
     variety.check_languages,
-    variety.check_openings,
     variety.check_diversity,
     variety.check_phrases,
-    variety.check_sources,
+    wording.check_openings,
+    wording.check_instructions,
+    provenance.check_licences,
+    provenance.check_ids,
     damage.check_encoding,
     damage.check_residue,
     secrets.check_secrets,
@@ -43,13 +58,22 @@ CHECKS: tuple[Callable[[Sequence[Row]], Iterator[Finding]], ...] = (
 _WORST_FIRST = {"error": 0, "warning": 1, "info": 2}
 
 
-def check_examples(examples: Sequence[Example]) -> tuple[Finding, ...]:
+def check_examples(examples: Sequence[Example], *, cap: float = provenance.MOST_SOURCE) -> tuple[Finding, ...]:
     """Everything that all checks find in the examples as one set, worst first, then by count.
 
-    `rows` of a finding are the ids of all examples concerned, each once; `count` counts rows, so copies with one id count each.
-    The message gives the reason, then ` Fix: ` and what to do.
+    `cap`: the share of the rows that one document may have. `rows` of a finding are the ids of all examples concerned, each
+    once; `count` counts rows, so copies with one id count each. The message gives the reason, then ` Fix: ` and what to do.
     No model is asked; 5,000 examples of 500 characters take about a second.
     """
-    rows = rows_from_examples(examples)
+    return check_rows(rows_from_examples(examples), cap=cap)
+
+
+def check_rows(rows: Sequence[Row], *, cap: float = provenance.MOST_SOURCE) -> tuple[Finding, ...]:
+    """The same for examples that are taken apart already."""
     findings = [finding for check in CHECKS for finding in check(rows)]
+    return worst_first([*findings, *provenance.check_sources(rows, cap)])
+
+
+def worst_first(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Errors, warnings, then the rest; within each by count, then by name."""
     return tuple(sorted(findings, key=lambda finding: (_WORST_FIRST[finding.severity], -finding.count, finding.name)))

@@ -12,6 +12,7 @@ from tunesmith.data.leaks import find_non_questions
 __all__ = ["check_conversations", "check_empty", "check_questions", "check_roles", "check_system_prompts"]
 
 _MIXED = 0.02  # a share smaller than this on either side is an exception, larger a mixture
+_LEAST_SHARE = 0.10  # of the smaller kind in a mixture: below it, what is learned of that kind is little and uneven
 _FEW = 20
 
 
@@ -88,17 +89,21 @@ def check_system_prompts(rows: Sequence[Row]) -> Iterator[Finding]:
 
 
 def check_conversations(rows: Sequence[Row]) -> Iterator[Finding]:
-    """`conversations`: the smaller of the two kinds, one exchange or several, where a set holds both."""
+    """`conversations`: the smaller of the two kinds, one exchange or several, where a set holds both.
+
+    Recommended is one kind alone, or 10 % of the smaller kind at least: a rule of thumb of ours, no measured border.
+    """
     several = [row for row in rows if sum(message.role == "user" for message in row.example.messages) > 1]
     if not several or len(several) == len(rows) or len(rows) < _FEW:
         return
     one = [row for row in rows if sum(message.role == "user" for message in row.example.messages) == 1]
     few = several if len(several) <= len(one) else one
+    little = f"; under {_LEAST_SHARE:.0%} of one kind is little to learn it from" if len(few) < _LEAST_SHARE * len(rows) else ""
     yield from found(
         "conversations",
         "info",
         few,
-        f"{shared(several, rows)} rows are conversations of several exchanges, {shared(one, rows)} are a single one.",
+        f"{shared(several, rows)} rows are conversations of several exchanges, {shared(one, rows)} are a single one{little}.",
         "nothing, if the model will meet both in about this proportion; else add to the smaller kind or take it out.",
     )
 

@@ -1,4 +1,4 @@
-"""How varied a set is: languages, openings, stock phrases, repeated sentences, documents that outweigh the rest."""
+"""How varied a set is: languages, stock phrases, and how much of what is said is said again."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from collections.abc import Iterator, Sequence
 from tunesmith.core.records import Finding
 from tunesmith.data.checks.rows import Row, found, shared
 
-__all__ = ["check_diversity", "check_languages", "check_openings", "check_phrases", "check_sources"]
+__all__ = ["check_diversity", "check_languages", "check_phrases", "distinct"]
 
 _FEWEST_ROWS = 50
-_MOST_OPENING = 0.15
-_OPENING_WORDS = 3
-_MOST_SOURCE = 0.20
 _LEAST_DISTINCT = 0.15
 _SAMPLE_ROWS, _SAMPLE_WORDS = 500, 100
 _STRONG_TEXT = """
@@ -48,41 +45,16 @@ def check_languages(rows: Sequence[Row]) -> Iterator[Finding]:
     )
 
 
-def check_openings(rows: Sequence[Row]) -> Iterator[Finding]:
-    """`prompt_openings`, `answer_openings`: three first words that over 15 % of the rows share, from 50 rows on."""
-    for field, severity in (("prompt", "warning"), ("answer", "info")):
-        begins = [_opening(row.said if field == "prompt" else row.answer) for row in rows]
-        counts = Counter(begin for begin in begins if begin)
-        if len(rows) < _FEWEST_ROWS or not counts:
-            continue
-        common = {begin for begin, count in counts.items() if count > _MOST_OPENING * len(rows)}
-        odd = [row for row, begin in zip(rows, begins, strict=True) if begin in common]
-        if odd:
-            quoted = ", ".join(f"“{begin} …” {counts[begin]:,}" for begin in sorted(common, key=lambda b: -counts[b]))
-            yield from found(
-                f"{field}_openings",
-                "warning" if severity == "warning" else "info",
-                odd,
-                f"{shared(odd, rows)} {field}s begin with the same three words ({quoted}), over 15 % for one opening.",
-                "reword part of them: the model learns the template, not the task."
-                if field == "prompt"
-                else "nothing if the form is wanted; else reword part of them.",
-            )
-
-
 def check_diversity(rows: Sequence[Row]) -> Iterator[Finding]:
     """`diversity`: under 15 % of the three-word runs in a sample of the answers are different (distinct-3), from 50 rows on.
 
     The sample is at most 500 answers, evenly spaced, of at most 100 words each, since distinct-n falls with the amount of text.
     `rows` are the answers of the sample that hold no run of their own.
     """
-    if len(rows) < _FEWEST_ROWS:
-        return
-    step = -(-len(rows) // _SAMPLE_ROWS)
-    sample = [row for row in rows[::step] if len(row.tokens) >= 6]
-    runs = [_runs(row.tokens[:_SAMPLE_WORDS]) for row in sample]
+    sample = _sample(rows)
+    runs = [_runs(row.tokens[:_SAMPLE_WORDS], 3) for row in sample]
     counts = Counter(run for row_runs in runs for run in row_runs)
-    if len(sample) < _FEWEST_ROWS or len(counts) >= _LEAST_DISTINCT * counts.total():
+    if len(rows) < _FEWEST_ROWS or len(sample) < _FEWEST_ROWS or len(counts) >= _LEAST_DISTINCT * counts.total():
         return
     odd = [row for row, row_runs in zip(sample, runs, strict=True) if all(counts[run] > 1 for run in row_runs)]
     yield from found(
@@ -107,35 +79,22 @@ def check_phrases(rows: Sequence[Row]) -> Iterator[Finding]:
     )
 
 
-def check_sources(rows: Sequence[Row]) -> Iterator[Finding]:
-    """`source_share`: a document with over 20 % of the rows, and over 1.5 times its even share, from 20 rows on."""
-    counts = Counter(row.example.group for row in rows)
-    named = any(row.example.group != row.example.id for row in rows)
-    limit = max(_MOST_SOURCE, 1.5 / max(1, len(counts))) * len(rows)
-    heavy = [group for group, count in counts.items() if count > limit]
-    if len(rows) < 20 or not named or not heavy:
-        return
-    odd = [row for row in rows if row.example.group in heavy]
-    titles = ", ".join(f"{group[:60]} {counts[group]:,}" for group in heavy)
-    yield from found(
-        "source_share",
-        "warning",
-        odd,
-        f"{shared(odd, rows)} rows come from one document each ({titles}): over 20 % of the set, so that text is learned.",
-        "thin it out, or add other documents.",
-    )
+def distinct(rows: Sequence[Row], n: int) -> float | None:
+    """Distinct-n: which share of the runs of n words in the sample of `check_diversity` are different. None without runs."""
+    counts = Counter(run for row in _sample(rows) for run in _runs(row.tokens[:_SAMPLE_WORDS], n))
+    return len(counts) / counts.total() if counts else None
 
 
-def _opening(text: str) -> str:
-    first = text[:80].lower().split()[:_OPENING_WORDS]
-    return " ".join(first) if len(first) == _OPENING_WORDS else ""
+def _sample(rows: Sequence[Row]) -> list[Row]:
+    step = max(1, -(-len(rows) // _SAMPLE_ROWS))
+    return [row for row in rows[::step] if len(row.tokens) >= 6]
 
 
-def _runs(tokens: Sequence[str]) -> list[tuple[str, str, str]]:
+def _runs(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
     low = [token.lower() for token in tokens]
-    return list(zip(low, low[1:], low[2:], strict=False))
+    return list(zip(*(low[start:] for start in range(n)), strict=False))
 
 
 def _sounds_generated(said: str) -> bool:
-    strong = sum(phrase in said for phrase in _STRONG)
-    return strong > 1 or (strong == 1 and any(phrase in said for phrase in _WEAK))
+    strong = [phrase for phrase in _STRONG if phrase in said]
+    return len(strong) > 1 or (len(strong) == 1 and any(phrase in said for phrase in _WEAK))

@@ -10,7 +10,8 @@ from pathlib import PurePosixPath
 from tunesmith.core.records import Document, Example, Failure
 from tunesmith.data.ingest.item import RawItem, Reading, UnreadableError
 from tunesmith.data.ingest.kinds import guess_kind, is_asset, unpacked
-from tunesmith.data.ingest.package import open_package
+from tunesmith.data.ingest.package import Package, open_package
+from tunesmith.data.ingest.slack import LISTS, members_of, with_profiles
 
 __all__ = ["read_archive"]
 
@@ -20,7 +21,8 @@ _ASSETS = "images, styles, code and other assets skipped"
 def read_archive(data: bytes, *, name: str, read: Callable[[RawItem], Reading]) -> Reading:
     """What `read` makes of each file in the archive, in the order of their names; a file that cannot be read is a failure.
 
-    Hidden files are passed over, assets counted, archives in archives refused. UnreadableError if it holds none.
+    In an export of Slack its list of members gives the names. Hidden files are passed over, assets counted, archives in
+    archives refused. UnreadableError if it holds none.
 
     Reading stops, with a failure, where the files unpack to more than 100 MB together.
     """
@@ -29,6 +31,7 @@ def read_archive(data: bytes, *, name: str, read: Callable[[RawItem], Reading]) 
     failures: list[Failure] = []
     notes: Counter[str] = Counter()
     with open_package(data) as package:
+        members = _members(package)
         for member in sorted(package.names):
             parts = PurePosixPath(member).parts
             if any(part.startswith((".", "__MACOSX")) for part in parts):
@@ -36,9 +39,13 @@ def read_archive(data: bytes, *, name: str, read: Callable[[RawItem], Reading]) 
             if is_asset(member):
                 notes[_ASSETS] += 1
                 continue
+            if members and member in LISTS:
+                notes["lists of members and channels left out"] += 1
+                continue
             source = f"{name}/{member}"
             try:
-                reading = read(_item(package.read(member), source))
+                content = package.read(member)
+                reading = read(_item(with_profiles(content, members) if members else content, source))
             except UnreadableError as error:
                 failures.append(Failure(source=source, reason=str(error)))
                 if package.exhausted:
@@ -51,6 +58,13 @@ def read_archive(data: bytes, *, name: str, read: Callable[[RawItem], Reading]) 
     if not documents and not pairs and not failures:
         raise UnreadableError("there is no writing in it")
     return Reading(documents=tuple(documents), pairs=tuple(pairs), failures=tuple(failures), notes=dict(notes))
+
+
+def _members(package: Package) -> dict[str, dict[str, str]]:
+    try:
+        return members_of(package.read("users.json")) if "users.json" in package else {}
+    except UnreadableError:
+        return {}  # it is named when its turn comes
 
 
 def _item(data: bytes, source: str) -> RawItem:

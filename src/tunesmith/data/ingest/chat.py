@@ -156,8 +156,9 @@ def _replace_names(said: Sequence[Said], own: set[str]) -> list[Said]:
             for label in (one.author, *one.aliases):
                 if re.search(r"\w{2}", label):  # a name that is one emoji or letter stands for much else
                     spoken.setdefault(label.casefold(), numbers[one.author])
-    for author, number in numbers.items():
-        for part in re.findall(r"[^\W\d_]{3,}", author):
+    known = ((label, numbers[one.author]) for one in said if one.author in numbers for label in (one.author, *one.aliases))
+    for label, number in dict.fromkeys(known):
+        for part in re.findall(r"[^\W\d_]{3,}", label):
             if part[0].isupper() and part.casefold() not in STOP_WORDS:
                 spoken.setdefault(part.casefold(), number)
     longest_first = sorted(spoken, key=len, reverse=True)

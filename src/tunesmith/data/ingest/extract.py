@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
 
 from tunesmith.core.errors import DatasetError
-from tunesmith.core.records import Document, Example, Failure
+from tunesmith.core.files import sha256_file
+from tunesmith.core.records import Document, Example, Failure, to_json, write_jsonl
 from tunesmith.core.reporter import Reporter
 from tunesmith.data.ingest.archive import read_archive
 from tunesmith.data.ingest.chat_json import read_chat_json
@@ -20,14 +23,17 @@ from tunesmith.data.ingest.feed import read_feed
 from tunesmith.data.ingest.html import read_html
 from tunesmith.data.ingest.item import Extracted, Gathered, Kind, RawItem, Reading, UnreadableError
 from tunesmith.data.ingest.kinds import unpacked
+from tunesmith.data.ingest.lines import read_lines
 from tunesmith.data.ingest.mail import read_mail
 from tunesmith.data.ingest.markdown import read_markdown, read_text
+from tunesmith.data.ingest.parallel import read_in_order
+from tunesmith.data.ingest.parquet import read_parquet
 from tunesmith.data.ingest.pdf import read_pdf
-from tunesmith.data.ingest.rows import read_rows
+from tunesmith.data.ingest.rows import read_rows, with_own_ids
 from tunesmith.data.ingest.subtitles import read_subtitles
 from tunesmith.data.ingest.table import read_table
 
-__all__ = ["extract"]
+__all__ = ["Tally", "extract", "extracted", "read_whole", "write_extracted"]
 
 
 class _OfBytes(Protocol):
@@ -46,6 +52,8 @@ _OF_BYTES: Mapping[Kind, _OfBytes] = {
     "mail": read_mail,
     "table": read_table,
 }
+_CHANGED = "it changed while it was being read; run the command again"
+_IN_PIECES: frozenset[Kind] = frozenset(["lines", "parquet"])
 _OF_TEXT: Mapping[Kind, _OfText] = {"text": read_text, "subtitles": read_subtitles, "markdown": read_markdown}
 
 
@@ -57,43 +65,140 @@ def extract(gathered: Gathered, *, reporter: Reporter, me: str | None = None) ->
     """
     documents: list[Document] = []
     pairs: list[Example] = []
-    failures: list[Failure] = list(gathered.failures)
-    notes: Counter[str] = Counter(gathered.notes)
-    seen: set[str] = set()
+    tally = Tally()
+    for record in extracted(gathered, tally=tally, reporter=reporter, me=me):
+        if isinstance(record, Document):
+            documents.append(record)
+        else:
+            pairs.append(record)
+    return Extracted(documents=tuple(documents), pairs=tuple(pairs), failures=tuple(tally.failures), notes=tally.told())
+
+
+def write_extracted(gathered: Gathered, folder: Path, *, reporter: Reporter, workers: int = 1) -> dict[str, Any]:
+    """What `extract` gives, written as it comes to `documents.jsonl`, `pairs.jsonl` and `failures.jsonl` below `folder`.
+
+    Returns the numbers of it: documents, pairs, words, failures and notes. Memory does not grow with the size of the texts.
+    """
+    tally = Tally()
+    count: Counter[str] = Counter(documents=0, pairs=0, words=0)
+    with (folder / "documents.jsonl").open("wb") as documents, (folder / "pairs.jsonl").open("wb") as pairs:
+        for record in extracted(gathered, tally=tally, reporter=reporter, workers=workers):
+            if isinstance(record, Document):
+                documents.write(to_json(record) + b"\n")
+                count.update(documents=1, words=len(record.text.split()))
+            else:
+                pairs.write(to_json(record) + b"\n")
+                count["pairs"] += 1
+    write_jsonl(folder / "failures.jsonl", tally.failures)
+    return {**count, "notes": list(tally.told()), "failures": [asdict(failure) for failure in tally.failures]}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is counted while records pass: failures by name, and what was left out on purpose."""
+
+    failures: list[Failure] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+
+    def told(self) -> tuple[str, ...]:
+        """The notes in words, such as `4 drafts skipped`."""
+        return tuple(f"{count} {what}" for what, count in sorted(self.notes.items()))
+
+
+def extracted(
+    gathered: Gathered, *, tally: Tally, reporter: Reporter, me: str | None = None, workers: int = 1
+) -> Iterator[Document | Example]:
+    """The records that `extract` collects, one by one; `tally` is complete when the last one has passed.
+
+    With several `workers` files on disk are read by as many processes; the records and their order are the same.
+    """
+    tally.failures += gathered.failures
+    tally.notes.update(gathered.notes)
+    seen: set[bytes] = set()
+    known: dict[str, bytes] = {}
+    num_records = 0
     with reporter.progress("extract", total=len(gathered.items), unit="files") as progress:
-        for item in gathered.items:
-            try:
-                reading = _read(item, me=me or gathered.me)
-            except UnreadableError as error:
-                failures.append(Failure(source=item.name, reason=str(error)))
-                progress.advance(1, item.name)
-                continue
+        for item, reading, is_last in _readings(gathered.items, me=me or gathered.me, workers=workers):
             for document in reading.documents:
-                if document.sha256 in seen:
-                    notes["documents that are copies of another left out"] += 1
+                mark = bytes.fromhex(document.sha256[:32])
+                if mark in seen:
+                    tally.notes["documents that are copies of another left out"] += 1
                     continue
-                seen.add(document.sha256)
-                documents.append(document)
-            pairs += reading.pairs
-            failures += reading.failures
-            notes.update(reading.notes)
-            progress.advance(1, item.name)
-    if not documents and not pairs:
-        raise _nothing(failures, notes)
-    return Extracted(
-        documents=tuple(documents),
-        pairs=tuple(pairs),
-        failures=tuple(failures),
-        notes=tuple(f"{count} {what}" for what, count in sorted(notes.items())),
+                seen.add(mark)
+                num_records += 1
+                yield document
+            num_records += len(reading.pairs)
+            yield from with_own_ids(reading.pairs, known)
+            tally.failures += reading.failures
+            tally.notes.update(reading.notes)
+            progress.advance(1 if is_last else 0, item.name if is_last else f"{item.name}, record {num_records:,}")
+    if not num_records:
+        raise _nothing(tally.failures, tally.notes)
+
+
+def _readings(items: Sequence[RawItem], *, me: str | None, workers: int) -> Iterator[tuple[RawItem, Reading, bool]]:
+    """What the items hold, in their order, and whether that is all of it; why one cannot be read stands in its failures."""
+    if workers > 1 and all(item.path is not None and item.kind not in _IN_PIECES and not item.about for item in items):
+        for item, found in read_in_order(items, me=me, workers=workers):
+            yield item, found if isinstance(found, Reading) else _unreadable(item, found), True
+        return
+    for item in items:
+        try:
+            if item.kind in _IN_PIECES:
+                for piece in _pieces(item):
+                    yield item, _as_told(piece, item), False
+                yield item, Reading(), True
+            else:
+                yield item, _as_told(read_whole(item, me=me), item), True
+        except UnreadableError as error:
+            yield item, _unreadable(item, error), True
+
+
+def _pieces(item: RawItem) -> Iterator[Reading]:
+    if item.kind == "lines" and item.path is not None:
+        return read_lines(item.path, name=item.name, sha256=item.sha256)
+    if item.path is not None and sha256_file(item.path) != item.sha256:
+        raise UnreadableError(_CHANGED)
+    return read_parquet(item.path or _bytes(item), name=item.name)
+
+
+def _as_told(reading: Reading, item: RawItem) -> Reading:
+    """What a feed says of a page counts more than what was found in the page; the licence of a data set is that of its rows."""
+    about = item.about
+    if item.url is not None and about and len(reading.documents) == 1:
+        return replace(reading, documents=(replace(reading.documents[0], **about),))
+    if item.url is not None or "license" not in about:
+        return reading
+    return replace(
+        reading,
+        documents=tuple(replace(document, license=document.license or about["license"]) for document in reading.documents),
+        pairs=tuple(replace(pair, license=pair.license or about["license"]) for pair in reading.pairs),
     )
 
 
-def _read(item: RawItem, *, me: str | None) -> Reading:
+def _joined(pieces: Iterator[Reading]) -> Reading:
+    every = list(pieces)
+    return Reading(
+        documents=tuple(document for piece in every for document in piece.documents),
+        pairs=tuple(pair for piece in every for pair in piece.pairs),
+        failures=every[-1].failures,
+        notes=every[-1].notes,
+    )
+
+
+def _unreadable(item: RawItem, error: UnreadableError) -> Reading:
+    return Reading(failures=(Failure(source=item.name, reason=str(error)),))
+
+
+def read_whole(item: RawItem, *, me: str | None) -> Reading:
+    """What one item holds. UnreadableError says why it cannot be used."""
     data = unpacked(_bytes(item))
+    if item.kind == "parquet":  # in an archive: as small as its limits are
+        return _joined(read_parquet(data, name=item.name))
     if item.kind == "archive":
-        return read_archive(data, name=item.name, read=lambda member: _read(member, me=me))
+        return read_archive(data, name=item.name, read=lambda member: read_whole(member, me=me))
     if item.kind == "feed":
-        return read_feed(data, name=item.name, content_type=item.charset)
+        return read_feed(data, name=item.name, content_type=item.charset, url=item.url, without=item.without)
     if reader := _OF_BYTES.get(item.kind):
         return reader(data, name=item.name)
     text = decode(data, charset=_charset(item.charset))
@@ -116,7 +221,7 @@ def _bytes(item: RawItem) -> bytes:
     except OSError as error:
         raise UnreadableError(f"it cannot be opened ({error.strerror or error})") from error
     if hashlib.sha256(data).hexdigest() != item.sha256:
-        raise UnreadableError("it changed while it was being read; run the command again")
+        raise UnreadableError(_CHANGED)
     return data
 
 

@@ -6,50 +6,69 @@ import difflib
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from tunesmith.core.errors import SourceError
+from tunesmith.core.files import sha256_file
 from tunesmith.core.records import Failure
+from tunesmith.core.reporter import Reporter, SilentReporter
+from tunesmith.data.ingest.addresses import gather_address
+from tunesmith.data.ingest.chat_json import is_chat_json
 from tunesmith.data.ingest.extract import extract
-from tunesmith.data.ingest.fetch import fetch
-from tunesmith.data.ingest.item import Extracted, Gathered, RawItem, UnreadableError
+from tunesmith.data.ingest.hub import fetch_from_hub, is_hub
+from tunesmith.data.ingest.item import Extracted, Gathered, Kind, RawItem, UnreadableError
 from tunesmith.data.ingest.kinds import guess_kind, is_asset, unpacked
+from tunesmith.data.ingest.lines import is_lines
+from tunesmith.data.ingest.parquet import is_parquet, needs_pyarrow
+from tunesmith.data.ingest.web import Web
 
 __all__ = ["Extracted", "Gathered", "RawItem", "extract", "gather"]
 
 _MAX_FILE_BYTES = 256 * 1024 * 1024
-_KINDS = "Markdown, text, HTML, feeds, PDF, Word, EPUB, subtitles, mail, chats, CSV, JSON or JSON lines"
+_LARGE_BYTES = 16 * 1024 * 1024  # JSON lines beyond this are read piece by piece
+_HEAD_BYTES = 200_000
+_KINDS = "Markdown, text, HTML, feeds, PDF, Word, EPUB, subtitles, mail, chats, CSV, Parquet, JSON or JSON lines"
 _ASSETS = "images, styles, code and other assets skipped"
 
 
-def gather(sources: Sequence[str], *, allow_private: bool = False, me: str | None = None) -> Gathered:
-    """Every item of every source, sorted within it, none twice. A source is a folder, a file, or an http(s) address.
+def gather(
+    sources: Sequence[str], *, me: str | None = None, web: Web | None = None, reporter: Reporter | None = None
+) -> Gathered:
+    """Every item of every source, sorted within it, none twice. A source is a folder, a file, an http(s) address or a data
+    set of a hub (`hf:OWNER/NAME`).
 
     Hidden files and links that leave a folder are passed over; assets are counted; files that should hold writing but cannot
-    be read are failures. SourceError for a source that is missing, empty, or neither feed nor page. `allow_private` lets
-    addresses on this machine and its network through. `me` is kept for `extract`: whose messages in chats are the writer's.
+    be read are failures. SourceError for a source that is missing, empty, or neither feed nor page. `web` is how addresses
+    are asked for (without one: politely, public ones only, and nothing is kept). `me` is kept for `extract`: whose messages in
+    chats are the writer's.
     """
     if not sources:
         raise SourceError(
             "no source given",
             value="",
             expected="a folder, a file, or an http(s) address",
-            hint="tunesmith run --source ./posts",
+            hint="tunesmith ingest ./posts",
         )
+    web = web or Web()
     items: dict[tuple[str, str], RawItem] = {}
     failures: list[Failure] = []
     notes: Counter[str] = Counter()
     for source in sources:
-        if source.lower().startswith(("http://", "https://")):
-            found = [_fetched(source, allow_private=allow_private)]
+        if is_hub(source):
+            found = list(_from_hub(source))
+        elif source.lower().startswith(("http://", "https://")):
+            addressed = gather_address(source, web=web, reporter=reporter or SilentReporter())
+            found = addressed.items
+            failures += addressed.failures
+            notes.update(addressed.notes)
         else:
             found = _from_disk(source, failures, notes)
         for item in found:
             if items.setdefault((item.name, item.sha256), item) is not item:
                 notes["files named twice"] += 1
-    return Gathered(items=tuple(items.values()), failures=tuple(failures), notes=dict(notes), me=me)
+    return Gathered(items=tuple(items.values()), failures=tuple(failures), notes=dict(notes), me=me, traffic=dict(web.counts))
 
 
 def _from_disk(source: str, failures: list[Failure], notes: Counter[str]) -> list[RawItem]:
@@ -84,6 +103,10 @@ def _folder(root: Path, source: str, failures: list[Failure], notes: Counter[str
             if is_asset(name):
                 assets += 1
                 continue
+            if not _is_unicode(name):
+                shown = name.encode(errors="backslashreplace").decode()
+                bad.append(Failure(source=shown, reason="its name is not valid UTF-8; rename it"))
+                continue
             try:
                 items.append(_item(path, name, source, alone=False))
             except UnreadableError as error:
@@ -96,9 +119,20 @@ def _folder(root: Path, source: str, failures: list[Failure], notes: Counter[str
     return sorted(items, key=lambda item: item.name)
 
 
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _item(path: Path, name: str, source: str, *, alone: bool) -> RawItem:
     try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
+        size = path.stat().st_size
+        if size > _LARGE_BYTES and (kind := _kind_in_pieces(path)):
+            return RawItem(name=name, source=source, kind=kind, sha256=sha256_file(path), path=path)
+        if size > _MAX_FILE_BYTES:
             raise UnreadableError("it is larger than 256 MB")
         data = path.read_bytes()
     except OSError as error:
@@ -107,29 +141,29 @@ def _item(path: Path, name: str, source: str, *, alone: bool) -> RawItem:
     return RawItem(name=name, source=source, kind=kind, sha256=hashlib.sha256(data).hexdigest(), path=path)
 
 
-def _fetched(source: str, *, allow_private: bool) -> RawItem:
-    answer = fetch(source, allow_private=allow_private)
-    parts = urlsplit(answer.url)
-    name = f"{parts.netloc}{parts.path}" + (f"?{parts.query}" if parts.query else "")
-    try:
-        data = unpacked(answer.body)
-        kind = guess_kind(PurePosixPath(parts.path or "/").name, data, alone=True, content_type=answer.content_type or "none")
-    except UnreadableError as error:
-        raise SourceError(
-            f"there is no feed and no page at this address: {error}",
-            value=source,
-            expected="a feed (RSS, Atom, JSON Feed) or a web page",
-            hint="open the blog in a browser and look for its RSS or Atom link",
-        ) from error
-    return RawItem(
-        name=name,
-        source=source,
-        kind=kind,
-        sha256=hashlib.sha256(data).hexdigest(),
-        data=data,
-        url=answer.url,
-        charset=answer.content_type,
-    )
+def _kind_in_pieces(path: Path) -> Kind | None:
+    """The kind of a large file, if it is one that is read piece by piece."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if is_parquet(head):
+        if reason := needs_pyarrow():
+            raise UnreadableError(reason)
+        return "parquet"
+    return "lines" if is_lines(head) and not is_chat_json(head) else None
+
+
+def _from_hub(source: str) -> Iterator[RawItem]:
+    for file in fetch_from_hub(source):
+        try:
+            item = _item(file.path, file.name, source, alone=True)
+        except UnreadableError as error:
+            raise SourceError(
+                f"cannot use a file of this data set: {error}",
+                value=file.name,
+                expected="Parquet, JSON lines or CSV",
+                hint="pip install 'tunesmith[tables]'" if "pyarrow" in str(error) else "choose another data set or split",
+            ) from error
+        yield replace(item, about={"license": file.license} if file.license else {})
 
 
 def _missing(source: str, path: Path) -> SourceError:

@@ -8,6 +8,7 @@ from typing import Any
 from lxml import etree
 
 from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
+from tunesmith.data.ingest.licences import licence_name, licence_of_page
 from tunesmith.data.ingest.markup import fragment_blocks, tree_blocks
 from tunesmith.data.ingest.metadata import iso_date, title_from_name
 from tunesmith.data.prose import Block, num_words, text_from_blocks
@@ -47,7 +48,7 @@ def read_html(text: str, *, name: str, url: str | None = None) -> Reading:
         url=url or _one_line(getattr(found, "url", None)),
         author=_one_line(getattr(found, "author", None)),
         date=iso_date(getattr(found, "date", None)),
-        license=_one_line(getattr(found, "license", None)),
+        license=licence_of_page(text) or licence_name(_one_line(getattr(found, "license", None))),
         extraction="html",
     )
     return Reading(documents=(document,), notes=dict(notes))

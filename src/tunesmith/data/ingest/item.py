@@ -13,7 +13,21 @@ from tunesmith.core.records import Document, Example, Failure, digest
 __all__ = ["Extracted", "Gathered", "Kind", "RawItem", "Reading", "UnreadableError", "make_document"]
 
 Kind = Literal[
-    "markdown", "text", "html", "feed", "rows", "pdf", "docx", "epub", "subtitles", "mail", "chat", "table", "archive"
+    "markdown",
+    "text",
+    "html",
+    "feed",
+    "rows",
+    "lines",
+    "parquet",
+    "table",
+    "pdf",
+    "docx",
+    "epub",
+    "subtitles",
+    "mail",
+    "chat",
+    "archive",
 ]
 
 
@@ -23,7 +37,11 @@ class UnreadableError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawItem:
-    """One file or fetched body. `name` is relative to its source (POSIX), so ids do not depend on where the source lies."""
+    """One file or fetched body. `name` is relative to its source (POSIX), so ids do not depend on where the source lies.
+
+    `about` is what a feed says of a page (title, author, date, license), which counts more than what is found in the page.
+    `without` holds the addresses of entries of a feed whose pages are items themselves.
+    """
 
     name: str
     source: str
@@ -33,19 +51,23 @@ class RawItem:
     data: bytes | None = None
     url: str | None = None
     charset: str | None = None
+    about: Mapping[str, str] = field(default_factory=dict)
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
     """Every usable item of the sources, in a fixed order; what could not be used; and counts of what was passed over.
 
-    `me` is whose messages in chats are the writer's.
+    `me` is whose messages in chats are the writer's. `traffic` counts what was fetched, unchanged and kept: it says how this
+    came about, and is no part of what it is.
     """
 
     items: tuple[RawItem, ...]
     failures: tuple[Failure, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
     me: str | None = None
+    traffic: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,16 +101,25 @@ def make_document(
     date: str | None = None,
     license: str | None = None,
 ) -> Document:
-    """A document whose id depends on its name and text alone."""
+    """A document whose id depends on its name and text alone. Half characters, which no JSON can hold, become U+FFFD."""
+    text = _whole(text)
     return Document(
         id=digest(name, text)[:16],
         text=text,
         source=name,
-        title=title or None,
-        url=url or None,
-        author=author or None,
+        title=_whole(title or "") or None,
+        url=_whole(url or "") or None,
+        author=_whole(author or "") or None,
         date=date,
-        license=license or None,
+        license=_whole(license or "") or None,
         sha256=hashlib.sha256(text.encode()).hexdigest(),
         extraction=extraction,
     )
+
+
+def _whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

@@ -11,6 +11,7 @@ from tunesmith.data.ingest.decode import decode, gunzip, is_gzip
 from tunesmith.data.ingest.item import Kind, UnreadableError
 from tunesmith.data.ingest.mail import is_mail
 from tunesmith.data.ingest.package import is_zip, open_package
+from tunesmith.data.ingest.parquet import is_parquet, needs_pyarrow
 from tunesmith.data.ingest.pdf import is_pdf
 from tunesmith.data.ingest.subtitles import is_subtitles
 
@@ -42,7 +43,6 @@ _LATER = {
     ".adoc": "AsciiDoc files",
     ".org": "Org files",
     ".tex": "LaTeX files",
-    ".parquet": "Parquet files",
     ".xlsx": "spreadsheets",
     ".tar": "archives other than zip",
     ".tgz": "archives other than zip",
@@ -58,6 +58,7 @@ _NAMED_WRONGLY = {
     ".docx": "it is named .docx but holds no Word file",
     ".epub": "it is named .epub but holds no book",
     ".zip": "it is named .zip but holds no archive",
+    ".parquet": "it is named .parquet but holds no Parquet",
 }
 _FEED_ROOT = re.compile(r"<(?:[\w-]+:)?(?:rss|feed|rdf|channel)[\s>/]", re.IGNORECASE)
 _HTML_ROOT = re.compile(r"<(?:!doctype\s+html|html|head|body|article|div|p)[\s>]", re.IGNORECASE)
@@ -126,6 +127,10 @@ def _kind_by_bytes(data: bytes) -> Kind | None:
         return "pdf"
     if is_mail(data):
         return "mail"
+    if is_parquet(data):
+        if reason := needs_pyarrow():
+            raise UnreadableError(reason)
+        return "parquet"
     if not is_zip(data):
         return None
     with open_package(data) as package:

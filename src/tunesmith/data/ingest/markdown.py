@@ -12,7 +12,7 @@ from markdown_it.token import Token
 
 from tunesmith.data.ingest.blocks import BlockWriter
 from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
-from tunesmith.data.ingest.markdown_rules import make_parser
+from tunesmith.data.ingest.markdown_rules import make_parser, without_templates
 from tunesmith.data.ingest.markup import DROPPED_TAGS, fragment_blocks, without_braces
 from tunesmith.data.ingest.metadata import read_front_matter, title_from_name
 from tunesmith.data.prose import Block, num_words, text_from_blocks
@@ -35,7 +35,7 @@ def read_markdown(text: str, *, name: str) -> Reading:
         return Reading(notes={_DRAFT: 1})
     notes: Counter[str] = Counter()
     blocks = _prose(body, mdx=name.lower().endswith(".mdx"), notes=notes)
-    title = metadata.title
+    title = _plain_title(metadata.title)
     if blocks and blocks[0].kind == "heading":
         heading = blocks[0].text.lstrip("# ")
         if (title is None and blocks[0].text.startswith("# ")) or (title and heading.casefold() == title.casefold()):
@@ -53,6 +53,14 @@ def read_markdown(text: str, *, name: str) -> Reading:
         extraction="markdown",
     )
     return Reading(documents=(document,), notes=dict(notes))
+
+
+def _plain_title(title: str | None) -> str | None:
+    """A title without the tags, entities and template tags that site generators render in it."""
+    if title is None:
+        return None
+    bare = re.sub(r"</?[a-zA-Z][^<>]{0,200}>", "", unescape(without_templates(title)))
+    return " ".join(bare.split()) or None
 
 
 def read_text(text: str, *, name: str) -> Reading:
@@ -85,7 +93,7 @@ def _prose(body: str, *, mdx: bool, notes: Counter[str]) -> list[Block]:
     parser = make_parser(mdx=mdx)
     env: dict[str, Any] = {}
     try:
-        tokens = parser.parse(body, env)
+        tokens = parser.parse(without_templates(body, of_links=True), env)
         return _TokenReader(parser, env, notes).read(tokens)
     except RecursionError as error:
         raise UnreadableError("its lists or quotes are nested too deeply") from error
@@ -162,7 +170,7 @@ class _TokenReader:
             return
         left_open = next((n for n in depth if n in DROPPED_TAGS and depth[n] > 0 and remaining[n] > 0), "")
         self.skip_until = left_open
-        self.writer.extend(fragment_blocks(without_braces(content), self.notes))
+        self.writer.extend(fragment_blocks(without_braces(without_templates(content)), self.notes))
 
     def _inline(self, content: str) -> str:
         if len(content) > _MAX_INLINE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
@@ -10,7 +11,7 @@ from markdown_it.rules_inline import StateInline
 
 from tunesmith.data.ingest.markup import tag_end
 
-__all__ = ["make_parser"]
+__all__ = ["make_parser", "without_templates"]
 
 _TEMPLATES = (("{{<", ">}}"), ("{{%", "%}}"), ("{{", "}}"), ("{%", "%}"), ("{/*", "*/}"))
 _ATTRIBUTES = re.compile(r"\{(?:#[\w-]+|:[^{}\n]*|\.[\w-]+)[^{}\n]{0,200}\}")
@@ -22,9 +23,22 @@ _FOOTNOTE = re.compile(r"\[\^[^\]\s]{1,60}\]")
 _MAX_OPAQUE = 200_000
 
 
+_TEMPLATE = re.compile(r"\{\{[<%]?.{0,2000}?[>%]?\}\}|\{%-?\s*raw\s*-?%\}|\{%.{0,2000}?%\}|\{/\*.{0,2000}?\*/\}", re.DOTALL)
+_TEMPLATE_TARGET = re.compile(r"\]\([ \t]*\{[{%][^\n]{0,500}?[}%]\}[^)\n]{0,500}\)")
+
+
+def without_templates(text: str, *, of_links: bool = False) -> str:
+    """Text without shortcodes and template tags; with `of_links` only those that stand for where a link or image leads."""
+    if "{" not in text:
+        return text
+    return _TEMPLATE_TARGET.sub("](x)", text) if of_links else _TEMPLATE.sub("", text)
+
+
+@cache
 def make_parser(*, mdx: bool) -> MarkdownIt:
     """A CommonMark parser with tables and the rules of this file. Inline text is left unparsed, for the caller to bound."""
     parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).disable("inline")
+    parser.normalizeLink = _as_it_is  # type: ignore[method-assign]  # where links lead is never kept
     if mdx:
         parser.disable("code")  # MDX has no indented code: indented lines are the children of components
     parser.block.ruler.before("table", "opaque", _opaque_block, {"alt": ["paragraph", "reference", "blockquote", "list"]})
@@ -32,6 +46,10 @@ def make_parser(*, mdx: bool) -> MarkdownIt:
     parser.inline.ruler.before("html_inline", "jsx", _jsx_inline)
     parser.inline.ruler.before("link", "footnote", _footnote_inline)
     return parser
+
+
+def _as_it_is(url: str) -> str:
+    return url
 
 
 def _template_end(text: str, start: int, limit: int) -> int:

@@ -44,6 +44,12 @@ _PlainLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+# The same in C where PyYAML has it: the pure one takes a tenth of the time of a whole ingest.
+_PlainLoaderFast: type[yaml.SafeLoader] = _PlainLoader
+if yaml.__with_libyaml__:
+    _PlainLoaderFast = type(
+        "_PlainLoaderFast", (yaml.CSafeLoader,), {"yaml_implicit_resolvers": _PlainLoader.yaml_implicit_resolvers}
+    )
 
 
 def read_front_matter(text: str, name: str) -> tuple[Metadata, str]:
@@ -81,7 +87,7 @@ def read_front_matter(text: str, name: str) -> tuple[Metadata, str]:
 def _parse(text: str, style: str) -> Mapping[str, Any]:
     try:
         # Tabs are no YAML, yet every site generator takes them.
-        values = yaml.load(text.expandtabs(4), Loader=_PlainLoader) if style == "YAML" else tomllib.loads(text)
+        values = yaml.load(text.expandtabs(4), Loader=_PlainLoaderFast) if style == "YAML" else tomllib.loads(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 2}" if mark else ""

@@ -1,39 +1,33 @@
-"""JSON and JSON lines to examples and documents: chat messages, prompt and answer, rendered strings, plain text."""
+"""JSON and JSON lines to examples and documents, in whatever format the rows are (see `tunesmith.data.formats`)."""
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import orjson
-
-from tunesmith.core.records import Document, Example, Failure, Message, digest, to_json
-from tunesmith.data.ingest.chat_strings import ROLES, is_rendered, parse_rendered, parse_turns
+from tunesmith.core.records import Document, Example, Failure, Message, Origin, digest, from_dict, to_json
+from tunesmith.data.formats.entry import Entry, FormatError, Turn
+from tunesmith.data.formats.raw import RawRow, json_rows
+from tunesmith.data.formats.read import read_entry
 from tunesmith.data.ingest.decode import decode
 from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
-from tunesmith.data.ingest.logs import logged_turns
 from tunesmith.data.ingest.metadata import author_name, iso_date
 from tunesmith.data.prose import tidy
 
-__all__ = ["read_objects", "read_rows"]
+__all__ = ["example_from_entry", "read_objects", "read_rows", "with_own_ids"]
 
-_PAIRS = (
-    ("instruction", "output"),
-    ("instruction", "response"),
-    ("prompt", "completion"),
-    ("prompt", "response"),
-    ("prompt", "answer"),
-    ("question", "answer"),
-    ("question", "response"),
-    ("query", "response"),
-    ("input", "output"),
-    ("user", "assistant"),
-)
-_GROUPS = ("url", "title", "document_id", "source_id", "doc_id", "post_id")
-_TEXTS = ("text", "content", "body", "document")
-_CONTAINERS = ("data", "rows", "examples", "train", "messages")
+_GROUPS = ("group", "url", "title", "document_id", "source_id", "doc_id", "post_id")
+_OWN_COLUMNS = frozenset(("id", "group", "document_id", "source", "title", "license", "system", "system_prompt", "input"))
+_MAX_COLUMN = 100  # characters of a column that is kept beside the turns
 _MAX_LISTED = 20
-_SHAPES = "messages, conversations, prompt and completion, question and answer, instruction and output, or text"
+_NO_EXAMPLES = {
+    "preference": "preference rows (chosen and rejected) are no examples; tunesmith convert --to prompt_completion --lossy "
+    "keeps the chosen answers",
+    "ranking": "ranked answers are no examples; tunesmith convert --to prompt_completion --lossy keeps the best ones",
+}
 
 
 def read_rows(data: bytes, *, name: str) -> Reading:
@@ -41,213 +35,160 @@ def read_rows(data: bytes, *, name: str) -> Reading:
 
     Lines end at `\\n` alone. Bad rows become failures that name the line (of JSON lines) or row: twenty at most, then a count.
     """
-    return read_objects(_rows(decode(data).encode()), name=name)
+    return read_objects(json_rows(decode(data).encode()), name=name)
 
 
-def read_objects(rows: Iterable[tuple[str, Any, str]], *, name: str) -> Reading:
+def read_objects(rows: Iterable[RawRow], *, name: str) -> Reading:
     """Examples and documents of parsed rows, given as (place, row, problem): one with a problem is only named.
 
-    UnreadableError, with the first problem, if no row could be used.
+    Texts stay as they are, blanks included; what an example cannot hold is counted in `notes`. UnreadableError, with the
+    first problem, if no row could be used.
     """
     documents: list[Document] = []
     pairs: list[Example] = []
     problems: list[str] = []
+    notes: Counter[str] = Counter()
     for place, row, problem in rows:
         if problem:
             problems.append(f"{place}: {problem}")
             continue
         try:
-            made = _read_row(row, name=name, place=place)
-        except UnreadableError as error:
+            entry, _ = read_entry(row)
+            if entry.kind == "text":
+                documents.append(_document(entry.extras, entry.text, name=name))
+            else:
+                example, left_out = example_from_entry(entry, name=name)
+                pairs.append(example)
+                notes.update(left_out)
+        except (FormatError, UnreadableError) as error:
             problems.append(f"{place}: {error}")
-            continue
-        if isinstance(made, Document):
-            documents.append(made)
-        else:
-            pairs.append(made)
     if not documents and not pairs:
         raise UnreadableError(f"no row could be used; {problems[0]}" if problems else "it is empty")
     failures = [Failure(source=name, reason=problem) for problem in problems[:_MAX_LISTED]]
     if len(problems) > _MAX_LISTED:
         failures.append(Failure(source=name, reason=f"and {len(problems) - _MAX_LISTED} more rows that could not be used"))
-    return Reading(documents=tuple(documents), pairs=tuple(pairs), failures=tuple(failures))
+    return Reading(documents=tuple(documents), pairs=tuple(pairs), failures=tuple(failures), notes=dict(notes))
 
 
-def _rows(data: bytes) -> Iterator[tuple[str, Any, str]]:
-    """(place, row, problem) for each row of an array, an object that wraps one, or JSON lines."""
-    try:
-        whole = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        if data.lstrip()[:1] == b"[" and data.count(b"\n[") == 0:
-            raise UnreadableError(f"not valid JSON: {error}") from error
-        yield from _lines(data)
-        return
-    if isinstance(whole, Mapping):
-        wrapped = next((whole[key] for key in _CONTAINERS[:-1] if isinstance(whole.get(key), list)), None)
-        whole = [whole] if wrapped is None else wrapped
-    if not isinstance(whole, list):
-        whole = [whole]
-    for number, row in enumerate(whole, 1):
-        yield f"row {number}", row, ""
+def example_from_entry(entry: Entry, *, name: str) -> tuple[Example, tuple[str, ...]]:
+    """The example that a row is, and what it does not hold of the row, in words (each once).
+
+    The row's `id` is kept; without one, the id is the hash of group and turns. FormatError for rows that must not be learned:
+    answers marked as bad, calls of tools, preferences.
+    """
+    if entry.kind in _NO_EXAMPLES:
+        raise FormatError(_NO_EXAMPLES[entry.kind])
+    left_out: list[str] = []
+    turns = list(entry.turns)
+    if entry.kind == "label":
+        if not entry.label:
+            raise FormatError("it is marked as a bad answer (label: false), and would be learned as a good one")
+        turns.append(Turn(role="assistant", content=entry.answers[0]))
+        left_out.append("labels (true) of answers left out")
+    while turns and turns[-1].role != "assistant":
+        turns.pop()
+        if "turns after the last answer left out" not in left_out:
+            left_out.append("turns after the last answer left out")
+    if not turns:
+        raise FormatError("it has no turn of the assistant to learn from")
+    messages, fields = _messages(entry, turns)
+    if not any(message.role == "user" for message in messages):
+        raise FormatError("it has no turn of the user")
+    return _example(messages, entry.extras, name=name), (*left_out, *fields)
 
 
-def _lines(data: bytes) -> Iterator[tuple[str, Any, str]]:
-    for number, line in enumerate(data.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            yield f"line {number}", orjson.loads(line), ""
-        except orjson.JSONDecodeError as error:
-            yield f"line {number}", None, f"not valid JSON ({str(error).split(':')[0]})"
+def with_own_ids(examples: Iterable[Example], known: dict[str, bytes]) -> Iterator[Example]:
+    """The examples with ids that no two different rows share: of rows with one id, later and other ones get `#2`, `#3` …
+
+    `known` (id → mark of what is said) is filled as they pass, so that several files share it. Rows without an id of their
+    own keep the hash of what they say, which copies share.
+    """
+    for example in examples:
+        mark = hashlib.blake2b(to_json(example.messages), digest_size=12).digest()
+        id, number = example.id, 2
+        while known.setdefault(id, mark) != mark:
+            id, number = f"{example.id}#{number}", number + 1
+        yield example if id == example.id else replace(example, id=id)
 
 
-def _read_row(row: object, *, name: str, place: str) -> Document | Example:
-    if isinstance(row, str):
-        row = {"text": row}
-    if not isinstance(row, Mapping):
-        raise UnreadableError(f"a row must be an object or a string, not {_type_name(row)}")
-    if "chosen" in row or "rejected" in row:
-        raise UnreadableError("preference rows (chosen and rejected) are not read yet")
-    if row.get("label") is False and "messages" in row:
-        raise UnreadableError("it is marked as a bad answer (label: false), and would be learned as a good one")
-    if isinstance(row.get("text"), str) and is_rendered(row["text"]):
-        return _example(parse_rendered(row["text"]), row, name=name)
-    if messages := _messages(row):
-        return _example(messages, row, name=name)
-    for key in _TEXTS:
-        if isinstance(row.get(key), str):
-            return _document(row, row[key], name=name, place=place)
-    keys = ", ".join(map(str, list(row)[:8])) or "nothing"
-    raise UnreadableError(f"it holds {keys}; a row holds {_SHAPES}")
+def _messages(entry: Entry, turns: Sequence[Turn]) -> tuple[tuple[Message, ...], list[str]]:
+    if entry.tools or any(turn.tool_calls or turn.role == "tool" for turn in turns):
+        raise FormatError("it calls or defines tools, which training does not encode; tunesmith convert keeps such rows")
+    messages = []
+    fields: dict[str, None] = {}
+    for turn in turns:
+        if turn.role == "assistant" and turn.more.get("weight") == 0:
+            raise FormatError("it marks an answer as not to be learned (weight 0), which training does not do")
+        fields.update(dict.fromkeys(f"fields of turns left out: {key}" for key in turn.more))
+        if turn.role != "tool":
+            messages.append(Message(role=turn.role, content=turn.content))
+    return tuple(messages), list(fields)
 
 
-def _messages(row: Mapping[str, Any]) -> tuple[Message, ...]:
-    if logged := logged_turns(row):
-        return tuple(_turn(turn) for turn in logged)
-    for key in ("messages", "conversations", "conversation", "dialog", "dialogue", "turns"):
-        value = row.get(key)
-        if value:
-            return _conversation(value, row)
-    for prompt_key, answer_key in _PAIRS:
-        if prompt_key in row and answer_key in row:
-            return _pair(row, prompt_key, answer_key)
-    return ()
-
-
-def _conversation(value: object, row: Mapping[str, Any]) -> tuple[Message, ...]:
-    if isinstance(value, str):
-        messages = parse_rendered(value) if is_rendered(value) else _json_turns(value) or parse_turns(value)
-        if not messages:
-            raise UnreadableError("its conversation is a string without turns that can be told apart")
-    elif isinstance(value, Mapping):
-        messages = _messages(value)
-        if not messages:
-            raise UnreadableError("its conversation has no turns")
-    elif isinstance(value, Sequence):
-        messages = tuple(_turn(turn) for turn in value)
-    else:
-        raise UnreadableError(f"its conversation must be a list of turns, not {_type_name(value)}")
-    system = row.get("system") or row.get("system_prompt")
-    if isinstance(system, str) and system.strip() and messages and messages[0].role != "system":
-        messages = (Message(role="system", content=system.strip()), *messages)
-    return messages
-
-
-def _json_turns(value: str) -> tuple[Message, ...]:
-    if value.lstrip()[:1] != "[":
-        return ()
-    try:
-        turns = orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return ()  # no JSON after all: it may be a dialogue that begins with a bracket
-    return tuple(_turn(turn) for turn in turns)
-
-
-def _turn(turn: object) -> Message:
-    if not isinstance(turn, Mapping):
-        raise UnreadableError(f"a turn must be an object with role and content, not {_type_name(turn)}")
-    said = turn.get("role") or turn.get("from") or turn.get("speaker")
-    role = ROLES.get(str(said).strip().lower())
-    if role is None:
-        raise UnreadableError(f"unknown role {said!r}; known are system, user and assistant")
-    content = next((turn[key] for key in ("content", "value", "text") if key in turn), None)
-    if isinstance(content, list):  # parts, as vision models take them: only text has a meaning here
-        content = "\n".join(
-            str(part.get("text", "")) for part in content if isinstance(part, Mapping) and part.get("type", "text") == "text"
-        )
-    if not isinstance(content, str):
-        raise UnreadableError(f"the turn of the {role} has no text")
-    return Message(role=role, content=content.strip())
-
-
-def _pair(row: Mapping[str, Any], prompt_key: str, answer_key: str) -> tuple[Message, ...]:
-    prompt, answer = _said(row, prompt_key), _said(row, answer_key)
-    if prompt_key == "instruction" and isinstance(row.get("input"), str) and row["input"].strip():
-        prompt = f"{prompt}\n\n{row['input'].strip()}"
-    system = row.get("system") or row.get("system_prompt")
-    head = (Message(role="system", content=system.strip()),) if isinstance(system, str) and system.strip() else ()
-    return (*head, Message(role="user", content=prompt), Message(role="assistant", content=answer))
-
-
-def _said(row: Mapping[str, Any], key: str) -> str:
-    value = row[key]
-    if isinstance(value, str):
-        return value.strip()
-    if isinstance(value, list) and all(isinstance(turn, Mapping) for turn in value) and value:
-        return _turn(value[-1]).content  # prompt and completion as lists of messages
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    raise UnreadableError(f"`{key}` must be text, not {_type_name(value)}")
-
-
-def _example(messages: Sequence[Message], row: Mapping[str, Any], *, name: str) -> Example:
-    kept = list(messages)
-    while kept and kept[-1].role != "assistant":
-        kept.pop()
-    if not kept:
-        raise UnreadableError("it has no turn of the assistant to learn from")
-    if not any(message.role == "user" for message in kept):
-        raise UnreadableError("it has no turn of the user")
-    content = [[message.role, message.content] for message in kept]
-    title = row.get("title") if isinstance(row.get("title"), str) else None
+def _example(messages: tuple[Message, ...], row: Mapping[str, Any], *, name: str) -> Example:
+    content = [[message.role, message.content] for message in messages]
     group = next(
         (str(row[key]).strip() for key in _GROUPS if isinstance(row.get(key), str | int) and str(row[key]).strip()), ""
     )
-    id = digest("example", group, to_json(content))[:16]
+    given = row.get("id")
+    own = str(given).strip() if isinstance(given, str | int) and not isinstance(given, bool) else ""
+    id = own or digest("example", group, to_json(content))[:16]
+    document = row.get("document_id")
+    made = digest("document", group)[:16] if group else id
     return Example(
         id=id,
-        messages=tuple(kept),
-        document_id=digest("document", group)[:16] if group else id,
+        messages=messages,
+        document_id=document if isinstance(document, str) and document.strip() else made,
         group=group or id,
-        source=name,
-        title=title,
+        source=_text_in(row, "source") or name,
+        title=_text_in(row, "title"),
+        origin=_origin(row.get("origin")),
+        license=_text_in(row, "license"),
+        meta=_columns(row),
     )
 
 
-def _document(row: Mapping[str, Any], text: str, *, name: str, place: str) -> Document:
+def _columns(row: Mapping[str, Any]) -> dict[str, str]:
+    """Further short columns as text, such as author, date, thread or label: what a split can go by."""
+    given = row.get("meta")
+    known = {**given, **row} if isinstance(given, Mapping) else row
+    return {
+        str(key): " ".join(str(value).split())
+        for key, value in known.items()
+        if key not in _OWN_COLUMNS
+        and isinstance(value, str | int | float)
+        and str(value).strip()
+        and len(str(value)) <= _MAX_COLUMN
+    }
+
+
+def _origin(value: object) -> Origin | None:
+    """The label of generated text in rows that Tunesmith wrote; any other `origin` says nothing here."""
+    if not isinstance(value, Mapping) or not {"kind", "model", "prompt_sha256", "date", "generated"} <= value.keys():
+        return None
+    blank = {"id": "", "messages": [], "document_id": "", "group": "", "source": ""}
+    try:
+        return from_dict(Example, {**blank, "origin": value}).origin
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FormatError(f"its origin is not as Tunesmith writes it ({error})") from error
+
+
+def _text_in(row: Mapping[str, Any], key: str) -> str | None:
+    value = row.get(key)
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _document(row: Mapping[str, Any], text: str, *, name: str) -> Document:
     text = "\n\n".join(part for part in map(tidy, text.replace("\r\n", "\n").split("\n\n")) if part)
     if not text:
         raise UnreadableError("its text is empty")
     return make_document(
         name=name,
         text=text,
-        title=row["title"] if isinstance(row.get("title"), str) else None,
-        url=row["url"] if isinstance(row.get("url"), str) else None,
+        title=_text_in(row, "title"),
+        url=_text_in(row, "url"),
         author=author_name(row.get("authors") or row.get("author")),
         date=iso_date(row.get("date")),
-        license=row["license"] if isinstance(row.get("license"), str) else None,
+        license=_text_in(row, "license"),
         extraction="rows",
     )
-
-
-def _type_name(value: object) -> str:
-    names = {
-        "NoneType": "null",
-        "int": "a number",
-        "float": "a number",
-        "bool": "true or false",
-        "list": "a list",
-        "str": "text",
-        "dict": "an object",
-    }
-    return names.get(type(value).__name__, type(value).__name__)

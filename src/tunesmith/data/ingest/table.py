@@ -11,7 +11,7 @@ from tunesmith.data.ingest.decode import decode
 from tunesmith.data.ingest.item import Reading, UnreadableError
 from tunesmith.data.ingest.rows import read_objects
 
-__all__ = ["read_table"]
+__all__ = ["read_table", "table_rows"]
 
 _MAX_CELL = 2_000_000
 _SNIFFED = 20_000
@@ -23,11 +23,12 @@ def read_table(data: bytes, *, name: str) -> Reading:
 
     The delimiter is found from the head. Rows with another number of cells than the head become failures that name the row.
     """
+    return read_objects(table_rows(data, name=name), name=name)
+
+
+def table_rows(data: bytes, *, name: str) -> Iterator[tuple[str, Any, str]]:
+    """(place, row, problem) of each row below the head, as an object. UnreadableError if there is none, or a column twice."""
     text = decode(data).lstrip("\ufeff")
-    return read_objects(_rows(text, name), name=name)
-
-
-def _rows(text: str, name: str) -> Iterator[tuple[str, Any, str]]:
     csv.field_size_limit(_MAX_CELL)
     reader = csv.reader(io.StringIO(text, newline=""), _dialect(text, name))
     head: list[str] | None = None

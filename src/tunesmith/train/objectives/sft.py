@@ -10,13 +10,20 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tunesmith.train.batches import Batch
+from tunesmith.models.packed.layout import Tree
+from tunesmith.models.packed.model import PackedModel
+from tunesmith.train.batches import Padded
 
-__all__ = ["sft"]
+__all__ = ["sft", "sft_padded"]
 
 
-def sft(model: Any, batch: Batch) -> torch.Tensor:
-    """Sum of −log p (nats, float32 scalar) over the learned tokens of the batch; divide by `batch.num_learned` for a mean."""
+def sft(model: PackedModel, batch: Tree) -> torch.Tensor:
+    """Sum of −log p (nats, float32 scalar) over the learned tokens of a tree; divide by `batch.num_learned` for a mean."""
+    return model.loss(batch)
+
+
+def sft_padded(model: Any, batch: Padded) -> torch.Tensor:
+    """The same over padded rows through the model's plain forward pass: the reference, and the way for models without trees."""
     logits_BTV = model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False).logits
     learned_BT = batch.learned_BT[:, 1:]  # position t is predicted at t − 1
     logits_NV = logits_BTV[:, :-1][learned_BT].float()

@@ -1,0 +1,50 @@
+"""Which sources a phase reads, as shares of rows.
+
+Both were set for a short run on from packaged weights, where lessons count for more than new text. A long run has 12.9 M tokens
+of transcripts to read: give them 0.25 and more of the stable phase.
+"""
+
+from __future__ import annotations
+
+__all__ = ["DECAY", "STABLE"]
+
+STABLE = {
+    "text-transcripts": 0.12,
+    "text-articles": 0.06,
+    "text-stories": 0.01,
+    "text-renamed": 0.05,
+    "text-facts": 0.04,
+    "chat-sentences": 0.12,
+    "chat-words": 0.04,
+    "chat-openers": 0.14,
+    "chat-renamed": 0.10,
+    "chat-stories": 0.02,
+    "chat-monologues": 0.08,
+    "chat-articles": 0.09,
+    "chat-interviews": 0.04,
+    "chat-dialogues": 0.02,
+    "chat-instructions": 0.06,
+    "chat-facts": 0.03,
+    "chat-services": 0.01,
+    "chat-sums": 0.02,
+}
+DECAY = {
+    "text-transcripts": 0.05,
+    "text-articles": 0.04,
+    "text-renamed": 0.03,
+    "text-facts": 0.02,
+    "chat-own": 0.10,
+    "chat-sentences": 0.08,
+    "chat-words": 0.01,
+    "chat-openers": 0.18,
+    "chat-renamed": 0.10,
+    "chat-stories": 0.04,
+    "chat-monologues": 0.11,
+    "chat-articles": 0.12,
+    "chat-interviews": 0.05,
+    "chat-dialogues": 0.02,
+    "chat-instructions": 0.10,
+    "chat-facts": 0.03,
+    "chat-services": 0.01,
+    "chat-sums": 0.02,
+}

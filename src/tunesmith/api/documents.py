@@ -1,0 +1,59 @@
+"""The documents stage: sources in; documents, ready pairs and failures out. It needs no model, and imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from tunesmith.core.artifacts import Artifact, Store
+from tunesmith.core.config import Recipe
+from tunesmith.core.errors import StorageError
+from tunesmith.core.records import canonical_json, digest
+from tunesmith.core.reporter import Reporter
+from tunesmith.data.ingest.cache import Cache
+from tunesmith.data.ingest.extract import write_extracted
+from tunesmith.data.ingest.gather import gather
+from tunesmith.data.ingest.web import Limits, Web
+
+__all__ = ["Documents", "read_sources"]
+
+_MANY = 200  # files from which several processes are worth the third of a second that they need to start
+_MAX_WORKERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The artifact, and how much of it was fetched, unchanged on its server, or kept and not asked for."""
+
+    artifact: Artifact
+    traffic: Mapping[str, int]
+
+
+def read_sources(recipe: Recipe, store: Store, *, reporter: Reporter, allow_private: bool = False) -> Documents:
+    """The documents of all sources: found in the store if the sources hold what they held before, else made.
+
+    What is fetched is kept in the store's folder `fetched`, so that nothing is fetched twice.
+    """
+    limits = Limits(delay_s=recipe.fetch.delay_s, max_pages=recipe.fetch.max_pages)
+    web = Web(cache=Cache(store.root / "fetched"), allow_private=allow_private, limits=limits)
+    gathered = gather(recipe.sources, me=recipe.me or None, web=web, reporter=reporter)
+    parts = [part for item in gathered.items for part in (item.name, item.sha256, *sorted(item.without))]
+    told = canonical_json([dict(item.about) for item in gathered.items if item.about])
+    mark = digest(*parts, told, canonical_json([asdict(f) for f in gathered.failures]), canonical_json(dict(gathered.notes)))
+    # The settings do not say where the sources lie: a folder that was moved is the same source.
+    inputs, settings = [{"kind": "sources", "id": mark}], {"me": recipe.me}
+    id = store.identify("documents", inputs, settings)
+    if (found := store.find("documents", id)) is None:
+        with store.create("documents", inputs=inputs, settings=settings) as draft:
+            workers = min(os.cpu_count() or 1, _MAX_WORKERS) if len(gathered.items) >= _MANY else 1
+            draft.numbers |= write_extracted(gathered, draft.path, reporter=reporter, workers=workers)
+        found = store.find("documents", id)
+    if found is None:
+        raise StorageError(
+            "the documents just written do not read back",
+            value=str(store.directory("documents", id)),
+            expected="a healthy disk",
+            hint="check the disk, then type the same command again",
+        )
+    return Documents(found, gathered.traffic)

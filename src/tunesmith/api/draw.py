@@ -1,0 +1,160 @@
+"""From built examples to the splits of a dataset: golden items held out, copies out, general rows mixed into train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tunesmith.core.config import Recipe
+from tunesmith.core.errors import DatasetError
+from tunesmith.core.records import Document, Example, Finding, digest, to_json
+from tunesmith.core.reporter import Reporter, SilentReporter
+from tunesmith.data.dedup.records import find_rewordings, without_near_copies
+from tunesmith.data.golden import read_golden
+from tunesmith.data.ingest.extract import extract
+from tunesmith.data.ingest.gather import gather
+from tunesmith.data.leaks import find_leaks, without_copies
+from tunesmith.data.mix import general_rows, mix
+from tunesmith.data.split import Drawn, split
+
+__all__ = ["Beside", "Draw", "draw", "draw_splits", "drop_copies", "gather_beside"]
+
+_MANY_COPIES = 0.3
+_SOURCES_SHOWN = 20
+Splits = Mapping[str, Sequence[Example]]
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Examples from elsewhere: `general` ones to mix in, `golden` ones to keep out. `id` is the hash of both."""
+
+    general: tuple[Example, ...] = ()
+    golden: tuple[Example, ...] = ()
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """The splits as they are learned and measured, what was found in them, and figures for the manifest."""
+
+    splits: Splits
+    findings: tuple[Finding, ...]
+    numbers: Mapping[str, Any]
+
+
+def gather_beside(recipe: Recipe, project: Path) -> Beside:
+    """Read the general set of the recipe and the golden set of the project.
+
+    Raises:
+        ArtifactError: the golden set is not as it was frozen.
+        DatasetError: the general set holds no examples.
+    """
+    golden = read_golden(project)
+    pairs: tuple[Example, ...] = ()
+    if recipe.mix.general:
+        pairs = extract(gather(recipe.mix.general), reporter=SilentReporter()).pairs
+        if not pairs:
+            raise DatasetError(
+                "the general set holds no examples",
+                value=", ".join(recipe.mix.general),
+                expected="rows with a prompt and an answer",
+                hint="tunesmith convert FILE says what a file holds",
+            )
+        pairs = tuple({row.id: row for row in pairs}.values())
+    marks = [digest(row.id, to_json(row.messages)) for row in pairs]
+    return Beside(pairs, golden.items, digest(golden.id, *marks) if pairs or golden.items else "")
+
+
+def drop_copies(
+    documents: Sequence[Document], pairs: Sequence[Example], *, threshold: float, reporter: Reporter
+) -> tuple[list[Document], list[Example], int]:
+    """Documents and pairs without near copies of each other, and how many went; 0 as threshold keeps all."""
+    if not threshold:
+        return list(documents), list(pairs), 0
+    kept_documents, kept_pairs = without_near_copies(documents, threshold), without_near_copies(pairs, threshold)
+    total, left = len(documents) + len(pairs), len(kept_documents) + len(kept_pairs)
+    if total - left > _MANY_COPIES * total:
+        reporter.warn(f"{total - left} of {total} documents and pairs are copies of others: look at how they were collected")
+    return kept_documents, kept_pairs, total - left
+
+
+def draw_splits(examples: Sequence[Example], recipe: Recipe, documents: Sequence[Document] = ()) -> Drawn:
+    """The splits as the recipe says, by author and date of the documents where rows do not bring their own."""
+    s = recipe.split
+    known = {
+        document.id: {name: value for name, value in (("author", document.author), ("date", document.date)) if value}
+        for document in documents
+    }
+    rows = [
+        replace(row, meta={**known[row.document_id], **row.meta}) if known.get(row.document_id) else row for row in examples
+    ]
+    return split(rows, by=s.by, val=s.val, test=s.test, seed=s.seed, column=s.group, stratify=s.stratify)
+
+
+def draw(
+    examples: Sequence[Example],
+    *,
+    recipe: Recipe,
+    documents: Sequence[Document],
+    beside: Beside,
+) -> Draw:
+    """Draw the splits, take copies and golden items out, mix general rows in, and look for what leaks all the same.
+
+    DatasetError if a split is left empty.
+    """
+    m, golden = recipe.mix, beside.golden
+    drawn = draw_splits(examples, recipe, documents)
+    parts: dict[str, Sequence[Example]] = {str(name): rows for name, rows in drawn.parts.items()}
+    parts, held_out = _without_golden(parts, golden)
+    own = {row.id for row in parts["train"]}
+    parts["train"] = (*parts["train"], *general_rows(beside.general, num_own=len(parts["train"]), share=m.share))
+    kept, removed = without_copies(parts)
+    if empty := [name for name, rows in kept.items() if not rows]:
+        raise DatasetError(
+            f"nothing is left in {empty[0]} once copies of the other splits are out",
+            value=f"{removed + held_out} of {len(examples)} rows are copies",
+            expected="different rows in train, val and test",
+            hint="add data that is not repeated, or look at the copies: tunesmith check FILE",
+        )
+    watched = {**kept, **({"golden": tuple(golden)} if golden else {})}
+    leaks = find_leaks(watched)
+    if golden:
+        leaks = (*leaks, *find_rewordings(kept["train"], golden))
+    mixture = mix(
+        [row for row in kept["train"] if row.id in own],
+        [row for row in kept["train"] if row.id not in own],
+        weights=m.weights,
+        max_source=m.max_source,
+        share=m.share,
+    )
+    numbers = {
+        "removed_copies": removed,
+        "golden": {"items": len(golden), "held_out": held_out},
+        "mix": _mix_numbers(mixture, recipe.train.epochs),
+        "labels": {label: dict(counts) for label, counts in drawn.labels.items()},
+        "borders": list(drawn.borders),
+    }
+    return Draw({**kept, "train": mixture.rows}, (*leaks, *drawn.findings, *mixture.findings), numbers)
+
+
+def _without_golden(
+    parts: Mapping[str, Sequence[Example]], golden: Sequence[Example]
+) -> tuple[dict[str, Sequence[Example]], int]:
+    """The splits without golden items, their documents and their copies; and how many rows that is."""
+    if not golden:
+        return dict(parts), 0
+    groups = {item.group for item in golden}
+    apart = {name: [row for row in rows if row.group not in groups] for name, rows in parts.items()}
+    kept, _ = without_copies({"golden": golden, **apart})
+    left: dict[str, Sequence[Example]] = {name: kept[name] for name in parts}
+    return left, sum(map(len, parts.values())) - sum(map(len, left.values()))
+
+
+def _mix_numbers(mixture: Any, epochs: float) -> dict[str, Any]:
+    shown = [
+        {"source": s.source, "rows": s.rows, "seen": s.seen, "left_out": s.left_out, "epochs": round(s.passes * epochs, 3)}
+        for s in mixture.sources[:_SOURCES_SHOWN]
+    ]
+    return {"general_share": mixture.general_share, "sources": shown, "num_sources": len(mixture.sources)}

@@ -1,0 +1,194 @@
+"""A file of examples in, a file that a language model wrote or graded out, with a page about it beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import orjson
+
+from tunesmith.api.synthesis import open_generator, tell_outcome
+from tunesmith.core.config import GeneratorConfig
+from tunesmith.core.errors import DatasetError
+from tunesmith.core.files import replace_file, storage_errors
+from tunesmith.core.page import Raw, histogram, page, section, table, text
+from tunesmith.core.records import Example, Message, digest, to_json
+from tunesmith.core.reporter import Reporter, SilentReporter
+from tunesmith.data.ingest.extract import extract
+from tunesmith.data.ingest.gather import gather
+from tunesmith.data.synth.generator import Generator
+from tunesmith.data.synth.instruct import distil, evolve, self_instruct
+from tunesmith.data.synth.outcome import Outcome
+from tunesmith.data.synth.page import work_section
+from tunesmith.data.synth.preference import prefer
+from tunesmith.data.synth.score import RUBRIC, Grade, score
+
+__all__ = ["KINDS", "Made", "SynthKind", "read_rows", "synthesize"]
+
+SynthKind = Literal["self_instruct", "evolve", "distil", "preference", "score"]
+KINDS: tuple[str, ...] = get_args(SynthKind)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The files written, by name (`out`, `report`, `scores`), and the figures of the report."""
+
+    files: Mapping[str, Path]
+    report: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    rows: Sequence[Any]
+    outcome: Outcome
+    grades: Sequence[Grade] = ()
+
+
+def synthesize(
+    kind: SynthKind,
+    file: Path,
+    out: Path,
+    *,
+    generator: GeneratorConfig,
+    replies: Path,
+    reporter: Reporter,
+    count: int = 100,
+    threshold: float = 3.5,
+) -> Made:
+    """Make `out` (JSON lines of Example, or Preference) from the examples of `file`, and a report beside it.
+
+    `count`: new tasks wanted of self_instruct. `threshold`: mean grade that score keeps. Nothing but the replies paid for is
+    written before all of it is done; the same command goes on after an interruption.
+
+    Raises:
+        DatasetError: a file without prompts, or nothing was made.
+        GeneratorError: the server cannot be used, or the budget is used up.
+    """
+    rows = read_rows(file, prompts_alone=kind in {"distil", "preference"})
+    works: Mapping[str, Callable[[Generator], _Work]] = {
+        "distil": lambda g: _Work(*distil(rows, generator=g, reporter=reporter)),
+        "evolve": lambda g: _Work(*evolve(rows, generator=g, reporter=reporter)),
+        "self_instruct": lambda g: _Work(
+            *self_instruct(rows, count=count, seed=generator.seed, generator=g, reporter=reporter)
+        ),
+        "preference": lambda g: _Work(*prefer(rows, generator=g, reporter=reporter)),
+        "score": lambda g: _scored(rows, threshold, g, reporter),
+    }
+    with open_generator(generator, replies) as asked:
+        done = works[kind](asked)
+        tell_outcome(asked, done.outcome, reporter)
+    if not done.rows:
+        raise DatasetError(
+            "nothing passed the gates",
+            value=", ".join(f"{n} {reason}" for reason, n in sorted(done.outcome.dropped.items())) or "no rows",
+            expected="replies that can be used",
+            hint="try a stronger model with --set generator.model=NAME"
+            + (", or a lower --threshold" if kind == "score" else ""),
+        )
+    return _written(done, out, threshold=threshold)
+
+
+def read_rows(file: Path, *, prompts_alone: bool) -> list[Example]:
+    """The examples of a file; with `prompts_alone`, also JSON lines that hold a `prompt` or messages without an answer.
+
+    Raises:
+        DatasetError: there are none.
+    """
+    gathered = gather([str(file)])
+    rows = _unanswered(file) if prompts_alone and file.suffix in {".jsonl", ".ndjson"} else []
+    try:
+        rows = [*extract(gathered, reporter=SilentReporter()).pairs, *rows]
+    except DatasetError as error:
+        why = error.problems[0].expected
+        if not rows:
+            raise DatasetError(
+                "no prompts in this file" if prompts_alone else "no examples in this file",
+                value=str(file),
+                expected=f"JSON lines with messages, prompt and completion, or instruction and output; {why}",
+                hint="tunesmith build --source FILE --set build.style=passages makes examples of plain text",
+            ) from error
+    return rows
+
+
+def _unanswered(file: Path) -> list[Example]:
+    rows = []
+    for line in file.read_bytes().split(b"\n"):
+        try:
+            value = orjson.loads(line) if line.strip() else None
+        except orjson.JSONDecodeError:
+            value = None
+        turns = _prompt_of(value) if isinstance(value, dict) else ()
+        if turns:
+            id = digest("prompt", *(f"{turn.role}\n{turn.content}" for turn in turns))[:16]
+            answerless = (*turns, Message(role="assistant", content=""))
+            rows.append(Example(id=id, messages=answerless, document_id=id, group=id, source=file.name))
+    return rows
+
+
+def _prompt_of(row: Mapping[str, Any]) -> tuple[Message, ...]:
+    """The turns of a row that holds a prompt and no answer; empty for any other row."""
+    others = {"completion", "response", "output", "answer", "chosen", "text"}
+    if isinstance(row.get("prompt"), str) and row["prompt"].strip() and not others & row.keys():
+        return (Message(role="user", content=row["prompt"]),)
+    turns = row.get("messages")
+    if not isinstance(turns, list) or not turns or not all(isinstance(t, dict) for t in turns):
+        return ()
+    known = [t for t in turns if t.get("role") in {"system", "user", "assistant"} and isinstance(t.get("content"), str)]
+    if len(known) < len(turns) or known[-1]["role"] != "user" or not known[-1]["content"].strip():
+        return ()
+    return tuple(Message(role=t["role"], content=t["content"]) for t in known)
+
+
+def _scored(rows: Sequence[Example], threshold: float, generator: Generator, reporter: Reporter) -> _Work:
+    kept, grades, outcome = score(rows, threshold=threshold, generator=generator, reporter=reporter)
+    return _Work(kept, outcome, grades)
+
+
+def _written(done: _Work, out: Path, *, threshold: float) -> Made:
+    report: dict[str, Any] = done.outcome.report()
+    sections = [work_section(report)]
+    files = {"out": out, "report": out.with_suffix(".report.html")}
+    data = {out: b"".join(to_json(row) + b"\n" for row in done.rows)}
+    if done.grades:
+        files["scores"] = out.with_suffix(".scores.jsonl")
+        data[files["scores"]] = b"".join(to_json(grade) + b"\n" for grade in done.grades)
+        report["scores"] = _spread(done.grades, threshold)
+        sections.insert(0, _grades_section(done.grades, report["scores"]))
+    lead = f"{done.outcome.kept:,} of {done.outcome.wanted:,} kept, by {done.outcome.model}."
+    head = Raw(f'<header><h1>{text(done.outcome.kind)}</h1><p class="lead">{text(lead)}</p></header>')
+    data[files["report"]] = page(done.outcome.kind, [head, *sections]).encode()
+    data[out.with_suffix(".report.json")] = to_json(report) + b"\n"
+    with storage_errors("writing the results", out):
+        for path, content in data.items():
+            replace_file(path, content)
+    return Made(files, report)
+
+
+def _spread(grades: Sequence[Grade], threshold: float) -> dict[str, Any]:
+    means = [grade.mean for grade in grades if grade.mean is not None]
+    counts = {name: [sum(getattr(g, name) == mark for g in grades) for mark in range(1, 6)] for name in RUBRIC}
+    return {
+        "rubric": dict(RUBRIC),
+        "threshold": threshold,
+        "scored": len(means),
+        "unscored": len(grades) - len(means),
+        "kept": sum(mean >= threshold for mean in means),
+        "grades_1_to_5": counts,
+        "means": means,
+    }
+
+
+def _grades_section(grades: Sequence[Grade], spread: Mapping[str, Any]) -> str:
+    rows = [[name, *(f"{n:,}" for n in counts), RUBRIC[name]] for name, counts in spread["grades_1_to_5"].items()]
+    lowest = sorted((g for g in grades if g.mean is not None), key=lambda g: (g.mean or 0.0, g.id))[:5]
+    worst = [[g.id, f"{g.mean:.2f}", asdict(g)["reason"]] for g in lowest]
+    note = f"{spread['kept']:,} reach {spread['threshold']:g}; {spread['unscored']:,} could not be graded and are left out."
+    return section(
+        "Grades",
+        Raw(f"<p>{text(note)}</p>"),
+        histogram(spread["means"], unit="(mean grade)"),
+        table(["point", "1", "2", "3", "4", "5", "the rubric"], rows, numeric=range(1, 6)),
+        table(["lowest", "mean", "why"], worst, numeric=[1]),
+    )

@@ -1,0 +1,55 @@
+"""What a base's tokenizer and chat template make of examples: the figures behind `tunesmith check --base`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tunesmith.core.config import TrainConfig
+from tunesmith.core.errors import ModelError
+from tunesmith.core.records import Example
+from tunesmith.core.reporter import Reporter
+from tunesmith.data.checks.tokens import TokenFacts
+from tunesmith.models.chat import Encoded, audit, open_chat
+from tunesmith.models.load import find_base
+
+__all__ = ["token_facts"]
+
+
+def token_facts(base: str, examples: Sequence[Example], *, max_tokens: int = 0, reporter: Reporter) -> TokenFacts:
+    """Encode the examples as training would, and count what is cut, not learned, or without an end token.
+
+    `max_tokens`: tokens of an example at most; 0 takes the recipe's default, and never more than the base's context.
+    ModelError for a base that cannot be found or has no chat template; rows that the template refuses are in `refused`.
+    """
+    folder = find_base(base)
+    chat = open_chat(folder)
+    limit = min(max_tokens or TrainConfig().max_tokens, folder.context)
+    kept: list[Example] = []
+    codes: list[Encoded] = []
+    lengths: list[int] = []
+    refused: list[tuple[str, str]] = []
+    with reporter.progress("encode", total=len(examples), unit="rows") as progress:
+        for example in examples:
+            try:
+                whole = chat.encode(example.messages)
+            except ModelError as error:
+                refused.append((example.id, error.problems[0].what))
+            else:
+                kept.append(example)
+                lengths.append(len(whole.ids))
+                codes.append(Encoded(whole.ids[:limit], whole.learned[:limit], sum(whole.learned[limit:])))
+            progress.advance(1)
+    found = audit(chat, kept, codes)
+    return TokenFacts(
+        base=folder.name,
+        limit=limit,
+        lengths=tuple(lengths),
+        num_learned=found.num_learned,
+        cut=found.cut,
+        cut_share=found.cut_share,
+        without_end=found.without_end,
+        without_labels=found.without_labels,
+        prompt_differs=found.prompt_differs,
+        begins=found.bos_counts,
+        refused=tuple(refused),
+    )

@@ -1,0 +1,251 @@
+"""The wire: an OpenAI-compatible server, asked through the `openai` client with our own retries.
+
+Rate limits are honoured (`Retry-After`), for all workers at once. Redirects are not followed: text goes to the address
+that was named and nowhere else. The key is read from the environment and appears in no message.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.core.errors import GeneratorError
+from tunesmith.data.synth.request import Reply, Request, Stop
+
+if TYPE_CHECKING:
+    import openai
+
+__all__ = ["Endpoint"]
+
+_ATTEMPTS = 6
+_ATTEMPTS_UNMET = 3  # where nobody ever was at that address: no reason to wait half a minute
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
+_PATIENCE_S = 900.0  # a server that asks for a longer pause than this is left alone until the same command is typed again
+_AGAIN = frozenset({408, 409, 425, 429})
+_UNUSABLE = frozenset({400, 413, 422})  # this one request is not accepted; others may be
+_PASSAGES = "--set build.style=passages makes examples without a model"
+
+
+class Endpoint:
+    """One server. `ask` may be called from many threads.
+
+    `wait(seconds)` is how a pause is made; it returns True if the work was stopped meanwhile.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str = "",
+        timeout_s: float = 120.0,
+        attempts: int = _ATTEMPTS,
+        wait: Callable[[float], bool] | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._key = api_key
+        self._attempts = attempts
+        self._stopped = threading.Event()
+        self._wait: Callable[[float], bool] = wait or self._stopped.wait
+        self._lock = threading.Lock()
+        self._not_before = 0.0
+        self._met = False  # whether anybody was there
+        self._client = _client(self.url, api_key, timeout_s)
+
+    def stop(self) -> None:
+        """End all pauses: nobody waits for their replies any more."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def ask(self, request: Request) -> Reply:
+        """The reply to one request. Rate limits, server errors and lost connections are tried again: six times in all, or three
+        where nobody ever was there.
+
+        Raises:
+            GeneratorError: no answer, wrong key, no such model, or a pause longer than 15 minutes is asked for.
+        """
+        import openai
+
+        attempt = 0
+        fault: openai.APIError | None = None
+        while attempt < (self._attempts if self._met else min(self._attempts, _ATTEMPTS_UNMET)):
+            self._pause(attempt, fault)
+            attempt += 1
+            try:
+                reply = self._once(request)
+                self._met = True
+                return reply
+            except openai.APIStatusError as error:
+                self._met = True
+                if error.status_code in _UNUSABLE:
+                    return _not_taken()
+                if error.status_code not in _AGAIN and error.status_code < 500:
+                    raise self._final(error, request) from None
+                fault = error
+            except openai.APIError as error:  # no connection, a timeout, or a body that is no reply
+                self._met = self._met or isinstance(error, openai.APITimeoutError)
+                fault = error
+        if fault is None:
+            raise AssertionError("an endpoint needs at least one attempt")
+        raise self._gave_up(fault, attempt) from None
+
+    def models(self) -> list[str]:
+        """The names of the models that the server offers; empty if it does not say."""
+        import openai
+
+        try:
+            return [model.id for model in self._client.models.list()]
+        except openai.APIError:
+            return []
+
+    def _once(self, request: Request) -> Reply:
+        completion = self._client.chat.completions.create(
+            model=request.model,
+            messages=[{"role": m.role, "content": m.content} for m in request.messages],  # type: ignore[misc]
+            temperature=request.temperature,
+            seed=request.seed,
+            max_tokens=request.max_tokens,
+            extra_headers={"Idempotency-Key": request.key},
+        )
+        choices = getattr(completion, "choices", None)
+        if not choices or getattr(choices[0], "message", None) is None:
+            raise GeneratorError(
+                "what the server sent is no chat completion",
+                value=" ".join(str(completion).split())[:120],
+                expected=f"an OpenAI-compatible server at {self.url}",
+                hint=f"check generator.url: it often ends in /v1; {_PASSAGES}",
+            )
+        return _read(choices[0], getattr(completion, "usage", None), request)
+
+    def _pause(self, attempt: int, fault: openai.APIError | None) -> None:
+        """Wait for the server's own word, or twice as long as before; and for a pause that another worker was told of."""
+        if fault is not None:
+            told = _retry_after(getattr(getattr(fault, "response", None), "headers", {}))
+            if told is not None and told > _PATIENCE_S:
+                raise GeneratorError(
+                    "the generator asks for a long pause",
+                    value=f"Retry-After: {told:.0f} s",
+                    expected=f"at most {_PATIENCE_S:.0f} s",
+                    hint="type the same command later: replies are kept, none is paid twice",
+                )
+            seconds = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (attempt - 1)) if told is None else told
+            with self._lock:
+                self._not_before = max(self._not_before, time.monotonic() + seconds)
+            if self._wait(seconds):
+                raise _Stopped
+        elif (left := self._not_before - time.monotonic()) > 0 and self._wait(left):
+            raise _Stopped
+
+    def _final(self, error: openai.APIStatusError, request: Request) -> GeneratorError:
+        said = self._said(error)
+        if error.status_code in (401, 403):
+            return GeneratorError(
+                "the generator refuses the key" if self._key else "the generator wants a key",
+                value=said,
+                expected="a key that it accepts",
+                hint="export it in a variable and name that: --set generator.api_key_env=OPENAI_API_KEY",
+            )
+        if error.status_code == 404 and (names := self.models()):
+            return GeneratorError(
+                "the generator has no such model",
+                value=request.model,
+                expected="one of " + ", ".join(names[:10]),
+                hint=f"--set generator.model={names[0]}",
+            )
+        return GeneratorError(
+            "the generator refuses the request",
+            value=said,
+            expected=f"an OpenAI-compatible server at {self.url}",
+            hint=f"check generator.url (it often ends in /v1) and generator.model; {_PASSAGES}",
+        )
+
+    def _gave_up(self, error: openai.APIError, attempts: int) -> GeneratorError:
+        return GeneratorError(
+            f"the generator does not answer after {attempts} attempts",
+            value=self._said(error),
+            expected=f"an OpenAI-compatible server at {self.url}",
+            hint=f"start it and type the same command again (replies are kept); {_PASSAGES}",
+        )
+
+    def _said(self, error: openai.APIError) -> str:
+        """What went wrong, in one short line, without the key."""
+        cause = error.__cause__
+        text = f"{error.message} ({cause})" if cause is not None else error.message
+        line = " ".join(text.split())
+        return (line.replace(self._key, "[key]") if self._key else line)[:300]
+
+
+class _Stopped(GeneratorError):
+    """Another worker ended the work; nobody reads this."""
+
+    def __init__(self) -> None:
+        super().__init__("stopped", value="", expected="", hint="")
+
+
+def _client(url: str, api_key: str, timeout_s: float) -> openai.OpenAI:
+    try:
+        import openai
+    except ImportError as error:
+        raise GeneratorError(
+            "the client for language models is not installed",
+            value="openai",
+            expected="the extra `synth`",
+            hint=f"pip install 'tunesmith[synth]'; {_PASSAGES}",
+        ) from error
+    # Headers that the client would take from the environment of another account are left out.
+    omit: Any = openai.Omit()
+    return openai.OpenAI(
+        base_url=url,
+        api_key=api_key or "none",  # the client insists on one; servers without keys ignore it
+        max_retries=0,
+        default_headers={"OpenAI-Organization": omit, "OpenAI-Project": omit},
+        http_client=openai.DefaultHttpxClient(follow_redirects=False, timeout=timeout_s),
+    )
+
+
+def _read(choice: Any, used: Any, request: Request) -> Reply:
+    text = choice.message.content or ""
+    stop: Stop = "stop"
+    if getattr(choice.message, "refusal", None) or choice.finish_reason == "content_filter":
+        stop = "refused"
+    elif choice.finish_reason == "length":
+        stop = "length"
+    tokens = (getattr(used, "prompt_tokens", None), getattr(used, "completion_tokens", None))
+    counted = all(isinstance(count, int) and count >= 0 for count in tokens)
+    most = (request.most_prompt_tokens, min(request.max_tokens, len(text.encode())))
+    prompt_tokens, completion_tokens = tokens if counted else most
+    return Reply(
+        text=text,
+        stop=stop,
+        prompt_tokens=int(prompt_tokens or 0),
+        completion_tokens=int(completion_tokens or 0),
+        date=datetime.now(UTC).date().isoformat(),
+        counted=counted,
+    )
+
+
+def _not_taken() -> Reply:
+    """A request that the server did not take costs nothing."""
+    return Reply(text="", stop="not_taken", prompt_tokens=0, completion_tokens=0, date=datetime.now(UTC).date().isoformat())
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks to wait (`retry-after-ms`, or `Retry-After` as seconds or as a date), if it does."""
+    for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        value = headers.get(name) or ""
+        try:
+            seconds = float(value) / scale
+        except ValueError:
+            try:
+                seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+            except (ValueError, TypeError):
+                continue
+        if seconds == seconds and seconds < float("inf"):  # neither NaN nor endless
+            return max(0.0, seconds)
+    return None

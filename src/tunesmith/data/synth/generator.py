@@ -1,0 +1,120 @@
+"""A generator: a server, a model and settings, with the replies kept so far and the budget. What the kinds of work talk to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from tunesmith.core.records import Message
+from tunesmith.core.reporter import Progress, Reporter
+from tunesmith.data.synth.ledger import Estimate, Ledger
+from tunesmith.data.synth.replies import Replies
+from tunesmith.data.synth.request import Reply, Request
+
+__all__ = ["Asked", "Generator", "Server"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Server(Protocol):
+    """Whatever answers requests: an Endpoint."""
+
+    url: str
+
+    def ask(self, request: Request) -> Reply:
+        """The reply, or a GeneratorError."""
+
+    def stop(self) -> None:
+        """Nobody waits for replies any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A reply with the hash of the request that it answers."""
+
+    key: str
+    reply: Reply
+
+
+class Generator:
+    """Asks, within a budget and with at most `concurrency` requests under way, and never pays a request twice."""
+
+    def __init__(
+        self,
+        server: Server,
+        replies: Replies,
+        ledger: Ledger,
+        *,
+        model: str,
+        temperature: float = 0.7,
+        seed: int = 7,
+        max_tokens: int = 1024,
+        concurrency: int = 4,
+    ) -> None:
+        self.model = model
+        self.ledger = ledger
+        self._server = server
+        self._replies = replies
+        self._temperature, self._seed, self._max_tokens = temperature, seed, max_tokens
+        self._concurrency = concurrency
+
+    @property
+    def host(self) -> str:
+        """The server's name and port, as people know it."""
+        return urlsplit(self._server.url).netloc
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a reply at most."""
+        return self._max_tokens
+
+    def announce(self, estimate: Estimate, reporter: Reporter) -> None:
+        """Say before the work begins what it will probably take, and whether the budget will do."""
+        self.ledger.expected = estimate.prompt_tokens + estimate.completion_tokens
+        reporter.note(estimate.text(self.ledger.budget, model=self.model, host=self.host))
+        if estimate.exceeds(self.ledger.budget):
+            reporter.warn("this will probably stop at the budget before it ends; what is done is kept")
+
+    def ask(self, messages: Sequence[Message], *, draw: int = 0, temperature: float | None = None) -> Asked:
+        """The reply to these messages: the one kept, or a new one. Another `draw` asks for another sample."""
+        request = Request(
+            url=self._server.url,
+            model=self.model,
+            messages=tuple(messages),
+            temperature=self._temperature if temperature is None else temperature,
+            seed=self._seed + draw,
+            max_tokens=self._max_tokens,
+        )
+        key = request.key
+        reply = self._replies.find(key)
+        if reply is None:
+            with self.ledger.reserved(request):
+                reply = self._server.ask(request)
+                if reply.stop != "not_taken":
+                    self._replies.keep(key, reply)
+                self.ledger.count(key, reply, paid=True)
+        else:
+            self.ledger.count(key, reply)
+        return Asked(key, reply)
+
+    def each(self, work: Callable[[A], B], items: Iterable[A], progress: Progress) -> list[B]:
+        """`work` done on every item, several at a time; the results in the order of the items, however fast each was.
+
+        The first error ends all of it: requests under way are waited for, so that what is paid is kept.
+        """
+        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="generator") as pool:
+            futures: list[Future[B]] = [pool.submit(work, item) for item in items]
+            try:
+                for done in as_completed(futures):
+                    done.result()
+                    progress.advance()
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                self._server.stop()
+                raise
+            return [future.result() for future in futures]

@@ -1,0 +1,54 @@
+"""Replies kept on disk, one file a request, named by the request's hash: what was paid once is never paid again.
+
+A reply is on disk, synced and whole, before anything is made of it. A kill loses at most the replies that were on their
+way at that moment. Files hold no prompt, no address and no key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import orjson
+
+from tunesmith.core.files import replace_file, storage_errors
+from tunesmith.core.records import canonical_json, digest, from_dict, to_json
+from tunesmith.data.synth.request import Reply
+
+__all__ = ["Replies"]
+
+
+class Replies:
+    """The replies below one folder. Safe to use from several threads and processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, key: str) -> Path:
+        """Where the reply to the request of this hash stands or will stand."""
+        return self.folder / key[:2] / f"{key}.json"
+
+    def find(self, key: str) -> Reply | None:
+        """The reply kept for this request; None if there is none, or if its file was damaged."""
+        path = self.path(key)
+        if not path.is_file():
+            return None
+        try:
+            row = orjson.loads(path.read_bytes())
+            reply = from_dict(Reply, row["reply"])
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            return None
+        return reply if row.get("check") == _check(key, reply) else None
+
+    def keep(self, key: str, reply: Reply) -> None:
+        """Write a reply durably.
+
+        Raises:
+            StorageError: the disk is full or read-only; what was kept before is intact.
+        """
+        with storage_errors("keeping a reply of the generator", self.folder):
+            replace_file(self.path(key), to_json({"reply": reply, "check": _check(key, reply)}) + b"\n")
+
+
+def _check(key: str, reply: Reply) -> str:
+    return digest(key, canonical_json(asdict(reply)))

@@ -1,0 +1,63 @@
+"""What is asked of a language model and what it replied, as plain values. The hash of a request is its name everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tunesmith.core.records import Message, canonical_json, digest
+
+__all__ = ["Reply", "Request", "Stop"]
+
+Stop = Literal["stop", "length", "refused", "not_taken"]
+_BYTES_PER_TOKEN = 2  # fewer than any tokenizer in use needs on average: an upper bound on tokens, so that budgets hold
+_MESSAGE_TOKENS = 8  # what a chat template puts around a turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One question to a model. Everything that can change the reply is in it, so equal keys may share a reply."""
+
+    url: str
+    model: str
+    messages: tuple[Message, ...]
+    temperature: float
+    seed: int
+    max_tokens: int
+
+    @property
+    def key(self) -> str:
+        """SHA-256 (hex) of the request; no credentials go into it."""
+        turns = [[message.role, message.content] for message in self.messages]
+        settings = {"url": self.url, "model": self.model, "temperature": self.temperature, "seed": self.seed}
+        return digest("request", canonical_json({**settings, "max_tokens": self.max_tokens, "messages": turns}))
+
+    @property
+    def most_prompt_tokens(self) -> int:
+        """Tokens that the messages have at most, counted without the model's tokenizer."""
+        return _most_tokens(self.messages)
+
+
+def _most_tokens(messages: Sequence[Message]) -> int:
+    return sum(_MESSAGE_TOKENS + len(message.content.encode()) // _BYTES_PER_TOKEN for message in messages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back. `stop`: ended by itself, cut at the token limit, refused by the model, or not taken by the server.
+
+    `date`: the day (UTC) on which it was paid for. `counted`: the server reported the tokens; else they are upper bounds.
+    """
+
+    text: str
+    stop: Stop
+    prompt_tokens: int
+    completion_tokens: int
+    date: str
+    counted: bool = True
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens

@@ -1,0 +1,167 @@
+"""Attention over a token tree, registered with transformers' AttentionInterface: no model is patched.
+
+Small segments are attended as explicit batched products, the query heads of a group folded into rows, with the gradient
+written out; a long one goes through the library's kernel. Where there is no tree, all is as in `sdpa`.
+
+Shapes: T tokens, H query heads, K key heads, G = H / K, D width of a head; a bucket's n, R, A, L as in attention_plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from tunesmith.models.packed.attention_plan import AttentionPlan
+
+__all__ = ["attending_by_tree", "tree_attention"]
+
+_NAME = "tunesmith_tree"
+
+
+class _Products(torch.autograd.Function):
+    """softmax(q kᵀ · scale + mask) v over all buckets of a plan. q (T, H, D), k and v (T, K, D) → (T, H, D)."""
+
+    @staticmethod
+    def forward(ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, plan: AttentionPlan, scale: float) -> torch.Tensor:
+        T, H, D = q.shape
+        K = k.shape[1]
+        rows = plan.rows(H, K)
+        q_rows, k_rows, v_rows = q.reshape(T * H, D), k.reshape(T * K, D), v.reshape(T * K, D)
+        kept, made = [], []
+        for number, (bucket, at) in enumerate(zip(plan.buckets, rows.buckets, strict=True)):
+            n = len(bucket.segments) * K
+            qb = q_rows.index_select(0, at.queries).view(n, -1, D)
+            kb = k_rows.index_select(0, at.keys).view(n, -1, D)
+            vb = v_rows.index_select(0, at.keys).view(n, -1, D)
+            mask = plan.mask(number, H // K, q.dtype)
+            p = torch.softmax(torch.baddbmm(mask.expand(n, -1, -1), qb, kb.transpose(1, 2), alpha=scale), -1)
+            out = torch.bmm(p, vb)
+            kept += [qb, kb, vb, p, out]
+            made.append(out.view(-1, D))
+        ctx.save_for_backward(*kept)
+        ctx.plan, ctx.scale, ctx.shape = plan, scale, (T, H, K, D)
+        return _laid_end_to_end(made).index_select(0, rows.back_queries).view(T, H, D)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
+        T, H, K, D = ctx.shape
+        plan: AttentionPlan = ctx.plan
+        rows = plan.rows(H, K)
+        grad_rows = grad.reshape(T * H, D)
+        queries, keys, values = [], [], []
+        saved = ctx.saved_tensors
+        for number, at in enumerate(rows.buckets):
+            qb, kb, vb, p, out = saved[5 * number : 5 * number + 5]
+            go = grad_rows.index_select(0, at.queries)
+            if at.filling.numel():
+                go.index_fill_(0, at.filling, 0.0)
+            go = go.view(qb.shape)
+            ds = torch.bmm(go, vb.transpose(1, 2)).sub_((go * out).sum(-1, keepdim=True)).mul_(p)
+            queries.append(torch.bmm(ds, kb).view(-1, D))
+            keys.append(torch.bmm(ds.transpose(1, 2), qb).view(-1, D))
+            values.append(torch.bmm(p.transpose(1, 2), go).view(-1, D))
+        dq = _laid_end_to_end(queries).index_select(0, rows.back_queries).mul_(ctx.scale)
+        dk = _laid_end_to_end(keys).index_select(0, rows.back_keys)
+        dv = _laid_end_to_end(values).index_select(0, rows.back_keys)
+        for number, bucket in enumerate(plan.buckets):
+            for total, parts in ((dk, keys), (dv, values)):
+                _add_to_ancestors(total.view(T, K, D), parts[number].view(len(bucket.segments), K, -1, D), bucket.ancestors)
+        return dq.view(T, H, D), dk.mul_(ctx.scale).view(T, K, D), dv.view(T, K, D), None, None
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _products(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, plan: AttentionPlan, scale: float) -> torch.Tensor:
+    return _Products.apply(q, k, v, plan, scale)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _laid_end_to_end(parts: list[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _add_to_ancestors(total_TKD: torch.Tensor, part_nKLD: torch.Tensor, ancestors: tuple[tuple[int, int], ...]) -> None:
+    """What all segments of a bucket send up to the keys of their ancestors, added in place."""
+    done = 0
+    for begin, end in ancestors:
+        sent = part_nKLD[:, :, done : done + end - begin].sum(0).transpose(0, 1)
+        total_TKD[begin:end] += sent
+        done += end - begin
+
+
+def _by_kernel(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, plan: AttentionPlan, scale: float, *, window: int, softcap: float | None
+) -> torch.Tensor:
+    """The same through the library's kernel, bucket by bucket, or with written-out scores where they are capped."""
+    T, H, D = q.shape
+    K = k.shape[1]
+    rows = plan.rows(H, K)
+    made = []
+    for number, (bucket, at) in enumerate(zip(plan.buckets, rows.buckets, strict=True)):
+        n = len(bucket.segments)
+        qb = q.reshape(T * H, D).index_select(0, at.queries).view(n, H, -1, D)
+        kb, vb = (x.reshape(T * K, D).index_select(0, at.keys).view(n, K, -1, D) for x in (k, v))
+        plain = not bucket.above and not window
+        mask = plan.mask(number, 1, q.dtype, window)
+        if softcap is None:
+            out = F.scaled_dot_product_attention(
+                qb, kb, vb, attn_mask=None if plain else mask, is_causal=plain, scale=scale, enable_gqa=H != K
+            )
+        else:
+            kb, vb = (x.repeat_interleave(H // K, dim=1) for x in (kb, vb))
+            scores = softcap * torch.tanh(qb @ kb.transpose(2, 3) * (scale / softcap)) + mask
+            out = torch.softmax(scores.float(), -1).to(q.dtype) @ vb
+        made.append(out.reshape(-1, D))
+    return _laid_end_to_end(made).index_select(0, rows.back_queries).view(T, H, D)
+
+
+def tree_attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    tree: AttentionPlan | None = None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """transformers' attention function: query (1, H, T, D), key and value (1, K, T, D) → (1, T, H, D).
+
+    `tree` comes through the model's keyword arguments; without one this is `sdpa`. ValueError for what would change the
+    numbers unseen: attention dropout, sinks, values unlike keys in width.
+    """
+    if tree is None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)  # type: ignore[no-any-return]
+    if options.get("dropout") or options.get("s_aux") is not None or key.shape[-1] != value.shape[-1]:
+        raise ValueError("this model's attention has parts that a token tree does not know")
+    scale = query.shape[-1] ** -0.5 if options.get("scaling") is None else options["scaling"]
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+    window, softcap = options.get("sliding_window") or 0, options.get("softcap")
+    if window >= tree.longest_path:
+        window = 0
+    if window or softcap is not None or tree.is_long:
+        return _by_kernel(q, k, v, tree, scale, window=window, softcap=softcap)[None], None
+    return _products(q, k, v, tree, scale)[None], None
+
+
+@contextmanager
+def attending_by_tree(model: Any) -> Iterator[None]:
+    """Inside, the model's attention follows the token tree that it is called with, or is `sdpa` without one."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(_NAME, tree_attention)
+    AttentionMaskInterface.register(_NAME, sdpa_mask)
+    configs = {id(m.config): m.config for m in model.modules() if hasattr(getattr(m, "config", None), "_attn_implementation")}
+    before = [(config, config._attn_implementation) for config in configs.values()]
+    try:
+        for config in configs.values():
+            config._attn_implementation = _NAME
+        yield
+    finally:
+        for config, name in before:
+            config._attn_implementation = name

@@ -1,0 +1,136 @@
+"""Which tokens of a tree are attended together: segments under the same parent, of like length, as one batched product.
+
+Shapes: T tokens, n segments of a bucket, R longest of them, A tokens of their ancestors, L = A + R keys, H query heads, K
+key heads, G = H / K. Rows of a tensor laid out (T, H, D) are numbered t · H + h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+__all__ = ["AttentionPlan", "Bucket", "BucketRows", "Rows", "plan_attention"]
+
+_LIKE = 0.6  # segments at least this share of the longest go into one bucket
+_LONG = 512  # tokens of a segment from which the kept probabilities would outweigh everything else
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Segments (begin, end) with the same ancestors, given as ranges of the tree from the root down."""
+
+    segments: tuple[tuple[int, int], ...]
+    ancestors: tuple[tuple[int, int], ...]
+
+    @property
+    def longest(self) -> int:
+        """R"""
+        return max(end - begin for begin, end in self.segments)
+
+    @property
+    def above(self) -> int:
+        """A"""
+        return sum(end - begin for begin, end in self.ancestors)
+
+
+@dataclass(frozen=True, slots=True)
+class BucketRows:
+    """Row numbers for one bucket: queries in order (n, K, G, R), keys in order (n, K, L), queries that only fill up."""
+
+    queries: torch.Tensor
+    keys: torch.Tensor
+    filling: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Row numbers for a shape of heads: into each bucket, and from all buckets' rows laid end to end back to the tree."""
+
+    buckets: tuple[BucketRows, ...]
+    back_queries: torch.Tensor
+    back_keys: torch.Tensor
+
+
+class AttentionPlan:
+    """The buckets of a tree, and the row numbers that gather them, made once a shape of heads and used by every layer."""
+
+    def __init__(self, buckets: Sequence[Bucket], *, size: int, device: torch.device | str) -> None:
+        self.buckets = tuple(buckets)
+        self.size = size
+        self.device = device
+        self.rows = lru_cache(maxsize=4)(self._rows)
+        self.mask = lru_cache(maxsize=None)(self._mask)
+
+    @property
+    def longest_path(self) -> int:
+        """Tokens from a root to the end of the deepest segment."""
+        return max(b.above + b.longest for b in self.buckets)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether a segment is so long that its attention is better left to the library's kernel."""
+        return any(b.longest > _LONG for b in self.buckets)
+
+    def _mask(self, bucket: int, groups: int, dtype: torch.dtype, window: int = 0) -> torch.Tensor:
+        """(groups · R, L), 0 where a query may look, −inf where not: ancestors and, causally, its own segment.
+
+        Keys that fill up a shorter segment stand after all of its real queries, so causality hides them. With a `window`,
+        a query sees itself and the window − 1 tokens before it.
+        """
+        b = self.buckets[bucket]
+        query, key = np.arange(b.longest)[:, None] + b.above, np.arange(b.above + b.longest)[None, :]
+        hidden = (key > query) | ((query - key >= window) if window else False)
+        mask_RL = torch.from_numpy(np.where(hidden, -np.inf, 0.0)).to(self.device, dtype)
+        return mask_RL.repeat(groups, 1)
+
+    def _rows(self, heads: int, key_heads: int) -> Rows:
+        found = []
+        back_queries = np.zeros((self.size, heads), np.int64)
+        back_keys = np.zeros((self.size, key_heads), np.int64)
+        queries_before = keys_before = 0
+        for bucket in self.buckets:
+            n, R, A = len(bucket.segments), bucket.longest, bucket.above
+            above = np.concatenate([np.arange(*span) for span in bucket.ancestors] or [np.zeros(0, np.int64)])
+            tokens_nR = np.stack([begin + np.minimum(np.arange(R), end - begin - 1) for begin, end in bucket.segments])
+            real_nR = np.stack([np.arange(R) < end - begin for begin, end in bucket.segments])
+            keys_nL = np.concatenate([np.broadcast_to(above, (n, A)), tokens_nR], axis=1)
+            head_KG = np.arange(heads).reshape(key_heads, -1)
+            queries = tokens_nR[:, None, None, :] * heads + head_KG[None, :, :, None]
+            keys = keys_nL[:, None, :] * key_heads + np.arange(key_heads)[None, :, None]
+            real = np.broadcast_to(real_nR[:, None, None, :], queries.shape).reshape(-1)
+            numbers = queries_before + np.arange(queries.size)
+            back_queries.reshape(-1)[queries.reshape(-1)[real]] = numbers[real]
+            own = keys[:, :, A:].reshape(-1)
+            own_numbers = (keys_before + np.arange(keys.size).reshape(keys.shape))[:, :, A:].reshape(-1)
+            real_keys = np.broadcast_to(real_nR[:, None, :], (n, key_heads, R)).reshape(-1)
+            back_keys.reshape(-1)[own[real_keys]] = own_numbers[real_keys]
+            queries_before, keys_before = queries_before + queries.size, keys_before + keys.size
+            found.append(BucketRows(*(self._index(a) for a in (queries, keys, np.flatnonzero(~real)))))
+        return Rows(tuple(found), self._index(back_queries), self._index(back_keys))
+
+    def _index(self, numbers: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(numbers.reshape(-1))).to(self.device)
+
+
+def plan_attention(segments: Sequence[tuple[int, int, int]], *, device: torch.device | str) -> AttentionPlan:
+    """Buckets for segments (begin, end, parent), parents before children."""
+    chains: list[tuple[tuple[int, int], ...]] = []
+    under: dict[tuple[tuple[int, int], ...], list[tuple[int, int]]] = {}
+    for begin, end, parent in segments:
+        chain = (*chains[parent], segments[parent][:2]) if parent >= 0 else ()
+        chains.append(chain)
+        under.setdefault(chain, []).append((begin, end))
+    buckets = []
+    for chain, members in under.items():
+        group: list[tuple[int, int]] = []
+        for span in sorted(members, key=lambda s: s[0] - s[1]):
+            if group and span[1] - span[0] < _LIKE * (group[0][1] - group[0][0]):
+                buckets.append(Bucket(tuple(group), chain))
+                group = []
+            group.append(span)
+        buckets.append(Bucket(tuple(group), chain))
+    return AttentionPlan(buckets, size=segments[-1][1], device=device)

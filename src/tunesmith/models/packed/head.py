@@ -1,0 +1,146 @@
+"""The output matrix where there is loss and nowhere else: hidden states of predictions meet it chunk by chunk.
+
+The logits of a long batch never exist at once. For a weighted sum of losses the gradient is formed in the forward pass;
+for log-probabilities, whose weights are known only later, the backward pass forms each chunk's logits again.
+
+Shapes: N predictions, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+__all__ = ["Head", "head_of"]
+
+_CHUNK_BYTES = 25 * 2**20  # of float32 logits at once: 128 rows of a vocabulary of 49,152; larger ones leave the caches
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """logits = cap · tanh(scale · (hidden · weightᵀ + bias) / cap), with cap None for no capping. weight (V, D) is frozen."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None = None
+    scale: float = 1.0
+    cap: float | None = None
+
+    def logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:
+        """logits_NV in float32, all at once."""
+        raw = hidden_ND @ self.weight.t()
+        if self.bias is not None:
+            raw = raw + self.bias
+        raw = raw.float()
+        if self.scale != 1.0:
+            raw = raw * self.scale
+        return raw if self.cap is None else self.cap * torch.tanh(raw / self.cap)
+
+    def loss(self, hidden_ND: torch.Tensor, target_N: torch.Tensor, weight_N: torch.Tensor | None = None) -> torch.Tensor:
+        """Σ weight · −log p(target): nats, a float32 scalar. Weights (1 each by default) get no gradient."""
+        return _Loss.apply(hidden_ND, target_N, weight_N, self)  # type: ignore[no-untyped-call, no-any-return]
+
+    def log_probs(self, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> torch.Tensor:
+        """log p(target)_N in float32, with any gradient: what preference and policy objectives are made of."""
+        return _LogProbs.apply(hidden_ND, target_N, self)  # type: ignore[no-untyped-call, no-any-return]
+
+    @torch.no_grad()
+    def score(self, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(log p(target)_N float32, right_N bool: whether the target is the likeliest token)."""
+        log_p = torch.empty(len(target_N), device=hidden_ND.device)
+        right = torch.empty(len(target_N), dtype=torch.bool, device=hidden_ND.device)
+        for rows in self._chunks(len(target_N)):
+            logits = self.logits(hidden_ND[rows])
+            log_p[rows] = _picked(logits, target_N[rows]) - logits.logsumexp(-1)
+            right[rows] = logits.argmax(-1) == target_N[rows]
+        return log_p, right
+
+    def _chunks(self, count: int) -> Iterator[slice]:
+        size = max(16, _CHUNK_BYTES // (4 * self.weight.shape[0]))
+        for begin in range(0, count, size):
+            yield slice(begin, min(count, begin + size))
+
+    def _back(self, grad_NV: torch.Tensor, logits_NV: torch.Tensor) -> torch.Tensor:
+        """The gradient of hidden_ND from that of logits_NV, which is overwritten."""
+        if self.cap is not None:
+            grad_NV.mul_(1 - (logits_NV / self.cap).square())
+        if self.scale != 1.0:
+            grad_NV.mul_(self.scale)
+        return grad_NV.to(self.weight.dtype) @ self.weight
+
+
+def _picked(logits_NV: torch.Tensor, target_N: torch.Tensor) -> torch.Tensor:
+    return logits_NV.gather(1, target_N[:, None])[:, 0]
+
+
+def _nats(p_NV: torch.Tensor, logits_NV: torch.Tensor, target_N: torch.Tensor) -> torch.Tensor:
+    """−log p(target)_N from probabilities in hand; from the logits where a probability is too small to have a logarithm."""
+    picked = _picked(p_NV, target_N)
+    nats = -picked.log()
+    if bool((picked < 1e-30).any()):
+        nats = torch.where(picked < 1e-30, logits_NV.logsumexp(-1) - _picked(logits_NV, target_N), nats)
+    return nats
+
+
+class _Loss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None, head: Head) -> torch.Tensor:
+        wanted = hidden.requires_grad
+        grad = torch.empty_like(hidden) if wanted else None
+        total = torch.zeros((), dtype=torch.float64, device=hidden.device)
+        for rows in head._chunks(len(target)):
+            logits = head.logits(hidden[rows])
+            p = torch.softmax(logits, -1)
+            nats = _nats(p, logits, target[rows])
+            total += (nats if weight is None else nats * weight[rows]).double().sum()
+            if grad is not None:
+                p[torch.arange(len(p), device=p.device), target[rows]] -= 1
+                if weight is not None:
+                    p.mul_(weight[rows][:, None])
+                grad[rows] = head._back(p, logits)
+        ctx.grad = grad
+        return total.float()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[Any, ...]:
+        return ctx.grad.mul(upstream.to(ctx.grad.dtype)), None, None, None
+
+
+class _LogProbs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, target: torch.Tensor, head: Head) -> torch.Tensor:
+        log_p, _ = head.score(hidden, target)
+        ctx.save_for_backward(hidden, target)
+        ctx.head = head
+        return log_p
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[Any, ...]:
+        hidden, target = ctx.saved_tensors
+        head: Head = ctx.head
+        grad = torch.empty_like(hidden)
+        for rows in head._chunks(len(target)):
+            logits = head.logits(hidden[rows])
+            p = torch.softmax(logits, -1)
+            p[torch.arange(len(p), device=p.device), target[rows]] -= 1
+            grad[rows] = head._back(p.mul_(-upstream[rows][:, None]), logits)
+        return grad, None, None
+
+
+_SCALES: tuple[tuple[str, Literal["times", "over"]], ...] = (("logit_scale", "times"), ("logits_scaling", "over"))
+
+
+def head_of(model: Any) -> Head:
+    """The model's own output layer as a Head: matrix, bias, and the scale and cap that its configuration names.
+
+    Whether that is all the model does to its logits is measured elsewhere (`engine.packing_error`), not believed.
+    """
+    layer = model.get_output_embeddings()
+    config = model.config.get_text_config()
+    scale = 1.0
+    for name, how in _SCALES:
+        if (value := getattr(config, name, None)) is not None:
+            scale = float(value) if how == "times" else 1 / float(value)
+    return Head(layer.weight, getattr(layer, "bias", None), scale, getattr(config, "final_logit_softcapping", None))

@@ -1,0 +1,159 @@
+"""A model that reads token trees: hidden states where something is predicted, loss and log-probabilities from them.
+
+Whether this gives a model's own numbers is measured, not believed: `packing_error` compares it with the model's plain
+forward pass, row by row, and a model that disagrees is trained the plain way, with the reason said.
+
+Shapes: T tokens of a tree, N predictions, D width.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from tunesmith.core.errors import ModelError
+from tunesmith.models.chat import Encoded
+from tunesmith.models.packed.attention import attending_by_tree
+from tunesmith.models.packed.head import Head, head_of
+from tunesmith.models.packed.layout import Tree, lay_out
+from tunesmith.models.packed.lowrank import lean_adapters
+
+__all__ = ["KeptTrunk", "PackedModel", "compiled", "layers_of", "packed", "why_not_packed"]
+
+_EXACT = 1e-4  # nats a token between two orders of the same float32 arithmetic, at most
+_ROUNDING = 4.0  # times the difference that padding alone makes in a rounded type
+
+
+class KeptTrunk(Protocol):
+    """What the frozen layers below the adapted ones compute, kept (see `trunk`)."""
+
+    def standing_in(self, tree: Tree) -> AbstractContextManager[None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PackedModel:
+    """`model` is a causal language model of transformers, possibly under peft; its attention follows trees here.
+
+    With a `trunk`, the layers below the adapted ones are read from it and not computed.
+    """
+
+    model: Any
+    decoder: Any
+    head: Head
+    share: bool
+    trunk: KeptTrunk | None = None
+
+    def lay_out(self, rows: Sequence[Encoded]) -> Tree:
+        """The tree of a batch, on the model's device."""
+        return lay_out(rows, share=self.share, device=self.model.device)
+
+    def hidden(self, tree: Tree) -> torch.Tensor:
+        """hidden_ND, after the last norm, at the tokens after which something is predicted."""
+        with nullcontext() if self.trunk is None else self.trunk.standing_in(tree):
+            out = self.decoder(
+                input_ids=tree.ids_T[None],
+                position_ids=tree.positions_T[None],
+                attention_mask=_no_mask(tree),
+                use_cache=False,
+                tree=tree.attention,
+            )
+        hidden_ND: torch.Tensor = out.last_hidden_state[0].index_select(0, tree.at_N)
+        return hidden_ND
+
+    def loss(self, tree: Tree) -> torch.Tensor:
+        """Σ −log p (nats, float32 scalar) over all predictions."""
+        return self.head.loss(self.hidden(tree), tree.target_N)
+
+    def log_probs(self, tree: Tree) -> torch.Tensor:
+        """log p_N (float32) with gradient."""
+        return self.head.log_probs(self.hidden(tree), tree.target_N)
+
+    def score(self, tree: Tree) -> tuple[torch.Tensor, torch.Tensor]:
+        """(log p_N, right_N) without gradient."""
+        with torch.no_grad():
+            return self.head.score(self.hidden(tree), tree.target_N)
+
+
+def _no_mask(tree: Tree) -> torch.Tensor:
+    """A mask of four dimensions is handed on unread, so the library builds none of T × T itself."""
+    return torch.zeros(1, 1, 1, 1, device=tree.ids_T.device)
+
+
+@contextmanager
+def packed(model: Any, *, share: bool = True) -> Iterator[PackedModel]:
+    """Inside, `model` reads trees and its plain LoRA layers run lean; plain calls and generation work as ever."""
+    bare = model.get_base_model() if hasattr(model, "get_base_model") else model
+    with attending_by_tree(bare), lean_adapters(model):
+        yield PackedModel(model, bare.get_decoder(), head_of(bare), share)
+
+
+@contextmanager
+def compiled(lean: PackedModel) -> Iterator[None]:
+    """Inside, torch compiles the decoder's layers, for any length of tree. ModelError where there is no C++ compiler."""
+    on_cpu = lean.model.device.type == "cpu"
+    if on_cpu and not any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++") if name):
+        raise ModelError(
+            "train.compile needs a C++ compiler",
+            value="none of g++, clang++ or $CXX is there",
+            expected="a compiler that torch can call",
+            hint="install g++, or --set train.compile=false",
+        )
+    layers = [layer for layer in layers_of(lean.decoder)]
+    for layer in layers:
+        layer.compile(dynamic=True)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._compiled_call_impl = None
+
+
+def layers_of(decoder: Any) -> torch.nn.ModuleList:
+    """The list in which a decoder keeps its layers. ValueError if there is no such list, or more than one."""
+    wanted = decoder.config.num_hidden_layers
+    found = [m for m in decoder.children() if isinstance(m, torch.nn.ModuleList) and len(m) == wanted]
+    if len(found) != 1:
+        raise ValueError("this model's layers do not lie in one list")
+    return found[0]
+
+
+def why_not_packed(model: Any, rows: Sequence[Encoded], *, pad_id: int) -> str:
+    """Empty if trees give this model's own numbers on `rows`; else the reason, in words.
+
+    Compares log-probabilities with those of each row alone through the model's plain forward pass. In a rounded type the
+    measure is what padding those same rows changes: the model's own noise.
+    """
+    if getattr(model.config, "is_encoder_decoder", False):
+        return "encoder-decoder models are not packed"
+    model.eval()
+    alone = torch.cat([_plain(model, [row], pad_id) for row in rows])
+    try:
+        with packed(model) as lean:
+            tree_order, _ = lean.score(lean.lay_out(rows))
+    except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError) as error:
+        return f"its forward pass does not take a token tree ({str(error).splitlines()[0][:120]})"
+    limit = _EXACT
+    if model.get_output_embeddings().weight.dtype != torch.float32:
+        limit = max(_ROUNDING * float((_plain(model, rows, pad_id) - alone).abs().mean()), 1e-2)
+    off = float((tree_order - alone).abs().mean())
+    return "" if off <= limit else f"a token tree changes its log-probabilities by {off:.2g} nats a token"
+
+
+@torch.no_grad()
+def _plain(model: Any, rows: Sequence[Encoded], pad_id: int) -> torch.Tensor:
+    """log p of the learned tokens of all rows, one row after the other, from one padded batch: the model's own way."""
+    longest = max(len(row.ids) for row in rows)
+    ids_BT = torch.tensor([[*row.ids, *[pad_id] * (longest - len(row.ids))] for row in rows], device=model.device)
+    mask_BT = torch.tensor([[1] * len(row.ids) + [0] * (longest - len(row.ids)) for row in rows], device=model.device)
+    learned_BT = torch.tensor([[*row.learned, *[False] * (longest - len(row.ids))] for row in rows], device=model.device)
+    learned_BT[:, 0] = False
+    logits_BTV = model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits
+    log_p_BT = torch.log_softmax(logits_BTV[:, :-1].float(), -1).gather(2, ids_BT[:, 1:, None])[..., 0]
+    picked_N: torch.Tensor = log_p_BT[learned_BT[:, 1:]]
+    return picked_N

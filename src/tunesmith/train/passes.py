@@ -1,0 +1,106 @@
+"""How the batches of a run go through the model: as token trees, or padded where a model does not take trees.
+
+Which of them is decided by measurement on the run's own rows (`why_not_packed`), and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tunesmith.core.reporter import Reporter
+from tunesmith.models.batching import by_length
+from tunesmith.models.chat import Encoded
+from tunesmith.models.packed.model import PackedModel, compiled, packed, why_not_packed
+from tunesmith.models.packed.trunk import cache_bytes, kept_trunk, lowest_adapted, room_for_cache
+from tunesmith.train.batches import Batch, collate
+from tunesmith.train.objectives.sft import sft, sft_padded
+
+__all__ = ["Passes", "TrunkCache", "mean_loss", "passes"]
+
+_PROBED = 4  # rows on which trees are compared with the plain way
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkCache:
+    """Where and for what the frozen layers' work may be kept: `modules` are adapted, `base` is its fingerprint."""
+
+    folder: Path
+    modules: Sequence[str]
+    base: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """Rows to a batch, and a batch to its summed loss: the one way of a run. `note` says which, and why."""
+
+    lay_out: Callable[[Sequence[Encoded]], Batch]
+    objective: Callable[[Any, Any], torch.Tensor]
+    note: str
+
+
+@contextmanager
+def passes(
+    model: Any,
+    train: Sequence[Encoded],
+    val: Sequence[Encoded],
+    *,
+    pad_id: int,
+    share: bool,
+    trunk: TrunkCache | None,
+    reporter: Reporter,
+    compile: bool = False,
+) -> Iterator[Passes]:
+    """The passes of `model` over rows like `train`; with `trunk`, what lies below the adapted layers is computed once."""
+
+    def padded(rows: Sequence[Encoded]) -> Batch:
+        return collate(rows, pad_id=pad_id, device=model.device)
+
+    if reason := why_not_packed(model, sorted(train, key=lambda row: len(row.ids))[:_PROBED], pad_id=pad_id):
+        if compile:
+            reporter.warn("train.compile has no effect: this model is trained on padded rows")
+        yield Passes(padded, sft_padded, f"padded rows: {reason}")
+        return
+    with packed(model, share=share) as lean, compiled(lean) if compile else nullcontext():
+        note = "token trees" + (", beginnings shared" if share else ", nothing shared")
+        if trunk is not None:
+            lean, kept = _with_trunk(lean, [*train, *val], trunk, reporter)
+            note += kept
+        note += ", layers compiled" if compile else ""
+        yield Passes(lean.lay_out, lambda _, tree: sft(lean, tree), note)
+
+
+def _with_trunk(lean: PackedModel, rows: Sequence[Encoded], trunk: TrunkCache, reporter: Reporter) -> tuple[PackedModel, str]:
+    depth = lowest_adapted(trunk.modules)
+    if depth == 0:
+        return lean, ""
+    weight = lean.head.weight
+    size = cache_bytes(sum(len(row.ids) for row in dict.fromkeys(rows)), weight.shape[1], weight.element_size())
+    trunk.folder.mkdir(parents=True, exist_ok=True)
+    if reason := room_for_cache(trunk.folder, size):
+        return lean, f"; the {depth} frozen layers are computed every time: {reason}"
+    try:
+        with reporter.progress("frozen layers", total=len(set(rows)), unit="rows") as progress:
+            reading = kept_trunk(
+                lean, rows, depth=depth, folder=trunk.folder, base=trunk.base, on_done=lambda n: progress.advance(n, "")
+            )
+    except ValueError as error:
+        return lean, f"; the {depth} frozen layers are computed every time: {error}"
+    return reading, f"; the {depth} frozen layers computed once and kept, {size / 2**20:.0f} MiB"
+
+
+def mean_loss(model: Any, rows: Sequence[Encoded], way: Passes) -> float:
+    """Mean −log p over all learned tokens of `rows`, dropout off; nats a token."""
+    model.eval()
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for near in by_length([len(row.ids) for row in rows], most=64):
+            batch = way.lay_out([rows[i] for i in near])
+            total += float(way.objective(model, batch))
+            count += batch.num_learned
+    return total / max(1, count)

@@ -1,0 +1,266 @@
+"""The engine gives each architecture's own numbers, forward and backward, or says that it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from architectures import PACKED, REFUSED, make, rows_alike
+
+from tunesmith.models.adapters import attach, choose_modules
+from tunesmith.models.chat import Encoded
+from tunesmith.models.packed import attention_plan
+from tunesmith.models.packed.head import Head
+from tunesmith.models.packed.layout import Tree
+from tunesmith.models.packed.lowrank import keep_mask, lean_adapters
+from tunesmith.models.packed.model import PackedModel, packed, why_not_packed
+from tunesmith.models.packed.trunk import cache_bytes, kept_trunk, lowest_adapted, room_for_cache
+from tunesmith.train.batches import collate
+from tunesmith.train.objectives.sft import sft, sft_padded
+
+ROOT = Path(__file__).parents[2]
+
+
+def adapted(build: Callable[[], Any], *, layers: Any = "all", dropout: float = 0.0) -> Any:
+    """The model under a LoRA adapter that already does something."""
+    model = make(build)
+    modules = choose_modules(model, "all", layers)
+    peft, _ = attach(model, kind="lora", rank=4, alpha=8.0, dropout=dropout, modules=modules, seed=0)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in peft.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.05)
+    return peft
+
+
+def gradients(model: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    loss.backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def one_by_one(model: Any, rows: list[Encoded]) -> torch.Tensor:
+    """The summed loss of rows that go through the plain forward pass each on its own."""
+    losses = [sft_padded(model, collate([row], pad_id=0, device="cpu")) for row in rows]
+    return torch.stack(losses).sum()
+
+
+def close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], *, rel: float) -> None:
+    assert one.keys() == other.keys() and one
+    for name in one:
+        scale = float(other[name].abs().max())
+        assert float((one[name] - other[name]).abs().max()) <= rel * max(scale, 1e-6), name
+
+
+# --- each architecture ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_trees_give_the_loss_and_the_gradients_of_rows_one_by_one(name: str) -> None:
+    model, rows = adapted(PACKED[name]), rows_alike()
+    alone = one_by_one(model, rows)
+    wanted = gradients(model, alone)
+    assert why_not_packed(model, rows, pad_id=0) == ""
+    with packed(model) as lean:
+        tree = lean.lay_out(rows)
+        loss = sft(lean, tree)
+        assert tree.shared > 0.2
+        assert float(loss.detach()) == pytest.approx(float(alone.detach()), rel=1e-5)
+        close(gradients(model, loss), wanted, rel=1e-3 if "Gemma" in name else 1e-4)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_model_that_trees_would_change_is_refused_with_a_reason(name: str) -> None:
+    reason = why_not_packed(make(REFUSED[name]), rows_alike(), pad_id=0)
+    assert reason
+
+
+def test_the_page_of_architectures_lists_what_is_tested_here() -> None:
+    page = (ROOT / "docs" / "concepts" / "engine.md").read_text()
+    for name in [*PACKED, *REFUSED]:
+        assert f"| {name} |" in page
+
+
+def test_attention_that_looks_across_rows_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaky(self: Any, bucket: int, groups: int, dtype: torch.dtype, window: int = 0) -> torch.Tensor:
+        b = self.buckets[bucket]
+        return torch.zeros(groups * b.longest, b.above + b.longest, dtype=dtype)
+
+    monkeypatch.setattr(attention_plan.AttentionPlan, "_mask", leaky)
+    assert "changes its log-probabilities" in why_not_packed(make(PACKED["Llama"]), rows_alike(), pad_id=0)
+
+
+def test_after_the_engine_the_model_is_as_it_was() -> None:
+    model, rows = adapted(PACKED["Llama"]), rows_alike()
+    batch = collate(rows, pad_id=0, device="cpu")
+    before, kind = float(sft_padded(model, batch).detach()), model.config._attn_implementation
+    with packed(model):
+        assert float(sft_padded(model, batch).detach()) == pytest.approx(before, rel=1e-5)  # plain calls work inside
+    assert float(sft_padded(model, batch).detach()) == before and model.config._attn_implementation == kind
+
+
+def test_segments_too_long_for_kept_probabilities_give_the_same_numbers() -> None:
+    model, rows = adapted(PACKED["Llama"]), rows_alike(3, shared=600, longest=700)
+    wanted = gradients(model, one_by_one(model, rows))
+    with packed(model) as lean:
+        tree = lean.lay_out(rows)
+        assert tree.attention.is_long
+        close(gradients(model, sft(lean, tree)), wanted, rel=1e-3)
+
+
+# --- the head ---------------------------------------------------------------------------------------------------------
+
+HEADS = {"plain": {}, "scaled": {"scale": 0.25}, "capped": {"cap": 5.0, "scale": 2.0}, "with bias": {"bias": True}}
+
+
+def head(settings: dict[str, Any], *, vocabulary: int = 400) -> Head:
+    torch.manual_seed(3)
+    bias = torch.randn(vocabulary) if settings.get("bias") else None
+    return Head(torch.randn(vocabulary, 16), bias, settings.get("scale", 1.0), settings.get("cap"))
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_chunked_head_gives_the_loss_and_gradient_of_the_whole(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunesmith.models.packed.head._CHUNK_BYTES", 4 * 400 * 16)
+    top, weights = head(HEADS[kind]), torch.rand(75)
+    hidden, target = torch.randn(75, 16, requires_grad=True), torch.randint(0, 400, (75,))
+    whole = (F.cross_entropy(top.logits(hidden), target, reduction="none") * weights).sum()
+    (wanted,) = torch.autograd.grad(whole, hidden)
+    loss = top.loss(hidden, target, weights)
+    assert float(loss.detach()) == pytest.approx(float(whole.detach()), rel=1e-5)
+    torch.testing.assert_close(torch.autograd.grad(loss, hidden)[0], wanted, rtol=1e-4, atol=1e-5)
+    log_p = top.log_probs(hidden, target)
+    torch.testing.assert_close(torch.autograd.grad(-(log_p * weights).sum(), hidden)[0], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_token_of_no_probability_has_a_finite_loss() -> None:
+    top = Head(torch.eye(3) * 500)
+    hidden = torch.tensor([[1.0, 0.0, 0.0]])
+    assert float(top.loss(hidden, torch.tensor([1]))) == pytest.approx(500.0)
+
+
+def test_accuracy_counts_the_likeliest_token() -> None:
+    _, right = Head(torch.eye(4)).score(torch.eye(4), torch.tensor([0, 1, 3, 3]))
+    assert right.tolist() == [True, True, False, True]
+
+
+# --- lean adapters ----------------------------------------------------------------------------------------------------
+
+
+def test_lean_layers_give_what_peft_gives() -> None:
+    model, rows = adapted(PACKED["Llama"]), rows_alike()
+    batch = collate(rows, pad_id=0, device="cpu")
+    plain = sft_padded(model, batch)
+    wanted = gradients(model, plain)
+    with lean_adapters(model) as count:
+        lean = sft_padded(model, batch)
+        assert count == 21 and float(lean.detach()) == pytest.approx(float(plain.detach()), rel=1e-6)
+        close(gradients(model, lean), wanted, rel=1e-4)
+        with model.disable_adapter():
+            off = float(sft_padded(model, batch).detach())
+    with model.disable_adapter():
+        assert off == float(sft_padded(model, batch).detach())
+
+
+def test_dropout_keeps_its_share_and_its_mean_and_follows_the_seed() -> None:
+    x = torch.ones(400, 500)
+    torch.manual_seed(5)
+    keep, gain = keep_mask(x, 0.1)
+    assert abs(1 - float(keep.float().mean()) - 0.1) < 0.004 and abs(float(keep.float().mean()) * gain - 1) < 0.005
+    torch.manual_seed(5)
+    assert torch.equal(keep, keep_mask(x, 0.1)[0]) and not torch.equal(keep, keep_mask(x, 0.1)[0])
+    neighbours = (keep[:, :-1] & keep[:, 1:]).float().mean()  # four entries a draw are still independent
+    assert abs(float(neighbours) - 0.81) < 0.006
+
+
+def test_gradients_under_dropout_are_those_of_the_mask_that_was_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, rows = adapted(PACKED["Llama"], dropout=0.3), rows_alike()
+    model.train()
+    batch = collate(rows, pad_id=0, device="cpu")
+    with lean_adapters(model):
+        torch.manual_seed(0)
+        got = gradients(model, sft_padded(model, batch))
+        name, parameter = next((n, p) for n, p in model.named_parameters() if "lora_B" in n)
+        step = torch.zeros_like(parameter)
+        step[0, 0] = 1e-2
+        losses = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                parameter.add_(sign * step)
+                torch.manual_seed(0)
+                losses.append(float(sft_padded(model, batch)))
+                parameter.sub_(sign * step)
+    assert (losses[0] - losses[1]) / 2e-2 == pytest.approx(float(got[name][0, 0]), rel=0.05, abs=1e-2)
+
+
+# --- the trunk kept ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Llama", "Gemma 3, sliding and full layers", "Qwen3", "Phi-3, fused projections", "GPT-2"])
+def test_a_kept_trunk_gives_the_same_loss_and_gradients(name: str, tmp_path: Path) -> None:
+    model, rows = adapted(PACKED[name], layers=1), rows_alike()
+    with packed(model) as lean:
+        wanted = sft(lean, lean.lay_out(rows[1:4]))
+        expected = gradients(model, wanted)
+        reading = kept_trunk(lean, rows, depth=2, folder=tmp_path, base="base")
+        loss = sft(reading, reading.lay_out(rows[1:4]))
+        assert float(loss.detach()) == pytest.approx(float(wanted.detach()), rel=1e-5)
+        close(gradients(model, loss), expected, rel=1e-3)
+
+
+def layers_run(lean: PackedModel, tree: Tree) -> int:
+    """How many decoder layers compute in one pass."""
+    ran: list[int] = []
+    layers = [layer for layer in lean.decoder.layers]
+    handles = [layer.register_forward_hook(lambda *_, n=n: ran.append(n)) for n, layer in enumerate(layers)]
+    lean.score(tree)
+    for handle in handles:
+        handle.remove()
+    return len(ran)
+
+
+def test_kept_layers_do_not_run_and_a_finished_file_is_read_again(tmp_path: Path) -> None:
+    model, rows = adapted(PACKED["Llama"], layers=1), rows_alike()
+    with packed(model) as lean:
+        tree = lean.lay_out(rows)
+        reading = kept_trunk(lean, rows, depth=2, folder=tmp_path, base="base")
+        assert (layers_run(lean, tree), layers_run(reading, tree)) == (3, 1)
+        (file,) = tmp_path.glob("*.hidden")
+        stamp = file.stat().st_mtime_ns
+        kept_trunk(lean, rows, depth=2, folder=tmp_path, base="base")
+        assert file.stat().st_mtime_ns == stamp
+        kept_trunk(lean, rows, depth=2, folder=tmp_path, base="another base")
+        assert not file.exists() and len(list(tmp_path.glob("*.hidden"))) == 1
+
+
+def test_a_file_whose_content_was_changed_is_noticed(tmp_path: Path) -> None:
+    model, rows = adapted(PACKED["Llama"], layers=1), rows_alike()
+    with packed(model) as lean:
+        kept_trunk(lean, rows, depth=2, folder=tmp_path, base="base")
+        (file,) = tmp_path.glob("*.hidden")
+        file.write_bytes(b"\x3f" * file.stat().st_size)
+        with pytest.raises(ValueError, match="log-probabilities"):
+            kept_trunk(lean, rows, depth=2, folder=tmp_path, base="base")
+
+
+def test_the_lowest_adapted_layer_and_the_size_of_the_cache() -> None:
+    assert lowest_adapted(["model.layers.7.mlp.up_proj", "model.layers.12.mlp.up_proj"]) == 7
+    assert cache_bytes(1000, 576, 2) == 1_152_000
+
+
+def test_a_cache_that_would_fill_the_disk_is_refused_with_its_size(tmp_path: Path) -> None:
+    assert room_for_cache(tmp_path, 1000) == ""
+    assert "more than a quarter" in room_for_cache(tmp_path, 2**60)
+
+
+def test_no_answer_learned_twice_or_not_at_all() -> None:
+    rows = [*rows_alike(), Encoded((5, 6, 7), (True, False, True))]
+    with packed(make(PACKED["Llama"])) as lean:
+        tree = lean.lay_out(rows)
+        assert tree.num_learned == sum(sum(row.learned[1:]) for row in rows)
+        assert len(lean.score(tree)[0]) == tree.num_learned

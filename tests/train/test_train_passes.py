@@ -1,0 +1,154 @@
+"""Trees or padded rows, whole batches or parts: a run learns the same, and says how it went."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fakes import Told, example, examples, train_tiny
+from tunesmith.core.errors import ModelError, TrainingError
+from tunesmith.models.packed import trunk as trunk_module
+from tunesmith.train import passes as passes_module
+from tunesmith.train.batches import Batch
+from tunesmith.train.objectives.sft import sft
+
+
+def losses(place: Path, name: str = "loss") -> list[float]:
+    rows = [orjson.loads(line) for line in (place / "work" / "metrics.jsonl").read_bytes().splitlines()]
+    return [row[name] for row in rows if name in row]
+
+
+def adapter(place: Path) -> dict[str, torch.Tensor]:
+    return load_file(place / "out" / "adapter" / "adapter_model.safetensors")
+
+
+def page(place: Path) -> str:
+    return (place / "out" / "report.html").read_text()
+
+
+FIFTY = {"max_steps": 50, "evaluate_every": 0, "learning_rate": 1e-3, "patience": 0}
+
+
+@pytest.mark.parametrize("base", ["tiny_path", "phi_path"])
+def test_fifty_steps_on_trees_are_fifty_steps_on_padded_rows(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    path = request.getfixturevalue(base)
+    train_tiny(path, tmp_path / "trees", train=FIFTY, method={"dropout": 0.0})
+    monkeypatch.setattr(passes_module, "why_not_packed", lambda *_, **__: "for the comparison")
+    train_tiny(path, tmp_path / "padded", train=FIFTY, method={"dropout": 0.0})
+    assert losses(tmp_path / "trees") == pytest.approx(losses(tmp_path / "padded"), rel=1e-5)
+    one, other = adapter(tmp_path / "trees"), adapter(tmp_path / "padded")
+    for name in one:
+        assert float((one[name] - other[name]).norm()) <= 1e-4 * float(other[name].norm())
+    assert "token trees" in page(tmp_path / "trees") and "padded rows: for the comparison" in page(tmp_path / "padded")
+
+
+def test_exact_precision_shares_nothing_and_repeats_to_the_bit(tiny_path: Path, tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        train_tiny(tiny_path, tmp_path / place, train={"precision": "exact"})
+    one, other = adapter(tmp_path / "a"), adapter(tmp_path / "b")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert "nothing shared" in page(tmp_path / "a")
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_batch_learned_in_parts_gives_the_same_steps(tiny_path: Path, tmp_path: Path) -> None:
+    train_tiny(tiny_path, tmp_path / "whole", method={"dropout": 0.0})
+    train_tiny(tiny_path, tmp_path / "parts", train={"tokens_at_once": 70}, method={"dropout": 0.0})
+    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=1e-5)
+
+
+def out_of_memory_above(tokens: int) -> Any:
+    def objective(lean: Any, batch: Batch) -> torch.Tensor:
+        if lean.model.training and batch.num_tokens > tokens:
+            raise torch.OutOfMemoryError("not enough memory")
+        return sft(lean, batch)  # type: ignore[arg-type]
+
+    return objective
+
+
+def test_out_of_memory_halves_what_goes_through_at_once_and_goes_on(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_tiny(tiny_path, tmp_path / "whole", method={"dropout": 0.0})
+    monkeypatch.setattr(passes_module, "sft", out_of_memory_above(150))
+    told = Told()
+    train_tiny(tiny_path, tmp_path / "small", method={"dropout": 0.0}, reporter=told)
+    assert losses(tmp_path / "small") == pytest.approx(losses(tmp_path / "whole"), rel=1e-5)
+    assert any("out of memory" in text for text in told.warnings)
+
+
+def test_an_example_that_never_fits_is_an_error_that_says_what_helps(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passes_module, "sft", out_of_memory_above(3))
+    with pytest.raises(TrainingError, match="single example does not fit") as caught:
+        train_tiny(tiny_path, tmp_path)
+    assert "gradient_checkpointing" in str(caught.value)
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> torch.Tensor:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(passes_module, "sft", broken)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        train_tiny(tiny_path, tmp_path)
+
+
+def with_system(count: int) -> list[Any]:
+    rows = examples(count)
+    system = "You answer in one plain sentence, and you never use a word that a child would not know. Think first."
+    return [example(system + " " + row.prompt[0].content, row.answer, id=row.id, group=row.group) for row in rows]
+
+
+@pytest.mark.parametrize("frozen", ["kept", "computed"])
+def test_upper_layers_learn_the_same_with_the_trunk_kept_or_computed(
+    frozen: str, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"max_steps": 12, "learning_rate": 1e-3}
+    method = {"layers": 1, "dropout": 0.0}
+    train_tiny(tiny_path, tmp_path / "usual", train=settings, method=method, rows=with_system(20))
+    monkeypatch.setattr(trunk_module, "_SHARE_OF_DISK", 0.25 if frozen == "kept" else 0.0)
+    train_tiny(tiny_path, tmp_path / "other", train=settings, method=method, rows=with_system(20))
+    assert losses(tmp_path / "other") == pytest.approx(losses(tmp_path / "usual"), rel=1e-5)
+    assert "computed once and kept" in page(tmp_path / "usual")
+    assert ("computed every time" in page(tmp_path / "other")) == (frozen == "computed")
+
+
+def test_rows_without_a_learned_token_do_not_break_a_batch(tiny_path: Path, tmp_path: Path) -> None:
+    def short(rows: Sequence[Any]) -> list[Any]:
+        return [example("?" * (n + 1), "Yes.", id=row.id, group=row.group) for n, row in enumerate(rows)]
+
+    train_tiny(tiny_path, tmp_path, rows=short(examples(12)))
+    assert all(loss > 0 for loss in losses(tmp_path))
+
+
+def test_compiling_without_a_compiler_is_an_error_that_says_so(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ModelError, match="C\\+\\+ compiler") as caught:
+        train_tiny(tiny_path, tmp_path, train={"compile": True})
+    assert "train.compile=false" in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler warns of torch's own older parts
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler here")
+def test_compiled_layers_learn_the_same(tiny_path: Path, tmp_path: Path) -> None:
+    train_tiny(tiny_path, tmp_path / "plain", train={"max_steps": 3}, method={"dropout": 0.0})
+    train_tiny(tiny_path, tmp_path / "compiled", train={"max_steps": 3, "compile": True}, method={"dropout": 0.0})
+    assert losses(tmp_path / "compiled") == pytest.approx(losses(tmp_path / "plain"), rel=1e-4)
+    assert "layers compiled" in page(tmp_path / "compiled")
