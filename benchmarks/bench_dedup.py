@@ -81,6 +81,7 @@ def main() -> None:
         missing = [name for name in ("datasketch", "text-dedup") if not any(run.startswith(name) for run in runs)]
         work = {"rows": num_small, "characters_a_row": round(size / num_small), "rounds": rounds}
         work["not measured"] = ", ".join(missing) or "none"
+        sys.argv[1:] = [Path(words[0]).name, str(rounds), *(["--peer", "PYTHON"] if peer else [])]  # no paths of this machine
         write_result("dedup", work, rows)
 
 

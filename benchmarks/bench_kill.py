@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import hashlib
 import json
 import os
@@ -65,13 +66,19 @@ def child(base: Path, place: Path, kill_after_s: float | None) -> bool:
         finally:
             os._exit(code)
     if kill_after_s is not None:
-        signal.signal(signal.SIGALRM, lambda *_: os.kill(pid, signal.SIGKILL))
+        signal.signal(signal.SIGALRM, lambda *_: kill(pid))
         signal.setitimer(signal.ITIMER_REAL, kill_after_s)
     status = os.waitpid(pid, 0)[1]
     signal.setitimer(signal.ITIMER_REAL, 0)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0:
         raise SystemExit(f"a run failed by itself in {place}")
     return os.WIFEXITED(status)
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, unless the child came to its end in this very moment."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def trials(count: int, base: Path, place: Path, seed: int) -> dict[str, Any]:

@@ -153,7 +153,7 @@ def test_stratify_refuses_a_draw_without_a_label_and_names_labels_in_the_numbers
 
 @pytest.mark.parametrize(
     "overrides",
-    [("mix.share=0.2",), ("split.group=team",), ("split.by=group",), ("split.by=time", "split.seed=3"), ("build.dedup=0.1",)],
+    [("mix.share=0.3",), ("split.group=team",), ("split.by=group",), ("split.by=time", "split.seed=3"), ("build.dedup=0.1",)],
 )
 def test_a_knob_that_can_have_no_effect_is_an_error(overrides: tuple[str, ...]) -> None:
     with pytest.raises(RecipeError):

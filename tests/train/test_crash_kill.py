@@ -36,7 +36,7 @@ def test_resume_after_sigkill_gives_the_same_adapter_optimiser_state_and_log() -
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_resume_that_forgets_the_moments_is_found_by_the_same_trials() -> None:
-    code, found = harness("--trials", "6", "--fault", "moments")
+    code, found = harness("--trials", "4", "--fault", "moments")
     assert code == 1 and found["mismatches"]
 
 

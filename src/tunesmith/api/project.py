@@ -45,6 +45,7 @@ from tunesmith.train.run import Place, train_adapter
 __all__ = ["EXAMPLES", "Outcome", "Project"]
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+_SAVING = {"checkpoint_every", "checkpoint_minutes", "keep_checkpoints"}  # change nothing that is learned
 _LEAST_ANSWER = 64  # tokens that every answer may have
 _SMALL_BASE = 100_000_000  # parameters below which a base loses the thread in long passages
 _PASSAGE_WORDS, _PASSAGE_WORDS_SMALL = 90, 40
@@ -193,8 +194,8 @@ class Project:
         r = self.recipe
         inputs = [self.dataset.reference(), {"kind": "base", "id": self.base.fingerprint}]
         precision = self._settled_precision()
-        settings = {"base": r.base, "method": r.method.model_dump(), "train": r.train.model_dump(), "allow": sorted(r.allow)}
-        settings["precision"] = precision
+        learning = {"method": r.method.model_dump(), "train": r.train.model_dump(exclude=_SAVING)}
+        settings = {"base": r.base, **learning, "allow": sorted(r.allow), "precision": precision}
         id = self.store.identify("run", inputs, settings)
 
         def fill(draft: Draft) -> None:

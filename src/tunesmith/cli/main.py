@@ -213,7 +213,7 @@ def dedup(
 
 
 @app.command()
-def split(
+def split(  # noqa: PLR0913 (the options of a verb)
     file: Annotated[Path, typer.Argument(help="JSON lines: examples, or texts with id and text.")],
     by: Annotated[str, typer.Option(help="document, thread, author, time, group or row.")] = "document",
     val: Annotated[float, typer.Option(help="Share of units for early stopping.")] = 0.1,

@@ -25,6 +25,7 @@ __all__ = [
     "tell_verdict",
 ]
 
+_MOST_SOURCES = 5
 _MOST_WARNINGS = 6
 
 
@@ -61,6 +62,12 @@ def tell_dataset(say: ConsoleReporter, project: Project) -> None:
         say.detail(f"{n['golden']['held_out']} rows held out: they are in the golden set, or copy it")
     if n["mix"]["general_share"]:
         say.detail(f"{n['mix']['general_share']:.0%} of the training rows are general ones")
+    if project.recipe.mix.model_fields_set:
+        told = [
+            f"{short(s['source'])} {s['rows']:,} rows × {s['epochs']:.3g} epochs" for s in n["mix"]["sources"][:_MOST_SOURCES]
+        ]
+        more = n["mix"]["num_sources"] - len(told)
+        say.detail("mixed: " + ", ".join(told) + (f" and {more} more sources" if more else ""))
 
 
 def tell_plan(say: ConsoleReporter, project: Project) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from tunesmith.core.config import PRESETS, Recipe
+from tunesmith.core.config import PRESETS, MixConfig, Recipe
 from tunesmith.core.errors import Problem, RecipeError
 
 __all__ = ["Knob", "knobs", "load_recipe", "recipe_from", "reference_page"]
@@ -260,7 +260,7 @@ def _without_effect(data: Mapping[str, Any], recipe: Recipe) -> list[Problem]:
     for name in ("passage_words", "min_words") if recipe.build.style == "examples" else ():
         if name in data.get("build", {}):
             complain(f"build.{name}", data["build"][name], "build.style: passages", f"remove build.{name}")
-    if "share" in data.get("mix", {}) and not recipe.mix.general:
+    if recipe.mix.share != MixConfig().share and not recipe.mix.general:
         complain(
             "mix.share", recipe.mix.share, "mix.general: files of general examples", "remove mix.share, or set mix.general"
         )

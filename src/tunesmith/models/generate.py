@@ -6,9 +6,9 @@ one cache (see `generation/`); others go through the library's own generation on
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 _SHARE = 4  # of the free memory, one in so many bytes may hold keys and values
+_UNKNOWN = 4 * 2**30  # where the system does not tell
 _STREAMS = 64
 
 
@@ -107,10 +108,10 @@ def cache_budget(device: torch.device) -> int:
     """Bytes that keys and values may take: a quarter of the memory that is free."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0]) // _SHARE
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _SHARE
-    except (ValueError, OSError):
-        return 2**30
+    told = Path("/proc/meminfo")
+    lines = told.read_text().splitlines() if told.exists() else []
+    available = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), _UNKNOWN)
+    return available // _SHARE
 
 
 def _jobs(chat: Chat, requests: Sequence[Request], context: int) -> list[Job]:

@@ -34,7 +34,7 @@ class Loaded:
 
 
 def load_examples(path: Path) -> Loaded:
-    """Examples of a file of rows, or of any file or folder that `ingest` takes; of preferences and rankings, with the best answer.
+    """Examples of rows, or of any file or folder that `ingest` takes; of preferences and rankings, with the best answer.
 
     Findings: `unreadable` (error), `mixed_formats`, `left_out`, and for preferences `same_answers` (error) and `length_bias`.
     DatasetError for a file without examples; SourceError for one that cannot be read.

@@ -63,7 +63,7 @@ def pieces_of(path: Path) -> list[Piece]:
             "this file is one JSON array",
             value=str(path),
             expected="JSON lines: one object a line",
-            hint=f"jq -c '.[]' {path} > {path.with_suffix('.jsonl').name}",
+            hint=f"tunesmith convert {path} --to messages --out {path.with_suffix('.jsonl').name}",
         )
     return [Piece(str(path), start, end) for start, end in itertools.pairwise(starts)]
 
