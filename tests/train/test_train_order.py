@@ -117,3 +117,12 @@ def test_the_cosine_ends_near_a_tenth_and_the_constant_stays() -> None:
     assert learning_rate(999, num_steps=1000, peak=1.0, warmup=0.1, schedule="cosine") == pytest.approx(0.1, abs=1e-4)
     assert learning_rate(999, num_steps=1000, peak=1.0, warmup=0.1, schedule="constant") == 1.0
     assert learning_rate(0, num_steps=1, peak=1.0, warmup=0.0, schedule="cosine") == 1.0
+
+
+@given(LENGTHS, st.integers(1, 20), st.sampled_from([0, 300]), st.integers(0, 99))
+def test_short_first_orders_the_first_epoch_alone(lengths: list[int], size: int, tokens: int, seed: int) -> None:
+    sizes = Sizes(examples=size, tokens=tokens)
+    first = [i for batch in epoch_order(lengths, sizes=sizes, seed=seed, epoch=0, short_first=True) for i in batch]
+    assert [lengths[i] for i in first] == sorted(lengths) and sorted(first) == list(range(len(lengths)))
+    later = epoch_order(lengths, sizes=sizes, seed=seed, epoch=1, short_first=True)
+    assert later == epoch_order(lengths, sizes=sizes, seed=seed, epoch=1)

@@ -170,6 +170,8 @@ class TrainConfig(_Section):
     """Examples in one batch."""
     batch_tokens: Annotated[int, Field(ge=0)] = 0
     """Tokens in one batch, about, in place of `batch_examples`; 0 counts examples."""
+    curriculum: Literal["none", "short_first"] = "none"
+    """`short_first`: the first epoch goes from the shortest examples to the longest; later ones are shuffled as ever."""
     tokens_at_once: Annotated[int, Field(ge=16)] = 16_384
     """Tokens that go through the model at once, at most. A larger batch is learned in parts, which gives the same step; where
     memory runs out all the same, the parts are halved."""

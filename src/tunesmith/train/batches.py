@@ -58,12 +58,26 @@ class Sizes:
 
 
 def epoch_order(
-    lengths: Sequence[int], *, sizes: Sizes, seed: int, epoch: int, alike: Sequence[int] | None = None
+    lengths: Sequence[int],
+    *,
+    sizes: Sizes,
+    seed: int,
+    epoch: int,
+    alike: Sequence[int] | None = None,
+    short_first: bool = False,
 ) -> list[list[int]]:
-    """Indices of each batch of an epoch; every example stands in exactly one. `alike` numbers rows by their beginning."""
+    """Indices of each batch of an epoch; every example stands in exactly one. `alike` numbers rows by their beginning.
+
+    `short_first` sorts the first epoch by length, before it is cut into batches; later epochs are shuffled as ever.
+    """
     rng = np.random.default_rng([seed, epoch])
     shuffled = rng.permutation(len(lengths)).tolist()
     count = sizes.num_batches(lengths)
+    if short_first and epoch == 0:
+        rising = sorted(shuffled, key=lambda i: lengths[i])
+        if sizes.tokens:
+            return _even(rising, lengths, count)
+        return [rising[i : i + sizes.examples] for i in range(0, len(rising), sizes.examples)]
     span = sizes.examples * _WINDOW if not sizes.tokens else max(1, -(-len(lengths) * _WINDOW // count))
     ordered: list[list[int]] = []
     for begin in range(0, len(shuffled), span):
@@ -129,6 +143,7 @@ class Batches:
         seed: int,
         most_tokens: int,
         lay_out: Callable[[Sequence[Encoded]], Batch],
+        short_first: bool = False,
     ) -> None:
         self.most_tokens = most_tokens
         self._rows = rows
@@ -136,6 +151,7 @@ class Batches:
         self._sizes = sizes
         self._seed = seed
         self._lay_out = lay_out
+        self._short_first = short_first
         beginnings = [row.ids[:_BEGINNING] for row in rows]
         common = [beginning for beginning, count in Counter(beginnings).most_common() if count > 1]
         numbers = {beginning: number for number, beginning in enumerate(common, 1)}
@@ -147,7 +163,14 @@ class Batches:
         return min(len(self._rows), self._sizes.num_batches(self._lengths))
 
     def _epoch(self, epoch: int) -> list[list[int]]:
-        return epoch_order(self._lengths, sizes=self._sizes, seed=self._seed, epoch=epoch, alike=self._alike)
+        return epoch_order(
+            self._lengths,
+            sizes=self._sizes,
+            seed=self._seed,
+            epoch=epoch,
+            alike=self._alike,
+            short_first=self._short_first,
+        )
 
     def at(self, index: int) -> list[Batch]:
         """The parts of the batch at `index`, counted from the start of the run over all epochs."""

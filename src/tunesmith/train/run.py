@@ -25,7 +25,7 @@ from tunesmith.plan.steps import look_every, num_steps
 from tunesmith.train.batches import Batches, Sizes
 from tunesmith.train.checkpoint import Checkpoints, lock
 from tunesmith.train.loop import FitSettings, Fitted, fit
-from tunesmith.train.passes import TrunkCache, mean_loss, passes
+from tunesmith.train.passes import Passes, TrunkCache, mean_loss, passes
 from tunesmith.train.reading import Reading, read_curves
 from tunesmith.train.report import run_report
 
@@ -141,8 +141,7 @@ def train_adapter(
             adapted, rows, val, pad_id=chat.pad_id, share=not exact, trunk=trunk, compile=train.compile, reporter=reporter
         ) as way,
     ):
-        sizes = Sizes(examples=train.batch_examples, tokens=train.batch_tokens)
-        batches = Batches(rows, sizes=sizes, seed=train.seed, most_tokens=train.tokens_at_once, lay_out=way.lay_out)
+        batches = _batches(rows, train, way)
         fitted = fit(
             adapted,
             batches,
@@ -182,6 +181,17 @@ def _checkpoints(place: Place, made_for: dict[str, str], way: str, train: TrainC
         conditions={"batches": way},
         keep=train.keep_checkpoints,
         reporter=reporter,
+    )
+
+
+def _batches(rows: Sequence[Encoded], train: TrainConfig, way: Passes) -> Batches:
+    return Batches(
+        rows,
+        sizes=Sizes(examples=train.batch_examples, tokens=train.batch_tokens),
+        seed=train.seed,
+        most_tokens=train.tokens_at_once,
+        lay_out=way.lay_out,
+        short_first=train.curriculum == "short_first",
     )
 
 
