@@ -21,7 +21,7 @@ from tunesmith.models.chat import Encoded
 __all__ = ["Batch", "Batches", "Padded", "Sizes", "collate", "epoch_order", "parts_of"]
 
 _WINDOW = 8  # batches that are sorted together
-_BEGINNING = 16  # tokens by which rows that begin alike are told from others
+_BEGINNING = 32  # tokens: a system prompt or a history; grouping by the template of a question would make batches of one kind
 
 
 class Batch(Protocol):
