@@ -93,6 +93,7 @@ def test_a_second_run_makes_nothing_again(root: Path, tiny_path: Path, posts: Pa
         ("eval.max_new_tokens=5", ["evals"]),
         ("train.learning_rate=0.02", ["evals", "models", "runs"]),
         ("split.seed=11", ["datasets", "evals", "models", "runs"]),
+        ("train.checkpoint_every=7", []),
     ],
 )
 def test_a_changed_setting_makes_anew_only_what_depends_on_it(

@@ -48,13 +48,13 @@ def test_a_shared_system_prompt_is_laid_once() -> None:
     system = tuple(range(10, 55))
     tree = lay_out([whole(*system, 60 + n, *([70 + n] * (n + 3))) for n in range(4)])
     assert len(tree.ids_T) == 45 + sum(n + 4 for n in range(4)) and len(tree.segments) == 5
-    assert tree.num_tokens == sum(45 + n + 4 for n in range(4)) and tree.shared > 0.5
+    assert tree.num_tokens == sum(45 + n + 4 for n in range(4))
 
 
 def test_a_prompt_with_two_answers_and_a_conversation_that_goes_on_share_what_they_have() -> None:
     prompt = tuple(range(20, 50))
     tree = lay_out([whole(*prompt, 1, 2, 3), whole(*prompt, 4, 5), whole(*prompt, 4, 5, *range(60, 75))])
-    assert len(tree.ids_T) == 30 + 3 + 2 + 15 or len(tree.ids_T) == 30 + 3 + 2 + 17  # two tokens are not worth a segment
+    assert len(tree.ids_T) == 30 + 3 + 2 + 17  # the two tokens that the answers share are not worth a segment
     assert tree.num_learned == 32 + 31 + 46
 
 
@@ -65,7 +65,7 @@ def test_equal_rows_are_computed_once_and_learned_twice() -> None:
 
 def test_without_sharing_nothing_is_shared() -> None:
     tree = lay_out([whole(*range(30)), whole(*range(30))], share=False)
-    assert len(tree.ids_T) == 60 and tree.shared == 0
+    assert len(tree.ids_T) == 60
 
 
 @given(ROWS)

@@ -205,8 +205,8 @@ class TrainConfig(_Section):
     keep_checkpoints: Annotated[int, Field(ge=2, le=1000)] = 2
     """Checkpoints to keep, counted from the newest. Each holds the best step by validation loss as well."""
     compile: bool = False
-    """Let torch compile the layers: about a minute before the first step, then up to a fifth faster on a CPU. Needs a C++
-    compiler, and a resumed run is then no longer promised to end with the same bytes."""
+    """Let torch compile the layers: about a minute before the first step, then perhaps a fifth faster on a CPU. Needs a
+    C++ compiler, and a resumed run is then no longer promised to end with the same bytes."""
     gradient_checkpointing: bool = False
     """Compute activations twice to save memory."""
     precision: Literal["auto", "float32", "bfloat16", "exact"] = "auto"

@@ -21,8 +21,6 @@ from tunesmith.models.packed.model import PackedModel, packed, why_not_packed
 
 __all__ = ["encode_items", "likelihoods", "padded"]
 
-_PROBED = 4  # rows on which trees are compared with the plain way
-
 
 def encode_items(chat: Chat, items: Sequence[Item], prompts: Sequence[Sequence[Message]], *, context: int) -> list[Encoded]:
     """Each prompt with its item's reference as the answer. EvaluationError if one does not fit into the context."""
@@ -74,10 +72,9 @@ def likelihoods(
         return ()
     found: dict[int, Likelihood] = {}
     model.eval()
-    shortest = sorted(rows, key=lambda row: len(row.ids))[:_PROBED]
     with ExitStack() as stack:
         score = _scored_padded
-        if not why_not_packed(model, shortest, pad_id=chat.pad_id):
+        if not why_not_packed(model, rows, pad_id=chat.pad_id):
             lean = stack.enter_context(packed(model))
             score = partial(_scored_by_tree, lean)
         for batch in by_length([len(row.ids) for row in rows], most=batch_examples):

@@ -23,8 +23,6 @@ from tunesmith.train.objectives.sft import sft, sft_padded
 
 __all__ = ["Passes", "TrunkCache", "mean_loss", "passes"]
 
-_PROBED = 4  # rows on which trees are compared with the plain way
-
 
 @dataclass(frozen=True, slots=True)
 class TrunkCache:
@@ -61,7 +59,7 @@ def passes(
     def padded(rows: Sequence[Encoded]) -> Batch:
         return collate(rows, pad_id=pad_id, device=model.device)
 
-    if reason := why_not_packed(model, sorted(train, key=lambda row: len(row.ids))[:_PROBED], pad_id=pad_id):
+    if reason := why_not_packed(model, train, pad_id=pad_id):
         if compile:
             reporter.warn("train.compile has no effect: this model is trained on padded rows")
         yield Passes(padded, sft_padded, f"padded rows: {reason}")
@@ -89,7 +87,7 @@ def _with_trunk(lean: PackedModel, rows: Sequence[Encoded], trunk: TrunkCache, r
             reading = kept_trunk(
                 lean, rows, depth=depth, folder=trunk.folder, base=trunk.base, on_done=lambda n: progress.advance(n, "")
             )
-    except ValueError as error:
+    except ValueError as error:  # measured to differ, or a model whose layers cannot be told apart: said in the report
         return lean, f"; the {depth} frozen layers are computed every time: {error}"
     return reading, f"; the {depth} frozen layers computed once and kept, {size / 2**20:.0f} MiB"
 

@@ -104,14 +104,13 @@ def _by_kernel(
         qb = q.reshape(T * H, D).index_select(0, at.queries).view(n, H, -1, D)
         kb, vb = (x.reshape(T * K, D).index_select(0, at.keys).view(n, K, -1, D) for x in (k, v))
         plain = not bucket.above and not window
-        mask = plan.mask(number, 1, q.dtype, window)
         if softcap is None:
-            out = F.scaled_dot_product_attention(
-                qb, kb, vb, attn_mask=None if plain else mask, is_causal=plain, scale=scale, enable_gqa=H != K
-            )
+            mask = None if plain else plan.mask(number, 1, q.dtype, window)  # a causal kernel needs none of L × L
+            out = F.scaled_dot_product_attention(qb, kb, vb, attn_mask=mask, is_causal=plain, scale=scale, enable_gqa=H != K)
         else:
             kb, vb = (x.repeat_interleave(H // K, dim=1) for x in (kb, vb))
-            scores = softcap * torch.tanh(qb @ kb.transpose(2, 3) * (scale / softcap)) + mask
+            scores = softcap * torch.tanh(qb @ kb.transpose(2, 3) * (scale / softcap))
+            scores = scores + plan.mask(number, 1, q.dtype, window)
             out = torch.softmax(scores.float(), -1).to(q.dtype) @ vb
         made.append(out.reshape(-1, D))
     return _laid_end_to_end(made).index_select(0, rows.back_queries).view(T, H, D)

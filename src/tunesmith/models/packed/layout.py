@@ -60,11 +60,6 @@ class Tree:
         """Predictions of all rows, shared ones counted once a row."""
         return int(self.target_N.numel())
 
-    @property
-    def shared(self) -> float:
-        """Share of the rows' tokens that the tree does not have to compute again."""
-        return 1 - self.ids_T.numel() / max(1, self.num_tokens)
-
 
 def segments_of(rows: Sequence[Sequence[int]], *, share: bool = True) -> tuple[list[Segment], list[list[int]]]:
     """Segments in tree order (parents before children), and for each row the numbers of the segments it is made of.

@@ -27,6 +27,7 @@ from tunesmith.models.packed.lowrank import lean_adapters
 __all__ = ["KeptTrunk", "PackedModel", "compiled", "layers_of", "packed", "why_not_packed"]
 
 _EXACT = 1e-4  # nats a token between two orders of the same float32 arithmetic, at most
+_PROBED = 4  # rows on which trees are compared with the plain way
 _ROUNDING = 4.0  # times the difference that padding alone makes in a rounded type
 
 
@@ -124,11 +125,14 @@ def layers_of(decoder: Any) -> torch.nn.ModuleList:
 
 
 def why_not_packed(model: Any, rows: Sequence[Encoded], *, pad_id: int) -> str:
-    """Empty if trees give this model's own numbers on `rows`; else the reason, in words.
+    """Empty if trees give this model's own numbers on the shortest of `rows` and on the longest; else the reason, in words.
 
     Compares log-probabilities with those of each row alone through the model's plain forward pass. In a rounded type the
-    measure is what padding those same rows changes: the model's own noise.
+    measure is what padding those same rows changes: the model's own noise. The longest row is among them because windows
+    and other kernels show there alone.
     """
+    by_length = sorted(rows, key=lambda row: len(row.ids))
+    rows = [*by_length[: _PROBED - 1], *by_length[_PROBED - 1 :][-1:]]
     if getattr(model.config, "is_encoder_decoder", False):
         return "encoder-decoder models are not packed"
     model.eval()
@@ -154,6 +158,5 @@ def _plain(model: Any, rows: Sequence[Encoded], pad_id: int) -> torch.Tensor:
     learned_BT = torch.tensor([[*row.learned, *[False] * (longest - len(row.ids))] for row in rows], device=model.device)
     learned_BT[:, 0] = False
     logits_BTV = model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits
-    log_p_BT = torch.log_softmax(logits_BTV[:, :-1].float(), -1).gather(2, ids_BT[:, 1:, None])[..., 0]
-    picked_N: torch.Tensor = log_p_BT[learned_BT[:, 1:]]
-    return picked_N
+    log_p_NV = torch.log_softmax(logits_BTV[:, :-1][learned_BT[:, 1:]].float(), -1)
+    return log_p_NV.gather(1, ids_BT[:, 1:][learned_BT[:, 1:]][:, None])[:, 0]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tunesmith.core.files import replace_file, storage_errors
+from tunesmith.core.files import replace_file, sha256_file, storage_errors
 from tunesmith.core.records import digest
 from tunesmith.models.batching import by_length
 from tunesmith.models.chat import Encoded
@@ -94,13 +94,12 @@ class Trunk:
         self._as_tuple = False
 
     def fill(self, on_done: Callable[[int], None] = lambda rows: None) -> None:
-        """Compute what is not there yet; a file that was finished before is read instead."""
+        """Compute what is kept, unless the file is there, whole and unchanged since it was finished."""
         rows = list(self._begin)
         width, dtype = self.lean.head.weight.shape[1], self.lean.head.weight.dtype
         shape, mark = (self._total, width), self.file.with_suffix(".done")
         kind: Any = np.float32 if dtype == torch.float32 else np.int16
-        size = cache_bytes(self._total, width, np.dtype(kind).itemsize)
-        whole = mark.is_file() and self.file.is_file() and self.file.stat().st_size == size
+        whole = mark.is_file() and self.file.is_file() and mark.read_text() == sha256_file(self.file)
         with storage_errors("keeping what the frozen layers compute", self.file):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             kept = np.memmap(self.file, kind, "r+" if whole else "w+", shape=shape)
@@ -117,7 +116,7 @@ class Trunk:
         if not whole:
             with storage_errors("keeping what the frozen layers compute", self.file):
                 kept.flush()
-                replace_file(mark, b"whole\n")
+                replace_file(mark, sha256_file(self.file).encode())
 
     def _places(self, tree: Tree) -> torch.Tensor:
         """Where each token of the tree stands in the file; a shared one stands there for each of its rows."""
