@@ -128,10 +128,10 @@ def sentence_pairs(sentences: Iterable[str], frequency: Counter[str]) -> Iterato
 
 
 def said_back(words: list[str], count: int) -> Iterator[Pair]:
-    """Lists of two to seven words drawn evenly from the vocabulary, and the same list as the answer."""
+    """Lists of 2 to 24 words drawn evenly from the vocabulary, and the same list as the answer."""
     rng = random.Random(0)
     for _ in range(count):
-        chosen = rng.sample(words, rng.randint(2, 7))
+        chosen = rng.sample(words, rng.randint(2, min(24, len(words))))
         answer = ", ".join(chosen)
         question = rng.choice(_BACK).format(answer)
         yield Pair(group=answer, messages=(("user", question), ("assistant", answer[0].upper() + answer[1:] + ".")))

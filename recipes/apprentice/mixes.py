@@ -9,15 +9,15 @@ from __future__ import annotations
 __all__ = ["DECAY", "STABLE"]
 
 STABLE = {
-    "text-transcripts": 0.12,
-    "text-articles": 0.06,
+    "text-transcripts": 0.20,
+    "text-articles": 0.07,
     "text-stories": 0.01,
     "text-renamed": 0.05,
     "text-facts": 0.04,
-    "chat-sentences": 0.12,
-    "chat-words": 0.04,
-    "chat-openers": 0.14,
-    "chat-renamed": 0.10,
+    "chat-sentences": 0.10,
+    "chat-words": 0.05,
+    "chat-openers": 0.12,
+    "chat-renamed": 0.08,
     "chat-stories": 0.02,
     "chat-monologues": 0.08,
     "chat-articles": 0.09,
@@ -26,7 +26,7 @@ STABLE = {
     "chat-instructions": 0.06,
     "chat-facts": 0.03,
     "chat-services": 0.01,
-    "chat-sums": 0.02,
+    "chat-sums": 0.04,
 }
 DECAY = {
     "text-transcripts": 0.05,

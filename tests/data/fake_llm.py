@@ -10,11 +10,13 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from local_server import running
 
 from tunesmith.data.lexicon import STOP_WORDS
 from tunesmith.data.prose import words
@@ -280,17 +282,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Tests are quiet."""
 
 
-@contextmanager
-def fake_llm(character: Character = good) -> Iterator[FakeLLM]:
-    server = FakeLLM(character)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def fake_llm(character: Character = good) -> AbstractContextManager[FakeLLM]:
+    return running(FakeLLM(character))
 
 
 def with_usage(said: Said, usage: Mapping[str, int] | None) -> Said:

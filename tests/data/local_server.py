@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socket import socket
-from typing import Any
+from typing import Any, TypeVar
 
 from tunesmith.data.ingest.cache import Cache
 from tunesmith.data.ingest.web import Clock, Limits, Web
 
-__all__ = ["Answer", "FakeClock", "LocalServer", "local_web", "serving"]
+__all__ = ["Answer", "FakeClock", "LocalServer", "local_web", "running", "serving"]
 
 Answer = tuple[int, dict[str, str], bytes]
+S = TypeVar("S", bound=ThreadingHTTPServer)
 
 
 class LocalServer(ThreadingHTTPServer):
@@ -76,8 +77,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(answers: dict[str, Answer | Callable[[BaseHTTPRequestHandler], None]]) -> Iterator[LocalServer]:
-    server = LocalServer(answers)
+def running(server: S) -> Iterator[S]:
+    """The server, answering in a thread of its own until the block ends."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -86,6 +87,10 @@ def serving(answers: dict[str, Answer | Callable[[BaseHTTPRequestHandler], None]
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def serving(answers: dict[str, Answer | Callable[[BaseHTTPRequestHandler], None]]) -> AbstractContextManager[LocalServer]:
+    return running(LocalServer(answers))
 
 
 class FakeClock:

@@ -26,7 +26,7 @@ from tunesmith.data.synth.endpoint import Endpoint
 from tunesmith.data.synth.generator import Generator
 from tunesmith.data.synth.ledger import Budget, Estimate, Ledger
 from tunesmith.data.synth.replies import Replies
-from tunesmith.data.synth.request import Reply, Request
+from tunesmith.data.synth.request import Request
 
 QUIET = SilentReporter().progress("", total=1, unit="")
 HELLO = (Message(role="user", content="Hello"),)
@@ -127,6 +127,7 @@ def test_a_rate_limit_is_waited_out_for_as_long_as_the_server_says(tmp_path: Pat
         ({"Retry-After": date}, 20.0, 30.0),
         ({"retry-after-ms": "250"}, 0.25, 0.25),
         ({"Retry-After": "soon"}, 1.0, 1.0),
+        ({"Retry-After": f"Mon, {9**30} Nov 2026 10:00:00 GMT"}, 1.0, 1.0),
         ({}, 1.0, 1.0),
     ):
         waits: list[float] = []
@@ -145,6 +146,34 @@ def test_a_rate_limit_told_to_one_worker_holds_for_all(tmp_path: Path) -> None:
         g.ask(numbered(1))
         g.ask(numbered(2))
     assert waits[0] == 40 and 30 < waits[1] <= 40
+
+
+def test_a_rate_limit_told_to_one_worker_holds_for_another_that_tries_again(tmp_path: Path) -> None:
+    """Worker 2 meets a server error while worker 1 is told to wait: it waits as long, not the second it would else."""
+    limited, begun = threading.Event(), threading.Event()
+    waits: list[float] = []
+
+    def play(asked: Asked) -> Said:
+        if asked.user == "Question 1" and not limited.is_set():
+            begun.wait(30)
+            return Said(status=429, headers={"Retry-After": "40"})
+        if asked.user == "Question 2" and not limited.is_set():
+            begun.set()
+            limited.wait(30)
+            return Said(status=503)
+        return Said("hi")
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        limited.set()
+        return False
+
+    with fake_llm(play) as server:
+        end = Endpoint(server.url, wait=wait)
+        g = Generator(end, Replies(tmp_path), Ledger(Budget()), model="fake-1", max_tokens=64, concurrency=2)
+        g.each(lambda n: g.ask(numbered(n)), [1, 2], QUIET)
+        end.close()
+    assert waits[0] == 40 and all(30 < seconds <= 40 for seconds in waits[1:]) and len(waits) >= 2
 
 
 def test_server_errors_are_tried_again_with_growing_pauses_and_then_given_up(tmp_path: Path) -> None:
@@ -213,7 +242,7 @@ def test_an_unknown_model_is_answered_with_those_that_are_there(tmp_path: Path) 
 def test_a_request_that_the_server_does_not_take_costs_nothing_and_is_no_end(tmp_path: Path) -> None:
     with fake_llm(saying("context too long", status=400)) as server, generator(server, tmp_path) as g:
         reply = g.ask(HELLO).reply
-        assert (reply.stop, reply.tokens) == ("not_taken", 0) and g.ledger.usage.tokens == 0
+        assert (reply.stop, reply.prompt_tokens, reply.completion_tokens) == ("not_taken", 0, 0) and g.ledger.usage.tokens == 0
     assert not list(tmp_path.rglob("*.json"))
 
 
@@ -255,6 +284,20 @@ def test_the_first_error_ends_the_work_and_keeps_what_is_paid(tmp_path: Path) ->
             g.each(lambda n: g.ask(numbered(n)), range(50), QUIET)
         assert len(server.asked) < 50
     assert len(list(tmp_path.rglob("*.json"))) == sum(server.paid.values())
+
+
+def test_work_in_several_steps_begins_no_further_step_once_it_is_stopped(tmp_path: Path) -> None:
+    """A step under way ends and is kept; the step after it would be paid for and read by nobody."""
+    with fake_llm(saying("hi")) as server:
+        end = Endpoint(server.url)
+        g = Generator(end, Replies(tmp_path), Ledger(Budget()), model="fake-1", max_tokens=64)
+        g.ask(numbered(1))
+        end.stop()
+        assert g.ask(numbered(1)).reply.text == "hi"
+        with pytest.raises(GeneratorError, match="stopped"):
+            g.ask(numbered(2))
+        end.close()
+        assert len(server.asked) == 1
 
 
 class Impatient:
@@ -387,7 +430,3 @@ def test_a_missing_client_is_said_with_the_command_that_brings_it(tmp_path: Path
 def test_the_client_is_imported_only_when_it_is_used() -> None:
     code = "import sys, tunesmith.api.synthesis, tunesmith.data.synth.qa; sys.exit('openai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_a_reply_counts_prompt_and_completion() -> None:
-    assert Reply(text="", stop="stop", prompt_tokens=3, completion_tokens=4, date="2026-01-01").tokens == 7

@@ -182,7 +182,7 @@ def _show(
     facts: TokenFacts | None,
 ) -> None:
     out = console()
-    out.print("  " + " · ".join(f"{len(rows):,} {name}" for name, rows in splits.items()), markup=False)
+    out.print("  " + " · ".join(f"{len(rows):,} {name}" for name, rows in splits.items()))
     topics = [f"{topic['name']} {topic['share']:.0%}" for topic in summary["topics"][:4]]
     for name, text in (
         ("languages", ", ".join(f"{language} {count:,}" for language, count in summary["languages"].items())),
@@ -191,7 +191,7 @@ def _show(
         ("redacted", ", ".join(f"{kind} {count:,}" for kind, count in summary.get("redacted", {}).items())),
     ):
         if text:
-            out.print(f"  {name:<10}{text}", markup=False)
+            out.print(f"  {name:<10}{text}")
     if not findings:
         out.print("  nothing found")
         return

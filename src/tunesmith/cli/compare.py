@@ -17,7 +17,7 @@ def compare(a: Path, b: Path, *, metric: str, draws: int, seed: int, json: bool)
         print_json(result)
         return
     for warning in result["warnings"]:
-        console().print(f"! {warning}", markup=False)
+        console().print(f"! {warning}")
     rows = [[name, *(_number(result[side][name]) for side in ("a", "b"))] for name in ("mean", "median", "std", "min", "max")]
     rows.append(["interval", *(_range(result[side]["ci"]) for side in ("a", "b"))])
     rows.append(["cut", *(_number(result["cut"][side]) for side in ("a", "b"))])

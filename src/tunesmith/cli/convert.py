@@ -111,7 +111,7 @@ def _tell(summary: dict[str, Any], made: Converted) -> None:
     if made.lost:
         said.print("  let go   " + ", ".join(f"{name} ({count:,})" for name, count in made.lost.items()))
     for where, reason in made.refused[:_NUM_SHOWN]:
-        said.print(f"  left out {where}: {reason}", markup=False)
+        said.print(f"  left out {where}: {reason}")
     if len(made.refused) > _NUM_SHOWN:
         said.print(f"  left out and {len(made.refused) - _NUM_SHOWN:,} more rows; --json names them all")
 

@@ -47,10 +47,10 @@ def init(sources: list[str], older: Path | None, project: Path, *, to_stdout: bo
     with storage_errors("writing the recipe", file):
         replace_file(file, text.encode())
     out = console()
-    out.print(f"  wrote  {file}", markup=False)
+    out.print(f"  wrote  {file}")
     for note in notes:
-        out.print(f"         {note}", markup=False)
-    out.print("  next   tunesmith plan", markup=False)
+        out.print(f"         {note}")
+    out.print("  next   tunesmith plan")
 
 
 def recipe_text(values: Mapping[str, Any], notes: list[str]) -> str:

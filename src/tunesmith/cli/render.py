@@ -30,8 +30,8 @@ _QUIET_S = 15.0  # between two progress lines where there is no terminal
 
 
 def console() -> Console:
-    """Where talk goes."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    """Where talk goes. Text is shown as it is: brackets and colons in names and rows are no markup."""
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=not sys.stderr.isatty())
 
 
 def print_json(value: Any) -> None:
@@ -42,7 +42,7 @@ def print_json(value: Any) -> None:
 
 def table(title: str, head: list[str], rows: list[list[str]]) -> None:
     """A table on stdout."""
-    out = Console(highlight=False)
+    out = Console(highlight=False, markup=False, emoji=False)
     drawn = Table(*head, title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
@@ -161,10 +161,10 @@ class _Bar:
     def __init__(self, out: Console, pace: _Pace) -> None:
         self._pace = pace
         self._bar = Bar(
-            TextColumn(f"    {pace.name:<{_WIDTH - 2}}", style="bold"),
+            TextColumn(f"    {pace.name:<{_WIDTH - 2}}", style="bold", markup=False),
             BarColumn(28),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]} {task.fields[left]} {task.fields[text]}"),
+            TextColumn("{task.fields[rate]} {task.fields[left]} {task.fields[text]}", markup=False),
             console=out,
             transient=True,
         )
@@ -198,7 +198,7 @@ class _Lines:
             self._last = now
             count = f"{p.done:.0f}/{p.total:.0f} {p.unit}"
             left = _duration((p.total - p.done) / rate)
-            self._out.print(f"    {p.name:<{_WIDTH - 2}}{count}  {rate:.1f}/s  {left} left  {text or ''}", markup=False)
+            self._out.print(f"    {p.name:<{_WIDTH - 2}}{count}  {rate:.1f}/s  {left} left  {text or ''}")
 
     def __enter__(self) -> Self:
         return self
@@ -216,7 +216,7 @@ class SideBySide:
 
     def __init__(self, names: list[str]) -> None:
         self._said = dict.fromkeys(names, "")
-        self._out = Console(highlight=False)
+        self._out = Console(highlight=False, markup=False, emoji=False)
         self._live = Live(self._drawn(), console=self._out, refresh_per_second=12) if self._out.is_terminal else None
 
     def _drawn(self) -> Table:
@@ -237,7 +237,7 @@ class SideBySide:
     def done(self, name: str) -> None:
         """This answer is complete."""
         if self._live is None:
-            self._out.print(f"{name}: {self._said[name]}", markup=False, soft_wrap=True)
+            self._out.print(f"{name}: {self._said[name]}", soft_wrap=True)
 
     def __enter__(self) -> Self:
         if self._live is not None:

@@ -61,9 +61,9 @@ def _page(file: Path, most: int, out: Path, *, json: bool) -> None:
         print_json({"page": str(out), "rows": len(chosen), "of": len(loaded.examples)})
         return
     said = console()
-    said.print(f"  {len(chosen)} of {len(loaded.examples):,} rows in {out}", markup=False)
-    said.print("  open it in a browser, read, and save the decisions; then:", markup=False)
-    said.print(f"  tunesmith review {file} --apply decisions.json --out reviewed.jsonl", markup=False)
+    said.print(f"  {len(chosen)} of {len(loaded.examples):,} rows in {out}")
+    said.print("  open it in a browser, read, and save the decisions; then:")
+    said.print(f"  tunesmith review {file} --apply decisions.json --out reviewed.jsonl")
 
 
 def _tell(applied: Applied, out: Path, *, json: bool) -> None:
@@ -78,7 +78,7 @@ def _tell(applied: Applied, out: Path, *, json: bool) -> None:
     )
     if applied.unreadable:
         said.print(f"  {applied.unreadable:,} rows that are no JSON were left out")
-    said.print(f"  {len(applied.rows):,} rows in {out}", markup=False)
+    said.print(f"  {len(applied.rows):,} rows in {out}")
     if read:
         share = f"{(applied.fixed + applied.dropped) / read:.0%}"
         said.print(f"  {share} of the rows read needed work; of the whole file {applied.low:.0%} to {applied.high:.0%} (95 %)")

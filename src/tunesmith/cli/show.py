@@ -25,7 +25,7 @@ def show(id: str, project: Path, *, json: bool) -> None:
                 [[a.kind, a.id[:8], str(a.manifest["created"])[:16].replace("T", " "), str(a.path)] for a in found],
             )
         else:
-            console().print("nothing here yet\nhint:  tunesmith run --source ./posts", markup=False)
+            console().print("nothing here yet\nhint:  tunesmith run --source ./posts")
         return
     artifact = store.resolve(id)
     if json:

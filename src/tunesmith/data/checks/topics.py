@@ -1,7 +1,7 @@
 """What the examples are about: topic clusters with names, without a model.
 
-TF-IDF of prompt and answer → truncated SVD → k-means on unit vectors, from fixed starts, so the same rows give the same topics.
-Three words that stand out in a cluster name it.
+TF-IDF of the answer, with its prompt where it is short → truncated SVD → k-means on unit vectors, from fixed starts, so the
+same rows give the same topics. Three words that stand out in a cluster name it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = ["Topic", "find_topics"]
 # N rows of the sample, W words of the vocabulary, D dimensions, K clusters
 _MOST_ROWS, _MOST_WORDS, _DIMENSIONS, _MOST_TOPICS = 2000, 4000, 40, 12
 _WORDS_A_ROW = 200
+_TELLING_WORDS = 30  # an answer of so many says what it is about; the prompts' wordings would only make topics of their own
 _FEWEST_ROWS = 40
 _NAMED_BY = 3
 
@@ -61,7 +62,8 @@ def find_topics(rows: Sequence[Row]) -> tuple[Topic, ...]:
 
 
 def _terms(row: Row) -> Counter[str]:
-    found = words(f"{row.said} {row.answer}"[: 12 * _WORDS_A_ROW].lower())[:_WORDS_A_ROW]
+    said = row.answer if len(row.tokens) >= _TELLING_WORDS else f"{row.said} {row.answer}"
+    found = words(said[: 12 * _WORDS_A_ROW].lower())[:_WORDS_A_ROW]
     return Counter(word for word in found if len(word) > 2 and word not in STOP_WORDS and not word[0].isdigit())
 
 

@@ -9,25 +9,14 @@ from typing import Any
 
 import orjson
 
+from tunesmith.data.formats.detect import FORMATS
 from tunesmith.data.formats.entry import Entry, FormatError, Turn
 from tunesmith.data.formats.rendered import TEMPLATES, render
 from tunesmith.data.formats.turns import as_messages, as_sharegpt
 
 __all__ = ["TARGETS", "Written", "needs_turns", "write_entry"]
 
-TARGETS = (
-    "messages",
-    "tool_messages",
-    "sharegpt",
-    "alpaca",
-    "prompt_completion",
-    "preference",
-    "kto",
-    "ranking",
-    "text",
-    "seed_qa",
-    *TEMPLATES,
-)
+TARGETS = tuple(name for name in FORMATS if name != "request_log")
 _PROMPTED = frozenset(("prompt_completion", "preference", "kto", "ranking"))
 
 

@@ -76,6 +76,8 @@ class Endpoint:
         fault: openai.APIError | None = None
         while attempt < (self._attempts if self._met else min(self._attempts, _ATTEMPTS_UNMET)):
             self._pause(attempt, fault)
+            if self._stopped.is_set():
+                raise _Stopped
             attempt += 1
             try:
                 reply = self._once(request)
@@ -135,9 +137,11 @@ class Endpoint:
                     hint="type the same command later: replies are kept, none is paid twice",
                 )
             seconds = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (attempt - 1)) if told is None else told
+            now = time.monotonic()
             with self._lock:
-                self._not_before = max(self._not_before, time.monotonic() + seconds)
-            if self._wait(seconds):
+                longer = self._not_before - now  # a pause that another worker was told of since
+                self._not_before = max(self._not_before, now + seconds)
+            if self._wait(max(seconds, longer)):
                 raise _Stopped
         elif (left := self._not_before - time.monotonic()) > 0 and self._wait(left):
             raise _Stopped
@@ -244,7 +248,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         except ValueError:
             try:
                 seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, OverflowError):
                 continue
         if seconds == seconds and seconds < float("inf"):  # neither NaN nor endless
             return max(0.0, seconds)

@@ -29,6 +29,7 @@ __all__ = [
     "Answer",
     "Fault",
     "answer_in",
+    "asks_nothing",
     "fault_of_question",
     "fault_of_reply",
     "fault_of_text",
@@ -133,13 +134,18 @@ def fault_of_question(question: str) -> str:
         return "an empty question"
     if not _QUESTION_WORDS[0] <= num_words(question) <= _QUESTION_WORDS[1] or "\n" in question.strip():
         return f"a question that is not {_QUESTION_WORDS[0]} to {_QUESTION_WORDS[1]} words in one line"
-    if not question.rstrip(" \"'”’)»").endswith(("?", "？")) or find_non_questions([_as_example(question, "x")]) is not None:
+    if not question.rstrip(" \"'”’)»").endswith(("?", "？")) or asks_nothing(question):
         return f"a question that asks nothing: {question}"
     if leaning := _LEANS.search(question):
         return f"a question that needs a text beside it: “{leaning.group()}”"
     if speaks_to_a_model(question):
         return "an instruction to a model"
     return ""
+
+
+def asks_nothing(prompt: str) -> bool:
+    """Whether a prompt is neither a question nor a request."""
+    return find_non_questions([_as_example(prompt, "x")]) is not None
 
 
 def fault_of_text(prompt: str, text: str, *, least: int, most: int, orders: bool = False) -> str:

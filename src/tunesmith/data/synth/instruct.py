@@ -9,10 +9,9 @@ from typing import Any
 
 from tunesmith.core.records import Example, Message, Origin, digest
 from tunesmith.core.reporter import Reporter
-from tunesmith.data.leaks import find_non_questions
 from tunesmith.data.prose import num_words
 from tunesmith.data.synth.attempts import attempted, decision
-from tunesmith.data.synth.gates import NOT_JSON, Fault, fault_of_text, object_in, text_in
+from tunesmith.data.synth.gates import NOT_JSON, Fault, asks_nothing, fault_of_text, kind_of, object_in, text_in
 from tunesmith.data.synth.generator import Asked, Generator
 from tunesmith.data.synth.grounding import content_stems
 from tunesmith.data.synth.guard import delimited
@@ -164,7 +163,7 @@ def _invent(rows: Sequence[Example], key: str, generator: Generator) -> tuple[li
         if not good:
             raise Fault(faults[0][0])
         for reason, prompt in faults:
-            rejected.drop(reason.partition(": ")[0], prompt)
+            rejected.drop(kind_of(reason), prompt)
         return good
 
     found, tally = attempted(work, examples)
@@ -201,9 +200,7 @@ def _fault_of_prompt(prompt: str) -> str:
     least, most = _PROMPT_WORDS
     if not least <= num_words(prompt) <= most:
         return f"a prompt that is not {least} to {most} words"
-    row = Example(id="-", messages=(Message(role="user", content=prompt), Message(role="assistant", content="x")),
-                  document_id="-", group="-", source="-")  # fmt: skip
-    return f"a prompt that asks for nothing: {prompt[:80]}" if find_non_questions([row]) is not None else ""
+    return f"a prompt that asks for nothing: {prompt[:80]}" if asks_nothing(prompt) else ""
 
 
 def _trivial(first: str, harder: str) -> str:

@@ -56,8 +56,3 @@ class Reply:
     completion_tokens: int
     date: str
     counted: bool = True
-
-    @property
-    def tokens(self) -> int:
-        """Prompt and completion together."""
-        return self.prompt_tokens + self.completion_tokens

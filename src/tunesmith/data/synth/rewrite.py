@@ -42,7 +42,6 @@ _REWRITER = (
 _LENGTHS = (0.3, 1.7)  # of the passage
 _COPIED_RUN, _COPIED_SHARE = 5, 0.5
 _CARRIERS = 2  # sentences of the passage that may carry one plain sentence together
-_NUM_SAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
