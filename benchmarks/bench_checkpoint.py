@@ -28,7 +28,7 @@ from tunesmith.models.load import find_base, load_model
 from tunesmith.train.batches import Batches, Sizes
 from tunesmith.train.checkpoint import Checkpoints
 from tunesmith.train.loop import FitSettings, fit
-from tunesmith.train.passes import mean_loss, passes
+from tunesmith.train.passes import look, passes
 
 
 class Timed(Checkpoints):
@@ -57,6 +57,7 @@ def run(model: Any, rows: Sequence[Encoded], *, kind: str, steps: int, every: in
         max_grad_norm=1.0,
         evaluate_every=0,
         patience=0,
+        best_by="loss",
         min_delta=0.0,
         checkpoint_every=every,
         checkpoint_minutes=0.0,
@@ -74,7 +75,7 @@ def run(model: Any, rows: Sequence[Encoded], *, kind: str, steps: int, every: in
                 batches,
                 way.objective,
                 settings=settings,
-                validate=lambda: mean_loss(adapted, rows[:2], way),
+                validate=lambda: look(adapted, rows[:2], way),
                 sample=lambda: [],
                 checkpoints=checkpoints,
                 reporter=SilentReporter(),

@@ -111,7 +111,7 @@ def run_ours(mode: str, count: int) -> dict[str, float]:
     from tunesmith.train.batches import Batches, Sizes
     from tunesmith.train.checkpoint import Checkpoints
     from tunesmith.train.loop import FitSettings, fit
-    from tunesmith.train.passes import TrunkCache, mean_loss, passes
+    from tunesmith.train.passes import Look, TrunkCache, look, passes
 
     how = OUR_MODES.get(mode, {"dtype": "float32"})
     rows = [Encoded((*p, *a), (False,) * len(p) + (True,) * len(a)) for p, a in reference_examples(count)]
@@ -126,7 +126,7 @@ def run_ours(mode: str, count: int) -> dict[str, float]:
     with passes(adapted, rows, rows[:4], pad_id=0, share=True, trunk=trunk, compile=compiling, reporter=quiet) as way:
         if mode == "Tunesmith evaluate":
             begin = time.perf_counter()
-            mean_loss(adapted, rows, way)
+            look(adapted, rows, way)
             return {"seconds": time.perf_counter() - begin, "examples": count, "peak_gib": peak_gib()}
         batches = Batches(rows, sizes=Sizes(examples=BATCH), seed=0, most_tokens=16_384, lay_out=way.lay_out)
 
@@ -140,13 +140,19 @@ def run_ours(mode: str, count: int) -> dict[str, float]:
             def shrink(self) -> bool:
                 return batches.shrink()
 
-        def validate() -> float:
+        def validate() -> Look:
             began.append(time.perf_counter())
-            return 1.0
+            return Look(1.0, 0.0)
 
         settings: dict[str, Any] = {"warmup": 0.0, "weight_decay": 0.0, "max_grad_norm": 1.0, "seed": 0, "patience": 0}
         settings |= {"num_steps": len(batches), "accumulate": 1, "learning_rate": 1e-4, "schedule": "constant"}
-        settings |= {"evaluate_every": 0, "min_delta": 0.0, "checkpoint_every": 10_000, "checkpoint_minutes": 0.0}
+        settings |= {
+            "evaluate_every": 0,
+            "min_delta": 0.0,
+            "best_by": "loss",
+            "checkpoint_every": 10_000,
+            "checkpoint_minutes": 0.0,
+        }
         fit(
             adapted,
             Timed(),

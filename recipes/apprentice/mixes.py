@@ -1,7 +1,7 @@
 """Which sources a phase reads, as shares of rows.
 
-Both were set for a short run on from packaged weights, where lessons count for more than new text. A long run has 12.9 M tokens
-of transcripts to read: give them 0.25 and more of the stable phase.
+Set for a run of an hour or two on from packaged weights. A longer one has 12.9 M tokens of transcripts to read: give them 0.25
+and more of the stable phase.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ DECAY = {
     "text-articles": 0.04,
     "text-renamed": 0.03,
     "text-facts": 0.02,
-    "chat-own": 0.10,
-    "chat-sentences": 0.08,
+    "chat-own": 0.06,
+    "chat-sentences": 0.09,
     "chat-words": 0.01,
     "chat-openers": 0.18,
-    "chat-renamed": 0.10,
-    "chat-stories": 0.04,
-    "chat-monologues": 0.11,
-    "chat-articles": 0.12,
+    "chat-renamed": 0.06,
+    "chat-stories": 0.03,
+    "chat-monologues": 0.13,
+    "chat-articles": 0.15,
     "chat-interviews": 0.05,
     "chat-dialogues": 0.02,
-    "chat-instructions": 0.10,
+    "chat-instructions": 0.11,
     "chat-facts": 0.03,
     "chat-services": 0.01,
-    "chat-sums": 0.02,
+    "chat-sums": 0.03,
 }

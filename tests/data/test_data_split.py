@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from shared_material import example
 
@@ -200,7 +200,6 @@ def test_the_seed_that_the_hint_offers_works() -> None:
 
 
 @given(st.lists(st.sampled_from(["", "2020-01-01", "2020-01-02", "2021-03-04", "2022-05-06"]), min_size=8, max_size=40))
-@settings(deadline=None)
 def test_whatever_the_days_nothing_in_train_is_later_than_the_first_of_test(days: list[str]) -> None:
     try:
         found = drawn(with_meta(rows(len(days), 1), date=days), "time", val=0.2, test=0.3)

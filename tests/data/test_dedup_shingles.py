@@ -18,7 +18,7 @@ ANY_TEXTS = st.lists(st.text(max_size=40), min_size=1, max_size=6)
 
 
 @given(st.one_of(TEXTS, ANY_TEXTS))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_shingles_are_those_of_the_plain_definition(texts: list[str]) -> None:
     made = shingled(texts)
     distinct: dict[tuple[str, ...], int] = {}
@@ -37,7 +37,6 @@ def test_shingles_are_those_of_the_plain_definition(texts: list[str]) -> None:
 
 
 @given(TEXTS)
-@settings(deadline=None)
 def test_a_text_has_the_same_shingles_alone_and_among_others(texts: list[str]) -> None:
     together = shingled(texts)
     for number, text in enumerate(texts):

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from shared_material import example
 
@@ -52,7 +52,6 @@ def test_new_rows_change_nothing_about_old_ones() -> None:
 
 
 @given(st.lists(st.integers(1, 60), min_size=2, max_size=8), st.floats(0.15, 1.0))
-@settings(deadline=None)
 def test_no_source_is_above_its_cap_and_as_many_rows_stay_as_can(counts: list[int], cap: float) -> None:
     own = [row for number, count in enumerate(counts) for row in rows(f"s{number}", count)]
     if len(counts) * cap < 1:

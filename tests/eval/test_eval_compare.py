@@ -100,7 +100,7 @@ def test_a_single_item_has_no_interval(tmp_path: Path) -> None:
     assert (result["a"]["ci"], result["a"]["std"]) == (None, None)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(text=st.text(min_size=1))
 def test_lines_end_at_the_line_feed_alone(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("lines") / "a.jsonl"

@@ -112,7 +112,7 @@ def test_documents_widen_the_interval_if_their_items_are_alike() -> None:
     assert clustered.high - clustered.low > 1.5 * (alone.high - alone.low)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=30), st.floats(-1000, 1000))
 def test_the_interval_moves_with_the_values_and_holds_the_mean(values: list[float], shift: float) -> None:
     groups = [str(i % 7) for i in range(len(values))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tunesmith.train import passes as passes_module
 from tunesmith.train import run as run_module
 from tunesmith.train.checkpoint import lock
 from tunesmith.train.objectives.sft import sft
+from tunesmith.train.passes import Look
 from tunesmith.train.run import check_labels
 
 GOLDEN = Path(__file__).with_name("golden_20_steps.json")
@@ -121,15 +122,17 @@ def test_the_first_look_is_at_the_untrained_model_and_the_last_at_the_last_step(
 # --- stopping and keeping the best ------------------------------------------------------------------------------------
 
 
-def scripted(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> list[dict[str, torch.Tensor]]:
-    """Validation that gives these losses in turn; returns the trained tensors as they were at each look."""
+def scripted(
+    monkeypatch: pytest.MonkeyPatch, losses: list[float], accuracies: Sequence[float] = (0.5,) * 8
+) -> list[dict[str, torch.Tensor]]:
+    """Validation that gives these losses and accuracies in turn; returns the trained tensors as they were at each look."""
     seen: list[dict[str, torch.Tensor]] = []
 
-    def look(model: Any, *_: object, **__: object) -> float:
+    def look(model: Any, *_: object, **__: object) -> Look:
         seen.append({n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad})
-        return losses[len(seen) - 1]
+        return Look(losses[len(seen) - 1], accuracies[len(seen) - 1])
 
-    monkeypatch.setattr(run_module, "mean_loss", look)
+    monkeypatch.setattr(run_module, "look", look)
     return seen
 
 
@@ -147,6 +150,31 @@ def test_early_stopping_stops_and_the_best_steps_weights_are_what_is_saved(
     assert done.fitted.stopped_early and done.fitted.num_steps == 10 and len(seen) == 6
     assert (done.fitted.best_step, done.fitted.best_loss) == (4, 3.0)
     assert same(tmp_path, seen[2]) and not same(tmp_path, seen[-1])
+
+
+def test_the_best_step_and_early_stopping_can_go_by_accuracy(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = scripted(monkeypatch, [5.0, 4.0, 3.0, 2.0, 1.0, 0.5], [0.1, 0.3, 0.6, 0.6005, 0.5, 0.2])
+    settings = {"max_steps": 50, "evaluate_every": 2, "patience": 3, "min_delta": 0.001, "best_by": "accuracy"}
+    done = train_tiny(tiny_path, tmp_path, train=settings)
+    assert done.fitted.stopped_early and done.fitted.num_steps == 10
+    assert (done.fitted.best_step, done.fitted.best_loss) == (4, 3.0)
+    assert same(tmp_path, seen[2]) and not same(tmp_path, seen[-1])
+
+
+def test_a_look_finds_the_loss_and_the_share_of_tokens_that_are_the_likeliest(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"max_steps": 40, "evaluate_every": 40, "learning_rate": 1e-2}
+    train_tiny(tiny_path, tmp_path / "trees", train=settings, method={"dropout": 0.0})
+    monkeypatch.setattr(passes_module, "why_not_packed", lambda *_, **__: "for the comparison")
+    train_tiny(tiny_path, tmp_path / "padded", train=settings, method={"dropout": 0.0})
+    for name, rel in (("val_loss", 1e-4), ("val_accuracy", 0.02)):
+        trees, padded = series(tmp_path / "trees", name), series(tmp_path / "padded", name)
+        assert trees == pytest.approx(padded, rel=rel)
+    first, last = series(tmp_path / "trees", "val_accuracy")
+    assert 0 <= first < last <= 1
 
 
 def test_without_patience_all_steps_are_done_and_the_best_is_still_kept(
@@ -185,7 +213,7 @@ def test_a_loss_that_is_no_number_stops_and_the_last_good_checkpoint_stays(
 ) -> None:
     monkeypatch.setattr(passes_module, "sft", poisoned(6))
     with pytest.raises(TrainingError, match="broke at step 6") as caught:
-        train_tiny(tiny_path, tmp_path, train={"max_steps": 9})
+        train_tiny(tiny_path, tmp_path, train={"max_steps": 9, "tokens_at_once": 10_000})
     assert "hint: " in str(caught.value)
     kept = sorted((tmp_path / "work" / "checkpoints").glob("step-*"))
     assert [p.name for p in kept] == ["step-00000002", "step-00000004"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from fakes import Told, example, examples, train_tiny
 from tunesmith.core.errors import ModelError, TrainingError
 from tunesmith.models.packed import trunk as trunk_module
+from tunesmith.models.precision import without_denormals
 from tunesmith.train import passes as passes_module
 from tunesmith.train.batches import Batch
 from tunesmith.train.objectives.sft import sft
@@ -58,6 +60,14 @@ def test_exact_precision_shares_nothing_and_repeats_to_the_bit(tiny_path: Path, 
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert "nothing shared" in page(tmp_path / "a")
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_training_leaves_the_floats_of_the_process_as_they_were(tiny_path: Path, tmp_path: Path) -> None:
+    train_tiny(tiny_path, tmp_path, train={"max_steps": 1})
+    assert sys.float_info.min / 2 > 0.0
+    with without_denormals():
+        assert sys.float_info.min / 2 == 0.0
+        assert float(torch.tensor([1e-38]) * 0.1) == 0.0
 
 
 def test_a_batch_learned_in_parts_gives_the_same_steps(tiny_path: Path, tmp_path: Path) -> None:

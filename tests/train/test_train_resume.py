@@ -64,7 +64,7 @@ def interrupt(patch: pytest.MonkeyPatch, at_call: int, act: Callable[[], None]) 
         return call
 
     patch.setattr(loop_module, "_step", counted(loop_module._step))
-    patch.setattr(run_module, "mean_loss", counted(run_module.mean_loss))
+    patch.setattr(run_module, "look", counted(run_module.look))
 
 
 def die() -> None:

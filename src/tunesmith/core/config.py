@@ -172,9 +172,9 @@ class TrainConfig(_Section):
     """Tokens in one batch, about, in place of `batch_examples`; 0 counts examples."""
     curriculum: Literal["none", "short_first"] = "none"
     """`short_first`: the first epoch goes from the shortest examples to the longest; later ones are shuffled as ever."""
-    tokens_at_once: Annotated[int, Field(ge=16)] = 16_384
-    """Tokens that go through the model at once, at most. A larger batch is learned in parts, which gives the same step; where
-    memory runs out all the same, the parts are halved."""
+    tokens_at_once: Literal["auto"] | Annotated[int, Field(ge=16)] = "auto"
+    """Tokens that go through the model at once, at most. `auto`: what fits into half of the free memory, measured.
+    A larger batch is learned in parts, which gives the same step; where memory runs out all the same, they are halved."""
     accumulate: Annotated[int, Field(ge=1, le=4096)] = 1
     """Forward passes for one optimiser step, weighted by learned tokens."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
@@ -195,8 +195,11 @@ class TrainConfig(_Section):
     """Validation examples that a look takes in, spread over the documents."""
     patience: Annotated[int, Field(ge=0)] = 5
     """Looks without improvement after which training stops; 0 never stops early."""
+    best_by: Literal["loss", "accuracy"] = "loss"
+    """Which step's weights are the result: the one of the lowest validation loss, or of the largest share of validation tokens
+    that are the likeliest ones. Early stopping goes by the same."""
     min_delta: Annotated[float, Field(ge=0)] = 0.001
-    """What counts as an improvement of the validation loss, in nats a token."""
+    """What counts as an improvement: nats a token of the loss, or a share of the tokens for accuracy."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 50
     """Steps between two checkpoints to resume from."""
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +23,7 @@ from tunesmith.models.generation.plain import run_plain
 from tunesmith.models.generation.requests import GREEDY, Completion, Job, Request, Sampling, repeated
 from tunesmith.models.generation.sampling import seed_of
 from tunesmith.models.generation.text import Ending, Spoken
+from tunesmith.models.memory import free_bytes
 
 __all__ = [
     "GREEDY",
@@ -39,7 +39,6 @@ __all__ = [
 ]
 
 _SHARE = 4  # of the free memory, one in so many bytes may hold keys and values
-_UNKNOWN = 4 * 2**30  # where the system does not tell
 _STREAMS = 64
 
 
@@ -106,12 +105,7 @@ def stream_all(model: Any, chat: Chat, requests: Sequence[Request], *, context: 
 
 def cache_budget(device: torch.device) -> int:
     """Bytes that keys and values may take: a quarter of the memory that is free."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0]) // _SHARE
-    told = Path("/proc/meminfo")
-    lines = told.read_text().splitlines() if told.exists() else []
-    available = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), _UNKNOWN)
-    return available // _SHARE
+    return free_bytes(device) // _SHARE
 
 
 def _jobs(chat: Chat, requests: Sequence[Request], context: int) -> list[Job]:

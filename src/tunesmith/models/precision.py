@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +13,7 @@ import torch.nn.functional as F
 
 from tunesmith.models.load import PrecisionName
 
-__all__ = ["Precision", "choose_precision"]
+__all__ = ["Precision", "choose_precision", "without_denormals"]
 
 _WORTH_IT = 1.5  # below this ratio bfloat16 is not worth its rounding, nor the memory its kernels keep for every shape
 _TOKENS = 1024
@@ -25,9 +28,25 @@ class Precision:
     layer_tokens_per_s: float
 
 
+@contextmanager
+def without_denormals() -> Iterator[None]:
+    """Inside, numbers below 1e-38 count as nothing: they take a processor many times longer, and backward passes make many.
+
+    None of them is large enough to change a sum. It holds for this thread and for those that begin inside, torch's own among
+    them, which keep it; so the first work of a process should stand inside. docs/log.md has what it gave.
+    """
+    before = sys.float_info.min / 2 == 0.0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
 def choose_precision(wanted: PrecisionName | None, *, width: int, inner: int, rank: int) -> Precision:
     """Time an adapted layer of `width` and `inner` in float32 and bfloat16; `wanted` overrides the choice."""
-    speed = {name: _TOKENS / _seconds(name, width, inner, rank) for name in ("float32", "bfloat16")}
+    with without_denormals():
+        speed = {name: _TOKENS / _seconds(name, width, inner, rank) for name in ("float32", "bfloat16")}
     ratio = speed["bfloat16"] / speed["float32"]
     measured = f"a layer in bf16 measured {ratio:.1f}× as fast as in fp32 here"
     if wanted is not None:

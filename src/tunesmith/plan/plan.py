@@ -180,7 +180,8 @@ def _packing(recipe: Recipe) -> tuple[str, str]:
         return "token trees, nothing shared", "train.precision exact: every row is computed on its own"
     masks = "; a shared beginning gets one dropout mask, not one an example" if m.dropout else ""
     trunk = "" if m.layers == "all" else f"; the layers below the top {m.layers} computed once and kept, if the disk has room"
-    return f"token trees, at most {t.tokens_at_once:,} tokens at once", f"rows share what they have in common{masks}{trunk}"
+    most = "as many tokens at once as fit" if t.tokens_at_once == "auto" else f"at most {t.tokens_at_once:,} tokens at once"
+    return f"token trees, {most}", f"rows share what they have in common{masks}{trunk}"
 
 
 def _data_lines(recipe: Recipe, data: DataFacts, shape: Shape) -> tuple[Line, ...]:

@@ -53,7 +53,8 @@ class State:
     step: int = 0
     seen_step: int = -1
     best_step: int = -1
-    best_loss: float = float("inf")
+    best_loss: float = float("inf")  # of the best step, whatever it was chosen by
+    best_error: float = float("inf")  # what the best step was chosen by: loss, or 1 − accuracy
     looks_without_gain: int = 0
     log_bytes: int = 0
     shrunk: int = 0  # times that batches were cut smaller for want of memory
@@ -195,8 +196,8 @@ class Checkpoints:
             trained, best, optimizer, rng = (
                 load((path / f"{name}.safetensors").read_bytes()) for name in ("trained", "best", "optimizer", "random")
             )
-            if entries["best_loss"] is None:  # JSON has no infinity
-                entries["best_loss"] = float("inf")
+            for name in ("best_loss", "best_error"):  # JSON has no infinity
+                entries[name] = float("inf") if entries[name] is None else entries[name]
             state = State(**{field.name: entries[field.name] for field in fields(State)})
         except (KeyError, TypeError, OSError, ValueError, SafetensorError) as error:
             raise TrainingError(

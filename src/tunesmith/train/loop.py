@@ -20,6 +20,7 @@ from tunesmith.core.reporter import Reporter
 from tunesmith.models.adapters import adapter_moves
 from tunesmith.train.batches import Batch
 from tunesmith.train.checkpoint import Checkpoints, MetricLog, SaveRule, State, Tensors, optimizer_tensors, restore_optimizer
+from tunesmith.train.passes import Look
 from tunesmith.train.randomness import seed_all
 from tunesmith.train.schedule import learning_rate
 from tunesmith.train.watch import Conditions, Watch
@@ -52,6 +53,7 @@ class FitSettings:
     max_grad_norm: float
     evaluate_every: int
     patience: int
+    best_by: Literal["loss", "accuracy"]
     min_delta: float
     checkpoint_every: int
     checkpoint_minutes: float
@@ -77,7 +79,7 @@ def fit(
     objective: Objective,
     *,
     settings: FitSettings,
-    validate: Callable[[], float],
+    validate: Callable[[], Look],
     sample: Callable[[], Sequence[str]],
     checkpoints: Checkpoints,
     reporter: Reporter,
@@ -111,13 +113,15 @@ def fit(
             done = state.step >= s.num_steps
             due = done or (s.evaluate_every > 0 and state.step % s.evaluate_every == 0)
             if due and state.seen_step != state.step:  # evaluate
-                val_loss = validate()
-                if not math.isfinite(val_loss):
-                    raise _not_a_number(state.step, f"validation loss {val_loss}")
+                seen = validate()
+                if not math.isfinite(seen.loss):
+                    raise _not_a_number(state.step, f"validation loss {seen.loss}")
                 state.seen_step = state.step
-                row = {"step": state.step, "val_loss": val_loss, "samples": list(sample())}
-                if val_loss < state.best_loss - (s.min_delta if state.best_step >= 0 else 0.0):
-                    state.best_loss, state.best_step, state.looks_without_gain, best = val_loss, state.step, 0, _copy(named)
+                row = {"step": state.step, "val_loss": seen.loss, "val_accuracy": seen.accuracy, "samples": list(sample())}
+                error = seen.loss if s.best_by == "loss" else 1 - seen.accuracy
+                if error < state.best_error - (s.min_delta if state.best_step >= 0 else 0.0):
+                    state.best_error, state.best_loss, state.best_step = error, seen.loss, state.step
+                    state.looks_without_gain, best = 0, _copy(named)
                 else:
                     state.looks_without_gain += 1
                 watch.look(row)

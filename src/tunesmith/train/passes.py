@@ -19,9 +19,9 @@ from tunesmith.models.chat import Encoded
 from tunesmith.models.packed.model import PackedModel, compiled, packed, why_not_packed
 from tunesmith.models.packed.trunk import cache_bytes, kept_trunk, lowest_adapted, room_for_cache
 from tunesmith.train.batches import Batch, collate
-from tunesmith.train.objectives.sft import sft, sft_padded
+from tunesmith.train.objectives.sft import score_padded, sft, sft_padded
 
-__all__ = ["Passes", "TrunkCache", "mean_loss", "passes"]
+__all__ = ["Look", "Passes", "TrunkCache", "look", "passes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,23 @@ class TrunkCache:
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """Rows to a batch, and a batch to its summed loss: the one way of a run. `note` says which, and why."""
+    """Rows to a batch, and a batch to its summed loss: the one way of a run. `note` says which, and why.
+
+    `score` gives (log p_N, right_N) of a batch's predictions, without gradient.
+    """
 
     lay_out: Callable[[Sequence[Encoded]], Batch]
     objective: Callable[[Any, Any], torch.Tensor]
+    score: Callable[[Any], tuple[torch.Tensor, torch.Tensor]]
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at held-out rows found: mean −log p in nats a token, and the share of tokens that were the likeliest."""
+
+    loss: float
+    accuracy: float
 
 
 @contextmanager
@@ -62,7 +74,7 @@ def passes(
     if reason := why_not_packed(model, train, pad_id=pad_id):
         if compile:
             reporter.warn("train.compile has no effect: this model is trained on padded rows")
-        yield Passes(padded, sft_padded, f"padded rows: {reason}")
+        yield Passes(padded, sft_padded, lambda batch: score_padded(model, batch), f"padded rows: {reason}")
         return
     with packed(model, share=share) as lean, compiled(lean) if compile else nullcontext():
         note = "token trees" + (", beginnings shared" if share else ", nothing shared")
@@ -70,7 +82,7 @@ def passes(
             lean, kept = _with_trunk(lean, [*train, *val], trunk, reporter)
             note += kept
         note += ", layers compiled" if compile else ""
-        yield Passes(lean.lay_out, lambda _, tree: sft(lean, tree), note)
+        yield Passes(lean.lay_out, lambda _, tree: sft(lean, tree), lean.score, note)
 
 
 def _with_trunk(lean: PackedModel, rows: Sequence[Encoded], trunk: TrunkCache, reporter: Reporter) -> tuple[PackedModel, str]:
@@ -92,13 +104,13 @@ def _with_trunk(lean: PackedModel, rows: Sequence[Encoded], trunk: TrunkCache, r
     return reading, f"; the {depth} frozen layers computed once and kept, {size / 2**20:.0f} MiB"
 
 
-def mean_loss(model: Any, rows: Sequence[Encoded], way: Passes) -> float:
-    """Mean −log p over all learned tokens of `rows`, dropout off; nats a token."""
+def look(model: Any, rows: Sequence[Encoded], way: Passes) -> Look:
+    """Loss and accuracy over all learned tokens of `rows`, dropout off."""
     model.eval()
-    total, count = 0.0, 0
-    with torch.no_grad():
-        for near in by_length([len(row.ids) for row in rows], most=64):
-            batch = way.lay_out([rows[i] for i in near])
-            total += float(way.objective(model, batch))
-            count += batch.num_learned
-    return total / max(1, count)
+    total, right, count = 0.0, 0, 0
+    for near in by_length([len(row.ids) for row in rows], most=64):
+        log_p_N, right_N = way.score(way.lay_out([rows[i] for i in near]))
+        total -= float(log_p_N.double().sum())
+        right += int(right_N.sum())
+        count += len(log_p_N)
+    return Look(total / max(1, count), right / max(1, count))

@@ -21,11 +21,13 @@ from tunesmith.models.adapters import Coverage, attach, choose_modules, save_ada
 from tunesmith.models.chat import Audit, Chat, Encoded, audit
 from tunesmith.models.generate import generate
 from tunesmith.models.load import BaseFolder, PrecisionName, load_model
+from tunesmith.models.precision import without_denormals
 from tunesmith.plan.steps import look_every, num_steps
 from tunesmith.train.batches import Batches, Sizes
 from tunesmith.train.checkpoint import Checkpoints, lock
 from tunesmith.train.loop import FitSettings, Fitted, fit
-from tunesmith.train.passes import Passes, TrunkCache, mean_loss, passes
+from tunesmith.train.memory import Budget, budget
+from tunesmith.train.passes import Passes, TrunkCache, look, passes
 from tunesmith.train.reading import Reading, read_curves
 from tunesmith.train.report import run_report
 
@@ -136,12 +138,14 @@ def train_adapter(
     trunk = None if exact or method.layers == "all" else TrunkCache(place.workspace / "trunk", modules, base.fingerprint)
     with (
         lock(place.workspace),
+        without_denormals(),
         deterministic(exact),
         passes(
             adapted, rows, val, pad_id=chat.pad_id, share=not exact, trunk=trunk, compile=train.compile, reporter=reporter
         ) as way,
     ):
-        batches = _batches(rows, train, way)
+        most = _budget(adapted, rows, train, way, limit, place)
+        batches = _batches(rows, train, way, most.tokens)
         fitted = fit(
             adapted,
             batches,
@@ -151,7 +155,7 @@ def train_adapter(
                 evaluate_every=look_every(train, steps),
                 **train.model_dump(include=set(FitSettings.__dataclass_fields__) - {"num_steps", "evaluate_every"}),
             ),
-            validate=lambda: mean_loss(adapted, val, way),
+            validate=lambda: look(adapted, val, way),
             sample=lambda: _samples(adapted, chat, watched[:_SAMPLES], base.context),
             checkpoints=_checkpoints(place, _made_for(base, rows, method, train), way.note, train, reporter),
             reporter=reporter,
@@ -166,7 +170,7 @@ def train_adapter(
             "adapter": f"{method.kind} rank {method.rank} on {len(modules)} of {coverage.num_linear} linear layers",
             "trained": f"{coverage.num_trainable:,} of {coverage.num_parameters:,} parameters ({coverage.share:.1%})",
             "base": f"{base.name}, {precision} in training, fingerprint {base.fingerprint[:12]}",
-            "batches": way.note,
+            "batches": f"{way.note}; {most.note}",
         }
         (place.out / "report.html").write_text(run_report(metrics, fitted, reading, facts), encoding="utf-8")
     return Trained(fitted, coverage, reading)
@@ -184,12 +188,24 @@ def _checkpoints(place: Place, made_for: dict[str, str], way: str, train: TrainC
     )
 
 
-def _batches(rows: Sequence[Encoded], train: TrainConfig, way: Passes) -> Batches:
+def _budget(model: Any, rows: Sequence[Encoded], train: TrainConfig, way: Passes, limit: int, place: Place) -> Budget:
+    """What the recipe says goes through at once, or what fits; a batch of the longest rows at most."""
+    return budget(
+        model,
+        rows,
+        way,
+        wanted=None if train.tokens_at_once == "auto" else train.tokens_at_once,
+        largest=train.batch_tokens + limit if train.batch_tokens else train.batch_examples * limit,
+        file=place.workspace / "memory.json",
+    )
+
+
+def _batches(rows: Sequence[Encoded], train: TrainConfig, way: Passes, most_tokens: int) -> Batches:
     return Batches(
         rows,
         sizes=Sizes(examples=train.batch_examples, tokens=train.batch_tokens),
         seed=train.seed,
-        most_tokens=train.tokens_at_once,
+        most_tokens=most_tokens,
         lay_out=way.lay_out,
         short_first=train.curriculum == "short_first",
     )

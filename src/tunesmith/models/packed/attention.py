@@ -1,7 +1,7 @@
 """Attention over a token tree, registered with transformers' AttentionInterface: no model is patched.
 
 Small segments are attended as explicit batched products, the query heads of a group folded into rows, with the gradient
-written out; a long one goes through the library's kernel. Where there is no tree, all is as in `sdpa`.
+written out; a long one goes through the library's kernel; a GPU gets a block mask. Where there is no tree, all is as in `sdpa`.
 
 Shapes: T tokens, H query heads, K key heads, G = H / K, D width of a head; a bucket's n, R, A, L as in attention_plan.
 """
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tunesmith.models.packed.attention_blocks import attend_by_blocks
 from tunesmith.models.packed.attention_plan import AttentionPlan
 
 __all__ = ["attending_by_tree", "tree_attention"]
@@ -142,6 +143,8 @@ def tree_attention(
     window, softcap = options.get("sliding_window") or 0, options.get("softcap")
     if window >= tree.longest_path:
         window = 0
+    if q.is_cuda:
+        return attend_by_blocks(q, k, v, tree, scale, window=window, softcap=softcap)[None], None
     if window or softcap is not None or tree.is_long:
         return _by_kernel(q, k, v, tree, scale, window=window, softcap=softcap)[None], None
     return _products(q, k, v, tree, scale)[None], None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,12 +59,16 @@ class Rows:
 class AttentionPlan:
     """The buckets of a tree, and the row numbers that gather them, made once a shape of heads and used by every layer."""
 
-    def __init__(self, buckets: Sequence[Bucket], *, size: int, device: torch.device | str) -> None:
+    def __init__(
+        self, buckets: Sequence[Bucket], segments: Sequence[tuple[int, int, int]], *, device: torch.device | str
+    ) -> None:
         self.buckets = tuple(buckets)
-        self.size = size
+        self.size = segments[-1][1]
         self.device = device
+        self._segments = tuple(segments)
         self.rows = lru_cache(maxsize=4)(self._rows)
         self.mask = lru_cache(maxsize=None)(self._mask)
+        self.block_mask = lru_cache(maxsize=None)(self._block_mask)
 
     @property
     def longest_path(self) -> int:
@@ -86,6 +91,28 @@ class AttentionPlan:
         hidden = (key > query) | ((query - key >= window) if window else False)
         mask_RL = torch.from_numpy(np.where(hidden, -np.inf, 0.0)).to(self.device, dtype)
         return mask_RL.repeat(groups, 1)
+
+    def _block_mask(self, size: int, window: int) -> Any:
+        """The tree as flex_attention reads it, for `size` tokens, those beyond the tree each for itself alone."""
+        from torch.nn.attention.flex_attention import create_block_mask
+
+        reach, place = np.arange(size) + 1, np.arange(size)
+        ends = [end for _, end, _ in self._segments]
+        for number in range(len(self._segments) - 1, -1, -1):  # children before parents: what hangs below is known
+            begin, end, parent = self._segments[number]
+            reach[begin:end] = ends[number]
+            if parent >= 0:
+                ends[parent] = max(ends[parent], ends[number])
+        for begin, end, parent in self._segments:
+            before = 0 if parent < 0 else place[self._segments[parent][1] - 1] + 1
+            place[begin:end] = before + np.arange(end - begin)
+        reach_T, place_T = self._index(reach), self._index(place)
+
+        def may_look(_b: Any, _h: Any, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+            seen = (k <= q) & (q < reach_T[k])
+            return seen & (place_T[q] - place_T[k] < window) if window else seen
+
+        return create_block_mask(may_look, None, None, size, size, device=str(self.device))
 
     def _rows(self, heads: int, key_heads: int) -> Rows:
         found = []
@@ -117,7 +144,7 @@ class AttentionPlan:
 
 
 def plan_attention(segments: Sequence[tuple[int, int, int]], *, device: torch.device | str) -> AttentionPlan:
-    """Buckets for segments (begin, end, parent), parents before children."""
+    """Buckets for segments (begin, end, parent) in depth-first order, as `layout` makes them."""
     chains: list[tuple[tuple[int, int], ...]] = []
     under: dict[tuple[tuple[int, int], ...], list[tuple[int, int]]] = {}
     for begin, end, parent in segments:
@@ -133,4 +160,4 @@ def plan_attention(segments: Sequence[tuple[int, int, int]], *, device: torch.de
                 group = []
             group.append(span)
         buckets.append(Bucket(tuple(group), chain))
-    return AttentionPlan(buckets, size=segments[-1][1], device=device)
+    return AttentionPlan(buckets, segments, device=device)

@@ -1,0 +1,93 @@
+"""How many tokens may go through the model at once: what the worst row keeps for its backward pass, against the free memory.
+
+The probe is one forward pass over the longest row, in which every tensor that autograd keeps is counted once by its storage.
+A long row keeps the most a token (attention keeps more the longer it looks back), so the count is on the safe side for all
+others. What was found stays with the run, for another grouping would change the last digits on resuming.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+
+from tunesmith.core.files import replace_file
+from tunesmith.models.chat import Encoded
+from tunesmith.models.memory import free_bytes
+from tunesmith.train.passes import Passes
+
+__all__ = ["Budget", "budget", "kept_bytes"]
+
+_SHARE = 0.5  # of the free memory; the rest is for gradients on their way, the optimiser and whoever else is there
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """`tokens` may go through at once. `kept` bytes a token and `free` bytes, as measured; 0 where nothing was."""
+
+    tokens: int
+    kept: int = 0
+    free: int = 0
+
+    @property
+    def note(self) -> str:
+        """The reason, in words."""
+        if not self.kept:
+            return f"at most {self.tokens:,} tokens at once"
+        found = f"{self.kept / 2**10:,.0f} KiB a token measured, {self.free / 2**30:.1f} GiB free"
+        return f"at most {self.tokens:,} tokens at once ({found})"
+
+
+def kept_bytes(forward: Callable[[], torch.Tensor], own: Sequence[torch.Tensor]) -> int:
+    """Bytes that autograd keeps of one forward pass, each storage once, those of `own` (weights) not counted."""
+    known = {tensor.untyped_storage().data_ptr() for tensor in own}
+    sizes: dict[int, int] = {}
+    held: list[torch.Tensor] = []  # so that no address is used twice
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            sizes[storage.data_ptr()] = storage.nbytes()
+            held.append(tensor)
+        return tensor
+
+    with (
+        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+        torch.compiler.set_stance("force_eager"),  # compiled layers keep less: the count stays on the safe side
+    ):
+        forward()
+    return sum(sizes.values())
+
+
+def budget(
+    model: Any,
+    rows: Sequence[Encoded],
+    way: Passes,
+    *,
+    wanted: int | None,
+    largest: int,
+    file: Path,
+) -> Budget:
+    """The number that the recipe `wanted`, or what fits; `largest` is a batch, beyond which there is nothing to gain.
+
+    Never less than the longest row. `file` keeps what was found; an earlier finding in it is taken as it is.
+    """
+    if wanted is not None:
+        return Budget(wanted)
+    if file.exists():
+        return Budget(**orjson.loads(file.read_bytes()))
+    worst = max(rows, key=lambda row: len(row.ids))
+    model.train()
+    try:
+        kept = kept_bytes(lambda: way.objective(model, way.lay_out([worst])), list(model.parameters())) // len(worst.ids)
+        room = free_bytes(model.device)
+        fits = int(_SHARE * room / max(1, kept))
+    except torch.OutOfMemoryError:  # one row is too much already: the first step says so, with what helps
+        kept, room, fits = 0, 0, 0
+    found = Budget(max(len(worst.ids), min(largest, fits)), kept, room)
+    replace_file(file, orjson.dumps(asdict(found)))
+    return found

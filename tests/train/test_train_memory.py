@@ -1,0 +1,89 @@
+"""What goes through at once is what the free memory takes: counted, kept with the run, and the same steps whatever it is."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import orjson
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fakes import train_tiny
+from tunesmith.models.chat import Encoded
+from tunesmith.train import memory
+from tunesmith.train.memory import kept_bytes
+
+GIB = 2**30
+
+
+def found(place: Path) -> dict[str, int]:
+    return dict(orjson.loads((place / "work" / "memory.json").read_bytes()))
+
+
+def losses(place: Path) -> list[float]:
+    rows = [orjson.loads(line) for line in (place / "work" / "metrics.jsonl").read_bytes().splitlines()]
+    return [row["loss"] for row in rows if "loss" in row]
+
+
+def test_what_is_kept_for_the_backward_pass_is_counted_once_and_without_the_weights() -> None:
+    weight = torch.randn(8, 4, requires_grad=True)
+    x = torch.randn(100, 4, requires_grad=True)
+
+    def forward() -> torch.Tensor:
+        h = x @ weight.T  # keeps x (the weight is no activation): 100 · 4 numbers
+        y = h.sigmoid()  # keeps its result: 100 · 8 numbers
+        return (y * y.view(-1, 8)).sum()  # keeps the same storage twice
+
+    assert kept_bytes(forward, [weight]) == 4 * (100 * 4 + 100 * 8)
+    assert kept_bytes(forward, []) == 4 * (100 * 4 + 100 * 8 + 8 * 4)
+
+
+def test_little_memory_means_smaller_parts_and_the_same_steps(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 64 * GIB)
+    train_tiny(tiny_path, tmp_path / "roomy", method={"dropout": 0.0})
+    roomy = found(tmp_path / "roomy")
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 2 * 120 * roomy["kept"])
+    train_tiny(tiny_path, tmp_path / "tight", method={"dropout": 0.0})
+    tight = found(tmp_path / "tight")
+    assert tight["kept"] == roomy["kept"] > 0
+    assert tight["tokens"] == 120 < roomy["tokens"]
+    assert losses(tmp_path / "tight") == pytest.approx(losses(tmp_path / "roomy"), rel=1e-5)
+    assert "at most 120 tokens at once" in (tmp_path / "tight" / "out" / "report.html").read_text()
+
+
+def test_no_memory_still_takes_the_longest_row_whole(tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    real = memory.budget
+
+    def watched(model: object, rows: list[Encoded], *args: object, **how: object) -> memory.Budget:
+        seen.append(max(len(row.ids) for row in rows))
+        return real(model, rows, *args, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("tunesmith.train.run.budget", watched)
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 0)
+    train_tiny(tiny_path, tmp_path)
+    assert found(tmp_path)["tokens"] == seen[0]
+
+
+def test_a_resumed_run_keeps_what_was_found_though_memory_has_changed(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 64 * GIB)
+    train_tiny(tiny_path, tmp_path / "whole")
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 0)
+    (tmp_path / "again" / "work").mkdir(parents=True)
+    shutil.copyfile(tmp_path / "whole" / "work" / "memory.json", tmp_path / "again" / "work" / "memory.json")
+    train_tiny(tiny_path, tmp_path / "again")
+    name = "out/adapter/adapter_model.safetensors"
+    one, other = load_file(tmp_path / "whole" / name), load_file(tmp_path / "again" / name)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_number_in_the_recipe_is_taken_and_nothing_is_measured(tiny_path: Path, tmp_path: Path) -> None:
+    train_tiny(tiny_path, tmp_path, train={"tokens_at_once": 90})
+    assert not (tmp_path / "work" / "memory.json").exists()
+    assert "at most 90 tokens at once" in (tmp_path / "out" / "report.html").read_text()
