@@ -40,6 +40,11 @@ OUR_MODES: dict[str, dict[str, Any]] = {
     "Tunesmith, compiled": {"dtype": "float32", "compile": True},
     "Tunesmith, top 8 layers, later epochs": {"dtype": "float32", "layers": 8},
 }
+GROWTH_MODES: dict[str, dict[str, Any]] = {  # against "Tunesmith" on the same number of examples
+    "Tunesmith, 10 times the examples": {"dtype": "float32", "times": 10},
+    "Tunesmith, 4 times the length": {"dtype": "float32", "stretch": 4},
+    "Tunesmith, 8 times the rank": {"dtype": "float32", "rank": 8 * RANK},
+}
 EVAL_MODES = {"TRL evaluate", "Tunesmith evaluate"}
 FLOPS_A_TOKEN = 2 * 2 * 106_168_320  # linear layers, forward and backward to the activations
 FLOPS_A_PREDICTION = 2 * 2 * 49_152 * 576
@@ -113,12 +118,14 @@ def run_ours(mode: str, count: int) -> dict[str, float]:
     from tunesmith.train.loop import FitSettings, fit
     from tunesmith.train.passes import Look, TrunkCache, look, passes
 
-    how = OUR_MODES.get(mode, {"dtype": "float32"})
-    rows = [Encoded((*p, *a), (False,) * len(p) + (True,) * len(a)) for p, a in reference_examples(count)]
+    how = (OUR_MODES | GROWTH_MODES).get(mode, {"dtype": "float32"})
+    count *= how.get("times", 1)
+    drawn = reference_examples(count, stretch=how.get("stretch", 1))
+    rows = [Encoded((*p, *a), (False,) * len(p) + (True,) * len(a)) for p, a in drawn]
     model = reference_model(getattr(torch, how["dtype"])).requires_grad_(False)
     layers = how.get("layers", "all")
     modules = choose_modules(model, TARGETS, layers)
-    adapted, _ = attach(model, kind="lora", rank=RANK, alpha=32.0, dropout=0.0, modules=modules, seed=0)
+    adapted, _ = attach(model, kind="lora", rank=how.get("rank", RANK), alpha=32.0, dropout=0.0, modules=modules, seed=0)
     place = Path(tempfile.mkdtemp())
     trunk = None if layers == "all" else TrunkCache(place / "trunk", modules, "reference")
     began: list[float] = []
@@ -164,7 +171,8 @@ def run_ours(mode: str, count: int) -> dict[str, float]:
             reporter=SilentReporter(),
         )
     first = 6 if compiling else SKIPPED  # compiling goes on over the first lengths
-    return {"seconds": began[-1] - began[first], "examples": count - first * BATCH, "peak_gib": peak_gib()}
+    done = {"seconds": began[-1] - began[first], "examples": count - first * BATCH, "peak_gib": peak_gib()}
+    return {**done, "tokens": sum(len(row.ids) for row in rows) / count}
 
 
 def matmul_peak(dtype: torch.dtype) -> float:
@@ -198,10 +206,12 @@ def main() -> None:
     from record import write_result
 
     given = arguments()
-    modes = [m for m in (*TRL_MODES, *OUR_MODES, *sorted(EVAL_MODES)) if not given.only or m in given.only]
+    modes = [m for m in (*TRL_MODES, *OUR_MODES, *GROWTH_MODES, *sorted(EVAL_MODES)) if not given.only or m in given.only]
     runs: dict[str, list[dict[str, float]]] = {mode: [] for mode in modes}
     for number in range(given.rounds):
         for mode in modes:
+            if number and (mode in GROWTH_MODES or (number >= given.eval_rounds and mode in EVAL_MODES)):
+                continue
             count = 212 if mode in EVAL_MODES else given.examples
             runs[mode].append(measured(mode, given.peer, count, given.state, number))
             print(mode, runs[mode][-1], flush=True)
@@ -210,16 +220,18 @@ def main() -> None:
     learned = sum(len(a) for _, a in rows) / len(rows)
     flops = tokens * FLOPS_A_TOKEN + learned * FLOPS_A_PREDICTION
     peaks = {name: matmul_peak(getattr(torch, name)) for name in ("float32", "bfloat16")}
-    speed = {mode: statistics.median(r["examples"] / r["seconds"] for r in done) for mode, done in runs.items()}
     table = []
     for mode in modes:
         every = [r["examples"] / r["seconds"] for r in runs[mode]]
-        row = {"run": mode, "examples/s": speed[mode], "least": min(every), "most": max(every)}
+        row: dict[str, Any] = {"run": mode, "rounds": len(every), "examples/s": statistics.median(every)}
+        row |= {"least": min(every), "most": max(every), "tokens/s": "", "share of fp32 peak": ""}
         row["peak GiB"] = statistics.median(r["peak_gib"] for r in runs[mode])
         if mode not in EVAL_MODES:
-            row |= {"tokens/s": speed[mode] * tokens, "share of fp32 peak": speed[mode] * flops / 1e9 / peaks["float32"]}
-        table.append({**row, **({} if "tokens/s" in row else {"tokens/s": "", "share of fp32 peak": ""})})
-    work = {"examples": given.examples, "batch": BATCH, "mean tokens": round(tokens, 1), "rounds": given.rounds}
+            row["tokens/s"] = row["examples/s"] * runs[mode][0].get("tokens", tokens)
+        if mode in TRL_MODES or (mode in OUR_MODES and "layers" not in OUR_MODES[mode]):
+            row["share of fp32 peak"] = row["examples/s"] * flops / 1e9 / peaks["float32"]
+        table.append(row)
+    work = {"examples": given.examples, "batch": BATCH, "mean tokens": round(tokens, 1)}
     work |= {f"{name} matmul GFLOP/s": round(peak) for name, peak in peaks.items()} | {"GOMP_SPINCOUNT": 30000}
     write_result("train", work, table)
 
@@ -228,7 +240,8 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", default=sys.executable, help="Python that has TRL installed")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="of everything but growth, which runs once")
+    parser.add_argument("--eval-rounds", type=int, default=5, help="of evaluation, at most")
     parser.add_argument("--examples", type=int, default=128)
     parser.add_argument("--state", type=Path)
     parser.add_argument("--only", action="append")

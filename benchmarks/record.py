@@ -34,7 +34,8 @@ def write_result(theme: str, work: Mapping[str, Any], rows: Sequence[Mapping[str
     versions = {name: importlib.metadata.version(name) for name in ("tunesmith", "torch", "transformers", "peft")}
     date = datetime.now(UTC).date().isoformat()
     name = f"{theme}-{os.cpu_count()}cpu-{date}"
-    command = f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip()
+    given = (Path(word).name if os.sep in word else word for word in sys.argv[1:])  # where files lie here is nobody's business
+    command = f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(given)}".strip()
     machine = hardware()
     whole = {"theme": theme, "date": date, "command": command, "hardware": machine, "versions": versions}
     whole |= {"work": work, "rows": rows}

@@ -38,15 +38,18 @@ def reference_model(dtype: torch.dtype = torch.float32) -> Any:
     return LlamaForCausalLM(shape).to(dtype)
 
 
-def reference_examples(n: int = 128, seed: int = 1) -> list[tuple[list[int], list[int]]]:
-    """`n` pairs of prompt ids and answer ids: log-normal lengths, median 22 tokens a question and 88 an answer."""
+def reference_examples(n: int = 128, seed: int = 1, *, stretch: int = 1) -> list[tuple[list[int], list[int]]]:
+    """`n` pairs of prompt ids and answer ids: log-normal lengths, median 22 tokens a question and 88 an answer.
+
+    `stretch` makes questions and answers so many times as long.
+    """
     draw = random.Random(seed)
 
     def words(count: int) -> list[int]:
         return [draw.randrange(10, VOCABULARY) for _ in range(count)]
 
     def length(median: float, spread: float, least: int) -> int:
-        return max(least, int(draw.lognormvariate(math.log(median), spread)))
+        return stretch * max(least, int(draw.lognormvariate(math.log(median), spread)))
 
     system = words(SYSTEM_TOKENS)
     examples = []
