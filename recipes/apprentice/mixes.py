@@ -33,7 +33,7 @@ DECAY = {
     "text-articles": 0.04,
     "text-renamed": 0.03,
     "text-facts": 0.02,
-    "chat-own": 0.06,
+    "chat-own": 0.12,
     "chat-sentences": 0.09,
     "chat-words": 0.01,
     "chat-openers": 0.18,
