@@ -208,13 +208,14 @@ def main() -> None:
     given = arguments()
     modes = [m for m in (*TRL_MODES, *OUR_MODES, *GROWTH_MODES, *sorted(EVAL_MODES)) if not given.only or m in given.only]
     runs: dict[str, list[dict[str, float]]] = {mode: [] for mode in modes}
-    for number in range(given.rounds):
-        for mode in modes:
-            if number and (mode in GROWTH_MODES or (number >= given.eval_rounds and mode in EVAL_MODES)):
-                continue
-            count = 212 if mode in EVAL_MODES else given.examples
-            runs[mode].append(measured(mode, given.peer, count, given.state, number))
-            print(mode, runs[mode][-1], flush=True)
+    beside = [mode for mode in modes if mode in TRL_MODES or mode == "Tunesmith"]
+    others = [mode for mode in modes if mode not in beside]
+    schedule = [(number, mode) for number in range(given.rounds) for mode in beside]
+    schedule += [(n, mode) for n in range(given.other_rounds) for mode in others if n == 0 or mode not in GROWTH_MODES]
+    for number, mode in schedule:
+        count = 212 if mode in EVAL_MODES else given.examples
+        runs[mode].append(measured(mode, given.peer, count, given.state, number))
+        print(mode, runs[mode][-1], flush=True)
     rows = reference_examples(given.examples)
     tokens = sum(len(p) + len(a) for p, a in rows) / len(rows)
     learned = sum(len(a) for _, a in rows) / len(rows)
@@ -240,8 +241,10 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", default=sys.executable, help="Python that has TRL installed")
-    parser.add_argument("--rounds", type=int, default=5, help="of everything but growth, which runs once")
-    parser.add_argument("--eval-rounds", type=int, default=5, help="of evaluation, at most")
+    parser.add_argument("--rounds", type=int, default=5, help="of training, TRL and Tunesmith in turn")
+    parser.add_argument(
+        "--other-rounds", type=int, default=5, help="of what comes after: upper layers, evaluation; growth runs once"
+    )
     parser.add_argument("--examples", type=int, default=128)
     parser.add_argument("--state", type=Path)
     parser.add_argument("--only", action="append")
