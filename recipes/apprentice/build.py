@@ -14,16 +14,21 @@ __all__ = ["commands", "main"]
 log = logging.getLogger("apprentice.build")
 
 
-def commands(work: Path, shared: Path, *, stable_steps: int, decay_steps: int, seed: int) -> list[tuple[Path, list[str]]]:
+def commands(
+    work: Path, shared: Path, *, stable_steps: int, decay_steps: int, polish_steps: int, seed: int
+) -> list[tuple[Path, list[str]]]:
     """[(what it leaves behind, the command)], in order."""
-    corpus, shards, stable, final = (work / name for name in ("corpus", "shards", "stable", "final"))
-    half, package, judged = work / "half", work / "package", work / "judged.json"
+    corpus, shards, stable, decayed, final = (work / name for name in ("corpus", "shards", "stable", "decayed", "final"))
+    half, whole, package, judged = work / "half", work / "whole", work / "package", work / "judged.json"
     learn = ["pretrain.py", "--shards", str(shards), "--seed", str(seed)]
     going_on = ["--from", str(stable / "latest")] if (stable / "latest").is_dir() else []
     first = ["--out", str(stable), "--steps", str(stable_steps), "--rows", "8", *going_on]
-    last = ["--out", str(final), "--steps", str(decay_steps), "--rows", "12", "--decay", "--from", str(stable / "latest")]
+    falling = ["--rows", "12", "--decay"]
+    then = ["--out", str(decayed), "--steps", str(decay_steps), *falling, "--from", str(stable / "latest")]
+    last = ["--out", str(final), "--steps", str(polish_steps), *falling, "--peak", "0.3", "--from", str(decayed / "latest")]
     pack = ["package.py", "--shards", str(shards), "--checkpoint"]
     packed = [*pack, str(final / "latest"), "--out", str(package)]
+    more = ["--questions", "1200"]
     against = ["--against", str(shared / "data/models/bootstrap")]
     return [
         (corpus, ["corpus.py", "--shared", str(shared), "--out", str(corpus)]),
@@ -32,6 +37,9 @@ def commands(work: Path, shared: Path, *, stable_steps: int, decay_steps: int, s
         (stable / "done", [*learn, *first]),
         (half, [*pack, str(stable / "latest"), "--out", str(half)]),
         (shards / "own", ["own.py", "--model", str(half), "--corpus", str(corpus), "--shards", str(shards)]),
+        (decayed / "done", [*learn, *then]),
+        (whole, [*pack, str(decayed / "latest"), "--out", str(whole)]),
+        (shards / "own-again", ["own.py", "--model", str(whole), "--corpus", str(corpus), "--shards", str(shards), *more]),
         (final / "done", [*learn, *last]),
         (package, packed),
         (judged, ["judge.py", "--corpus", str(corpus), "--model", str(package), *against, "--out", str(judged)]),
@@ -42,7 +50,8 @@ def commands(work: Path, shared: Path, *, stable_steps: int, decay_steps: int, s
 def main(given: argparse.Namespace) -> None:
     """Run the commands whose result is missing."""
     given.work.mkdir(parents=True, exist_ok=True)
-    todo = commands(given.work, given.shared, stable_steps=given.stable_steps, decay_steps=given.decay_steps, seed=given.seed)
+    steps = {"stable_steps": given.stable_steps, "decay_steps": given.decay_steps, "polish_steps": given.polish_steps}
+    todo = commands(given.work, given.shared, **steps, seed=given.seed)
     for left_behind, command in todo:
         marker = given.work / f".{left_behind.parent.name}-{left_behind.name}.done"
         if marker.exists():
@@ -58,7 +67,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--shared", type=Path, default=Path(os.environ.get("TUNESMITH_SHARED", "../../../shared")))
-    parser.add_argument("--stable-steps", type=int, default=2133)
-    parser.add_argument("--decay-steps", type=int, default=1487)
+    parser.add_argument("--stable-steps", type=int, default=5700)
+    parser.add_argument("--decay-steps", type=int, default=2080)
+    parser.add_argument("--polish-steps", type=int, default=350)
     parser.add_argument("--seed", type=int, default=0)
     main(parser.parse_args())

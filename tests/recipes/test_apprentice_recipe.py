@@ -336,7 +336,7 @@ def test_real_stories_become_documents_and_pairs():
 
 
 def test_every_step_of_the_build_is_a_script_of_the_recipe(tmp_path):
-    steps = build.commands(tmp_path, SHARED, stable_steps=3, decay_steps=2, seed=0)
+    steps = build.commands(tmp_path, SHARED, stable_steps=3, decay_steps=2, polish_steps=1, seed=0)
     assert all((RECIPE / command[0]).is_file() for _, command in steps)
     order = [command[0] for _, command in steps]
     assert order.index("lessons.py") < order.index("tokenizer.py") < order.index("own.py") < order.index("judge.py")
