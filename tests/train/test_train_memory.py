@@ -46,13 +46,13 @@ def test_little_memory_means_smaller_parts_and_the_same_steps(
     monkeypatch.setattr(memory, "free_bytes", lambda _: 64 * GIB)
     train_tiny(tiny_path, tmp_path / "roomy", method={"dropout": 0.0})
     roomy = found(tmp_path / "roomy")
-    monkeypatch.setattr(memory, "free_bytes", lambda _: 2 * 120 * roomy["kept"])
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 2 * 150 * roomy["kept"])  # 150 fit: 128 is taken
     train_tiny(tiny_path, tmp_path / "tight", method={"dropout": 0.0})
     tight = found(tmp_path / "tight")
     assert tight["kept"] == roomy["kept"] > 0
-    assert tight["tokens"] == 120 < roomy["tokens"]
+    assert tight["tokens"] == 128 < roomy["tokens"]
     assert losses(tmp_path / "tight") == pytest.approx(losses(tmp_path / "roomy"), rel=1e-5)
-    assert "at most 120 tokens at once" in (tmp_path / "tight" / "out" / "report.html").read_text()
+    assert "at most 128 tokens at once" in (tmp_path / "tight" / "out" / "report.html").read_text()
 
 
 def test_no_memory_still_takes_the_longest_row_whole(tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

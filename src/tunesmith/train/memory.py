@@ -2,7 +2,8 @@
 
 The probe is one forward pass over the longest row, in which every tensor that autograd keeps is counted once by its storage.
 A long row keeps the most a token (attention keeps more the longer it looks back), so the count is on the safe side for all
-others. What was found stays with the run, for another grouping would change the last digits on resuming.
+others. What was found stays with the run, for another grouping would change the last digits on resuming; and it is a power of
+two, so that a little more or less free memory does not change those of the next run.
 """
 
 from __future__ import annotations
@@ -85,9 +86,14 @@ def budget(
     try:
         kept = kept_bytes(lambda: way.objective(model, way.lay_out([worst])), list(model.parameters())) // len(worst.ids)
         room = free_bytes(model.device)
-        fits = int(_SHARE * room / max(1, kept))
+        fits = _power_of_two(int(_SHARE * room / max(1, kept)))
     except torch.OutOfMemoryError:  # one row is too much already: the first step says so, with what helps
         kept, room, fits = 0, 0, 0
     found = Budget(max(len(worst.ids), min(largest, fits)), kept, room)
     replace_file(file, orjson.dumps(asdict(found)))
     return found
+
+
+def _power_of_two(number: int) -> int:
+    """The largest that is not above `number`; 0 for 0."""
+    return 1 << number.bit_length() - 1 if number else 0
