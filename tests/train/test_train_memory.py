@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from fakes import train_tiny
+from tunesmith.core.errors import TrainingError
 from tunesmith.models.chat import Encoded
 from tunesmith.train import memory
+from tunesmith.train import passes as passes_module
 from tunesmith.train.memory import kept_bytes
 
 GIB = 2**30
@@ -87,3 +89,27 @@ def test_a_number_in_the_recipe_is_taken_and_nothing_is_measured(tiny_path: Path
     train_tiny(tiny_path, tmp_path, train={"tokens_at_once": 90})
     assert not (tmp_path / "work" / "memory.json").exists()
     assert "at most 90 tokens at once" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("no"), RuntimeError("DefaultCPUAllocator: can't allocate memory")], ids=str
+)
+def test_a_probe_that_runs_out_of_memory_leaves_the_word_to_the_first_step_and_nothing_behind(
+    error: RuntimeError, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> torch.Tensor:
+        raise error
+
+    monkeypatch.setattr(passes_module, "sft", full)
+    with pytest.raises(TrainingError, match="single example does not fit"):
+        train_tiny(tiny_path, tmp_path)
+    assert not (tmp_path / "work" / "memory.json").exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"token": 3}'])
+def test_a_damaged_finding_is_an_error_with_a_way_out(content: str, tiny_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "memory.json").write_text(content)
+    with pytest.raises(TrainingError, match="cannot be read") as caught:
+        train_tiny(tiny_path, tmp_path)
+    assert "hint: " in str(caught.value)

@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from fakes import Told, example, examples, train_tiny
 from tunesmith.core.errors import ModelError, TrainingError
 from tunesmith.models.packed import trunk as trunk_module
-from tunesmith.models.precision import without_denormals
 from tunesmith.train import passes as passes_module
 from tunesmith.train.batches import Batch
 from tunesmith.train.objectives.sft import sft
@@ -62,12 +61,19 @@ def test_exact_precision_shares_nothing_and_repeats_to_the_bit(tiny_path: Path, 
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_training_leaves_the_floats_of_the_process_as_they_were(tiny_path: Path, tmp_path: Path) -> None:
+def test_training_flushes_denormals_and_leaves_the_floats_of_the_process_as_they_were(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside: list[float] = []
+
+    def watched(lean: Any, batch: Batch) -> torch.Tensor:
+        inside.append(float(torch.tensor([1e-38]) * 0.1))
+        return sft(lean, batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(passes_module, "sft", watched)
     train_tiny(tiny_path, tmp_path, train={"max_steps": 1})
+    assert inside and set(inside) == {0.0}
     assert sys.float_info.min / 2 > 0.0
-    with without_denormals():
-        assert sys.float_info.min / 2 == 0.0
-        assert float(torch.tensor([1e-38]) * 0.1) == 0.0
 
 
 def test_a_batch_learned_in_parts_gives_the_same_steps(tiny_path: Path, tmp_path: Path) -> None:

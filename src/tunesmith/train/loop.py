@@ -20,6 +20,7 @@ from tunesmith.core.reporter import Reporter
 from tunesmith.models.adapters import adapter_moves
 from tunesmith.train.batches import Batch
 from tunesmith.train.checkpoint import Checkpoints, MetricLog, SaveRule, State, Tensors, optimizer_tensors, restore_optimizer
+from tunesmith.train.memory import is_out_of_memory
 from tunesmith.train.passes import Look
 from tunesmith.train.randomness import seed_all
 from tunesmith.train.schedule import learning_rate
@@ -207,7 +208,7 @@ def _fitting_step(
         try:
             return *_step(model, optimizer, objective, micro, **how), micro
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             optimizer.zero_grad(set_to_none=True)
             largest = max(part.num_tokens for part in micro)
@@ -219,10 +220,6 @@ def _fitting_step(
                     hint="--set train.gradient_checkpointing=true, or --set train.max_tokens=512",
                 ) from error
             warn(f"out of memory at {largest:,} tokens at once: going on with half of that, which gives the same step")
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _step(

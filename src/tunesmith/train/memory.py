@@ -16,12 +16,13 @@ from typing import Any
 import orjson
 import torch
 
-from tunesmith.core.files import replace_file
+from tunesmith.core.errors import TrainingError
+from tunesmith.core.files import replace_file, storage_errors
 from tunesmith.models.chat import Encoded
 from tunesmith.models.memory import free_bytes
 from tunesmith.train.passes import Passes
 
-__all__ = ["Budget", "budget", "kept_bytes"]
+__all__ = ["Budget", "budget", "is_out_of_memory", "kept_bytes"]
 
 _SHARE = 0.5  # of the free memory; the rest is for gradients on their way, the optimiser and whoever else is there
 
@@ -80,18 +81,38 @@ def budget(
     if wanted is not None:
         return Budget(wanted)
     if file.exists():
-        return Budget(**orjson.loads(file.read_bytes()))
+        return _read(file)
     worst = max(rows, key=lambda row: len(row.ids))
     model.train()
     try:
         kept = kept_bytes(lambda: way.objective(model, way.lay_out([worst])), list(model.parameters())) // len(worst.ids)
         room = free_bytes(model.device)
-        fits = _power_of_two(int(_SHARE * room / max(1, kept)))
-    except torch.OutOfMemoryError:  # one row is too much already: the first step says so, with what helps
-        kept, room, fits = 0, 0, 0
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return Budget(len(worst.ids))  # one row is too much already: the first step says so, with what helps
+    fits = _power_of_two(int(_SHARE * room / max(1, kept)))
     found = Budget(max(len(worst.ids), min(largest, fits)), kept, room)
-    replace_file(file, orjson.dumps(asdict(found)))
+    with storage_errors("writing down what fits into memory", file):
+        replace_file(file, orjson.dumps(asdict(found)))
     return found
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch says that memory ran out: a GPU has an error of its own, a CPU a sentence."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _read(file: Path) -> Budget:
+    try:
+        return Budget(**orjson.loads(file.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise TrainingError(
+            "what fitted into memory when this run began cannot be read",
+            value=str(file),
+            expected="the file as it was written: resuming learns in the same parts",
+            hint="delete the run's work folder to begin anew, or --set train.tokens_at_once=16384 for a new run",
+        ) from error
 
 
 def _power_of_two(number: int) -> int:
