@@ -159,3 +159,12 @@ def test_no_override_whatever_is_typed_gives_a_crash(name: str, value: str) -> N
         recipe_from(SOURCES, [f"{name}={value}"])
     except RecipeError as error:
         assert error.problems
+
+
+def test_a_value_that_is_none_of_several_types_is_one_problem() -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe_from({"sources": ["./posts"], "train": {"tokens_at_once": "some", "evaluate_every": "never"}})
+    assert sorted(problem.what for problem in caught.value.problems) == [
+        "wrong value for train.evaluate_every",
+        "wrong value for train.tokens_at_once",
+    ]

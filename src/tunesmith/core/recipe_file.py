@@ -92,7 +92,9 @@ def recipe_from(
     try:
         recipe = Recipe.model_validate(merged)
     except ValidationError as error:
-        problems += [_problem(dict(detail), merged, places or {}, file) for detail in error.errors()]
+        found = (_problem(dict(detail), merged, places or {}, file) for detail in error.errors())
+        told = {(problem.what, repr(problem.value), problem.where): problem for problem in found}  # `auto | int` fails twice
+        problems += told.values()
         raise RecipeError(sorted(problems, key=_line)) from None
     problems += [*_without_effect(written, recipe), *_generator_problems(written, recipe)]
     if problems:
