@@ -36,7 +36,8 @@ TRL_MODES = {
     "TRL bf16, by length": {"dtype": "bfloat16", "by_length": True},
 }
 OUR_MODES: dict[str, dict[str, Any]] = {
-    "Tunesmith": {"dtype": "float32"},
+    "Tunesmith": {"dtype": "bfloat16"},
+    "Tunesmith fp32": {"dtype": "float32"},
     "Tunesmith, compiled": {"dtype": "float32", "compile": True},
     "Tunesmith, top 8 layers, later epochs": {"dtype": "float32", "layers": 8},
 }

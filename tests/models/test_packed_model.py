@@ -13,9 +13,10 @@ from architectures import PACKED, REFUSED, make, rows_alike
 
 from tunesmith.models.adapters import attach, choose_modules
 from tunesmith.models.chat import Encoded
-from tunesmith.models.packed import attention_plan
+from tunesmith.models.packed import attention, attention_plan
 from tunesmith.models.packed.head import Head
-from tunesmith.models.packed.layout import Tree
+from tunesmith.models.packed.layout import Tree, lay_out
+from tunesmith.models.packed.lean_parts import lean_parts
 from tunesmith.models.packed.lowrank import keep_mask, lean_adapters
 from tunesmith.models.packed.model import PackedModel, packed, why_not_packed
 from tunesmith.models.packed.trunk import Trunk, cache_bytes, kept_trunk, lowest_adapted, room_for_cache
@@ -104,6 +105,70 @@ def test_after_the_engine_the_model_is_as_it_was() -> None:
     assert float(sft_padded(model, batch).detach()) == before and model.config._attn_implementation == kind
 
 
+@pytest.mark.parametrize("name", ["Llama", "Mistral, sliding window", "Gemma 2, capped scores and logits"])
+def test_tokens_that_fill_a_tree_up_change_neither_loss_nor_gradients(name: str) -> None:
+    model, rows = adapted(PACKED[name]), rows_alike()
+    alone = one_by_one(model, rows)
+    wanted = gradients(model, alone)
+    with packed(model) as lean:
+        tree = lay_out(rows, whole=32)
+        assert len(tree.ids_T) % 32 == 0 and len(tree.ids_T) > tree.attention.size
+        assert all(bucket.longest % 32 == 0 for bucket in tree.attention.buckets)
+        loss = sft(lean, tree)
+        assert float(loss.detach()) == pytest.approx(float(alone.detach()), rel=1e-5)
+        close(gradients(model, loss), wanted, rel=1e-3 if "Gemma" in name else 1e-4)
+
+
+def test_trees_of_rounded_numbers_come_in_whole_steps_and_agree_with_rows_one_by_one() -> None:
+    model, rows = adapted(PACKED["Llama"]).to(torch.bfloat16), rows_alike()
+    with packed(model) as lean:
+        assert len(lean.lay_out(rows).ids_T) % 32 == 0
+    assert why_not_packed(model, rows, pad_id=0) == ""
+
+
+@pytest.mark.parametrize("keys", [0, 30, 1000])
+def test_probabilities_kept_or_made_again_give_the_same_gradients(keys: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, rows = adapted(PACKED["Llama"]), rows_alike()
+    wanted = gradients(model, one_by_one(model, rows))
+    monkeypatch.setattr(attention, "_KEPT_KEYS", keys)
+    with packed(model) as lean:
+        close(gradients(model, sft(lean, lean.lay_out(rows))), wanted, rel=1e-4)
+
+
+# --- norms and gated MLPs -----------------------------------------------------------------------------------------------
+
+
+def test_lean_norms_and_gated_parts_give_the_same_bits_and_the_gradient_of_the_originals() -> None:
+    model = make(PACKED["Llama"]).double()
+    block = model.model.layers[0]
+    for part in (block.mlp, torch.nn.Sequential(block.input_layernorm)):
+        x = torch.randn(2, 5, 32, dtype=torch.float64, requires_grad=True)
+        model.requires_grad_(False)
+        plain = part(x)
+        (wanted,) = torch.autograd.grad(plain.sin().sum(), x)
+        with lean_parts(model) as count:
+            assert count == 2 * 3 + 1 + 3
+            lean = part(x)
+            torch.testing.assert_close(torch.autograd.grad(lean.sin().sum(), x)[0], wanted, rtol=1e-5, atol=1e-6)
+        assert torch.equal(lean, plain)
+    assert "forward" not in vars(block.mlp) and "forward" not in vars(block.input_layernorm)
+
+
+def test_parts_that_only_look_alike_and_norms_that_learn_stay_as_they_are() -> None:
+    model = make(PACKED["Llama"]).requires_grad_(False)
+    model.model.norm.weight.requires_grad_(True)  # its own gradient would be lost
+    first = model.model.layers[0]
+    first.mlp.act_fn = torch.nn.GELU()
+    first.input_layernorm.forward = lambda x, norm=first.input_layernorm: torch.nn.functional.rms_norm(
+        x, (32,), 1 + norm.weight, norm.variance_epsilon
+    )
+    with lean_parts(model) as count:
+        assert count == 2 * 3 - 1 + 2
+        assert "forward" not in vars(model.model.norm) and "forward" not in vars(first.mlp)
+    with lean_parts(make(PACKED["Gemma"]).requires_grad_(False)) as count:  # 1 + weight, and a GELU
+        assert count == 0
+
+
 def test_segments_too_long_for_kept_probabilities_give_the_same_numbers() -> None:
     model, rows = adapted(PACKED["Llama"]), rows_alike(3, shared=600, longest=700)
     wanted = gradients(model, one_by_one(model, rows))
@@ -142,6 +207,18 @@ def test_a_token_of_no_probability_has_a_finite_loss() -> None:
     top = Head(torch.eye(3) * 500)
     hidden = torch.tensor([[1.0, 0.0, 0.0]])
     assert float(top.loss(hidden, torch.tensor([1]))) == pytest.approx(500.0)
+
+
+@pytest.mark.parametrize("count", [1, 32, 75])
+def test_a_head_in_rounded_numbers_fills_its_rows_up_and_answers_for_those_alone(count: int) -> None:
+    top = Head(torch.randn(400, 16).to(torch.bfloat16))
+    hidden = torch.randn(count, 16).to(torch.bfloat16).requires_grad_()
+    target = torch.randint(0, 400, (count,))
+    whole = F.cross_entropy((hidden @ top.weight.t()).float(), target, reduction="sum")
+    (wanted,) = torch.autograd.grad(whole, hidden)
+    loss = top.loss(hidden, target)
+    assert float(loss.detach()) == pytest.approx(float(whole.detach()), rel=1e-3)
+    torch.testing.assert_close(torch.autograd.grad(loss, hidden)[0], wanted, rtol=0.05, atol=0.05)
 
 
 def test_accuracy_counts_the_likeliest_token() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import weakref
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -40,6 +43,31 @@ def test_what_is_kept_for_the_backward_pass_is_counted_once_and_without_the_weig
 
     assert kept_bytes(forward, [weight]) == 4 * (100 * 4 + 100 * 8)
     assert kept_bytes(forward, []) == 4 * (100 * 4 + 100 * 8 + 8 * 4)
+
+
+def test_the_probe_frees_what_it_counted() -> None:
+    """A result that autograd keeps, given back to it as it is, keeps itself: nothing of such a pass was ever freed."""
+
+    class Mark:
+        pass
+
+    marks: list[weakref.ref[Mark]] = []
+
+    class Marked(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            ctx.mark = Mark()
+            marks.append(weakref.ref(ctx.mark))
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+            return grad * 2
+
+    x = torch.randn(100, requires_grad=True)
+    assert kept_bytes(lambda: Marked.apply(x).sigmoid().sum(), []) == 4 * 100  # type: ignore[no-untyped-call]
+    gc.collect()
+    assert [mark() for mark in marks] == [None]
 
 
 def test_little_memory_means_smaller_parts_and_the_same_steps(

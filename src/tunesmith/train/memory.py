@@ -48,14 +48,14 @@ def kept_bytes(forward: Callable[[], torch.Tensor], own: Sequence[torch.Tensor])
     """Bytes that autograd keeps of one forward pass, each storage once, those of `own` (weights) not counted."""
     known = {tensor.untyped_storage().data_ptr() for tensor in own}
     sizes: dict[int, int] = {}
-    held: list[torch.Tensor] = []  # so that no address is used twice
+    held: list[torch.UntypedStorage] = []  # so that no address is used twice
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in known:
             sizes[storage.data_ptr()] = storage.nbytes()
-            held.append(tensor)
-        return tensor
+            held.append(storage)
+        return tensor.detach()  # a result that keeps itself would never be freed
 
     with (
         torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),

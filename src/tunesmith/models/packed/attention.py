@@ -21,6 +21,7 @@ from tunesmith.models.packed.attention_plan import AttentionPlan
 __all__ = ["attending_by_tree", "tree_attention"]
 
 _NAME = "tunesmith_tree"
+_KEPT_KEYS = 256  # of a query: with more, its probabilities weigh more than computing them again in the backward pass
 
 
 class _Products(torch.autograd.Function):
@@ -38,40 +39,47 @@ class _Products(torch.autograd.Function):
             qb = q_rows.index_select(0, at.queries).view(n, -1, D)
             kb = k_rows.index_select(0, at.keys).view(n, -1, D)
             vb = v_rows.index_select(0, at.keys).view(n, -1, D)
-            mask = plan.mask(number, H // K, q.dtype)
-            p = torch.softmax(torch.baddbmm(mask.expand(n, -1, -1), qb, kb.transpose(1, 2), alpha=scale), -1)
-            out = torch.bmm(p, vb)
-            kept += [qb, kb, vb, p, out]
-            made.append(out.view(-1, D))
-        ctx.save_for_backward(*kept)
+            p = _probabilities(qb, kb, plan.mask(number, H // K, q.dtype), scale)
+            kept += [qb, kb, vb, p if p.shape[-1] <= _KEPT_KEYS else None]
+            made.append(torch.bmm(p, vb).view(-1, D))
+        out = _back(made, rows.back_queries, T * H).view(T, H, D)
+        ctx.save_for_backward(out, *kept)
         ctx.plan, ctx.scale, ctx.shape = plan, scale, (T, H, K, D)
-        return _laid_end_to_end(made).index_select(0, rows.back_queries).view(T, H, D)
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         T, H, K, D = ctx.shape
         plan: AttentionPlan = ctx.plan
         rows = plan.rows(H, K)
+        out, *saved = ctx.saved_tensors
         grad_rows = grad.reshape(T * H, D)
+        along_rows = (grad * out).view(T * H, D).sum(-1, keepdim=True)
         queries, keys, values = [], [], []
-        saved = ctx.saved_tensors
         for number, at in enumerate(rows.buckets):
-            qb, kb, vb, p, out = saved[5 * number : 5 * number + 5]
-            go = grad_rows.index_select(0, at.queries)
+            qb, kb, vb, p = saved[4 * number : 4 * number + 4]
+            if p is None:
+                p = _probabilities(qb, kb, plan.mask(number, H // K, qb.dtype), ctx.scale)
+            go, along = grad_rows.index_select(0, at.queries), along_rows.index_select(0, at.queries)
             if at.filling.numel():
                 go.index_fill_(0, at.filling, 0.0)
+                along.index_fill_(0, at.filling, 0.0)
             go = go.view(qb.shape)
-            ds = torch.bmm(go, vb.transpose(1, 2)).sub_((go * out).sum(-1, keepdim=True)).mul_(p)
+            ds = torch.bmm(go, vb.transpose(1, 2)).sub_(along.view(len(qb), -1, 1)).mul_(p)
             queries.append(torch.bmm(ds, kb).view(-1, D))
             keys.append(torch.bmm(ds.transpose(1, 2), qb).view(-1, D))
             values.append(torch.bmm(p.transpose(1, 2), go).view(-1, D))
-        dq = _laid_end_to_end(queries).index_select(0, rows.back_queries).mul_(ctx.scale)
-        dk = _laid_end_to_end(keys).index_select(0, rows.back_keys)
-        dv = _laid_end_to_end(values).index_select(0, rows.back_keys)
+        dq = _back(queries, rows.back_queries, T * H).mul_(ctx.scale)
+        dk, dv = (_back(parts, rows.back_keys, T * K) for parts in (keys, values))
         for number, bucket in enumerate(plan.buckets):
             for total, parts in ((dk, keys), (dv, values)):
                 _add_to_ancestors(total.view(T, K, D), parts[number].view(len(bucket.segments), K, -1, D), bucket.ancestors)
         return dq.view(T, H, D), dk.mul_(ctx.scale).view(T, K, D), dv.view(T, K, D), None, None
+
+
+def _probabilities(q_nQD: torch.Tensor, k_nLD: torch.Tensor, mask_QL: torch.Tensor, scale: float) -> torch.Tensor:
+    """p_nQL"""
+    return torch.softmax(torch.baddbmm(mask_QL.expand(len(q_nQD), -1, -1), q_nQD, k_nLD.transpose(1, 2), alpha=scale), -1)
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -79,8 +87,15 @@ def _products(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, plan: Attention
     return _Products.apply(q, k, v, plan, scale)  # type: ignore[no-untyped-call, no-any-return]
 
 
-def _laid_end_to_end(parts: list[torch.Tensor]) -> torch.Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def _back(parts: list[torch.Tensor], numbers: torch.Tensor, size: int) -> torch.Tensor:
+    """From all buckets' rows, laid end to end, back to the tree's `size` rows; those that only fill it up are zero."""
+    laid = parts[0] if len(parts) == 1 else torch.cat(parts)
+    if len(numbers) == size:
+        return laid.index_select(0, numbers)
+    found = laid.new_empty(size, laid.shape[-1])
+    torch.index_select(laid, 0, numbers, out=found[: len(numbers)])
+    found[len(numbers) :] = 0
+    return found
 
 
 def _add_to_ancestors(total_TKD: torch.Tensor, part_nKLD: torch.Tensor, ancestors: tuple[tuple[int, int], ...]) -> None:
@@ -114,7 +129,8 @@ def _by_kernel(
             scores = scores + plan.mask(number, 1, q.dtype, window)
             out = torch.softmax(scores.float(), -1).to(q.dtype) @ vb
         made.append(out.reshape(-1, D))
-    return _laid_end_to_end(made).index_select(0, rows.back_queries).view(T, H, D)
+    laid = torch.cat(made).index_select(0, rows.back_queries)
+    return F.pad(laid, (0, 0, 0, T * H - len(laid))).view(T, H, D)
 
 
 def tree_attention(

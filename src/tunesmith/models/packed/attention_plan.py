@@ -22,15 +22,19 @@ _LONG = 512  # tokens of a segment from which the kept probabilities would outwe
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Segments (begin, end) with the same ancestors, given as ranges of the tree from the root down."""
+    """Segments (begin, end) with the same ancestors, given as ranges of the tree from the root down.
+
+    They are filled up to a multiple of `whole` tokens.
+    """
 
     segments: tuple[tuple[int, int], ...]
     ancestors: tuple[tuple[int, int], ...]
+    whole: int = 1
 
     @property
     def longest(self) -> int:
-        """R"""
-        return max(end - begin for begin, end in self.segments)
+        """R, a multiple of `whole`."""
+        return -(-max(end - begin for begin, end in self.segments) // self.whole) * self.whole
 
     @property
     def above(self) -> int:
@@ -57,7 +61,10 @@ class Rows:
 
 
 class AttentionPlan:
-    """The buckets of a tree, and the row numbers that gather them, made once a shape of heads and used by every layer."""
+    """The buckets of a tree, and the row numbers that gather them, made once a shape of heads and used by every layer.
+
+    `size` is the tokens of the tree; a row of more only fills up, and what attention gives for the rest is nothing.
+    """
 
     def __init__(
         self, buckets: Sequence[Bucket], segments: Sequence[tuple[int, int, int]], *, device: torch.device | str
@@ -143,8 +150,8 @@ class AttentionPlan:
         return torch.from_numpy(np.ascontiguousarray(numbers.reshape(-1))).to(self.device)
 
 
-def plan_attention(segments: Sequence[tuple[int, int, int]], *, device: torch.device | str) -> AttentionPlan:
-    """Buckets for segments (begin, end, parent) in depth-first order, as `layout` makes them."""
+def plan_attention(segments: Sequence[tuple[int, int, int]], *, device: torch.device | str, whole: int = 1) -> AttentionPlan:
+    """Buckets for segments (begin, end, parent) in depth-first order, as `layout` makes them, in steps of `whole` tokens."""
     chains: list[tuple[tuple[int, int], ...]] = []
     under: dict[tuple[tuple[int, int], ...], list[tuple[int, int]]] = {}
     for begin, end, parent in segments:
@@ -156,8 +163,8 @@ def plan_attention(segments: Sequence[tuple[int, int, int]], *, device: torch.de
         group: list[tuple[int, int]] = []
         for span in sorted(members, key=lambda s: s[0] - s[1]):
             if group and span[1] - span[0] < _LIKE * (group[0][1] - group[0][0]):
-                buckets.append(Bucket(tuple(group), chain))
+                buckets.append(Bucket(tuple(group), chain, whole))
                 group = []
             group.append(span)
-        buckets.append(Bucket(tuple(group), chain))
+        buckets.append(Bucket(tuple(group), chain, whole))
     return AttentionPlan(buckets, segments, device=device)

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 
-__all__ = ["Head", "head_of"]
+__all__ = ["WHOLE", "Head", "head_of"]
 
-_CHUNK_BYTES = 25 * 2**20  # of float32 logits at once: 128 rows of a vocabulary of 49,152; larger ones leave the caches
+WHOLE = 32  # rows: a CPU's kernels in rounded types are made for each number of rows anew and kept, nearly a megabyte each
+_CHUNK_BYTES = 32 * 2**20  # of float32 logits at once: 160 rows of a vocabulary of 49,152; larger ones leave the caches
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Head:
 
     def logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:
         """logits_NV in float32, all at once."""
-        raw = hidden_ND @ self.weight.t()
+        raw = _product(hidden_ND, self.weight.t())
         if self.bias is not None:
             raw = raw + self.bias
         raw = raw.float()
@@ -58,7 +60,7 @@ class Head:
         return log_p, right
 
     def _chunks(self, count: int) -> Iterator[slice]:
-        size = max(16, _CHUNK_BYTES // (4 * self.weight.shape[0]))
+        size = max(1, _CHUNK_BYTES // (4 * self.weight.shape[0] * WHOLE)) * WHOLE
         for begin in range(0, count, size):
             yield slice(begin, min(count, begin + size))
 
@@ -68,19 +70,28 @@ class Head:
             grad_NV.mul_(1 - (logits_NV / self.cap).square())
         if self.scale != 1.0:
             grad_NV.mul_(self.scale)
-        return grad_NV.to(self.weight.dtype) @ self.weight
+        return _product(grad_NV.to(self.weight.dtype), self.weight)
+
+
+def _product(x_NI: torch.Tensor, W_IO: torch.Tensor) -> torch.Tensor:
+    """x W; in rounded types on a CPU the rows are filled up to whole steps, since a kernel is made and kept for each number."""
+    N = len(x_NI)
+    if x_NI.dtype == torch.float32 or x_NI.device.type != "cpu" or N % WHOLE == 0:
+        return x_NI @ W_IO
+    return (F.pad(x_NI, (0, 0, 0, -N % WHOLE)) @ W_IO)[:N]
 
 
 def _picked(logits_NV: torch.Tensor, target_N: torch.Tensor) -> torch.Tensor:
     return logits_NV.gather(1, target_N[:, None])[:, 0]
 
 
-def _nats(p_NV: torch.Tensor, logits_NV: torch.Tensor, target_N: torch.Tensor) -> torch.Tensor:
-    """−log p(target)_N from probabilities in hand; from the logits where a probability is too small to have a logarithm."""
+def _nats(p_NV: torch.Tensor, hidden_ND: torch.Tensor, target_N: torch.Tensor, head: Head) -> torch.Tensor:
+    """−log p(target)_N from probabilities in hand; from logits made again where one is too small to have a logarithm."""
     picked = _picked(p_NV, target_N)
     nats = -picked.log()
-    if bool((picked < 1e-30).any()):
-        nats = torch.where(picked < 1e-30, logits_NV.logsumexp(-1) - _picked(logits_NV, target_N), nats)
+    if bool((tiny := picked < 1e-30).any()):
+        logits = head.logits(hidden_ND[tiny])
+        nats[tiny] = logits.logsumexp(-1) - _picked(logits, target_N[tiny])
     return nats
 
 
@@ -92,8 +103,9 @@ class _Loss(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float64, device=hidden.device)
         for rows in head._chunks(len(target)):
             logits = head.logits(hidden[rows])
-            p = torch.softmax(logits, -1)
-            nats = _nats(p, logits, target[rows])
+            p = torch.empty_like(logits) if head.cap is not None else logits  # a cap's gradient asks for the logits
+            torch.softmax(logits, -1, out=p)
+            nats = _nats(p, hidden[rows], target[rows], head)
             total += (nats if weight is None else nats * weight[rows]).double().sum()
             if grad is not None:
                 p[torch.arange(len(p), device=p.device), target[rows]] -= 1

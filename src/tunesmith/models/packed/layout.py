@@ -40,7 +40,7 @@ class Tree:
     ids_T int64 and positions_T int64 are what the model reads. Prediction n says that after the token at `at_N` comes
     `target_N`, in row `row_N` of the batch; only learned tokens are predicted, N in all, rows in order. `paths` names the
     segments of each row, `any_row_T` one of the `rows` that each token belongs to. `num_tokens` counts the rows' tokens
-    as they came.
+    as they came; the last of T may belong to no row and only fill the tree up.
     """
 
     ids_T: torch.Tensor
@@ -123,10 +123,13 @@ def tokens_of(segments: Sequence[Segment], path: Sequence[int]) -> np.ndarray:
     return np.concatenate([np.arange(segments[s].begin, segments[s].end) for s in path])
 
 
-def lay_out(rows: Sequence[Encoded], *, share: bool = True, device: torch.device | str = "cpu") -> Tree:
-    """The tree of a batch. With `share=False` nothing is shared, and still nothing is padded."""
+def lay_out(rows: Sequence[Encoded], *, share: bool = True, device: torch.device | str = "cpu", whole: int = 1) -> Tree:
+    """The tree of a batch. With `share=False` nothing is shared, and still nothing is padded.
+
+    Lengths are filled up to a multiple of `whole` with tokens that nothing sees and that see nothing.
+    """
     segments, paths = segments_of([row.ids for row in rows], share=share)
-    size = segments[-1].end
+    size = -(-segments[-1].end // whole) * whole
     ids, positions, owner = (np.zeros(size, np.int64) for _ in range(3))
     at: list[np.ndarray] = []
     targets: list[np.ndarray] = []
@@ -148,7 +151,7 @@ def lay_out(rows: Sequence[Encoded], *, share: bool = True, device: torch.device
         torch.from_numpy(numbers).to(device),
         torch.from_numpy(owner).to(device),
         tuple(segments),
-        plan_attention([(s.begin, s.end, s.parent) for s in segments], device=device),
+        plan_attention([(s.begin, s.end, s.parent) for s in segments], device=device, whole=whole),
         tuple(rows),
         tuple(tuple(path) for path in paths),
         sum(len(row.ids) for row in rows),

@@ -20,8 +20,9 @@ import torch
 from tunesmith.core.errors import ModelError
 from tunesmith.models.chat import Encoded
 from tunesmith.models.packed.attention import attending_by_tree
-from tunesmith.models.packed.head import Head, head_of
+from tunesmith.models.packed.head import WHOLE, Head, head_of
 from tunesmith.models.packed.layout import Tree, lay_out
+from tunesmith.models.packed.lean_parts import lean_parts
 from tunesmith.models.packed.lowrank import lean_adapters
 
 __all__ = ["KeptTrunk", "PackedModel", "compiled", "layers_of", "packed", "why_not_packed"]
@@ -52,7 +53,9 @@ class PackedModel:
 
     def lay_out(self, rows: Sequence[Encoded]) -> Tree:
         """The tree of a batch, on the model's device."""
-        return lay_out(rows, share=self.share, device=self.model.device)
+        device = self.model.device
+        rounded = device.type == "cpu" and self.head.weight.dtype != torch.float32
+        return lay_out(rows, share=self.share, device=device, whole=WHOLE if rounded else 1)
 
     def hidden(self, tree: Tree) -> torch.Tensor:
         """hidden_ND, after the last norm, at the tokens after which something is predicted."""
@@ -90,7 +93,7 @@ def _no_mask(tree: Tree) -> torch.Tensor:
 def packed(model: Any, *, share: bool = True) -> Iterator[PackedModel]:
     """Inside, `model` reads trees and its plain LoRA layers run lean; plain calls and generation work as ever."""
     bare = model.get_base_model() if hasattr(model, "get_base_model") else model
-    with attending_by_tree(bare), lean_adapters(model):
+    with attending_by_tree(bare), lean_adapters(model), lean_parts(bare):
         yield PackedModel(model, bare.get_decoder(), head_of(bare), share)
 
 

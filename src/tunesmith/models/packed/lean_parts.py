@@ -1,0 +1,117 @@
+"""RMS norms and gated MLPs that keep less for the backward pass: the same numbers forward, the gradient written out.
+
+transformers' norm keeps a float32 copy of its input and goes over it in eight passes; here the input is kept as it came.
+A gated MLP keeps silu(gate) beside gate and up; here it is computed again. Which modules these are is found by
+trying: a module stands in for itself unless it gives the same bits on random input.
+
+Shapes: T tokens, D width, I inner width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+__all__ = ["lean_parts"]
+
+
+class _RmsNorm(torch.autograd.Function):
+    """weight · x / sqrt(mean(x²) + eps), the mean over D in float32 and the product in x's type. x (…, D), weight frozen."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+        wide = x.float()
+        gain = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
+        ctx.save_for_backward(x, weight, gain)
+        return weight * (wide * gain).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
+        x, weight, gain = ctx.saved_tensors
+        wide, through = x.float(), (grad * weight).float()
+        along = torch.linalg.vecdot(through, wide).unsqueeze(-1) * gain.square() / x.shape[-1]
+        return through.sub_(wide * along).mul_(gain).to(x.dtype), None, None
+
+
+class _Gated(torch.autograd.Function):
+    """silu(gate) · up, both (…, I); silu(gate) is not kept."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(gate, up)
+        return F.silu(gate) * up
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        gate, up = ctx.saved_tensors
+        return torch.ops.aten.silu_backward(grad * up, gate), F.silu(gate).mul_(grad)
+
+
+def _norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """The lean form of a module that may be an RMS norm with a frozen weight."""
+    weight = getattr(module, "weight", None)
+    eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    if not isinstance(weight, torch.nn.Parameter) or weight.ndim != 1 or weight.requires_grad or not isinstance(eps, float):
+        return None
+    if isinstance(module, torch.nn.LayerNorm):
+        return None
+    return lambda x: _RmsNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
+
+
+def _gated(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """The lean form of a module that may be a gated MLP: gate and up apart, or in one product."""
+    down = getattr(module, "down_proj", None)
+    if not callable(down):
+        return None
+    gate, up, both = (getattr(module, name, None) for name in ("gate_proj", "up_proj", "gate_up_proj"))
+    if callable(gate) and callable(up):
+        return lambda x: down(_Gated.apply(gate(x), up(x)))  # type: ignore[no-untyped-call]
+    if callable(both):
+        return lambda x: down(_Gated.apply(*both(x).chunk(2, -1)))  # type: ignore[no-untyped-call]
+    return None
+
+
+@torch.no_grad()
+def _same(module: Any, lean: Callable[[torch.Tensor], torch.Tensor], width: int, like: torch.Tensor) -> bool:
+    """Whether both give the same bits on random input, with the same draws of dropout."""
+    with torch.random.fork_rng([like.device] if like.is_cuda else []):
+        torch.manual_seed(0)
+        x = torch.randn(1, 3, width, device=like.device).to(like.dtype)
+        found = []
+        for way in (module, lean):
+            torch.manual_seed(1)
+            try:
+                found.append(way(x))
+            except (RuntimeError, TypeError, ValueError):  # takes other input than this: not what it looked like
+                return False
+    return isinstance(found[0], torch.Tensor) and torch.equal(*found)
+
+
+@contextmanager
+def lean_parts(model: Any) -> Iterator[int]:
+    """Inside, the norms and gated MLPs of `model` that give the same bits run the lean way; gives how many."""
+    width = model.config.get_text_config().hidden_size
+    like = model.get_input_embeddings().weight
+    changed = []
+    for module in model.modules():
+        if "forward" in vars(module):  # somebody else's stand-in
+            continue
+        if (lean := _norm(module)) is not None:
+            size = len(module.weight)
+        elif (lean := _gated(module)) is not None:
+            size = width
+        else:
+            continue
+        if _same(module, lean, size, like):
+            changed.append((module, lean))
+    for module, lean in changed:
+        module.forward = lean
+    try:
+        yield len(changed)
+    finally:
+        for module, _ in changed:
+            del module.forward
