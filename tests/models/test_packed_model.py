@@ -130,7 +130,7 @@ def test_trees_of_rounded_numbers_come_in_whole_steps_and_agree_with_rows_one_by
 def test_probabilities_kept_or_made_again_give_the_same_gradients(keys: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model, rows = adapted(PACKED["Llama"]), rows_alike()
     wanted = gradients(model, one_by_one(model, rows))
-    monkeypatch.setattr(attention, "_KEPT_KEYS", keys)
+    monkeypatch.setattr(attention, "KEPT_KEYS", keys)
     with packed(model) as lean:
         close(gradients(model, sft(lean, lean.lay_out(rows))), wanted, rel=1e-4)
 

@@ -123,6 +123,15 @@ def test_looks_are_spread_over_the_run_unless_the_recipe_says_when() -> None:
     assert num_steps(train, 1, 90) >= 1
 
 
+def test_the_plan_says_whether_layers_will_be_compiled_by_the_time_that_the_steps_take() -> None:
+    long = {"max_steps": 200_000}
+    assert not any(x.name == "compiling" for x in plan({"train": long}).lines)
+    assert "measured to be faster" in line(plan({"train": long | {"compile": "auto"}}), "compiling").value
+    short = line(plan({"train": {"max_steps": 50, "compile": "auto"}}), "compiling")
+    assert short.value == "layers not compiled" and "50 steps" in short.reason
+    assert "a minute before" in line(plan({"train": {"compile": True}}), "compiling").value
+
+
 def test_the_plan_imports_neither_torch_nor_transformers() -> None:
     code = "import sys, tunesmith.plan.plan, tunesmith.plan.hardware, tunesmith.plan.shape, tunesmith.plan.steps;"
     code += "print(sorted({'torch', 'transformers', 'peft'} & set(sys.modules)))"

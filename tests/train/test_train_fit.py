@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from fakes import example, examples, train_tiny
-from tunesmith.core.errors import BlockedError, TrainingError
+from tunesmith.core.errors import BlockedError, Interrupted, TrainingError
 from tunesmith.models.chat import Chat
 from tunesmith.plan.steps import num_steps
 from tunesmith.train import passes as passes_module
@@ -137,7 +139,10 @@ def scripted(
 
 
 def same(place: Path, look: dict[str, torch.Tensor]) -> bool:
-    saved = adapter(place)
+    return same_tensors(adapter(place), look)
+
+
+def same_tensors(saved: dict[str, torch.Tensor], look: dict[str, torch.Tensor]) -> bool:
     return len(saved) == len(look) and all(torch.equal(saved[n.replace(".default", "")], t) for n, t in look.items())
 
 
@@ -161,6 +166,41 @@ def test_the_best_step_and_early_stopping_can_go_by_accuracy(
     assert done.fitted.stopped_early and done.fitted.num_steps == 10
     assert (done.fitted.best_step, done.fitted.best_loss) == (4, 3.0)
     assert same(tmp_path, seen[2]) and not same(tmp_path, seen[-1])
+
+
+@pytest.mark.parametrize("best_by", ["loss", "accuracy"])
+def test_the_best_step_by_the_other_measure_is_kept_beside_and_survives_a_stop(
+    best_by: str, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"max_steps": 8, "evaluate_every": 2, "patience": 0, "best_by": best_by}
+    seen = scripted(monkeypatch, [5.0, 4.0, 3.0, 4.5, 4.5], [0.1, 0.6, 0.3, 0.2, 0.2])
+    look, asked = run_module.look, []
+
+    def look_and_stop(*given: Any, **how: Any) -> Look:
+        found = look(*given, **how)
+        if len(seen) == 3 and not asked:
+            asked.append(os.kill(os.getpid(), signal.SIGINT))
+        return found
+
+    monkeypatch.setattr(run_module, "look", look_and_stop)
+    with pytest.raises(Interrupted):
+        train_tiny(tiny_path, tmp_path, train=settings)
+    done = train_tiny(tiny_path, tmp_path, train=settings)
+    by_loss, by_accuracy = seen[2], seen[1]
+    kept, beside = (by_loss, by_accuracy) if best_by == "loss" else (by_accuracy, by_loss)
+    other = "accuracy" if best_by == "loss" else "loss"
+    assert same(tmp_path, kept)
+    assert same_tensors(load_file(tmp_path / "out" / f"adapter-best-{other}" / "adapter_model.safetensors"), beside)
+    assert done.fitted.other_step == (2 if best_by == "loss" else 4)
+    assert f"kept beside as adapter-best-{other}" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_where_both_measures_agree_one_adapter_is_kept(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, [5.0, 3.0, 4.0], [0.1, 0.6, 0.3])
+    train_tiny(tiny_path, tmp_path, train={"max_steps": 4, "evaluate_every": 2, "patience": 0})
+    assert [path.name for path in (tmp_path / "out").glob("adapter*")] == ["adapter"]
 
 
 def test_a_look_finds_the_loss_and_the_share_of_tokens_that_are_the_likeliest(

@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fakes import train_tiny
+from fakes import example, train_tiny
 from tunesmith.core.errors import TrainingError
-from tunesmith.models.chat import Encoded
+from tunesmith.models.chat import Chat, Encoded
 from tunesmith.train import memory
 from tunesmith.train import passes as passes_module
 from tunesmith.train.memory import kept_bytes
@@ -68,6 +68,20 @@ def test_the_probe_frees_what_it_counted() -> None:
     assert kept_bytes(lambda: Marked.apply(x).sigmoid().sum(), []) == 4 * 100  # type: ignore[no-untyped-call]
     gc.collect()
     assert [mark() for mark in marks] == [None]
+
+
+def test_the_row_whose_attention_is_kept_is_probed_beside_the_longest(
+    tiny_path: Path, tiny_chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A longer row computes its probabilities twice and keeps less a token than one just short enough to keep them."""
+    rows = [example("Say it.", "word " * (60 if n < 4 else 4), id=f"r{n}", group=f"g{n}") for n in range(12)]
+    lengths = {len(tiny_chat.encode(row.messages, max_tokens=1000).ids) for row in rows}
+    monkeypatch.setattr(memory, "KEPT_KEYS", min(lengths))
+    answers = [60_000, 40_000]
+    monkeypatch.setattr(memory, "kept_bytes", lambda *_: answers.pop(0))
+    train_tiny(tiny_path, tmp_path, rows=rows)
+    assert not answers
+    assert found(tmp_path)["kept"] == max(60_000 // max(lengths), 40_000 // min(lengths)) == 40_000 // min(lengths)
 
 
 def test_little_memory_means_smaller_parts_and_the_same_steps(

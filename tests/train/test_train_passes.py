@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from fakes import Told, example, examples, train_tiny
 from tunesmith.core.errors import ModelError, TrainingError
 from tunesmith.models.packed import trunk as trunk_module
+from tunesmith.train import compiling as compiling_module
 from tunesmith.train import passes as passes_module
 from tunesmith.train.batches import Batch
 from tunesmith.train.objectives.sft import sft
@@ -158,6 +160,52 @@ def test_compiling_without_a_compiler_is_an_error_that_says_so(
     with pytest.raises(ModelError, match="C\\+\\+ compiler") as caught:
         train_tiny(tiny_path, tmp_path, train={"compile": True})
     assert "train.compile=false" in str(caught.value)
+
+
+def scripted_seconds(monkeypatch: pytest.MonkeyPatch, *values: float) -> list[float]:
+    """What the trial's passes take, in turn; gives those that are left."""
+    left = list(values)
+    monkeypatch.setattr(compiling_module, "seconds", lambda *_: left.pop(0))
+    monkeypatch.setattr(compiling_module, "compiled", lambda _: nullcontext())
+    monkeypatch.setattr(passes_module, "compiled", lambda _: nullcontext())
+    return left
+
+
+@pytest.mark.parametrize(
+    ("taken", "said"),
+    [
+        ((1.0, 0.9, 0.8), "minutes of training are too few"),
+        ((9e4, 9e4, 9e4, 60.0, 6e4, 7e4), "layers compiled: 1.50 times as fast measured"),
+        ((9e4, 9e4, 9e4, 60.0, 9e4, 8.9e4), "not compiled: 1.01 times as fast measured"),
+    ],
+)
+def test_a_long_run_tries_compiling_and_keeps_what_is_faster_for_resuming(
+    taken: tuple[float, ...], said: str, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = scripted_seconds(monkeypatch, *taken)
+    settings = {"max_steps": 2, "compile": "auto"}
+    train_tiny(tiny_path, tmp_path, train=settings)
+    assert said in page(tmp_path) and not left
+    train_tiny(tiny_path, tmp_path, train=settings)  # again: nothing is left to time, and the answer is there
+    assert said in page(tmp_path)
+
+
+def test_a_trial_without_a_compiler_says_so_and_trains_plain(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling_module, "LONG_S", 0)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    train_tiny(tiny_path, tmp_path, train={"max_steps": 1, "compile": "auto"})
+    assert "not compiled: train.compile needs a C++ compiler" in page(tmp_path)
+
+
+def test_timing_a_pass_changes_nothing_that_is_learned(tiny_path: Path, tmp_path: Path) -> None:
+    train_tiny(tiny_path, tmp_path / "plain", train={"max_steps": 3})
+    train_tiny(tiny_path, tmp_path / "tried", train={"max_steps": 3, "compile": "auto"})
+    assert "too few for it to pay" in page(tmp_path / "tried")
+    one, other = adapter(tmp_path / "plain"), adapter(tmp_path / "tried")
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler warns of torch's own older parts

@@ -19,6 +19,7 @@ import orjson
 from tunesmith.api.dataset import fill_dataset
 from tunesmith.api.documents import Documents, read_sources
 from tunesmith.api.draw import Beside, gather_beside
+from tunesmith.api.machine import kept_precision
 from tunesmith.api.synthesis import generator_settings
 from tunesmith.core.artifacts import Artifact, Draft, Kind, Store
 from tunesmith.core.config import Recipe
@@ -155,9 +156,10 @@ class Project:
 
     @cached_property
     def precision(self) -> Precision:
-        """Type of the frozen weights in training: set in the recipe, or measured here and now."""
+        """Type of the frozen weights in training: set in the recipe, or measured on this machine once a project."""
         wanted = _fixed_precision(self.recipe.train.precision)
-        return choose_precision(wanted, width=self._shape.width, inner=self._shape.inner, rank=self.recipe.method.rank)
+        layer = {"width": self._shape.width, "inner": self._shape.inner, "rank": self.recipe.method.rank}
+        return choose_precision(wanted, **layer) if wanted else kept_precision(self.store.root / "precision.json", **layer)
 
     @cached_property
     def plan(self) -> Plan:
@@ -210,7 +212,7 @@ class Project:
                 reporter=self.reporter,
             )
             draft.numbers |= {
-                **asdict(trained.fitted),
+                **trained.fitted.numbers(),
                 "reading": asdict(trained.reading),
                 "trainable": trained.coverage.num_trainable,
             }

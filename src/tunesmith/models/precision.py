@@ -12,10 +12,12 @@ import torch
 import torch.nn.functional as F
 
 from tunesmith.models.load import PrecisionName
+from tunesmith.models.packed.lean_parts import gated, rms_norm
+from tunesmith.models.packed.lowrank import keep_mask, low_rank
 
 __all__ = ["Precision", "choose_precision", "without_denormals"]
 
-_WORTH_IT = 1.5  # below this ratio bfloat16 is not worth its rounding, nor the memory its kernels keep for every shape
+_WORTH_IT = 1.5  # below this ratio bfloat16 is not worth its rounding
 _TOKENS = 1024
 
 
@@ -56,7 +58,8 @@ def choose_precision(wanted: PrecisionName | None, *, width: int, inner: int, ra
 
 
 def _seconds(name: str, width: int, inner: int, rank: int) -> float:
-    """Best time of several, forward and backward: attention's products and a gated MLP, frozen, with float32 adapters."""
+    """Best time of several, forward and backward, of a layer as training runs it: attention and a gated MLP, frozen, with
+    float32 adapters on every product."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = getattr(torch, name)
     generator = torch.Generator().manual_seed(0)
@@ -66,19 +69,20 @@ def _seconds(name: str, width: int, inner: int, rank: int) -> float:
 
     shapes = [(width, width)] * 4 + [(inner, width), (inner, width), (width, inner)]
     layers = [(random(o, i).to(dtype), random(rank, i).requires_grad_(), random(o, rank).requires_grad_()) for o, i in shapes]
+    ones = torch.ones(width, device=device, dtype=dtype)
     x = random(_TOKENS, width).to(dtype).requires_grad_()
 
     def linear(h: torch.Tensor, at: int) -> torch.Tensor:
         weight, down, up = layers[at]
-        return F.linear(h, weight) + F.linear(F.linear(F.dropout(h.float(), 0.05), down), up).to(dtype)
+        return low_rank(h, weight, None, down, up, 1.0, keep_mask(h, 0.05))
 
     def once() -> float:
         start = time.perf_counter()
-        h = F.rms_norm(x, (width,))
+        h = rms_norm(x, ones, 1e-5)
         q, k, v = (linear(h, at).view(8, _TOKENS // 8, 1, width).transpose(1, 2) for at in range(3))
         h = x + linear(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(_TOKENS, width), 3)
-        g = F.rms_norm(h, (width,))
-        (h + linear(F.silu(linear(g, 4)) * linear(g, 5), 6)).sum().backward()  # type: ignore[no-untyped-call]
+        g = rms_norm(h, ones, 1e-5)
+        (h + linear(gated(linear(g, 4), linear(g, 5)), 6)).sum().backward()  # type: ignore[no-untyped-call]
         if device == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - start

@@ -16,6 +16,7 @@ from tunesmith.plan.steps import look_every, num_steps
 __all__ = ["DataFacts", "Line", "Plan", "PrecisionFacts", "make_plan"]
 
 _OVERHEAD = 1.2  # a whole step over its timed layers: embeddings, loss, optimiser, Python (measured on the embedded base)
+_LONG_S = 20 * 60  # of training, from which a minute for compiling can pay; the run measures it again
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ def _lines(
         ),
         Line("precision", f"{precision.name} frozen weights, float32 adapter and optimiser", precision.reason),
         Line("batches", *_packing(recipe)),
+        *_compiling(recipe, n["steps"], n["seconds"]),
         Line("steps", f"{n['steps']}", _steps_reason(recipe, data)),
         Line(
             "rate",
@@ -172,6 +174,18 @@ def _lines(
             f"{data.test_documents} test documents, 80 % power, of the difference per document",
         ),
     )
+
+
+def _compiling(recipe: Recipe, steps: int, seconds: float) -> tuple[Line, ...]:
+    """What becomes of the layers' compiling, where the recipe asks for it."""
+    wanted, long = recipe.train.compile, seconds >= _LONG_S
+    if not wanted:
+        return ()
+    if wanted == "auto":
+        said = "compiled if that is measured to be faster" if long else "not compiled"
+        limit = f"{'over' if long else 'less than'} {_LONG_S // 60} minutes"
+        return (Line("compiling", f"layers {said}", f"train.compile auto: {steps} steps, ≈ {_duration(seconds)}, {limit}"),)
+    return (Line("compiling", "layers compiled, about a minute before the first step", "set in the recipe"),)
 
 
 def _packing(recipe: Recipe) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """Checkpoints: all that a run needs to go on as if nothing had happened, committed whole or not at all.
 
-A checkpoint holds the trainable tensors, the best ones so far, the optimiser's moments with their types and counters, every
-random state, the counters of early stopping, and how long the metric log was, with its SHA-256. Nothing is pickled. Data order
-and dropout are pure functions of (seed, step) and need no state.
+A checkpoint holds the trainable tensors, the best ones so far by loss and by accuracy, the optimiser's moments with their
+types and counters, every random state, the counters of early stopping, and how long the metric log was, with its SHA-256.
+Nothing is pickled. Data order and dropout are pure functions of (seed, step) and need no state.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class State:
     best_step: int = -1
     best_loss: float = float("inf")  # of the best step, whatever it was chosen by
     best_error: float = float("inf")  # what the best step was chosen by: loss, or 1 − accuracy
+    other_step: int = -1  # the best step by the measure that does not choose, kept beside
+    other_error: float = float("inf")
     looks_without_gain: int = 0
     log_bytes: int = 0
     shrunk: int = 0  # times that batches were cut smaller for want of memory
@@ -196,7 +198,7 @@ class Checkpoints:
             trained, best, optimizer, rng = (
                 load((path / f"{name}.safetensors").read_bytes()) for name in ("trained", "best", "optimizer", "random")
             )
-            for name in ("best_loss", "best_error"):  # JSON has no infinity
+            for name in ("best_loss", "best_error", "other_error"):  # JSON has no infinity
                 entries[name] = float("inf") if entries[name] is None else entries[name]
             state = State(**{field.name: entries[field.name] for field in fields(State)})
         except (KeyError, TypeError, OSError, ValueError, SafetensorError) as error:

@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol
 
 import torch
@@ -19,6 +19,7 @@ from tunesmith.core.errors import Interrupted, TrainingError
 from tunesmith.core.reporter import Reporter
 from tunesmith.models.adapters import adapter_moves
 from tunesmith.train.batches import Batch
+from tunesmith.train.best import Best, Measure
 from tunesmith.train.checkpoint import Checkpoints, MetricLog, SaveRule, State, Tensors, optimizer_tensors, restore_optimizer
 from tunesmith.train.memory import is_out_of_memory
 from tunesmith.train.passes import Look
@@ -54,7 +55,7 @@ class FitSettings:
     max_grad_norm: float
     evaluate_every: int
     patience: int
-    best_by: Literal["loss", "accuracy"]
+    best_by: Measure
     min_delta: float
     checkpoint_every: int
     checkpoint_minutes: float
@@ -63,15 +64,24 @@ class FitSettings:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """How a run ended: steps done, the best step and its validation loss, why it stopped, what it took in this process."""
+    """How a run ended: steps done, the best step and its validation loss, why it stopped, what it took in this process.
+
+    `other` are the weights of `other_step`, the best by the measure that did not choose; empty if that is the best step too.
+    """
 
     num_steps: int
     best_step: int
     best_loss: float
+    other_step: int
+    other: Tensors
     stopped_early: bool
     resumed_at: int
     seconds: float
     num_tokens: int
+
+    def numbers(self) -> dict[str, Any]:
+        """All of it that is not weights, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "other"}
 
 
 def fit(
@@ -94,14 +104,15 @@ def fit(
     named: Tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
     names = {p: name for name, p in named.items()}
     optimizer = torch.optim.AdamW(named.values(), lr=s.learning_rate, weight_decay=s.weight_decay)
-    state, best = _take_up(checkpoints, named, optimizer, batches)
+    state, best_so_far = _take_up(checkpoints, named, optimizer, batches)
+    best = Best.starting(s.best_by, s.min_delta, best_so_far)
     begin, resumed_at, num_tokens, loss = time.perf_counter(), state.step, 0, float("nan")
     stopped = False
     save_rule = SaveRule(steps=s.checkpoint_every, minutes=s.checkpoint_minutes, begun_at=resumed_at)
 
     def save() -> None:
         state.log_bytes = log.sync()
-        checkpoints.save(state, trained=named, best=best, optimizer=optimizer_tensors(optimizer, names))
+        checkpoints.save(state, trained=named, best=best.tensors(), optimizer=optimizer_tensors(optimizer, names))
 
     with (
         closing(MetricLog(checkpoints.log_path, state.log_bytes, disk=checkpoints.disk)) as log,
@@ -119,12 +130,7 @@ def fit(
                     raise _not_a_number(state.step, f"validation loss {seen.loss}")
                 state.seen_step = state.step
                 row = {"step": state.step, "val_loss": seen.loss, "val_accuracy": seen.accuracy, "samples": list(sample())}
-                error = seen.loss if s.best_by == "loss" else 1 - seen.accuracy
-                if error < state.best_error - (s.min_delta if state.best_step >= 0 else 0.0):
-                    state.best_error, state.best_loss, state.best_step = error, seen.loss, state.step
-                    state.looks_without_gain, best = 0, _copy(named)
-                else:
-                    state.looks_without_gain += 1
+                best.look(seen, state, named)
                 watch.look(row)
             stopped = s.patience > 0 and s.evaluate_every > 0 and state.looks_without_gain >= s.patience
             if save_rule.due(state.step) or done or stopped or stop.exit_code:
@@ -160,11 +166,13 @@ def fit(
             row = {"step": state.step, "loss": loss, "learning_rate": rate, "grad_norm": norm}
             watch.step({**row, "learned": sum(b.num_learned for b in micro)}, num_tokens=sum(b.num_tokens for b in micro))
             progress.advance(1, f"loss {loss:.3f}  val {state.best_loss:.3f} best at {state.best_step}")
-    _load(named, best)
+    _load(named, best.chosen)
     return Fitted(
         state.step,
         state.best_step,
         state.best_loss,
+        state.other_step,
+        best.other if state.other_step != state.best_step else {},
         stopped and state.step < s.num_steps,
         resumed_at,
         time.perf_counter() - begin,
@@ -177,7 +185,7 @@ def _take_up(
 ) -> tuple[State, Tensors]:
     """Where the newest checkpoint left off, and the best weights so far; the start of the run if there is none."""
     if (found := checkpoints.newest()) is None:
-        return State(), _copy(named)
+        return State(), named
     state, trained, best, moments = found
     _load(named, trained)
     restore_optimizer(optimizer, {tensor: name for name, tensor in named.items()}, moments)
@@ -249,10 +257,6 @@ def _step(
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return loss, float(norm)
-
-
-def _copy(tensors: Tensors) -> Tensors:
-    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
 def _load(into: Tensors, values: Tensors) -> None:

@@ -1,9 +1,10 @@
 """How many tokens may go through the model at once: what the worst row keeps for its backward pass, against the free memory.
 
-The probe is one forward pass over the longest row, in which every tensor that autograd keeps is counted once by its storage.
-A long row keeps the most a token (attention keeps more the longer it looks back), so the count is on the safe side for all
-others. What was found stays with the run, for another grouping would change the last digits on resuming; and it is a power of
-two, so that a little more or less free memory does not change those of the next run.
+The probe is a forward pass over the longest row, in which every tensor that autograd keeps is counted once by its storage, and
+one over the longest row whose attention probabilities are kept: one of the two keeps the most a token (attention keeps more the
+longer it looks back, up to there), so the count is on the safe side for all others. What was found stays with the run, for
+another grouping would change the last digits on resuming; and it is a power of two, so that a little more or less free memory
+does not change those of the next run.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tunesmith.core.errors import TrainingError
 from tunesmith.core.files import replace_file, storage_errors
 from tunesmith.models.chat import Encoded
 from tunesmith.models.memory import free_bytes
+from tunesmith.models.packed.attention import KEPT_KEYS
 from tunesmith.train.passes import Passes
 
 __all__ = ["Budget", "budget", "is_out_of_memory", "kept_bytes"]
@@ -83,9 +85,14 @@ def budget(
     if file.exists():
         return _read(file)
     worst = max(rows, key=lambda row: len(row.ids))
+    short = max((row for row in rows if len(row.ids) <= KEPT_KEYS), key=lambda row: len(row.ids), default=worst)
+    own = list(model.parameters())
     model.train()
     try:
-        kept = kept_bytes(lambda: way.objective(model, way.lay_out([worst])), list(model.parameters())) // len(worst.ids)
+        kept = max(
+            kept_bytes(lambda row=row: way.objective(model, way.lay_out([row])), own) // len(row.ids)  # type: ignore[misc]
+            for row in dict.fromkeys((worst, short))
+        )
         room = free_bytes(model.device)
     except RuntimeError as error:
         if not is_out_of_memory(error):

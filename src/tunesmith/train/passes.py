@@ -6,7 +6,7 @@ Which of them is decided by measurement on the run's own rows (`why_not_packed`)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from tunesmith.models.chat import Encoded
 from tunesmith.models.packed.model import PackedModel, compiled, packed, why_not_packed
 from tunesmith.models.packed.trunk import cache_bytes, kept_trunk, lowest_adapted, room_for_cache
 from tunesmith.train.batches import Batch, collate
+from tunesmith.train.compiling import Compiling, Trial, compiling
 from tunesmith.train.objectives.sft import score_padded, sft, sft_padded
 
 __all__ = ["Look", "Passes", "TrunkCache", "look", "passes"]
@@ -64,24 +65,31 @@ def passes(
     share: bool,
     trunk: TrunkCache | None,
     reporter: Reporter,
-    compile: bool = False,
+    compile: bool | Trial = False,
 ) -> Iterator[Passes]:
-    """The passes of `model` over rows like `train`; with `trunk`, what lies below the adapted layers is computed once."""
+    """The passes of `model` over rows like `train`; with `trunk`, what lies below the adapted layers is computed once.
+
+    Layers are compiled if `compile` says so, or if a trial finds that it pays.
+    """
 
     def padded(rows: Sequence[Encoded]) -> Batch:
         return collate(rows, pad_id=pad_id, device=model.device)
 
     if reason := why_not_packed(model, train, pad_id=pad_id):
-        if compile:
+        if compile is True:
             reporter.warn("train.compile has no effect: this model is trained on padded rows")
         yield Passes(padded, sft_padded, lambda batch: score_padded(model, batch), f"padded rows: {reason}")
         return
-    with packed(model, share=share) as lean, compiled(lean) if compile else nullcontext():
+    with packed(model, share=share) as lean, ExitStack() as inside:
         note = "token trees" + (", beginnings shared" if share else ", nothing shared")
         if trunk is not None:
             lean, kept = _with_trunk(lean, [*train, *val], trunk, reporter)
             note += kept
-        note += ", layers compiled" if compile else ""
+        answer = compiling(lean, train, compile) if isinstance(compile, Trial) else Compiling(compile, "layers compiled")
+        if answer.wanted:
+            inside.enter_context(compiled(lean))
+        if answer.wanted or isinstance(compile, Trial):
+            note += f", {answer.note}"
         yield Passes(lean.lay_out, lambda _, tree: sft(lean, tree), lean.score, note)
 
 

@@ -24,7 +24,9 @@ from tunesmith.models.load import BaseFolder, PrecisionName, load_model
 from tunesmith.models.precision import without_denormals
 from tunesmith.plan.steps import look_every, num_steps
 from tunesmith.train.batches import Batches, Sizes
+from tunesmith.train.best import Measure, other_measure
 from tunesmith.train.checkpoint import Checkpoints, lock
+from tunesmith.train.compiling import Trial
 from tunesmith.train.loop import FitSettings, Fitted, fit
 from tunesmith.train.memory import Budget, budget
 from tunesmith.train.passes import Passes, TrunkCache, look, passes
@@ -135,14 +137,15 @@ def train_adapter(
             adapted.enable_input_require_grads()
             adapted.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     exact = train.precision == "exact"
+    batch_tokens = train.batch_tokens or train.batch_examples * sum(len(row.ids) for row in rows) // len(rows)
+    tokens = steps * train.accumulate * batch_tokens
+    compile = Trial(tokens, place.workspace / "compile.json") if train.compile == "auto" else train.compile
     trunk = None if exact or method.layers == "all" else TrunkCache(place.workspace / "trunk", modules, base.fingerprint)
     with (
         lock(place.workspace),
         without_denormals(),
         deterministic(exact),
-        passes(
-            adapted, rows, val, pad_id=chat.pad_id, share=not exact, trunk=trunk, compile=train.compile, reporter=reporter
-        ) as way,
+        passes(adapted, rows, val, pad_id=chat.pad_id, share=not exact, trunk=trunk, compile=compile, reporter=reporter) as way,
     ):
         most = _budget(adapted, rows, train, way, limit, place)
         batches = _batches(rows, train, way, most.tokens)
@@ -163,10 +166,12 @@ def train_adapter(
         metrics = [orjson.loads(line) for line in (place.workspace / "metrics.jsonl").read_bytes().split(b"\n") if line]
         reading = read_curves(metrics, min_delta=train.min_delta)
         save_adapter(adapted, base.name, place.out / "adapter")
+        other = _save_other(adapted, base, fitted, other_measure(train.best_by), place)
         for log in place.workspace.glob("*.jsonl"):  # metrics and, where steps were timed, timing
             shutil.copyfile(log, place.out / log.name)
         (place.out / "reading.json").write_bytes(orjson.dumps(asdict(reading)))
         facts = {
+            **other,
             "adapter": f"{method.kind} rank {method.rank} on {len(modules)} of {coverage.num_linear} linear layers",
             "trained": f"{coverage.num_trainable:,} of {coverage.num_parameters:,} parameters ({coverage.share:.1%})",
             "base": f"{base.name}, {precision} in training, fingerprint {base.fingerprint[:12]}",
@@ -174,6 +179,22 @@ def train_adapter(
         }
         (place.out / "report.html").write_text(run_report(metrics, fitted, reading, facts), encoding="utf-8")
     return Trained(fitted, coverage, reading)
+
+
+def _save_other(model: Any, base: BaseFolder, fitted: Fitted, measure: Measure, place: Place) -> dict[str, str]:
+    """Write the best weights by the other measure beside the adapter, if they are of another step; what the report says."""
+    if not fitted.other:
+        return {f"best by {measure}": f"step {fitted.other_step}, the same"}
+    own = {name: parameter for name, parameter in model.named_parameters() if name in fitted.other}
+    chosen = {name: parameter.detach().clone() for name, parameter in own.items()}
+    name = f"adapter-best-{measure}"
+    with torch.no_grad():
+        for key, parameter in own.items():
+            parameter.copy_(fitted.other[key])
+        save_adapter(model, base.name, place.out / name)
+        for key, parameter in own.items():
+            parameter.copy_(chosen[key])
+    return {f"best by {measure}": f"step {fitted.other_step}, kept beside as {name}"}
 
 
 def _checkpoints(place: Place, made_for: dict[str, str], way: str, train: TrainConfig, reporter: Reporter) -> Checkpoints:

@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from tunesmith.models.packed.attention_blocks import attend_by_blocks
 from tunesmith.models.packed.attention_plan import AttentionPlan
 
-__all__ = ["attending_by_tree", "tree_attention"]
+__all__ = ["KEPT_KEYS", "attending_by_tree", "tree_attention"]
 
 _NAME = "tunesmith_tree"
-_KEPT_KEYS = 256  # of a query: with more, its probabilities weigh more than computing them again in the backward pass
+KEPT_KEYS = 256  # of a query: with more, its probabilities weigh more than computing them again in the backward pass
 
 
 class _Products(torch.autograd.Function):
@@ -40,7 +40,7 @@ class _Products(torch.autograd.Function):
             kb = k_rows.index_select(0, at.keys).view(n, -1, D)
             vb = v_rows.index_select(0, at.keys).view(n, -1, D)
             p = _probabilities(qb, kb, plan.mask(number, H // K, q.dtype), scale)
-            kept += [qb, kb, vb, p if p.shape[-1] <= _KEPT_KEYS else None]
+            kept += [qb, kb, vb, p if p.shape[-1] <= KEPT_KEYS else None]
             made.append(torch.bmm(p, vb).view(-1, D))
         out = _back(made, rows.back_queries, T * H).view(T, H, D)
         ctx.save_for_backward(out, *kept)

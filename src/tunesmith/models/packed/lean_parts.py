@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-__all__ = ["lean_parts"]
+__all__ = ["gated", "lean_parts", "rms_norm"]
 
 
 class _RmsNorm(torch.autograd.Function):
@@ -51,6 +51,16 @@ class _Gated(torch.autograd.Function):
         return torch.ops.aten.silu_backward(grad * up, gate), F.silu(gate).mul_(grad)
 
 
+def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    """The norm of a Llama over the last dimension; `weight` gets no gradient."""
+    return _RmsNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def gated(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+    """silu(gate) · up"""
+    return _Gated.apply(gate, up)  # type: ignore[no-untyped-call, no-any-return]
+
+
 def _norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
     """The lean form of a module that may be an RMS norm with a frozen weight."""
     weight = getattr(module, "weight", None)
@@ -59,7 +69,7 @@ def _norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
         return None
     if isinstance(module, torch.nn.LayerNorm):
         return None
-    return lambda x: _RmsNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
+    return lambda x: rms_norm(x, weight, eps)
 
 
 def _gated(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
@@ -69,9 +79,9 @@ def _gated(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
         return None
     gate, up, both = (getattr(module, name, None) for name in ("gate_proj", "up_proj", "gate_up_proj"))
     if callable(gate) and callable(up):
-        return lambda x: down(_Gated.apply(gate(x), up(x)))  # type: ignore[no-untyped-call]
+        return lambda x: down(gated(gate(x), up(x)))
     if callable(both):
-        return lambda x: down(_Gated.apply(*both(x).chunk(2, -1)))  # type: ignore[no-untyped-call]
+        return lambda x: down(gated(*both(x).chunk(2, -1)))
     return None
 
 

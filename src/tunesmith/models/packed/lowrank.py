@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["keep_mask", "lean_adapters"]
+__all__ = ["keep_mask", "lean_adapters", "low_rank"]
 
 
 class _LowRank(torch.autograd.Function):
@@ -54,6 +54,19 @@ class _LowRank(torch.autograd.Function):
         return dx, None, None, dA, dB, None, None
 
 
+def low_rank(
+    x: torch.Tensor,
+    W: torch.Tensor,
+    bias: torch.Tensor | None,
+    A: torch.Tensor,
+    B: torch.Tensor,
+    scale: float,
+    drop: tuple[torch.Tensor, float] | None,
+) -> torch.Tensor:
+    """x Wᵀ + bias + scale · drop(x) Aᵀ Bᵀ; W and bias get no gradient. `drop` comes from `keep_mask`."""
+    return _LowRank.apply(x, W, bias, A, B, scale, drop)  # type: ignore[no-untyped-call, no-any-return]
+
+
 def _dropped(x: torch.Tensor, drop: tuple[torch.Tensor, float] | None) -> torch.Tensor:
     if drop is None:
         return x
@@ -83,8 +96,8 @@ def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Te
     share = dropout.p if layer.training and isinstance(dropout, torch.nn.Dropout) else 0.0
     flat = x.reshape(-1, x.shape[-1])
     drop = keep_mask(flat, share) if share else None
-    out = _LowRank.apply(flat, base.weight, base.bias, down.weight, up.weight, layer.scaling[name], drop)  # type: ignore[no-untyped-call]
-    return out.view(*x.shape[:-1], -1)  # type: ignore[no-any-return]
+    out = low_rank(flat, base.weight, base.bias, down.weight, up.weight, layer.scaling[name], drop)
+    return out.view(*x.shape[:-1], -1)
 
 
 def _is_plain(layer: Any) -> bool:
