@@ -13,44 +13,66 @@ __all__ = ["commands", "main"]
 
 log = logging.getLogger("apprentice.build")
 
+POLISH_PEAK = 0.2  # of the full learning rate, falling to nothing within each round
+
 
 def commands(
-    work: Path, shared: Path, *, stable_steps: int, decay_steps: int, polish_steps: int, seed: int
+    work: Path, shared: Path, *, stable_steps: int, decay_steps: int, polish_steps: int, rounds: int, seed: int
 ) -> list[tuple[Path, list[str]]]:
     """[(what it leaves behind, the command)], in order."""
-    corpus, shards, stable, decayed, final = (work / name for name in ("corpus", "shards", "stable", "decayed", "final"))
-    half, whole, package, judged = work / "half", work / "whole", work / "package", work / "judged.json"
+    corpus, shards, stable, decayed = (work / name for name in ("corpus", "shards", "stable", "decayed"))
+    package, judged = work / "package", work / "judged.json"
     learn = ["pretrain.py", "--shards", str(shards), "--seed", str(seed)]
-    going_on = ["--from", str(stable / "latest")] if (stable / "latest").is_dir() else []
-    first = ["--out", str(stable), "--steps", str(stable_steps), "--rows", "8", *going_on]
-    falling = ["--rows", "12", "--decay"]
-    then = ["--out", str(decayed), "--steps", str(decay_steps), *falling, "--from", str(stable / "latest")]
-    last = ["--out", str(final), "--steps", str(polish_steps), *falling, "--peak", "0.3", "--from", str(decayed / "latest")]
-    pack = ["package.py", "--shards", str(shards), "--checkpoint"]
-    packed = [*pack, str(final / "latest"), "--out", str(package)]
-    more = ["--questions", "1200"]
+    falling = ["--rows", "16", "--decay"]
     against = ["--against", str(shared / "data/models/bootstrap")]
-    return [
+
+    def pack(phase: Path, out: Path) -> list[str]:
+        return ["package.py", "--shards", str(shards), "--checkpoint", str(phase / "latest"), "--out", str(out)]
+
+    def own(model: Path, number: int, questions: int) -> list[str]:
+        where = ["--model", str(model), "--corpus", str(corpus), "--shards", str(shards)]
+        return ["own.py", *where, "--round", str(number), "--questions", str(questions)]
+
+    def phase(out: Path, before: Path, steps: int, *how: str) -> list[str]:
+        start = out if (out / "latest").is_dir() else before  # cut off: it goes on from its own checkpoint
+        return [*learn, "--out", str(out), "--steps", str(steps), *falling, *how, "--from", str(start / "latest")]
+
+    going_on = ["--from", str(stable / "latest")] if (stable / "latest").is_dir() else []
+    made = [
         (corpus, ["corpus.py", "--shared", str(shared), "--out", str(corpus)]),
         (corpus / "lessons", ["lessons.py", "--shared", str(shared), "--corpus", str(corpus)]),
         (shards, ["tokenizer.py", "--corpus", str(corpus), "--out", str(shards)]),
-        (stable / "done", [*learn, *first]),
-        (half, [*pack, str(stable / "latest"), "--out", str(half)]),
-        (shards / "own", ["own.py", "--model", str(half), "--corpus", str(corpus), "--shards", str(shards)]),
-        (decayed / "done", [*learn, *then]),
-        (whole, [*pack, str(decayed / "latest"), "--out", str(whole)]),
-        (shards / "own-again", ["own.py", "--model", str(whole), "--corpus", str(corpus), "--shards", str(shards), *more]),
-        (final / "done", [*learn, *last]),
-        (package, packed),
+        (stable / "done", [*learn, "--out", str(stable), "--steps", str(stable_steps), "--rows", "16", *going_on]),
+        (work / "half", pack(stable, work / "half")),
+        (shards / "own-0", own(work / "half", 0, 600)),
+        (decayed / "done", phase(decayed, stable, decay_steps)),
+    ]
+    last = decayed
+    for number in range(1, rounds + 1):
+        whole, polished = work / f"whole-{number}", work / f"polished-{number}"
+        made += [
+            (whole, pack(last, whole)),
+            (shards / f"own-{number}", own(whole, number, 1600)),
+            (polished / "done", phase(polished, last, polish_steps, "--mix", "polish", "--peak", str(POLISH_PEAK))),
+        ]
+        last = polished
+    return [
+        *made,
+        (package, pack(last, package)),
         (judged, ["judge.py", "--corpus", str(corpus), "--model", str(package), *against, "--out", str(judged)]),
-        (work / "done", [*packed, "--judged", str(judged)]),
+        (work / "done", [*pack(last, package), "--judged", str(judged)]),
     ]
 
 
 def main(given: argparse.Namespace) -> None:
     """Run the commands whose result is missing."""
     given.work.mkdir(parents=True, exist_ok=True)
-    steps = {"stable_steps": given.stable_steps, "decay_steps": given.decay_steps, "polish_steps": given.polish_steps}
+    steps = {
+        "stable_steps": given.stable_steps,
+        "decay_steps": given.decay_steps,
+        "polish_steps": given.polish_steps,
+        "rounds": given.rounds,
+    }
     todo = commands(given.work, given.shared, **steps, seed=given.seed)
     for left_behind, command in todo:
         marker = given.work / f".{left_behind.parent.name}-{left_behind.name}.done"
@@ -67,8 +89,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--shared", type=Path, default=Path(os.environ.get("TUNESMITH_SHARED", "../../../shared")))
-    parser.add_argument("--stable-steps", type=int, default=5700)
-    parser.add_argument("--decay-steps", type=int, default=2080)
-    parser.add_argument("--polish-steps", type=int, default=350)
+    parser.add_argument("--stable-steps", type=int, default=3800)
+    parser.add_argument("--decay-steps", type=int, default=1700)
+    parser.add_argument("--polish-steps", type=int, default=120, help="of each round")
+    parser.add_argument("--rounds", type=int, default=6, help="of polish: own answers, then steps that learn from them")
     parser.add_argument("--seed", type=int, default=0)
     main(parser.parse_args())

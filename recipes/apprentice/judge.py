@@ -12,12 +12,15 @@ import argparse
 import json
 import logging
 import math
+import os
 import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: spinning threads starve each other on a busy machine
 
 import torch
 from corpus import content_words

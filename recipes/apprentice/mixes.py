@@ -1,12 +1,12 @@
 """Which sources a phase reads, as shares of rows.
 
-Set for a run of an hour or two on from packaged weights. A longer one has 12.9 M tokens of transcripts to read: give them 0.25
-and more of the stable phase.
+Set for a run of an hour or two on from packaged weights. There are 12.9 M tokens of transcripts to read. The polish reads
+the model's own answers of its round; the decay before it sees a single round of them, and takes little of it.
 """
 
 from __future__ import annotations
 
-__all__ = ["DECAY", "STABLE"]
+__all__ = ["DECAY", "MIXES", "POLISH", "STABLE"]
 
 STABLE = {
     "text-transcripts": 0.24,
@@ -29,22 +29,25 @@ STABLE = {
     "chat-sums": 0.06,
 }
 DECAY = {
-    "text-transcripts": 0.05,
-    "text-articles": 0.04,
-    "text-renamed": 0.03,
+    "text-transcripts": 0.12,
+    "text-articles": 0.05,
+    "text-stories": 0.01,
+    "text-renamed": 0.02,
     "text-facts": 0.02,
-    "chat-own": 0.12,
-    "chat-sentences": 0.09,
+    "chat-own": 0.03,
+    "chat-sentences": 0.05,
     "chat-words": 0.01,
-    "chat-openers": 0.18,
-    "chat-renamed": 0.06,
-    "chat-stories": 0.03,
+    "chat-openers": 0.15,
+    "chat-renamed": 0.04,
+    "chat-stories": 0.02,
     "chat-monologues": 0.13,
-    "chat-articles": 0.15,
-    "chat-interviews": 0.05,
-    "chat-dialogues": 0.02,
-    "chat-instructions": 0.11,
-    "chat-facts": 0.03,
+    "chat-articles": 0.12,
+    "chat-interviews": 0.06,
+    "chat-dialogues": 0.03,
+    "chat-instructions": 0.10,
+    "chat-facts": 0.02,
     "chat-services": 0.01,
-    "chat-sums": 0.03,
+    "chat-sums": 0.06,
 }
+POLISH = DECAY | {"chat-own": 0.18}
+MIXES = {"stable": STABLE, "decay": DECAY, "polish": POLISH}

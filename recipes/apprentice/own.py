@@ -1,9 +1,11 @@
 """The model's own greedy answers to training questions, with what they repeat marked to be made less likely.
 
-    python own.py --model work/half --corpus work/corpus --shards work/shards --questions 600
+    python own.py --model work/half --corpus work/corpus --shards work/shards --questions 600 --round 1
 
 Made-up loops (`rows.with_loop`) are guesses at what goes wrong; these are what does (sequence-level unlikelihood, Welleck et
-al. 2020). Nothing in such an answer is learned as right: a row carries `AVOID` marks or nothing.
+al. 2020). Nothing in such an answer is learned as right: its row carries `AVOID` marks or nothing. Where one of several drawn
+answers to the same question repeats nothing, ends and takes up a word, that one is learned as right in a row of its own
+(rejection sampling, as in Dong et al. 2023). Each round asks other questions.
 """
 
 from __future__ import annotations
@@ -11,25 +13,31 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: spinning threads starve each other on a busy machine
+
 import numpy as np
-from judge import distinct, loops
+from judge import distinct, loops, takes_up
 from rows import AVOID
 from tokenizer import END
 
 from tunesmith.core.records import Message, digest
 from tunesmith.models.chat import open_chat
-from tunesmith.models.generate import generate
+from tunesmith.models.generate import Completion, Request, Sampling, answer, generate
+from tunesmith.models.generate import repeated as several
 from tunesmith.models.load import find_base, load_model
 
-__all__ = ["main", "repeated"]
+__all__ = ["good", "main", "repeated"]
 
 log = logging.getLogger("apprentice.own")
 
 _ASKED = ("openers", "articles", "stories", "monologues", "interviews", "instructions", "dialogues", "facts")
 _GRAM, _MAX_TOKENS = 4, 200
+_BADLY = 0.7  # the same share, below which the judge counts an answer as repeating itself
+_VARIED = 0.85  # share of different word trigrams above which an answer does not repeat itself
 
 
 def repeated(ids: Sequence[int], size: int = _GRAM) -> list[bool]:
@@ -43,13 +51,19 @@ def repeated(ids: Sequence[int], size: int = _GRAM) -> list[bool]:
     return marks
 
 
-def _questions(corpus: Path, count: int) -> list[tuple[Message, ...]]:
-    """So many first questions of the training side, the files in equal parts, in an order fixed by hash."""
+def good(question: str, said: Completion) -> bool:
+    """Whether an answer ends, repeats next to nothing and takes up a word of its question."""
+    varied = distinct(said.text) > _VARIED and not loops(said.text)
+    return varied and said.finish_reason == "stop" and takes_up(question, said.text)
+
+
+def _questions(corpus: Path, count: int, number: int) -> list[tuple[Message, ...]]:
+    """So many first questions of the training side, the files in equal parts, in an order fixed by hash and round."""
     found = []
     for name in _ASKED:
         with (corpus / f"chat-{name}.jsonl").open() as file:
             rows = [row for row in map(json.loads, file) if row["split"] == "train" and row["learn"] == "answers"]
-        rows.sort(key=lambda row: digest("own", row["id"]))
+        rows.sort(key=lambda row: digest("own", str(number), row["id"]))
         found += [tuple(Message(**m) for m in row["messages"][:-1]) for row in rows[: count // len(_ASKED)]]
     return found
 
@@ -58,23 +72,43 @@ def main(given: argparse.Namespace) -> None:
     """Answer, mark, and write the shard `chat-own`."""
     base = find_base(str(given.model))
     model, chat = load_model(base, "float32").eval(), open_chat(base)
-    asked = _questions(given.corpus, given.questions)
-    answers = generate(model, chat, asked, max_new_tokens=_MAX_TOKENS, batch_examples=40, context=base.context)
-    ids: list[int] = []
-    mask: list[int] = []
-    starts: list[int] = []
-    for question, answer in zip(asked, answers, strict=True):
-        if distinct(answer.text) > 0.85 and not loops(answer.text):
-            continue
-        prompt = chat.encode_prompt(question)
-        said = chat.tokenizer(answer.text, add_special_tokens=False)["input_ids"]
-        starts.append(len(ids))
-        ids += [*prompt, *said, END]
-        mask += [0] * len(prompt) + [AVOID if mark else 0 for mark in repeated(said)] + [0]
+    asked = _questions(given.corpus, given.questions, given.round)
+    how = {"batch_examples": 128, "context": base.context}
+    first = generate(model, chat, asked, max_new_tokens=_MAX_TOKENS, **how)
+    poor = [i for i, said in enumerate(first) if distinct(said.text) <= _VARIED or loops(said.text)]
+    warm = Sampling(temperature=0.7, top_p=0.95, seed=given.round)
+    requests = [
+        r for i in poor for r in several(Request(messages=asked[i], max_new_tokens=_MAX_TOKENS, sampling=warm), given.draws)
+    ]
+    drawn = answer(model, chat, requests, **how)
+    rows: list[tuple[list[int], list[int]]] = []
+    better = 0
+    for place, i in enumerate(poor):
+        prompt = chat.encode_prompt(asked[i])
+        said = chat.tokenizer(first[i].text, add_special_tokens=False)["input_ids"]
+        rows.append(([*prompt, *said, END], [0] * len(prompt) + [AVOID if mark else 0 for mark in repeated(said)] + [0]))
+        answers = drawn[place * given.draws : (place + 1) * given.draws]
+        if found := next((a for a in answers if good(asked[i][-1].content, a)), None):
+            said = chat.tokenizer(found.text, add_special_tokens=False)["input_ids"]
+            rows.append(([*prompt, *said, END], [0] * len(prompt) + [1] * (len(said) + 1)))
+            better += 1
+    order = np.random.default_rng(given.round).permutation(len(rows))  # a better answer must not stand behind its poor one
+    ids = [i for row in order for i in rows[row][0]]
+    mask = [m for row in order for m in rows[row][1]]
+    starts = np.cumsum([0, *(len(rows[row][0]) for row in order)])[:-1]
     for kind, values, dtype in (("bin", ids, np.uint16), ("mask", mask, np.uint8), ("starts", starts, np.uint32)):
         np.array(values, dtype).tofile(given.shards / f"chat-own.train.{kind}")
         np.array([], dtype).tofile(given.shards / f"chat-own.held.{kind}")
-    log.info("%d of %d answers repeat themselves; %d ids marked", len(starts), len(asked), sum(map(bool, mask)))
+    log.info(
+        "round %d: %d of %d answers repeat themselves, %d badly, %d did not end; %d better ones drawn; %d ids to avoid",
+        given.round,
+        len(poor),
+        len(asked),
+        sum(distinct(said.text) < _BADLY or loops(said.text) for said in first),
+        sum(said.finish_reason != "stop" for said in first),
+        better,
+        mask.count(AVOID),
+    )
 
 
 if __name__ == "__main__":
@@ -84,4 +118,6 @@ if __name__ == "__main__":
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--questions", type=int, default=600)
+    parser.add_argument("--draws", type=int, default=4, help="answers drawn beside each one that repeats itself")
+    parser.add_argument("--round", type=int, default=0, help="which questions are asked, and the seed of what is drawn")
     main(parser.parse_args())

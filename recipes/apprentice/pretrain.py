@@ -27,7 +27,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: spinning thread
 
 import numpy as np
 import torch
-from mixes import DECAY, STABLE
+from mixes import MIXES
 from model import Llama, Shape
 from rows import AVOID, TAKEN_UP, Batches, Shard
 from safetensors import safe_open
@@ -54,6 +54,7 @@ log = logging.getLogger("apprentice.pretrain")
 
 WARMUP_STEPS = 60
 LOOP_SHARE = 0.3  # of conversation rows in the decay: one answer in such a row is made to loop, as a thing to avoid
+POLISH_AVOIDS = 4.0  # weight in the polish of a token to be avoided: with 1, own answers got no better after two rounds
 TAKEN_UP_WEIGHT = 4.0  # of a word that the answer takes from its question, beside 1 for any other
 LONGEST_STEP_S = 5.0  # what a step adds to the phase's clock at most: a machine that is paused does not spend the phase
 MUON_RATE, ADAM_RATE = 0.02, 3e-3
@@ -208,6 +209,7 @@ class Settings:
     shards: Path
     out: Path
     decay: bool = False
+    mix: str = "stable"
     minutes: float = 1.0
     steps: int = 0
     rows: int = 16
@@ -219,17 +221,17 @@ class Settings:
     bf16: bool = False
 
 
-def mean_loss(model: Llama, x_BT: Tensor, y_BT: Tensor, mask_BT: Tensor) -> Tensor:
+def mean_loss(model: Llama, x_BT: Tensor, y_BT: Tensor, mask_BT: Tensor, avoid: float = 1.0) -> Tensor:
     """Likelihood of what is said, words taken up from the question above the rest; unlikelihood of what is to be avoided."""
     nats_BT = model.losses(x_BT, y_BT)
     weight_BT = (mask_BT == 1) + TAKEN_UP_WEIGHT * (mask_BT == TAKEN_UP)
     unlikelihood_BT = -torch.log1p(-torch.exp(-nats_BT).clamp(max=0.999))
-    return (nats_BT * weight_BT + unlikelihood_BT * (mask_BT == AVOID)).sum() / weight_BT.sum().clamp(min=1)
+    return (nats_BT * weight_BT + avoid * unlikelihood_BT * (mask_BT == AVOID)).sum() / weight_BT.sum().clamp(min=1)
 
 
 def train(model: Llama, optimizers: list[tuple[torch.optim.Optimizer, float]], state: State, settings: Settings) -> State:
     """One phase. Order of a step: evaluate, save, stop, learn, log."""
-    mix = DECAY if settings.decay else STABLE
+    mix = MIXES[settings.mix]
     shards = {name: Shard(settings.shards, name) for name in mix}
     has_held = (name for name in mix if (settings.shards / f"{name}.held.bin").stat().st_size)  # a lesson has none
     held = {name: Shard(settings.shards, name, "held") for name in has_held}
@@ -246,7 +248,8 @@ def train(model: Llama, optimizers: list[tuple[torch.optim.Optimizer, float]], s
         word_starts=np.array([p.startswith("Ġ") or p.isdigit() for p in pieces]),  # runs of figures loop as well
     )
 
-    compiled = torch.compile(lambda x_BT, y_BT, mask_BT: mean_loss(model, x_BT, y_BT, mask_BT))
+    avoid = POLISH_AVOIDS if settings.mix == "polish" else 1.0
+    compiled = torch.compile(lambda x_BT, y_BT, mask_BT: mean_loss(model, x_BT, y_BT, mask_BT, avoid))
     mark = time.monotonic()
     first, seen, recent = state.step, 0, []
     while True:
@@ -308,6 +311,7 @@ def main(given: argparse.Namespace) -> State:
         shards=given.shards,
         out=given.out,
         decay=given.decay,
+        mix=given.mix or ("decay" if given.decay else "stable"),
         minutes=given.minutes,
         steps=given.steps,
         rows=given.rows,
@@ -359,6 +363,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--new-phase", action="store_true", help="count steps anew, with data in a new order (another row length, say)"
     )
+    parser.add_argument("--mix", choices=sorted(MIXES), help="what is read; by default that of the phase")
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument(
         "--steps", type=int, default=0, help="length of the phase in steps, in place of minutes: repeatable to the bit"

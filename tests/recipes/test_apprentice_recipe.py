@@ -25,6 +25,7 @@ import corpus  # noqa: E402
 import curve  # noqa: E402
 import judge  # noqa: E402
 import lessons  # noqa: E402
+import mixes  # noqa: E402
 import own  # noqa: E402
 import package  # noqa: E402
 import pretrain  # noqa: E402
@@ -34,6 +35,7 @@ from model import Llama, Shape, hugging_face_config  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 from tunesmith.data.ingest.item import make_document  # noqa: E402
+from tunesmith.models.generate import Completion  # noqa: E402
 
 TINY = Shape(vocab_size=300, width=32, mlp_width=48, layers=2, heads=4, kv_heads=2, context=64)
 TALK = [
@@ -196,9 +198,10 @@ def test_the_loss_weighs_words_taken_up_and_turns_against_what_is_to_be_avoided(
     ids = torch.randint(0, TINY.vocab_size, (1, 4))
     nats = model.losses(ids[:, :-1], ids[:, 1:])[0]
     weight = pretrain.TAKEN_UP_WEIGHT
-    loss = pretrain.mean_loss(model, ids[:, :-1], ids[:, 1:], torch.tensor([[1, rows.TAKEN_UP, rows.AVOID]]))
-    expected = (nats[0] + weight * nats[1] - torch.log(1 - torch.exp(-nats[2]))) / (1 + weight)
-    torch.testing.assert_close(loss, expected)
+    for avoid in (1.0, 4.0):
+        loss = pretrain.mean_loss(model, ids[:, :-1], ids[:, 1:], torch.tensor([[1, rows.TAKEN_UP, rows.AVOID]]), avoid)
+        expected = (nats[0] + weight * nats[1] - avoid * torch.log(1 - torch.exp(-nats[2]))) / (1 + weight)
+        torch.testing.assert_close(loss, expected)
 
 
 def test_the_lean_model_is_the_library_model(tmp_path):
@@ -240,7 +243,7 @@ def _tiny_run(folder: Path, monkeypatch, tokens, *, steps: int, start: Path | No
     """A whole phase through the recipe's own loop, uncompiled, with a checkpoint at every second step."""
     monkeypatch.setattr(torch, "compile", lambda function: function)
     monkeypatch.setattr(pretrain, "evaluate", lambda *_: {})
-    monkeypatch.setattr(pretrain, "STABLE", {"text-a": 0.7, "chat-b": 0.3})
+    monkeypatch.setitem(pretrain.MIXES, "stable", {"text-a": 0.7, "chat-b": 0.3})
     shards = folder.parent / "shards"
     if not shards.is_dir():
         shards.mkdir()
@@ -336,11 +339,40 @@ def test_real_stories_become_documents_and_pairs():
 
 
 def test_every_step_of_the_build_is_a_script_of_the_recipe(tmp_path):
-    steps = build.commands(tmp_path, SHARED, stable_steps=3, decay_steps=2, polish_steps=1, seed=0)
+    steps = build.commands(tmp_path, SHARED, stable_steps=3, decay_steps=2, polish_steps=1, rounds=3, seed=0)
     assert all((RECIPE / command[0]).is_file() for _, command in steps)
     order = [command[0] for _, command in steps]
     assert order.index("lessons.py") < order.index("tokenizer.py") < order.index("own.py") < order.index("judge.py")
     assert len({left_behind for left_behind, _ in steps}) == len(steps)
+    assert order.count("own.py") == 1 + 3 and order.count("pretrain.py") == 2 + 3
+    polishes = [command for _, command in steps if "polish" in command]
+    assert [float(c[c.index("--peak") + 1]) for c in polishes] == [build.POLISH_PEAK] * 3
+    assert [Path(c[c.index("--from") + 1]).parent.name for c in polishes] == ["decayed", "polished-1", "polished-2"]
+
+
+def test_a_phase_of_the_build_that_was_cut_off_goes_on_from_its_own_checkpoint(tmp_path):
+    def starts() -> list[str]:
+        steps = build.commands(tmp_path, SHARED, stable_steps=3, decay_steps=2, polish_steps=1, rounds=1, seed=0)
+        return [command[command.index("--from") + 1] for _, command in steps if "--from" in command]
+
+    fresh = starts()
+    (tmp_path / "polished-1" / "latest").mkdir(parents=True)
+    assert [Path(a).parent.name for a in fresh] == ["stable", "decayed"]
+    assert [Path(a).parent.name for a in starts()] == ["stable", "polished-1"]
+
+
+def test_every_mix_reads_what_there_is_and_the_polish_more_of_its_own_answers():
+    assert set(mixes.MIXES) == {"stable", "decay", "polish"} and all(min(mix.values()) > 0 for mix in mixes.MIXES.values())
+    assert mixes.POLISH["chat-own"] > mixes.DECAY["chat-own"] and "chat-own" not in mixes.STABLE
+
+
+def test_a_better_answer_ends_repeats_nothing_and_takes_up_its_question():
+    question, plain = "Why does the hinge squeak?", "The hinge is dry, so I put a drop of oil on it and move the door."
+    loop = "The hinge is dry and the hinge is dry and the hinge is dry and the hinge is dry and the hinge is dry and"
+    assert own.good(question, Completion(plain, "stop", 20))
+    assert not own.good(question, Completion(plain, "length", 20))
+    assert not own.good(question, Completion(loop, "stop", 20))
+    assert not own.good("Tell me about Portugal.", Completion(plain, "stop", 20))
 
 
 def test_config_names_what_the_library_needs():
