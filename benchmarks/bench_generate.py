@@ -1,6 +1,6 @@
 """Generation for an evaluation: 212 prompts answered by the base and by the adapted model, against `model.generate`.
 
-Usage: python benchmarks/bench_generate.py passes STATE.jsonl             (a window of passes, all ways in turn; repeat)
+Usage: python benchmarks/bench_generate.py passes STATE.jsonl [SECONDS]   (a window of passes, all ways in turn; repeat)
        python benchmarks/bench_generate.py measure STATE.jsonl PIECE ...  (whole answers; each call adds a measurement)
        python benchmarks/bench_generate.py report STATE.jsonl             (writes the result files)
 
@@ -42,7 +42,8 @@ from tunesmith.models.generation.requests import Job
 
 NEW_TOKENS = 200
 MIDDLE = 100
-SLOTS = 128
+SLOTS = 256
+OURS = (128, SLOTS)  # answers at once, in passes
 WIDE = 128  # rows from which a measurement takes one system, base and adapted in turn
 ONE = 2  # prompts of a measurement one by one
 
@@ -118,7 +119,7 @@ def measure(state: Path, pieces: Sequence[str]) -> None:
         seed = sum(row["piece"] == piece for row in done)
         name = piece.removesuffix("-bf16").removesuffix("-uneven")
         if name == "ours":
-            tokens, seconds = by_slots(model, work, work.batch(SLOTS if work.uneven else SLOTS // 2, seed))
+            tokens, seconds = by_slots(model, work, work.batch(NUM_PROMPTS if work.uneven else SLOTS // 2, seed))
         elif name == "one":
             parts = [by_library(model, work, work.batch(1, 1000 * seed + n)) for n in range(ONE)]
             tokens, seconds = sum(t for t, _ in parts), sum(s for _, s in parts)
@@ -171,14 +172,16 @@ def passes(state: Path, seconds: float, sizes: Sequence[int]) -> None:
     model, end = adapted_model(torch.float32), time.perf_counter() + seconds
     draw = random.Random(5)
     work = Work(uneven=False)
-    chosen = work.batch(SLOTS // 2, 1)
-    half = [tuple(work.prompts[i] + [draw.randrange(10, VOCABULARY) for _ in range(MIDDLE)]) for i in chosen]
-    jobs = [Job(ids, NEW_TOKENS, adapter=adapter) for ids in half for adapter in (False, True)]
-    limits = Limits(SLOTS, fits(model).bytes_per_token, cache_budget(model.device))
-    mine = Engine(model, jobs, ends=lambda job, said: False, limits=limits).run()
-    while len(next(mine)) < SLOTS:
-        continue
-    length = sum(map(len, half)) // len(half)
+    mine, length = {}, 0
+    for slots in OURS:
+        chosen = work.batch(slots // 2, 1)
+        half = [tuple(work.prompts[i] + [draw.randrange(10, VOCABULARY) for _ in range(MIDDLE)]) for i in chosen]
+        jobs = [Job(ids, NEW_TOKENS, adapter=adapter) for ids in half for adapter in (False, True)]
+        limits = Limits(slots, fits(model).bytes_per_token, 2 * cache_budget(model.device))
+        mine[f"ours-{slots}"] = Engine(model, jobs, ends=lambda job, said: False, limits=limits).run()
+        while len(next(mine[f"ours-{slots}"])) < slots:
+            continue
+        length = sum(map(len, half)) // len(half)
     peers = [LibraryPasses(model, rows, length) for rows in sizes]
     done = 0
     while time.perf_counter() < end:
@@ -188,10 +191,11 @@ def passes(state: Path, seconds: float, sizes: Sequence[int]) -> None:
                 figures.append(
                     (f"{_TURN[again]} peer-{peer.rows}", 2 * peer.rows, peer.step(adapter=True) + peer.step(adapter=False))
                 )
-            for again in (False, True):
-                begin = time.perf_counter()
-                made = len(next(mine))
-                figures.append((f"{_TURN[again]} ours", made, time.perf_counter() - begin))
+            for name, engine in mine.items():
+                for again in (False, True):
+                    begin = time.perf_counter()
+                    made = len(next(engine))
+                    figures.append((f"{_TURN[again]} {name}", made, time.perf_counter() - begin))
         with state.open("a") as file:
             for way, tokens, took in figures:
                 file.write(json.dumps({"piece": f"pass {way}", "tokens": tokens, "seconds": took}) + "\n")
@@ -217,7 +221,7 @@ def report(state: Path) -> None:
         total = 2 * sum(Work(uneven=uneven).lengths)
         pieces = sorted({row["piece"] for row in done if _kind(row["piece"]) == kind})
         speed = {p: [row["tokens"] / row["seconds"] for row in done if row["piece"] == p] for p in pieces}
-        own = {"whole": "ours", "uneven": "ours-uneven"}.get(kind, f"{kind} ours")
+        own = {"whole": "ours", "uneven": "ours-uneven"}.get(kind, f"{kind} ours-{SLOTS}")
         for piece in sorted(pieces, key=lambda p: statistics.median(speed[p])):
             middle = statistics.median(speed[piece])
             rows.append(
@@ -240,6 +244,6 @@ if __name__ == "__main__":
     if verb == "measure":
         measure(Path(where), named or ["one", "peer-64", "ours", "one-uneven", "peer-64-uneven", "ours-uneven"])
     elif verb == "passes":
-        passes(Path(where), float(named[0]) if named else 75.0, [int(size) for size in named[1:]] or [1, 16, 32, 64, 128])
+        passes(Path(where), float(named[0]) if named else 75.0, [int(size) for size in named[1:]] or [1, 16, 64, 128, 212])
     else:
         report(Path(where))

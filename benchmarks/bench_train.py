@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +34,22 @@ TRL_MODES = {
     "TRL fp32, by length": {"dtype": "float32", "by_length": True},
     "TRL bf16, by length": {"dtype": "bfloat16", "by_length": True},
 }
-OUR_MODES: dict[str, dict[str, Any]] = {
-    "Tunesmith": {"dtype": "bfloat16"},
-    "Tunesmith fp32": {"dtype": "float32"},
-    "Tunesmith, compiled": {"dtype": "float32", "compile": True},
-    "Tunesmith, top 8 layers, later epochs": {"dtype": "float32", "layers": 8},
+OUR_MODES: dict[str, dict[str, Any]] = {  # in the type that Tunesmith would choose here, unless one is named
+    "Tunesmith": {},
+    "Tunesmith, fp32": {"dtype": "float32"},
+    "Tunesmith, compiled": {"compile": True},
+    "Tunesmith, top 8 layers, later epochs": {"layers": 8},
 }
 GROWTH_MODES: dict[str, dict[str, Any]] = {  # against "Tunesmith" on the same number of examples
-    "Tunesmith, 10 times the examples": {"dtype": "float32", "times": 10},
-    "Tunesmith, 4 times the length": {"dtype": "float32", "stretch": 4},
-    "Tunesmith, 8 times the rank": {"dtype": "float32", "rank": 8 * RANK},
+    "Tunesmith, 10 times the examples": {"times": 10},
+    "Tunesmith, 4 times the length": {"stretch": 4},
+    "Tunesmith, 8 times the rank": {"rank": 8 * RANK},
 }
-EVAL_MODES = {"TRL evaluate", "Tunesmith evaluate"}
+EVAL_MODES: dict[str, dict[str, Any]] = {
+    "TRL evaluate": {"dtype": "float32"},
+    "TRL evaluate, bf16": {"dtype": "bfloat16"},
+    "Tunesmith evaluate": {},
+}
 FLOPS_A_TOKEN = 2 * 2 * 106_168_320  # linear layers, forward and backward to the activations
 FLOPS_A_PREDICTION = 2 * 2 * 49_152 * 576
 
@@ -64,7 +67,7 @@ def run_trl(mode: str, count: int) -> dict[str, float]:
     from tokenizers import Tokenizer, models
     from trl import SFTConfig, SFTTrainer
 
-    how = TRL_MODES.get(mode, {"dtype": "float32"})
+    how = (TRL_MODES | EVAL_MODES)[mode]
     rows = reference_examples(count)
     words = Tokenizer(models.WordLevel({"<pad>": 0, "<unk>": 1, "</s>": END}, unk_token="<unk>"))
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="</s>")
@@ -100,7 +103,7 @@ def run_trl(mode: str, count: int) -> dict[str, float]:
         callbacks=[Clock()],
         peft_config=LoraConfig(r=RANK, lora_alpha=32, lora_dropout=0.0, target_modules=TARGETS, task_type="CAUSAL_LM"),
     )
-    if mode == "TRL evaluate":
+    if mode in EVAL_MODES:
         begin = time.perf_counter()
         trainer.evaluate()
         return {"seconds": time.perf_counter() - begin, "examples": count, "peak_gib": peak_gib()}
@@ -109,7 +112,7 @@ def run_trl(mode: str, count: int) -> dict[str, float]:
     return {"seconds": end - steps[SKIPPED], "examples": count - SKIPPED * BATCH, "peak_gib": peak_gib()}
 
 
-def run_ours(mode: str, count: int) -> dict[str, float]:
+def run_ours(mode: str, count: int, chosen: str) -> dict[str, Any]:
     """One epoch through Tunesmith's own loop, or a pass of its validation loss."""
     from tunesmith.core.reporter import SilentReporter
     from tunesmith.models.adapters import attach, choose_modules
@@ -119,11 +122,12 @@ def run_ours(mode: str, count: int) -> dict[str, float]:
     from tunesmith.train.loop import FitSettings, fit
     from tunesmith.train.passes import Look, TrunkCache, look, passes
 
-    how = (OUR_MODES | GROWTH_MODES).get(mode, {"dtype": "float32"})
+    how = (OUR_MODES | GROWTH_MODES | EVAL_MODES)[mode]
+    dtype = how.get("dtype") or chosen
     count *= how.get("times", 1)
     drawn = reference_examples(count, stretch=how.get("stretch", 1))
     rows = [Encoded((*p, *a), (False,) * len(p) + (True,) * len(a)) for p, a in drawn]
-    model = reference_model(getattr(torch, how["dtype"])).requires_grad_(False)
+    model = reference_model(getattr(torch, dtype)).requires_grad_(False)
     layers = how.get("layers", "all")
     modules = choose_modules(model, TARGETS, layers)
     adapted, _ = attach(model, kind="lora", rank=how.get("rank", RANK), alpha=32.0, dropout=0.0, modules=modules, seed=0)
@@ -132,10 +136,10 @@ def run_ours(mode: str, count: int) -> dict[str, float]:
     began: list[float] = []
     compiling, quiet = bool(how.get("compile")), SilentReporter()
     with passes(adapted, rows, rows[:4], pad_id=0, share=True, trunk=trunk, compile=compiling, reporter=quiet) as way:
-        if mode == "Tunesmith evaluate":
+        if mode in EVAL_MODES:
             begin = time.perf_counter()
             look(adapted, rows, way)
-            return {"seconds": time.perf_counter() - begin, "examples": count, "peak_gib": peak_gib()}
+            return {"seconds": time.perf_counter() - begin, "examples": count, "peak_gib": peak_gib(), "type": dtype}
         batches = Batches(rows, sizes=Sizes(examples=BATCH), seed=0, most_tokens=16_384, lay_out=way.lay_out)
 
         class Timed:
@@ -173,7 +177,7 @@ def run_ours(mode: str, count: int) -> dict[str, float]:
         )
     first = 6 if compiling else SKIPPED  # compiling goes on over the first lengths
     done = {"seconds": began[-1] - began[first], "examples": count - first * BATCH, "peak_gib": peak_gib()}
-    return {**done, "tokens": sum(len(row.ids) for row in rows) / count}
+    return {**done, "tokens": sum(len(row.ids) for row in rows) / count, "type": dtype}
 
 
 def matmul_peak(dtype: torch.dtype) -> float:
@@ -186,13 +190,13 @@ def matmul_peak(dtype: torch.dtype) -> float:
     return 2 * 2048**3 / best / 1e9
 
 
-def measured(mode: str, peer: str, count: int, state: Path | None, number: int) -> dict[str, float]:
+def measured(mode: str, peer: str, count: int, state: Path | None, number: int, chosen: str) -> dict[str, Any]:
     """One run in a process of its own, or what an earlier call kept of it."""
     kept = json.loads(state.read_text()) if state and state.exists() else {}
     key = f"{mode}, {count} examples, run {number}"
     if key not in kept:
         python = peer if mode.startswith("TRL") else sys.executable
-        command = [python, __file__, "--run", mode, "--examples", str(count)]
+        command = [python, __file__, "--run", mode, "--examples", str(count), "--type", chosen]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr[-2000:])
@@ -205,17 +209,19 @@ def measured(mode: str, peer: str, count: int, state: Path | None, number: int) 
 def main() -> None:
     """All modes, in turn, so often as asked; then the table."""
     from record import write_result
+    from tunesmith.models.precision import choose_precision
 
     given = arguments()
-    modes = [m for m in (*TRL_MODES, *OUR_MODES, *GROWTH_MODES, *sorted(EVAL_MODES)) if not given.only or m in given.only]
-    runs: dict[str, list[dict[str, float]]] = {mode: [] for mode in modes}
+    chosen = given.type or choose_precision(None, width=576, inner=1536, rank=RANK).name  # once, for all runs of ours
+    modes = [m for m in (*TRL_MODES, *OUR_MODES, *GROWTH_MODES, *EVAL_MODES) if not given.only or m in given.only]
+    runs: dict[str, list[dict[str, Any]]] = {mode: [] for mode in modes}
     beside = [mode for mode in modes if mode in TRL_MODES or mode == "Tunesmith"]
     others = [mode for mode in modes if mode not in beside]
     schedule = [(number, mode) for number in range(given.rounds) for mode in beside]
     schedule += [(n, mode) for n in range(given.other_rounds) for mode in others if n == 0 or mode not in GROWTH_MODES]
     for number, mode in schedule:
         count = 212 if mode in EVAL_MODES else given.examples
-        runs[mode].append(measured(mode, given.peer, count, given.state, number))
+        runs[mode].append(measured(mode, given.peer, count, given.state, number, chosen))
         print(mode, runs[mode][-1], flush=True)
     rows = reference_examples(given.examples)
     tokens = sum(len(p) + len(a) for p, a in rows) / len(rows)
@@ -226,12 +232,13 @@ def main() -> None:
     for mode in modes:
         every = [r["examples"] / r["seconds"] for r in runs[mode]]
         row: dict[str, Any] = {"run": mode, "rounds": len(every), "examples/s": statistics.median(every)}
-        row |= {"least": min(every), "most": max(every), "tokens/s": "", "share of fp32 peak": ""}
+        row |= {"least": min(every), "most": max(every), "tokens/s": "", "type": "", "share of its peak": ""}
+        row["type"] = kind = (TRL_MODES | EVAL_MODES).get(mode, {}).get("dtype") or runs[mode][0]["type"]
         row["peak GiB"] = statistics.median(r["peak_gib"] for r in runs[mode])
         if mode not in EVAL_MODES:
             row["tokens/s"] = row["examples/s"] * runs[mode][0].get("tokens", tokens)
         if mode in TRL_MODES or (mode in OUR_MODES and "layers" not in OUR_MODES[mode]):
-            row["share of fp32 peak"] = row["examples/s"] * flops / 1e9 / peaks["float32"]
+            row["share of its peak"] = row["examples/s"] * flops / 1e9 / peaks[kind]
         table.append(row)
     work = {"examples": given.examples, "batch": BATCH, "mean tokens": round(tokens, 1)}
     work |= {f"{name} matmul GFLOP/s": round(peak) for name, peak in peaks.items()} | {"GOMP_SPINCOUNT": 30000}
@@ -249,6 +256,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--examples", type=int, default=128)
     parser.add_argument("--state", type=Path)
     parser.add_argument("--only", action="append")
+    parser.add_argument("--type", choices=("float32", "bfloat16"), help="of our frozen weights; by default what is faster here")
     parser.add_argument("--run", help="one mode, in this process: prints a line of JSON")
     return parser.parse_args()
 
@@ -257,7 +265,9 @@ if __name__ == "__main__":
     wanted = arguments()
     if wanted.run:
         torch.set_num_threads(os.cpu_count() or 1)
-        one: Callable[[str, int], dict[str, float]] = run_trl if wanted.run.startswith("TRL") else run_ours
-        print(json.dumps(one(wanted.run, wanted.examples)))
+        if wanted.run.startswith("TRL"):
+            print(json.dumps(run_trl(wanted.run, wanted.examples)))
+        else:
+            print(json.dumps(run_ours(wanted.run, wanted.examples, wanted.type)))
     else:
         main()
