@@ -229,7 +229,7 @@ class EvalConfig(_Section):
     """Test items at most, spread over as many documents as can be. 0 takes all."""
     max_new_tokens: Literal["auto"] | Annotated[int, Field(ge=1, le=8192)] = "auto"
     """Tokens of an answer at most; answers cut here are counted. `auto`: a quarter more than 99 of 100 references have."""
-    batch_examples: Annotated[int, Field(ge=1, le=4096)] = 128
+    batch_examples: Annotated[int, Field(ge=1, le=4096)] = 256
     """Answers generated at once at most, base and tuned together; a quarter of the free memory may allow fewer."""
     primary: Literal["bits_per_byte", "word_overlap", "rouge_l", "exact_match"] = "bits_per_byte"
     """The metric that the verdict hangs on. Bits per byte: how surprised the model is by the author's own held-out words."""
