@@ -11,12 +11,11 @@ from tunesmith.core.config import PRESETS, Recipe
 from tunesmith.core.errors import TrainingError
 from tunesmith.plan.hardware import Hardware
 from tunesmith.plan.shape import Shape
-from tunesmith.plan.steps import look_every, num_steps
+from tunesmith.plan.steps import LONG_S, look_every, num_steps
 
 __all__ = ["DataFacts", "Line", "Plan", "PrecisionFacts", "make_plan"]
 
 _OVERHEAD = 1.2  # a whole step over its timed layers: embeddings, loss, optimiser, Python (measured on the embedded base)
-_LONG_S = 20 * 60  # of training, from which a minute for compiling can pay; the run measures it again
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +177,12 @@ def _lines(
 
 def _compiling(recipe: Recipe, steps: int, seconds: float) -> tuple[Line, ...]:
     """What becomes of the layers' compiling, where the recipe asks for it."""
-    wanted, long = recipe.train.compile, seconds >= _LONG_S
+    wanted, long = recipe.train.compile, seconds >= LONG_S
     if not wanted:
         return ()
     if wanted == "auto":
         said = "compiled if that is measured to be faster" if long else "not compiled"
-        limit = f"{'over' if long else 'less than'} {_LONG_S // 60} minutes"
+        limit = f"{'over' if long else 'less than'} {LONG_S // 60} minutes"
         return (Line("compiling", f"layers {said}", f"train.compile auto: {steps} steps, ≈ {_duration(seconds)}, {limit}"),)
     return (Line("compiling", "layers compiled, about a minute before the first step", "set in the recipe"),)
 

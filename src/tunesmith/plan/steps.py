@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tunesmith.core.config import TrainConfig
 
-__all__ = ["look_every", "num_steps"]
+__all__ = ["LONG_S", "look_every", "num_steps"]
+
+LONG_S = 20 * 60  # of training, from which a minute for compiling can pay
 
 _LOOKS = 12  # over a whole run, where the recipe leaves it open
 _LEAST = 10  # steps between two looks

@@ -19,11 +19,11 @@ from tunesmith.core.errors import ModelError
 from tunesmith.core.files import replace_file, storage_errors
 from tunesmith.models.chat import Encoded
 from tunesmith.models.packed.model import PackedModel, compiled
+from tunesmith.plan.steps import LONG_S
 from tunesmith.train.objectives.sft import sft
 
-__all__ = ["LONG_S", "Compiling", "Trial", "compiling", "seconds"]
+__all__ = ["Compiling", "Trial", "compiling", "seconds"]
 
-LONG_S = 20 * 60  # of training, from which a minute for compiling can pay
 _WORTH_IT = 0.97  # of the plain time, at most: less is noise
 _ROWS = 4
 
