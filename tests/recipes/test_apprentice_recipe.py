@@ -26,6 +26,7 @@ import curve  # noqa: E402
 import judge  # noqa: E402
 import lessons  # noqa: E402
 import mixes  # noqa: E402
+import model as recipe_model  # noqa: E402
 import own  # noqa: E402
 import package  # noqa: E402
 import pretrain  # noqa: E402
@@ -204,9 +205,11 @@ def test_the_loss_weighs_words_taken_up_and_turns_against_what_is_to_be_avoided(
         torch.testing.assert_close(loss, expected)
 
 
-def test_the_lean_model_is_the_library_model(tmp_path):
+@pytest.mark.parametrize("block", [7, 128])
+def test_the_lean_model_is_the_library_model_with_one_block_of_queries_and_with_several(block, tmp_path, monkeypatch):
     from transformers import AutoModelForCausalLM
 
+    monkeypatch.setattr(recipe_model, "_BLOCK", block)
     torch.manual_seed(0)
     lean = Llama(TINY)
     package.write_weights(lean, tmp_path, dtype=torch.float32)

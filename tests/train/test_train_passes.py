@@ -190,6 +190,16 @@ def test_a_long_run_tries_compiling_and_keeps_what_is_faster_for_resuming(
     assert said in page(tmp_path)
 
 
+def test_a_damaged_answer_to_whether_compiling_pays_is_measured_anew(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "compile.json").write_bytes(b"torn")
+    left = scripted_seconds(monkeypatch, 1.0, 0.9, 0.8)
+    train_tiny(tiny_path, tmp_path, train={"max_steps": 2, "compile": "auto"})
+    assert not left and "too few" in page(tmp_path)
+
+
 def test_a_trial_without_a_compiler_says_so_and_trains_plain(
     tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
