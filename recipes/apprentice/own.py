@@ -3,9 +3,10 @@
     python own.py --model work/half --corpus work/corpus --shards work/shards --questions 600 --round 1
 
 Made-up loops (`rows.with_loop`) are guesses at what goes wrong; these are what does (sequence-level unlikelihood, Welleck et
-al. 2020). Nothing in such an answer is learned as right: its row carries `AVOID` marks or nothing. Where one of several drawn
-answers to the same question repeats nothing, ends and takes up a word, that one is learned as right in a row of its own
-(rejection sampling, as in Dong et al. 2023). Each round asks other questions.
+al. 2020). Nothing in such an answer is learned as right: its row carries `AVOID` marks or nothing. Of several drawn answers to
+the same question, the longest that repeats nothing, does not go in circles, ends and takes up a word is learned as right in a
+row of its own (rejection sampling, as in Dong et al. 2023); the longest, because brevity is the cheapest way to be varied.
+Each round asks other questions.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: spinning threads starve each other on a busy machine
 
 import numpy as np
-from judge import distinct, loops, takes_up
+from judge import distinct, loops, moving_ttr, takes_up
 from rows import AVOID
 from tokenizer import END
 
@@ -30,7 +31,7 @@ from tunesmith.models.generate import Completion, Request, Sampling, answer, gen
 from tunesmith.models.generate import repeated as several
 from tunesmith.models.load import find_base, load_model
 
-__all__ = ["good", "main", "repeated"]
+__all__ = ["good", "longest", "main", "repeated"]
 
 log = logging.getLogger("apprentice.own")
 
@@ -38,6 +39,8 @@ _ASKED = ("openers", "articles", "stories", "monologues", "interviews", "instruc
 _GRAM, _MAX_TOKENS = 4, 200
 _BADLY = 0.7  # the same share, below which the judge counts an answer as repeating itself
 _VARIED = 0.85  # share of different word trigrams above which an answer does not repeat itself
+_CIRCLING = 0.77  # type-token ratio below which it goes in circles; one in twenty of people's answers does
+_SHORT = 15  # words of a greedy answer beside which a longer one is drawn
 
 
 def repeated(ids: Sequence[int], size: int = _GRAM) -> list[bool]:
@@ -52,9 +55,17 @@ def repeated(ids: Sequence[int], size: int = _GRAM) -> list[bool]:
 
 
 def good(question: str, said: Completion) -> bool:
-    """Whether an answer ends, repeats next to nothing and takes up a word of its question."""
-    varied = distinct(said.text) > _VARIED and not loops(said.text)
-    return varied and said.finish_reason == "stop" and takes_up(question, said.text)
+    """Whether an answer ends, repeats next to nothing, does not go in circles and takes up a word of its question."""
+    return _varied(said.text) and said.finish_reason == "stop" and takes_up(question, said.text)
+
+
+def longest(question: str, drawn: Sequence[Completion]) -> Completion | None:
+    """The good answer of the most words, if there is a good one."""
+    return max((a for a in drawn if good(question, a)), key=lambda a: len(a.text.split()), default=None)
+
+
+def _varied(text: str) -> bool:
+    return distinct(text) > _VARIED and not loops(text) and moving_ttr(text) >= _CIRCLING
 
 
 def _questions(corpus: Path, count: int, number: int) -> list[tuple[Message, ...]]:
@@ -75,8 +86,9 @@ def main(given: argparse.Namespace) -> None:
     asked = _questions(given.corpus, given.questions, given.round)
     how = {"batch_examples": 128, "context": base.context}
     first = generate(model, chat, asked, max_new_tokens=_MAX_TOKENS, **how)
-    poor = [i for i, said in enumerate(first) if distinct(said.text) <= _VARIED or loops(said.text)]
-    warm = Sampling(temperature=0.7, top_p=0.95, seed=given.round)
+    circling = [not _varied(said.text) for said in first]
+    poor = [i for i, said in enumerate(first) if circling[i] or len(said.text.split()) < _SHORT]
+    warm = Sampling(temperature=0.8, top_p=0.95, seed=given.round)
     requests = [
         r for i in poor for r in several(Request(messages=asked[i], max_new_tokens=_MAX_TOKENS, sampling=warm), given.draws)
     ]
@@ -85,10 +97,10 @@ def main(given: argparse.Namespace) -> None:
     better = 0
     for place, i in enumerate(poor):
         prompt = chat.encode_prompt(asked[i])
-        said = chat.tokenizer(first[i].text, add_special_tokens=False)["input_ids"]
-        rows.append(([*prompt, *said, END], [0] * len(prompt) + [AVOID if mark else 0 for mark in repeated(said)] + [0]))
-        answers = drawn[place * given.draws : (place + 1) * given.draws]
-        if found := next((a for a in answers if good(asked[i][-1].content, a)), None):
+        if circling[i]:
+            said = chat.tokenizer(first[i].text, add_special_tokens=False)["input_ids"]
+            rows.append(([*prompt, *said, END], [0] * len(prompt) + [AVOID if mark else 0 for mark in repeated(said)] + [0]))
+        if found := longest(asked[i][-1].content, drawn[place * given.draws : (place + 1) * given.draws]):
             said = chat.tokenizer(found.text, add_special_tokens=False)["input_ids"]
             rows.append(([*prompt, *said, END], [0] * len(prompt) + [1] * (len(said) + 1)))
             better += 1
@@ -100,9 +112,9 @@ def main(given: argparse.Namespace) -> None:
         np.array(values, dtype).tofile(given.shards / f"chat-own.train.{kind}")
         np.array([], dtype).tofile(given.shards / f"chat-own.held.{kind}")
     log.info(
-        "round %d: %d of %d answers repeat themselves, %d badly, %d did not end; %d better ones drawn; %d ids to avoid",
+        "round %d: %d of %d answers go in circles, %d badly, %d did not end; %d better ones drawn; %d ids to avoid",
         given.round,
-        len(poor),
+        sum(circling),
         len(asked),
         sum(distinct(said.text) < _BADLY or loops(said.text) for said in first),
         sum(said.finish_reason != "stop" for said in first),

@@ -35,6 +35,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from tunesmith.models.load import PrecisionName
 from tunesmith.models.precision import choose_precision, without_denormals
 
 __all__ = [
@@ -55,7 +56,8 @@ log = logging.getLogger("apprentice.pretrain")
 WARMUP_STEPS = 60
 LOOP_SHARE = 0.3  # of conversation rows in the decay: one answer in such a row is made to loop, as a thing to avoid
 POLISH_AVOIDS = 4.0  # weight in the polish of a token to be avoided: with 1, own answers got no better after two rounds
-TAKEN_UP_WEIGHT = 4.0  # of a word that the answer takes from its question, beside 1 for any other
+TAKEN_UP_WEIGHT = 4.0  # of a word that the answer takes from its question, beside 1 for any other, while copying is learned
+TAKEN_UP_DECAY = 2.0  # the same once it is: with 4 to the end, answers were made of little but the question's words
 LONGEST_STEP_S = 5.0  # what a step adds to the phase's clock at most: a machine that is paused does not spend the phase
 MUON_RATE, ADAM_RATE = 0.02, 3e-3
 PROMPTS = (
@@ -78,6 +80,7 @@ class State:
     spent_s: float = 0.0
     tokens: int = 0
     seconds: float = 0.0
+    precision: PrecisionName | None = None  # measured at the start of the phase: a second measurement may differ
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -221,10 +224,12 @@ class Settings:
     bf16: bool = False
 
 
-def mean_loss(model: Llama, x_BT: Tensor, y_BT: Tensor, mask_BT: Tensor, avoid: float = 1.0) -> Tensor:
+def mean_loss(
+    model: Llama, x_BT: Tensor, y_BT: Tensor, mask_BT: Tensor, *, avoid: float = 1.0, taken_up: float = TAKEN_UP_WEIGHT
+) -> Tensor:
     """Likelihood of what is said, words taken up from the question above the rest; unlikelihood of what is to be avoided."""
     nats_BT = model.losses(x_BT, y_BT)
-    weight_BT = (mask_BT == 1) + TAKEN_UP_WEIGHT * (mask_BT == TAKEN_UP)
+    weight_BT = (mask_BT == 1) + taken_up * (mask_BT == TAKEN_UP)
     unlikelihood_BT = -torch.log1p(-torch.exp(-nats_BT).clamp(max=0.999))
     return (nats_BT * weight_BT + avoid * unlikelihood_BT * (mask_BT == AVOID)).sum() / weight_BT.sum().clamp(min=1)
 
@@ -249,7 +254,8 @@ def train(model: Llama, optimizers: list[tuple[torch.optim.Optimizer, float]], s
     )
 
     avoid = POLISH_AVOIDS if settings.mix == "polish" else 1.0
-    compiled = torch.compile(lambda x_BT, y_BT, mask_BT: mean_loss(model, x_BT, y_BT, mask_BT, avoid))
+    taken_up = TAKEN_UP_DECAY if settings.decay else TAKEN_UP_WEIGHT
+    compiled = torch.compile(lambda x_BT, y_BT, mask_BT: mean_loss(model, x_BT, y_BT, mask_BT, avoid=avoid, taken_up=taken_up))
     mark = time.monotonic()
     first, seen, recent = state.step, 0, []
     while True:
@@ -325,8 +331,10 @@ def main(given: argparse.Namespace) -> State:
     if given.start:
         model, optimizers, state = load_checkpoint(given.start)
         resumed = given.start.parent.resolve() == given.out.resolve()  # its own checkpoint: the same phase goes on
-        if (given.decay or given.new_phase) and not resumed:
-            state = replace(state, phase=state.phase + 1, step=0, spent_s=0.0)
+        if not resumed:
+            state = replace(state, precision=None)
+            if given.decay or given.new_phase:
+                state = replace(state, phase=state.phase + 1, step=0, spent_s=0.0)
     elif given.weights:
         model, optimizers, state = load_weights(given.weights, given.seed)
     else:
@@ -334,11 +342,9 @@ def main(given: argparse.Namespace) -> State:
         shape = Shape(**json.loads(given.shape))
         model = Llama(shape)
         optimizers, state = make_optimizers(model), State(shape=asdict(shape), seed=given.seed)
-    width, inner = model.shape.width, model.shape.mlp_width
-    precision = choose_precision(
-        {"auto": None, "float32": "float32", "bfloat16": "bfloat16"}[given.precision], width=width, inner=inner, rank=8
-    )
-    settings = replace(settings, bf16=precision.name == "bfloat16")
+    wanted: PrecisionName | None = state.precision if given.precision == "auto" else given.precision
+    precision = choose_precision(wanted, width=model.shape.width, inner=model.shape.mlp_width, rank=8)
+    settings, state = replace(settings, bf16=precision.name == "bfloat16"), replace(state, precision=precision.name)
     log.info("%s: %s", precision.name, precision.reason)
     log.info(
         "%s: %d parameters, %.1f M tokens seen, phase %d",

@@ -37,6 +37,7 @@ from safetensors.torch import load_file  # noqa: E402
 
 from tunesmith.data.ingest.item import make_document  # noqa: E402
 from tunesmith.models.generate import Completion  # noqa: E402
+from tunesmith.models.precision import Precision  # noqa: E402
 
 TINY = Shape(vocab_size=300, width=32, mlp_width=48, layers=2, heads=4, kv_heads=2, context=64)
 TALK = [
@@ -200,7 +201,7 @@ def test_the_loss_weighs_words_taken_up_and_turns_against_what_is_to_be_avoided(
     nats = model.losses(ids[:, :-1], ids[:, 1:])[0]
     weight = pretrain.TAKEN_UP_WEIGHT
     for avoid in (1.0, 4.0):
-        loss = pretrain.mean_loss(model, ids[:, :-1], ids[:, 1:], torch.tensor([[1, rows.TAKEN_UP, rows.AVOID]]), avoid)
+        loss = pretrain.mean_loss(model, ids[:, :-1], ids[:, 1:], torch.tensor([[1, rows.TAKEN_UP, rows.AVOID]]), avoid=avoid)
         expected = (nats[0] + weight * nats[1] - avoid * torch.log(1 - torch.exp(-nats[2]))) / (1 + weight)
         torch.testing.assert_close(loss, expected)
 
@@ -242,7 +243,9 @@ def test_resuming_gives_the_same_weights_as_never_stopping(tmp_path):
     assert not list(tmp_path.glob("*.new")) and not list(tmp_path.glob("*.old"))
 
 
-def _tiny_run(folder: Path, monkeypatch, tokens, *, steps: int, start: Path | None = None) -> pretrain.State:
+def _tiny_run(
+    folder: Path, monkeypatch, tokens, *, steps: int, start: Path | None = None, precision: str = "float32"
+) -> pretrain.State:
     """A whole phase through the recipe's own loop, uncompiled, with a checkpoint at every second step."""
     monkeypatch.setattr(torch, "compile", lambda function: function)
     monkeypatch.setattr(pretrain, "evaluate", lambda *_: {})
@@ -269,6 +272,7 @@ def _tiny_run(folder: Path, monkeypatch, tokens, *, steps: int, start: Path | No
         "3",
     ]
     told += ["--save-every", "2", "--samples", "0", "--threads", "1", "--shape", json.dumps(asdict(TINY))]
+    told += ["--precision", precision]
     return pretrain.main(pretrain.arguments().parse_args([*told, *(["--from", str(start)] if start else [])]))
 
 
@@ -290,6 +294,22 @@ def test_a_phase_killed_and_resumed_ends_with_the_weights_of_one_never_stopped(t
         files = [tmp_path / run / "latest" / f"{name}.safetensors" for run in ("whole", "cut")]
         first, second = (load_file(file) for file in files)
         assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_phase_goes_on_in_the_precision_that_was_measured_at_its_start(tmp_path, monkeypatch, tokens):
+    asked = []
+
+    def measured(wanted, **_):
+        asked.append(wanted)
+        return Precision(wanted or ("bfloat16" if len(asked) == 1 else "float32"), "measured", 1.0)
+
+    monkeypatch.setattr(pretrain, "choose_precision", measured)
+    first = _tiny_run(tmp_path / "a", monkeypatch, tokens, steps=2, precision="auto")
+    latest = tmp_path / "a" / "latest"
+    resumed = _tiny_run(tmp_path / "a", monkeypatch, tokens, steps=4, start=latest, precision="auto")
+    another = _tiny_run(tmp_path / "b", monkeypatch, tokens, steps=6, start=latest, precision="auto")
+    assert asked == [None, "bfloat16", None]
+    assert [s.precision for s in (first, resumed, another)] == ["bfloat16", "bfloat16", "float32"]
 
 
 def test_a_pause_of_the_machine_does_not_spend_the_phase(tmp_path, monkeypatch, tokens):
@@ -376,6 +396,19 @@ def test_a_better_answer_ends_repeats_nothing_and_takes_up_its_question():
     assert not own.good(question, Completion(plain, "length", 20))
     assert not own.good(question, Completion(loop, "stop", 20))
     assert not own.good("Tell me about Portugal.", Completion(plain, "stop", 20))
+
+
+def test_an_answer_that_goes_in_circles_is_no_better_one_though_its_trigrams_differ():
+    question, circling = "What are pajamas?", "Pajamas is a pajamas, a pajamas, and a pajamas."
+    assert judge.distinct(circling) == 1 and not judge.loops(circling) and judge.moving_ttr(circling) < 0.5
+    assert not own.good(question, Completion(circling, "stop", 12))
+    assert judge.moving_ttr("") == 1 and judge.moving_ttr("one two three " * 25) == pytest.approx(3 / 25)
+
+
+def test_of_the_good_answers_drawn_the_longest_is_learned():
+    question, short, long = "What of hinges?", "Hinges creak.", "Hinges creak, so I put a drop of oil on each one."
+    drawn = [Completion(short, "stop", 3), Completion(long, "stop", 15), Completion(f"{long} Then again", "length", 17)]
+    assert own.longest(question, drawn) == drawn[1] and own.longest("Tell me about Portugal.", drawn) is None
 
 
 def test_config_names_what_the_library_needs():
