@@ -30,7 +30,9 @@ DATA = DataFacts(
     limit=1024,
     cut_share=0.0,
 )
-SHAPE = Shape(num_parameters=1_000_000, linear_params=600_000, layers=4, width=64, inner=128, heads=4, vocabulary=1000)
+SHAPE = Shape(
+    num_parameters=1_000_000, linear_params=600_000, layers=4, width=64, inner=128, heads=4, key_width=32, vocabulary=1000
+)
 PRECISION = PrecisionFacts("float32", "measured", 100_000.0)
 
 
@@ -81,14 +83,36 @@ def test_a_run_that_does_not_fit_is_refused_with_a_way_out() -> None:
     with pytest.raises(TrainingError, match="does not fit into memory") as caught:
         plan(free=100 * 2**20)
     problem = caught.value.problems[0]
-    assert "GiB" in str(problem.value) and "0.1 GiB" in problem.expected and "--set train.batch_examples=1" in problem.hint
+    assert (
+        "GiB" in str(problem.value)
+        and "0.1 GiB" in problem.expected
+        and "--set train.gradient_checkpointing=true" in problem.hint
+    )
 
 
 def test_the_way_out_needs_less_memory() -> None:
-    needed = plan().numbers["memory_bytes"]
-    less = plan({"train": {"batch_examples": 1, "accumulate": 8, "gradient_checkpointing": True}}).numbers["memory_bytes"]
-    assert less < needed
-    assert plan(data=replace(DATA, longest=900)).numbers["memory_bytes"] > needed
+    needed = plan().numbers["least_memory_bytes"]
+    assert plan({"train": {"gradient_checkpointing": True}}).numbers["least_memory_bytes"] < needed
+    assert plan(data=replace(DATA, longest=900)).numbers["least_memory_bytes"] > needed
+    shorter = plan(data=replace(DATA, longest=900, limit=100)).numbers
+    assert shorter["least_memory_bytes"] < needed
+
+
+def test_a_batch_that_does_not_fit_whole_is_no_reason_to_refuse_for_it_goes_through_in_parts() -> None:
+    large, little = {"train": {"batch_examples": 512}}, 700 * 2**20
+    whole, parts = plan(large, free=64 * 2**30).numbers, plan(large, free=little).numbers
+    assert parts["memory_bytes"] < little < whole["memory_bytes"]
+    assert whole["tokens_at_once"] == 512 * 300 and 300 < parts["tokens_at_once"] < 512 * 300
+    told = plan({"train": {"batch_examples": 512, "tokens_at_once": 2048}}).numbers
+    assert told["tokens_at_once"] == 2048 and told["memory_bytes"] < whole["memory_bytes"]
+
+
+def test_what_is_not_adapted_keeps_nothing() -> None:
+    def kept(**method: Any) -> int:
+        numbers = plan({"method": method}, data=replace(DATA, longest=1000)).numbers
+        return int(numbers["memory_bytes"])
+
+    assert kept(layers=1) < kept(layers=3) < kept() and kept(targets="attention") < kept()
 
 
 def test_longer_work_takes_longer() -> None:

@@ -12,13 +12,20 @@ import orjson
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from fakes import example, train_tiny
 from tunesmith.core.errors import TrainingError
+from tunesmith.models.adapters import attach, choose_modules
 from tunesmith.models.chat import Chat, Encoded
+from tunesmith.models.packed import attention
+from tunesmith.models.packed.model import packed
+from tunesmith.plan.memory import KEPT_KEYS, kept_a_token
+from tunesmith.plan.shape import Shape
 from tunesmith.train import memory
 from tunesmith.train import passes as passes_module
 from tunesmith.train.memory import kept_bytes
+from tunesmith.train.objectives.sft import sft
 
 GIB = 2**30
 
@@ -68,6 +75,33 @@ def test_the_probe_frees_what_it_counted() -> None:
     assert kept_bytes(lambda: Marked.apply(x).sigmoid().sum(), []) == 4 * 100  # type: ignore[no-untyped-call]
     gc.collect()
     assert [mark() for mark in marks] == [None]
+
+
+@pytest.mark.parametrize("targets", ["attention", "all"])
+@pytest.mark.parametrize("tokens", [40, 256, 700])
+def test_the_plan_knows_what_a_token_keeps_before_anything_is_loaded(targets: str, tokens: int) -> None:
+    """Never too little, and at most a fifth too much: the plan refuses by this number."""
+    torch.manual_seed(0)
+    shape = Shape(num_parameters=0, linear_params=0, layers=3, width=64, inner=176, heads=4, key_width=32, vocabulary=96)
+    config = LlamaConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.width,
+        intermediate_size=shape.inner,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=2,
+    )
+    model = LlamaForCausalLM(config)
+    modules = choose_modules(model, targets, "all")
+    adapted, _ = attach(model, kind="lora", rank=4, alpha=8, dropout=0.0, modules=modules, seed=0)
+    adapted.train()
+    row = Encoded((tuple(range(1, 90)) * 8)[:tokens], (True,) * tokens)
+    with packed(adapted, share=True) as lean:
+        measured = kept_bytes(lambda: sft(lean, lean.lay_out([row])), list(adapted.parameters())) / tokens
+    mlp = targets == "all"
+    said = kept_a_token(shape, adapted_layers=3, adapted_mlp=mlp, bytes_a_weight=4, checkpointing=False, length=tokens)
+    assert measured <= said <= 1.2 * measured
+    assert KEPT_KEYS == attention.KEPT_KEYS
 
 
 def test_the_row_whose_attention_is_kept_is_probed_beside_the_longest(

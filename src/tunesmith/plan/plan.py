@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from tunesmith.core.config import PRESETS, Recipe
 from tunesmith.core.errors import TrainingError
 from tunesmith.plan.hardware import Hardware
+from tunesmith.plan.memory import Memory, always_there, kept_a_token, memory_of
 from tunesmith.plan.shape import Shape
 from tunesmith.plan.steps import LONG_S, look_every, num_steps
 
@@ -81,20 +83,13 @@ def make_plan(
     batch_tokens = t.batch_tokens or int(data.train_tokens / max(1, data.num_train) * t.batch_examples)
     tokens = batch_tokens * t.accumulate * steps
     limit = min(data.limit, data.longest)
-    memory = _memory(
-        shape,
-        trainable,
-        rows=t.batch_examples,
-        longest=limit,
-        bytes_a_weight=2 if precision.name == "bfloat16" else 4,
-        checkpointing=t.gradient_checkpointing,
-    )
-    if memory > hardware.free_bytes:
+    memory = _memory(recipe, shape, hardware, precision, trainable=trainable, longest=limit)
+    if memory.least > hardware.free_bytes:
         raise TrainingError(
             "the run does not fit into memory",
-            value=f"≈ {memory / 2**30:.1f} GiB",
+            value=f"≈ {memory.least / 2**30:.1f} GiB with one example of {limit} tokens at once",
             expected=f"at most {hardware.free_bytes / 2**30:.1f} GiB, which is free now",
-            hint="--set train.batch_examples=1 --set train.accumulate=8 --set train.gradient_checkpointing=true",
+            hint="--set train.gradient_checkpointing=true, or --set train.max_tokens=512, or a smaller base",
         )
     layer_params = max(1, shape.linear_params // max(1, shape.layers))
     layers = shape.layers + shape.width * shape.vocabulary / layer_params  # the head costs what so many layers do
@@ -104,7 +99,9 @@ def make_plan(
         "steps": steps,
         "every": look_every(t, steps),
         "tokens": tokens,
-        "memory_bytes": memory,
+        "memory_bytes": memory.likely,
+        "least_memory_bytes": memory.least,
+        "tokens_at_once": memory.tokens,
         "seconds": round(seconds, 1),
         "trainable": trainable,
         "adapted_modules": modules[0],
@@ -113,6 +110,29 @@ def make_plan(
         "precision": precision.name,
     }
     return Plan(_lines(recipe, data, shape, hardware, precision, numbers), numbers)
+
+
+def _memory(
+    recipe: Recipe, shape: Shape, hardware: Hardware, precision: PrecisionFacts, *, trainable: int, longest: int
+) -> Memory:
+    t, m = recipe.train, recipe.method
+    bytes_a_weight = 2 if precision.name == "bfloat16" else 4
+    a_token = partial(
+        kept_a_token,
+        shape,
+        adapted_layers=shape.layers if m.layers == "all" else min(m.layers, shape.layers),
+        adapted_mlp=m.targets != "attention",
+        bytes_a_weight=bytes_a_weight,
+        checkpointing=t.gradient_checkpointing,
+    )
+    most = t.batch_tokens or t.batch_examples * longest
+    return memory_of(
+        always_there(shape, trainable=trainable, bytes_a_weight=bytes_a_weight),
+        lambda length: a_token(length=length),
+        longest=longest,
+        batch_tokens=most if t.tokens_at_once == "auto" else min(most, t.tokens_at_once),
+        free=hardware.free_bytes,
+    )
 
 
 def _why(recipe: Recipe, section: str, key: str, otherwise: str) -> str:
@@ -158,7 +178,7 @@ def _lines(
         Line(
             "memory",
             f"≈ {n['memory_bytes'] / 2**30:.1f} GiB",
-            f"{hardware.free_bytes / 2**30:.1f} GiB free; weights, optimiser, activations and logits of the longest batch",
+            f"{hardware.free_bytes / 2**30:.1f} GiB free; weights, optimiser, {n['tokens_at_once']:,} tokens at once",
         ),
         Line(
             "time",
@@ -226,20 +246,6 @@ def _steps_reason(recipe: Recipe, data: DataFacts) -> str:
     return (
         f"{t.epochs:g} epochs ({_why(recipe, 'train', 'epochs', 'default')}) of {batches} batches of {size}, "
         f"{t.accumulate} a step; early stopping may end sooner"
-    )
-
-
-def _memory(shape: Shape, trainable: int, *, rows: int, longest: int, bytes_a_weight: int, checkpointing: bool) -> int:
-    """Bytes: weights, adapter with gradient, two moments and best copy, activations, logits and gradient, libraries."""
-    tokens = rows * longest
-    layer = tokens * (12 * shape.width + 4 * shape.inner) * 4 + rows * shape.heads * longest * longest * 4
-    activations = (2 * shape.layers * tokens * shape.width * 4 + layer) if checkpointing else shape.layers * layer
-    return (
-        shape.num_parameters * bytes_a_weight
-        + trainable * 4 * 6
-        + activations
-        + 3 * tokens * shape.vocabulary * 4
-        + 450 * 2**20
     )
 
 

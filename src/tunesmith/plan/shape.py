@@ -13,7 +13,8 @@ __all__ = ["Shape", "shape_of"]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Counts that the plan calculates with. `linear_params`: parameters of the matrices inside the blocks."""
+    """Counts that the plan calculates with. `linear_params`: parameters of the matrices inside the blocks; `key_width`: of
+    the keys of all key heads together."""
 
     num_parameters: int
     linear_params: int
@@ -21,6 +22,7 @@ class Shape:
     width: int
     inner: int
     heads: int
+    key_width: int
     vocabulary: int
 
 
@@ -30,12 +32,15 @@ def shape_of(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) 
     counts = {name: math.prod(shape) for name, shape in tensors.items()}
     blocks = {name: n for name, n in counts.items() if re.search(r"\.\d+\.", name) and len(tensors[name]) == 2}
     width = int(text.get("hidden_size") or text.get("n_embd") or 0)
+    heads = int(text.get("num_attention_heads") or text.get("n_head") or 1)
+    key_heads = int(text.get("num_key_value_heads") or heads)
     return Shape(
         num_parameters=sum(counts.values()),
         linear_params=sum(blocks.values()),
         layers=int(text.get("num_hidden_layers") or text.get("n_layer") or 0),
         width=width,
         inner=int(text.get("intermediate_size") or text.get("n_inner") or 4 * width),
-        heads=int(text.get("num_attention_heads") or text.get("n_head") or 1),
+        heads=heads,
+        key_width=key_heads * int(text.get("head_dim") or width // heads),
         vocabulary=int(text.get("vocab_size") or 0),
     )
