@@ -29,25 +29,25 @@ STABLE = {
     "chat-sums": 0.08,
 }
 DECAY = {
-    "text-transcripts": 0.12,
+    "text-transcripts": 0.14,
     "text-articles": 0.05,
     "text-stories": 0.01,
-    "text-renamed": 0.02,
+    "text-renamed": 0.01,
     "text-facts": 0.02,
     "chat-own": 0.03,
-    "chat-sentences": 0.05,
+    "chat-sentences": 0.03,
     "chat-words": 0.01,
     "chat-openers": 0.15,
-    "chat-renamed": 0.04,
+    "chat-renamed": 0.02,
     "chat-stories": 0.02,
-    "chat-monologues": 0.13,
+    "chat-monologues": 0.14,
     "chat-articles": 0.12,
     "chat-interviews": 0.06,
     "chat-dialogues": 0.03,
     "chat-instructions": 0.10,
     "chat-facts": 0.02,
     "chat-services": 0.01,
-    "chat-sums": 0.06,
+    "chat-sums": 0.08,
 }
 POLISH = DECAY | {"chat-own": 0.18}
 MIXES = {"stable": STABLE, "decay": DECAY, "polish": POLISH}

@@ -15,12 +15,16 @@ import argparse
 import json
 import logging
 import os
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: spinning threads starve each other on a busy machine
 
 import numpy as np
+from corpus import COMMON
 from judge import distinct, loops, moving_ttr, takes_up
 from rows import AVOID
 from tokenizer import END
@@ -31,7 +35,7 @@ from tunesmith.models.generate import Completion, Request, Sampling, answer, gen
 from tunesmith.models.generate import repeated as several
 from tunesmith.models.load import find_base, load_model
 
-__all__ = ["good", "longest", "main", "repeated"]
+__all__ = ["good", "longest", "main", "repeated", "said_too_often", "to_avoid"]
 
 log = logging.getLogger("apprentice.own")
 
@@ -40,6 +44,14 @@ _GRAM, _MAX_TOKENS = 4, 200
 _BADLY = 0.7  # the same share, below which the judge counts an answer as repeating itself
 _VARIED = 0.85  # share of different word trigrams above which an answer does not repeat itself
 _CIRCLING = 0.77  # type-token ratio below which it goes in circles; one in twenty of people's answers does
+_OFTEN = 2  # times that an answer may say a word of its subject
+_SMALL = frozenset(  # words of three letters that are of no subject
+    re.findall(
+        r"\w+",
+        "all and any are but can did for get got had has her him his how its let may not now off one our out own put saw say see "
+        "she the too two use was way who why yet you",
+    )
+)
 _SHORT = 15  # words of a greedy answer beside which a longer one is drawn
 
 
@@ -52,6 +64,29 @@ def repeated(ids: Sequence[int], size: int = _GRAM) -> list[bool]:
         marks.append(len(gram) == size and gram in seen)
         seen.add(gram)
     return marks
+
+
+def said_too_often(text: str) -> list[int]:
+    """Where in `text` a word of its subject begins that was said `_OFTEN` times before: `pajamas, a pajamas, and a pajamas`."""
+    counts: Counter[str] = Counter()
+    places = []
+    for found in re.finditer(r"[a-z']{3,}", text.lower()):
+        word = found.group()
+        if word not in COMMON and word not in _SMALL:
+            counts[word] += 1
+            if counts[word] > _OFTEN:
+                places.append(found.start())
+    return places
+
+
+def to_avoid(tokenizer: Any, text: str) -> tuple[list[int], list[bool]]:
+    """(ids of `text`, whether each is to be made less likely): ends of repeated runs, first tokens of words said too often."""
+    coded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    marks = repeated(coded["input_ids"])
+    often = said_too_often(text)
+    for at, (begin, end) in enumerate(coded["offset_mapping"]):
+        marks[at] = marks[at] or any(begin <= place < end for place in often)
+    return coded["input_ids"], marks
 
 
 def good(question: str, said: Completion) -> bool:
@@ -82,7 +117,7 @@ def _questions(corpus: Path, count: int, number: int) -> list[tuple[Message, ...
 def main(given: argparse.Namespace) -> None:
     """Answer, mark, and write the shard `chat-own`."""
     base = find_base(str(given.model))
-    model, chat = load_model(base, "float32").eval(), open_chat(base)
+    model, chat = load_model(base, given.precision).eval(), open_chat(base)
     asked = _questions(given.corpus, given.questions, given.round)
     how = {"batch_examples": 128, "context": base.context}
     first = generate(model, chat, asked, max_new_tokens=_MAX_TOKENS, **how)
@@ -98,8 +133,8 @@ def main(given: argparse.Namespace) -> None:
     for place, i in enumerate(poor):
         prompt = chat.encode_prompt(asked[i])
         if circling[i]:
-            said = chat.tokenizer(first[i].text, add_special_tokens=False)["input_ids"]
-            rows.append(([*prompt, *said, END], [0] * len(prompt) + [AVOID if mark else 0 for mark in repeated(said)] + [0]))
+            said, marks = to_avoid(chat.tokenizer, first[i].text)
+            rows.append(([*prompt, *said, END], [0] * len(prompt) + [AVOID if mark else 0 for mark in marks] + [0]))
         if found := longest(asked[i][-1].content, drawn[place * given.draws : (place + 1) * given.draws]):
             said = chat.tokenizer(found.text, add_special_tokens=False)["input_ids"]
             rows.append(([*prompt, *said, END], [0] * len(prompt) + [1] * (len(said) + 1)))
@@ -131,5 +166,6 @@ if __name__ == "__main__":
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--questions", type=int, default=600)
     parser.add_argument("--draws", type=int, default=4, help="answers drawn beside each one that repeats itself")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the model that answers")
     parser.add_argument("--round", type=int, default=0, help="which questions are asked, and the seed of what is drawn")
     main(parser.parse_args())

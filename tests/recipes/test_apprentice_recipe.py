@@ -34,6 +34,7 @@ import rows  # noqa: E402
 import tokenizer as recipe_tokenizer  # noqa: E402
 from model import Llama, Shape, hugging_face_config  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
+from transformers import PreTrainedTokenizerFast  # noqa: E402
 
 from tunesmith.data.ingest.item import make_document  # noqa: E402
 from tunesmith.models.generate import Completion  # noqa: E402
@@ -403,6 +404,20 @@ def test_an_answer_that_goes_in_circles_is_no_better_one_though_its_trigrams_dif
     assert judge.distinct(circling) == 1 and not judge.loops(circling) and judge.moving_ttr(circling) < 0.5
     assert not own.good(question, Completion(circling, "stop", 12))
     assert judge.moving_ttr("") == 1 and judge.moving_ttr("one two three " * 25) == pytest.approx(3 / 25)
+
+
+def test_the_third_saying_of_a_word_of_the_subject_is_marked_on_its_first_token(tmp_path, tokens):
+    text = "The lid is a lid, and the lid of the lid."
+    assert [text[at:][:3] for at in own.said_too_often(text)] == ["lid", "lid"]
+    assert own.said_too_often("You and you and you, because you were there and there and there.") == []
+    recipe_tokenizer.write_tokenizer(tokens, tmp_path, 64)
+    wrapped = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
+    ids, marks = own.to_avoid(wrapped, text)
+    starts = [begin for begin, _ in wrapped(text, return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]]
+    assert ids == wrapped(text, add_special_tokens=False)["input_ids"]
+    marked = {at for at, mark in enumerate(marks) if mark}
+    of_words = {max(i for i, begin in enumerate(starts) if begin <= place) for place in own.said_too_often(text)}
+    assert of_words <= marked and marked - of_words <= {i for i, mark in enumerate(own.repeated(ids)) if mark}
 
 
 def test_of_the_good_answers_drawn_the_longest_is_learned():
