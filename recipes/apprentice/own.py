@@ -48,8 +48,8 @@ _OFTEN = 2  # times that an answer may say a word of its subject
 _SMALL = frozenset(  # words of three letters that are of no subject
     re.findall(
         r"\w+",
-        "all and any are but can did for get got had has her him his how its let may not now off one our out own put saw say see "
-        "she the too two use was way who why yet you",
+        "all and any are but can did for get got had has her him his how its let may not now off one our out own put "
+        "saw say see she the too two use was way who why yet you",
     )
 )
 _SHORT = 15  # words of a greedy answer beside which a longer one is drawn
