@@ -6,7 +6,7 @@ Made-up loops (`rows.with_loop`) are guesses at what goes wrong; these are what 
 al. 2020). Nothing in such an answer is learned as right: its row carries `AVOID` marks or nothing. Of several drawn answers to
 the same question, the longest that repeats nothing, does not go in circles, ends and takes up a word is learned as right in a
 row of its own (rejection sampling, as in Dong et al. 2023); the longest, because brevity is the cheapest way to be varied.
-Each round asks other questions.
+Each round asks the next questions.
 """
 
 from __future__ import annotations
@@ -94,9 +94,10 @@ def good(question: str, said: Completion) -> bool:
     return _varied(said.text) and said.finish_reason == "stop" and takes_up(question, said.text)
 
 
-def longest(question: str, drawn: Sequence[Completion]) -> Completion | None:
-    """The good answer of the most words, if there is a good one."""
-    return max((a for a in drawn if good(question, a)), key=lambda a: len(a.text.split()), default=None)
+def longest(question: str, drawn: Sequence[Completion], *, over: int = 0) -> Completion | None:
+    """The good answer of the most words, if there is a good one of more than `over`."""
+    found = [a for a in drawn if good(question, a) and len(a.text.split()) > over]
+    return max(found, key=lambda a: len(a.text.split()), default=None)
 
 
 def _varied(text: str) -> bool:
@@ -104,13 +105,18 @@ def _varied(text: str) -> bool:
 
 
 def _questions(corpus: Path, count: int, number: int) -> list[tuple[Message, ...]]:
-    """So many first questions of the training side, the files in equal parts, in an order fixed by hash and round."""
+    """So many first questions of the training side, the files in equal parts: round by round on through an order fixed by hash.
+
+    A file that has been asked through begins anew.
+    """
+    each = count // len(_ASKED)
     found = []
     for name in _ASKED:
         with (corpus / f"chat-{name}.jsonl").open() as file:
             rows = [row for row in map(json.loads, file) if row["split"] == "train" and row["learn"] == "answers"]
-        rows.sort(key=lambda row: digest("own", str(number), row["id"]))
-        found += [tuple(Message(**m) for m in row["messages"][:-1]) for row in rows[: count // len(_ASKED)]]
+        rows.sort(key=lambda row: digest("own", row["id"]))
+        picked = [rows[(number * each + at) % len(rows)] for at in range(each)]
+        found += [tuple(Message(**m) for m in row["messages"][:-1]) for row in picked]
     return found
 
 
@@ -135,7 +141,8 @@ def main(given: argparse.Namespace) -> None:
         if circling[i]:
             said, marks = to_avoid(chat.tokenizer, first[i].text)
             rows.append(([*prompt, *said, END], [0] * len(prompt) + [AVOID if mark else 0 for mark in marks] + [0]))
-        if found := longest(asked[i][-1].content, drawn[place * given.draws : (place + 1) * given.draws]):
+        over = 0 if circling[i] else len(first[i].text.split())  # a sound answer gives way to a longer one alone
+        if found := longest(asked[i][-1].content, drawn[place * given.draws : (place + 1) * given.draws], over=over):
             said = chat.tokenizer(found.text, add_special_tokens=False)["input_ids"]
             rows.append(([*prompt, *said, END], [0] * len(prompt) + [1] * (len(said) + 1)))
             better += 1
@@ -165,7 +172,7 @@ if __name__ == "__main__":
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--questions", type=int, default=600)
-    parser.add_argument("--draws", type=int, default=4, help="answers drawn beside each one that repeats itself")
+    parser.add_argument("--draws", type=int, default=4, help="answers drawn beside each one that goes in circles or is short")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the model that answers")
     parser.add_argument("--round", type=int, default=0, help="which questions are asked, and the seed of what is drawn")
     main(parser.parse_args())

@@ -424,6 +424,25 @@ def test_of_the_good_answers_drawn_the_longest_is_learned():
     question, short, long = "What of hinges?", "Hinges creak.", "Hinges creak, so I put a drop of oil on each one."
     drawn = [Completion(short, "stop", 3), Completion(long, "stop", 15), Completion(f"{long} Then again", "length", 17)]
     assert own.longest(question, drawn) == drawn[1] and own.longest("Tell me about Portugal.", drawn) is None
+    assert own.longest(question, drawn, over=len(long.split())) is None
+
+
+def test_rounds_ask_other_questions_until_all_have_been_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(own, "_ASKED", ("a", "b"))
+    for name in "ab":
+        lines = [
+            {
+                "id": f"{name}{i}",
+                "split": "train",
+                "learn": "answers",
+                "messages": [{"role": "user", "content": f"{name}{i}"}] * 2,
+            }
+            for i in range(6)
+        ]
+        (tmp_path / f"chat-{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    asked = [{q[-1].content for q in own._questions(tmp_path, 4, number)} for number in range(4)]
+    assert all(len(one) == 4 for one in asked) and len(asked[0] | asked[1] | asked[2]) == 12
+    assert asked[3] == asked[0]
 
 
 def test_config_names_what_the_library_needs():
