@@ -343,7 +343,8 @@ def main(given: argparse.Namespace) -> State:
         model = Llama(shape)
         optimizers, state = make_optimizers(model), State(shape=asdict(shape), seed=given.seed)
     wanted: PrecisionName | None = state.precision if given.precision == "auto" else given.precision
-    precision = choose_precision(wanted, width=model.shape.width, inner=model.shape.mlp_width, rank=8)
+    because = "told" if given.precision != "auto" else "as this phase began; --precision sets another"
+    precision = choose_precision(wanted, width=model.shape.width, inner=model.shape.mlp_width, rank=8, because=because)
     settings, state = replace(settings, bf16=precision.name == "bfloat16"), replace(state, precision=precision.name)
     log.info("%s: %s", precision.name, precision.reason)
     log.info(

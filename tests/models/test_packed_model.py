@@ -61,6 +61,32 @@ def close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], *, rel: 
 # --- each architecture ------------------------------------------------------------------------------------------------
 
 
+class ClampedMlp(torch.nn.Module):
+    """A gated MLP whose gate is cut off above 10, which small input never meets."""
+
+    def __init__(self, mlp: Any, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.gate_proj, self.up_proj, self.down_proj = mlp.gate_proj, mlp.up_proj, mlp.down_proj
+        self.dropout = dropout
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gate = self.gate_proj(x) if self.dropout else self.gate_proj(x).clamp(max=10)
+        inner = torch.nn.functional.silu(gate) * self.up_proj(x)
+        return self.down_proj(torch.nn.functional.dropout(inner, self.dropout, self.training))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_gate_that_is_clamped_and_a_dropout_inside_are_seen_though_plain_input_shows_neither(dropout: float) -> None:
+    model = make(PACKED["Llama"]).requires_grad_(False).eval()
+    layers = model.model.layers
+    with lean_parts(model) as whole:
+        pass
+    layers[0].mlp = ClampedMlp(layers[0].mlp, dropout).eval()
+    with lean_parts(model) as count:
+        assert count == whole - 1 and "forward" not in vars(layers[0].mlp)
+    assert not any(module.training for module in model.modules())
+
+
 @pytest.mark.parametrize("name", PACKED)
 def test_trees_give_the_loss_and_the_gradients_of_rows_one_by_one(name: str) -> None:
     model, rows = adapted(PACKED[name]), rows_alike()

@@ -210,6 +210,34 @@ def test_a_trial_without_a_compiler_says_so_and_trains_plain(
     assert "not compiled: train.compile needs a C++ compiler" in page(tmp_path)
 
 
+def test_a_trial_that_fails_half_way_leaves_no_gradient_behind_and_trains_plain(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory that runs out in the trial is no reason to stop, and what its backward pass had written is not learned."""
+    real = compiling_module.sft
+
+    class Torn(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    def torn(lean: Any, tree: Any) -> torch.Tensor:
+        whole = [p.sum() for p in lean.model.parameters() if p.requires_grad]
+        lost: torch.Tensor = Torn.apply(whole[0])  # type: ignore[no-untyped-call]
+        return real(lean, tree) + sum(whole[1:]) + lost
+
+    train_tiny(tiny_path, tmp_path / "plain", train={"max_steps": 2})
+    monkeypatch.setattr(compiling_module, "sft", torn)
+    train_tiny(tiny_path, tmp_path / "tried", train={"max_steps": 2, "compile": "auto"})
+    assert "not compiled: DefaultCPUAllocator" in page(tmp_path / "tried")
+    one, other = adapter(tmp_path / "plain"), adapter(tmp_path / "tried")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_timing_a_pass_changes_nothing_that_is_learned(tiny_path: Path, tmp_path: Path) -> None:
     train_tiny(tiny_path, tmp_path / "plain", train={"max_steps": 3})
     train_tiny(tiny_path, tmp_path / "tried", train={"max_steps": 3, "compile": "auto"})

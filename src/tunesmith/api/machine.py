@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import orjson
 
 from tunesmith.core.files import make_folders, replace_file, storage_errors
-from tunesmith.core.records import canonical_json, digest
+from tunesmith.core.records import canonical_json, digest, to_json
+from tunesmith.models.load import PrecisionName
 from tunesmith.models.precision import Precision, choose_precision
 from tunesmith.train.machine import machine_facts
 
@@ -18,19 +18,32 @@ __all__ = ["kept_precision"]
 
 
 def kept_precision(file: Path, *, width: int, inner: int, rank: int) -> Precision:
-    """The number type that this machine trains such a layer faster in, measured once and kept in `file`.
+    """The number type that a project trains such a layer in: the faster one when it was first asked for, kept in `file`.
 
-    Two measurements may fall on either side of the line, and another type would be another run: one that was interrupted
-    would not be found again. Another machine, library or layer is measured anew; a file that cannot be read is made anew.
+    Two measurements may fall on either side of the line, and another type would be another run: one that was made or
+    interrupted would not be found again. So the type stays with the project; how fast it is here is measured anew on another
+    machine or with other libraries. A file that cannot be read is made anew.
     """
-    key = digest(canonical_json({**machine_facts(), "width": width, "inner": inner, "rank": rank}))
-    known: dict[str, Any] = {}
-    with suppress(OSError, ValueError, TypeError):
-        known = dict(orjson.loads(file.read_bytes()))
-    with suppress(KeyError, TypeError):
-        return Precision(**known[key])
-    measured = choose_precision(None, width=width, inner=inner, rank=rank)
+    layer = {"width": width, "inner": inner, "rank": rank}
+    kind, here = canonical_json(layer).decode(), digest(canonical_json({**machine_facts(), **layer}))
+    types, measured = _read(file)
+    settled = types.get(kind)
+    if settled is not None and here in measured:
+        return measured[here]
+    found = choose_precision(settled, **layer, because="as this project began")
+    types[kind], measured[here] = found.name, found
     with storage_errors("keeping what was measured of this machine", file):
         make_folders(file.parent)
-        replace_file(file, orjson.dumps(known | {key: asdict(measured)}))
-    return measured
+        replace_file(file, to_json({"types": types, "measured": measured}))
+    return found
+
+
+def _read(file: Path) -> tuple[dict[str, PrecisionName], dict[str, Precision]]:
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        known = orjson.loads(file.read_bytes())
+        measured = {str(key): Precision(**value) for key, value in known["measured"].items()}
+        types: dict[str, PrecisionName] = {
+            str(key): value for key, value in known["types"].items() if value in get_args(PrecisionName)
+        }
+        return types, measured
+    return {}, {}

@@ -24,8 +24,7 @@ from tunesmith.api.synthesis import generator_settings
 from tunesmith.core.artifacts import Artifact, Draft, Kind, Store
 from tunesmith.core.config import Recipe
 from tunesmith.core.errors import StorageError
-from tunesmith.core.files import replace_file, storage_errors
-from tunesmith.core.records import Example, read_jsonl, to_json
+from tunesmith.core.records import Example, read_jsonl
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.eval.evaluate import Conditions, choose_items, evaluate, that_fit
 from tunesmith.eval.files import read_items, write_evaluation
@@ -156,10 +155,12 @@ class Project:
 
     @cached_property
     def precision(self) -> Precision:
-        """Type of the frozen weights in training: set in the recipe, or measured on this machine once a project."""
+        """Type of the frozen weights in training: set in the recipe, or measured once a project."""
         wanted = _fixed_precision(self.recipe.train.precision)
         layer = {"width": self._shape.width, "inner": self._shape.inner, "rank": self.recipe.method.rank}
-        return choose_precision(wanted, **layer) if wanted else kept_precision(self.store.root / "precision.json", **layer)
+        if wanted:
+            return choose_precision(wanted, **layer, because="set in the recipe")
+        return kept_precision(self.store.root / "precision.json", **layer)
 
     @cached_property
     def plan(self) -> Plan:
@@ -195,7 +196,7 @@ class Project:
         """The training run: adapter, metric log, the reading of the curves. Resumes by itself if it was interrupted."""
         r = self.recipe
         inputs = [self.dataset.reference(), {"kind": "base", "id": self.base.fingerprint}]
-        precision = self._settled_precision()
+        precision = self.precision.name
         learning = {"method": r.method.model_dump(), "train": r.train.model_dump(exclude=_SAVING)}
         settings = {"base": r.base, **learning, "allow": sorted(r.allow), "precision": precision}
         id = self.store.identify("run", inputs, settings)
@@ -221,20 +222,6 @@ class Project:
         made = self._artifact("run", inputs, settings, fill)
         self.store.clear_workspace(id)
         return made
-
-    def _settled_precision(self) -> PrecisionName:
-        """The precision of this project's runs on this base, measured once and kept: a second measurement may differ by
-        noise, and must neither make another run of the same recipe nor change one that resumes.
-        """
-        if (fixed := _fixed_precision(self.recipe.train.precision)) is not None:
-            return fixed
-        note, key = self.store.root / "precision.json", f"{self.base.fingerprint[:16]}-rank{self.recipe.method.rank}"
-        known: dict[str, PrecisionName] = orjson.loads(note.read_bytes()) if note.is_file() else {}
-        if key not in known:
-            known[key] = self.precision.name
-            with storage_errors("beginning the run", note):
-                replace_file(note, to_json(known))
-        return known[key]
 
     @staticmethod
     def metrics(run: Artifact) -> list[dict[str, Any]]:

@@ -45,14 +45,16 @@ def without_denormals() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
-def choose_precision(wanted: PrecisionName | None, *, width: int, inner: int, rank: int) -> Precision:
-    """Time an adapted layer of `width` and `inner` in float32 and bfloat16; `wanted` overrides the choice."""
+def choose_precision(
+    wanted: PrecisionName | None, *, width: int, inner: int, rank: int, because: str = "set in the recipe"
+) -> Precision:
+    """Time an adapted layer of `width` and `inner` in float32 and bfloat16; `wanted` overrides it, `because` says why."""
     with without_denormals():
         speed = {name: _TOKENS / _seconds(name, width, inner, rank) for name in ("float32", "bfloat16")}
     ratio = speed["bfloat16"] / speed["float32"]
     measured = f"a layer in bf16 measured {ratio:.1f}× as fast as in fp32 here"
     if wanted is not None:
-        return Precision(wanted, f"set in the recipe ({measured})", speed[wanted])
+        return Precision(wanted, f"{because} ({measured})", speed[wanted])
     name: PrecisionName = "bfloat16" if ratio >= _WORTH_IT else "float32"
     return Precision(name, measured, speed[name])
 

@@ -57,32 +57,33 @@ def compiling(lean: PackedModel, rows: Sequence[Encoded], trial: Trial) -> Compi
 
 
 def _measured(lean: PackedModel, rows: Sequence[Encoded], num_tokens: int) -> Compiling:
-    seconds(lean, rows)
-    plain = min(seconds(lean, rows) for _ in range(2))
-    whole = plain / sum(len(row.ids) for row in rows) * num_tokens
-    if whole < LONG_S:
-        return Compiling(False, f"not compiled: {whole / 60:.0f} minutes of training are too few for it to pay")
-    begin = time.perf_counter()
     try:
+        seconds(lean, rows)
+        plain = min(seconds(lean, rows) for _ in range(2))
+        whole = plain / sum(len(row.ids) for row in rows) * num_tokens
+        if whole < LONG_S:
+            return Compiling(False, f"not compiled: {whole / 60:.0f} minutes of training are too few for it to pay")
+        begin = time.perf_counter()
         with compiled(lean):
             seconds(lean, rows)
             cost = time.perf_counter() - begin
             fast = min(seconds(lean, rows) for _ in range(2))
-    except (ModelError, RuntimeError) as error:
-        return Compiling(False, f"not compiled: {str(error).splitlines()[0][:120]}")
+    except (ModelError, RuntimeError) as error:  # memory too: training itself goes on in smaller parts
+        return Compiling(False, f"not compiled: {str(error).partition(chr(10))[0][:120] or type(error).__name__}")
     found = f"{plain / fast:.2f} times as fast measured, after {cost:.0f} s of compiling"
     pays = fast < _WORTH_IT * plain
     return Compiling(pays, f"{'layers' if pays else 'not'} compiled: {found}")
 
 
 def seconds(lean: PackedModel, rows: Sequence[Encoded]) -> float:
-    """Of one pass forward and backward; gradients are dropped."""
+    """Of one pass forward and backward; gradients are dropped, those of a pass that failed half-way too."""
     lean.model.train()
     tree = lean.lay_out(rows)
-    begin = time.perf_counter()
-    sft(lean, tree).backward()  # type: ignore[no-untyped-call]
-    if lean.model.device.type == "cuda":
-        torch.cuda.synchronize()
-    took = time.perf_counter() - begin
-    lean.model.zero_grad(set_to_none=True)
-    return took
+    try:
+        begin = time.perf_counter()
+        sft(lean, tree).backward()  # type: ignore[no-untyped-call]
+        if lean.model.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - begin
+    finally:
+        lean.model.zero_grad(set_to_none=True)

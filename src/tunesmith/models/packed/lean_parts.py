@@ -87,17 +87,30 @@ def _gated(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
 
 @torch.no_grad()
 def _same(module: Any, lean: Callable[[torch.Tensor], torch.Tensor], width: int, like: torch.Tensor) -> bool:
-    """Whether both give the same bits on random input, with the same draws of dropout."""
-    with torch.random.fork_rng([like.device] if like.is_cuda else []):
-        torch.manual_seed(0)
-        x = torch.randn(1, 3, width, device=like.device).to(like.dtype)
-        found = []
-        for way in (module, lean):
-            torch.manual_seed(1)
-            try:
-                found.append(way(x))
-            except (RuntimeError, TypeError, ValueError):  # takes other input than this: not what it looked like
-                return False
+    """Whether both give the same bits in training, with the same draws of dropout, on small input and on large.
+
+    Large, because a gate that is clamped is the same gate until then.
+    """
+    training = {inner: inner.training for inner in module.modules()}
+    module.train()
+    try:
+        with torch.random.fork_rng([like.device] if like.is_cuda else []):
+            torch.manual_seed(0)
+            x = torch.randn(1, 3, width, device=like.device).to(like.dtype)
+            return all(_alike(module, lean, x * size) for size in (1, 100))
+    finally:
+        for inner, mode in training.items():
+            inner.training = mode
+
+
+def _alike(module: Any, lean: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> bool:
+    found = []
+    for way in (module, lean):
+        torch.manual_seed(1)
+        try:
+            found.append(way(x))
+        except (RuntimeError, TypeError, ValueError):  # takes other input than this: not what it looked like
+            return False
     return isinstance(found[0], torch.Tensor) and torch.equal(*found)
 
 
