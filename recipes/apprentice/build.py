@@ -58,9 +58,9 @@ def commands(
         last = polished
     return [
         *made,
-        (package, pack(last, package)),
-        (judged, ["judge.py", "--corpus", str(corpus), "--model", str(package), *against, "--out", str(judged)]),
-        (work / "done", [*pack(last, package), "--judged", str(judged)]),
+        (package / last.name, pack(last, package)),  # with more rounds than last time, all three are made anew
+        (judged / last.name, ["judge.py", "--corpus", str(corpus), "--model", str(package), *against, "--out", str(judged)]),
+        (work / f"done-{last.name}", [*pack(last, package), "--judged", str(judged)]),
     ]
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from judge import table
+from judge import moving_ttr, table
 from model import Llama, hugging_face_config
 from pretrain import State, load_checkpoint
 from safetensors.torch import save_file
 
-__all__ = ["main", "write_card", "write_weights"]
+__all__ = ["limits", "main", "write_card", "write_weights"]
 
 log = logging.getLogger("apprentice.package")
 
@@ -44,6 +44,19 @@ def write_card(template: Path, out: Path, facts: dict[str, Any]) -> None:
     out.write_text(text)
 
 
+def limits(judged: dict[str, Any]) -> str:
+    """What the answers are like, from the judge's figures, with the one that is middling in variety."""
+    chat = judged["chat"]
+    samples = sorted(judged["samples"], key=lambda sample: moving_ttr(sample["answer"]))
+    middling = samples[len(samples) // 2]
+    question, answer = (" ".join(middling[part].split()) for part in ("question", "answer"))
+    return (
+        f"It takes up what it is asked about and has next to nothing to say of it. Its answers are {chat['mean_words']:.0f} words long "
+        f"in the mean; {1 - chat['distinct_and_without_loops']:.1%} of them still repeat themselves and {1 - chat['ended']:.1%} do "
+        f"not end.\nOne that is middling in variety: `{question[:160]}` → `{answer[:300]}`"
+    )
+
+
 def main(checkpoint: Path, shards: Path, out: Path, judged: Path | None) -> None:
     """Write the whole folder; the card's scores stay open until the model is judged."""
     model, _, state = load_checkpoint(checkpoint)
@@ -62,6 +75,7 @@ def main(checkpoint: Path, shards: Path, out: Path, judged: Path | None) -> None
             "tokens": f"{state.tokens / 1e6:.1f}",
             "minutes": f"{state.seconds / 60:.0f}",
             "scores": table(results) if results else "Not measured yet.",
+            "limits": limits(results["apprentice"]) if results else "How its answers are has not been measured yet.",
         },
     )
     log.info("%s: %.1f MB, %.1f M tokens seen", out, (out / "model.safetensors").stat().st_size / 1e6, state.tokens / 1e6)

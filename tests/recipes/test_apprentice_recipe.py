@@ -374,6 +374,21 @@ def test_every_step_of_the_build_is_a_script_of_the_recipe(tmp_path):
     assert [Path(c[c.index("--from") + 1]).parent.name for c in polishes] == ["decayed", "polished-1", "polished-2"]
 
 
+def test_more_rounds_of_polish_make_package_and_judgement_anew(tmp_path):
+    def made(rounds: int) -> list[Path]:
+        steps = build.commands(tmp_path, SHARED, stable_steps=3, decay_steps=2, polish_steps=1, rounds=rounds, seed=0)
+        return [left_behind for left_behind, _ in steps]
+
+    assert set(made(2)[:-3]) < set(made(3)) and not set(made(2)[-3:]) & set(made(3))
+
+
+def test_the_card_says_of_the_answers_what_was_measured_of_them():
+    samples = [{"question": f"Q{i}?", "answer": text} for i, text in enumerate(["a a a a", "one two three", "b b c d"])]
+    chat = {"mean_words": 24.6, "distinct_and_without_loops": 0.9, "ended": 0.985}
+    told = package.limits({"chat": chat, "samples": samples})
+    assert "25 words long" in told and "10.0% of them" in told and "1.5% do not end" in told and "`Q2?` → `b b c d`" in told
+
+
 def test_a_phase_of_the_build_that_was_cut_off_goes_on_from_its_own_checkpoint(tmp_path):
     def starts() -> list[str]:
         steps = build.commands(tmp_path, SHARED, stable_steps=3, decay_steps=2, polish_steps=1, rounds=1, seed=0)

@@ -125,12 +125,12 @@ def _memory(
         bytes_a_weight=bytes_a_weight,
         checkpointing=t.gradient_checkpointing,
     )
-    most = t.batch_tokens or t.batch_examples * longest
     return memory_of(
         always_there(shape, trainable=trainable, bytes_a_weight=bytes_a_weight),
         lambda length: a_token(length=length),
         longest=longest,
-        batch_tokens=most if t.tokens_at_once == "auto" else min(most, t.tokens_at_once),
+        batch_tokens=t.batch_tokens or t.batch_examples * longest,
+        wanted=0 if t.tokens_at_once == "auto" else t.tokens_at_once,
         free=hardware.free_bytes,
     )
 
@@ -175,11 +175,7 @@ def _lines(
             f"every {n['every']} steps, patience {t.patience}, least gain {t.min_delta:g}" if n["every"] else "at the end only",
             _why(recipe, "train", "evaluate_every", "default: a twelfth of the run"),
         ),
-        Line(
-            "memory",
-            f"≈ {n['memory_bytes'] / 2**30:.1f} GiB",
-            f"{hardware.free_bytes / 2**30:.1f} GiB free; weights, optimiser, {n['tokens_at_once']:,} tokens at once",
-        ),
+        Line("memory", f"≈ {n['memory_bytes'] / 2**30:.1f} GiB", _memory_reason(hardware, n)),
         Line(
             "time",
             f"≈ {_duration(n['seconds'])} of training",
@@ -195,13 +191,20 @@ def _lines(
     )
 
 
+def _memory_reason(hardware: Hardware, n: Mapping[str, Any]) -> str:
+    free = f"{hardware.free_bytes / 2**30:.1f} GiB free"
+    if n["memory_bytes"] > hardware.free_bytes:
+        return f"more than the {free}: --set train.tokens_at_once=auto takes {n['tokens_at_once']:,} tokens in parts"
+    return f"{free}; weights, optimiser, {n['tokens_at_once']:,} tokens at once"
+
+
 def _compiling(recipe: Recipe, steps: int, seconds: float) -> tuple[Line, ...]:
     """What becomes of the layers' compiling, where the recipe asks for it."""
     wanted, long = recipe.train.compile, seconds >= LONG_S
     if not wanted:
         return ()
     if wanted == "auto":
-        said = "compiled if that is measured to be faster" if long else "not compiled"
+        said = "compiled if that is measured to be faster" if long else "probably not compiled"
         limit = f"{'over' if long else 'less than'} {LONG_S // 60} minutes"
         return (Line("compiling", f"layers {said}", f"train.compile auto: {steps} steps, ≈ {_duration(seconds)}, {limit}"),)
     return (Line("compiling", "layers compiled, about a minute before the first step", "set in the recipe"),)
