@@ -51,9 +51,11 @@ def limits(judged: dict[str, Any]) -> str:
     middling = samples[len(samples) // 2]
     question, answer = (" ".join(middling[part].split()) for part in ("question", "answer"))
     return (
-        f"It takes up what it is asked about and has next to nothing to say of it. Its answers are {chat['mean_words']:.0f} words long "
-        f"in the mean; {1 - chat['distinct_and_without_loops']:.1%} of them still repeat themselves and {1 - chat['ended']:.1%} do "
-        f"not end.\nOne that is middling in variety: `{question[:160]}` → `{answer[:300]}`"
+        "It takes up what it is asked about and has next to nothing to say of it. "
+        f"Its answers are {chat['mean_words']:.0f} words long in the mean; "
+        f"{1 - chat['distinct_and_without_loops']:.1%} of them still repeat themselves, "
+        f"and {1 - chat['ended']:.1%} do not end.\n"
+        f"One that is middling in variety: `{question[:160]}` → `{answer[:300]}`"
     )
 
 

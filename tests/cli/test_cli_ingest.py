@@ -63,6 +63,33 @@ def test_a_missing_source_is_an_error_and_stdout_stays_empty(tmp_path: Path, cap
     assert said.out == "" and "source not found" in said.err and "hint:" in said.err
 
 
+def test_a_near_miss_is_answered_with_the_command_as_it_was_typed(tmp_path: Path, capsys: Captured) -> None:
+    """Another verb, or another file, in a hint would do something else than what was wanted."""
+    posts(tmp_path / "my posts")
+    assert run("golden", "add", str(tmp_path / "my post"), "--project", str(tmp_path)) == 1
+    hint = capsys.readouterr().err.splitlines()[-1]
+    assert hint == f"hint:  tunesmith golden add '{tmp_path / 'my posts'}' --project {tmp_path}"
+
+
+@pytest.mark.parametrize(
+    "command", [["review"], ["convert", "--to", "messages"], ["check", "--redact"], ["synth", "score"]], ids=lambda c: c[0]
+)
+@pytest.mark.parametrize("out", ["rows.jsonl", "folder"])
+def test_what_is_read_is_never_written_over_nor_a_folder_taken_for_a_file(
+    command: list[str], out: str, tmp_path: Path, capsys: Captured
+) -> None:
+    (tmp_path / "folder").mkdir()
+    rows = tmp_path / "rows.jsonl"
+    before = b'{"prompt": "Why?", "completion": "Because."}\n'
+    rows.write_bytes(before)
+    verb, *rest = command
+    kind, options = (rest[:1], rest[1:]) if verb == "synth" else ([], rest)
+    where = ["--project", str(tmp_path)] if verb == "synth" else []
+    assert run(verb, *kind, str(rows), *options, *where, "--out", str(tmp_path / out)) == 1
+    assert rows.read_bytes() == before
+    assert ("is a folder" if out == "folder" else "the file that is read") in capsys.readouterr().err
+
+
 def test_what_could_not_be_used_is_told_and_all_of_it_is_listed(tmp_path: Path, capsys: Captured) -> None:
     folder = posts(tmp_path / "posts")
     for number in range(9):

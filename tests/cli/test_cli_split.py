@@ -117,6 +117,11 @@ def test_what_is_typed_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "author, " in failure(capsys, "split", file, "--by", "group", "--group", "client")
 
 
+def test_nothing_to_verify_is_not_a_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "not measured" in failure(capsys, "golden", "verify", "--project", tmp_path, code=3)
+    assert "no such project" in failure(capsys, "golden", "verify", "--project", tmp_path / "nowhere")
+
+
 def test_golden_add_list_and_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write(tmp_path / "questions.jsonl", examples(5, 1))
     added = run(capsys, "golden", "add", file, "--project", tmp_path)

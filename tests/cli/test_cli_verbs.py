@@ -17,6 +17,7 @@ import yaml
 
 from fakes import copy_base, write_posts
 from shared_paths import material
+from tunesmith import __version__
 from tunesmith.cli.main import app, main
 from tunesmith.core.artifacts import Store
 from tunesmith.core.recipe_file import load_recipe
@@ -91,6 +92,16 @@ def test_help_names_every_verb(tunesmith: Tunesmith) -> None:
 def test_the_help_of_every_verb_has_an_example_to_paste(verb: str, tunesmith: Tunesmith) -> None:
     said = tunesmith(verb, "--help")
     assert said.code == 0 and re.search(rf"Example:\s.*tunesmith\s+{verb}\b", " ".join(said.out.split()))
+
+
+def test_the_version_is_told(tunesmith: Tunesmith) -> None:
+    said = tunesmith("--version")
+    assert (said.code, said.out) == (0, f"tunesmith {__version__}\n")
+
+
+def test_a_source_without_its_option_is_answered_with_the_option(tunesmith: Tunesmith) -> None:
+    said = tunesmith("run", "./posts")
+    assert said.code == 1 and said.err.splitlines()[-1] == "hint:  tunesmith run --source ./posts"
 
 
 def test_help_imports_no_torch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,17 @@ def test_artifacts_are_found_by_the_first_digits_and_as_latest(store: Store) -> 
     one, run = make(store, {"seed": 1}), make(store, {"seed": 1}, kind="run")
     assert store.resolve(one.id[:10]).id == one.id == store.resolve(one.id.upper()).id
     assert store.resolve("run:latest").id == run.id
+
+
+def test_latest_is_what_was_last_asked_for_though_it_was_made_before(store: Store) -> None:
+    """Back to an earlier recipe: its run is found again, and the next word is about that one."""
+    first, second = make(store, {"seed": 1}), make(store, {"seed": 2})
+    assert store.resolve("dataset:latest").id in {first.id, second.id}  # made within one second, and not marked
+    for artifact in (first, second, first):
+        assert store.mark_latest(artifact) == artifact
+        assert store.resolve("dataset:latest").id == artifact.id
+    shutil.rmtree(first.path)
+    assert store.resolve("dataset:latest").id == second.id
 
 
 def error(store: Store, prefix: str) -> TunesmithError:

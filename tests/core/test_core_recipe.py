@@ -48,6 +48,34 @@ def test_mistakes_in_the_file_and_on_the_command_line_are_told_together(tmp_path
     assert {"did you mean method.rank?"} <= {p.hint for p in found}
 
 
+def test_a_setting_written_twice_is_told_with_both_places_where_yaml_would_keep_the_last(tmp_path: Path) -> None:
+    file = written(tmp_path, "sources: [./posts]\ntrain:\n  epochs: 3\n  seed: 1\n  seed: 2\ntrain:\n  seed: 4\n")
+    found = problems(file)
+    assert [(p.value, p.where) for p in found] == [
+        ("train.seed", f"{file}:5:3"),
+        ("train", f"{file}:6:1"),
+        ("train.seed", f"{file}:7:3"),
+    ]
+    assert "line 2" in found[1].expected
+
+
+def test_a_section_with_nothing_open_in_it_sets_nothing(tmp_path: Path) -> None:
+    assert load_recipe(written(tmp_path, "sources: [./posts]\ntrain:\n# epochs: 3\neval:\n")) == recipe_from(SOURCES)
+    assert problems(written(tmp_path, "sources: [./posts]\nbase:\n"))[0].what == "wrong value for base"
+
+
+@pytest.mark.parametrize("text", ["Write plainly. # no lists", "123456", "yes", "2e3", "a: b"])
+def test_a_text_on_the_command_line_is_taken_as_it_is_typed(text: str) -> None:
+    assert recipe_from(SOURCES, [f"me={text}"]).me == text
+    assert recipe_from(SOURCES, [f"me='{text}'"]).me == text
+
+
+def test_hints_name_what_was_probably_meant(tmp_path: Path) -> None:
+    (found,) = problems(written(tmp_path, "sources: ./posts\n"))
+    assert found.hint == "sources: [./posts]"
+    assert problems(SOURCES, "epochs=3")[0].hint == "did you mean train.epochs?"
+
+
 def test_a_set_path_changes_one_knob_and_leaves_the_rest() -> None:
     recipe = recipe_from(SOURCES, ["train.epochs=3", "method.targets=[q_proj, v_proj]", "eval.baselines=[]", "quality=draft"])
     assert recipe.train.epochs == 3 and recipe.method.targets == ["q_proj", "v_proj"] and recipe.eval.baselines == []
@@ -128,7 +156,7 @@ def test_a_missing_file_and_one_in_another_encoding_are_told(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "data",
-    [{"train": 3}, {"train": None}, {"train": [1]}, {"sources": []}, {"sources": "x"}, {"quality": "bset"}, {"quality": [1]}],
+    [{"train": 3}, {"train": [1]}, {"sources": []}, {"sources": "x"}, {"quality": "bset"}, {"quality": [1]}],
 )
 def test_a_section_or_value_of_the_wrong_shape_is_a_problem(data: dict[str, Any]) -> None:
     assert problems({**SOURCES, **data})

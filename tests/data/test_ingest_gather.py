@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from local_server import local_web, serving
@@ -63,8 +64,54 @@ def test_a_missing_source_names_the_nearest_one(tmp_path: Path, monkeypatch: pyt
     assert problem.lines() == [
         "source not found: './post'",
         "expected a folder, a file, or an http(s) address; there is a folder named './posts'",
-        "hint: tunesmith run --source ./posts",
+        "hint: did you mean ./posts?",
     ]
+    assert problem.instead == "./posts"
+
+
+def test_what_is_passed_over_is_counted_and_a_closed_folder_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posts, elsewhere = tmp_path / "posts", tmp_path / "elsewhere"
+    for folder in (posts / "closed", elsewhere):
+        folder.mkdir(parents=True)
+    (posts / "a.md").write_text("Words.")
+    (posts / ".draft.md").write_text("Hidden.")
+    (posts / "linked").symlink_to(elsewhere)
+    (posts / "dangling.md").symlink_to(tmp_path / "nothing")
+    scandir = os.scandir
+
+    def closed(path: Any) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    found = gather([str(posts)])
+    assert [item.name for item in found.items] == ["a.md"]
+    assert sorted(found.notes.values()) == [1, 2] and sum("links" in note for note in found.notes) == 1
+    assert [(f.source, "cannot be opened" in f.reason) for f in found.failures] == [("closed", True)]
+
+
+@pytest.mark.parametrize("source", ["x" * 5000, "caf\udce9.md", "", " "])
+def test_names_that_no_file_can_have_are_told_without_a_traceback(source: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        gather([source])
+    assert len(caught.value.text()) < 600 and caught.value.text().encode()
+
+
+def test_a_link_to_nothing_is_called_that(tmp_path: Path) -> None:
+    (tmp_path / "broken").symlink_to(tmp_path / "nothing")
+    with pytest.raises(SourceError, match="a link to nothing"):
+        gather([str(tmp_path / "broken")])
+
+
+def test_a_missing_file_is_not_taken_for_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for source, address in (("nosuch.md", False), ("example.org", True), ("blog.example.org/feed", True)):
+        with pytest.raises(SourceError) as caught:
+            gather([source])
+        assert ("https://" in caught.value.text()) == address
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from shared_material import ingest
 
 from tunesmith.data.ingest.item import UnreadableError
 from tunesmith.data.ingest.rows import read_rows
-from tunesmith.data.ingest.table import read_table
+from tunesmith.data.ingest.table import read_table, table_rows
 
 ASKED = [("user", "Why?"), ("assistant", "Because,\nyes.")]
 
@@ -43,6 +43,16 @@ def test_rows_of_another_length_are_named_and_the_rest_goes_on() -> None:
         "row 4: it is no row of a table",
     ]
     assert found.pairs[0].messages[0].content == "d?"
+
+
+def test_a_quote_that_is_never_closed_is_named_and_swallows_nothing_unseen(tmp_path: Path) -> None:
+    rows = list(table_rows(b'prompt,completion\nq0,a0\nq1,"unclosed\nq2,a2\nq3,a3\n', name="a.csv"))
+    assert [(place, problem[:35]) for place, _, problem in rows] == [
+        ("row 2", ""),
+        ("row 3", "a quote is opened in it and never c"),
+    ]
+    sound = b'prompt,completion\nq1,"two\nlines"\nq2,a 5" pipe\n'
+    assert [problem for _, _, problem in table_rows(sound, name="a.csv")] == ["", ""]
 
 
 @pytest.mark.parametrize(

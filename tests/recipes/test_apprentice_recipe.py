@@ -386,7 +386,7 @@ def test_the_card_says_of_the_answers_what_was_measured_of_them():
     samples = [{"question": f"Q{i}?", "answer": text} for i, text in enumerate(["a a a a", "one two three", "b b c d"])]
     chat = {"mean_words": 24.6, "distinct_and_without_loops": 0.9, "ended": 0.985}
     told = package.limits({"chat": chat, "samples": samples})
-    assert "25 words long" in told and "10.0% of them" in told and "1.5% do not end" in told and "`Q2?` → `b b c d`" in told
+    assert "25 words long" in told and "10.0% of them" in told and "and 1.5% do not end" in told and "`Q2?` → `b b c d`" in told
 
 
 def test_a_phase_of_the_build_that_was_cut_off_goes_on_from_its_own_checkpoint(tmp_path):

@@ -56,4 +56,4 @@ def read_sources(recipe: Recipe, store: Store, *, reporter: Reporter, allow_priv
             expected="a healthy disk",
             hint="check the disk, then type the same command again",
         )
-    return Documents(found, gathered.traffic)
+    return Documents(store.mark_latest(found), gathered.traffic)

@@ -313,7 +313,7 @@ class Project:
         """The artifact of these inputs and settings: found if it is there, else made by `fill`."""
         id = self.store.identify(kind, inputs, settings)
         if (found := self.store.find(kind, id)) is not None:
-            return found
+            return self.store.mark_latest(found)
         with self.store.create(kind, inputs=inputs, settings=settings) as draft:
             fill(draft)
         if (made := self.store.find(kind, id)) is None:
@@ -323,7 +323,7 @@ class Project:
                 expected="a healthy disk",
                 hint="check the disk, then type the same command again",
             )
-        return made
+        return self.store.mark_latest(made)
 
 
 def _fixed_precision(wanted: str) -> PrecisionName | None:

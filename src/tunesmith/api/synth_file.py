@@ -12,7 +12,7 @@ import orjson
 from tunesmith.api.synthesis import open_generator, tell_outcome
 from tunesmith.core.config import GeneratorConfig
 from tunesmith.core.errors import DatasetError
-from tunesmith.core.files import replace_file, storage_errors
+from tunesmith.core.files import check_out, replace_file, storage_errors
 from tunesmith.core.page import Raw, histogram, page, section, table, text
 from tunesmith.core.records import Example, Message, digest, to_json
 from tunesmith.core.reporter import Reporter, SilentReporter
@@ -65,7 +65,9 @@ def synthesize(
     Raises:
         DatasetError: a file without prompts, or nothing was made.
         GeneratorError: the server cannot be used, or the budget is used up.
+        SourceError: `out` is `file`, or a folder.
     """
+    check_out(out, [file], hint="--out made.jsonl")  # before anything is paid for
     rows = read_rows(file, prompts_alone=kind in {"distil", "preference"})
     works: Mapping[str, Callable[[Generator], _Work]] = {
         "distil": lambda g: _Work(*distil(rows, generator=g, reporter=reporter)),

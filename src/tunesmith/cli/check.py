@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 from tunesmith.cli.render import ConsoleReporter, console, print_json, table
 from tunesmith.core.errors import SourceError
-from tunesmith.core.files import replace_file, storage_errors
+from tunesmith.core.files import check_out, replace_file, storage_errors
 from tunesmith.core.records import Example, Finding, to_json
 from tunesmith.data.checks.load import Loaded, load_examples
 from tunesmith.data.checks.provenance import MOST_SOURCE
@@ -92,13 +93,13 @@ def check(files: list[Path], wanted: Wanted | None = None, *, json: bool) -> Non
 
 
 def _allowed(files: Sequence[Path], wanted: Wanted) -> None:
-    shown = f"tunesmith check {files[0]} --redact --out clean.jsonl"
+    shown = f"{shlex.join(['tunesmith', 'check', str(files[0])])} --redact --out clean.jsonl"
     if wanted.redact != (wanted.out is not None):
         raise SourceError("--redact and --out go together", value="--redact", expected="a file to write to", hint=shown)
     if wanted.redact and len(files) > 1:
         raise SourceError("--redact takes one file at a time", value=len(files), expected="one file", hint=shown)
-    if wanted.out is not None and wanted.out.exists() and wanted.out.samefile(files[0]):
-        raise SourceError("--out is the file that is read", value=str(wanted.out), expected="another file", hint=shown)
+    if wanted.out is not None:
+        check_out(wanted.out, files, hint=shown)
 
 
 def _token_facts(wanted: Wanted, examples: Sequence[Example]) -> TokenFacts | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from tunesmith.cli.render import console, print_json, table
 from tunesmith.core.errors import DatasetError, SourceError
-from tunesmith.core.files import replace_file, storage_errors
+from tunesmith.core.files import check_out, replace_file, storage_errors
 from tunesmith.core.records import to_json
 from tunesmith.data.formats import FORMATS, TARGETS
 from tunesmith.data.formats.convert import Converted, ReadFile, read_file
@@ -38,8 +39,8 @@ def convert(file: Path, *, to: str, from_: str, out: Path | None, lossy: bool, j
         return
     if json and out is None:
         raise _usage("--json needs --out: stdout can take the rows or the summary, not both", "--json", "--out FILE", file, to)
-    if out is not None and out.exists() and out.samefile(file):
-        raise _usage("--out is the file that is read", str(out), "another file", file, to)
+    if out is not None:
+        check_out(out, [file], hint=_again(file, to))
     made = converted(read, to, lossy=lossy)
     if not made.rows:
         where, reason = made.refused[0]
@@ -47,9 +48,9 @@ def convert(file: Path, *, to: str, from_: str, out: Path | None, lossy: bool, j
             f"no row of this file can be written as {to}",
             value=f"{where}: {reason}",
             expected="rows that the format can hold",
-            hint=f"tunesmith convert {file} --to {to} --lossy{f' --out {out}' if out else ''}"
+            hint=shlex.join(["tunesmith", "convert", str(file), "--to", to, "--lossy", *(["--out", str(out)] if out else [])])
             if "--lossy" in reason
-            else f"tunesmith convert {file} says what the rows are",
+            else f"{shlex.join(['tunesmith', 'convert', str(file)])} says what the rows are",
         )
     _write(made.rows, out)
     summary = _summary(read, made, to=to, out=out)
@@ -73,7 +74,11 @@ def _known(name: str, names: Sequence[str]) -> None:
 
 
 def _usage(what: str, value: str, expected: str, file: Path, to: str) -> SourceError:
-    return SourceError(what, value=value, expected=expected, hint=f"tunesmith convert {file} --to {to} --out converted.jsonl")
+    return SourceError(what, value=value, expected=expected, hint=_again(file, to))
+
+
+def _again(file: Path, to: str) -> str:
+    return f"{shlex.join(['tunesmith', 'convert', str(file), '--to', to])} --out converted.jsonl"
 
 
 def _write(rows: Sequence[Any], out: Path | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tunesmith.cli.render import console, print_json, table
-from tunesmith.core.errors import DatasetError
+from tunesmith.core.errors import ArtifactError, DatasetError
 from tunesmith.core.records import Example
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.golden import FOLDER, add_golden, golden_damage, golden_example, read_golden
@@ -18,7 +18,7 @@ __all__ = ["golden"]
 
 
 def golden(action: str, files: Sequence[Path], project: Path, *, json: bool) -> None:
-    """Do one of the three. `verify` exits with 2 if a byte is not as it was frozen."""
+    """Do one of the three. `verify` exits with 2 if a byte is not as it was frozen, with 3 if there is nothing to verify."""
     if action not in {"add", "list", "verify"}:
         raise DatasetError(
             "golden can do three things", value=action, expected="add, list or verify", hint="tunesmith golden list"
@@ -74,14 +74,19 @@ def _list(project: Path, *, json: bool) -> None:
 
 
 def _verify(project: Path, *, json: bool) -> None:
+    if not project.is_dir():
+        raise ArtifactError(
+            "there is no such project", value=str(project), expected="a folder", hint="tunesmith golden verify --project DIR"
+        )
     faults = golden_damage(project)
     items = 0 if faults else len(read_golden(project).items)
     if json:
-        print_json({"ok": not faults, "items": items, "faults": list(faults)})
+        print_json({"ok": not faults if items or faults else None, "items": items, "faults": list(faults)})
     elif faults:
         for fault in faults:
             console().print(f"  ✗ {fault}")
     else:
-        console().print(f"  {items:,} items, every byte as it was frozen" if items else "  the golden set is empty")
-    if faults:
-        sys.exit(2)
+        nothing = f"  not measured: there is no golden set in {project / FOLDER}"
+        console().print(f"  {items:,} items, every byte as it was frozen" if items else nothing)
+    if faults or not items:
+        sys.exit(2 if faults else 3)

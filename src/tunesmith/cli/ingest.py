@@ -35,4 +35,4 @@ def ingest(choice: Choice, *, json: bool) -> None:
     if json:
         print_json({"documents": numbers["documents"], "failed": failed, "artifact": str(folder)})
     else:
-        say.end({"open": str(folder), "next": "tunesmith build"})
+        say.end({"open": str(folder), "next": choice.then("build")})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -50,7 +51,8 @@ def init(sources: list[str], older: Path | None, project: Path, *, to_stdout: bo
     out.print(f"  wrote  {file}")
     for note in notes:
         out.print(f"         {note}")
-    out.print("  next   tunesmith plan")
+    where = "" if project == Path(".") else f" --project {shlex.quote(str(project))}"
+    out.print(f"  next   tunesmith plan{where}")
 
 
 def recipe_text(values: Mapping[str, Any], notes: list[str]) -> str:
@@ -66,17 +68,15 @@ def recipe_text(values: Mapping[str, Any], notes: list[str]) -> str:
             lines += ["", *_comment(knob, ""), _entry(knob, values, "")]
         elif head != section:
             section = head
-            open_keys = values.get(head)
-            lines += ["", f"{head}:" if open_keys else f"# {head}:"]
-            lines += _entries(head, bool(open_keys), values)
+            lines += ["", f"{head}:", *_entries(head, values)]
     return "\n".join(lines) + "\n"
 
 
-def _entries(head: str, is_open: bool, values: Mapping[str, Any]) -> list[str]:
+def _entries(head: str, values: Mapping[str, Any]) -> list[str]:
     lines = []
     for knob in knobs():
         if knob.name.rpartition(".")[0] == head:
-            lines += [*_comment(knob, "  "), _entry(knob, values.get(head, {}), "  ", closed=not is_open)]
+            lines += [*_comment(knob, "  "), _entry(knob, values.get(head, {}), "  ")]
     return lines
 
 
@@ -85,9 +85,9 @@ def _comment(knob: Knob, indent: str) -> list[str]:
     return [f"{indent}# {line}" if indent == "" else f"#{indent} {line}" for line in textwrap.wrap(text, 110)]
 
 
-def _entry(knob: Knob, values: Mapping[str, Any], indent: str, *, closed: bool = False) -> str:
+def _entry(knob: Knob, values: Mapping[str, Any], indent: str) -> str:
     name = knob.name.rsplit(".", 1)[-1]
-    if name in values and not closed:
+    if name in values:
         return f"{indent}{name}: {_yaml(values[name])}"
     return f"#{indent} {name}: {_yaml(knob.default)}" if indent else f"# {name}: {_yaml(knob.default)}"
 

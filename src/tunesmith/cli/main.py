@@ -44,7 +44,14 @@ Private = Annotated[
 
 
 @app.callback()
-def _top(context: typer.Context) -> None:
+def _top(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version, and end.")] = False
+) -> None:
+    if version:
+        from tunesmith import __version__
+
+        sys.stdout.write(f"tunesmith {__version__}\n")
+        raise typer.Exit
     if context.invoked_subcommand is None:
         sys.stdout.write(context.get_help() + "\n")
 
@@ -315,15 +322,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # OpenMP threads that spin for long starve each other when anything else is busy: 8 to 17 times slower (docs/log.md).
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app(args=list(arguments) if arguments is not None else None, prog_name="tunesmith", standalone_mode=False)
+        app(args=typed, prog_name="tunesmith", standalone_mode=False)
     except KeyboardInterrupt:
         sys.stderr.write("stopped; the same command goes on where it was\n")
         sys.exit(130)
     except Exception as error:
         from tunesmith.cli.render import exit_code_of
 
-        code = exit_code_of(error)
+        code = exit_code_of(error, typed)
         if code is None:
             raise
         sys.exit(code)

@@ -5,8 +5,12 @@ Plain lines without bars or colour where the output is no terminal; `NO_COLOR` i
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,8 +53,11 @@ def table(title: str, head: list[str], rows: list[list[str]]) -> None:
     out.print(drawn)
 
 
-def exit_code_of(error: Exception) -> int | None:
-    """Print an error that the user can do something about and return its exit code; None for our own defects."""
+def exit_code_of(error: Exception, typed: Sequence[str]) -> int | None:
+    """Print an error that the user can do something about and return its exit code; None for our own defects.
+
+    `typed` are the words behind `tunesmith`.
+    """
     out = console()
     if isinstance(error, Interrupted):
         out.print(f"  {error}; the same command goes on from there")
@@ -59,14 +66,15 @@ def exit_code_of(error: Exception) -> int | None:
         return 130
     if hasattr(error, "format_message"):  # a usage error of the command line's own library
         said = str(error.format_message()).rstrip(".")
-        verb = next((word for word in sys.argv[1:2] if "No such command" not in said), "")
+        known = typed[:1] if "No such command" not in said else []
+        verb = next((word for word in known if not word.startswith("-")), "")
         problem = Problem(
             what=said[:1].lower() + said[1:],
-            value=" ".join(["tunesmith", *sys.argv[1:]]),
+            value=shlex.join(["tunesmith", *typed]),
             expected="a verb and options that it has",
-            hint=f"tunesmith {verb} --help".replace("  ", " "),
+            hint=_usage_hint(verb, said),
         )
-        _print_problem(out, problem, "error")
+        _print_problem(out, problem, "error", typed)
         return 1
     if not isinstance(error, TunesmithError):
         return None
@@ -74,16 +82,31 @@ def exit_code_of(error: Exception) -> int | None:
     for number, problem in enumerate(error.problems):
         if number:
             out.print()
-        _print_problem(out, problem, label)
+        _print_problem(out, problem, label, typed)
     return error.exit_code
 
 
-def _print_problem(out: Console, problem: Problem, label: str) -> None:
-    first, *rest, hint = problem.lines()
+def _usage_hint(verb: str, said: str) -> str:
+    """Sources named without `--source`, the likeliest slip, are given it; all else is in the help of the verb."""
+    extra = re.search(r"unexpected extra argument\S* \((.+)\)", said)
+    if extra and verb in {"run", "build", "plan", "train", "merge", "init"}:
+        return shlex.join(["tunesmith", verb, *(word for source in extra[1].split() for word in ("--source", source))])
+    return " ".join(["tunesmith", *([verb] if verb else []), "--help"])
+
+
+def _print_problem(out: Console, problem: Problem, label: str, typed: Sequence[str]) -> None:
+    first, *rest, hint = replace(problem, hint=_mended(problem, typed) or problem.hint).lines()
     out.print(Text.assemble((f"{label:<7}", "bold red"), first))
     for line in rest:
         out.print(Text("       " + line))
     out.print(Text.assemble(("hint:  ", "bold cyan"), hint.removeprefix("hint: ")))
+
+
+def _mended(problem: Problem, typed: Sequence[str]) -> str:
+    """The command as it was typed, with what works in place of the value at fault; empty where that is not known."""
+    if not problem.instead or problem.value not in typed:
+        return ""
+    return shlex.join(["tunesmith", *(problem.instead if word == problem.value else word for word in typed)])
 
 
 class ConsoleReporter:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tunesmith.cli.render import console, print_json
 from tunesmith.core.errors import SourceError
-from tunesmith.core.files import replace_file, storage_errors
+from tunesmith.core.files import check_out, replace_file, storage_errors
 from tunesmith.core.records import to_json
 from tunesmith.data.checks.load import load_examples
 from tunesmith.data.checks.run import check_examples
@@ -33,15 +34,14 @@ def review(file: Path, *, rows: int, decisions: Path | None, out: Path | None, j
             hint="tunesmith build --source … makes a dataset, whose train.jsonl can",
         )
     if decisions is None:
-        _page(file, rows, out or Path(f"{file.stem}.review.html"), json=json)
+        page = out or Path(f"{file.stem}.review.html")
+        check_out(page, [file], hint=f"{shlex.join(['tunesmith', 'review', str(file)])} --out page.html")
+        _page(file, rows, page, json=json)
         return
-    if out is None or (out.exists() and out.samefile(file)):
-        raise SourceError(
-            "no place to write the reviewed rows to",
-            value=str(out or ""),
-            expected="--out FILE, another file than the one reviewed",
-            hint=f"tunesmith review {file} --apply {decisions} --out reviewed.jsonl",
-        )
+    again = f"{shlex.join(['tunesmith', 'review', str(file), '--apply', str(decisions)])} --out reviewed.jsonl"
+    if out is None:
+        raise SourceError("no place to write the reviewed rows to", value="", expected="--out FILE", hint=again)
+    check_out(out, [file, decisions], hint=again)
     applied = apply_decisions(file, read_decisions(decisions, file))
     lines = [to_json(row) for row in applied.rows]
     whole = b"[\n" + b",\n".join(lines) + b"\n]\n" if out.suffix == ".json" else b"".join(line + b"\n" for line in lines)
@@ -53,17 +53,20 @@ def review(file: Path, *, rows: int, decisions: Path | None, out: Path | None, j
 def _page(file: Path, most: int, out: Path, *, json: bool) -> None:
     loaded = load_examples(file)
     chosen = choose_rows(loaded.examples, most)
-    findings = check_examples(loaded.examples)
+    findings = [*loaded.findings, *check_examples(loaded.examples)]
+    unread = sum(finding.count for finding in loaded.findings if finding.name == "unreadable")
     html = review_page(file, chosen, total=len(loaded.examples), places=loaded.places, findings=findings)
     with storage_errors("writing the page", out):
         replace_file(out, html.encode())
     if json:
-        print_json({"page": str(out), "rows": len(chosen), "of": len(loaded.examples)})
+        print_json({"page": str(out), "rows": len(chosen), "of": len(loaded.examples), "unreadable": unread})
         return
     said = console()
     said.print(f"  {len(chosen)} of {len(loaded.examples):,} rows in {out}")
+    if unread:
+        said.print(f"  {unread:,} more rows cannot be read or learned; tunesmith check names them")
     said.print("  open it in a browser, read, and save the decisions; then:")
-    said.print(f"  tunesmith review {file} --apply decisions.json --out reviewed.jsonl")
+    said.print(f"  {shlex.join(['tunesmith', 'review', str(file)])} --apply decisions.json --out reviewed.jsonl")
 
 
 def _tell(applied: Applied, out: Path, *, json: bool) -> None:

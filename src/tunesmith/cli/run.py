@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,14 @@ class Choice:
     overrides: list[str]
     allow: list[str]
     allow_private: bool
+
+    def then(self, verb: str) -> str:
+        """The command that goes on with the same project and sources, to be pasted."""
+        words = ["tunesmith", verb]
+        words += ["--project", str(self.project)] if self.project != Path(".") else []
+        words += ["--recipe", str(self.recipe)] if self.recipe else []
+        words += [word for source in self.sources for word in ("--source", source)]
+        return shlex.join(words)
 
 
 def open_recipe(choice: Choice) -> Recipe:
@@ -73,7 +82,7 @@ def run(choice: Choice, *, json: bool) -> None:
         choice.project,
         json=json,
         allow_private=choice.allow_private,
-        following="tunesmith show eval:latest",
+        following=replace(choice, sources=[], recipe=None).then("show") + " eval:latest",
     )
 
 

@@ -20,6 +20,7 @@ from tunesmith.data.split import split as drawn_splits
 
 __all__ = ["split"]
 
+_NUM_SHOWN = 10
 _FILES_SHOWN = ("train", "val", "test")
 
 
@@ -137,6 +138,8 @@ def _show(
         told.print(f"  {finding.severity}: {finding.message}")
     if not leaks:
         told.print("  no leaks between the splits")
-    for failure in lines.failed[:10]:
+    for failure in lines.failed[:_NUM_SHOWN]:
         told.print(f"  ! {failure.source}: {failure.reason}")
+    if (more := len(lines.failed) - _NUM_SHOWN) > 0:
+        told.print(f"  ! and {more:,} more rows that cannot be read; tunesmith check names them")
     told.print(f"  written to {out}" if out is not None else "  hint: --out FOLDER writes train, val and test")

@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ import orjson
 
 from tunesmith import __version__
 from tunesmith.core.errors import ArtifactError
-from tunesmith.core.files import MANIFEST, collect_temporary, commit, new_temporary, storage_errors, verify
+from tunesmith.core.files import MANIFEST, collect_temporary, commit, new_temporary, replace_file, storage_errors, verify
 from tunesmith.core.records import canonical_json, digest
 
 __all__ = ["FOLDERS", "Artifact", "Draft", "Kind", "Store"]
@@ -34,6 +34,7 @@ FOLDERS: Mapping[Kind, str] = {
     "model": "models",
     "eval": "evals",
 }
+_LATEST = "latest"
 _LIBRARIES = (
     "torch",
     "transformers",
@@ -113,6 +114,19 @@ class Store:
         manifest = verify(path)
         return Artifact(path, manifest) if manifest is not None and manifest.get("id") == id else None
 
+    def mark_latest(self, artifact: Artifact) -> Artifact:
+        """Remember an artifact as its kind's latest: the one that a command last made, or came to and found made."""
+        file = self.root / FOLDERS[artifact.kind] / _LATEST
+        if self._latest(artifact.kind) != artifact.id:
+            with storage_errors(f"noting the {artifact.kind} {artifact.id[:8]} as the latest", file):
+                replace_file(file, artifact.id.encode())
+        return artifact
+
+    def _latest(self, kind: Kind) -> str:
+        with suppress(OSError, UnicodeDecodeError):
+            return (self.root / FOLDERS[kind] / _LATEST).read_text()
+        return ""
+
     @contextmanager
     def create(self, kind: Kind, *, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> Iterator[Draft]:
         """Make an artifact: yields a Draft to fill; commits it when the block ends, leaves nothing if it raises."""
@@ -162,7 +176,9 @@ class Store:
         everything = self.all()
         kind, _, latest = prefix.partition(":")
         if latest == "latest":
-            matches = [a for a in everything if a.kind == kind][-1:]
+            of_kind = [a for a in everything if a.kind == kind]
+            marked = [a for a in of_kind if a.id == self._latest(a.kind)]
+            matches = (marked or of_kind)[-1:]  # without a mark, or with one of an artifact that is gone, the newest
         else:
             matches = [a for a in everything if prefix and a.id.startswith(prefix.lower())]
         if len(matches) != 1:

@@ -123,9 +123,9 @@ class SplitConfig(_Section):
     @model_validator(mode="after")
     def _leave_something_to_learn(self) -> SplitConfig:
         if self.val + self.test >= 0.9:
-            raise ValueError("val + test leaves less than a tenth to train on")
+            raise ValueError("val + test of at most 0.9, so that a tenth is left to train on")
         if (self.by == "group") != bool(self.group):
-            raise ValueError("split.by: group and split.group: COLUMN go together; one has no effect without the other")
+            raise ValueError("split.by: group and split.group: COLUMN together; one has no effect without the other")
         return self
 
 

@@ -39,13 +39,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that is wrong, in the four parts of a message. `value` is shown with `repr`; `where` is `file:line:column`."""
+    """One thing that is wrong, in the four parts of a message. `value` is shown with `repr`; `where` is `file:line:column`.
+
+    `instead`: what to type in place of `value`, where that is known; a command line then shows the whole command so mended.
+    """
 
     what: str
     value: object
     expected: str
     hint: str
     where: str = ""
+    instead: str = ""
 
     def lines(self) -> list[str]:
         """The problem as lines of plain text, without a leading `error`."""
@@ -58,8 +62,8 @@ class TunesmithError(Exception):
 
     exit_code = 1
 
-    def __init__(self, what: str, *, value: object, expected: str, hint: str) -> None:
-        self.problems: tuple[Problem, ...] = (Problem(what=what, value=value, expected=expected, hint=hint),)
+    def __init__(self, what: str, *, value: object, expected: str, hint: str, instead: str = "") -> None:
+        self.problems: tuple[Problem, ...] = (Problem(what=what, value=value, expected=expected, hint=hint, instead=instead),)
         super().__init__(self.text())
 
     def text(self) -> str:

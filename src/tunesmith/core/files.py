@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,12 @@ from typing import Any
 import orjson
 
 from tunesmith.core.disk import DISK, Disk
-from tunesmith.core.errors import StorageError, TunesmithError
+from tunesmith.core.errors import SourceError, StorageError, TunesmithError
 
 __all__ = [
     "MANIFEST",
     "FileFact",
+    "check_out",
     "checked_name",
     "collect_temporary",
     "commit",
@@ -169,6 +170,14 @@ def commit(
     return whole
 
 
+def check_out(out: Path, read: Sequence[Path], *, hint: str) -> None:
+    """SourceError if `out`, a file to be written, is one of the files that are `read`, or a folder."""
+    if out.is_dir():
+        raise SourceError("--out is a folder", value=str(out), expected="a file to write to", hint=hint)
+    if any(out.exists() and file.exists() and out.samefile(file) for file in read):
+        raise SourceError("--out is the file that is read", value=str(out), expected="another file", hint=hint)
+
+
 def replace_file(path: Path, data: bytes, *, disk: Disk = DISK) -> None:
     """Write a single small file so that a reader sees the old or the new content, never a part."""
     make_folders(path.parent, disk=disk)
@@ -227,10 +236,14 @@ def collect_temporary(directory: Path, *, alone: bool = False) -> int:
 _DISK_TROUBLES = {
     errno.ENOSPC: ("the disk is full", "free some space, then type the same command again: it goes on where it stopped"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, then type the same command again"),
-    errno.EROFS: ("the disk is read-only", "choose a writable folder with --project DIR"),
-    errno.EACCES: ("no permission to write", "choose a writable folder with --project DIR"),
-    errno.EPERM: ("no permission to write", "choose a writable folder with --project DIR"),
-    errno.EIO: ("the disk reports an input/output error", "check the disk, or choose another with --project DIR"),
+    errno.EROFS: ("the disk is read-only", "choose a place that can be written to"),
+    errno.EACCES: ("no permission to write", "choose a place that you may write to, or change its permissions"),
+    errno.EPERM: ("no permission to write", "choose a place that you may write to, or change its permissions"),
+    errno.EISDIR: ("there is a folder of this name", "choose another name"),
+    errno.ENOTDIR: ("a part of this path is a file", "choose a folder"),
+    errno.EEXIST: ("a part of this path is a file", "choose a folder"),
+    errno.ENAMETOOLONG: ("this name is too long", "choose a shorter one"),
+    errno.EIO: ("the disk reports an input/output error", "check the disk, or choose another"),
 }
 
 
@@ -253,10 +266,11 @@ def storage_errors(doing: str, where: Path, *, safe: str = "") -> Iterator[None]
         trouble = _DISK_TROUBLES.get(_disk_errno(error) or 0)
         if trouble is None:
             raise
-        name = getattr(error, "filename", None) or where
+        told = getattr(error, "filename", None)  # the user never named a temporary sibling
+        name = where if told is None or _TEMPORARY in str(told) else told
         raise StorageError(
             f"{trouble[0]} while {doing}",
             value=str(name),
-            expected=f"a disk that takes the file{'; ' + safe if safe else ''}",
+            expected=f"a place that takes the file{'; ' + safe if safe else ''}",
             hint=trouble[1],
         ) from error

@@ -6,6 +6,7 @@ import difflib
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = (), *, changes: Mapping[s
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        hint = "tunesmith init" if not path.exists() else f"open {path} in an editor and save it as UTF-8"
+        hint = "tunesmith init" if isinstance(error, FileNotFoundError) else "ls -l shows who may read it"
+        if isinstance(error, UnicodeDecodeError):
+            hint = f"open {path} in an editor and save it as UTF-8"
         raise RecipeError(
             [Problem(what="cannot read the recipe", value=str(path), expected=f"a YAML file in UTF-8 ({error})", hint=hint)]
         ) from error
@@ -81,7 +84,7 @@ def recipe_from(
     file: str = "",
 ) -> Recipe:
     """The recipe from plain values: preset first, then `data`, then overrides."""
-    merged = _copy(data)
+    merged = _without_empty_sections(_copy(data))
     problems = [problem for text in overrides if (problem := _override(merged, text)) is not None]
     written, quality = _copy(merged), merged.get("quality", "good")
     preset = next((values for name, values in PRESETS.items() if name == quality), {})
@@ -100,6 +103,12 @@ def recipe_from(
     if problems:
         raise RecipeError(problems)
     return recipe
+
+
+def _without_empty_sections(data: dict[str, Any]) -> dict[str, Any]:
+    """`train:` with nothing below it, as in a recipe whose lines are all commented out, sets nothing."""
+    sections = {knob.name.partition(".")[0] for knob in knobs() if "." in knob.name}
+    return {key: value for key, value in data.items() if value is not None or key not in sections}
 
 
 def _copy(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,26 +151,44 @@ def _parse(text: str, path: Path) -> tuple[dict[str, Any], dict[_Path, tuple[int
             ]
         )
     places: dict[_Path, tuple[int, int]] = {}
-    _places(root, (), places)
+    twice: list[Problem] = []
+    _places(root, (), places, twice, path)
+    if twice:
+        raise RecipeError(twice)
     return data, places
 
 
-def _places(node: yaml.Node | None, path: _Path, places: dict[_Path, tuple[int, int]]) -> None:
+def _places(
+    node: yaml.Node | None, path: _Path, places: dict[_Path, tuple[int, int]], twice: list[Problem], file: Path
+) -> None:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             here = (*path, str(key.value))
+            if here in places:  # YAML would keep the last without a word
+                twice.append(
+                    Problem(
+                        what="a setting is written twice",
+                        value=".".join(here),
+                        expected=f"one place; the other is line {places[here][0]}",
+                        hint="put what belongs together under one heading",
+                        where=f"{file}:{key.start_mark.line + 1}:{key.start_mark.column + 1}",
+                    )
+                )
             places[here] = (key.start_mark.line + 1, key.start_mark.column + 1)
-            _places(value, here, places)
+            _places(value, here, places, twice, file)
 
 
 def _override(data: dict[str, Any], text: str) -> Problem | None:
     name, equals, raw = text.partition("=")
     if not equals or not name:
         return Problem(what="cannot read a --set value", value=text, expected="key.path=value", hint="--set train.epochs=3")
-    try:
-        value = _number_like(yaml.safe_load(raw))
-    except yaml.YAMLError:
-        value = raw
+    value: Any = raw
+    is_text = _type_of(name.strip()) == "str"  # is taken as it is typed, quotes around it apart: no comment, no number in it
+    if not is_text or raw[:1] in {"'", '"'}:
+        with suppress(yaml.YAMLError):
+            value = yaml.safe_load(raw)
+    if not is_text:
+        value = _number_like(value)
     *sections, last = name.strip().split(".")
     target = data
     for section in sections:
@@ -170,6 +197,10 @@ def _override(data: dict[str, Any], text: str) -> Problem | None:
             return Problem(what="no such setting", value=name, expected="a path such as train.epochs", hint=_nearest_knob(name))
     target[last] = value
     return None
+
+
+def _type_of(name: str) -> str:
+    return next((knob.type for knob in knobs() if knob.name == name), "")
 
 
 def _number_like(value: Any) -> Any:
@@ -184,10 +215,10 @@ def _number_like(value: Any) -> Any:
 
 def _nearest_knob(name: str) -> str:
     names = [knob.name for knob in knobs()]
+    close = [n for n in names if n.split(".")[-1] == name.split(".")[-1]]
     if "." not in name:
         names = sorted({n.partition(".")[0] for n in names})
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    close = close or [n for n in names if n.split(".")[-1] == name.split(".")[-1]]
+    close = close or difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     return f"did you mean {close[0]}?" if close else "tunesmith init --print lists every setting"
 
 
@@ -208,11 +239,11 @@ def _problem(detail: Mapping[str, Any], data: Mapping[str, Any], places: Mapping
     value = _value_at(data, path)
     knob = next((k for k in knobs() if k.name == name), None)
     expected = f"{knob.type} ({_lower(message)})" if knob else _lower(message)
-    hint = (
-        f"{name}: {_example(knob.default)}  (the default). {knob.text}"
-        if knob
-        else "tunesmith init --print lists every setting"
-    )
+    hint = "tunesmith init --print lists every setting"
+    if knob and knob.type.startswith("list of") and isinstance(value, str):
+        hint = f"{name}: [{value}]"
+    elif knob:
+        hint = f"{name}: {_example(knob.default)}  (the default). {knob.text}"
     return Problem(what=f"wrong value for {name}", value=value, expected=expected, hint=hint, where=where)
 
 
@@ -221,7 +252,7 @@ def _lower(text: str) -> str:
 
 
 def _example(value: Any) -> str:
-    return "[]" if value == [] else str(value)
+    return "[]" if value == [] else "''" if value == "" else str(value)
 
 
 def _text(name: str) -> str:

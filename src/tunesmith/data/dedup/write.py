@@ -62,7 +62,7 @@ def write_new_folder(
                 "this folder holds something else already" if folder.is_dir() else "this is a file",
                 value=str(folder),
                 expected="a folder that is not there yet, or one that the same command wrote",
-                hint=f"choose another --out, or remove it: rm -r {folder}",
+                hint="choose another --out",
             )
         temporary = new_temporary(folder)
         try:

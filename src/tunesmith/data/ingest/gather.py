@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -30,7 +32,12 @@ _MAX_FILE_BYTES = 256 * 1024 * 1024
 _LARGE_BYTES = 16 * 1024 * 1024  # JSON lines beyond this are read piece by piece
 _HEAD_BYTES = 200_000
 _KINDS = "Markdown, text, HTML, feeds, PDF, Word, EPUB, subtitles, mail, chats, CSV, Parquet, JSON or JSON lines"
+_EXPECTED = "a folder, a file, or an http(s) address"
 _ASSETS = "images, styles, code and other assets skipped"
+_HIDDEN = "hidden files passed over"
+_LINKS = "links to folders, to nothing or to outside passed over"
+_LONG_NAME = 200
+_ADDRESS = re.compile(r"(?!.*\.(md|mdx|txt|html?|jsonl?|csv|pdf|docx|epub)$)[\w-]+(\.[\w-]+)*\.[a-z]{2,}(/\S*)?", re.I)
 
 
 def gather(
@@ -39,23 +46,19 @@ def gather(
     """Every item of every source, sorted within it, none twice. A source is a folder, a file, an http(s) address or a data
     set of a hub (`hf:OWNER/NAME`).
 
-    Hidden files and links that leave a folder are passed over; assets are counted; files that should hold writing but cannot
+    Hidden files, links that leave a folder and assets are passed over and counted (hidden folders are not looked into at all);
+    closed folders and files that should hold writing but cannot
     be read are failures. SourceError for a source that is missing, empty, or neither feed nor page. `web` is how addresses
     are asked for (without one: politely, public ones only, and nothing is kept). `me` is kept for `extract`: whose messages in
     chats are the writer's.
     """
-    if not sources:
-        raise SourceError(
-            "no source given",
-            value="",
-            expected="a folder, a file, or an http(s) address",
-            hint="tunesmith ingest ./posts",
-        )
+    if not any(source.strip() for source in sources):
+        raise SourceError("no source given", value="", expected=_EXPECTED, hint="name one, such as ./posts")
     web = web or Web()
     items: dict[tuple[str, str], RawItem] = {}
     failures: list[Failure] = []
     notes: Counter[str] = Counter()
-    for source in sources:
+    for source in filter(str.strip, sources):
         if is_hub(source):
             found = list(_from_hub(source))
         elif source.lower().startswith(("http://", "https://")):
@@ -73,7 +76,23 @@ def gather(
 
 def _from_disk(source: str, failures: list[Failure], notes: Counter[str]) -> list[RawItem]:
     path = Path(source).expanduser()
-    if path.is_file():
+    if not _is_unicode(source):
+        shown = source.encode(errors="backslashreplace").decode()
+        raise SourceError("this name is not valid UTF-8", value=shown, expected="a name that is", hint="rename it")
+    try:
+        is_file, is_dir = path.is_file(), path.is_dir()
+        if is_dir:
+            os.listdir(path)
+    except OSError as error:
+        raise SourceError(
+            f"this source cannot be opened ({error.strerror or error})",
+            value=source if len(source) <= _LONG_NAME else source[:_LONG_NAME] + "…",
+            expected=_EXPECTED,
+            hint=f"ls -ld {shlex.quote(str(path.parent))} shows who may read it"
+            if isinstance(error, PermissionError)
+            else "name a folder or file that is there",
+        ) from error
+    if is_file:
         try:
             return [_item(path, path.name, source, alone=True)]
         except UnreadableError as error:
@@ -81,9 +100,9 @@ def _from_disk(source: str, failures: list[Failure], notes: Counter[str]) -> lis
                 f"cannot use this file: {error}",
                 value=source,
                 expected=_KINDS,
-                hint="tunesmith run --source ./posts",
+                hint="name a file or folder of writing",
             ) from error
-    if path.is_dir():
+    if is_dir:
         return _folder(path, source, failures, notes)
     raise _missing(source, path)
 
@@ -91,32 +110,44 @@ def _from_disk(source: str, failures: list[Failure], notes: Counter[str]) -> lis
 def _folder(root: Path, source: str, failures: list[Failure], notes: Counter[str]) -> list[RawItem]:
     items: list[RawItem] = []
     bad: list[Failure] = []
-    assets = 0
-    inside = root.resolve()
-    for folder, folders, names in os.walk(root, followlinks=False):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "node_modules")
-        for entry in sorted(names):
-            path = Path(folder, entry)
-            name = path.relative_to(root).as_posix()
-            if entry.startswith(".") or (path.is_symlink() and not path.resolve().is_relative_to(inside)) or not path.is_file():
-                continue
-            if is_asset(name):
-                assets += 1
-                continue
-            if not _is_unicode(name):
-                shown = name.encode(errors="backslashreplace").decode()
-                bad.append(Failure(source=shown, reason="its name is not valid UTF-8; rename it"))
-                continue
+    passed: Counter[str] = Counter()
+    for path, name in _files(root, bad, passed):
+        if is_asset(name):
+            passed[_ASSETS] += 1
+        elif not _is_unicode(name):
+            shown = name.encode(errors="backslashreplace").decode()
+            bad.append(Failure(source=shown, reason="its name is not valid UTF-8; rename it"))
+        else:
             try:
                 items.append(_item(path, name, source, alone=False))
             except UnreadableError as error:
                 bad.append(Failure(source=name, reason=str(error)))
     if not items:
-        raise _nothing_in(source, bad, assets)
-    if assets:
-        notes[_ASSETS] += assets
+        raise _nothing_in(source, bad, passed)
+    notes.update({what: count for what, count in passed.items() if count})
     failures += bad
     return sorted(items, key=lambda item: item.name)
+
+
+def _files(root: Path, bad: list[Failure], passed: Counter[str]) -> Iterator[tuple[Path, str]]:
+    """(path, name below `root`) of every file; what is hidden or a link elsewhere is counted, a closed folder is `bad`."""
+    inside = root.resolve()
+
+    def closed(error: OSError) -> None:
+        name = os.path.relpath(error.filename or root, root)
+        bad.append(Failure(source=name, reason=f"this folder cannot be opened ({error.strerror or error})"))
+
+    for folder, folders, names in os.walk(root, followlinks=False, onerror=closed):
+        shown = [name for name in folders if not name.startswith(".") and name != "node_modules"]
+        folders[:] = sorted(name for name in shown if not Path(folder, name).is_symlink())
+        entries = sorted(name for name in names if not name.startswith("."))
+        passed[_LINKS] += len(shown) - len(folders)
+        passed[_HIDDEN] += len(names) - len(entries)
+        for path in (Path(folder, entry) for entry in entries):
+            if path.is_symlink() and not (path.is_file() and path.resolve().is_relative_to(inside)):
+                passed[_LINKS] += 1
+            elif path.is_file():
+                yield path, path.relative_to(root).as_posix()
 
 
 def _is_unicode(name: str) -> bool:
@@ -167,15 +198,21 @@ def _from_hub(source: str) -> Iterator[RawItem]:
 
 
 def _missing(source: str, path: Path) -> SourceError:
-    expected = "a folder, a file, or an http(s) address"
-    hint = "tunesmith run --source ./posts"
+    if path.is_symlink():
+        return SourceError(
+            "this is a link to nothing",
+            value=source,
+            expected=_EXPECTED,
+            hint=f"ls -l {shlex.quote(source)} shows where it leads",
+        )
+    expected, hint, instead = _EXPECTED, "name a folder or file that is there", ""
     if nearest := _nearest(source, path):
         kind = "folder" if Path(nearest).expanduser().is_dir() else "file"
         expected += f"; there is a {kind} named '{nearest}'"
-        hint = f"tunesmith run --source {nearest}"
-    elif "." in source.split("/")[0] and not source.startswith((".", "/", "~")) and "://" not in source:
-        hint = f"tunesmith run --source https://{source}"
-    return SourceError("source not found", value=source, expected=expected, hint=hint)
+        hint, instead = f"did you mean {shlex.quote(nearest)}?", nearest
+    elif _ADDRESS.fullmatch(source):
+        hint, instead = f"https://{source}, if it is an address", f"https://{source}"
+    return SourceError("source not found", value=source, expected=expected, hint=hint, instead=instead)
 
 
 def _nearest(source: str, path: Path) -> str:
@@ -191,12 +228,13 @@ def _nearest(source: str, path: Path) -> str:
     return head[: len(head) - len(path.name)] + names[close[0]]
 
 
-def _nothing_in(source: str, bad: Sequence[Failure], assets: int) -> SourceError:
+def _nothing_in(source: str, bad: Sequence[Failure], passed: Counter[str]) -> SourceError:
     if bad:
         what = "nothing in this folder can be used"
         listed = "; ".join(f"{failure.source}: {failure.reason}" for failure in bad[:3])
         expected = f"{_KINDS} ({listed})"
     else:
-        what = "there is no writing in this folder" if assets else "this folder is empty"
-        expected = _KINDS + (f" (only {assets} images, styles, code or the like)" if assets else "")
-    return SourceError(what, value=source, expected=expected, hint="tunesmith run --source ./posts")
+        there = ", ".join(f"{count} {what}" for what, count in sorted(passed.items()) if count)
+        what = "there is no writing in this folder" if there else "this folder is empty"
+        expected = _KINDS + (f" (only {there})" if there else "")
+    return SourceError(what, value=source, expected=expected, hint="name a folder that holds writing")

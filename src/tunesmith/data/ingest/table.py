@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tunesmith.data.ingest.decode import decode
@@ -30,11 +30,13 @@ def table_rows(data: bytes, *, name: str) -> Iterator[tuple[str, Any, str]]:
     """(place, row, problem) of each row below the head, as an object. UnreadableError if there is none, or a column twice."""
     text = decode(data).lstrip("\ufeff")
     csv.field_size_limit(_MAX_CELL)
-    reader = csv.reader(io.StringIO(text, newline=""), _dialect(text, name))
+    lines, dialect = list(io.StringIO(text, newline="")), _dialect(text, name)
+    reader = csv.reader(lines, dialect)
     head: list[str] | None = None
     number = 0
     while True:
         number += 1
+        begin = reader.line_num
         try:
             cells = next(reader)
         except StopIteration:
@@ -42,6 +44,9 @@ def table_rows(data: bytes, *, name: str) -> Iterator[tuple[str, Any, str]]:
         except csv.Error as error:
             yield f"row {number}", None, f"it is no row of a table ({error})"
             continue
+        if reader.line_num >= len(lines) and _is_open(lines[begin:], dialect):
+            yield f"row {number}", None, "a quote is opened in it and never closed, so that all lines below belong to it"
+            break
         if not any(cell.strip() for cell in cells):
             continue
         if head is None:
@@ -54,6 +59,16 @@ def table_rows(data: bytes, *, name: str) -> Iterator[tuple[str, Any, str]]:
             yield f"row {number}", dict(zip(head, cells, strict=True)), ""
     if head is None:
         raise UnreadableError("it is empty")
+
+
+def _is_open(lines: Sequence[str], dialect: type[csv.Dialect] | str) -> bool:
+    """Whether a quote is opened in these lines and never closed, which the reader takes as if it were closed at the end."""
+    try:
+        for _ in csv.reader(lines, dialect, strict=True):
+            pass
+    except csv.Error as error:
+        return "unexpected end of data" in str(error)
+    return False
 
 
 def _dialect(text: str, name: str) -> type[csv.Dialect] | str:
