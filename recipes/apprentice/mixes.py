@@ -1,4 +1,4 @@
-"""Which sources a phase reads, as shares of rows.
+"""Which sources a phase reads, as shares of rows; only how they stand to each other counts.
 
 Set for a run of an hour or two on from packaged weights. There are 12.9 M tokens of transcripts to read. The polish reads
 the model's own answers of its round; the decay before it sees a single round of them, and takes little of it.
