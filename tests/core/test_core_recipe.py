@@ -70,6 +70,11 @@ def test_a_text_on_the_command_line_is_taken_as_it_is_typed(text: str) -> None:
     assert recipe_from(SOURCES, [f"me='{text}'"]).me == text
 
 
+def test_yes_is_no_number() -> None:
+    assert problems({**SOURCES, "train": {"patience": True}})[0].what == "wrong value for train.patience"
+    assert recipe_from({**SOURCES, "train": {"compile": True, "gradient_checkpointing": True}}).train.compile is True
+
+
 def test_hints_name_what_was_probably_meant(tmp_path: Path) -> None:
     (found,) = problems(written(tmp_path, "sources: ./posts\n"))
     assert found.hint == "sources: [./posts]"
