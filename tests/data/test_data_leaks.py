@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+from itertools import combinations
 
 import pytest
 from shared_material import example, ingest, material
 
-from tunesmith.core.records import Example, Finding
+from tunesmith.core.records import Example, Finding, Message
+from tunesmith.data import leaks
+from tunesmith.data.dedup.shingles import words_of
 from tunesmith.data.leaks import find_leaks, find_non_questions, without_copies
 
 WORDS = [f"w{n}" for n in range(4000)]
@@ -37,6 +40,50 @@ def hash_of(name: str) -> int:
 
 def named(findings: tuple[Finding, ...]) -> dict[str, tuple[str, int]]:
     return {finding.name: (finding.severity, finding.count) for finding in findings}
+
+
+def talk(*answers: str, id: str, group: str = "") -> Example:
+    """A conversation with these answers, asked for in words of its own."""
+    turns = [
+        message
+        for number, answer in enumerate(answers)
+        for message in (Message(role="user", content=f"{id}, {number}?"), Message(role="assistant", content=answer))
+    ]
+    return Example(id=id, messages=tuple(turns), document_id=id, group=group or f"{id}-doc", source="test.jsonl")
+
+
+def runs(text: str) -> set[tuple[str, ...]]:
+    said = words_of(text)
+    return {tuple(said[n : n + 5]) for n in range(len(said) - 4)}
+
+
+def plainly_alike(a: Example, b: Example) -> float:
+    """How alike the most alike long answers of two conversations are: every one is compared with every other."""
+    sides = [[runs(m.content) for m in e.messages if m.role == "assistant" and len(words_of(m.content)) >= 20] for e in (a, b)]
+    found = [0.0]
+    for first in sides[0]:
+        for second in sides[1]:
+            shared, smaller, larger = len(first & second), *sorted((len(first), len(second)))
+            inside = shared / smaller if 8 <= smaller <= 0.75 * larger else 0.0
+            found.append(max(shared / (smaller + larger - shared), inside))
+    return max(found)
+
+
+def drawn(seed: int) -> dict[str, list[Example]]:
+    """Splits of conversations whose answers are drawn from a few texts, parts and changed forms of them."""
+    draw = random.Random(seed)
+    bases = [prose(1000 * seed + n, 30) for n in range(4)]
+    stock = [
+        *bases,
+        *(changed(base, draw.randrange(30)) for base in bases),
+        *(changed(base, 5, 12) for base in bases),
+        *(f"{bases[n]} {bases[n - 1]}" for n in range(3)),
+        "yes",
+    ]
+    return {
+        split: [talk(*draw.choices(stock, k=draw.randint(1, 3)), id=f"{split}{n}") for n in range(draw.randint(1, 6))]
+        for split in ("train", "val", "test")
+    }
 
 
 def test_clean_splits_give_no_finding() -> None:
@@ -163,6 +210,53 @@ def test_copies_are_removed_from_the_split_that_matters_less() -> None:
 def test_two_thousand_rows_that_share_a_refrain_are_no_leaks(repeated: str) -> None:
     everything = [example(f"q{n}?", f"{repeated}{prose(n, 150)}", id=str(n), group=f"d{n}") for n in range(2000)]
     assert find_leaks({"train": everything[:1600], "val": everything[1600:1800], "test": everything[1800:]}) == ()
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_the_search_finds_what_comparing_everything_with_everything_finds(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaks, "_MAX_ROWS", 10_000)
+    splits = drawn(seed)
+    found: dict[str, list[str]] = {"copies": [], "related": []}
+    for finding in find_leaks(splits):
+        found["related" if finding.name == "related_copies" else "copies"] += finding.rows
+    rows = [(split, row) for split, members in splits.items() for row in members]
+    alike = {f"{s}:{a.id} ~ {t}:{b.id}": plainly_alike(a, b) for (s, a), (t, b) in combinations(rows, 2) if s != t}
+    assert sorted(found["copies"]) == sorted(pair for pair, similarity in alike.items() if similarity >= 0.8)
+    assert sorted(found["related"]) == sorted(pair for pair, similarity in alike.items() if 0.5 <= similarity < 0.8)
+
+
+def test_an_answer_copied_from_the_middle_of_a_conversation_is_found_once_and_its_row_leaves_train() -> None:
+    shared = prose(1)
+    splits = {
+        "train": [talk(shared, changed(shared, 3), prose(2), id="a"), talk(prose(3), id="b")],
+        "test": [talk(prose(4), shared, id="c")],
+    }
+    found = find_leaks(splits)
+    assert named(found) == {"exact_copies": ("error", 1)} and found[0].rows == ("train:a ~ test:c",)
+    kept, removed = without_copies(splits)
+    assert removed == 1 and [row.id for row in kept["train"]] == ["b"]
+
+
+def test_short_answers_before_the_last_are_no_copies() -> None:
+    splits = {"train": [talk("Yes, gladly.", prose(1), id="a")], "test": [talk("Yes, gladly.", prose(2), id="b")]}
+    assert find_leaks(splits) == ()
+
+
+def test_a_near_copy_in_chinese_is_found() -> None:
+    text = "".join(chr(0x4E00 + random.Random(1).randrange(5000) + n) for n in range(200))
+    other = text[:100] + "雨" + text[101:]
+    splits = {"train": [example("一?", text, id="a", group="1")], "test": [example("二?", other, id="b", group="2")]}
+    assert named(find_leaks(splits)) == {"near_copies": ("error", 1)}
+
+
+def test_rows_that_share_one_answer_are_compared_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[int] = []
+    probed = leaks._probed
+    monkeypatch.setattr(leaks, "_probed", lambda shingles, index: compared.append(1) or probed(shingles, index))
+    shared = prose(1)
+    train = [example(f"q{n}?", shared, id=f"a{n}", group=f"d{n}") for n in range(2000)]
+    splits = {"train": train, "test": [example("t?", changed(shared, 0), id="t", group="t-doc")]}
+    assert named(find_leaks(splits)) == {"near_copies": ("error", 2000)} and len(compared) == 2
 
 
 @pytest.mark.parametrize(

@@ -244,3 +244,29 @@ def test_a_text_about_templates_is_a_text() -> None:
 def test_words_after_the_end_of_a_turn_are_not_dropped_in_silence() -> None:
     with pytest.raises(FormatError):
         parse_rendered("<|user|>\nWhy?<|end|>\nlost words\n<|assistant|>\nSo.<|end|>", "phi3")
+
+
+ABOUT_RAIN = "It rained all morning, and then it stopped."
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"instruction": "When did it stop?", "context": ABOUT_RAIN, "response": "At noon."},
+        {"instruction": "When did it stop?", "input": "", "context": ABOUT_RAIN, "output": "At noon."},
+        {"question": "When did it stop?", "context": ABOUT_RAIN, "answer": "At noon."},
+        {"prompt": "When did it stop?", "input": ABOUT_RAIN, "response": "At noon."},
+    ],
+)
+@pytest.mark.parametrize("to", ["alpaca", "prompt_completion", "messages"])
+def test_what_a_question_is_about_is_asked_with_it_once_and_stays_apart_from_it(row: dict[str, str], to: str) -> None:
+    entry, _ = read_entry(row)
+    assert entry.turns[0].content == f"When did it stop?\n\n{ABOUT_RAIN}" and entry.extras == {"input": ABOUT_RAIN}
+    written = write_entry(entry, to)
+    again, _ = read_entry(written.rows[0])
+    assert again == entry and not written.lost
+
+
+def test_the_context_of_a_preference_is_asked_with_its_question() -> None:
+    entry, _ = read_entry({"question": "When?", "context": ABOUT_RAIN, "chosen": "At noon.", "rejected": "Never."})
+    assert entry.turns[0].content == f"When?\n\n{ABOUT_RAIN}" and entry.answers == ("At noon.", "Never.")

@@ -300,3 +300,13 @@ def test_the_archive_of_a_slack_workspace_knows_its_members_by_name(tmp_path: Pa
         archive.writestr("users.json", json.dumps([{"text": "It rained."}]))
     other = extract(gather([str(tmp_path / "other.zip")]), reporter=SilentReporter())
     assert [document.text for document in other.documents] == ["It rained."]
+
+
+def test_a_part_of_a_name_is_replaced_as_a_name_and_not_as_the_common_word() -> None:
+    chat = (
+        "12/03/2023, 09:00 - Rose Work: Hello there.\n"
+        "12/03/2023, 09:01 - Tom Doe: She rose early and went to work, @rose, Rose, ROSE and rose work.\n"
+    )
+    (document,) = read_chat_text(chat, name="chat.txt", me=None).documents
+    said = "She rose early and went to work, Speaker 1, Speaker 1, Speaker 1 and Speaker 1."
+    assert document.text == f"Speaker 1: Hello there.\n\nSpeaker 2: {said}"

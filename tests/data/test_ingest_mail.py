@@ -36,6 +36,7 @@ def test_a_mailbox_gives_a_document_a_message_with_its_metadata() -> None:
         "-- \nAda Byron\nHarbour Master",
         "-----Original Message-----\nFrom: Tom",
         "________________________________\nFrom: Tom",
+        "________________________________\n\nVon: Tom Doe\nGesendet: Montag\nYou asked.",
         "From: Tom Doe\nSent: Monday\nTo: Ada\nYou asked.",
         "Sent from my telephone",
         "Am 10.04.2023 um 09:00 schrieb Tom Doe:\n> You asked.",
@@ -44,6 +45,12 @@ def test_a_mailbox_gives_a_document_a_message_with_its_metadata() -> None:
 def test_quotations_and_signatures_are_dropped(tail: str) -> None:
     text = read_mail(mail(f"It rained all morning here.\n\n{tail}").encode(), name="a.mbox").documents[0].text
     assert text == "It rained all morning here."
+
+
+def test_a_line_drawn_across_a_newsletter_cuts_nothing() -> None:
+    text = "It rained all morning here.\n\n________________\n\nFrom here on it was dry.\n\n____________\nMore of it."
+    kept = read_mail(mail(text).encode(), name="a.mbox").documents[0].text
+    assert kept == "It rained all morning here.\n\nFrom here on it was dry.\n\nMore of it."
 
 
 def test_plain_text_is_preferred_and_html_is_read_without_its_quotes() -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from shared_material import ingest, material
 
 from tunesmith.core.records import Document
+from tunesmith.data.ingest import markdown_rules, markup
 from tunesmith.data.ingest.item import UnreadableError
 from tunesmith.data.ingest.markdown import read_markdown, read_text
+from tunesmith.data.ingest.markup import tag_end, without_braces
 from tunesmith.data.ingest.metadata import iso_date, title_from_name
 
 
@@ -199,3 +205,74 @@ def test_template_tags_inside_html_and_in_the_targets_of_images_are_gone() -> No
 """
     text = read_markdown(source, name="a.md").documents[0].text
     assert text == "> It rained.\n\nWords. A link."
+
+
+class Counting:
+    """A pattern that counts how often it is searched."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self.pattern, self._compiled, self.searches = pattern.pattern, pattern, 0
+
+    def search(self, *where: Any) -> re.Match[str] | None:
+        self.searches += 1
+        return self._compiled.search(*where)
+
+
+def plain_tag_end(text: str, start: int) -> int:
+    """The definition of `tag_end`, character by character, each time anew."""
+    opened = re.compile(r"</?[A-Za-z][\w.:-]*|</?>").match(text, start)
+    if not opened or text[opened.end() - 1] == ">":
+        return opened.end() if opened else -1
+    depth, quote = 0, ""
+    for position in range(opened.end(), len(text)):
+        char = text[position]
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'`":
+            quote = char
+        elif char in "{}":
+            depth = max(0, depth + (1 if char == "{" else -1))
+        elif char in "<>" and depth == 0:
+            return position + 1 if char == ">" else -1
+    return -1
+
+
+@given(st.lists(st.sampled_from(["<a", "<b>", "{", "}", "'", '"', "`", ">", " x", "<"]), max_size=40))
+def test_the_end_of_every_tag_is_where_reading_on_from_it_alone_finds_it(parts: list[str]) -> None:
+    text = "".join(parts)
+    assert [tag_end(text, n, len(text)) for n in range(len(text))] == [plain_tag_end(text, n) for n in range(len(text))]
+
+
+def test_tags_whose_braces_never_close_are_not_each_read_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    marks = Counting(markup._MARK)
+    monkeypatch.setattr(markup, "_MARK", marks)
+    source = "<a {" * 6000
+    assert without_braces(source) == source and marks.searches < 30_000
+
+
+def test_an_opener_that_is_never_closed_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    closer = Counting(re.compile("never"))
+    monkeypatch.setattr(markdown_rules, "_pair_closer", lambda name: closer)
+    read_markdown("Words.\n\n" + "{% raw\n" * 4000 + "\nMore words.", name="a.md")
+    assert closer.searches == 1
+
+
+def test_a_closer_is_found_after_each_of_several_openers() -> None:
+    pair = "{% raw %}\ncode\n{% endraw %}\n\n"
+    (document,) = read_markdown(f"One.\n\n{pair}Two.\n\n{pair}Three.", name="a.md").documents
+    assert document.text == "One.\n\nTwo.\n\nThree."
+
+
+def test_less_than_and_greater_than_in_prose_are_no_tag() -> None:
+    prose = "For n <N the bound holds, and it is tight; for n > N it fails."
+    assert read_markdown(prose, name="a.md").documents[0].text == prose
+
+
+@pytest.mark.parametrize("tag", ["<Note>", '<a href="x">', "<Box style={{a: '>'}}>"])
+def test_tags_in_prose_go_in_plain_markdown_too(tag: str) -> None:
+    assert read_markdown(f"It {tag}rained.", name="a.md").documents[0].text == "It rained."
+
+
+def test_footnotes_that_are_left_out_are_counted() -> None:
+    reading = read_markdown("It rained.[^1][^2]\n\n[^1]: Hard.\n[^2]: Long.\n\nThen it stopped.", name="a.md")
+    assert reading.documents[0].text == "It rained.\n\nThen it stopped." and reading.notes == {"footnotes left out": 2}

@@ -171,3 +171,9 @@ def test_every_rendered_string_of_the_seed_set_parses_back_to_messages() -> None
     for pair in found.pairs:
         assert [message.role for message in pair.messages] == ["system", "user", "assistant"]
         assert all("<|" not in message.content and message.content for message in pair.messages)
+
+
+def test_columns_of_text_too_long_to_keep_are_counted_by_name() -> None:
+    rows = [{"prompt": "Why?", "completion": "So.", "reasoning": "x" * 101, "topic": "rain", "url": "u" * 200}] * 2
+    reading = read_rows(json.dumps(rows).encode(), name="rows.json")
+    assert reading.notes == {"fields left out: reasoning": 2} and reading.pairs[0].meta == {"topic": "rain"}

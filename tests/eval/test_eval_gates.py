@@ -124,6 +124,29 @@ def test_a_merged_model_that_differs_stops_the_release(broken: ParityResult) -> 
     assert (verdict.verdict, gate(verdict, "parity").outcome) == ("DON'T SHIP", "fail")
 
 
+def test_tuned_answers_made_without_the_adapter_stop_the_release_though_the_logits_agree() -> None:
+    verdict = judged(with_parity=replace(parity(), greedy_equal=0))
+    assert (verdict.verdict, gate(verdict, "parity").outcome) == ("DON'T SHIP", "fail")
+    assert "0 of 30 greedy answers equal" in gate(verdict, "parity").evidence
+    assert "greedy answers" in gate(verdict, "parity").rule
+
+
+@pytest.mark.parametrize(
+    ("equal", "total", "precision", "outcome"),
+    [
+        (27, 30, "float32", "pass"),
+        (26, 30, "float32", "fail"),
+        (5, 6, "float32", "pass"),
+        (4, 6, "float32", "fail"),
+        (0, 30, "bfloat16", "pass"),
+        (0, 0, "float32", "not measured"),
+    ],
+)
+def test_one_greedy_answer_in_ten_may_differ_by_rounding(equal: int, total: int, precision: str, outcome: str) -> None:
+    found = replace(parity(), greedy_equal=equal, greedy_total=total, precision=precision)
+    assert gate(judged(with_parity=found), "parity").outcome == outcome
+
+
 def test_parity_that_nobody_measured_is_no_pass() -> None:
     assert judged(with_parity=None).verdict == "CAN'T TELL"
     assert gate(judged(with_parity=replace(parity(), num_positions=0)), "parity").outcome == "not measured"
@@ -133,6 +156,30 @@ def test_a_model_that_does_not_stop_does_not_ship() -> None:
     verdict = judged(ended=0.5)
     assert (verdict.verdict, gate(verdict, "stop").outcome) == ("DON'T SHIP", "fail")
     assert gate(verdict, "stop").value == 0.5
+
+
+@pytest.mark.parametrize("said", ["", " \n", "…"])
+def test_a_model_that_answers_without_a_word_does_not_ship(said: str) -> None:
+    made = evidence(GOOD, with_parity=parity(), with_general=general())
+    tuned = next(s for s in made.systems if s.name == "tuned")
+    silent = replace(tuned, generations=tuple(replace(g, text=said) for g in tuned.generations))
+    made = replace(made, systems=tuple(silent if s.name == "tuned" else s for s in made.systems))
+    verdict = decide(measure(made, draws=500), RULES, baselines=["prompted"])
+    assert (verdict.verdict, gate(verdict, "stop").outcome) == ("DON'T SHIP", "fail")
+    assert "0 cut, 30 empty" in gate(verdict, "stop").evidence
+
+
+def test_the_stop_gate_looks_at_the_share_and_prints_its_interval_beside_it() -> None:
+    stop = gate(judged(ended=0.9), "stop")
+    assert stop.outcome == "pass" and stop.value == 0.9
+    assert "Wilson 74 to 97 %" in stop.evidence and "on the share itself" in stop.rule
+
+
+def test_an_interval_that_includes_the_margin_and_not_zero_is_said_to_include_the_margin() -> None:
+    rules = GateConfig(primary_margin=0.3)
+    primary = gate(judged({"base": 1.4, "tuned": 1.1}, rules=rules), "primary")
+    assert primary.outcome == "not measured" and primary.margin == 0.3
+    assert "includes the margin of 0.3" in primary.evidence and "no improvement" not in primary.evidence
 
 
 def test_stopping_in_too_few_answers_is_no_pass() -> None:

@@ -108,6 +108,21 @@ def test_cut_and_ended_are_counted_with_a_wilson_interval() -> None:
     assert measured.cut.ci.method == "Wilson"
 
 
+def test_an_answer_without_a_word_is_empty_and_did_not_end_by_itself_unless_the_reference_has_none_either() -> None:
+    made = evidence({"tuned": 1.2})
+    wordless = replace(made.items[1], reference="👍")
+    answers = tuple(replace(g, text="👍") if n < 3 else g for n, g in enumerate(made.systems[0].generations))
+    found = measure(
+        replace(
+            made,
+            items=(made.items[0], wordless, *made.items[2:]),
+            systems=(replace(made.systems[0], generations=answers),),
+        ),
+        draws=200,
+    ).systems["tuned"]
+    assert (found.empty.count, found.ended.count, found.cut.count) == (2, 28, 0)
+
+
 def test_general_text_is_paired_and_parity_passed_on() -> None:
     measured = measure(evidence(FOUR, with_general=general(0.05), with_parity=parity()), draws=200)
     assert measured.general is not None and measured.general.mean is not None
@@ -120,6 +135,12 @@ def test_the_detectable_gain_shrinks_with_more_documents() -> None:
     few, many = (measure(evidence(FOUR, documents=n), draws=200).detectable for n in (6, 60))
     assert few is not None and many is not None
     assert many < few / 2
+
+
+def test_fewer_documents_than_are_relied_on_promise_no_detectable_gain() -> None:
+    assert measure(evidence(FOUR, documents=5, each=9), draws=200).detectable is None
+    assert measure(evidence(FOUR, documents=8), draws=200, min_documents=9).detectable is None
+    assert measure(evidence(FOUR, documents=8), draws=200).detectable is not None
 
 
 def test_the_random_reference_is_never_from_the_same_document() -> None:

@@ -10,16 +10,19 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from tokenizers import processors
 
-from fakes import conversation, example, examples
+from fakes import TEMPLATE, conversation, example, examples, make_base
 from tunesmith.core.errors import EvaluationError, ModelError
+from tunesmith.core.records import Message
 from tunesmith.core.reporter import SilentReporter
-from tunesmith.eval.evaluate import Conditions, Measured, choose_items, evaluate, style_prompt
+from tunesmith.eval.evaluate import Conditions, Measured, choose_items, evaluate, that_fit
 from tunesmith.eval.likelihood import encode_items, likelihoods
 from tunesmith.eval.parity import compare_hops
+from tunesmith.eval.prompted import style_prompts
 from tunesmith.eval.results import Evidence, Item, check_evidence
 from tunesmith.models.adapters import open_adapter
-from tunesmith.models.chat import Chat
+from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.merge import merge
 
@@ -52,6 +55,52 @@ def test_nats_are_what_transformers_itself_computes_for_the_answer(model: Any, t
     assert found.num_bytes == len(item.reference.encode())
 
 
+def test_a_thinking_block_in_the_template_is_no_part_of_any_score(model: Any, tmp_path: Path) -> None:
+    block = "<think>\n\n</think>\n\n"
+    written = f"+ ({block!r} if message['role'] == 'assistant' else '') + message['content']"
+    thinking = open_chat(find_base(str(make_base(tmp_path / "b", template=TEMPLATE.replace("+ message['content']", written)))))
+    item = ITEMS[0]
+    found = measured(model, thinking, (item,))[0]
+    encoded = thinking.tokenizer(item.reference, add_special_tokens=False)["input_ids"]
+    whole = thinking.encode([*item.prompt, Message(role="assistant", content=item.reference)])
+    at = len(whole.ids) - len(encoded) - 2  # the end token and a line break follow
+    with torch.inference_mode():
+        log_p_TV = F.log_softmax(model(input_ids=torch.tensor([whole.ids])).logits[0], -1)
+    nats = -sum(float(log_p_TV[at + n - 1, token]) for n, token in enumerate(encoded))
+    assert found.num_tokens == len(encoded) < whole.num_learned - 1
+    assert found.nats == pytest.approx(nats, rel=1e-5)
+
+
+def test_a_tokenizer_with_trimmed_offsets_scores_every_token(model: Any, tiny: BaseFolder, tiny_chat: Chat) -> None:
+    trimming = open_chat(tiny)
+    trimming.tokenizer.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
+    items = tuple(replace(item, reference=f"First \n\n {item.reference}\n\n  And last.") for item in ITEMS[:3])
+    assert measured(model, trimming, items) == measured(model, tiny_chat, items)
+    assert measured(model, trimming, items)[0].num_tokens == len(tiny_chat.encode_text(items[0].reference))
+
+
+def test_tokens_that_do_not_read_as_the_reference_are_an_error_and_not_scored(
+    tiny_chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = Chat._tokens
+
+    def shifted(self: Chat, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        ids, offsets = sound(self, text)
+        return ids, [(low + 3, high + 3) for low, high in offsets]
+
+    monkeypatch.setattr(Chat, "_tokens", shifted)
+    with pytest.raises(EvaluationError, match="not the words of the reference") as caught:
+        encode_items(tiny_chat, ITEMS[:1], [ITEMS[0].prompt], context=768)
+    assert ITEMS[0].id in str(caught.value) and caught.value.problems[0].hint
+
+
+def test_an_item_whose_reference_the_template_rewrites_stays_unscored(tmp_path: Path) -> None:
+    cutting = TEMPLATE.replace("message['content']", "message['content'].split('</think>')[-1]")
+    chat = open_chat(find_base(str(make_base(tmp_path / "b", template=cutting))))
+    odd = replace(ITEMS[1], reference="A post about </think> tags.")
+    assert that_fit(chat, (ITEMS[0], odd, ITEMS[2]), context=768, prompted=False) == (ITEMS[0], ITEMS[2])
+
+
 def test_padding_beside_longer_rows_changes_nothing(model: Any, tiny_chat: Chat) -> None:
     for alone, beside in zip(measured(model, tiny_chat, ITEMS, 1), measured(model, tiny_chat, ITEMS, 9), strict=True):
         assert beside.item_id == alone.item_id and beside.nats == pytest.approx(alone.nats, rel=1e-5)
@@ -80,9 +129,37 @@ def test_a_limit_on_items_reaches_every_document_before_a_second_row_of_any() ->
 
 def test_the_style_prompt_shows_training_passages_and_leaves_every_item_its_room(tiny_chat: Chat) -> None:
     train = examples(10)
-    shown = style_prompt(tiny_chat, train, ITEMS, context=768, room=40)
-    assert shown is not None and sum(row.answer in shown for row in train) == 3
-    assert style_prompt(tiny_chat, train, ITEMS, context=200, room=40) is None
+    shown = style_prompts(tiny_chat, train, ITEMS, context=768, room=40)
+    assert shown is not None and (shown.num_passages, shown.num_fewer) == (3, 0)
+    for item, prompt in zip(ITEMS, shown.prompts, strict=True):
+        assert sum(row.answer in prompt[0].content for row in train) == 3
+        assert len(tiny_chat.encode([*prompt, Message(role="assistant", content=item.reference)]).ids) <= 768
+        assert len(tiny_chat.encode_prompt(prompt)) + 40 <= 768
+    assert style_prompts(tiny_chat, train, ITEMS, context=200, room=40) is None
+
+
+def test_a_passage_that_training_repeats_is_shown_once(tiny_chat: Chat) -> None:
+    train = [replace(row, id=f"{row.id}{mark}") for row in examples(2) for mark in ("", "#again-2", "#again-3")]
+    shown = style_prompts(tiny_chat, train, ITEMS, context=768, room=40)
+    assert shown is not None and shown.num_passages == 2
+    assert all(shown.prompts[0][0].content.count(row.answer) == 1 for row in examples(2))
+
+
+def test_one_long_item_does_not_take_the_passages_from_all(tiny_chat: Chat) -> None:
+    filler = "word " * 60
+    long = replace(ITEMS[0], prompt=conversation(filler))
+    while len(tiny_chat.encode_prompt(long.prompt)) < 620:
+        long = replace(long, prompt=conversation(long.question + "word "))
+    others = choose_items(examples(10)[1:], 0)
+    shown = style_prompts(tiny_chat, examples(10), (long, *others), context=768, room=40)
+    assert shown is not None and (shown.num_passages, shown.num_fewer) == (3, 1)
+    assert shown.prompts[0] == long.prompt and all(len(prompt) == 2 for prompt in shown.prompts[1:])
+
+
+def test_how_much_the_prompted_base_was_shown_stands_in_the_evidence_and_beside_its_name(whole: Measured) -> None:
+    label = next(s.label for s in whole.systems if s.name == "prompted")
+    passages, tokens, fewer = whole.numbers.values()
+    assert label == f"base shown {passages} training passages ({tokens} tokens)" and passages == 3 and fewer == 0
 
 
 def run(base: BaseFolder, adapter: Path, merged: BaseFolder, **changes: Any) -> Measured:

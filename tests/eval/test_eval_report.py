@@ -65,6 +65,20 @@ def test_the_page_answers_first_and_keeps_its_order() -> None:
     ]
 
 
+def test_a_margin_is_drawn_beside_zero_and_named() -> None:
+    measured = measure(whole(), draws=300)
+    _, plain = report(whole())
+    _, html = evaluation_report(whole(), measured, decide(measured, GateConfig(primary_margin=0.05), baselines=["prompted"]))
+    assert "The dashed line is the margin of 0.05" in html and "stroke-dasharray" in html
+    assert "dashed line" not in plain
+
+
+def test_empty_answers_and_what_was_cut_off_are_named_as_what_they_are() -> None:
+    data, html = report(whole())
+    assert ">empty</th>" in html and data["systems"]["tuned"]["empty"]["count"] == 0  # type: ignore[index]
+    assert "Beyond the reference" in html and "equal length" not in html.lower()
+
+
 def test_the_page_needs_no_network_and_no_script() -> None:
     _, html = report(whole())
     assert "<script" not in html

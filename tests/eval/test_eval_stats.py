@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import ttest_1samp
+from scipy.stats import norm, ttest_1samp
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.eval.stats import detectable_effect, holm, newcombe, paired, summarise, wilson
@@ -233,10 +233,42 @@ def test_holm_keeps_the_order_and_never_lowers_a_p(p_values: list[float]) -> Non
     assert np.all(np.diff(np.array(adjusted)[order]) >= 0)
 
 
-def test_the_detectable_effect_is_the_textbook_one() -> None:
-    # Cohen 1988: a paired t test with n = 34 finds d = 0.5 with power 0.8
-    assert detectable_effect(34) == pytest.approx(0.5, abs=0.01)
-    assert detectable_effect(1) is None
-    effects = [detectable_effect(n) for n in (2, 5, 20, 100, 1000)]
-    assert all(e is not None for e in effects)
+def test_the_detectable_effect_of_many_documents_is_the_textbook_one() -> None:
+    # a two-sided paired t test with n = 100 finds d = 0.283 with power 0.8 (Cohen 1988, ch. 2)
+    assert detectable_effect(100) == pytest.approx(0.283, abs=0.002)
+    effects = [detectable_effect(n) for n in (6, 8, 14, 40, 41, 100, 1000)]
     assert effects == sorted(effects, reverse=True)  # type: ignore[type-var]
+
+
+def test_six_documents_find_what_puts_all_six_on_one_side_four_times_in_five() -> None:
+    # p ≤ 0.05 needs all six gains: Φ(d)^6 = 0.8 gives d = 1.79; a t test would promise 1.43
+    assert detectable_effect(6) == pytest.approx(norm.ppf(0.8 ** (1 / 6)), rel=0.05)
+    assert detectable_effect(6) == detectable_effect(6)
+
+
+def test_too_few_documents_to_pass_promise_no_effect() -> None:
+    assert [detectable_effect(n) for n in (0, 1, 2, 5)] == [None] * 4
+    assert detectable_effect(5, min_groups=2) is None
+    assert detectable_effect(9, min_groups=10) is None and detectable_effect(10, min_groups=10) is not None
+
+
+def found_by_the_rule(documents: int, effect: float, repetitions: int = 400) -> float:
+    """How often sign-flip test and interval together find a true difference of so many standard deviations."""
+    noise = np.random.default_rng([11, documents]).normal(size=(repetitions, documents))
+    names, zeros = [str(n) for n in range(documents)], [0.0] * documents
+    count = 0
+    for row in noise + effect:
+        found = paired(zeros, row.tolist(), names, draws=2000)
+        count += found.ci is not None and found.ci.low > 0 and found.p is not None and found.p <= 0.05
+    return count / repetitions
+
+
+@pytest.mark.parametrize("documents", [6, 8, 14])
+def test_the_detectable_effect_is_found_four_times_in_five_by_the_rule_of_the_gate(documents: int) -> None:
+    effect = detectable_effect(documents)
+    assert effect is not None
+    assert found_by_the_rule(documents, effect) == pytest.approx(0.8, abs=3 * math.sqrt(0.8 * 0.2 / 400))
+
+
+def test_the_effect_that_a_t_test_promises_for_six_documents_is_found_less_often() -> None:
+    assert found_by_the_rule(6, 1.435) < 0.8 - 3 * math.sqrt(0.8 * 0.2 / 400)

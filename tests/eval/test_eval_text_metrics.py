@@ -44,8 +44,23 @@ def test_rouge_l_follows_the_longest_common_subsequence() -> None:
     assert rouge_l("the cat sat on the mat", "the cat lay on the mat") == pytest.approx(5 / 6)
 
 
-def test_rouge_l_is_unscored_where_the_library_sees_no_words() -> None:
-    assert rouge_l("anything", "日本語") is None
+def test_rouge_l_knows_words_of_any_script() -> None:
+    assert rouge_l("iPhone", "Я купил iPhone вчера") == pytest.approx(2 * 1 / 4 / (1 + 1 / 4))
+    assert rouge_l("я купил ТЕЛЕФОН", "Я купил телефон") == 1.0
+    assert rouge_l("anything", "日本語") == 0.0
+    assert rouge_l("café", "cafe") == 0.0
+
+
+@given(st.lists(st.sampled_from(["the", "cat", "sat", "mat", "7", "on"]), min_size=1, max_size=9).map(" ".join), st.data())
+def test_rouge_l_is_the_library_s_own_where_all_words_are_ascii(reference: str, data: st.DataObject) -> None:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    prediction = " ".join(data.draw(st.lists(st.sampled_from(reference.split()), max_size=9)))
+    assert rouge_l(prediction, reference) == RougeScorer(["rougeL"]).score(reference, prediction)["rougeL"].fmeasure
+
+
+def test_rouge_l_is_unscored_only_where_the_reference_has_no_words() -> None:
+    assert rouge_l("anything", "…👍") is None
     assert rouge_l("", "a word") == 0.0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import processors
 
 from fakes import NO_END_TEMPLATE, TEMPLATE, conversation, copy_base, example, examples, make_base
 from tunesmith.core.errors import BlockedError, ModelError
@@ -21,6 +22,12 @@ LOOKALIKES = st.sampled_from(
     ["<|foo|>", "[INST]", "<|", "|>", "assistant\n", "</ s>", "\n\n", "  ", "é", "日本", "👩‍🚀", "\u2028", "\t"]
 )
 CONTENT = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | LOOKALIKES, max_size=6).map("".join)
+
+
+BLOCK = "<think>\n\n</think>\n\n"
+THINKING = TEMPLATE.replace(
+    "+ message['content']", f"+ ({BLOCK!r} if message['role'] == 'assistant' else '') + message['content']"
+)
 
 
 def learned_text(chat: Chat, *turns: str, system: str = "") -> list[str]:
@@ -78,6 +85,43 @@ def test_the_end_of_a_turn_and_the_padding_are_found(tiny_chat: Chat) -> None:
     token = tiny_chat.tokenizer.convert_tokens_to_ids
     assert tiny_chat.turn_end == token("<|end|>") and tiny_chat.end_ids == (token("<|end|>"),)
     assert tiny_chat.pad_id == token("<pad>") not in tiny_chat.end_ids
+
+
+def trimming(chat_folder: BaseFolder) -> Chat:
+    """The same tokenizer with offsets that leave white space out, as those of GPT-2 and RoBERTa do."""
+    chat = open_chat(chat_folder)
+    chat.tokenizer.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
+    return chat
+
+
+@pytest.mark.parametrize("answer", ["two\n\nparagraphs of  it", "a \n b\n", "\n\nnew", "x"])
+def test_white_space_that_a_tokenizer_trims_from_its_offsets_is_learned_like_any_other(
+    tiny: BaseFolder, tiny_chat: Chat, answer: str
+) -> None:
+    turns = conversation("one\n\n two", answer, "three \n", answer)
+    assert trimming(tiny).encode(turns) == tiny_chat.encode(turns)
+    assert trimming(tiny).encode_answer(turns) == tiny_chat.encode_answer(turns)
+
+
+@given(CONTENT, CONTENT)
+def test_the_words_of_the_last_answer_and_its_end_are_all_that_is_scored(tiny_chat: Chat, question: str, answer: str) -> None:
+    coded = tiny_chat.encode_answer(conversation("first", "an earlier one", question, answer))
+    assert "".join(text for text, marked in tiny_chat.pieces(coded) if marked) == answer + "<|end|>"
+
+
+@pytest.mark.parametrize("answer", ["think", "A kettle.", "\n", "end"])
+def test_a_block_that_the_template_writes_before_an_answer_is_learned_and_not_scored(tmp_path: Path, answer: str) -> None:
+    chat = chat_with(tmp_path, THINKING)
+    turns = conversation("Tell me.", answer)
+    assert learned_text(chat, "Tell me.", answer) == [BLOCK + answer + "<|end|>"]
+    assert [text for text, marked in chat.pieces(chat.encode_answer(turns)) if marked] == [answer + "<|end|>"]
+
+
+def test_a_template_that_rewrites_the_answer_itself_is_an_error_and_no_guess(tmp_path: Path) -> None:
+    chat = chat_with(tmp_path, TEMPLATE.replace("message['content']", "message['content'].split('</think>')[-1]"))
+    assert chat.encode_answer(conversation("q", "plain")).num_learned
+    with pytest.raises(ModelError, match="rewrites the text of an answer"):
+        chat.encode_answer(conversation("q", "as in </think> tags"))
 
 
 # --- planted faults ---------------------------------------------------------------------------------------------------

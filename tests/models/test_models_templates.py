@@ -50,6 +50,14 @@ def test_both_answers_are_learned_and_no_question_is(name: str) -> None:
     assert "hinge" not in learned and "screw" not in learned
 
 
+def test_the_empty_thinking_block_of_qwen_3_is_not_among_the_words_that_are_scored() -> None:
+    if not (FOLDER / "Qwen-Qwen3-0.6B.jinja").is_file():
+        pytest.skip("not among the published templates here: Qwen-Qwen3-0.6B.jinja")
+    chat = chat_with("Qwen-Qwen3-0.6B.jinja")
+    assert "<think>" in "".join(text for text, mark in chat.pieces(chat.encode(TURNS)) if mark)
+    assert "".join(text for text, mark in chat.pieces(chat.encode_answer(TURNS)) if mark) == "Honest, on the whole."
+
+
 def test_a_template_that_asks_in_use_for_what_it_does_not_train_on_is_refused() -> None:
     chat = chat_with("deepseek-ai-DeepSeek-R1-Distill-Llama-8B.jinja")
     with pytest.raises(ModelError, match="hides where an answer begins"):

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.config import Recipe
 from tunesmith.core.errors import StorageError
+from tunesmith.core.files import collect_temporary, new_temporary, storage_errors
 from tunesmith.core.records import canonical_json, digest
 from tunesmith.core.reporter import Reporter
 from tunesmith.data.ingest.cache import Cache
 from tunesmith.data.ingest.extract import write_extracted
 from tunesmith.data.ingest.gather import gather
+from tunesmith.data.ingest.item import Gathered
 from tunesmith.data.ingest.web import Limits, Web
 
 __all__ = ["Documents", "read_sources"]
@@ -33,21 +39,29 @@ class Documents:
 def read_sources(recipe: Recipe, store: Store, *, reporter: Reporter, allow_private: bool = False) -> Documents:
     """The documents of all sources: found in the store if the sources hold what they held before, else made.
 
-    What is fetched is kept in the store's folder `fetched`, so that nothing is fetched twice.
+    Sources with a failure that may be gone another time (a library that is missing, a reader that was stopped) are read anew
+    each time; what comes out the same is the same artifact. What is fetched is kept in the store's folder `fetched`, so that
+    nothing is fetched twice.
     """
     limits = Limits(delay_s=recipe.fetch.delay_s, max_pages=recipe.fetch.max_pages)
     web = Web(cache=Cache(store.root / "fetched"), allow_private=allow_private, limits=limits)
     gathered = gather(recipe.sources, me=recipe.me or None, web=web, reporter=reporter)
     parts = [part for item in gathered.items for part in (item.name, item.sha256, *sorted(item.without))]
-    told = canonical_json([dict(item.about) for item in gathered.items if item.about])
+    known = [(item.name, dict(item.about), item.url, item.charset) for item in gathered.items]
+    told = canonical_json([facts for facts in known if any(facts[1:])])
     mark = digest(*parts, told, canonical_json([asdict(f) for f in gathered.failures]), canonical_json(dict(gathered.notes)))
     # The settings do not say where the sources lie: a folder that was moved is the same source.
     inputs, settings = [{"kind": "sources", "id": mark}], {"me": recipe.me}
     id = store.identify("documents", inputs, settings)
     if (found := store.find("documents", id)) is None:
-        with store.create("documents", inputs=inputs, settings=settings) as draft:
-            workers = min(os.cpu_count() or 1, _MAX_WORKERS) if len(gathered.items) >= _MANY else 1
-            draft.numbers |= write_extracted(gathered, draft.path, reporter=reporter, workers=workers)
+        with _extracted(gathered, store.directory("documents", id), reporter=reporter) as (folder, numbers):
+            if numbers["passing"]:  # another artifact than the one without them, so that this one is not found later
+                inputs = [{"kind": "sources", "id": digest(mark, canonical_json(numbers["failures"]))}]
+                id = store.identify("documents", inputs, settings)
+            with store.create("documents", inputs=inputs, settings=settings) as draft:
+                for file in sorted(folder.iterdir()):
+                    file.replace(draft.path / file.name)
+                draft.numbers |= numbers
         found = store.find("documents", id)
     if found is None:
         raise StorageError(
@@ -57,3 +71,16 @@ def read_sources(recipe: Recipe, store: Store, *, reporter: Reporter, allow_priv
             hint="check the disk, then type the same command again",
         )
     return Documents(store.mark_latest(found), gathered.traffic)
+
+
+@contextmanager
+def _extracted(gathered: Gathered, final: Path, *, reporter: Reporter) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A temporary folder with the documents, and their numbers; what is not moved away goes with it."""
+    workers = min(os.cpu_count() or 1, _MAX_WORKERS) if len(gathered.items) >= _MANY else 1
+    with storage_errors(f"writing the documents {final.name[:8]}", final):
+        collect_temporary(final.parent)
+        folder = new_temporary(final)
+        try:
+            yield folder, write_extracted(gathered, folder, reporter=reporter, workers=workers)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

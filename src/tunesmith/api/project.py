@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ from tunesmith.api.machine import kept_precision
 from tunesmith.api.synthesis import generator_settings
 from tunesmith.core.artifacts import Artifact, Draft, Kind, Store
 from tunesmith.core.config import Recipe
-from tunesmith.core.errors import StorageError
-from tunesmith.core.records import Example, read_jsonl
+from tunesmith.core.errors import EvaluationError, StorageError
+from tunesmith.core.files import sha256_file
+from tunesmith.core.records import Example, digest, read_jsonl
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.eval.evaluate import Conditions, choose_items, evaluate, that_fit
-from tunesmith.eval.files import read_items, write_evaluation
+from tunesmith.eval.files import read_items, read_verdict, write_evaluation
 from tunesmith.eval.gates import Verdict, decide
 from tunesmith.eval.measure import Measurements, measure
 from tunesmith.eval.results import Evidence, read_evidence
@@ -138,11 +139,14 @@ class Project:
 
     @property
     def max_new_tokens(self) -> int:
-        """Tokens of a generated answer at most: as set, or a quarter more than nearly all references have."""
+        """Tokens of a generated answer at most: as set, or a quarter more than nearly all references have.
+
+        What a prompt leaves of the context may be less: generation sees to that for each answer.
+        """
         wanted = self.recipe.eval.max_new_tokens
         if wanted == "auto":
             usual: int = self.dataset.numbers["answer_tokens"]
-            return max(_LEAST_ANSWER, min(self.base.context // 2, round(1.25 * usual) + 1))
+            return min(self.base.context - 1, max(_LEAST_ANSWER, round(1.25 * usual) + 1))
         return wanted
 
     def rows(self, name: str) -> list[Example]:
@@ -188,7 +192,7 @@ class Project:
             PrecisionFacts(self.precision.name, self.precision.reason, self.precision.layer_tokens_per_s),
             trainable=trainable,
             modules=(modules, linear),
-            detectable=detectable_effect(facts.test_documents),
+            detectable=detectable_effect(facts.test_documents, min_groups=r.gates.min_documents),
         )
 
     @cached_property
@@ -238,27 +242,36 @@ class Project:
 
     @cached_property
     def outcome(self) -> Outcome:
-        """The whole road: every system measured on the test split, the gates, the verdict, the report."""
+        """The whole road: every system measured on the test split, the gates, the verdict, the report.
+
+        The verdict is the one that the evaluation on disk holds. EvaluationError if its evidence now gives another one.
+        """
         r = self.recipe
         inputs = [artifact.reference() for artifact in (self.dataset, self.run, self.model)]
-        settings = {"eval": r.eval.model_dump(), "gates": r.gates.model_dump(), "max_new_tokens": self.max_new_tokens}
+        settings = {
+            "eval": r.eval.model_dump(),
+            "gates": r.gates.model_dump(),
+            "max_new_tokens": self.max_new_tokens,
+            "code": _measuring_code(),
+        }
         known = self._known_evidence(inputs, settings)
         evidence = read_evidence(known.path / "evidence.json") if known else self._gather_evidence()
-        measurements = measure(evidence, primary=r.eval.primary, draws=r.eval.draws)
+        measurements = measure(evidence, primary=r.eval.primary, draws=r.eval.draws, min_documents=r.gates.min_documents)
         verdict = decide(measurements, r.gates, baselines=r.eval.baselines)
 
         def fill(draft: Draft) -> None:
             write_evaluation(draft.path, evidence, measurements, verdict)
             draft.numbers |= {"verdict": verdict.verdict, "items": len(evidence.items)}
 
-        return Outcome(verdict, measurements, self._artifact("eval", inputs, settings, fill))
+        made = self._artifact("eval", inputs, settings, fill)
+        return Outcome(_same_verdict(made, verdict), measurements, made)
 
     def _known_evidence(self, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> Artifact | None:
         """An evaluation of the same models on the same items, whatever was made of its answers: they need no second asking."""
 
         def asked(of: Mapping[str, Any]) -> Mapping[str, Any]:
             kept = {key: value for key, value in of["eval"].items() if key not in {"primary", "draws"}}
-            return {**kept, "max_new_tokens": of["max_new_tokens"]}
+            return {**kept, "max_new_tokens": of["max_new_tokens"], "code": of.get("code")}
 
         for other in reversed(self.store.all()):
             if (
@@ -276,14 +289,16 @@ class Project:
         items = that_fit(self.chat, chosen, context=self.base.context, prompted=prompted)
         if left_out := len(chosen) - len(items):
             self.reporter.warn(
-                f"{left_out} of {len(chosen)} test items are longer than the context of the base and stay unscored"
+                f"{left_out} of {len(chosen)} test items are longer than the context of the base, or rewritten by its chat"
+                " template, and stay unscored"
             )
+        strangers = {row.messages for row in self._beside.general}  # mixed into train, and not in the author's voice
         measured = evaluate(
             self.base,
             adapter=self.run.path / "adapter",
             merged=find_base(str(self.model.path)),
             items=items,
-            train=train,
+            train=[row for row in train if row.messages not in strangers],
             general=read_items(EXAMPLES / "general.jsonl"),
             conditions=Conditions(
                 baselines=tuple(self.recipe.eval.baselines),
@@ -303,7 +318,7 @@ class Project:
             ),
             reading=f"{reading['shape']}: {reading['text']}; {reading['advice']}",
             train_answers=tuple(e.answer for e in train),
-            numbers={"test items longer than the context, unscored": left_out},
+            numbers={"test items unscored, as too long or rewritten by the template": left_out, **measured.numbers},
             ids={artifact.kind: artifact.id for artifact in (self.documents, self.dataset, self.run, self.model)},
         )
 
@@ -324,6 +339,28 @@ class Project:
                 hint="check the disk, then type the same command again",
             )
         return self.store.mark_latest(made)
+
+
+@cache
+def _measuring_code() -> str:
+    """The hash of what asks the models and judges their answers: an evaluation by other code is another evaluation."""
+    package = EXAMPLES.parent
+    files = [*(package / "eval").rglob("*.py"), *(package / "models").rglob("*.py"), EXAMPLES / "general.jsonl"]
+    return digest(*(part for file in sorted(files) for part in (file.relative_to(package).as_posix(), sha256_file(file))))
+
+
+def _same_verdict(evaluation: Artifact, verdict: Verdict) -> Verdict:
+    """The verdict that the evaluation holds, once it is known to be the one its evidence gives."""
+    held = read_verdict(evaluation.path / "verdict.json")
+    told, found = ([(gate.name, gate.outcome) for gate in of.gates] for of in (held, verdict))
+    if (held.verdict, told) != (verdict.verdict, found):
+        raise EvaluationError(
+            "the evaluation on disk holds another verdict than its evidence gives now",
+            value=f"{held.verdict} on disk, {verdict.verdict} now: {evaluation.path}",
+            expected="the same verdict from the same evidence",
+            hint="delete that folder and type the same command again: a library that computes otherwise was installed since",
+        )
+    return held
 
 
 def _fixed_precision(wanted: str) -> PrecisionName | None:

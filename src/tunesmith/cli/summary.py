@@ -101,7 +101,9 @@ def tell_evaluation(say: ConsoleReporter, outcome: Outcome) -> None:
         if name == m.primary and "prompted" in m.systems:
             say.detail(f"{'  over a prompt':<16}{_told(m, 'prompted', name)}")
     shares = [m.systems[name].ended.share for name in ("base", "tuned")]
-    say.detail(f"{'ended by itself':<16}" + " → ".join("not measured" if s is None else f"{s:.0%}" for s in shares))
+    empty = m.systems["tuned"].empty.count
+    said = " → ".join("not measured" if s is None else f"{s:.0%}" for s in shares)
+    say.detail(f"{'ended by itself':<16}{said}" + (f", {empty} empty" if empty else ""))
     if m.parity is not None:
         p = m.parity
         say.detail(
@@ -162,7 +164,7 @@ def folder_or_page(artifact: Artifact) -> str:
 
 
 def _length_matched(primary: str, found: Mapping[str, Difference]) -> dict[str, Any]:
-    """At equal length: the primary metric if it is one of text, else word overlap."""
+    """With what goes beyond the reference's length cut off: the primary metric if it is one of text, else word overlap."""
     metric = primary if primary in found else "word_overlap"
     x = found[metric]
     return {"metric": metric, "difference": {"mean": x.mean, "ci": _pair(x.ci), "p": x.p}}

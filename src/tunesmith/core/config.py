@@ -252,9 +252,9 @@ class GateConfig(_Section):
     primary_margin: Annotated[float, Field(ge=0)] = 0.0
     """The interval of the improvement must lie clear of this margin (in the primary metric's own unit)."""
     min_documents: Annotated[int, Field(ge=2)] = 6
-    """Test documents below which no interval is claimed: the primary gate is then not measured."""
+    """Test documents below which no interval is claimed: the primary gate is then not measured. Under six can never pass."""
     stop_share: Annotated[float, Field(ge=0, le=1)] = 0.9
-    """Share of answers that must end by themselves."""
+    """Share of answers that must end by themselves and have a word."""
     parity_logit: Annotated[float, Field(gt=0)] = 0.001
     """Largest difference of any logit between adapter and merged model (float32)."""
     parity_top1: Annotated[float, Field(gt=0, le=1)] = 0.999

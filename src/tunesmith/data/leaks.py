@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal, TypeVar
 
 from tunesmith.core.records import Example, Finding
@@ -56,18 +58,26 @@ _QUOTED_FIRST = re.compile(r"\A[\"“][^\"”]{1,300}[\"”](?=\s*[–—-]\s)")
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One example with the texts that are compared."""
+    """One example, and what stands in its prompts."""
 
     split: str
     id: str
     group: str
-    answer: str
     prompt: str
-    shingles: frozenset[int]
 
     @property
     def label(self) -> str:
         return f"{self.split}:{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """One turn of the assistant in the row of this number, and what of it is compared."""
+
+    row: int
+    split: str
+    text: str
+    shingles: frozenset[int]
 
 
 def find_leaks(splits: Mapping[str, Sequence[Example]]) -> tuple[Finding, ...]:
@@ -76,19 +86,22 @@ def find_leaks(splits: Mapping[str, Sequence[Example]]) -> tuple[Finding, ...]:
     `same_source` (error): a group lies in two splits. `exact_copies` (error): equal answers, case, spacing and punctuation
     aside. `near_copies` (error): ≥ 0.8 of the word 5-shingles shared (Jaccard, or share of a much shorter one), exactly
     computed. `related_copies` (warning): 0.5 to 0.8. `same_prompt` (warning). `no_source` (info): rows that name no
-    document, so same-source leaks of theirs cannot be seen. Answers under 20 words copy only with their prompts.
+    document, so same-source leaks of theirs cannot be seen. Every turn of the assistant is compared, since every one is
+    learned; last answers under 20 words copy only with their prompts, earlier ones not at all.
     `rows`: the first twenty as `train:ID ~ test:ID`; `count` is of all.
     """
-    rows = _rows(splits)
-    exact = list(_equal(rows, [row.answer for row in rows]))
+    rows, answers = _compared(splits)
+    exact = _equal_answers(answers)
     copies = set(exact)
-    near: list[tuple[int, int]] = []
-    related: list[tuple[int, int]] = []
-    for first, second, overlap in _similar(rows):
-        similarity = _alike(rows[first].shingles, rows[second].shingles, overlap)
-        if (first, second) not in copies and similarity >= _RELATED:
-            (near if similarity >= _NEAR else related).append((first, second))
-    same_prompt = [pair for pair in _equal(rows, [row.prompt for row in rows]) if pair not in copies]
+    likeness: dict[tuple[int, int], float] = defaultdict(float)
+    for first, second, shared in _similar(answers):
+        pair = (answers[first].row, answers[second].row)
+        if pair not in copies:
+            likeness[pair] = max(likeness[pair], _alike(answers[first].shingles, answers[second].shingles, shared))
+    near = sorted(pair for pair, similarity in likeness.items() if similarity >= _NEAR)
+    related = sorted(pair for pair, similarity in likeness.items() if _RELATED <= similarity < _NEAR)
+    prompts = [(row.split, row.prompt) for row in rows]
+    same_prompt = [pair for pair in _equal(prompts) if pair not in copies]
     found = [
         _source_finding(rows),
         _finding("exact_copies", "error", "answers that stand word for word in another split", exact, rows),
@@ -110,8 +123,9 @@ def without_copies(splits: Mapping[K, Sequence[Example]]) -> tuple[dict[K, tuple
     Half is enough to leave, because a post published twice is seldom cut into the same passages twice. Test matters most,
     then val: a copy leaves train, or val if its twin is in test. Rows within one split are not compared.
     """
-    rows = _rows(splits)
-    pairs = [*_equal(rows, [row.answer for row in rows]), *((a, b) for a, b, _ in _similar(rows))]
+    rows, answers = _compared(splits)
+    similar = ((answers[first].row, answers[second].row) for first, second, _ in _similar(answers))
+    pairs = (*_equal_answers(answers), *similar)
     gone = {min(pair, key=lambda index: _WEIGHT.get(rows[index].split, 0)) for pair in pairs}
     kept: dict[K, tuple[Example, ...]] = {}
     start = 0
@@ -154,56 +168,86 @@ def _asks(text: str) -> bool:
     return bool(_ASKING_INSIDE.search(spoken))
 
 
-def _rows(splits: Mapping[K, Sequence[Example]]) -> list[_Row]:
-    """The rows of all splits. A short answer (a label, a number) is no copy by itself: it is one only together with its prompt,
-    and exactly.
+def _compared(splits: Mapping[K, Sequence[Example]]) -> tuple[list[_Row], list[_Answer]]:
+    """The rows of all splits, and their answers in the same order.
+
+    A short answer (a label, a number) is no copy by itself: it is one only together with its prompt, and exactly. Short ones
+    before the last turn are no answers here.
     """
-    examples = [(str(name), example) for name, rows in splits.items() for example in rows]
-    made = shingled([example.answer for _, example in examples])
-    rows = []
-    for number, (split, example) in enumerate(examples):
-        asked = [w.casefold() for message in example.prompt if message.role != "system" for w in words(message.content)]
-        said = [word.casefold().replace("’", "'") for word in words(example.answer)]
-        prompt, answer = " ".join(asked), " ".join(said) or " ".join(example.answer.split())
-        runs = frozenset(made.of(number).tolist()) if len(said) >= _OWN_WORDS else frozenset()
-        rows.append(_Row(split, example.id, example.group, answer if runs else f"{prompt}\0{answer}", prompt, runs))
-    return rows
+    rows: list[_Row] = []
+    turns: list[tuple[int, str, bool]] = []
+    for split, examples in splits.items():
+        for example in examples:
+            asked = [w.casefold() for message in example.prompt if message.role != "system" for w in words(message.content)]
+            said = [(len(rows), message.content, False) for message in example.prompt if message.role == "assistant"]
+            turns += [*said, (len(rows), example.answer, True)]
+            rows.append(_Row(str(split), example.id, example.group, " ".join(asked)))
+    made = shingled([text for _, text, _ in turns])
+    answers = []
+    for number, (row, text, is_last) in enumerate(turns):
+        is_own = int(made.num_words_D[number]) >= _OWN_WORDS
+        if not is_own and not is_last:
+            continue
+        plain = " ".join(word.casefold().replace("’", "'") for word in words(text)) or " ".join(text.split())
+        runs = frozenset(made.of(number).tolist()) if is_own else frozenset()
+        answers.append(_Answer(row, rows[row].split, plain if is_own else f"{rows[row].prompt}\0{plain}", runs))
+    return rows, answers
 
 
-def _equal(rows: Sequence[_Row], texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Rows of different splits whose texts are the same and not empty: each with one twin in the split that matters most."""
+def _equal_answers(answers: Sequence[_Answer]) -> list[tuple[int, int]]:
+    """Pairs of rows of different splits with an answer that is the same, each pair once."""
+    found = _equal([(answer.split, answer.text) for answer in answers])
+    return list(dict.fromkeys((answers[first].row, answers[second].row) for first, second in found))
+
+
+def _equal(texts: Sequence[tuple[str, str]]) -> Iterator[tuple[int, int]]:
+    """(Split, text)s of different splits whose texts are the same and not empty: each with one twin in the split that matters
+    most.
+    """
     where: dict[str, list[int]] = defaultdict(list)
-    for index, text in enumerate(texts):
+    for index, (_, text) in enumerate(texts):
         if text:
             where[text].append(index)
     for same in where.values():
-        twin = max(same, key=lambda index: _WEIGHT.get(rows[index].split, 0))
-        yield from ((min(twin, other), max(twin, other)) for other in same if rows[other].split != rows[twin].split)
+        twin = max(same, key=lambda index: _WEIGHT.get(texts[index][0], 0))
+        yield from ((min(twin, other), max(twin, other)) for other in same if texts[other][0] != texts[twin][0])
 
 
-def _similar(rows: Sequence[_Row]) -> Iterator[tuple[int, int, int]]:
+def _similar(answers: Sequence[_Answer]) -> Iterator[tuple[int, int, int]]:
     """Pairs of different splits that share half of the smaller one's shingles or more, and how many they share.
 
-    A row of n shingles that shares half of them with another has a common one among any n/2 + 1 of its own, so probing
-    with each row's rarest misses nothing.
+    Answers of one split with the same shingles are compared as one. A set of n shingles that shares half of them with another
+    has a common one among any n/2 + 1 of its own, so probing with each set's rarest misses nothing.
     """
-    index: dict[int, list[int]] = defaultdict(list)
-    for number, row in enumerate(rows):
-        for shingle in row.shingles:
-            index[shingle].append(number)
+    members: dict[tuple[str, frozenset[int]], list[int]] = defaultdict(list)
+    for number, answer in enumerate(answers):
+        if answer.shingles:
+            members[answer.split, answer.shingles].append(number)
+    sets = list(members)
+    index: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for number, (split, shingles) in enumerate(sets):
+        for shingle in shingles:
+            index[split][shingle].append(number)
     seen: set[tuple[int, int]] = set()
-    for number, row in enumerate(rows):
-        size = len(row.shingles)
-        rarest = sorted(row.shingles, key=lambda shingle: (len(index[shingle]), shingle))[
-            : size - math.ceil(_RELATED * size) + 1
-        ]
-        for other in sorted({o for shingle in rarest for o in index[shingle] if rows[o].split != row.split}):
+    for number, (split, shingles) in enumerate(sets):
+        for other in (o for name in index if name != split for o in _probed(shingles, index[name])):
             pair = (min(other, number), max(other, number))
-            if pair not in seen:
-                seen.add(pair)
-                shared = len(row.shingles & rows[other].shingles)
-                if shared >= _RELATED * min(size, len(rows[other].shingles)):
-                    yield *pair, shared
+            if pair in seen:
+                continue
+            seen.add(pair)
+            shared = len(shingles & sets[other][1])
+            if shared >= _RELATED * min(len(shingles), len(sets[other][1])):
+                for first, second in product(members[sets[number]], members[sets[other]]):
+                    yield min(first, second), max(first, second), shared
+
+
+def _probed(shingles: frozenset[int], index: Mapping[int, Sequence[int]]) -> set[int]:
+    """What stands in the index under the rarest of these shingles (half of them and one more, those under which nothing does
+    among them).
+    """
+    places = [index[shingle] for shingle in shingles if shingle in index]
+    most = len(places) - math.ceil(_RELATED * len(shingles)) + 1
+    return {other for place in heapq.nsmallest(most, places, key=len) for other in place} if most > 0 else set()
 
 
 def _alike(a: frozenset[int], b: frozenset[int], shared: int) -> float:

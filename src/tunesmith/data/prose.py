@@ -14,9 +14,9 @@ BlockKind = Literal["paragraph", "heading", "list", "quote"]
 _WORD = re.compile(r"[^\W_]+(?:['’\-.&][^\W_]+)*")
 _HEADING = re.compile(r"#{1,6} \S")
 _ITEM = re.compile(r"(?:- |\d{1,9}\. )\S")
-_INVISIBLE = dict.fromkeys([0x00AD, 0x200B, 0x200C, 0x2060, 0xFEFF, *range(0x00, 0x09), 0x0E, 0x0F, *range(0x10, 0x20), 0x7F])
+_INVISIBLE = dict.fromkeys([0x00AD, 0x200B, 0x2060, 0xFEFF, *range(0x00, 0x09), 0x0E, 0x0F, *range(0x10, 0x20), 0x7F])
 _SPACES = re.compile(r"[^\S\n]+")
-_GIANT = re.compile(r"\S{300,}")
+_GIANT = re.compile(r"[!-~]{300,}")  # ASCII alone: scripts without blanks have paragraphs as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Block:
 
 
 def tidy(text: str) -> str:
-    """A paragraph without invisible characters, runs of blanks, or unbroken strings of 300 characters (encoded data)."""
+    """A paragraph without invisible characters, runs of blanks, or unbroken ASCII strings of 300 characters (encoded data)."""
     text = text.replace("\u2028", "\n").replace("\u2029", "\n").replace("\x85", "\n").translate(_INVISIBLE)
     lines = (_SPACES.sub(" ", line).strip() for line in _GIANT.sub("", text).split("\n"))
     return "\n".join(line for line in lines if line)

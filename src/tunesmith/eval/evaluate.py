@@ -6,9 +6,8 @@ whose tokenizer and template must be the base's to the byte.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tunesmith.core.records import Example, Generation, Message, canonical_json,
 from tunesmith.core.reporter import Progress, Reporter
 from tunesmith.eval.likelihood import encode_items, likelihoods
 from tunesmith.eval.parity import compare_hops
+from tunesmith.eval.prompted import instruction_tokens, style_prompts
 from tunesmith.eval.results import GeneralResult, Item, ParityResult, SystemName, SystemRun
 from tunesmith.models.adapters import adapter_moves, open_adapter, without_adapter
 from tunesmith.models.chat import Chat, open_chat
@@ -25,12 +25,9 @@ from tunesmith.models.generate import Completion, Request, answer
 from tunesmith.models.generation.fits import fits
 from tunesmith.models.load import BaseFolder, load_model
 
-__all__ = ["Conditions", "Measured", "choose_items", "evaluate", "style_prompt", "that_fit"]
+__all__ = ["Conditions", "Measured", "choose_items", "evaluate", "that_fit"]
 
 _PARITY_ITEMS = 64
-_SHOWN = 3
-_FRAME = 24  # tokens that a template may put around a system message
-_STYLE = "Answer in the voice of the author of these passages. Keep to the author's words, rhythm and habits.\n\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +41,12 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the models gave: systems in the order of comparison, parity of the merge, and the general texts."""
+    """What the models gave: systems in the order of comparison, parity of the merge, general texts, and facts of the asking."""
 
     systems: tuple[SystemRun, ...]
     parity: ParityResult
     general: GeneralResult
+    numbers: Mapping[str, int] = field(default_factory=dict)
 
 
 def choose_items(examples: Sequence[Example], max_items: int) -> tuple[Item, ...]:
@@ -60,32 +58,18 @@ def choose_items(examples: Sequence[Example], max_items: int) -> tuple[Item, ...
 def that_fit(chat: Chat, items: Sequence[Item], *, context: int, prompted: bool, least: int = 16) -> tuple[Item, ...]:
     """The items whose reference fits into the context, with room for an answer of `least` tokens; the rest stay unscored.
 
+    An item whose reference the template rewrites (Qwen 3 drops what stands before `</think>`) cannot be scored either.
     With `prompted`, room for the instruction of the prompted baseline is kept too, since all systems see the same items.
     """
     if prompted:
-        context -= _FRAME + len(chat.tokenizer(_STYLE, add_special_tokens=False)["input_ids"])
+        context -= instruction_tokens(chat)
     kept = []
     for item in items:
-        whole = len(chat.encode([*item.prompt, Message(role="assistant", content=item.reference)]).ids)
-        if max(whole, len(chat.encode_prompt(item.prompt)) + least) <= context:
+        turns = [*item.prompt, Message(role="assistant", content=item.reference)]
+        whole = len(chat.encode(turns).ids)
+        if chat.keeps_words(turns) and max(whole, len(chat.encode_prompt(item.prompt)) + least) <= context:
             kept.append(item)
     return tuple(kept)
-
-
-def style_prompt(chat: Chat, train: Sequence[Example], items: Sequence[Item], *, context: int, room: int) -> str | None:
-    """A system prompt that shows passages of the training split: as many, up to three, as leave every item its room.
-
-    None if not even one fits: then the baseline cannot be measured.
-    """
-    needed = max(len(encoded.ids) for encoded in encode_items(chat, items, [i.prompt for i in items], context=context))
-    longest = max(len(chat.encode_prompt(i.prompt)) for i in items)
-    budget = context - max(needed, longest + room) - _FRAME
-    shown: list[str] = []
-    for example in sorted(train, key=lambda e: hashlib.sha256(e.id.encode()).hexdigest()):
-        trial = _STYLE + "\n\n".join([*shown, example.answer])
-        if len(shown) < _SHOWN and len(chat.tokenizer(trial, add_special_tokens=False)["input_ids"]) <= budget:
-            shown.append(example.answer)
-    return _STYLE + "\n\n".join(shown) if shown else None
 
 
 def evaluate(
@@ -99,7 +83,10 @@ def evaluate(
     conditions: Conditions,
     reporter: Reporter,
 ) -> Measured:
-    """Measure every system on `items`, in float32. EvaluationError if the merged model speaks another chat format."""
+    """Measure every system on `items`, in float32. `train`: passages of the author's that the prompted base may be shown.
+
+    EvaluationError if the merged model speaks another chat format, or if the adapter changes nothing.
+    """
     if not items:
         raise EvaluationError("there is nothing to evaluate on", value=0, expected="test items", hint="--set split.test=0.2")
     chat = open_chat(base)
@@ -119,20 +106,21 @@ def evaluate(
             reporter.warn(f"answers are made one by one, which is slow: this base has {reason}")
         progress.advance(0, "base and tuned")
         by_base, by_tuned = desk.answers(adapted, plain, adapter=(False, True))
-        runs = []
+        runs, numbers = [], dict[str, int]()
         with without_adapter(adapted) as model:
             runs.append(desk.ask("base", "base", model, base.fingerprint, plain, by_base))
             if "prompted" in conditions.baselines:
-                style = style_prompt(chat, train, items, context=base.context, room=conditions.max_new_tokens)
-                if style is None:
+                shown = style_prompts(chat, train, items, context=base.context, room=conditions.max_new_tokens)
+                if shown is None:
                     reporter.warn(
                         "no training passage fits into the prompt beside the test items: the prompted base is not measured"
                     )
                 else:
-                    styled = [chat.with_system(prompt, style) for prompt in plain]
-                    progress.advance(0, "base with a style prompt")
-                    (by_prompted,) = desk.answers(model, styled)
-                    runs.append(desk.ask("prompted", "base with a style prompt", model, base.fingerprint, styled, by_prompted))
+                    label = f"base shown {shown.num_passages} training passages ({shown.num_tokens} tokens)"
+                    numbers |= shown.numbers
+                    progress.advance(0, label)
+                    (by_prompted,) = desk.answers(model, shown.prompts)
+                    runs.append(desk.ask("prompted", label, model, base.fingerprint, shown.prompts, by_prompted))
         tuned = desk.ask("tuned", "tuned: base and adapter", adapted, digest(base.fingerprint, parts), plain, by_tuned)
         progress.advance(0, "merged")
         (by_merged,) = desk.answers(fused, plain)
@@ -146,7 +134,7 @@ def evaluate(
         )
     rows = encode_items(chat, items, plain, context=base.context)[:_PARITY_ITEMS]
     parity = compare_hops("adapter → merged", adapted, fused, chat, rows, (tuned.generations, last.generations))
-    return Measured((*runs, tuned, last), parity, _general(adapted, chat, general, base.context))
+    return Measured((*runs, tuned, last), parity, _general(adapted, chat, general, base.context), numbers)
 
 
 @dataclass(frozen=True, slots=True)

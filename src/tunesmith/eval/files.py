@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
+from pydantic import TypeAdapter, ValidationError
 
+from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Message, Score, to_json, write_jsonl
 from tunesmith.eval.gates import Verdict
 from tunesmith.eval.measure import Measurements, SystemMeasures
 from tunesmith.eval.report import evaluation_report
 from tunesmith.eval.results import Evidence, Item, SystemRun
 
-__all__ = ["read_items", "write_evaluation"]
+__all__ = ["read_items", "read_verdict", "write_evaluation"]
 
 
 def read_items(path: Path) -> tuple[Item, ...]:
@@ -29,6 +31,19 @@ def read_items(path: Path) -> tuple[Item, ...]:
         )
         for row in rows
     )
+
+
+def read_verdict(path: Path) -> Verdict:
+    """The verdict as `verdict.json` holds it. EvaluationError if the file holds something else."""
+    try:
+        return TypeAdapter(Verdict).validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise EvaluationError(
+            "this verdict cannot be read",
+            value=str(path),
+            expected=f"what an evaluation wrote ({error.error_count()} problems)",
+            hint="delete the evaluation's folder and run it again",
+        ) from error
 
 
 def write_evaluation(out: Path, evidence: Evidence, measurements: Measurements, verdict: Verdict) -> None:

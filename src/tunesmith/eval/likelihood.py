@@ -23,10 +23,13 @@ __all__ = ["encode_items", "likelihoods", "padded"]
 
 
 def encode_items(chat: Chat, items: Sequence[Item], prompts: Sequence[Sequence[Message]], *, context: int) -> list[Encoded]:
-    """Each prompt with its item's reference as the answer. EvaluationError if one does not fit into the context."""
+    """Each prompt with its item's reference as the answer; marked are the tokens of the reference and the end token after it.
+
+    Raises EvaluationError if an item does not fit into the context, or if what is marked does not read as the reference.
+    """
     coded = []
     for item, prompt in zip(items, prompts, strict=True):
-        row = chat.encode([*prompt, Message(role="assistant", content=item.reference)])
+        row = chat.encode_answer([*prompt, Message(role="assistant", content=item.reference)])
         if len(row.ids) > context:
             raise EvaluationError(
                 "a test item is longer than the context of the base",
@@ -34,17 +37,22 @@ def encode_items(chat: Chat, items: Sequence[Item], prompts: Sequence[Sequence[M
                 expected=f"at most {context}",
                 hint="--set build.passage_words=60, or a base with a longer context",
             )
-        last = max(i for i, mark in enumerate(row.learned) if mark)
-        only_last_turn = [mark and i >= _last_turn(row, last) for i, mark in enumerate(row.learned)]
-        coded.append(Encoded(row.ids, tuple(only_last_turn)))
+        _check_words(chat, item, row)
+        coded.append(row)
     return coded
 
 
-def _last_turn(row: Encoded, last: int) -> int:
-    begin = last
-    while begin > 0 and row.learned[begin - 1]:
-        begin -= 1
-    return begin
+def _check_words(chat: Chat, item: Item, row: Encoded) -> None:
+    """The tokens to be scored read as the reference, or as what the tokenizer itself makes of it (it may normalise)."""
+    scored = [token for token, mark in zip(row.ids, row.learned, strict=True) if mark]
+    read = chat.decode(scored[:-1] if scored and scored[-1] in chat.end_ids else scored).strip()
+    if read != item.reference.strip() and read != chat.decode(chat.encode_text(item.reference)).strip():
+        raise EvaluationError(
+            "the tokens to be scored are not the words of the reference",
+            value=f"{item.id}: {read[:80]!r}",
+            expected=repr(item.reference.strip()[:80]),
+            hint="choose a base with another tokenizer or chat template: bits per byte cannot be told with this one",
+        )
 
 
 def padded(rows: Sequence[Encoded], pad_id: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,7 +17,7 @@ import numpy as np
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation, Interval
 from tunesmith.eval.floors import floor_answers
-from tunesmith.eval.metrics.text import TEXT_METRICS, length_matched
+from tunesmith.eval.metrics.text import TEXT_METRICS, length_matched, num_words
 from tunesmith.eval.results import Evidence, Item, Likelihood, ParityResult, SystemRun, check_evidence
 from tunesmith.eval.stats import Difference, Summary, detectable_effect, paired, summarise, wilson
 
@@ -56,7 +56,11 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemMeasures:
-    """One system in figures. `scores` are per item, in the order of the items; `perplexity`: exp(nats a token), all items."""
+    """One system in figures. `scores` are per item, in the order of the items; `perplexity`: exp(nats a token), all items.
+
+    `cut`, `ended` and `empty` part the answers: cut at the limit; ended by itself; ended without a word where the reference
+    has words, which is no ending but silence.
+    """
 
     name: str
     label: str
@@ -66,11 +70,13 @@ class SystemMeasures:
     perplexity: float | None
     cut: Share
     ended: Share
+    empty: Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """b − a for every metric; `length_matched` for the overlaps alone, the longer answer trimmed to the reference's length."""
+    """b − a for every metric; `length_matched` for the overlaps alone: of the longer answer, what goes beyond the reference's
+    length is cut off."""
 
     a: str
     b: str
@@ -80,8 +86,9 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurements:
-    """All numbers of an evaluation. `detectable` is the smallest true mean difference found four times in five, in units of
-    the primary metric, from the spread of the documents' differences seen here; None if it cannot be told."""
+    """All numbers of an evaluation. `detectable` is the smallest true mean difference found four times in five by the rule of
+    the primary gate (`eval.stats.detectable_effect`), in units of the primary metric, from the spread of the documents'
+    differences seen here; None if it cannot be told."""
 
     primary: str
     num_items: int
@@ -153,8 +160,13 @@ def improvement(difference: Difference, metric: str) -> tuple[float, float, floa
     return difference.mean, difference.ci.low, difference.ci.high
 
 
-def measure(evidence: Evidence, *, primary: str = "bits_per_byte", draws: int = 10_000, seed: int = 7) -> Measurements:
-    """Every number of an evaluation. EvaluationError if two systems are the same, or the evidence is not of one test set."""
+def measure(
+    evidence: Evidence, *, primary: str = "bits_per_byte", draws: int = 10_000, seed: int = 7, min_documents: int = 6
+) -> Measurements:
+    """Every number of an evaluation. `min_documents`: below as many, no detectable difference is claimed.
+
+    EvaluationError if two systems are the same, or the evidence is not of one test set.
+    """
     if METRICS.get(primary) is None or METRICS[primary].higher_is_better is None:
         usable = ", ".join(name for name, info in METRICS.items() if info.higher_is_better is not None)
         hint = "--set eval.primary=bits_per_byte"
@@ -186,7 +198,7 @@ def measure(evidence: Evidence, *, primary: str = "bits_per_byte", draws: int = 
         floors=_floors(evidence, groups, draws, seed),
         parity=evidence.parity,
         general=_general(evidence, draws, seed),
-        detectable=_detectable(systems, groups, primary),
+        detectable=_detectable(systems, groups, primary, min_documents),
     )
 
 
@@ -212,8 +224,7 @@ def _system(run: SystemRun, items: Sequence[Item], draws: int, seed: int) -> Sys
         },
         scores=scores,
         perplexity=_perplexity(sum(row.nats for row in likelihoods.values()), num_tokens),
-        cut=_share(run.generations, "length"),
-        ended=_share(run.generations, "stop"),
+        **_endings(run.generations, items),
     )
 
 
@@ -221,8 +232,16 @@ def _perplexity(nats: float, num_tokens: int) -> float | None:
     return math.exp(min(nats / num_tokens, 700.0)) if num_tokens else None  # e^709 is the largest that a float holds
 
 
-def _share(generations: Sequence[Generation], reason: Literal["stop", "length"]) -> Share:
-    count, n = sum(g.finish_reason == reason for g in generations), len(generations)
+def _endings(generations: Sequence[Generation], items: Sequence[Item]) -> dict[Literal["cut", "ended", "empty"], Share]:
+    """How the answers end: each counts as one of the three."""
+    wordy = {item.id for item in items if num_words(item.reference)}
+    stopped = [g for g in generations if g.finish_reason == "stop"]
+    empty = sum(g.item_id in wordy and not num_words(g.text) for g in stopped)
+    n = len(generations)
+    return {"cut": _share(n - len(stopped), n), "ended": _share(len(stopped) - empty, n), "empty": _share(empty, n)}
+
+
+def _share(count: int, n: int) -> Share:
     return Share(count=count, n=n, share=count / n if n else None, ci=wilson(count, n))
 
 
@@ -282,7 +301,7 @@ def _general(evidence: Evidence, draws: int, seed: int) -> Difference | None:
     )
 
 
-def _detectable(systems: Mapping[str, SystemMeasures], groups: Sequence[str], primary: str) -> float | None:
+def _detectable(systems: Mapping[str, SystemMeasures], groups: Sequence[str], primary: str, min_documents: int) -> float | None:
     """From the standard deviation of the documents' mean differences between base and tuned in the primary metric."""
     if "base" not in systems or "tuned" not in systems:
         return None
@@ -290,7 +309,7 @@ def _detectable(systems: Mapping[str, SystemMeasures], groups: Sequence[str], pr
     for a, b, group in zip(systems["base"].scores[primary], systems["tuned"].scores[primary], groups, strict=True):
         if a is not None and b is not None:
             by_group.setdefault(group, []).append(b - a)
-    effect = detectable_effect(len(by_group))
+    effect = detectable_effect(len(by_group), min_groups=min_documents)
     if effect is None:
         return None
     return effect * float(np.std([np.mean(values) for values in by_group.values()], ddof=1))

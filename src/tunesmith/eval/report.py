@@ -93,15 +93,19 @@ def _top(measurements: Measurements, verdict: Verdict) -> Raw:
         f" 95 % interval of the mean gain. {info.description}"
     )
     if measurements.detectable is not None:
-        caption += f" A true gain of {measurements.detectable:.3f} would be found four times in five with this test set."
+        found = measurements.detectable + (primary.margin or 0.0)
+        caption += f" A true gain of {found:.3f} would be found four times in five by the rule below, with this many documents."
+    if primary.margin:
+        caption += f" The dashed line is the margin of {primary.margin:g} that the whole interval over the base must clear."
     if measurements.num_items > MOST_DOTS:
         caption += f" {MOST_DOTS} dots are drawn, evenly by rank."
+    picture = difference_figure(strips, axis=axis, margin=primary.margin or 0.0)
     told = f'<p class="soft">The rule: {text(primary.rule)}. What came out: {text(primary.evidence)}.</p>'
     missing = ", ".join(verdict.not_measured)
     return Raw(
         f"<header><p>{badge(verdict.verdict, _TONES[verdict.verdict])}</p><h1>{text(verdict.sentence)}</h1>"
         f'<p class="soft">Not measured: {text(missing)}.</p></header>'
-        + (_figure(difference_figure(strips, axis=axis), caption) if any(strip.values for strip in strips) else "")
+        + (_figure(picture, caption) if any(strip.values for strip in strips) else "")
         + told
     )
 
@@ -121,6 +125,7 @@ def _compared(evidence: Evidence, measurements: Measurements) -> Raw:
                 perplexity,
                 share_cell(system.ended),
                 share_cell(system.cut),
+                share_cell(system.empty),
             ]
         )
     head = [
@@ -131,12 +136,13 @@ def _compared(evidence: Evidence, measurements: Measurements) -> Raw:
         "perplexity",
         "ended by itself",
         "cut at limit",
+        "empty",
     ]
     facts = [f"{measurements.num_items} items from {measurements.num_documents} documents, the same for every system"]
     facts += [f"{key.replace('_', ' ')}: {value}" for key, value in evidence.numbers.items()]
     return section(
         "What was compared",
-        table(head, rows, numeric=range(3, 7)),
+        table(head, rows, numeric=range(3, 8)),
         f'<p class="soft">{text("; ".join(facts))}.</p>',
         _origins(evidence),
     )
@@ -281,7 +287,7 @@ def _folded(evidence: Evidence, measurements: Measurements) -> Raw:
             parts.append(folded(f"Difference: {_NAMES[comparison.b]} − {_NAMES[comparison.a]}", _differences(comparison)))
     matched = [c for c in measurements.comparisons if c.b == "tuned"]
     for comparison in matched:
-        title = f"At equal length: tuned − {_NAMES[comparison.a]}, the longer answer trimmed to the reference's word count"
+        title = f"Beyond the reference's length cut off: tuned − {_NAMES[comparison.a]}, of the longer answer alone"
         rows = difference_rows(comparison, matched=True)
         parts.append(
             folded(title, table(["metric", "difference [95 % interval]", "relative", "better on", "p", "p (Holm)"], rows))
@@ -324,6 +330,7 @@ def _as_json(
             "perplexity": system.perplexity,
             "cut": system.cut,
             "ended": system.ended,
+            "empty": system.empty,
             "metrics": dict(system.summaries),
         }
         for name, system in measurements.systems.items()

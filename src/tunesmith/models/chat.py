@@ -22,6 +22,7 @@ __all__ = ["Audit", "Chat", "Encoded", "audit", "open_chat"]
 
 
 _PRIVATE = 0x10F000  # first of the private characters that stand for control tokens written in a text
+_PROBE = chr(_PRIVATE - 1)  # stands for a text whose place is looked for
 _GAP = 64  # characters that a template may write between the header of a turn and its words
 
 
@@ -109,6 +110,10 @@ class Chat:
             return (first, *rest[1:])
         return led
 
+    def encode_text(self, text: str) -> list[int]:
+        """Token ids of a text alone, as it stands in a message: control tokens in it are letters."""
+        return self._tokens(self._masked(text))[0]
+
     def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
         """Token ids up to where the assistant begins to speak: what generation is given."""
         return self._tokens(self.render(messages, answer_next=True))[0]
@@ -118,11 +123,57 @@ class Chat:
         whole = self.render(messages)
         spans = [self._span(messages, i, whole) for i, m in enumerate(messages) if m.role == "assistant"]
         ids, offsets = self._tokens(whole)
-        learned = [any(low <= start and stop <= high and stop > start for low, high in spans) for start, stop in offsets]
+        learned = [
+            # A token of no width is white space that the tokenizer trims off; at `low` it ends the header, not the answer.
+            any(low <= start and low < stop <= high for low, high in spans)
+            for start, stop in offsets
+        ]
         learned = self._until_end(ids, learned)
         if max_tokens is not None and len(ids) > max_tokens:
             return Encoded(tuple(ids[:max_tokens]), tuple(learned[:max_tokens]), sum(learned[max_tokens:]))
         return Encoded(tuple(ids), tuple(learned))
+
+    def encode_answer(self, messages: Sequence[Message]) -> Encoded:
+        """The ids of `encode`, of which only the words of the last answer and its end token are marked.
+
+        What the template itself writes into the turn (an empty thinking block, say) is nobody's words and is not marked; a
+        token across the border that holds a part of the answer is. ModelError where the template rewrites the answer.
+        """
+        whole, span = self.encode(messages), self._words_span(messages)
+        if span is None:
+            raise ModelError(
+                "the chat template rewrites the text of an answer",
+                value=messages[-1].content[:120],
+                expected="a template that writes an answer as it is",
+                hint="take the tags of the template (</think>, say) out of this text, or choose another base",
+            )
+        low, high = span
+        _, offsets = self._tokens(self.render(messages))
+        marks = [
+            (start < high and stop > low) if start < stop else low < start <= high  # trimmed white space stands at its own end
+            for start, stop in offsets
+        ]
+        last = max((i for i, mark in enumerate(whole.learned) if mark), default=None)
+        if last is not None and whole.ids[last] in self.end_ids:
+            marks[last] = True
+        return Encoded(whole.ids, tuple(marks))
+
+    def keeps_words(self, messages: Sequence[Message]) -> bool:
+        """Whether the template writes the text of the last message as it is, white space around it aside."""
+        return self._words_span(messages) is not None
+
+    def _words_span(self, messages: Sequence[Message]) -> tuple[int, int] | None:
+        """Characters of the last message's own text in the rendered conversation, found by writing another in its place.
+
+        None where the template rewrites it.
+        """
+        whole = self.render(messages)
+        probe = Message(role=messages[-1].role, content=_PROBE)
+        head, found, tail = self.render([*messages[:-1], probe]).rpartition(_PROBE)
+        low, high = len(head), len(whole) - len(tail)
+        words = self._masked(messages[-1].content).strip()
+        kept = found and whole.startswith(head) and whole.endswith(tail) and whole[low:high].strip() == words
+        return (low, high) if kept else None
 
     def _span(self, messages: Sequence[Message], turn: int, whole: str) -> tuple[int, int]:
         """Characters of the assistant's turn in the rendered text, its end token included."""
@@ -160,7 +211,7 @@ class Chat:
 
     def usual_length(self, texts: Sequence[str]) -> int:
         """Tokens that 99 of 100 texts do not exceed."""
-        lengths = sorted(len(self._tokens(self._masked(text))[0]) for text in texts)
+        lengths = sorted(len(self.encode_text(text)) for text in texts)
         return lengths[min(len(lengths) - 1, round(0.99 * len(lengths)))]
 
     def pieces(self, encoded: Encoded) -> list[tuple[str, bool]]:

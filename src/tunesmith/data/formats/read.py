@@ -98,21 +98,46 @@ def _alpaca(row: Row) -> Entry:
     answer = next((key for key in _ALPACA_ANSWERS if key in row), None)
     if answer is None or "instruction" not in row:
         raise FormatError("it has no instruction and output")
-    prompt, extras = _instructed(row)
+    prompt, extras, used = _instructed(row)
     said = _said(row, answer)
     past = [turn for pair in _history(row) for turn in pair]
     turns = (*past, Turn(role="user", content=prompt), Turn(role="assistant", content=said))
-    taken = ("instruction", "input", answer, "system", "system_prompt", "history")
+    taken = (*used, answer, "system", "system_prompt", "history")
     return Entry(kind="conversation", turns=_with_system(row, turns), extras={**_extras(row, *taken), **extras})
 
 
-def _instructed(row: Row) -> tuple[str, dict[str, Any]]:
-    """The prompt of instruction and input, and the input beside it, so that the two can be told apart again."""
-    prompt, given = _said(row, "instruction"), row.get("input")
-    if given is None or (isinstance(given, str) and (not given.strip() or given.strip().lower() == _NO_INPUT)):
-        return prompt, {}
-    given = _said(row, "input")
-    return (f"{prompt}\n\n{given}" if prompt else given), {"input": given}
+def _instructed(row: Row) -> tuple[str, dict[str, Any], set[str]]:
+    """The prompt of instruction and input (or context), the input beside it, so that the two can be told apart again, and the
+    names of the fields they came from.
+    """
+    prompt = _said(row, "instruction")
+    if not _is_blank(row.get("input")):
+        key = "input"
+    elif isinstance(row.get("context"), str) and not _is_blank(row["context"]):
+        key = "context"
+    else:
+        return prompt, {}, {"instruction", "input"}
+    given = _said(row, key)
+    return (f"{prompt}\n\n{given}" if prompt else given), {"input": given}, {"instruction", "input", key}
+
+
+def _is_blank(given: object) -> bool:
+    return given is None or (isinstance(given, str) and given.strip().lower() in ("", _NO_INPUT))
+
+
+def _about(row: Row, prompt: str) -> tuple[tuple[Turn, ...], dict[str, Any], set[str]]:
+    """The turns of a prompt, joined to the text (`input` or `context`) that it is about; else as `_instructed`.
+
+    A prompt that ends with this text has it already: so does every row that was converted.
+    """
+    turns = _spoken(row, prompt, "user")
+    key = next((k for k in ("input", "context") if k != prompt and isinstance(row.get(k), str) and not _is_blank(row[k])), "")
+    if not key or isinstance(row[prompt], list):
+        return turns, {}, {prompt}
+    asked, given = turns[0].content, row[key]
+    if asked != given and not asked.endswith(f"\n\n{given}"):
+        asked = f"{asked}\n\n{given}" if asked else given
+    return (Turn(role="user", content=asked),), {"input": given}, {prompt, key}
 
 
 def _history(row: Row) -> list[tuple[Turn, Turn]]:
@@ -128,11 +153,11 @@ def _pair(row: Row) -> Entry:
     if keys is None:
         raise FormatError("it has no prompt and completion")
     prompt, answer = keys
-    before = _spoken(row, prompt, "user")
+    before, extras, used = _about(row, prompt)
     turns = (*before, *_spoken(row, answer, "assistant"))
     tools = row.get("tools") or None
-    taken = (prompt, answer, "system", "system_prompt", "tools")
-    return Entry(kind="conversation", turns=_with_system(row, turns), tools=tools, extras=_extras(row, *taken))
+    rest = _extras(row, *used, answer, "system", "system_prompt", "tools")
+    return Entry(kind="conversation", turns=_with_system(row, turns), tools=tools, extras={**rest, **extras})
 
 
 def _spoken(row: Row, key: str, role: str) -> tuple[Turn, ...]:
@@ -158,10 +183,15 @@ def _prompt(row: Row) -> tuple[tuple[Turn, ...], dict[str, Any], set[str]]:
         if row.get(key):
             return _with_system(row, turns_from(row[key])), {}, {key}
     if "instruction" in row:
-        prompt, extras = _instructed(row)
-        return _with_system(row, (Turn(role="user", content=prompt),)), extras, {"instruction", "input"}
+        prompt, extras, used = _instructed(row)
+        return _with_system(row, (Turn(role="user", content=prompt),)), extras, used
     key = next((key for key in PROMPTS if key in row), "")
-    return (_with_system(row, _spoken(row, key, "user")), {}, {key}) if key else ((), {}, set())
+    if not key:
+        return (), {}, set()
+    if isinstance(row.get("chosen"), list):  # the answers hold the prompt too, as it is
+        return _with_system(row, _spoken(row, key, "user")), {}, {key}
+    turns, extras, used = _about(row, key)
+    return _with_system(row, turns), extras, used
 
 
 def _preference(row: Row) -> Entry:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from tunesmith.core.records import Document, Example, Failure
-from tunesmith.data.ingest.item import RawItem, Reading, UnreadableError
+from tunesmith.data.ingest.item import PassingError, RawItem, Reading, UnreadableError
 from tunesmith.data.ingest.kinds import guess_kind, is_asset, unpacked
 from tunesmith.data.ingest.package import Package, open_package
 from tunesmith.data.ingest.slack import LISTS, members_of, with_profiles
@@ -30,6 +30,7 @@ def read_archive(data: bytes, *, name: str, read: Callable[[RawItem], Reading]) 
     pairs: list[Example] = []
     failures: list[Failure] = []
     notes: Counter[str] = Counter()
+    num_passing = 0
     with open_package(data) as package:
         members = _members(package)
         for member in sorted(package.names):
@@ -48,16 +49,20 @@ def read_archive(data: bytes, *, name: str, read: Callable[[RawItem], Reading]) 
                 reading = read(_item(with_profiles(content, members) if members else content, source))
             except UnreadableError as error:
                 failures.append(Failure(source=source, reason=str(error)))
+                num_passing += isinstance(error, PassingError)
                 if package.exhausted:
                     break
                 continue
             documents += reading.documents
             pairs += reading.pairs
             failures += reading.failures
+            num_passing += reading.num_passing
             notes.update(reading.notes)
     if not documents and not pairs and not failures:
         raise UnreadableError("there is no writing in it")
-    return Reading(documents=tuple(documents), pairs=tuple(pairs), failures=tuple(failures), notes=dict(notes))
+    return Reading(
+        documents=tuple(documents), pairs=tuple(pairs), failures=tuple(failures), notes=dict(notes), num_passing=num_passing
+    )
 
 
 def _members(package: Package) -> dict[str, dict[str, str]]:

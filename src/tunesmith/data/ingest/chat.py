@@ -145,7 +145,10 @@ def _merged(thread: Sequence[Said]) -> list[Said]:
 
 
 def _replace_names(said: Sequence[Said], own: set[str]) -> list[Said]:
-    """Authors by number, in their own place and wherever a message says their name, or a part of it that is no common word."""
+    """Authors by number, in their own place and wherever a message says their name, or a part of it that is no common word.
+
+    Whole names and what follows an @ are known in any case, parts only as written or in capitals: Rose rose early.
+    """
     numbers: dict[str, str] = {}
     for one in said:
         if one.author not in own:
@@ -157,18 +160,27 @@ def _replace_names(said: Sequence[Said], own: set[str]) -> list[Said]:
                 if re.search(r"\w{2}", label):  # a name that is one emoji or letter stands for much else
                     spoken.setdefault(label.casefold(), numbers[one.author])
     known = ((label, numbers[one.author]) for one in said if one.author in numbers for label in (one.author, *one.aliases))
+    parts: dict[str, str] = {}
+    written: set[str] = set()
     for label, number in dict.fromkeys(known):
         for part in re.findall(r"[^\W\d_]{3,}", label):
             if part[0].isupper() and part.casefold() not in STOP_WORDS:
-                spoken.setdefault(part.casefold(), number)
-    longest_first = sorted(spoken, key=len, reverse=True)
-    pattern = re.compile(rf"(?<!\w)@?(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'})(?!\w)", re.IGNORECASE)
+                parts.setdefault(part.casefold(), number)
+                written |= {part, part.upper()}
+    whole, mentioned, plain = (_any_of(names) for names in (spoken, parts, written))
+    pattern = re.compile(rf"(?<!\w)(?:@?(?i:{whole})|@(?i:{mentioned})|(?:{plain}))(?!\w)")
+    numbered = {**parts, **spoken}
 
     return [
         one._replace(
             author=numbers.get(one.author, one.author),
-            text=pattern.sub(lambda found: spoken[found[0].removeprefix("@").casefold()], one.text),
+            text=pattern.sub(lambda found: numbered.get(found[0].removeprefix("@").casefold(), found[0]), one.text),
             aliases=(),
         )
         for one in said
     ]
+
+
+def _any_of(names: Iterable[str]) -> str:
+    """A pattern for any of these names, the longest first; for none, one that matches nothing."""
+    return "|".join(map(re.escape, sorted(names, key=lambda name: (-len(name), name)))) or "(?!)"

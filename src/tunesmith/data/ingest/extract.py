@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from tunesmith.core.errors import DatasetError
+from tunesmith.core.errors import DatasetError, Interrupted, TunesmithError
 from tunesmith.core.files import sha256_file
 from tunesmith.core.records import Document, Example, Failure, to_json, write_jsonl
 from tunesmith.core.reporter import Reporter
@@ -21,7 +22,7 @@ from tunesmith.data.ingest.docx import read_docx
 from tunesmith.data.ingest.epub import read_epub
 from tunesmith.data.ingest.feed import read_feed
 from tunesmith.data.ingest.html import read_html
-from tunesmith.data.ingest.item import Extracted, Gathered, Kind, RawItem, Reading, UnreadableError
+from tunesmith.data.ingest.item import Extracted, Gathered, Kind, PassingError, RawItem, Reading, UnreadableError
 from tunesmith.data.ingest.kinds import unpacked
 from tunesmith.data.ingest.lines import read_lines
 from tunesmith.data.ingest.mail import read_mail
@@ -77,7 +78,8 @@ def extract(gathered: Gathered, *, reporter: Reporter, me: str | None = None) ->
 def write_extracted(gathered: Gathered, folder: Path, *, reporter: Reporter, workers: int = 1) -> dict[str, Any]:
     """What `extract` gives, written as it comes to `documents.jsonl`, `pairs.jsonl` and `failures.jsonl` below `folder`.
 
-    Returns the numbers of it: documents, pairs, words, failures and notes. Memory does not grow with the size of the texts.
+    Returns the numbers of it: documents, pairs, words, notes, failures and how many of them may be gone another time
+    (`passing`). Memory does not grow with the size of the texts.
     """
     tally = Tally()
     count: Counter[str] = Counter(documents=0, pairs=0, words=0)
@@ -90,15 +92,19 @@ def write_extracted(gathered: Gathered, folder: Path, *, reporter: Reporter, wor
                 pairs.write(to_json(record) + b"\n")
                 count["pairs"] += 1
     write_jsonl(folder / "failures.jsonl", tally.failures)
-    return {**count, "notes": list(tally.told()), "failures": [asdict(failure) for failure in tally.failures]}
+    failures = [asdict(failure) for failure in tally.failures]
+    return {**count, "notes": list(tally.told()), "failures": failures, "passing": tally.num_passing}
 
 
 @dataclass(slots=True)
 class Tally:
-    """What is counted while records pass: failures by name, and what was left out on purpose."""
+    """What is counted while records pass: failures by name (of gathering too), how many of those of extracting may be gone
+    another time, and what was left out on purpose.
+    """
 
     failures: list[Failure] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
+    num_passing: int = 0
 
     def told(self) -> tuple[str, ...]:
         """The notes in words, such as `4 drafts skipped`."""
@@ -130,6 +136,7 @@ def extracted(
             num_records += len(reading.pairs)
             yield from with_own_ids(reading.pairs, known)
             tally.failures += reading.failures
+            tally.num_passing += reading.num_passing
             tally.notes.update(reading.notes)
             progress.advance(1 if is_last else 0, item.name if is_last else f"{item.name}, record {num_records:,}")
     if not num_records:
@@ -145,8 +152,9 @@ def _readings(items: Sequence[RawItem], *, me: str | None, workers: int) -> Iter
     for item in items:
         try:
             if item.kind in _IN_PIECES:
-                for piece in _pieces(item):
-                    yield item, _as_told(piece, item), False
+                with _faults_named():
+                    for piece in _pieces(item):
+                        yield item, _as_told(piece, item), False
                 yield item, Reading(), True
             else:
                 yield item, _as_told(read_whole(item, me=me), item), True
@@ -158,7 +166,7 @@ def _pieces(item: RawItem) -> Iterator[Reading]:
     if item.kind == "lines" and item.path is not None:
         return read_lines(item.path, name=item.name, sha256=item.sha256)
     if item.path is not None and sha256_file(item.path) != item.sha256:
-        raise UnreadableError(_CHANGED)
+        raise PassingError(_CHANGED)
     return read_parquet(item.path or _bytes(item), name=item.name)
 
 
@@ -187,11 +195,31 @@ def _joined(pieces: Iterator[Reading]) -> Reading:
 
 
 def _unreadable(item: RawItem, error: UnreadableError) -> Reading:
-    return Reading(failures=(Failure(source=item.name, reason=str(error)),))
+    return Reading(
+        failures=(Failure(source=item.name, reason=str(error)),), num_passing=1 if isinstance(error, PassingError) else 0
+    )
 
 
 def read_whole(item: RawItem, *, me: str | None) -> Reading:
-    """What one item holds. UnreadableError says why it cannot be used."""
+    """What one item holds. UnreadableError says why it cannot be used; an error that no reader foresaw is such a reason too."""
+    with _faults_named():
+        return _read_whole(item, me=me)
+
+
+@contextmanager
+def _faults_named() -> Iterator[None]:
+    """Whatever a reader stumbles over becomes the reason why this one file cannot be used: the rest of the batch goes on."""
+    try:
+        yield
+    except (UnreadableError, TunesmithError, Interrupted):
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:120]
+        reason = PassingError if isinstance(error, MemoryError | OSError) else UnreadableError
+        raise reason(f"its reader failed ({type(error).__name__}{': ' if said else ''}{said})") from error
+
+
+def _read_whole(item: RawItem, *, me: str | None) -> Reading:
     data = unpacked(_bytes(item))
     if item.kind == "parquet":  # in an archive: as small as its limits are
         return _joined(read_parquet(data, name=item.name))
@@ -219,9 +247,9 @@ def _bytes(item: RawItem) -> bytes:
     try:
         data = item.path.read_bytes()
     except OSError as error:
-        raise UnreadableError(f"it cannot be opened ({error.strerror or error})") from error
+        raise PassingError(f"it cannot be opened ({error.strerror or error})") from error
     if hashlib.sha256(data).hexdigest() != item.sha256:
-        raise UnreadableError(_CHANGED)
+        raise PassingError(_CHANGED)
     return data
 
 

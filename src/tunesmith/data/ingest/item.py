@@ -10,7 +10,7 @@ from typing import Literal
 
 from tunesmith.core.records import Document, Example, Failure, digest
 
-__all__ = ["Extracted", "Gathered", "Kind", "RawItem", "Reading", "UnreadableError", "make_document"]
+__all__ = ["Extracted", "Gathered", "Kind", "PassingError", "RawItem", "Reading", "UnreadableError", "make_document"]
 
 Kind = Literal[
     "markdown",
@@ -33,6 +33,10 @@ Kind = Literal[
 
 class UnreadableError(ValueError):
     """Inside `ingest` only: this one item cannot be used; the message is the reason in words for the user."""
+
+
+class PassingError(UnreadableError):
+    """The same item may well be usable another time: a library is not installed, a reader was stopped, a file is locked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +76,16 @@ class Gathered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What one item holds. `notes` counts what was left out on purpose (code blocks, drafts), by name."""
+    """What one item holds. `notes` counts what was left out on purpose (code blocks, drafts), by name.
+
+    `num_passing`: how many of the failures may be gone another time.
+    """
 
     documents: tuple[Document, ...] = ()
     pairs: tuple[Example, ...] = ()
     failures: tuple[Failure, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
+    num_passing: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

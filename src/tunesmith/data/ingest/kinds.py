@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from tunesmith.data.ingest.chat_json import is_chat_json
 from tunesmith.data.ingest.chat_text import is_chat_text
 from tunesmith.data.ingest.decode import decode, gunzip, is_gzip
-from tunesmith.data.ingest.item import Kind, UnreadableError
+from tunesmith.data.ingest.item import Kind, PassingError, UnreadableError
 from tunesmith.data.ingest.mail import is_mail
 from tunesmith.data.ingest.package import is_zip, open_package
 from tunesmith.data.ingest.parquet import is_parquet, needs_pyarrow
@@ -60,6 +60,7 @@ _NAMED_WRONGLY = {
     ".zip": "it is named .zip but holds no archive",
     ".parquet": "it is named .parquet but holds no Parquet",
 }
+_HEAD_BYTES = 8192
 _FEED_ROOT = re.compile(r"<(?:[\w-]+:)?(?:rss|feed|rdf|channel)[\s>/]", re.IGNORECASE)
 _HTML_ROOT = re.compile(r"<(?:!doctype\s+html|html|head|body|article|div|p)[\s>]", re.IGNORECASE)
 
@@ -129,7 +130,7 @@ def _kind_by_bytes(data: bytes) -> Kind | None:
         return "mail"
     if is_parquet(data):
         if reason := needs_pyarrow():
-            raise UnreadableError(reason)
+            raise PassingError(reason)
         return "parquet"
     if not is_zip(data):
         return None
@@ -163,15 +164,27 @@ def _kind_by_lines(head: str) -> Kind | None:
 
 
 def _head(data: bytes) -> str:
-    wide = data[:4] in (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff", b"\x00\x00\x00<", b"<\x00\x00\x00")
-    if wide:
-        return data[:8192].replace(b"\0", b"").decode("latin-1")
+    head = data[:_HEAD_BYTES]
+    if data[:4] in (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff", b"\x00\x00\x00<", b"<\x00\x00\x00"):
+        return head.replace(b"\0", b"").decode("latin-1")
+    # The last character may be cut: without its first one to three bytes what is left is whole.
+    wholes = [head[: len(head) - cut] for cut in range(4 if len(data) > _HEAD_BYTES else 1)]
+    for whole in sorted(wholes, key=lambda part: not _is_utf8(part)):
+        try:
+            return decode(whole)
+        except UnreadableError as error:
+            reason = error
+    if b"\0" in data[:4096] and b"<" not in data[:8]:
+        raise reason
+    return head.replace(b"\0", b"").decode("latin-1")  # markup is ASCII in every encoding that feeds come in
+
+
+def _is_utf8(data: bytes) -> bool:
     try:
-        return decode(data[:8192].rstrip(b"\xc0\xc1") if data[:2] not in (b"\xff\xfe", b"\xfe\xff") else data[:8192])
-    except UnreadableError:
-        if b"\0" in data[:4096] and b"<" not in data[:8]:
-            raise
-        return data[:8192].replace(b"\0", b"").decode("latin-1")  # markup is ASCII in every encoding that feeds come in
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _kind_by_content(head: str, data: bytes) -> Kind | None:

@@ -12,7 +12,7 @@ import orjson
 
 from tunesmith.core.errors import SourceError
 from tunesmith.core.records import Document, Example, Failure
-from tunesmith.data.ingest.item import Reading, UnreadableError
+from tunesmith.data.ingest.item import PassingError, Reading, UnreadableError
 from tunesmith.data.ingest.rows import read_objects
 
 __all__ = ["is_lines", "read_lines", "read_pieces"]
@@ -85,7 +85,7 @@ def _opened(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        raise UnreadableError(f"it cannot be opened ({error.strerror or error})") from error
+        raise PassingError(f"it cannot be opened ({error.strerror or error})") from error
 
 
 def _rows(file: BinaryIO, state: Any) -> Iterator[tuple[str, Any, str]]:

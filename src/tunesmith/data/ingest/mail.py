@@ -27,14 +27,16 @@ _WROTE = re.compile(
 )
 _WROTE_IN_TWO = re.compile(r"^(On [^\n]{5,120})\n([^\n]{0,120}wrote:[ \t]*)$", re.MULTILINE)
 _CUT = re.compile(
-    r"^(?:-- ?|_{10,}|-{3,} ?(?:original message|forwarded message|ursprüngliche nachricht).*|begin forwarded message:"
+    r"^(?:-- ?|-{3,} ?(?:original message|forwarded message|ursprüngliche nachricht).*|begin forwarded message:"
     r"|sent from my \w.*|get outlook for .*)$",
     re.IGNORECASE | re.MULTILINE,
 )
 _OUTLOOK = re.compile(r"^\*?From:\*? [^\n]+\n\*?(?:Sent|Date|To):\*? ", re.MULTILINE)
+_RULE = re.compile(r"^_{10,}[ \t]*$", re.MULTILINE)  # of Outlook only where a head follows; newsletters draw such lines too
+_RULE_AND_HEAD = re.compile(rf"{_RULE.pattern}(?:\n[^\n]*){{0,3}}?\n\*?(?:From|Von|De|Da|Van|Från):\*? [^\n]", re.MULTILINE)
 _SUBJECT = re.compile(r"^(?:(?:re|aw|sv|fwd?|wg|tr)(?:\[\d+\])?:\s*)+", re.IGNORECASE)
 # What the library raises on messages that nobody foresaw: the message's fault, not ours.
-_PARSER_ERRORS = (MessageError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+_PARSER_ERRORS = (MessageError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 def is_mail(data: bytes) -> bool:
@@ -85,7 +87,6 @@ def _document(raw: bytes, name: str, notes: Counter[str]) -> Document | None:
         message = message_from_bytes(raw, policy=policy.default)
         blocks = _own_blocks(message)
         subject, sender = (_valid(str(message.get(header, ""))) for header in ("subject", "from"))
-        date = _day(str(message.get("date", "")))
     except _PARSER_ERRORS as error:
         raise UnreadableError(f"it cannot be parsed ({type(error).__name__})") from error
     text = _valid(text_from_blocks(blocks))
@@ -98,7 +99,7 @@ def _document(raw: bytes, name: str, notes: Counter[str]) -> Document | None:
         text=text,
         title=_SUBJECT.sub("", " ".join(subject.split())) or None,
         author=author if author and "@" not in author else None,
-        date=date,
+        date=_day(message),
         extraction="mail",
     )
 
@@ -125,9 +126,9 @@ def _own_blocks(message: EmailMessage) -> list[Block]:
 def _own(text: str) -> str:
     """What the sender wrote: up to a signature or a forwarded message, without quotations and the lines that announce them."""
     text = _WROTE_IN_TWO.sub(r"\1 \2", text)
-    ends = [match.start() for pattern in (_CUT, _OUTLOOK) if (match := pattern.search(text))]
+    ends = [match.start() for pattern in (_CUT, _OUTLOOK, _RULE_AND_HEAD) if (match := pattern.search(text))]
     text = text[: min(ends)] if ends else text
-    kept = [line for line in text.split("\n") if not line.lstrip().startswith(">")]
+    kept = [line for line in _RULE.sub("", text).split("\n") if not line.lstrip().startswith(">")]
     return _WROTE.sub("", "\n".join(kept))
 
 
@@ -136,8 +137,8 @@ def _valid(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _day(text: str) -> str | None:
+def _day(message: EmailMessage) -> str | None:
     try:
-        return parsedate_to_datetime(text).date().isoformat()
-    except (ValueError, TypeError, IndexError):
+        return parsedate_to_datetime(str(message.get("date", ""))).date().isoformat()
+    except _PARSER_ERRORS:
         return None

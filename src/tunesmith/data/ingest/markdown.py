@@ -12,7 +12,7 @@ from markdown_it.token import Token
 
 from tunesmith.data.ingest.blocks import BlockWriter
 from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
-from tunesmith.data.ingest.markdown_rules import make_parser, without_templates
+from tunesmith.data.ingest.markdown_rules import FOOTNOTES, make_parser, without_templates
 from tunesmith.data.ingest.markup import DROPPED_TAGS, fragment_blocks, without_braces
 from tunesmith.data.ingest.metadata import read_front_matter, title_from_name
 from tunesmith.data.prose import Block, num_words, text_from_blocks
@@ -94,6 +94,7 @@ def _prose(body: str, *, mdx: bool, notes: Counter[str]) -> list[Block]:
     env: dict[str, Any] = {}
     try:
         tokens = parser.parse(without_templates(body, of_links=True), env)
+        notes.update({FOOTNOTES: env[FOOTNOTES]} if FOOTNOTES in env else {})
         return _TokenReader(parser, env, notes).read(tokens)
     except RecursionError as error:
         raise UnreadableError("its lists or quotes are nested too deeply") from error

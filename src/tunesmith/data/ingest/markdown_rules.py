@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
@@ -11,16 +11,21 @@ from markdown_it.rules_inline import StateInline
 
 from tunesmith.data.ingest.markup import tag_end
 
-__all__ = ["make_parser", "without_templates"]
+__all__ = ["FOOTNOTES", "make_parser", "without_templates"]
 
-_TEMPLATES = (("{{<", ">}}"), ("{{%", "%}}"), ("{{", "}}"), ("{%", "%}"), ("{/*", "*/}"))
+_TEMPLATES = tuple(
+    (opener, re.compile(re.escape(closer)))
+    for opener, closer in (("{{<", ">}}"), ("{{%", "%}}"), ("{{", "}}"), ("{%", "%}"), ("{/*", "*/}"))
+)
 _ATTRIBUTES = re.compile(r"\{(?:#[\w-]+|:[^{}\n]*|\.[\w-]+)[^{}\n]{0,200}\}")
 _CODE_PAIR = re.compile(r"\{[{%][<%]?-?\s*(highlight|mermaid|raw|katex|code|codeblock|math|chart)\b")
 _ESM = re.compile(
     r"""import\s+(?:[\w*{][^'"\n;]*(?:\n[^'"\n;]*){0,20}?\sfrom\s+)?['"][^'"\n]+['"]|export\s+(?:default|const|let|var|function|class|async)\b|export\s*\{"""
 )
 _FOOTNOTE = re.compile(r"\[\^[^\]\s]{1,60}\]")
+_DEFINITION = re.compile(_FOOTNOTE.pattern + ":")
 _MAX_OPAQUE = 200_000
+FOOTNOTES = "footnotes left out"  # where the parser's environment counts them
 
 
 _TEMPLATE = re.compile(r"\{\{[<%]?.{0,2000}?[>%]?\}\}|\{%-?\s*raw\s*-?%\}|\{%.{0,2000}?%\}|\{/\*.{0,2000}?\*/\}", re.DOTALL)
@@ -43,7 +48,7 @@ def make_parser(*, mdx: bool) -> MarkdownIt:
         parser.disable("code")  # MDX has no indented code: indented lines are the children of components
     parser.block.ruler.before("table", "opaque", _opaque_block, {"alt": ["paragraph", "reference", "blockquote", "list"]})
     parser.inline.ruler.before("escape", "template", _template_inline)
-    parser.inline.ruler.before("html_inline", "jsx", _jsx_inline)
+    parser.inline.ruler.before("html_inline", "jsx", _jsx_inline if mdx else _braced_inline)
     parser.inline.ruler.before("link", "footnote", _footnote_inline)
     return parser
 
@@ -58,10 +63,29 @@ def _template_end(text: str, start: int, limit: int) -> int:
         return -1
     for opener, closer in _TEMPLATES:
         if text.startswith(opener, start):
-            end = text.find(closer, start + len(opener), min(limit, start + _MAX_OPAQUE))
-            return end + len(closer) if end >= 0 else -1
+            return _next_end(text, closer, start + len(opener), limit)
     match = _ATTRIBUTES.match(text, start, limit)
     return match.end() if match else -1
+
+
+def _next_end(text: str, closer: re.Pattern[str], start: int, limit: int) -> int:
+    """Where the first match at or after `start` ends, or -1 if it ends beyond the limit, or 200,000 characters on.
+
+    The last match of each closer is remembered: asked about every opener of a text in turn, it reads the text once.
+    """
+    known = _known_closers(text)
+    since, found, end = known.get(closer.pattern, (len(text) + 1, -1, -1))
+    if start < since or 0 <= found < start:
+        match = closer.search(text, start)
+        found, end = match.span() if match else (-1, -1)
+        known[closer.pattern] = (start, found, end)
+    return end if 0 <= end <= min(limit, start + _MAX_OPAQUE) else -1
+
+
+@lru_cache(maxsize=1)
+def _known_closers(text: str) -> dict[str, tuple[int, int, int]]:
+    """For each closer from where it was last searched in this text, and where it was found; to be filled."""
+    return {}
 
 
 def _template_inline(state: StateInline, silent: bool) -> bool:
@@ -70,6 +94,12 @@ def _template_inline(state: StateInline, silent: bool) -> bool:
         return False
     state.pos = end
     return True
+
+
+def _braced_inline(state: StateInline, silent: bool) -> bool:
+    """A tag with JSX attributes. Any other is left to CommonMark's own rule: `n <N holds, and n > N` is prose."""
+    end = tag_end(state.src, state.pos, state.posMax) if state.src[state.pos] == "<" else -1
+    return "{" in state.src[state.pos : max(end, state.pos)] and _jsx_inline(state, silent)
 
 
 def _jsx_inline(state: StateInline, silent: bool) -> bool:
@@ -106,6 +136,8 @@ def _opaque_block(state: StateBlock, start_line: int, end_line: int, silent: boo
         line += 1
     if not silent:
         state.line = line + 1
+        if _is_footnote(state.src, begin, limit):
+            state.env[FOOTNOTES] = state.env.get(FOOTNOTES, 0) + len(_DEFINITION.findall(state.src, begin, end))
     return True
 
 
@@ -113,7 +145,7 @@ def _opaque_end(text: str, begin: int, limit: int) -> int:
     """The end of the run of opaque constructs at `begin`, if nothing else stands on its last line; else -1."""
     if text.startswith(":::", begin):
         return _line_end(text, begin, limit)
-    if _FOOTNOTE.match(text, begin, limit) and text[text.find("]", begin) + 1 :][:1] == ":":
+    if _is_footnote(text, begin, limit):
         return _paragraph_end(text, begin, limit)
     if _ESM.match(text, begin, limit):
         return _paragraph_end(text, begin, limit)
@@ -129,16 +161,25 @@ def _opaque_end(text: str, begin: int, limit: int) -> int:
             return position
 
 
+def _is_footnote(text: str, begin: int, limit: int) -> bool:
+    """Whether the text of a footnote begins here."""
+    mark = _FOOTNOTE.match(text, begin, limit)
+    return mark is not None and text.startswith(":", mark.end())
+
+
 def _one_opaque_end(text: str, position: int, limit: int) -> int:
     if pair := _CODE_PAIR.match(text, position, limit):
-        closer = re.compile(r"\{[{%][<%]?-?\s*(?:/|end)\s*" + pair.group(1) + r"\b[^}]{0,20}[}%>]+\}?").search(
-            text, pair.end(), limit
-        )
-        if closer:
-            return closer.end()
+        end = _next_end(text, _pair_closer(pair.group(1)), pair.end(), limit)
+        if end >= 0:
+            return end
     if text[position : position + 1] == "<" and re.match(r"</?(?:[A-Z]|>)", text[position : position + 3]):
         return tag_end(text, position, limit)
     return _template_end(text, position, limit)
+
+
+@cache
+def _pair_closer(name: str) -> re.Pattern[str]:
+    return re.compile(r"\{[{%][<%]?-?\s*(?:/|end)\s*" + name + r"\b[^}]{0,20}[}%>]+\}?")
 
 
 def _line_end(text: str, begin: int, limit: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import lru_cache
 
 from lxml import etree, html
 
@@ -27,6 +28,7 @@ _HEADINGS = {f"h{n}": n for n in range(1, 7)}
 _COUNTED = {"pre": "code blocks left out", "table": "tables left out"}
 _SPACE = re.compile(r"\s+")
 _TAG_START = re.compile(r"</?[A-Za-z][\w.:-]*|</?>")
+_MARK = re.compile(r"[\"'`{}<>]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -122,30 +124,54 @@ class _TreeReader:
 
 
 def tag_end(text: str, start: int, limit: int) -> int:
-    """Where the tag that begins at `start` ends (exclusive), or -1. Quotes and balanced `{…}` of JSX attributes are skipped."""
+    """Where the tag that begins at `start` ends (exclusive), or -1. Quotes and balanced `{…}` of JSX attributes are skipped.
+
+    Asked about every tag of a text in turn, it reads the text a few times at most.
+    """
     opened = _TAG_START.match(text, start, limit)
     if not opened:
         return -1
-    position, depth, quote = opened.end(), 0, ""
+    position = opened.end()
     if text[position - 1] == ">":
         return position
     limit = min(limit, start + 20_000)  # a tag longer than that is none
-    while position < limit:
-        char = text[position]
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "\"'`":
-            quote = char
-        elif char == "{":
-            depth += 1
-        elif char == "}":
-            depth -= 1
-        elif char == ">" and depth <= 0:
-            return position + 1
-        elif char == "<" and depth <= 0:
+    while position > 0 and (mark := _MARK.search(text, position, limit)):
+        position = mark.end()
+        if mark[0] == ">":
+            return position
+        if mark[0] == "<":
             return -1
-        position += 1
+        if mark[0] == "{":
+            position = _brace_end(text, mark.start())
+        elif mark[0] != "}":
+            position = text.find(mark[0], position, limit) + 1
     return -1
+
+
+def _brace_end(text: str, start: int) -> int:
+    """Where the `{…}` that begins at `start` ends (exclusive), or -1; what is learned of those inside it is remembered."""
+    ends = _known_braces(text)
+    if start in ends:
+        return ends[start]
+    still_open, position = [start], start + 1
+    while still_open and position > 0 and (mark := _MARK.search(text, position)):
+        position = mark.end()
+        if mark[0] == "}":
+            ends[still_open.pop()] = position
+        elif mark[0] == "{" and mark.start() in ends:
+            position = ends[mark.start()]  # -1: what does not close keeps open what it stands in
+        elif mark[0] == "{":
+            still_open.append(mark.start())
+        elif mark[0] in "\"'`":
+            position = text.find(mark[0], position) + 1
+    ends.update(dict.fromkeys(still_open, -1))
+    return ends[start]
+
+
+@lru_cache(maxsize=1)
+def _known_braces(text: str) -> dict[int, int]:
+    """Where braces of this text end, to be filled as they are found."""
+    return {}
 
 
 def without_braces(source: str) -> str:
@@ -165,4 +191,12 @@ def without_braces(source: str) -> str:
         parts.append(f"{opened.group(0)}>" if opened and "{" in tag else tag)
         position = end
     parts.append(source[position:])
-    return re.sub(r"\{/\*.*?\*/\}", "", "".join(parts), flags=re.DOTALL)
+    return _without_comments("".join(parts))
+
+
+def _without_comments(text: str) -> str:
+    parts, position = [], 0
+    while (start := text.find("{/*", position)) >= 0 and (end := text.find("*/}", start + 3)) >= 0:
+        parts.append(text[position:start])
+        position = end + 3
+    return "".join([*parts, text[position:]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import PurePosixPath
@@ -22,6 +22,8 @@ _TOML = re.compile(r"\A\+\+\+[ \t]*\n(.*?)(?:^|\n)\+\+\+[ \t]*(?:\n|\Z)", re.DOT
 _NAME_DATE = re.compile(r"(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)")
 _AMBIGUOUS = re.compile(r"\s*(\d{1,2})[/.\-](\d{1,2})[/.\-]\d{2,4}\b")
 _MAX_FRONT_MATTER = 200_000
+_MAX_DEPTH, _MAX_ALIASES = 50, 20
+_MAX_NAMES_DEPTH, _MAX_NAMES_CHARS = 10, 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ def read_front_matter(text: str, name: str) -> tuple[Metadata, str]:
     elif match := _TOML.match(head):
         values = _parse(match.group(1), "TOML")
     body = text[match.end() :] if match else text
-    known = {str(key).lower(): value for key, value in values.items()}
+    known = {key.lower(): value for key, value in values.items() if isinstance(key, str)}
     found = Metadata(
         title=_line(known.get("title")),
         author=author_name(known.get("authors") or known.get("author")),
@@ -86,15 +88,16 @@ def read_front_matter(text: str, name: str) -> tuple[Metadata, str]:
 
 def _parse(text: str, style: str) -> Mapping[str, Any]:
     try:
-        # Tabs are no YAML, yet every site generator takes them.
-        values = yaml.load(text.expandtabs(4), Loader=_PlainLoaderFast) if style == "YAML" else tomllib.loads(text)
+        values = _load_yaml(text.expandtabs(4)) if style == "YAML" else tomllib.loads(text)  # tabs are no YAML, yet common
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 2}" if mark else ""
         raise UnreadableError(
             f"its front matter is not valid YAML{place}: {getattr(error, 'problem', None) or 'cannot be parsed'}"
         ) from error
-    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
+    except UnreadableError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise UnreadableError(f"its front matter is not valid {style}: {error}") from error
     if values is None:
         return {}
@@ -103,14 +106,42 @@ def _parse(text: str, style: str) -> Mapping[str, Any]:
     return values
 
 
+def _load_yaml(text: str) -> Any:
+    """The values, after a look at the events: deep nesting overflows the stack in C, and aliases repeat whole trees."""
+    depth = aliases = 0
+    for event in yaml.parse(text, Loader=_PlainLoaderFast):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        aliases += isinstance(event, yaml.AliasEvent)
+        if depth > _MAX_DEPTH:
+            raise UnreadableError(f"its front matter is nested deeper than {_MAX_DEPTH} levels")
+        if aliases > _MAX_ALIASES:
+            raise UnreadableError(f"its front matter has more than {_MAX_ALIASES} aliases")
+    return yaml.load(text, Loader=_PlainLoaderFast)
+
+
 def author_name(value: object) -> str | None:
-    """One line of names from a string, a list, or `{name: …}` in any of the shapes that site generators accept."""
+    """One line of names from a string, a list, or `{name: …}` in any of the shapes that site generators accept.
+
+    Lists in lists are followed ten levels deep, and names are taken until they fill 100,000 characters.
+    """
+    names: list[str] = []
+    size = 0
+    for name in _names(value, 0):
+        names.append(name)
+        size += len(name)
+        if size >= _MAX_NAMES_CHARS:
+            break
+    return ", ".join(names) or None
+
+
+def _names(value: object, depth: int) -> Iterator[str]:
     if isinstance(value, Mapping):
         value = value.get("name") or value.get("title") or value.get("key")
     if isinstance(value, list | tuple):
-        names = [name for entry in value if (name := author_name(entry))]
-        return ", ".join(names) or None
-    return _line(value)
+        for entry in value if depth < _MAX_NAMES_DEPTH else ():
+            yield from _names(entry, depth + 1)
+    elif name := _line(value):
+        yield name
 
 
 def iso_date(value: object) -> str | None:
@@ -161,7 +192,10 @@ def title_from_name(name: str) -> str | None:
 def _line(value: object) -> str | None:
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         return None
-    return " ".join(str(value).split()) or None
+    try:
+        return " ".join(str(value).split()) or None
+    except ValueError:  # a number of more digits than Python writes
+        return None
 
 
 def _truth(value: object) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 from tunesmith.data.ingest import worker
-from tunesmith.data.ingest.item import RawItem, Reading, UnreadableError
+from tunesmith.data.ingest.item import PassingError, RawItem, Reading, UnreadableError
 
 __all__ = ["read_in_order"]
 
@@ -55,7 +55,7 @@ class _Reader:
         self._process = _start()
         self._left.extendleft(reversed(self._asked))
         self._asked.clear()
-        return UnreadableError("the reader stopped at it")
+        return PassingError("the reader stopped at it")
 
     def _ask(self) -> None:
         pipe = _pipe(self._process.stdin if self._process else None)

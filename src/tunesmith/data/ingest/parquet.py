@@ -8,7 +8,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from tunesmith.data.ingest.item import Reading, UnreadableError
+from tunesmith.data.ingest.item import PassingError, Reading, UnreadableError
 from tunesmith.data.ingest.lines import read_pieces
 
 __all__ = ["is_parquet", "needs_pyarrow", "read_parquet"]
@@ -38,7 +38,7 @@ def read_parquet(source: Path | bytes, *, name: str) -> Iterator[Reading]:
     2 MB, or if no row can be used.
     """
     if reason := needs_pyarrow():
-        raise UnreadableError(reason)
+        raise PassingError(reason)
     return read_pieces(_rows(source), name=name)
 
 

@@ -16,7 +16,7 @@ import orjson
 
 from tunesmith.data.ingest import pdf_worker
 from tunesmith.data.ingest.blocks import BlockWriter
-from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
+from tunesmith.data.ingest.item import PassingError, Reading, UnreadableError, make_document
 from tunesmith.data.ingest.metadata import iso_date, title_from_name
 from tunesmith.data.prose import num_words, text_from_blocks
 
@@ -92,17 +92,19 @@ def _run(data: bytes) -> dict[str, Any]:
     try:
         done = subprocess.run(command, input=data, capture_output=True, timeout=_WAIT_S, check=False)
     except subprocess.TimeoutExpired as error:
-        raise UnreadableError(_TOO_LONG) from error
+        raise PassingError(_TOO_LONG) from error
     if done.returncode == -getattr(signal, "SIGXCPU", 24):
-        raise UnreadableError(_TOO_LONG)
+        raise PassingError(_TOO_LONG)
     if done.returncode == 0:
         found: dict[str, Any] = orjson.loads(done.stdout)
         return found
     last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
     if "ModuleNotFoundError" in last:
-        raise UnreadableError("PDF files need pypdfium2; type: pip install pypdfium2")
+        raise PassingError("PDF files need pypdfium2; type: pip install pypdfium2")
     if "MemoryError" in last:
         raise UnreadableError("the PDF needs more than 480 MB to read")
+    if done.returncode == -getattr(signal, "SIGKILL", 9):
+        raise PassingError("the reader was killed at it")
     raise UnreadableError("the PDF is broken: the reader stopped at it")
 
 

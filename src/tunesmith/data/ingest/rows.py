@@ -62,6 +62,8 @@ def read_objects(rows: Iterable[RawRow], *, name: str) -> Reading:
                 notes.update(left_out)
         except (FormatError, UnreadableError) as error:
             problems.append(f"{place}: {error}")
+        except RecursionError:
+            problems.append(f"{place}: it is nested too deeply")
     if not documents and not pairs:
         raise UnreadableError(f"no row could be used; {problems[0]}" if problems else "it is empty")
     failures = [Failure(source=name, reason=problem) for problem in problems[:_MAX_LISTED]]
@@ -94,7 +96,7 @@ def example_from_entry(entry: Entry, *, name: str) -> tuple[Example, tuple[str, 
     messages, fields = _messages(entry, turns)
     if not any(message.role == "user" for message in messages):
         raise FormatError("it has no turn of the user")
-    return _example(messages, entry.extras, name=name), (*left_out, *fields)
+    return _example(messages, entry.extras, name=name), (*left_out, *fields, *_long_columns(entry.extras))
 
 
 def with_own_ids(examples: Iterable[Example], known: dict[str, bytes]) -> Iterator[Example]:
@@ -148,13 +150,23 @@ def _example(messages: tuple[Message, ...], row: Mapping[str, Any], *, name: str
     )
 
 
+def _known(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    given = row.get("meta")
+    return {**given, **row} if isinstance(given, Mapping) else row
+
+
+def _long_columns(row: Mapping[str, Any]) -> list[str]:
+    """Columns of text that are too long to be kept, in words."""
+    passed = {*_OWN_COLUMNS, *_GROUPS}
+    long = [str(key) for key, v in _known(row).items() if key not in passed and isinstance(v, str) and len(v) > _MAX_COLUMN]
+    return [f"fields left out: {key[:_MAX_COLUMN]}" for key in long]
+
+
 def _columns(row: Mapping[str, Any]) -> dict[str, str]:
     """Further short columns as text, such as author, date, thread or label: what a split can go by."""
-    given = row.get("meta")
-    known = {**given, **row} if isinstance(given, Mapping) else row
     return {
         str(key): " ".join(str(value).split())
-        for key, value in known.items()
+        for key, value in _known(row).items()
         if key not in _OWN_COLUMNS
         and isinstance(value, str | int | float)
         and str(value).strip()

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from tunesmith.core.records import Document, Example, Failure, from_dict, to_json
-from tunesmith.data.ingest.item import RawItem, Reading, UnreadableError
+from tunesmith.data.ingest.item import PassingError, RawItem, Reading, UnreadableError
 
 __all__ = ["asked", "reading_of", "serve"]
 
@@ -28,12 +28,13 @@ def reading_of(line: bytes) -> Reading | UnreadableError:
     """What a line of answer says."""
     found: dict[str, Any] = orjson.loads(line)
     if "unreadable" in found:
-        return UnreadableError(found["unreadable"])
+        return (PassingError if found["passing"] else UnreadableError)(found["unreadable"])
     return Reading(
         documents=tuple(from_dict(Document, row) for row in found["documents"]),
         pairs=tuple(from_dict(Example, row) for row in found["pairs"]),
         failures=tuple(from_dict(Failure, row) for row in found["failures"]),
         notes=found["notes"],
+        num_passing=found["num_passing"],
     )
 
 
@@ -48,7 +49,7 @@ def serve(lines: BinaryIO, answers: int) -> None:
         try:
             answer = to_json(read_whole(item, me=question["me"]))
         except UnreadableError as error:
-            answer = to_json({"unreadable": str(error)})
+            answer = to_json({"unreadable": str(error), "passing": isinstance(error, PassingError)})
         _write(answers, answer + b"\n")
 
 

@@ -65,19 +65,26 @@ def word_overlap(prediction: str, reference: str) -> float:
     return len(a & b) / len(a | b) if a or b else 1.0
 
 
+class _Words:
+    """What the ROUGE library asks for words: ours, of any script; its own are the letters a to z and digits alone."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return words(text)
+
+
 @lru_cache(maxsize=1)
 def _rouge() -> Any:
     from rouge_score import rouge_scorer  # brings nltk along: half a second that only a scorer should pay
 
-    return rouge_scorer.RougeScorer(["rougeL"], use_stemmer=False)
+    return rouge_scorer.RougeScorer(["rougeL"], tokenizer=_Words())
 
 
 def rouge_l(prediction: str, reference: str) -> float | None:
-    """ROUGE-L F-measure, 0 to 1, as the `rouge-score` library computes it (no stemming).
+    """ROUGE-L F-measure, 0 to 1, as the `rouge-score` library computes it from our words (no stemming).
 
-    The library knows the letters a to z and digits alone, so a reference without any of them is unscored (None).
+    A reference without words is unscored (None).
     """
-    if re.search("[a-z0-9]", reference.lower()) is None:
+    if not num_words(reference):
         return None
     return float(_rouge().score(reference, prediction)["rougeL"].fmeasure)
 
@@ -118,7 +125,8 @@ def trim_words(text: str, count: int) -> str:
 def length_matched(a: str, b: str, reference: str) -> tuple[str, str]:
     """Both answers, the longer one trimmed to the reference's word count; equally long ones are both trimmed.
 
-    What an answer gains by length alone is gone afterwards; an answer no longer than the reference stays as it is.
+    What an answer gains by running on past the reference is gone afterwards; the two are not of one length, for an answer no
+    longer than the reference stays as it is.
     """
     limit, words_a, words_b = num_words(reference), num_words(a), num_words(b)
     return (

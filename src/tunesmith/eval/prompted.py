@@ -1,0 +1,90 @@
+"""The cheaper alternative to tuning: the base with passages of the author's training split in its system prompt.
+
+What is shown decides what tuning has to beat, so it is chosen for nine items of ten and counted. The few longest items are
+shown fewer passages, or none, rather than taking them from all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from tunesmith.core.records import Example, Message
+from tunesmith.eval.likelihood import encode_items
+from tunesmith.eval.results import Item
+from tunesmith.models.chat import Chat
+
+__all__ = ["Shown", "instruction_tokens", "style_prompts"]
+
+_MOST = 3
+_LONGEST = 10  # one item in so many may have room for fewer passages than the rest
+_FRAME = 24  # tokens that a template may put around a system message
+_STYLE = "Answer in the voice of the author of these passages. Keep to the author's words, rhythm and habits.\n\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """The prompt of every item, and what most of them show: `num_passages` in a system text of `num_tokens`.
+
+    `num_fewer` items had room for fewer passages; those with room for none keep their plain prompt.
+    """
+
+    prompts: tuple[tuple[Message, ...], ...]
+    num_passages: int
+    num_tokens: int
+    num_fewer: int
+
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """For the evidence, in words."""
+        return {
+            "passages shown to the prompted base": self.num_passages,
+            "tokens of the text that shows them": self.num_tokens,
+            "items with room for fewer passages": self.num_fewer,
+        }
+
+
+def instruction_tokens(chat: Chat) -> int:
+    """Tokens that the instruction takes without any passage, its frame in the template included."""
+    return _FRAME + len(chat.encode_text(_STYLE))
+
+
+def style_prompts(chat: Chat, train: Sequence[Example], items: Sequence[Item], *, context: int, room: int) -> Shown | None:
+    """Every item under a system text with up to three different passages of `train`, which should be the author's alone.
+
+    As many are shown as leave nine items of ten room for their reference and for an answer of `room` tokens. None if not even
+    one fits: then the baseline cannot be measured.
+    """
+    plain = [item.prompt for item in items]
+    rows = encode_items(chat, items, plain, context=context)
+    needed = [max(len(row.ids), len(chat.encode_prompt(prompt)) + room) for row, prompt in zip(rows, plain, strict=True)]
+    left = [context - _FRAME - tokens for tokens in needed]
+    passages = _chosen(chat, train, sorted(left)[len(left) // _LONGEST])
+    if not passages:
+        return None
+    texts = [_STYLE + shown for shown in accumulate(passages, "{}\n\n{}".format)]
+    sizes = [len(chat.encode_text(text)) for text in texts]
+    counts = [sum(size <= budget for size in sizes) for budget in left]
+    return Shown(
+        prompts=tuple(
+            chat.with_system(prompt, texts[count - 1]) if count else prompt for prompt, count in zip(plain, counts, strict=True)
+        ),
+        num_passages=len(texts),
+        num_tokens=sizes[-1],
+        num_fewer=sum(count < len(texts) for count in counts),
+    )
+
+
+def _chosen(chat: Chat, train: Sequence[Example], budget: int) -> list[str]:
+    """Different passages in a stable order without meaning, those that would not fit passed over."""
+    shown: list[str] = []
+    for example in sorted(train, key=lambda e: hashlib.sha256(e.id.encode()).hexdigest()):
+        if len(shown) == _MOST:
+            break
+        if example.answer.strip() in (passage.strip() for passage in shown):
+            continue
+        if len(chat.encode_text(_STYLE + "\n\n".join([*shown, example.answer]))) <= budget:
+            shown.append(example.answer)
+    return shown

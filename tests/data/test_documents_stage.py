@@ -1,0 +1,82 @@
+"""Documents are found again while the sources hold what they held; failures that may pass are not kept for ever."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tunesmith.api import documents as stage
+from tunesmith.core.artifacts import Artifact, Store
+from tunesmith.core.recipe_file import recipe_from
+from tunesmith.core.reporter import SilentReporter
+from tunesmith.data.ingest import extract as extracting
+from tunesmith.data.ingest.archive import read_archive
+from tunesmith.data.ingest.item import Gathered, PassingError, RawItem, Reading, UnreadableError
+from tunesmith.data.ingest.worker import reading_of
+
+
+def fails_with(error: UnreadableError) -> object:
+    def fails(text: str, *, name: str) -> Reading:
+        raise error
+
+    return {"text": fails}
+
+
+def read(folder: Path) -> Artifact:
+    recipe = recipe_from({"sources": [str(folder / "in")]})
+    return stage.read_sources(recipe, Store(folder / "store"), reporter=SilentReporter()).artifact
+
+
+@pytest.fixture
+def posts(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("It rained all morning.")
+    (tmp_path / "in" / "b.md").write_text("It was dry.")
+    return tmp_path
+
+
+def test_a_failure_that_passed_is_gone_and_what_was_made_without_its_file_is_another_artifact(
+    posts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as now:
+        now.setattr(extracting, "_OF_TEXT", fails_with(PassingError("it is locked")))
+        first, again = read(posts), read(posts)
+    assert first.id == again.id and first.numbers["passing"] == 1 and first.numbers["documents"] == 1
+    later = read(posts)
+    assert later.id != first.id and later.numbers["passing"] == 0 and later.numbers["documents"] == 2
+    assert not list((posts / "store" / "documents").glob(".*-*-*"))
+
+
+def test_a_failure_that_stays_is_not_read_again(posts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as now:
+        now.setattr(extracting, "_OF_TEXT", fails_with(UnreadableError("it is broken")))
+        first = read(posts)
+    assert read(posts).id == first.id and first.numbers["documents"] == 1
+
+
+def test_what_a_server_says_of_a_page_is_part_of_what_was_read(posts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "It rained."
+    page = RawItem(name="x.org/a", source="x", kind="text", sha256="0" * 64, data=text.encode(), url="https://x.org/a")
+    ids = set()
+    for item in (page, replace(page, charset="text/plain; charset=latin-1"), replace(page, url="https://x.org/a?b")):
+        monkeypatch.setattr(stage, "gather", lambda *_, item=item, **__: Gathered(items=(item,)))
+        ids.add(read(posts).id)
+    assert len(ids) == 3
+
+
+def test_a_failure_that_may_pass_is_known_as_such_from_an_archive_and_from_another_process() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a.txt", "It rained.")
+
+    def read(item: RawItem) -> Reading:
+        raise PassingError("it is locked")
+
+    assert read_archive(buffer.getvalue(), name="a.zip", read=read).num_passing == 1
+    line = orjson.dumps({"unreadable": "it is locked", "passing": True})
+    assert isinstance(reading_of(line), PassingError)

@@ -1,0 +1,116 @@
+"""Promises of the last stage: how long answers may be, who is shown to the prompted base, whose verdict is returned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from evidence_fakes import evidence, general, parity
+
+from fakes import example, examples
+from tunesmith.api import Project, project
+from tunesmith.api.draw import Beside
+from tunesmith.core.artifacts import Artifact
+from tunesmith.core.errors import EvaluationError
+from tunesmith.core.recipe_file import recipe_from
+from tunesmith.core.records import write_jsonl
+from tunesmith.eval.evaluate import Measured
+from tunesmith.eval.gates import decide
+from tunesmith.models.load import BaseFolder
+
+EVIDENCE = evidence(
+    {"base": 1.4, "prompted": 1.3, "tuned": 1.1, "merged": 1.1001}, with_parity=parity(), with_general=general()
+)
+
+
+def artifact(kind: str, path: Path, **numbers: Any) -> Artifact:
+    return Artifact(path, {"kind": kind, "id": kind * 8, "numbers": numbers})
+
+
+def at_the_end(base: BaseFolder, root: Path, *overrides: str, answer_tokens: int = 20) -> Project:
+    """A project whose stages before the evaluation are done, as far as anybody asks."""
+    made = Project(recipe_from({"base": str(base.path), "sources": ["./posts"], "eval": {"draws": 300}}, overrides), root)
+    for name in ("documents", "dataset", "run", "model"):
+        (root / name).mkdir(exist_ok=True)
+    made.__dict__ |= {
+        "base": base,
+        "sources": type("Read", (), {"artifact": artifact("documents", root / "documents")}),
+        "dataset": artifact("dataset", root / "dataset", answer_tokens=answer_tokens),
+        "run": artifact("run", root / "run", reading={"shape": "flat", "text": "it learned", "advice": "go on"}),
+        "model": artifact("model", root / "model"),
+    }
+    return made
+
+
+@pytest.mark.parametrize(("usual", "most"), [(10, 64), (400, 501), (700, 767)])
+def test_answers_may_be_a_quarter_longer_than_the_references_even_beyond_half_the_context(
+    tiny: BaseFolder, tmp_path: Path, usual: int, most: int
+) -> None:
+    assert tiny.context == 768
+    assert at_the_end(tiny, tmp_path, answer_tokens=usual).max_new_tokens == most
+
+
+def test_general_rows_that_were_mixed_in_are_never_shown_as_the_author_s_passages(
+    tiny: BaseFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, own = at_the_end(tiny, tmp_path), examples(4)
+    strange = example("What is 2 and 2?", "Four.", id="general-1")
+    made.__dict__["_beside"] = Beside(general=(strange,))
+    write_jsonl(tmp_path / "dataset" / "train.jsonl", [*own, strange, replace(strange, id="general-1#again-2")])
+    write_jsonl(tmp_path / "dataset" / "test.jsonl", examples(6)[4:])
+    (tmp_path / "run" / "metrics.jsonl").write_bytes(b"")
+    shown: list[Any] = []
+
+    def watching(*_: Any, train: Any, **__: Any) -> Measured:
+        shown.extend(train)
+        return Measured(EVIDENCE.systems, parity(), general(), {"passages shown to the prompted base": 3})
+
+    monkeypatch.setattr(project, "evaluate", watching)
+    monkeypatch.setattr(project, "find_base", lambda path: tiny)
+    found = made._gather_evidence()
+    assert [row.id for row in shown] == [row.id for row in own]
+    assert found.numbers["passages shown to the prompted base"] == 3
+
+
+def test_code_that_changed_asks_the_models_again_and_the_same_code_does_not(
+    tiny: BaseFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(Project, "_gather_evidence", lambda self: asked.append(1) or EVIDENCE)
+    first = at_the_end(tiny, tmp_path).outcome.evaluation.id
+    assert at_the_end(tiny, tmp_path).outcome.evaluation.id == first
+    assert at_the_end(tiny, tmp_path, "gates.stop_share=0.5").outcome.evaluation.id != first
+    assert len(asked) == 1
+    monkeypatch.setattr(project, "_measuring_code", lambda: "other code")
+    assert at_the_end(tiny, tmp_path).outcome.evaluation.id != first
+    assert len(asked) == 2
+
+
+def test_the_hash_of_the_code_follows_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("eval/gates.py", "models/deep/chat.py", "examples/general.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("a")
+    monkeypatch.setattr(project, "EXAMPLES", tmp_path / "examples")
+    hashes = [project._measuring_code.__wrapped__()]
+    for name in ("eval/gates.py", "models/deep/chat.py", "examples/general.jsonl"):
+        (tmp_path / name).write_text("b")
+        hashes.append(project._measuring_code.__wrapped__())
+    assert len(set(hashes)) == 4
+
+
+def test_the_verdict_is_the_one_on_disk_and_another_one_is_an_error(
+    tiny: BaseFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Project, "_gather_evidence", lambda self: EVIDENCE)
+    made = at_the_end(tiny, tmp_path).outcome
+    assert (made.verdict.verdict, made.verdict.gates[0].margin) == ("SHIP", 0.0)
+
+    def harsher(measurements: Any, gates: Any, **more: Any) -> Any:
+        return decide(replace(measurements, parity=parity(max_abs_logit=0.5)), gates, **more)
+
+    monkeypatch.setattr(project, "decide", harsher)
+    with pytest.raises(EvaluationError, match="another verdict than its evidence gives") as caught:
+        assert at_the_end(tiny, tmp_path).outcome
+    assert "SHIP on disk, DON'T SHIP now" in str(caught.value) and caught.value.problems[0].hint
