@@ -186,7 +186,7 @@ def _lines(
             "cannot be told"
             if n["detectable"] is None
             else f"smallest visible effect ≈ {n['detectable']:.2f} standard deviations",
-            f"{data.test_documents} test documents, found four times in five by the verdict's rule; of the documents' differences",
+            f"{data.test_documents} test documents, found four times in five by the verdict's rule, of their differences",
         ),
     )
 
