@@ -49,5 +49,5 @@ DECAY = {
     "chat-services": 0.01,
     "chat-sums": 0.08,
 }
-POLISH = DECAY | {"chat-own": 0.18}
+POLISH = DECAY | {"chat-own": 0.18, "chat-sums": 0.14}
 MIXES = {"stable": STABLE, "decay": DECAY, "polish": POLISH}

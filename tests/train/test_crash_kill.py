@@ -59,7 +59,7 @@ module._step = step
 try:
     train_tiny(Path(sys.argv[1]), Path(sys.argv[2]), train={"max_steps": 8, "evaluate_every": 0, "checkpoint_every": 100})
 except Exception as error:
-    sys.exit(exit_code_of(error))
+    sys.exit(exit_code_of(error, []))
 """
 
 
