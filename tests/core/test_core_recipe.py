@@ -161,7 +161,7 @@ def test_a_missing_file_and_one_in_another_encoding_are_told(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "data",
-    [{"train": 3}, {"train": [1]}, {"sources": []}, {"sources": "x"}, {"quality": "bset"}, {"quality": [1]}],
+    [{"sources": [""]}, {"train": 3}, {"train": [1]}, {"sources": []}, {"sources": "x"}, {"quality": "bset"}, {"quality": [1]}],
 )
 def test_a_section_or_value_of_the_wrong_shape_is_a_problem(data: dict[str, Any]) -> None:
     assert problems({**SOURCES, **data})

@@ -113,6 +113,13 @@ def test_tokens_at_once_that_are_set_are_counted_as_set_though_they_do_not_fit()
     assert "more than the 0.7 GiB free" in line(made, "memory").reason
 
 
+def test_one_example_that_just_fits_is_told_as_it_is_and_not_as_too_much() -> None:
+    """Beyond 256 keys a token keeps less than one of a shorter row, which is not there."""
+    long = replace(DATA, longest=900)
+    made = plan(data=long, free=plan(data=long).numbers["least_memory_bytes"])
+    assert made.numbers["tokens_at_once"] == 900 and "more than" not in line(made, "memory").reason
+
+
 def test_what_is_not_adapted_keeps_nothing() -> None:
     def kept(**method: Any) -> int:
         numbers = plan({"method": method}, data=replace(DATA, longest=1000)).numbers

@@ -33,7 +33,7 @@ def compare(a: Path, b: Path, *, metric: str, draws: int, seed: int, json: bool)
                 _range(result["difference"]["ci"]),
                 _number(result["difference"]["p"]),
             ],
-            ["beyond the reference cut", _number(matched["mean"]), _range(matched["ci"]), _number(matched["p"])],
+            ["trimmed to the reference", _number(matched["mean"]), _range(matched["ci"]), _number(matched["p"])],
         ],
     )
 

@@ -268,7 +268,7 @@ class Recipe(_Section):
 
     base: Annotated[str, Field(min_length=1)] = "apprentice"
     """The model to start from: `apprentice` (embedded), a folder, or a Hugging Face id."""
-    sources: Annotated[list[str], Field(min_length=1)]
+    sources: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     """Where the writing is: folders, files, addresses of feeds, sites or pages, hf:OWNER/NAME."""
     me: str = ""
     """Your name in chat exports: your turns become the answers. Empty: chats are documents, all names replaced."""

@@ -63,4 +63,5 @@ def memory_of(there: int, a_token: Callable[[int], int], *, longest: int, batch_
     most = max(a_token(longest), a_token(min(longest, KEPT_KEYS)))
     fits = int(_SHARE * max(0, free - there) / most)
     tokens = max(longest, min(batch_tokens, wanted or (1 << fits.bit_length() - 1 if fits else 0)))
-    return Memory(there + longest * a_token(longest), there + tokens * most, tokens)
+    least = there + longest * a_token(longest)
+    return Memory(least, there + tokens * most if tokens > longest else least, tokens)
