@@ -78,6 +78,7 @@ def test_yes_is_no_number() -> None:
 def test_hints_name_what_was_probably_meant(tmp_path: Path) -> None:
     (found,) = problems(written(tmp_path, "sources: ./posts\n"))
     assert found.hint == "sources: [./posts]"
+    assert problems({"sources": [""]})[0].hint == "sources: [./posts]"
     assert problems(SOURCES, "epochs=3")[0].hint == "did you mean train.epochs?"
 
 

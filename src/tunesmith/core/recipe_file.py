@@ -242,6 +242,8 @@ def _problem(detail: Mapping[str, Any], data: Mapping[str, Any], places: Mapping
     hint = "tunesmith init --print lists every setting"
     if knob and knob.type.startswith("list of") and isinstance(value, str):
         hint = f"{name}: [{value}]"
+    elif knob and knob.default is None:
+        hint = f"{name}: [./posts]"
     elif knob:
         hint = f"{name}: {_example(knob.default)}  (the default). {knob.text}"
     return Problem(what=f"wrong value for {name}", value=value, expected=expected, hint=hint, where=where)
