@@ -31,6 +31,7 @@ from tunesmith.data.sentences import split_sentences
 __all__ = [
     "COMMON",
     "HELD_OUT_SHARE",
+    "SMALL",
     "NearCopies",
     "Pair",
     "chat_row",
@@ -72,6 +73,13 @@ COMMON = frozenset(
         "here into just know like little made make many more most much never only other over really said some something "
         "such than that their them then there these they thing things think this those through very want well were what "
         "when where which while will with would write your yours you're",
+    )
+)
+SMALL = frozenset(  # words of three letters that are of no subject
+    re.findall(
+        r"\w+",
+        "all and any are but can did for get got had has her him his how its let may not now off one our out own put "
+        "saw say see she the too two use was way who why yet you",
     )
 )
 

@@ -196,8 +196,14 @@ class Llama(nn.Module):
 
     def losses(self, ids_BT: Tensor, targets_BT: Tensor) -> Tensor:
         """Negative log-likelihood in nats of each target, shape B × T."""
+        return self.losses_and_odds(ids_BT, targets_BT, targets_BT[:, :, None][:, :, :0])[0]
+
+    def losses_and_odds(self, ids_BT: Tensor, targets_BT: Tensor, others_BTK: Tensor) -> tuple[Tensor, Tensor]:
+        """(nats of each target, B × T; log-probabilities of other ids in its place, B × T × K)."""
         logits_NV = F.linear(self.hidden(ids_BT).flatten(0, 1), self.model.embed_tokens.weight).float()
-        return F.cross_entropy(logits_NV, targets_BT.flatten(), reduction="none").view_as(targets_BT)
+        nats_BT = F.cross_entropy(logits_NV, targets_BT.flatten(), reduction="none").view_as(targets_BT)
+        whole_N = torch.logsumexp(logits_NV, -1, keepdim=True)
+        return nats_BT, (logits_NV.gather(1, others_BTK.flatten(0, 1)) - whole_N).view_as(others_BTK)
 
     def describe(self) -> dict[str, Any]:
         return asdict(self.shape)

@@ -3,10 +3,9 @@
     python own.py --model work/half --corpus work/corpus --shards work/shards --questions 600 --round 1
 
 Made-up loops (`rows.with_loop`) are guesses at what goes wrong; these are what does (sequence-level unlikelihood, Welleck et
-al. 2020). Nothing in such an answer is learned as right: its row carries `AVOID` marks or nothing. Of several drawn answers to
-the same question, the longest that repeats nothing, does not go in circles, ends and takes up a word is learned as right in a
-row of its own (rejection sampling, as in Dong et al. 2023); the longest, because brevity is the cheapest way to be varied.
-Each round asks the next questions.
+al. 2020). Nothing in such an answer is learned as right: its row carries `AVOID` marks or nothing. Of it and several drawn
+answers to the same question, the most varied that repeats nothing, does not go in circles, ends and takes up a word is learned
+as right in a row of its own (rejection sampling, as in Dong et al. 2023). Each round asks the next questions.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from typing import Any
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: spinning threads starve each other on a busy machine
 
 import numpy as np
-from corpus import COMMON
+from corpus import COMMON, SMALL
 from judge import distinct, loops, moving_ttr, takes_up
 from rows import AVOID
 from tokenizer import END
@@ -35,7 +34,7 @@ from tunesmith.models.generate import Completion, Request, Sampling, answer, gen
 from tunesmith.models.generate import repeated as several
 from tunesmith.models.load import find_base, load_model
 
-__all__ = ["good", "longest", "main", "repeated", "said_too_often", "to_avoid"]
+__all__ = ["good", "main", "most_varied", "repeated", "said_too_often", "to_avoid"]
 
 log = logging.getLogger("apprentice.own")
 
@@ -45,14 +44,7 @@ _BADLY = 0.7  # the same share, below which the judge counts an answer as repeat
 _VARIED = 0.85  # share of different word trigrams above which an answer does not repeat itself
 _CIRCLING = 0.77  # type-token ratio below which it goes in circles; one in twenty of people's answers does
 _OFTEN = 2  # times that an answer may say a word of its subject
-_SMALL = frozenset(  # words of three letters that are of no subject
-    re.findall(
-        r"\w+",
-        "all and any are but can did for get got had has her him his how its let may not now off one our out own put "
-        "saw say see she the too two use was way who why yet you",
-    )
-)
-_SHORT = 15  # words of a greedy answer beside which a longer one is drawn
+_SHORT = 15  # words from which on an answer is chosen by how varied it is
 
 
 def repeated(ids: Sequence[int], size: int = _GRAM) -> list[bool]:
@@ -72,7 +64,7 @@ def said_too_often(text: str) -> list[int]:
     places = []
     for found in re.finditer(r"[a-z']{3,}", text.lower()):
         word = found.group()
-        if word not in COMMON and word not in _SMALL:
+        if word not in COMMON and word not in SMALL:
             counts[word] += 1
             if counts[word] > _OFTEN:
                 places.append(found.start())
@@ -94,9 +86,12 @@ def good(question: str, said: Completion) -> bool:
     return _varied(said.text) and said.finish_reason == "stop" and takes_up(question, said.text)
 
 
-def longest(question: str, drawn: Sequence[Completion], *, over: int = 0) -> Completion | None:
-    """The good answer of the most words, if there is a good one of more than `over`."""
-    found = [a for a in drawn if good(question, a) and len(a.text.split()) > over]
+def most_varied(question: str, answers: Sequence[Completion]) -> Completion | None:
+    """The good answer of `_SHORT` words or more whose words differ most; else the longest good one, if there is one."""
+    found = [a for a in answers if good(question, a)]
+    told = [a for a in found if len(a.text.split()) >= _SHORT]
+    if told:
+        return max(told, key=lambda a: (moving_ttr(a.text), distinct(a.text)))
     return max(found, key=lambda a: len(a.text.split()), default=None)
 
 
@@ -128,21 +123,21 @@ def main(given: argparse.Namespace) -> None:
     how = {"batch_examples": 128, "context": base.context}
     first = generate(model, chat, asked, max_new_tokens=_MAX_TOKENS, **how)
     circling = [not _varied(said.text) for said in first]
-    poor = [i for i, said in enumerate(first) if circling[i] or len(said.text.split()) < _SHORT]
     warm = Sampling(temperature=0.8, top_p=0.95, seed=given.round)
     requests = [
-        r for i in poor for r in several(Request(messages=asked[i], max_new_tokens=_MAX_TOKENS, sampling=warm), given.draws)
+        r
+        for messages in asked
+        for r in several(Request(messages=messages, max_new_tokens=_MAX_TOKENS, sampling=warm), given.draws)
     ]
     drawn = answer(model, chat, requests, **how)
     rows: list[tuple[list[int], list[int]]] = []
     better = 0
-    for place, i in enumerate(poor):
-        prompt = chat.encode_prompt(asked[i])
+    for i, messages in enumerate(asked):
+        prompt = chat.encode_prompt(messages)
         if circling[i]:
             said, marks = to_avoid(chat.tokenizer, first[i].text)
             rows.append(([*prompt, *said, END], [0] * len(prompt) + [AVOID if mark else 0 for mark in marks] + [0]))
-        over = 0 if circling[i] else len(first[i].text.split())  # a sound answer gives way to a longer one alone
-        if found := longest(asked[i][-1].content, drawn[place * given.draws : (place + 1) * given.draws], over=over):
+        if found := most_varied(messages[-1].content, [first[i], *drawn[i * given.draws : (i + 1) * given.draws]]):
             said = chat.tokenizer(found.text, add_special_tokens=False)["input_ids"]
             rows.append(([*prompt, *said, END], [0] * len(prompt) + [1] * (len(said) + 1)))
             better += 1
@@ -154,7 +149,7 @@ def main(given: argparse.Namespace) -> None:
         np.array(values, dtype).tofile(given.shards / f"chat-own.train.{kind}")
         np.array([], dtype).tofile(given.shards / f"chat-own.held.{kind}")
     log.info(
-        "round %d: %d of %d answers go in circles, %d badly, %d did not end; %d better ones drawn; %d ids to avoid",
+        "round %d: %d of %d answers go in circles, %d badly, %d did not end; %d good ones drawn; %d ids to avoid",
         given.round,
         sum(circling),
         len(asked),

@@ -27,9 +27,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: spinning thread
 
 import numpy as np
 import torch
+from losses import WEIGHTS, mean_loss, word_kinds
 from mixes import MIXES
 from model import Llama, Shape
-from rows import AVOID, TAKEN_UP, Batches, Shard
+from rows import Batches, Shard
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
@@ -46,7 +47,6 @@ __all__ = [
     "load_weights",
     "main",
     "make_optimizers",
-    "mean_loss",
     "save_checkpoint",
     "scale_at",
 ]
@@ -55,9 +55,6 @@ log = logging.getLogger("apprentice.pretrain")
 
 WARMUP_STEPS = 60
 LOOP_SHARE = 0.3  # of conversation rows in the decay: one answer in such a row is made to loop, as a thing to avoid
-POLISH_AVOIDS = 4.0  # weight in the polish of a token to be avoided: with 1, own answers got no better after two rounds
-TAKEN_UP_WEIGHT = 4.0  # of a word that the answer takes from its question, beside 1 for any other, while copying is learned
-TAKEN_UP_DECAY = 2.0  # the same once it is; not compared with 4 to the end alone (EXPERIMENTS.md)
 LONGEST_STEP_S = 5.0  # what a step adds to the phase's clock at most: a machine that is paused does not spend the phase
 MUON_RATE, ADAM_RATE = 0.02, 3e-3
 PROMPTS = (
@@ -224,16 +221,6 @@ class Settings:
     bf16: bool = False
 
 
-def mean_loss(
-    model: Llama, x_BT: Tensor, y_BT: Tensor, mask_BT: Tensor, *, avoid: float = 1.0, taken_up: float = TAKEN_UP_WEIGHT
-) -> Tensor:
-    """Likelihood of what is said, words taken up from the question above the rest; unlikelihood of what is to be avoided."""
-    nats_BT = model.losses(x_BT, y_BT)
-    weight_BT = (mask_BT == 1) + taken_up * (mask_BT == TAKEN_UP)
-    unlikelihood_BT = -torch.log1p(-torch.exp(-nats_BT).clamp(max=0.999))
-    return (nats_BT * weight_BT + avoid * unlikelihood_BT * (mask_BT == AVOID)).sum() / weight_BT.sum().clamp(min=1)
-
-
 def train(model: Llama, optimizers: list[tuple[torch.optim.Optimizer, float]], state: State, settings: Settings) -> State:
     """One phase. Order of a step: evaluate, save, stop, learn, log."""
     mix = MIXES[settings.mix]
@@ -253,9 +240,10 @@ def train(model: Llama, optimizers: list[tuple[torch.optim.Optimizer, float]], s
         word_starts=np.array([p.startswith("Ġ") or p.isdigit() for p in pieces]),  # runs of figures loop as well
     )
 
-    avoid = POLISH_AVOIDS if settings.mix == "polish" else 1.0
-    taken_up = TAKEN_UP_DECAY if settings.decay else TAKEN_UP_WEIGHT
-    compiled = torch.compile(lambda x_BT, y_BT, mask_BT: mean_loss(model, x_BT, y_BT, mask_BT, avoid=avoid, taken_up=taken_up))
+    kinds_V3 = word_kinds(tokenizer)
+    compiled = torch.compile(
+        lambda x_BT, y_BT, mask_BT: mean_loss(model, x_BT, y_BT, mask_BT, weights=WEIGHTS[settings.mix], kinds_V3=kinds_V3)
+    )
     mark = time.monotonic()
     first, seen, recent = state.step, 0, []
     while True:

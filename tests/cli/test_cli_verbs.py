@@ -372,9 +372,9 @@ def test_show_in_an_empty_project_says_what_to_type(tmp_path: Path, tunesmith: T
     four_parts(tunesmith("path", "run:latest", "--project", tmp_path))
 
 
-def chatting(walked: Path, tunesmith: Tunesmith, monkeypatch: pytest.MonkeyPatch, typed: str) -> Said:
+def chatting(walked: Path, tunesmith: Tunesmith, monkeypatch: pytest.MonkeyPatch, typed: str, *how: str) -> Said:
     monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-    return tunesmith("chat", "--project", walked, "--max-new-tokens", "5")
+    return tunesmith("chat", "--project", walked, "--max-new-tokens", "5", *how)
 
 
 def test_chat_answers_a_pipe_as_base_tuned_and_merged(
@@ -389,6 +389,17 @@ def test_chat_answers_a_pipe_as_base_tuned_and_merged(
 def test_in_chat_tuned_and_merged_say_the_same(walked: Path, tunesmith: Tunesmith, monkeypatch: pytest.MonkeyPatch) -> None:
     said = chatting(walked, tunesmith, monkeypatch, "What of the kettle?\n")
     answers = dict(re.findall(r"^(base|tuned|merged): (.*)$", said.out, re.MULTILINE))
+    assert answers["tuned"] == answers["merged"]
+
+
+def test_chat_with_a_temperature_draws_by_its_seed(walked: Path, tunesmith: Tunesmith, monkeypatch: pytest.MonkeyPatch) -> None:
+    greedy = chatting(walked, tunesmith, monkeypatch, "And now?\n")
+    drawn, again, other = (
+        chatting(walked, tunesmith, monkeypatch, "And now?\n", "--temperature", "2", "--seed", seed) for seed in "112"
+    )
+    assert "greedy, as evaluated" in greedy.err and "temperature 2, seed 1" in drawn.err
+    assert drawn.out == again.out and len({greedy.out, drawn.out, other.out}) == 3
+    answers = dict(re.findall(r"^(base|tuned|merged): (.*)$", drawn.out, re.MULTILINE))
     assert answers["tuned"] == answers["merged"]
 
 

@@ -25,6 +25,7 @@ import corpus  # noqa: E402
 import curve  # noqa: E402
 import judge  # noqa: E402
 import lessons  # noqa: E402
+import losses  # noqa: E402
 import mixes  # noqa: E402
 import model as recipe_model  # noqa: E402
 import own  # noqa: E402
@@ -34,6 +35,7 @@ import rows  # noqa: E402
 import tokenizer as recipe_tokenizer  # noqa: E402
 from model import Llama, Shape, hugging_face_config  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
+from tokenizers import Tokenizer  # noqa: E402
 from transformers import PreTrainedTokenizerFast  # noqa: E402
 
 from tunesmith.data.ingest.item import make_document  # noqa: E402
@@ -46,6 +48,7 @@ TALK = [
     {"role": "user", "content": "Where is the cat?"},
     {"role": "assistant", "content": "The cat is on the mat."},
 ]
+APPRENTICE = Path(__file__).parents[2] / "src" / "tunesmith" / "models" / "apprentice"
 SHARED = Path(os.environ.get("TUNESMITH_SHARED", RECIPE.parents[2] / "shared"))
 
 
@@ -200,11 +203,52 @@ def test_the_loss_weighs_words_taken_up_and_turns_against_what_is_to_be_avoided(
     model = Llama(TINY)
     ids = torch.randint(0, TINY.vocab_size, (1, 4))
     nats = model.losses(ids[:, :-1], ids[:, 1:])[0]
-    weight = pretrain.TAKEN_UP_WEIGHT
-    for avoid in (1.0, 4.0):
-        loss = pretrain.mean_loss(model, ids[:, :-1], ids[:, 1:], torch.tensor([[1, rows.TAKEN_UP, rows.AVOID]]), avoid=avoid)
+    mask = torch.tensor([[1, rows.TAKEN_UP, rows.AVOID]])
+    for weight, avoid in ((4.0, 1.0), (2.0, 4.0)):
+        loss = losses.mean_loss(model, ids[:, :-1], ids[:, 1:], mask, weights=losses.Weights(taken_up=weight, avoid=avoid))
         expected = (nats[0] + weight * nats[1] - avoid * torch.log(1 - torch.exp(-nats[2]))) / (1 + weight)
         torch.testing.assert_close(loss, expected)
+
+
+def _echoes_after(text, tokenizer):
+    """(pieces of `text`, the echoes at each, whether what comes next was said before)."""
+    ids = torch.tensor([tokenizer.encode(text, add_special_tokens=False).ids])
+    found = losses.echoes(ids[:, :-1], ids[:, 1:], losses.word_kinds(tokenizer))
+    pieces = [tokenizer.id_to_token(i) for i in ids[0, :-1].tolist()]
+    told = [
+        {tokenizer.id_to_token(int(i)) for i in said[marks]}
+        for said, marks in zip(found.said_BTK[0], found.is_echo_BTK[0], strict=True)
+    ]
+    return pieces, told, found.is_again_BT[0].tolist()
+
+
+def test_an_echo_is_a_subject_said_before_in_the_same_turn_or_the_end_of_a_run_said_before():
+    tokenizer = Tokenizer.from_file(str(APPRENTICE / "tokenizer.json"))
+    asked = "<|user|>\nTell me about the house.<|end|>\n<|assistant|>\n"
+    pieces, told, again = _echoes_after(f"{asked}My house is old, and my house was", tokenizer)
+    begin, second = pieces.index("<|assistant|>"), len(pieces) - 1 - pieces[::-1].index("Ġhouse")
+    assert not any(told[begin : pieces.index("My") + 1])  # a word of the question may be taken up
+    assert told[pieces.index(",")] == {"Ġhouse", "Ġold"}
+    assert told[second - 1] == {"Ġold"} and again[second - 1]  # what is really said is no echo
+    _, told, _ = _echoes_after("<|assistant|>\nand it was of no use, and it was so", tokenizer)
+    assert "Ġof" in told[-1]
+
+
+def test_echoes_are_pushed_down_where_something_is_learned_and_a_word_is_taken_up_once():
+    torch.manual_seed(0)
+    model = Llama(TINY)
+    ids = torch.tensor([[20, 21, 22, 23, 24, 22]])
+    x, y = ids[:, :-1], ids[:, 1:]
+    kinds = torch.zeros(TINY.vocab_size, 3, dtype=torch.bool)
+    kinds[[22, 24], 2] = True  # the subjects
+    mask = torch.tensor([[0, 1, 1, 1, rows.TAKEN_UP]])
+    how = losses.Weights(taken_up=3.0, echo=2.0)
+    logits = model(x)[0].log_softmax(-1)
+    nats = model.losses(x, y)[0]
+    wrong = [(2, 22), (3, 22), (4, 24)]  # position, echo: at 4 the first subject is right, and weighs 1 for it was said before
+    unlike = sum(-torch.log(1 - logits[at, i].exp()) for at, i in wrong)
+    expected = (nats[1:].sum() + 2.0 * unlike) / 4
+    torch.testing.assert_close(losses.mean_loss(model, x, y, mask, weights=how, kinds_V3=kinds), expected)
 
 
 @pytest.mark.parametrize("block", [7, 128])
@@ -435,11 +479,15 @@ def test_the_third_saying_of_a_word_of_the_subject_is_marked_on_its_first_token(
     assert of_words <= marked and marked - of_words <= {i for i, mark in enumerate(own.repeated(ids)) if mark}
 
 
-def test_of_the_good_answers_drawn_the_longest_is_learned():
-    question, short, long = "What of hinges?", "Hinges creak.", "Hinges creak, so I put a drop of oil on each one."
-    drawn = [Completion(short, "stop", 3), Completion(long, "stop", 15), Completion(f"{long} Then again", "length", 17)]
-    assert own.longest(question, drawn) == drawn[1] and own.longest("Tell me about Portugal.", drawn) is None
-    assert own.longest(question, drawn, over=len(long.split())) is None
+def test_of_the_good_answers_the_most_varied_of_some_length_is_learned():
+    question, short = "What of hinges?", "Hinges creak."
+    plain = "Hinges creak, so I put a drop of oil on each one and close the door again with some care."
+    dull = "Hinges creak, so I put a drop of oil on each one and close the door again with a drop of care."
+    said = [Completion(text, "stop", 20) for text in (short, dull, plain)]
+    assert own.good(question, said[1]) and own.most_varied(question, said) == said[2]
+    assert own.most_varied(question, said[:2]) == said[1] and own.most_varied(question, said[:1]) == said[0]
+    assert own.most_varied("Tell me about Portugal.", said) is None
+    assert own.most_varied(question, [Completion(plain, "length", 20)]) is None
 
 
 def test_rounds_ask_other_questions_until_all_have_been_asked(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.core.records import Example, Message, read_jsonl
 from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import Chat, open_chat
-from tunesmith.models.generate import Request, stream_all
+from tunesmith.models.generate import Request, Sampling, stream_all
 from tunesmith.models.load import BaseFolder, find_base, load_model
 
 __all__ = ["chat"]
@@ -35,8 +35,9 @@ class _Speaker:
         return (*self.opening, *self.history)
 
 
-def chat(project: Path, run: str, *, max_new_tokens: int) -> None:
-    """Read questions from the keyboard (or a pipe) until `quit` or the end."""
+def chat(project: Path, run: str, *, max_new_tokens: int, temperature: float = 0.0, seed: int = 0) -> None:
+    """Read questions from the keyboard (or a pipe) until `quit` or the end. All speakers draw with the same seed."""
+    sampling = Sampling(temperature=temperature, seed=seed)
     store = Store(project / ".tunesmith")
     artifact = store.resolve(run)
     base = _base_of(artifact)
@@ -51,6 +52,8 @@ def chat(project: Path, run: str, *, max_new_tokens: int) -> None:
         speakers.append(_Speaker("merged", load_model(find_base(str(merged.path)), "float32"), opening=opening))
     out = console()
     out.print(f"  run {artifact.id[:8]} on {base.name}: {' · '.join(s.name for s in speakers)}.  clear forgets, quit ends")
+    drawn = f"drawn at temperature {temperature:g}, seed {seed}" if temperature else "greedy, as evaluated"
+    out.print(f"  answers are {drawn}" + ("" if temperature else "; --temperature 0.7 draws them"))
     if merged is None:
         out.print("  no merged model of this run yet; `tunesmith merge` makes it")
     while (line := _ask()) is not None:
@@ -61,7 +64,8 @@ def chat(project: Path, run: str, *, max_new_tokens: int) -> None:
                 speaker.history.clear()
             out.print("  forgotten")
         elif line:
-            _answer(line, speakers, chat_format, base.context, max_new_tokens)
+            asked = Request(messages=(), max_new_tokens=max_new_tokens, sampling=sampling)
+            _answer(line, speakers, chat_format, base.context, asked)
 
 
 def _base_of(run: Artifact) -> BaseFolder:
@@ -95,15 +99,18 @@ def _ask() -> str | None:
     return line.strip() if line else None
 
 
-def _answer(line: str, speakers: list[_Speaker], chat_format: Chat, context: int, max_new_tokens: int) -> None:
-    """The answers grow beside each other; base and tuned are made in one batch, for they share their weights."""
+def _answer(line: str, speakers: list[_Speaker], chat_format: Chat, context: int, how: Request) -> None:
+    """The answers grow beside each other; base and tuned are made in one batch, for they share their weights.
+
+    `how` has all of a request but whom it is put to.
+    """
     for speaker in speakers:
         speaker.history.append(Message(role="user", content=line))
-        _forget(speaker, chat_format, context - max_new_tokens)
+        _forget(speaker, chat_format, context - how.max_new_tokens)
     voices: list[tuple[list[_Speaker], Iterator[tuple[int, str]]]] = []
     for model in {id(s.model): s.model for s in speakers}.values():
         together = [s for s in speakers if s.model is model]
-        requests = [Request(messages=s.conversation(), max_new_tokens=max_new_tokens, adapter=s.adapter) for s in together]
+        requests = [replace(how, messages=s.conversation(), adapter=s.adapter) for s in together]
         voices.append((together, stream_all(model, chat_format, requests, context=context)))
     said = {speaker.name: "" for speaker in speakers}
     with SideBySide([s.name for s in speakers]) as screen:
