@@ -172,6 +172,7 @@ FACTS = TokenFacts(base="b", limit=100, lengths=(10,) * 50, num_learned=200, beg
         ({"without_end": ("a",)}, [("no_end_token", "error")]),
         ({"without_labels": ("a",)}, [("zero_labels", "error")]),
         ({"prompt_differs": ("a",)}, [("prompt_differs", "error")]),
+        ({"rewritten": ("a",)}, [("rewritten", "error")]),
         ({"begins": (2,)}, [("begin_tokens", "error")]),
         ({"refused": (("a", "no system role"),)}, [("template", "error")]),
     ],

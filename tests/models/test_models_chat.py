@@ -149,6 +149,26 @@ def test_a_template_that_writes_no_end_token_is_found_and_blocks(tmp_path: Path)
     assert error is not None and error.name == "stop"
 
 
+DROPPING = TEMPLATE.replace("message['content']", "message['content'].split('</think>')[-1]")
+
+
+def test_a_template_that_leaves_out_words_of_an_answer_is_found_and_blocks(tmp_path: Path) -> None:
+    chat = chat_with(tmp_path, DROPPING)
+    assert block(chat) is None
+    rows = [*examples(3), example("q", "<think>half past six</think>It is late.", id="thought")]
+    coded = [chat.encode(e.messages) for e in rows]
+    assert audit(chat, rows, coded).rewritten == ("thought",)
+    with pytest.raises(BlockedError, match="changes the words of answers") as caught:
+        check_labels(chat, rows, coded, allow=())
+    assert caught.value.name == "rewritten" and "thought" in str(caught.value)
+    check_labels(chat, rows, coded, allow=("rewritten",))
+
+
+def test_a_template_that_trims_or_spaces_an_answer_does_not_rewrite_it(tmp_path: Path) -> None:
+    chat = chat_with(tmp_path, TEMPLATE.replace("message['content']", "message['content'] | trim | replace('\\n', '\\n\\n')"))
+    assert not chat.rewrites(conversation("q", "  one\ntwo <|end|> three\n"))
+
+
 def test_a_doubled_bos_is_found_and_blocks(tmp_path: Path) -> None:
     assert block(chat_with(tmp_path / "one", "<s>" + TEMPLATE)) is None
     error = block(chat_with(tmp_path / "two", "<s><s>" + TEMPLATE))

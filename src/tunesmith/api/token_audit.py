@@ -50,6 +50,7 @@ def token_facts(base: str, examples: Sequence[Example], *, max_tokens: int = 0, 
         without_end=found.without_end,
         without_labels=found.without_labels,
         prompt_differs=found.prompt_differs,
+        rewritten=found.rewritten,
         begins=found.bos_counts,
         refused=tuple(refused),
     )

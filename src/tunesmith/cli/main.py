@@ -35,7 +35,7 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override one setting, such as train.epochs=3; may be repeated.")
 ]
 Allow = Annotated[
-    list[str] | None, typer.Option("--allow", help="Go on despite a blocking check: cut, leak, stop, zero_labels.")
+    list[str] | None, typer.Option("--allow", help="Go on despite a blocking check: cut, leak, rewritten, stop, zero_labels.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Private = Annotated[

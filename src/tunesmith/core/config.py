@@ -283,7 +283,7 @@ class Recipe(_Section):
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     gates: GateConfig = GateConfig()
-    allow: list[Literal["cut", "leak", "stop", "zero_labels"]] = []
+    allow: list[Literal["cut", "leak", "rewritten", "stop", "zero_labels"]] = []
     """Blocking checks to override by name. Each is written into the manifests."""
 
 

@@ -162,6 +162,11 @@ class Chat:
         """Whether the template writes the text of the last message as it is, white space around it aside."""
         return self._words_span(messages) is not None
 
+    def rewrites(self, messages: Sequence[Message]) -> bool:
+        """Whether the template leaves out or changes words of an answer, white space aside: what it drops is never learned."""
+        written = "".join(self.render(messages).split())
+        return not all("".join(self._masked(m.content).split()) in written for m in messages if m.role == "assistant")
+
     def _words_span(self, messages: Sequence[Message]) -> tuple[int, int] | None:
         """Characters of the last message's own text in the rendered conversation, found by writing another in its place.
 
@@ -316,6 +321,7 @@ class Audit:
     without_labels: tuple[str, ...]
     cut: tuple[str, ...]
     prompt_differs: tuple[str, ...]
+    rewritten: tuple[str, ...]
     bos_counts: tuple[int, ...]
 
 
@@ -323,12 +329,12 @@ def audit(chat: Chat, examples: Sequence[Example], encoded: Sequence[Encoded]) -
     """Count the faults that ruin a run in silence: cut answers, a missing end token, nothing learned, doubled BOS.
 
     `cut_share` is learned tokens lost by cutting over all learned tokens. `prompt_differs`: examples whose prompt, tokenised
-    alone as generation will see it, is not how the training ids begin.
+    alone as generation will see it, is not how the training ids begin. `rewritten`: the template drops words of an answer.
     """
     learned = sum(e.num_learned for e in encoded)
     lost = sum(e.dropped for e in encoded)
     bos = chat.tokenizer.bos_token_id
-    no_end, no_labels, cut, differs, counts = [], [], [], [], set()
+    no_end, no_labels, cut, differs, rewritten, counts = [], [], [], [], [], set()
     for example, code in zip(examples, encoded, strict=True):
         if code.dropped:
             cut.append(example.id)
@@ -340,6 +346,8 @@ def audit(chat: Chat, examples: Sequence[Example], encoded: Sequence[Encoded]) -
         prompt = chat.encode_prompt(example.prompt)
         if tuple(prompt) != code.ids[: len(prompt)] and not code.dropped:
             differs.append(example.id)
+        if chat.rewrites(example.messages):
+            rewritten.append(example.id)
         if bos is not None:  # at the start only: some templates open every turn with this token
             counts.add(next((n for n, token in enumerate(code.ids) if token != bos), len(code.ids)))
     return Audit(
@@ -351,5 +359,6 @@ def audit(chat: Chat, examples: Sequence[Example], encoded: Sequence[Encoded]) -
         tuple(no_labels),
         tuple(cut),
         tuple(differs),
+        tuple(rewritten),
         tuple(sorted(counts)),
     )

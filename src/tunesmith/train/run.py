@@ -58,7 +58,10 @@ class Trained:
 
 
 def check_labels(chat: Chat, examples: Sequence[Example], encoded: Sequence[Encoded], *, allow: Sequence[str]) -> Audit:
-    """The label audit; BlockedError for faults that ruin a run in silence, unless allowed by name (cut, stop, zero_labels)."""
+    """The label audit; BlockedError for faults that ruin a run in silence, unless allowed by name.
+
+    The names are cut, rewritten, stop and zero_labels; a template whose prompt differs cannot be allowed.
+    """
     found = audit(chat, examples, encoded)
     if found.without_labels and "zero_labels" not in allow:
         raise BlockedError(
@@ -88,6 +91,14 @@ def check_labels(chat: Chat, examples: Sequence[Example], encoded: Sequence[Enco
             value=f"{len(endless)} of {found.num_examples} examples, first {sorted(endless)[0]}",
             expected="a chat template that writes an end token after every answer",
             hint="choose a base with such a template, or --allow stop",
+        )
+    if found.rewritten and "rewritten" not in allow:
+        raise BlockedError(
+            "the base's chat template changes the words of answers",
+            name="rewritten",
+            value=f"{len(found.rewritten)} of {found.num_examples} examples, first {found.rewritten[0]}",
+            expected="a template that writes an answer as it is: what it leaves out is never learned",
+            hint="take the tags of the template (</think>, say) out of these answers, or --allow rewritten",
         )
     if found.prompt_differs or max(found.bos_counts, default=0) > 1:
         raise BlockedError(

@@ -124,6 +124,7 @@ def _labels(bench: _Bench) -> tuple[float, float, str]:
         "with nothing to learn": len(found.without_labels),
         "cut": len(found.cut),
         "with another prompt than in use": len(found.prompt_differs),
+        "with words that the template changes": len(found.rewritten),
         "with a doubled first token": sum(count > 1 for count in found.bos_counts),
     }
     told = [f"{count} {what}" for what, count in faults.items() if count]

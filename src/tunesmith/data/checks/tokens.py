@@ -33,13 +33,14 @@ class TokenFacts:
     without_end: tuple[str, ...] = ()
     without_labels: tuple[str, ...] = ()
     prompt_differs: tuple[str, ...] = ()
+    rewritten: tuple[str, ...] = ()
     begins: tuple[int, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
 
 
 def token_findings(facts: TokenFacts) -> Iterator[Finding]:
     """`cut` (an error above 1 % of the tokens to learn), and the errors `no_end_token`, `zero_labels`, `prompt_differs`,
-    `template` and `begin_tokens`. A row that is cut is not named again for its missing end.
+    `rewritten`, `template` and `begin_tokens`. A row that is cut is not named again for its missing end.
     """
     whole = len(facts.lengths) + len(facts.refused)
     longest = max(facts.lengths, default=0)
@@ -77,6 +78,13 @@ def token_findings(facts: TokenFacts) -> Iterator[Finding]:
         facts.prompt_differs,
         "begin otherwise in training than the same prompt does in use (other token ids).",
         "choose a base whose template writes earlier turns in one way, or take the rows with earlier answers out.",
+    )
+    yield from made(
+        "rewritten",
+        "error",
+        facts.rewritten,
+        f"have answers of which the chat template of {facts.base} leaves out or changes words.",
+        "take the tags of the template (</think>, say) out of these answers, or choose another base.",
     )
     yield from made(
         "template",
