@@ -13,7 +13,7 @@ __all__ = ["commands", "main"]
 
 log = logging.getLogger("apprentice.build")
 
-POLISH_PEAK = 0.2  # of the full learning rate, falling to nothing within each round
+POLISH_PEAK = 0.25  # of the full learning rate, falling to nothing within each round
 
 
 def commands(
@@ -50,10 +50,11 @@ def commands(
     last = decayed
     for number in range(1, rounds + 1):
         whole, polished = work / f"whole-{number}", work / f"polished-{number}"
+        how = ("--mix", "finish" if number == rounds else "polish", "--peak", str(POLISH_PEAK))
         made += [
             (whole, pack(last, whole)),
-            (shards / f"own-{number}", own(whole, number, 1600)),
-            (polished / "done", phase(polished, last, polish_steps, "--mix", "polish", "--peak", str(POLISH_PEAK))),
+            (shards / f"own-{number}", own(whole, number, 1000)),
+            (polished / "done", phase(polished, last, polish_steps, *how)),
         ]
         last = polished
     return [
@@ -89,9 +90,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--shared", type=Path, default=Path(os.environ.get("TUNESMITH_SHARED", "../../../shared")))
-    parser.add_argument("--stable-steps", type=int, default=3800)
-    parser.add_argument("--decay-steps", type=int, default=1700)
-    parser.add_argument("--polish-steps", type=int, default=120, help="of each round")
-    parser.add_argument("--rounds", type=int, default=6, help="of polish: own answers, then steps that learn from them")
+    parser.add_argument("--stable-steps", type=int, default=8000)
+    parser.add_argument("--decay-steps", type=int, default=1100)
+    parser.add_argument("--polish-steps", type=int, default=110, help="of each round")
+    parser.add_argument("--rounds", type=int, default=7, help="of polish: own answers, then steps that learn from them")
     parser.add_argument("--seed", type=int, default=0)
     main(parser.parse_args())

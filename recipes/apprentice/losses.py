@@ -36,6 +36,7 @@ WEIGHTS = {  # by the mix that is read
     "stable": Weights(taken_up=4.0),  # while copying is learned
     "decay": Weights(taken_up=2.0, echo=2.0),
     "polish": Weights(taken_up=2.5, echo=5.0, avoid=4.0),
+    "finish": Weights(taken_up=2.5, echo=10.0, avoid=4.0),  # the last round of polish
 }
 
 

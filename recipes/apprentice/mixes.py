@@ -50,4 +50,4 @@ DECAY = {
     "chat-sums": 0.08,
 }
 POLISH = DECAY | {"chat-own": 0.18, "chat-sums": 0.14}
-MIXES = {"stable": STABLE, "decay": DECAY, "polish": POLISH}
+MIXES = {"stable": STABLE, "decay": DECAY, "polish": POLISH, "finish": POLISH}  # the last round of polish weighs otherwise

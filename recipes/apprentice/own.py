@@ -167,7 +167,7 @@ if __name__ == "__main__":
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--questions", type=int, default=600)
-    parser.add_argument("--draws", type=int, default=4, help="answers drawn beside each one that goes in circles or is short")
+    parser.add_argument("--draws", type=int, default=3, help="answers drawn beside each greedy one")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the model that answers")
     parser.add_argument("--round", type=int, default=0, help="which questions are asked, and the seed of what is drawn")
     main(parser.parse_args())

@@ -413,9 +413,10 @@ def test_every_step_of_the_build_is_a_script_of_the_recipe(tmp_path):
     assert order.index("lessons.py") < order.index("tokenizer.py") < order.index("own.py") < order.index("judge.py")
     assert len({left_behind for left_behind, _ in steps}) == len(steps)
     assert order.count("own.py") == 1 + 3 and order.count("pretrain.py") == 2 + 3
-    polishes = [command for _, command in steps if "polish" in command]
+    polishes = [command for _, command in steps if "--mix" in command]
     assert [float(c[c.index("--peak") + 1]) for c in polishes] == [build.POLISH_PEAK] * 3
     assert [Path(c[c.index("--from") + 1]).parent.name for c in polishes] == ["decayed", "polished-1", "polished-2"]
+    assert [c[c.index("--mix") + 1] for c in polishes] == ["polish", "polish", "finish"]
 
 
 def test_more_rounds_of_polish_make_package_and_judgement_anew(tmp_path):
@@ -445,7 +446,8 @@ def test_a_phase_of_the_build_that_was_cut_off_goes_on_from_its_own_checkpoint(t
 
 
 def test_every_mix_reads_what_there_is_and_the_polish_more_of_its_own_answers():
-    assert set(mixes.MIXES) == {"stable", "decay", "polish"} and all(min(mix.values()) > 0 for mix in mixes.MIXES.values())
+    assert set(mixes.MIXES) == set(losses.WEIGHTS) == {"stable", "decay", "polish", "finish"}
+    assert all(min(mix.values()) > 0 for mix in mixes.MIXES.values())
     assert mixes.POLISH["chat-own"] > mixes.DECAY["chat-own"] and "chat-own" not in mixes.STABLE
 
 
