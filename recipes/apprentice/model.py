@@ -201,9 +201,11 @@ class Llama(nn.Module):
     def losses_and_odds(self, ids_BT: Tensor, targets_BT: Tensor, others_BTK: Tensor) -> tuple[Tensor, Tensor]:
         """(nats of each target, B × T; log-probabilities of other ids in its place, B × T × K)."""
         logits_NV = F.linear(self.hidden(ids_BT).flatten(0, 1), self.model.embed_tokens.weight).float()
-        nats_BT = F.cross_entropy(logits_NV, targets_BT.flatten(), reduction="none").view_as(targets_BT)
-        whole_N = torch.logsumexp(logits_NV, -1, keepdim=True)
-        return nats_BT, (logits_NV.gather(1, others_BTK.flatten(0, 1)) - whole_N).view_as(others_BTK)
+        targets_N = targets_BT.flatten()
+        nats_N = F.cross_entropy(logits_NV, targets_N, reduction="none")
+        whole_N1 = nats_N[:, None] + logits_NV.gather(1, targets_N[:, None])  # the logarithm of what is divided by
+        odds_NK = logits_NV.gather(1, others_BTK.flatten(0, 1)) - whole_N1
+        return nats_N.view_as(targets_BT), odds_NK.view_as(others_BTK)
 
     def describe(self) -> dict[str, Any]:
         return asdict(self.shape)
