@@ -49,8 +49,9 @@ def commands(
     ]
     last = decayed
     for number in range(1, rounds + 1):
-        whole, polished = work / f"whole-{number}", work / f"polished-{number}"
-        how = ("--mix", "finish" if number == rounds else "polish", "--peak", str(POLISH_PEAK))
+        name, mix = ("finished", "finish") if number == rounds else ("polished", "polish")
+        whole, polished = work / f"whole-{number}", work / f"{name}-{number}"
+        how = ("--mix", mix, "--peak", str(POLISH_PEAK))
         made += [
             (whole, pack(last, whole)),
             (shards / f"own-{number}", own(whole, number, 1000)),

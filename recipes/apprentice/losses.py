@@ -42,22 +42,25 @@ WEIGHTS = {  # by the mix that is read
 
 def word_kinds(tokenizer: Tokenizer) -> Tensor:
     """V × 3 of each id: whether it begins a word, goes on with one, and is alone a word that may be a subject."""
-    pieces = [tokenizer.id_to_token(i) or "" for i in range(tokenizer.get_vocab_size())]
-    begins = [piece.startswith("Ġ") and piece[1:].isalpha() for piece in pieces]
-    subject = [len(piece) > 3 and piece[1:].lower() not in COMMON | SMALL for piece in pieces]
-    return torch.tensor([(b, p.isalpha() and not b, b and s) for p, b, s in zip(pieces, begins, subject, strict=True)])
+    kinds = []
+    for number in range(tokenizer.get_vocab_size()):
+        text = tokenizer.decode([number])  # the text and not the piece: in its spelling every byte is a letter
+        word = text.removeprefix(" ")
+        begins = text.startswith(" ") and word.isalpha()
+        kinds.append((begins, text.isalpha(), begins and len(word) >= 3 and word.lower() not in COMMON | SMALL))
+    return torch.tensor(kinds)
 
 
 class Echoes(NamedTuple):
     """Of each position, the ids said in the `_BACK` places before it, and what they would be as its next.
 
     An echo begins a word of the subject said before in the same turn (a word of several pieces always is one), or is what came
-    the last time after the same two ids; what is really said next is none.
+    after the same two ids; what is really said next is none. What was said twice stands here twice, and weighs twice.
     """
 
     said_BTK: Tensor
     is_echo_BTK: Tensor
-    is_again_BT: Tensor  # what is really said next was said before
+    is_again_BT: Tensor  # what is really said next was said in those places
 
 
 def echoes(x_BT: Tensor, y_BT: Tensor, kinds_V3: Tensor) -> Echoes:
@@ -80,7 +83,7 @@ def mean_loss(
     """Likelihood of what is said, words taken up from the question above the rest; unlikelihood of what is to be avoided.
 
     With an `echo` weight, every echo where something is learned is to be avoided (token-level unlikelihood, Welleck et al.
-    2020, for words of the subject and repeated runs alone), and a word is taken up but once.
+    2020, for words of the subject and repeated runs alone), and a word that was just said is not taken up.
     """
     is_learned_BT, is_taken_BT = (mask_BT == 1) | (mask_BT == TAKEN_UP), mask_BT == TAKEN_UP
     if weights.echo and kinds_V3 is not None:

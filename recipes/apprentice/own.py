@@ -3,9 +3,9 @@
     python own.py --model work/half --corpus work/corpus --shards work/shards --questions 600 --round 1
 
 Made-up loops (`rows.with_loop`) are guesses at what goes wrong; these are what does (sequence-level unlikelihood, Welleck et
-al. 2020). Nothing in such an answer is learned as right: its row carries `AVOID` marks or nothing. Of it and several drawn
-answers to the same question, the most varied that repeats nothing, does not go in circles, ends and takes up a word is learned
-as right in a row of its own (rejection sampling, as in Dong et al. 2023). Each round asks the next questions.
+al. 2020). Nothing in an answer that goes in circles is learned as right: its row carries `AVOID` marks or nothing. Of the
+greedy answer and several drawn ones, the most varied that repeats nothing, does not go in circles, ends and takes up a word is
+learned as right in a row of its own (rejection sampling, as in Dong et al. 2023). Each round asks the next questions.
 """
 
 from __future__ import annotations
@@ -87,7 +87,10 @@ def good(question: str, said: Completion) -> bool:
 
 
 def most_varied(question: str, answers: Sequence[Completion]) -> Completion | None:
-    """The good answer of `_SHORT` words or more whose words differ most; else the longest good one, if there is one."""
+    """The good answer of `_SHORT` words or more whose words differ most; else the longest good one, if there is one.
+
+    Under 25 words the type-token ratio is that of all words, which favours the shorter of two.
+    """
     found = [a for a in answers if good(question, a)]
     told = [a for a in found if len(a.text.split()) >= _SHORT]
     if told:
@@ -149,7 +152,7 @@ def main(given: argparse.Namespace) -> None:
         np.array(values, dtype).tofile(given.shards / f"chat-own.train.{kind}")
         np.array([], dtype).tofile(given.shards / f"chat-own.held.{kind}")
     log.info(
-        "round %d: %d of %d answers go in circles, %d badly, %d did not end; %d good ones drawn; %d ids to avoid",
+        "round %d: %d of %d answers go in circles, %d badly, %d did not end; %d good ones found; %d ids to avoid",
         given.round,
         sum(circling),
         len(asked),

@@ -53,7 +53,7 @@ def chat(project: Path, run: str, *, max_new_tokens: int, temperature: float = 0
     out = console()
     out.print(f"  run {artifact.id[:8]} on {base.name}: {' · '.join(s.name for s in speakers)}.  clear forgets, quit ends")
     drawn = f"drawn at temperature {temperature:g}, seed {seed}" if temperature else "greedy, as evaluated"
-    out.print(f"  answers are {drawn}" + ("" if temperature else "; --temperature 0.7 draws them"))
+    out.print(f"  answers are {drawn}" + ("" if temperature else "; --temperature 0.6 draws them"))
     if merged is None:
         out.print("  no merged model of this run yet; `tunesmith merge` makes it")
     while (line := _ask()) is not None:
