@@ -33,7 +33,18 @@ def write_weights(model: Llama, out: Path, *, dtype: torch.dtype = torch.bfloat1
     weights = {name: p.detach().to(dtype).contiguous() for name, p in model.named_parameters()}
     facts = {"tokens": str(seen.tokens), "seconds": f"{seen.seconds:.1f}"} if seen else {}
     save_file(weights, out / "model.safetensors", metadata={"format": "pt", **facts})
+    _in_order(out / "model.safetensors")
     (out / "model.safetensors").chmod(0o644)  # safetensors writes for the owner alone; this one travels in a package
+
+
+def _in_order(path: Path) -> None:
+    """Sort the metadata of a safetensors file, which the library writes in an order that changes from run to run."""
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = data[8:end].decode()
+    told = json.loads(header)["__metadata__"]
+    before, after = (json.dumps(facts, separators=(",", ":")) for facts in (told, dict(sorted(told.items()))))
+    path.write_bytes(data[:8] + header.replace(before, after, 1).encode() + data[end:])
 
 
 def write_card(template: Path, out: Path, facts: dict[str, Any]) -> None:

@@ -386,6 +386,16 @@ def test_packaged_weights_are_a_start_that_remembers_what_it_has_seen(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
+def test_the_same_weights_are_packaged_to_the_same_bytes(tmp_path):
+    torch.manual_seed(0)
+    model, seen = Llama(TINY), pretrain.State(shape={}, seed=0, tokens=123, seconds=4.5)
+    made = set()
+    for number in range(8):
+        package.write_weights(model, tmp_path / str(number), seen=seen)
+        made.add((tmp_path / str(number) / "model.safetensors").read_bytes())
+    assert len(made) == 1 and b'"format":"pt","seconds":"4.5","tokens":"123"' in made.pop()
+
+
 def test_the_curve_names_its_axes_and_every_line():
     history = [{"phase": p, "tokens": t, "held": {"text-stories": 2.0 - t / 1e7}} for p, t in ((0, 1e6), (0, 3e6), (1, 5e6))]
     drawn = ElementTree.fromstring(curve.draw(history, "A & B"))
