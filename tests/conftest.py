@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the CLI sets it
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # test files run side by side: each process takes one core
 settings.register_profile(
     "no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )  # a busy machine is no failure
