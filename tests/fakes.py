@@ -24,6 +24,7 @@ from tunesmith.models.load import find_base
 from tunesmith.train.run import Place, Trained, train_adapter
 
 __all__ = [
+    "DROPPING_TEMPLATE",
     "NO_END_TEMPLATE",
     "TEMPLATE",
     "Told",
@@ -44,6 +45,7 @@ TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
 )
 NO_END_TEMPLATE = TEMPLATE.replace("<|end|>", "")
+DROPPING_TEMPLATE = TEMPLATE.replace("message['content']", "message['content'].split('</think>')[-1]")
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 MERGES = (
     "Ġ t|h e|i n|Ġ a|r e|o n|e r|Ġt he|n d|o u|Ġ s|Ġ w|a t|i s|e n|o r|e d|Ġ o|Ġ b|Ġ h|i t|in g|Ġ i|a l|Ġ m|Ġ p|a n|Ġ f|"

@@ -17,7 +17,7 @@ from rows import AVOID, TAKEN_UP
 from tokenizers import Tokenizer
 from torch import Tensor
 
-__all__ = ["PLAIN", "WEIGHTS", "Echoes", "Weights", "echoes", "mean_loss", "word_kinds"]
+__all__ = ["WEIGHTS", "Echoes", "Weights", "echoes", "mean_loss", "word_kinds"]
 
 _BACK = 32  # places back that an echo is looked for
 
@@ -31,7 +31,6 @@ class Weights:
     echo: float = 0.0  # what would be an echo
 
 
-PLAIN = Weights()
 WEIGHTS = {  # by the mix that is read
     "stable": Weights(taken_up=4.0),  # while copying is learned
     "decay": Weights(taken_up=2.0, echo=2.0),
@@ -77,16 +76,14 @@ def echoes(x_BT: Tensor, y_BT: Tensor, kinds_V3: Tensor) -> Echoes:
     return Echoes(said_BTK, is_echo_BTK, (same_BTK & right_BTK).any(-1))
 
 
-def mean_loss(
-    model: Llama, x_BT: Tensor, y_BT: Tensor, mask_BT: Tensor, *, weights: Weights = PLAIN, kinds_V3: Tensor | None = None
-) -> Tensor:
+def mean_loss(model: Llama, x_BT: Tensor, y_BT: Tensor, mask_BT: Tensor, *, weights: Weights, kinds_V3: Tensor) -> Tensor:
     """Likelihood of what is said, words taken up from the question above the rest; unlikelihood of what is to be avoided.
 
     With an `echo` weight, every echo where something is learned is to be avoided (token-level unlikelihood, Welleck et al.
     2020, for words of the subject and repeated runs alone), and a word that was just said is not taken up.
     """
     is_learned_BT, is_taken_BT = (mask_BT == 1) | (mask_BT == TAKEN_UP), mask_BT == TAKEN_UP
-    if weights.echo and kinds_V3 is not None:
+    if weights.echo:
         found = echoes(x_BT, y_BT, kinds_V3)
         nats_BT, odds_BTK = model.losses_and_odds(x_BT, y_BT, found.said_BTK)
         unlike_BT = weights.echo * (_unlikelihood(-odds_BTK) * found.is_echo_BTK).sum(-1) * is_learned_BT

@@ -134,7 +134,7 @@ def main(given: argparse.Namespace) -> None:
     ]
     drawn = answer(model, chat, requests, **how)
     rows: list[tuple[list[int], list[int]]] = []
-    better = 0
+    num_good = 0
     for i, messages in enumerate(asked):
         prompt = chat.encode_prompt(messages)
         if circling[i]:
@@ -143,7 +143,7 @@ def main(given: argparse.Namespace) -> None:
         if found := most_varied(messages[-1].content, [first[i], *drawn[i * given.draws : (i + 1) * given.draws]]):
             said = chat.tokenizer(found.text, add_special_tokens=False)["input_ids"]
             rows.append(([*prompt, *said, END], [0] * len(prompt) + [1] * (len(said) + 1)))
-            better += 1
+            num_good += 1
     order = np.random.default_rng(given.round).permutation(len(rows))  # a better answer must not stand behind its poor one
     ids = [i for row in order for i in rows[row][0]]
     mask = [m for row in order for m in rows[row][1]]
@@ -158,7 +158,7 @@ def main(given: argparse.Namespace) -> None:
         len(asked),
         sum(distinct(said.text) < _BADLY or loops(said.text) for said in first),
         sum(said.finish_reason != "stop" for said in first),
-        better,
+        num_good,
         mask.count(AVOID),
     )
 

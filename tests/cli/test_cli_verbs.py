@@ -403,6 +403,12 @@ def test_chat_with_a_temperature_draws_by_its_seed(walked: Path, tunesmith: Tune
     assert answers["tuned"] == answers["merged"]
 
 
+def test_a_seed_without_a_temperature_is_refused(walked: Path, tunesmith: Tunesmith, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = chatting(walked, tunesmith, monkeypatch, "hello\n", "--seed", "3")
+    four_parts(said)
+    assert "--temperature 0.6 --seed 3" in said.err and not said.out
+
+
 def test_a_question_after_clear_is_answered_as_in_a_new_chat(
     walked: Path, tunesmith: Tunesmith, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import processors
 
-from fakes import NO_END_TEMPLATE, TEMPLATE, conversation, copy_base, example, examples, make_base
+from fakes import DROPPING_TEMPLATE, NO_END_TEMPLATE, TEMPLATE, conversation, copy_base, example, examples, make_base
 from tunesmith.core.errors import BlockedError, ModelError
 from tunesmith.models.chat import Chat, audit, open_chat
 from tunesmith.models.load import BaseFolder, find_base
@@ -118,7 +118,7 @@ def test_a_block_that_the_template_writes_before_an_answer_is_learned_and_not_sc
 
 
 def test_a_template_that_rewrites_the_answer_itself_is_an_error_and_no_guess(tmp_path: Path) -> None:
-    chat = chat_with(tmp_path, TEMPLATE.replace("message['content']", "message['content'].split('</think>')[-1]"))
+    chat = chat_with(tmp_path, DROPPING_TEMPLATE)
     assert chat.encode_answer(conversation("q", "plain")).num_learned
     with pytest.raises(ModelError, match="rewrites the text of an answer"):
         chat.encode_answer(conversation("q", "as in </think> tags"))
@@ -149,11 +149,8 @@ def test_a_template_that_writes_no_end_token_is_found_and_blocks(tmp_path: Path)
     assert error is not None and error.name == "stop"
 
 
-DROPPING = TEMPLATE.replace("message['content']", "message['content'].split('</think>')[-1]")
-
-
 def test_a_template_that_leaves_out_words_of_an_answer_is_found_and_blocks(tmp_path: Path) -> None:
-    chat = chat_with(tmp_path, DROPPING)
+    chat = chat_with(tmp_path, DROPPING_TEMPLATE)
     assert block(chat) is None
     rows = [*examples(3), example("q", "<think>half past six</think>It is late.", id="thought")]
     coded = [chat.encode(e.messages) for e in rows]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fakes import NO_END_TEMPLATE, examples, make_base
+from fakes import DROPPING_TEMPLATE, NO_END_TEMPLATE, example, examples, make_base
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.models.load import find_base
 from tunesmith.models.packed import model as packed_module
@@ -46,6 +46,13 @@ def test_all_checks_pass_and_each_gives_its_number_and_its_tolerance(tiny_path: 
 def test_a_template_without_an_end_token_fails_the_label_audit(tmp_path: Path) -> None:
     check = one("label audit", make_base(tmp_path / "base", template=NO_END_TEMPLATE), tmp_path)
     assert not check.passed and "12 without an end token" in check.text
+
+
+def test_a_template_that_leaves_out_words_fails_the_label_audit(tmp_path: Path) -> None:
+    base = find_base(str(make_base(tmp_path / "base", template=DROPPING_TEMPLATE)))
+    rows = [*examples(11), example("q", "<think>half past six</think>It is late.", id="thought")]
+    (check,) = selftest(base, rows, folder=tmp_path, reporter=SilentReporter(), only="label audit").checks
+    assert not check.passed and check.text == "1 with words that the template changes"
 
 
 def test_a_mean_of_means_fails_accumulation(tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

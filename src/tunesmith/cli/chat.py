@@ -10,7 +10,7 @@ from typing import Any
 
 from tunesmith.cli.render import SideBySide, console
 from tunesmith.core.artifacts import Artifact, Store
-from tunesmith.core.errors import ModelError
+from tunesmith.core.errors import EvaluationError, ModelError
 from tunesmith.core.records import Example, Message, read_jsonl
 from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import Chat, open_chat
@@ -35,9 +35,16 @@ class _Speaker:
         return (*self.opening, *self.history)
 
 
-def chat(project: Path, run: str, *, max_new_tokens: int, temperature: float = 0.0, seed: int = 0) -> None:
-    """Read questions from the keyboard (or a pipe) until `quit` or the end. All speakers draw with the same seed."""
-    sampling = Sampling(temperature=temperature, seed=seed)
+def chat(project: Path, run: str, *, max_new_tokens: int, temperature: float = 0.0, seed: int | None = None) -> None:
+    """Read questions from the keyboard (or a pipe) until `quit` or the end. All speakers draw with the same seed (0)."""
+    if seed is not None and not temperature:
+        raise EvaluationError(
+            "a seed has no effect on greedy answers",
+            value=f"--seed {seed}",
+            expected="a seed with a temperature above 0",
+            hint=f"tunesmith chat --temperature 0.6 --seed {seed}",
+        )
+    sampling = Sampling(temperature=temperature, seed=seed or 0)
     store = Store(project / ".tunesmith")
     artifact = store.resolve(run)
     base = _base_of(artifact)
@@ -52,7 +59,7 @@ def chat(project: Path, run: str, *, max_new_tokens: int, temperature: float = 0
         speakers.append(_Speaker("merged", load_model(find_base(str(merged.path)), "float32"), opening=opening))
     out = console()
     out.print(f"  run {artifact.id[:8]} on {base.name}: {' · '.join(s.name for s in speakers)}.  clear forgets, quit ends")
-    drawn = f"drawn at temperature {temperature:g}, seed {seed}" if temperature else "greedy, as evaluated"
+    drawn = f"drawn at temperature {temperature:g}, seed {sampling.seed}" if temperature else "greedy, as evaluated"
     out.print(f"  answers are {drawn}" + ("" if temperature else "; --temperature 0.6 draws them"))
     if merged is None:
         out.print("  no merged model of this run yet; `tunesmith merge` makes it")

@@ -147,7 +147,7 @@ def chat(
     run: Annotated[str, typer.Option("--run", help="Id of a run, or run:latest.")] = "run:latest",
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 200,
     temperature: Annotated[float, typer.Option(min=0, help="0: the likeliest word each time, as evaluated.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the draws, with a temperature.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Seed of the draws, with a temperature; 0 if none is given.")] = None,
 ) -> None:
     """Talk to base, adapter and merged model side by side; `clear` forgets, `quit` ends. Example: tunesmith chat"""
     from tunesmith.cli import chat as verb
