@@ -110,6 +110,7 @@ def test_a_redirect_is_checked_like_the_first_address() -> None:
     ("encoding", "body"),
     [("gzip", gzip.compress(b"words")), ("deflate", zlib.compress(b"words")), ("deflate", zlib.compress(b"words")[2:-4]),
      ("deflate, gzip", gzip.compress(zlib.compress(b"words"))), ("identity", b"words")],
+    ids=["gzip", "zlib", "deflate", "twice", "plain"],  # a gzip body says when it was made: no name for a test
 )  # fmt: skip
 def test_compressed_bodies_are_unpacked(encoding: str, body: bytes) -> None:
     with serving({"/": (200, {"Content-Encoding": encoding}, body)}) as server:
@@ -123,6 +124,7 @@ def test_compressed_bodies_are_unpacked(encoding: str, body: bytes) -> None:
      ({"Content-Encoding": "br"}, b"x", "nobody asked for"),
      ({"Content-Encoding": "gzip, gzip, gzip"}, b"x", "more than twice"),
      ({"Content-Length": str(21 * 1024 * 1024)}, b"x", "larger than 20 MB")],
+    ids=["bomb", "damaged", "brotli", "three times", "declared"],
 )  # fmt: skip
 def test_bombs_and_unknown_encodings_are_refused(headers: dict[str, str], body: bytes, reason: str) -> None:
     with serving({"/": (200, headers, body)}) as server, pytest.raises(SourceError, match=reason):
