@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the CLI sets it
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # test files run side by side: each process takes one core
+os.environ["TUNESMITH_OFFLINE"] = "1"  # `auto` is then the embedded base, unless a test brings another
+os.environ["TUNESMITH_CACHE"] = os.path.join(tempfile.gettempdir(), "tunesmith-tests-no-cache")
 settings.register_profile(
     "no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )  # a busy machine is no failure

@@ -224,13 +224,14 @@ def write_posts(folder: Path, count: int = 14) -> Path:
 
 
 class Told:
-    """A reporter that keeps its warnings."""
+    """A reporter that keeps its notes and warnings."""
 
     def __init__(self) -> None:
+        self.notes: list[str] = []
         self.warnings: list[str] = []
 
     def note(self, text: str) -> None:
-        """What is only told is not kept."""
+        self.notes.append(text)
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)

@@ -15,7 +15,7 @@ from shared_paths import material
 from tunesmith.core.errors import TrainingError
 from tunesmith.core.recipe_file import recipe_from
 from tunesmith.plan.hardware import Hardware, look
-from tunesmith.plan.plan import DataFacts, Plan, PrecisionFacts, make_plan
+from tunesmith.plan.plan import BaseFacts, DataFacts, Plan, PrecisionFacts, make_plan
 from tunesmith.plan.shape import Shape, shape_of
 from tunesmith.plan.steps import look_every, num_steps
 
@@ -38,7 +38,7 @@ PRECISION = PrecisionFacts("float32", "measured", 100_000.0)
 
 def plan(overrides: dict[str, Any] | None = None, *, data: DataFacts = DATA, free: float = 8 * 2**30, **changes: Any) -> Plan:
     recipe = recipe_from({"sources": ["x"], **(overrides or {})})
-    named: dict[str, Any] = {"trainable": 50_000, "modules": (8, 28), "detectable": 0.9} | changes
+    named: dict[str, Any] = {"base": BaseFacts("tiny"), "trainable": 50_000, "modules": (8, 28), "detectable": 0.9} | changes
     return make_plan(recipe, data, SHAPE, Hardware(2, int(free)), PRECISION, **named)
 
 
@@ -173,3 +173,8 @@ def test_the_plan_imports_neither_torch_nor_transformers() -> None:
     code = "import sys, tunesmith.plan.plan, tunesmith.plan.hardware, tunesmith.plan.shape, tunesmith.plan.steps;"
     code += "print(sorted({'torch', 'transformers', 'peft'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_the_plan_names_the_base_and_where_its_weights_come_from() -> None:
+    said = line(plan(base=BaseFacts("smollm2", "a.Q4_1.gguf, Q4_1 dequantised to float32")), "base")
+    assert said.value.startswith("smollm2, ") and "Q4_1 dequantised" in said.reason

@@ -12,7 +12,7 @@ from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.config import Recipe
-from tunesmith.core.errors import StorageError
+from tunesmith.core.errors import SourceError, StorageError
 from tunesmith.core.files import collect_temporary, new_temporary, storage_errors
 from tunesmith.core.records import canonical_json, digest
 from tunesmith.core.reporter import Reporter
@@ -26,6 +26,7 @@ __all__ = ["Documents", "read_sources"]
 
 _MANY = 200  # files from which several processes are worth the third of a second that they need to start
 _MAX_WORKERS = 8
+_REMOTE = ("http://", "https://", "hf:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,22 @@ class Documents:
     traffic: Mapping[str, int]
 
 
-def read_sources(recipe: Recipe, store: Store, *, reporter: Reporter, allow_private: bool = False) -> Documents:
+def read_sources(
+    recipe: Recipe, store: Store, *, reporter: Reporter, allow_private: bool = False, offline: bool = False
+) -> Documents:
     """The documents of all sources: found in the store if the sources hold what they held before, else made.
 
     Sources with a failure that may be gone another time (a library that is missing, a reader that was stopped) are read anew
     each time; what comes out the same is the same artifact. What is fetched is kept in the store's folder `fetched`, so that
-    nothing is fetched twice.
+    nothing is fetched twice. SourceError for an address or a hub data set where `offline` forbids fetching.
     """
+    if offline and (remote := next((s for s in recipe.sources if s.startswith(_REMOTE)), None)):
+        raise SourceError(
+            "an address cannot be read offline",
+            value=remote,
+            expected="files and folders of this machine",
+            hint="leave --offline out, or save what the address gives and name the file",
+        )
     limits = Limits(delay_s=recipe.fetch.delay_s, max_pages=recipe.fetch.max_pages)
     web = Web(cache=Cache(store.root / "fetched"), allow_private=allow_private, limits=limits)
     gathered = gather(recipe.sources, me=recipe.me or None, web=web, reporter=reporter)

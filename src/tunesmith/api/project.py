@@ -39,7 +39,7 @@ from tunesmith.models.load import BaseFolder, PrecisionName, find_base, safetens
 from tunesmith.models.merge import merge
 from tunesmith.models.precision import Precision, choose_precision
 from tunesmith.plan.hardware import look
-from tunesmith.plan.plan import DataFacts, Plan, PrecisionFacts, make_plan
+from tunesmith.plan.plan import BaseFacts, DataFacts, Plan, PrecisionFacts, make_plan
 from tunesmith.plan.shape import Shape, shape_of
 from tunesmith.train.run import Place, train_adapter
 
@@ -64,16 +64,25 @@ class Outcome:
 class Project:
     """A recipe at work in `root/.tunesmith`. Stages are properties, in the order of the road; each is made once."""
 
-    def __init__(self, recipe: Recipe, root: Path, *, reporter: Reporter | None = None, allow_private: bool = False) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        root: Path,
+        *,
+        reporter: Reporter | None = None,
+        allow_private: bool = False,
+        offline: bool = False,
+    ) -> None:
         self.recipe = recipe
         self.store = Store(root / ".tunesmith")
         self.reporter: Reporter = reporter or SilentReporter()
         self._allow_private = allow_private
+        self._offline = offline
 
     @cached_property
     def base(self) -> BaseFolder:
-        """The checked base model folder."""
-        return find_base(self.recipe.base)
+        """The checked base model folder; fetched if it is named, not here yet, and fetching is allowed."""
+        return find_base(self.recipe.base, offline=self._offline, reporter=self.reporter)
 
     @cached_property
     def chat(self) -> Chat:
@@ -83,7 +92,8 @@ class Project:
     @cached_property
     def sources(self) -> Documents:
         """Sources read into documents, and how much of them had to be fetched."""
-        return read_sources(self.recipe, self.store, reporter=self.reporter, allow_private=self._allow_private)
+        web = {"allow_private": self._allow_private, "offline": self._offline}
+        return read_sources(self.recipe, self.store, reporter=self.reporter, **web)
 
     @property
     def documents(self) -> Artifact:
@@ -190,6 +200,7 @@ class Project:
             self._shape,
             look(),
             PrecisionFacts(self.precision.name, self.precision.reason, self.precision.layer_tokens_per_s),
+            base=BaseFacts(self.base.name, self.base.origin),
             trainable=trainable,
             modules=(modules, linear),
             detectable=detectable_effect(facts.test_documents, min_groups=r.gates.min_documents),
@@ -202,7 +213,7 @@ class Project:
         inputs = [self.dataset.reference(), {"kind": "base", "id": self.base.fingerprint}]
         precision = self.precision.name
         learning = {"method": r.method.model_dump(), "train": r.train.model_dump(exclude=_SAVING)}
-        settings = {"base": r.base, **learning, "allow": sorted(r.allow), "precision": precision}
+        settings = {"base": self.base.name, **learning, "allow": sorted(r.allow), "precision": precision}
         id = self.store.identify("run", inputs, settings)
 
         def fill(draft: Draft) -> None:

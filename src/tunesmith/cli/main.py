@@ -30,7 +30,10 @@ RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="Recipe to use
 Sources = Annotated[
     list[str] | None, typer.Option("--source", help="Folder, file or address of writing; may be repeated. No recipe needed.")
 ]
-Base = Annotated[str | None, typer.Option("--base", help="Base model: apprentice, a folder, or a Hugging Face id.")]
+Base = Annotated[
+    str | None, typer.Option("--base", help="Base model: a name of `tunesmith bases`, a folder, a GGUF file, or a hub id.")
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing: neither a base nor an address.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override one setting, such as train.epochs=3; may be repeated.")
 ]
@@ -57,15 +60,32 @@ def _top(
 
 
 @app.command()
-def demo(project: ProjectDir = Path("."), set_: Settings = None, json: Json = False) -> None:
-    """Run the whole road on the posts that come with Tunesmith. Example: tunesmith demo"""
+def demo(
+    project: ProjectDir = Path("."),
+    base: Base = None,
+    set_: Settings = None,
+    json: Json = False,
+    offline: Offline = False,
+) -> None:
+    """From the posts that come with Tunesmith to a verdict. Example: tunesmith demo --base apprentice"""
     from tunesmith.cli import run
 
-    run.demo(project, set_ or [], json=json)
+    run.demo(run.Choice(project, None, [], base, set_ or [], [], False, offline), json=json)
 
 
 @app.command()
-def run(
+def bases(
+    fetch: Annotated[str, typer.Option("--fetch", help="Name of a base to get onto this machine.")] = "",
+    json: Json = False,
+) -> None:
+    """List the base models known by name, or fetch one. Example: tunesmith bases --fetch smollm2"""
+    from tunesmith.cli import bases as verb
+
+    verb.bases(fetch, json=json)
+
+
+@app.command()
+def run(  # noqa: PLR0913 (the options of a verb)
     project: ProjectDir = Path("."),
     recipe: RecipeFile = None,
     source: Sources = None,
@@ -74,15 +94,17 @@ def run(
     allow: Allow = None,
     json: Json = False,
     allow_private: Private = False,
+    offline: Offline = False,
 ) -> None:
     """From your writing to a verdict. Example: tunesmith run --source ./posts"""
     from tunesmith.cli import run as verb
 
-    verb.run(verb.Choice(project, recipe, source or [], base, set_ or [], allow or [], allow_private), json=json)
+    choice = verb.Choice(project, recipe, source or [], base, set_ or [], allow or [], allow_private, offline)
+    verb.run(choice, json=json)
 
 
 def _stage(name: str, text: str) -> None:
-    def command(
+    def command(  # noqa: PLR0913 (the options of a verb)
         project: ProjectDir = Path("."),
         recipe: RecipeFile = None,
         source: Sources = None,
@@ -91,10 +113,12 @@ def _stage(name: str, text: str) -> None:
         allow: Allow = None,
         json: Json = False,
         allow_private: Private = False,
+        offline: Offline = False,
     ) -> None:
         from tunesmith.cli import run as verb
 
-        verb.stage(name, verb.Choice(project, recipe, source or [], base, set_ or [], allow or [], allow_private), json=json)
+        choice = verb.Choice(project, recipe, source or [], base, set_ or [], allow or [], allow_private, offline)
+        verb.stage(name, choice, json=json)
 
     app.command(name, help=text)(command)
 
@@ -254,7 +278,7 @@ def golden(
 
 @app.command()
 def selftest(
-    base: Annotated[str, typer.Option("--base", help="Base model: apprentice, a folder, or a Hugging Face id.")] = "apprentice",
+    base: Annotated[str, typer.Option("--base", help="Base model: a name, a folder, a GGUF file, or a hub id.")] = "apprentice",
     json: Json = False,
 ) -> None:
     """Measure what training promises, on this machine: exit 0 or 2. Example: tunesmith selftest --json"""

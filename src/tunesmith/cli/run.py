@@ -15,6 +15,7 @@ from tunesmith.core.errors import Problem, RecipeError
 from tunesmith.core.recipe_file import load_recipe, recipe_from
 
 if TYPE_CHECKING:
+    from tunesmith.api import Project
     from tunesmith.plan.plan import Plan
 
 __all__ = ["Choice", "demo", "open_recipe", "run", "stage"]
@@ -31,6 +32,7 @@ class Choice:
     overrides: list[str]
     allow: list[str]
     allow_private: bool
+    offline: bool = False
 
     def then(self, verb: str) -> str:
         """The command that goes on with the same project and sources, to be pasted."""
@@ -67,33 +69,32 @@ def open_recipe(choice: Choice) -> Recipe:
     return load_recipe(file, choice.overrides, changes=changes)
 
 
-def demo(project: Path, overrides: list[str], *, json: bool) -> None:
-    """The whole road on the posts that come with the package."""
+def demo(choice: Choice, *, json: bool) -> None:
+    """The whole pipeline on the posts that come with the package."""
     from tunesmith.api import EXAMPLES
 
-    recipe = recipe_from({"sources": [str(EXAMPLES / "posts")]}, overrides)
-    _road(recipe, project, json=json, allow_private=False, following="tunesmith run --source YOUR-POSTS")
+    base = {"base": choice.base} if choice.base else {}
+    recipe = recipe_from({"sources": [str(EXAMPLES / "posts")], **base}, choice.overrides)
+    _road(recipe, choice, json=json, following="tunesmith run --source YOUR-POSTS")
 
 
 def run(choice: Choice, *, json: bool) -> None:
     """From the sources to the verdict."""
     _road(
         open_recipe(choice),
-        choice.project,
+        choice,
         json=json,
-        allow_private=choice.allow_private,
         following=replace(choice, sources=[], recipe=None).then("show") + " eval:latest",
     )
 
 
-def _road(recipe: Recipe, project_dir: Path, *, json: bool, allow_private: bool, following: str) -> None:
+def _road(recipe: Recipe, choice: Choice, *, json: bool, following: str) -> None:
     begin, say = time.perf_counter(), ConsoleReporter(console())
     say.greeting(*_machine())
-    from tunesmith.api import Project
     from tunesmith.cli import summary
 
-    project = Project(recipe, project_dir, reporter=say, allow_private=allow_private)
-    _ = project.base  # a wrong base is told before anything is read
+    project = _project(recipe, choice, say)
+    _ = project.base  # a wrong base is named before anything is read
     summary.tell_documents(say, project)
     summary.tell_dataset(say, project)
     summary.tell_plan(say, project)
@@ -101,7 +102,7 @@ def _road(recipe: Recipe, project_dir: Path, *, json: bool, allow_private: bool,
     outcome = project.outcome
     summary.tell_evaluation(say, outcome)
     seconds = round(time.perf_counter() - begin, 1)
-    summary.tell_verdict(say, outcome, project=project_dir, seconds=seconds, following=following)
+    summary.tell_verdict(say, outcome, project=choice.project, seconds=seconds, following=following)
     if json:
         print_json(
             {
@@ -116,13 +117,18 @@ def _road(recipe: Recipe, project_dir: Path, *, json: bool, allow_private: bool,
     sys.exit(outcome.verdict.exit_code)
 
 
+def _project(recipe: Recipe, choice: Choice, say: ConsoleReporter) -> Project:
+    from tunesmith.api import Project
+
+    return Project(recipe, choice.project, reporter=say, allow_private=choice.allow_private, offline=choice.offline)
+
+
 def stage(name: str, choice: Choice, *, json: bool) -> None:
     """Go as far as one stage."""
     recipe, say = open_recipe(choice), ConsoleReporter(console())
-    from tunesmith.api import Project
     from tunesmith.cli import summary
 
-    project = Project(recipe, choice.project, reporter=say, allow_private=choice.allow_private)
+    project = _project(recipe, choice, say)
     road = {
         "documents": summary.tell_documents,
         "build": summary.tell_dataset,

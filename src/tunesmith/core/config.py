@@ -266,8 +266,9 @@ class GateConfig(_Section):
 class Recipe(_Section):
     """What is to be done, from source to verdict."""
 
-    base: Annotated[str, Field(min_length=1)] = "apprentice"
-    """The model to start from: `apprentice` (embedded), a folder, or a Hugging Face id."""
+    base: Annotated[str, Field(min_length=1)] = "auto"
+    """The model to start from: a name that `tunesmith bases` lists, a folder, a GGUF file, or a Hugging Face id. `auto`:
+    smollm2, fetched once and kept for all projects, or the embedded `apprentice` where it cannot be had."""
     sources: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     """Where the writing is: folders, files, addresses of feeds, sites or pages, hf:OWNER/NAME."""
     me: str = ""

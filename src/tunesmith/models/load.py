@@ -1,13 +1,13 @@
-"""Finding and opening a base model: an embedded one, a folder, or a Hugging Face id. safetensors only, no remote code.
+"""Checking and opening a base model. safetensors only, no remote code.
 
 Everything is checked before any library opens a file, so that a wrong folder gives a sentence and not a stack.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,25 +15,29 @@ from typing import Any, Literal
 from tunesmith.core.errors import ModelError
 from tunesmith.core.files import sha256_file
 from tunesmith.core.records import digest
+from tunesmith.core.reporter import Reporter, SilentReporter
+from tunesmith.models.locate import locate
 
 __all__ = ["BaseFolder", "PrecisionName", "find_base", "load_model", "load_tokenizer", "safetensors_shapes"]
 
 PrecisionName = Literal["float32", "bfloat16"]
-APPRENTICE = Path(__file__).parent / "apprentice"
 _HEADER_LIMIT = 100 * 2**20
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_NEEDED = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt"]
 
 
 @dataclass(frozen=True, slots=True)
 class BaseFolder:
-    """A model folder that was checked. `fingerprint` is the SHA-256 over config, tokenizer, template and weights."""
+    """A model folder that was checked. `fingerprint` is the SHA-256 over config, tokenizer, template and weights.
+
+    `origin` says where the weights come from (a GGUF file and its quantisation, the hub); empty for a folder of the user's.
+    """
 
     name: str
     path: Path
     fingerprint: str
     config: dict[str, Any]
     weights: tuple[Path, ...]
+    origin: str = ""
 
     @property
     def context(self) -> int:
@@ -52,64 +56,19 @@ class BaseFolder:
         )
 
 
-def find_base(name: str) -> BaseFolder:
-    """The checked folder behind `name`: `apprentice`, a path, or a Hugging Face id (downloaded once, then offline).
+def find_base(name: str, *, offline: bool = False, reporter: Reporter | None = None) -> BaseFolder:
+    """The checked folder behind `name`: `auto`, a name that `tunesmith bases` lists, a path, a GGUF file, or a hub id.
 
-    Raises ModelError when the folder lacks weights or config, holds only pickled weights, or wants to run its own code.
+    What is not on this machine is fetched once, unless `offline` (or TUNESMITH_OFFLINE) forbids it. Raises ModelError when it
+    cannot be had, lacks weights or config, holds only pickled weights, or wants to run its own code.
     """
-    if name == "apprentice":
-        path = APPRENTICE
-    elif Path(name).expanduser().is_dir():
-        path = Path(name).expanduser()
-    elif name.startswith((".", "/", "~")) or Path(name).exists() or name.count("/") != 1:
-        raise ModelError(
-            "no such base model",
-            value=name,
-            expected=_known_places(name),
-            hint="--base apprentice"
-            if difflib.get_close_matches(name, ["apprentice"])
-            else "--base apprentice, or --base FOLDER",
-        )
-    else:
-        path = _download(name)
-    return _check_folder(name, path)
+    found = locate(name, offline=offline, reporter=reporter or SilentReporter())
+    return _check_folder(found.name, found.path, found.origin, found.hashes)
 
 
-def _known_places(name: str) -> str:
-    path = Path(name).expanduser()
-    near = []
-    if path.parent.is_dir():
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir() if p.is_dir()], n=1)
-    close = f"; there is a folder named {str(path.parent / near[0])!r}" if near else ""
-    return "`apprentice`, a folder with config.json and *.safetensors, or a Hugging Face id such as owner/model" + close
+def _check_folder(name: str, path: Path, origin: str, hashes: Mapping[str, str]) -> BaseFolder:
+    """`hashes`: file name → SHA-256 where it was verified just now, so that large files are not read twice."""
 
-
-def _download(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=_NEEDED, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
-        return _fetch(name)
-
-
-def _fetch(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=_NEEDED))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(
-            "cannot get the base model from the hub",
-            value=name,
-            expected=f"an id that exists and a connection ({str(error).splitlines()[0][:160]})",
-            hint="set base: apprentice to work offline, or give the path of a folder",
-        ) from error
-
-
-def _check_folder(name: str, path: Path) -> BaseFolder:
     def wrong(what: str, value: object, expected: str, hint: str) -> ModelError:
         return ModelError(what, value=value, expected=expected, hint=hint)
 
@@ -166,8 +125,8 @@ def _check_folder(name: str, path: Path) -> BaseFolder:
         for p in sorted(path.iterdir())
         if p.is_file() and (p.suffix in {".json", ".jinja", ".model", ".txt", ".safetensors"}) and p.name != "manifest.json"
     ]
-    fingerprint = digest(*(item for p in parts for item in (p.name, sha256_file(p))))
-    return BaseFolder(name, path, fingerprint, config, weights)
+    fingerprint = digest(*(item for p in parts for item in (p.name, hashes.get(p.name) or sha256_file(p))))
+    return BaseFolder(name, path, fingerprint, config, weights, origin)
 
 
 def safetensors_shapes(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:

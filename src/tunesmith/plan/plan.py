@@ -15,9 +15,17 @@ from tunesmith.plan.memory import Memory, always_there, kept_a_token, memory_of
 from tunesmith.plan.shape import Shape
 from tunesmith.plan.steps import LONG_S, look_every, num_steps
 
-__all__ = ["DataFacts", "Line", "Plan", "PrecisionFacts", "make_plan"]
+__all__ = ["BaseFacts", "DataFacts", "Line", "Plan", "PrecisionFacts", "make_plan"]
 
 _OVERHEAD = 1.2  # a whole step over its timed layers: embeddings, loss, optimiser, Python (measured on the embedded base)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFacts:
+    """The base's name, and where its weights come from if that is not its own folder (a quantised file, the hub)."""
+
+    name: str
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +70,14 @@ class Plan:
     numbers: Mapping[str, Any]
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0913 (everything that a plan rests on)
     recipe: Recipe,
     data: DataFacts,
     shape: Shape,
     hardware: Hardware,
     precision: PrecisionFacts,
     *,
+    base: BaseFacts,
     trainable: int,
     modules: tuple[int, int],
     detectable: float | None,
@@ -109,7 +118,7 @@ def make_plan(
         "detectable": detectable if detectable is not None and math.isfinite(detectable) else None,
         "precision": precision.name,
     }
-    return Plan(_lines(recipe, data, shape, hardware, precision, numbers), numbers)
+    return Plan(_lines(recipe, base, data, shape, hardware, precision, numbers), numbers)
 
 
 def _memory(
@@ -145,11 +154,17 @@ def _why(recipe: Recipe, section: str, key: str, otherwise: str) -> str:
 
 
 def _lines(
-    recipe: Recipe, data: DataFacts, shape: Shape, hardware: Hardware, precision: PrecisionFacts, n: Mapping[str, Any]
+    recipe: Recipe,
+    base: BaseFacts,
+    data: DataFacts,
+    shape: Shape,
+    hardware: Hardware,
+    precision: PrecisionFacts,
+    n: Mapping[str, Any],
 ) -> tuple[Line, ...]:
     t, m = recipe.train, recipe.method
     return (
-        *_data_lines(recipe, data, shape),
+        *_data_lines(base, data, shape),
         Line(
             "adapter",
             f"{m.kind} rank {m.rank}, alpha {m.alpha:g}, dropout {m.dropout:g}",
@@ -220,12 +235,13 @@ def _packing(recipe: Recipe) -> tuple[str, str]:
     return f"token trees, {most}", f"rows share what they have in common{masks}{trunk}"
 
 
-def _data_lines(recipe: Recipe, data: DataFacts, shape: Shape) -> tuple[Line, ...]:
+def _data_lines(base: BaseFacts, data: DataFacts, shape: Shape) -> tuple[Line, ...]:
+    origin = f"; from {base.origin}" if base.origin else ""
     return (
         Line(
             "base",
-            f"{recipe.base}, {shape.num_parameters / 1e6:.1f} M parameters",
-            f"{shape.layers} layers of width {shape.width}, vocabulary {shape.vocabulary:,}",
+            f"{base.name}, {shape.num_parameters / 1e6:.1f} M parameters",
+            f"{shape.layers} layers of width {shape.width}, vocabulary {shape.vocabulary:,}{origin}",
         ),
         Line(
             "data",
