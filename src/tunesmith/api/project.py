@@ -38,6 +38,7 @@ from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import BaseFolder, PrecisionName, find_base, safetensors_shapes
 from tunesmith.models.merge import merge
 from tunesmith.models.precision import Precision, choose_precision
+from tunesmith.plan.base_defaults import REAL_BASE, for_base
 from tunesmith.plan.hardware import look
 from tunesmith.plan.plan import BaseFacts, DataFacts, Plan, PrecisionFacts, make_plan
 from tunesmith.plan.shape import Shape, shape_of
@@ -48,7 +49,6 @@ __all__ = ["EXAMPLES", "Outcome", "Project"]
 EXAMPLES = Path(__file__).parent.parent / "examples"
 _SAVING = {"checkpoint_every", "checkpoint_minutes", "keep_checkpoints"}  # change nothing that is learned
 _LEAST_ANSWER = 64  # tokens that every answer may have
-_SMALL_BASE = 100_000_000  # parameters below which a base loses the thread in long passages
 _PASSAGE_WORDS, _PASSAGE_WORDS_SMALL = 90, 40
 
 
@@ -83,6 +83,11 @@ class Project:
     def base(self) -> BaseFolder:
         """The checked base model folder; fetched if it is named, not here yet, and fetching is allowed."""
         return find_base(self.recipe.base, offline=self._offline, reporter=self.reporter)
+
+    @cached_property
+    def settings(self) -> Recipe:
+        """The recipe with what its quality means for a base of this size filled in."""
+        return for_base(self.recipe, num_parameters=self._shape.num_parameters, num_layers=self._shape.layers)
 
     @cached_property
     def chat(self) -> Chat:
@@ -137,14 +142,14 @@ class Project:
 
     @property
     def _limit(self) -> int:
-        return min(self.recipe.train.max_tokens, self.base.context)
+        return min(self.settings.train.max_tokens, self.base.context)
 
     @property
     def passage_words(self) -> int:
         """Words that a passage aims at: as set, or by the size of the base."""
-        wanted = self.recipe.build.passage_words
+        wanted = self.settings.build.passage_words
         if wanted == "auto":
-            return _PASSAGE_WORDS if self._shape.num_parameters >= _SMALL_BASE else _PASSAGE_WORDS_SMALL
+            return _PASSAGE_WORDS if self._shape.num_parameters >= REAL_BASE else _PASSAGE_WORDS_SMALL
         return wanted
 
     @property
@@ -153,7 +158,7 @@ class Project:
 
         What a prompt leaves of the context may be less: generation sees to that for each answer.
         """
-        wanted = self.recipe.eval.max_new_tokens
+        wanted = self.settings.eval.max_new_tokens
         if wanted == "auto":
             usual: int = self.dataset.numbers["answer_tokens"]
             return min(self.base.context - 1, max(_LEAST_ANSWER, round(1.25 * usual) + 1))
@@ -170,8 +175,8 @@ class Project:
     @cached_property
     def precision(self) -> Precision:
         """Type of the frozen weights in training: set in the recipe, or measured once a project."""
-        wanted = _fixed_precision(self.recipe.train.precision)
-        layer = {"width": self._shape.width, "inner": self._shape.inner, "rank": self.recipe.method.rank}
+        wanted = _fixed_precision(self.settings.train.precision)
+        layer = {"width": self._shape.width, "inner": self._shape.inner, "rank": self.settings.method.rank}
         if wanted:
             return choose_precision(wanted, **layer, because="set in the recipe")
         return kept_precision(self.store.root / "precision.json", **layer)
@@ -179,7 +184,7 @@ class Project:
     @cached_property
     def plan(self) -> Plan:
         """Every derived number with its reason; nothing is trained."""
-        r, n = self.recipe, self.dataset.numbers
+        r, n = self.settings, self.dataset.numbers
         facts = DataFacts(
             num_train=n["train"],
             num_val=n["val"],
@@ -209,7 +214,7 @@ class Project:
     @cached_property
     def run(self) -> Artifact:
         """The training run: adapter, metric log, the reading of the curves. Resumes by itself if it was interrupted."""
-        r = self.recipe
+        r = self.settings
         inputs = [self.dataset.reference(), {"kind": "base", "id": self.base.fingerprint}]
         precision = self.precision.name
         learning = {"method": r.method.model_dump(), "train": r.train.model_dump(exclude=_SAVING)}
@@ -257,7 +262,7 @@ class Project:
 
         The verdict is the one that the evaluation on disk holds. EvaluationError if its evidence now gives another one.
         """
-        r = self.recipe
+        r = self.settings
         inputs = [artifact.reference() for artifact in (self.dataset, self.run, self.model)]
         settings = {
             "eval": r.eval.model_dump(),
@@ -295,8 +300,8 @@ class Project:
 
     def _gather_evidence(self) -> Evidence:
         train = self.rows("train")
-        chosen = choose_items(self.rows("test"), self.recipe.eval.max_items)
-        prompted = "prompted" in self.recipe.eval.baselines
+        chosen = choose_items(self.rows("test"), self.settings.eval.max_items)
+        prompted = "prompted" in self.settings.eval.baselines
         items = that_fit(self.chat, chosen, context=self.base.context, prompted=prompted)
         if left_out := len(chosen) - len(items):
             self.reporter.warn(
@@ -312,9 +317,9 @@ class Project:
             train=[row for row in train if row.messages not in strangers],
             general=read_items(EXAMPLES / "general.jsonl"),
             conditions=Conditions(
-                baselines=tuple(self.recipe.eval.baselines),
+                baselines=tuple(self.settings.eval.baselines),
                 max_new_tokens=self.max_new_tokens,
-                batch_examples=self.recipe.eval.batch_examples,
+                batch_examples=self.settings.eval.batch_examples,
             ),
             reporter=self.reporter,
         )

@@ -70,30 +70,37 @@ def open_recipe(choice: Choice) -> Recipe:
 
 
 def demo(choice: Choice, *, json: bool) -> None:
-    """The whole pipeline on the posts that come with the package."""
+    """The whole pipeline on the posts that come with the package: on a real base in minutes, or on the embedded one."""
     from tunesmith.api import EXAMPLES
+    from tunesmith.models.bases import AUTO, EMBEDDED
 
-    base = {"base": choice.base} if choice.base else {}
-    recipe = recipe_from({"sources": [str(EXAMPLES / "posts")], **base}, choice.overrides)
-    _road(recipe, choice, json=json, following="tunesmith run --source YOUR-POSTS")
+    def recipe(base: str) -> Recipe:
+        quality = "good" if base == EMBEDDED else "draft"
+        return recipe_from({"sources": [str(EXAMPLES / "posts")], "base": base, "quality": quality}, choice.overrides)
+
+    begin, say = time.perf_counter(), _greeted()
+    project = _project(recipe(choice.base or AUTO), choice, say)
+    if project.base.name == EMBEDDED:
+        project = _project(recipe(EMBEDDED), choice, say)
+    _pipeline(project, choice, say, json=json, begin=begin, following="tunesmith run --source YOUR-POSTS")
 
 
 def run(choice: Choice, *, json: bool) -> None:
     """From the sources to the verdict."""
-    _road(
-        open_recipe(choice),
-        choice,
-        json=json,
-        following=replace(choice, sources=[], recipe=None).then("show") + " eval:latest",
-    )
+    recipe, begin, say = open_recipe(choice), time.perf_counter(), _greeted()
+    following = replace(choice, sources=[], recipe=None).then("show") + " eval:latest"
+    _pipeline(_project(recipe, choice, say), choice, say, json=json, begin=begin, following=following)
 
 
-def _road(recipe: Recipe, choice: Choice, *, json: bool, following: str) -> None:
-    begin, say = time.perf_counter(), ConsoleReporter(console())
+def _greeted() -> ConsoleReporter:
+    say = ConsoleReporter(console())
     say.greeting(*_machine())
+    return say
+
+
+def _pipeline(project: Project, choice: Choice, say: ConsoleReporter, *, json: bool, begin: float, following: str) -> None:
     from tunesmith.cli import summary
 
-    project = _project(recipe, choice, say)
     _ = project.base  # a wrong base is named before anything is read
     summary.tell_documents(say, project)
     summary.tell_dataset(say, project)

@@ -72,7 +72,7 @@ def tell_dataset(say: ConsoleReporter, project: Project) -> None:
 
 def tell_plan(say: ConsoleReporter, project: Project) -> None:
     """What is about to be trained, how long it takes, and why in this precision."""
-    r, lines = project.recipe, {line.name: line for line in project.plan.lines}
+    r, lines = project.settings, {line.name: line for line in project.plan.lines}
     base = project.base
     say.stage("plan", f"base {base.name}" + (f", {base.origin}" if base.origin else ""))
     say.detail(f"{r.method.kind} rank {r.method.rank} on {lines['reach'].value}")

@@ -5,9 +5,10 @@ path, the JSON schema and the reference page all come. Unknown keys are errors; 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Set
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 __all__ = [
     "PRESETS",
@@ -286,6 +287,27 @@ class Recipe(_Section):
     gates: GateConfig = GateConfig()
     allow: list[Literal["cut", "leak", "rewritten", "stop", "zero_labels"]] = []
     """Blocking checks to override by name. Each is written into the manifests."""
+    _written: frozenset[str] | None = PrivateAttr(default=None)
+    _by_base: frozenset[str] = PrivateAttr(default=frozenset())
+
+    def has_written(self, name: str) -> bool:
+        """Whether somebody wrote the setting `name` (`train.epochs`) down, as against a preset or a default."""
+        if self._written is not None:
+            return name in self._written
+        section, _, key = name.partition(".")
+        return key in getattr(self, section).model_fields_set
+
+    @property
+    def by_base(self) -> Set[str]:
+        """Settings that were chosen to suit the base."""
+        return self._by_base
+
+    def marked(self, *, written: Set[str] | None = None, by_base: Set[str] | None = None) -> Self:
+        """The same recipe, knowing which settings were written down and which were chosen to suit the base."""
+        copy = self.model_copy()
+        copy._written = self._written if written is None else frozenset(written)
+        copy._by_base = self._by_base if by_base is None else frozenset(by_base)
+        return copy
 
 
 PRESETS: dict[Quality, dict[str, dict[str, Any]]] = {

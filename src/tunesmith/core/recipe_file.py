@@ -102,7 +102,8 @@ def recipe_from(
     problems += [*_without_effect(written, recipe), *_generator_problems(written, recipe)]
     if problems:
         raise RecipeError(problems)
-    return recipe
+    names = {f"{key}.{inner}" for key, value in written.items() if isinstance(value, dict) for inner in value}
+    return recipe.marked(written=names)
 
 
 def _without_empty_sections(data: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,42 @@
+"""Settings that depend on the base: what suits a toy of six million parameters spoils a real model.
+
+Rate, epochs and depth for bases of `REAL_BASE` parameters and more come from a study on validation splits (recipes/voice).
+A setting that the recipe writes down is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunesmith.core.config import Quality, Recipe
+
+__all__ = ["REAL_BASE", "REAL_PRESETS", "for_base"]
+
+REAL_BASE = 100_000_000  # parameters
+REAL_PRESETS: Mapping[Quality, Mapping[str, Mapping[str, Any]]] = {
+    "draft": {
+        "train": {"epochs": 3.0, "learning_rate": 1e-3},
+        "method": {"rank": 16, "alpha": 32.0, "layers": 10},
+        "eval": {"max_items": 40},
+    },
+    "good": {"train": {"epochs": 3.0, "learning_rate": 5e-4}},
+    "best": {"train": {"epochs": 6.0, "learning_rate": 3e-4, "patience": 8}, "method": {"rank": 32, "alpha": 64.0}},
+}
+
+
+def for_base(recipe: Recipe, *, num_parameters: int, num_layers: int) -> Recipe:
+    """The recipe with the settings of its quality that suit a base of this size; what it writes down itself stays."""
+    if num_parameters < REAL_BASE:
+        return recipe
+    changed: set[str] = set()
+    sections: dict[str, Any] = {}
+    for section, values in REAL_PRESETS[recipe.quality].items():
+        fitting = {key: value for key, value in values.items() if not recipe.has_written(f"{section}.{key}")}
+        if fitting.get("layers", 0) > num_layers:
+            del fitting["layers"]
+        if section == "train" and recipe.train.max_steps:
+            fitting.pop("epochs", None)
+        changed |= {f"{section}.{key}" for key in fitting}
+        sections[section] = getattr(recipe, section).model_copy(update=fitting)
+    return recipe.model_copy(update=sections).marked(by_base=changed)

@@ -1,0 +1,50 @@
+"""What suits the size of a base: filled in where nobody wrote anything, and never over what somebody wrote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tunesmith.core.config import PRESETS, Recipe
+from tunesmith.core.recipe_file import recipe_from
+from tunesmith.plan.base_defaults import REAL_BASE, REAL_PRESETS, for_base
+
+
+def recipe(overrides: list[str] | None = None, **data: Any) -> Recipe:
+    return recipe_from({"sources": ["x"], **data}, overrides or [])
+
+
+def real(recipe: Recipe) -> Recipe:
+    return for_base(recipe, num_parameters=REAL_BASE, num_layers=30)
+
+
+def test_a_small_base_keeps_the_defaults() -> None:
+    plain = recipe()
+    assert for_base(plain, num_parameters=REAL_BASE - 1, num_layers=4) is plain
+
+
+@pytest.mark.parametrize("quality", sorted(REAL_PRESETS))
+def test_a_real_base_gets_the_settings_of_its_quality(quality: Any) -> None:
+    found = real(recipe(quality=quality))
+    for section, values in REAL_PRESETS[quality].items():
+        for key, value in values.items():
+            assert getattr(getattr(found, section), key) == value
+            assert f"{section}.{key}" in found.by_base
+
+
+def test_what_is_written_down_stays_even_if_it_is_what_a_preset_says() -> None:
+    epochs = PRESETS["draft"]["train"]["epochs"]
+    written = real(recipe(quality="draft", train={"epochs": epochs}))
+    assert written.train.epochs == epochs and "train.epochs" not in written.by_base
+    assert real(recipe(["train.learning_rate=2e-3"])).train.learning_rate == 2e-3
+    assert real(recipe(["method.layers=all"], quality="draft")).method.layers == "all"
+
+
+def test_max_steps_stands_against_the_epochs_of_a_quality() -> None:
+    assert "train.epochs" not in real(recipe(["train.max_steps=5"])).by_base
+
+
+def test_a_shallow_base_is_not_asked_for_more_layers_than_it_has() -> None:
+    shallow = for_base(recipe(quality="draft"), num_parameters=REAL_BASE, num_layers=6)
+    assert shallow.method.layers == "all"
