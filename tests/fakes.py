@@ -20,7 +20,7 @@ from transformers.utils import logging
 from tunesmith.core.config import MethodConfig, TrainConfig
 from tunesmith.core.records import Example, Message
 from tunesmith.core.reporter import Progress, Reporter, SilentReporter
-from tunesmith.models.load import find_base
+from tunesmith.models.load import BaseFolder, find_base
 from tunesmith.train.run import Place, Trained, train_adapter
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "example",
     "examples",
     "make_base",
+    "make_tokenizer",
     "train_tiny",
     "write_posts",
 ]
@@ -85,6 +86,19 @@ def make_base(
     model.save_pretrained(folder, safe_serialization=True)
     _tokenizer(template, pad=pad).save_pretrained(folder)
     return folder
+
+
+def make_tokenizer(
+    folder: Path, template: str, *, special: Sequence[str] = (), ends: Sequence[str] = ("<|end|>",)
+) -> BaseFolder:
+    """A base of tokenizer, template and declared end tokens alone, without weights. `special`: further control tokens."""
+    tokenizer = _tokenizer(template, pad=True)
+    tokenizer.add_special_tokens({"additional_special_tokens": list(special)})
+    tokenizer.eos_token = ends[0]
+    tokenizer.save_pretrained(folder)
+    declared = [tokenizer.convert_tokens_to_ids(end) for end in ends]
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": declared}))
+    return BaseFolder("tokens alone", folder, "no weights", {}, ())
 
 
 def _tokenizer(template: str | None, *, pad: bool) -> PreTrainedTokenizerFast:

@@ -14,7 +14,8 @@ from tokenizers import processors
 
 from fakes import DROPPING_TEMPLATE, NO_END_TEMPLATE, TEMPLATE, conversation, copy_base, example, examples, make_base
 from tunesmith.core.errors import BlockedError, ModelError
-from tunesmith.models.chat import Chat, audit, open_chat
+from tunesmith.models.audit import audit
+from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import BaseFolder, find_base
 from tunesmith.train.run import check_labels
 
@@ -134,7 +135,7 @@ def chat_with(tmp_path: Path, template: str | None, *, pad: bool = True) -> Chat
 def block(chat: Chat, limit: int | None = None) -> BlockedError | None:
     rows = examples(6)
     try:
-        check_labels(chat, rows, [chat.encode(e.messages, max_tokens=limit) for e in rows], allow=())
+        check_labels(chat, rows, [chat.rows(e.messages, max_tokens=limit) for e in rows], allow=())
     except BlockedError as error:
         return error
     return None
@@ -144,7 +145,7 @@ def test_a_template_that_writes_no_end_token_is_found_and_blocks(tmp_path: Path)
     chat = chat_with(tmp_path, NO_END_TEMPLATE)
     assert chat.turn_end is None
     rows = examples(3)
-    assert audit(chat, rows, [chat.encode(e.messages) for e in rows]).without_end == ("e000", "e001", "e002")
+    assert audit(chat, rows, [chat.rows(e.messages) for e in rows]).without_end == ("e000", "e001", "e002")
     error = block(chat)
     assert error is not None and error.name == "stop"
 
@@ -153,7 +154,7 @@ def test_a_template_that_leaves_out_words_of_an_answer_is_found_and_blocks(tmp_p
     chat = chat_with(tmp_path, DROPPING_TEMPLATE)
     assert block(chat) is None
     rows = [*examples(3), example("q", "<think>half past six</think>It is late.", id="thought")]
-    coded = [chat.encode(e.messages) for e in rows]
+    coded = [chat.rows(e.messages) for e in rows]
     assert audit(chat, rows, coded).rewritten == ("thought",)
     with pytest.raises(BlockedError, match="changes the words of answers") as caught:
         check_labels(chat, rows, coded, allow=())
@@ -178,17 +179,24 @@ def test_a_base_without_a_padding_token_still_learns_to_stop(tmp_path: Path) -> 
     assert learned_text(chat, "q", "a") == ["a<|end|>"]
 
 
-def test_a_template_whose_generation_prompt_differs_from_training_is_found(tmp_path: Path) -> None:
+def test_an_answer_is_learned_after_the_prompt_of_use_where_the_finished_conversation_has_another(tmp_path: Path) -> None:
     template = TEMPLATE.replace("{{ '<|assistant|>\n' }}", "{{ '<|assistant|> ' }}")
-    with pytest.raises(ModelError, match="hides where an answer begins"):
-        block(chat_with(tmp_path, template))
+    chat = chat_with(tmp_path, template)
+    assert block(chat) is None
+    text = "".join(piece for piece, _ in chat.pieces(chat.encode(conversation("q", "a"))))
+    assert text == chat.render(conversation("q"), answer_next=True) + "a<|end|>" and "<|assistant|> a" in text
 
 
-def test_a_template_that_rewrites_earlier_turns_is_an_error_and_no_guess(tmp_path: Path) -> None:
-    only_last = "{% set messages = messages[-2:] %}" + TEMPLATE
-    chat = chat_with(tmp_path, only_last)
-    with pytest.raises(ModelError, match="hides where an answer begins"):
-        chat.encode(conversation("one", "two", "three", "four"))
+def test_a_template_that_forgets_earlier_turns_takes_a_row_for_each_answer(tmp_path: Path) -> None:
+    chat = chat_with(tmp_path, "{% set messages = messages[-2:] %}" + TEMPLATE)
+    turns = conversation("one", "two", "three", "four")
+    rows = chat.rows(turns)
+    assert [[text for text, mark in chat.pieces(row) if mark] for row in rows] == [["two<|end|>"], ["four<|end|>"]]
+    for row, asked in zip(rows, (turns[:1], turns[:3]), strict=True):
+        prompt = tuple(chat.encode_prompt(asked))
+        assert row.ids[: len(prompt)] == prompt
+    with pytest.raises(ModelError, match="does not fit into one row"):
+        chat.encode(turns)
 
 
 def test_a_base_without_a_chat_template_is_an_error_in_four_parts(tmp_path: Path) -> None:
@@ -257,4 +265,4 @@ def test_an_example_whose_prompt_tokenises_otherwise_is_named(tiny_chat: Chat) -
     row = example("q", "a", id="odd")
     coded = tiny_chat.encode(row.messages)
     other = replace(coded, ids=(9, *coded.ids[1:]))
-    assert audit(tiny_chat, [row], [other]).prompt_differs == ("odd",)
+    assert audit(tiny_chat, [row], [[other]]).prompt_differs == ("odd",)

@@ -32,7 +32,7 @@ def ids_of(chat: Chat, text: str) -> list[int]:
 def said(chat: Chat, text: str, stop: Sequence[str]) -> tuple[str, str, list[str]]:
     """An answer of `text`, token by token, until it ends: (text, reason, pieces)."""
     ending = Ending(chat, stop)
-    spoken = Spoken(chat, ending)
+    spoken = Spoken(ending)
     pieces, tokens = [], list[int]()
     ids = ids_of(chat, text)
     for number, token in enumerate(ids, start=1):

@@ -47,7 +47,7 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     kept = drawn.splits
     findings = (*drawn.findings, *find_shares(kept))
     _stop_at_leaks(findings, allow=recipe.allow)
-    encoded = {name: [chat.encode(e.messages, max_tokens=limit) for e in rows] for name, rows in kept.items()}
+    encoded = {name: [chat.rows(e.messages, max_tokens=limit) for e in rows] for name, rows in kept.items()}
     numbers = _numbers(chat, kept, encoded, allow=recipe.allow)
     leaks = sum(f.count for f in findings if f.severity == "error")
     numbers |= {"dropped": dict(built.dropped), "leaks": leaks, "copies_dropped": copies, **drawn.numbers}
@@ -61,8 +61,8 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
         dropped_samples=built.dropped_samples,
         findings=findings,
         failures=documents.numbers["failures"],
-        token_lengths={name: [len(e.ids) for e in rows] for name, rows in encoded.items()},
-        rendered=[chat.pieces(e) for e in encoded["train"][:3]],
+        token_lengths={name: [len(row.ids) for rows in parts for row in rows] for name, parts in encoded.items()},
+        rendered=[chat.pieces(row) for rows in encoded["train"][:3] for row in rows][:3],
         cut=numbers["cut"],
         documents=documents.numbers["documents"],
         notes=documents.numbers["notes"],
@@ -116,17 +116,21 @@ def _stop_at_leaks(findings: Sequence[Finding], *, allow: Sequence[str]) -> None
         )
 
 
-def _numbers(chat: Chat, splits: Splits, encoded: Mapping[str, Sequence[Encoded]], *, allow: Sequence[str]) -> dict[str, Any]:
+def _numbers(
+    chat: Chat, splits: Splits, encoded: Mapping[str, Sequence[Sequence[Encoded]]], *, allow: Sequence[str]
+) -> dict[str, Any]:
     everything = [example for rows in splits.values() for example in rows]
-    codes = [code for rows in encoded.values() for code in rows]
+    codes = [rows for parts in encoded.values() for rows in parts]
     found = check_labels(chat, everything, codes, allow=allow)
+    train = [row for rows in encoded["train"] for row in rows]
     return {
         **{name: len(rows) for name, rows in splits.items()},
         "examples": len(everything),
         "documents": {name: len({e.group for e in rows}) for name, rows in splits.items()},
-        "train_tokens": sum(len(code.ids) for code in encoded["train"]),
-        "learned_tokens": sum(code.num_learned for code in encoded["train"]),
-        "longest": max(len(code.ids) + code.dropped for code in codes),
+        "train_rows": len(train),
+        "train_tokens": sum(len(row.ids) for row in train),
+        "learned_tokens": sum(row.num_learned for row in train),
+        "longest": max(len(row.ids) + row.dropped for rows in codes for row in rows),
         "answer_tokens": chat.usual_length([e.answer for e in everything]),
         "with_end": len(everything) - len(found.without_end),
         "cut": {"num_cut": len(found.cut), "share": found.cut_share, "examples": list(found.cut[:20])},

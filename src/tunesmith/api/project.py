@@ -31,6 +31,7 @@ from tunesmith.eval.evaluate import Conditions, choose_items, evaluate, that_fit
 from tunesmith.eval.files import read_items, read_verdict, write_evaluation
 from tunesmith.eval.gates import Verdict, decide
 from tunesmith.eval.measure import Measurements, measure
+from tunesmith.eval.rehearsal import rehearse
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.stats import detectable_effect
 from tunesmith.models.adapters import adapter_size
@@ -91,8 +92,13 @@ class Project:
 
     @cached_property
     def chat(self) -> Chat:
-        """The base's tokenizer and chat template."""
-        return open_chat(self.base)
+        """The base's tokenizer and chat template, under the options that the recipe sets."""
+        return open_chat(self.base, self.recipe.template.model_dump(exclude_unset=True))
+
+    @property
+    def _template(self) -> dict[str, Any]:
+        """The template's options in effect as a setting of an artifact; nothing for a template that reads none."""
+        return {"template": self.chat.options} if self.chat.options else {}
 
     @cached_property
     def sources(self) -> Documents:
@@ -118,6 +124,7 @@ class Project:
             "beside": self._beside.id,
             "max_tokens": self._limit,
             "allow": sorted(r.allow),
+            **self._template,
         }
 
         def fill(draft: Draft) -> None:
@@ -183,8 +190,9 @@ class Project:
 
     @cached_property
     def plan(self) -> Plan:
-        """Every derived number with its reason; nothing is trained."""
+        """Every derived number with its reason; nothing is trained. Raises what would stop the evaluation later."""
         r, n = self.settings, self.dataset.numbers
+        _ = self._scorable
         facts = DataFacts(
             num_train=n["train"],
             num_val=n["val"],
@@ -195,6 +203,8 @@ class Project:
             longest=n["longest"],
             limit=self._limit,
             cut_share=n["cut"]["share"],
+            num_rows=n.get("train_rows", 0),
+            template=self.chat.described,
         )
         modules, linear, trainable = adapter_size(
             self.base, kind=r.method.kind, rank=r.method.rank, targets=r.method.targets, layers=r.method.layers
@@ -218,10 +228,17 @@ class Project:
         inputs = [self.dataset.reference(), {"kind": "base", "id": self.base.fingerprint}]
         precision = self.precision.name
         learning = {"method": r.method.model_dump(), "train": r.train.model_dump(exclude=_SAVING)}
-        settings = {"base": self.base.name, **learning, "allow": sorted(r.allow), "precision": precision}
+        settings = {
+            "base": self.base.name,
+            **learning,
+            "allow": sorted(r.allow),
+            "precision": precision,
+            **self._template,
+        }
         id = self.store.identify("run", inputs, settings)
 
         def fill(draft: Draft) -> None:
+            _ = self._scorable
             trained = train_adapter(
                 self.base,
                 self.chat,
@@ -298,6 +315,24 @@ class Project:
                 return self.store.find("eval", other.id)
         return None
 
+    def _authors(self, train: Sequence[Example]) -> list[Example]:
+        """The training rows in the author's voice: general ones that are mixed in are not."""
+        strangers = {row.messages for row in self._beside.general}
+        return [row for row in train if row.messages not in strangers]
+
+    @cached_property
+    def _scorable(self) -> int:
+        """Test items that can be scored, once everything that evaluation will write has been written."""
+        return rehearse(
+            self.chat,
+            choose_items(self.rows("test"), self.settings.eval.max_items),
+            train=self._authors(self.rows("train")),
+            general=read_items(EXAMPLES / "general.jsonl"),
+            context=self.base.context,
+            room=self.max_new_tokens,
+            prompted="prompted" in self.settings.eval.baselines,
+        )
+
     def _gather_evidence(self) -> Evidence:
         train = self.rows("train")
         chosen = choose_items(self.rows("test"), self.settings.eval.max_items)
@@ -308,18 +343,18 @@ class Project:
                 f"{left_out} of {len(chosen)} test items are longer than the context of the base, or rewritten by its chat"
                 " template, and stay unscored"
             )
-        strangers = {row.messages for row in self._beside.general}  # mixed into train, and not in the author's voice
         measured = evaluate(
             self.base,
             adapter=self.run.path / "adapter",
             merged=find_base(str(self.model.path)),
             items=items,
-            train=[row for row in train if row.messages not in strangers],
+            train=self._authors(train),
             general=read_items(EXAMPLES / "general.jsonl"),
             conditions=Conditions(
                 baselines=tuple(self.settings.eval.baselines),
                 max_new_tokens=self.max_new_tokens,
                 batch_examples=self.settings.eval.batch_examples,
+                template=self.chat.options,
             ),
             reporter=self.reporter,
         )

@@ -9,7 +9,8 @@ from tunesmith.core.errors import ModelError
 from tunesmith.core.records import Example
 from tunesmith.core.reporter import Reporter
 from tunesmith.data.checks.tokens import TokenFacts
-from tunesmith.models.chat import Encoded, audit, open_chat
+from tunesmith.models.audit import audit
+from tunesmith.models.chat import Encoded, open_chat
 from tunesmith.models.load import find_base
 
 __all__ = ["token_facts"]
@@ -25,19 +26,19 @@ def token_facts(base: str, examples: Sequence[Example], *, max_tokens: int = 0, 
     chat = open_chat(folder)
     limit = min(max_tokens or TrainConfig().max_tokens, folder.context)
     kept: list[Example] = []
-    codes: list[Encoded] = []
+    codes: list[list[Encoded]] = []
     lengths: list[int] = []
     refused: list[tuple[str, str]] = []
     with reporter.progress("encode", total=len(examples), unit="rows") as progress:
         for example in examples:
             try:
-                whole = chat.encode(example.messages)
+                whole = chat.rows(example.messages)
             except ModelError as error:
                 refused.append((example.id, error.problems[0].what))
             else:
                 kept.append(example)
-                lengths.append(len(whole.ids))
-                codes.append(Encoded(whole.ids[:limit], whole.learned[:limit], sum(whole.learned[limit:])))
+                lengths.append(max(len(row.ids) for row in whole))
+                codes.append([Encoded(row.ids[:limit], row.learned[:limit], sum(row.learned[limit:])) for row in whole])
             progress.advance(1)
     found = audit(chat, kept, codes)
     return TokenFacts(

@@ -48,7 +48,7 @@ def chat(project: Path, run: str, *, max_new_tokens: int, temperature: float = 0
     store = Store(project / ".tunesmith")
     artifact = store.resolve(run)
     base = _base_of(artifact)
-    chat_format = open_chat(base)
+    chat_format = open_chat(base, artifact.manifest["settings"].get("template"))  # asked as it was trained
     tuned = open_adapter(load_model(base, "float32"), artifact.path / "adapter")
     opening = _opening(store, artifact)
     speakers = [_Speaker("base", tuned, adapter=False, opening=opening), _Speaker("tuned", tuned, opening=opening)]

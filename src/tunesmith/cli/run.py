@@ -101,7 +101,7 @@ def _greeted() -> ConsoleReporter:
 def _pipeline(project: Project, choice: Choice, say: ConsoleReporter, *, json: bool, begin: float, following: str) -> None:
     from tunesmith.cli import summary
 
-    _ = project.base  # a wrong base is named before anything is read
+    _ = project.chat  # a base that cannot be used is reported before anything is read
     summary.tell_documents(say, project)
     summary.tell_dataset(say, project)
     summary.tell_plan(say, project)
@@ -136,6 +136,8 @@ def stage(name: str, choice: Choice, *, json: bool) -> None:
     from tunesmith.cli import summary
 
     project = _project(recipe, choice, say)
+    if name != "documents":
+        _ = project.chat  # a base that cannot be used is reported before anything is read
     road = {
         "documents": summary.tell_documents,
         "build": summary.tell_dataset,

@@ -52,6 +52,8 @@ def tell_dataset(say: ConsoleReporter, project: Project) -> None:
         f"{sizes}, split by {by}",
         f"{leaks} · {n['cut']['num_cut']} cut · end token in {n['with_end']}/{n['examples']}",
     )
+    if options := project.chat.described[0]:
+        say.detail(f"chat template: {options}")
     if n["dropped"]:
         say.detail("dropped: " + ", ".join(f"{count:,} {reason}" for reason, count in n["dropped"].items()))
     if n["removed_copies"]:

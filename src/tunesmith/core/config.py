@@ -4,6 +4,7 @@ path, the JSON schema and the reference page all come. Unknown keys are errors; 
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Set
 from typing import Annotated, Any, Literal, Self, get_args
@@ -22,6 +23,7 @@ __all__ = [
     "Quality",
     "Recipe",
     "SplitConfig",
+    "TemplateConfig",
     "TrainConfig",
 ]
 
@@ -150,6 +152,27 @@ class MixConfig(_Section):
     """Source, or a pattern such as `notes-*`, to the times an epoch shows each of its rows: 2 twice, 0.5 half of them."""
     max_source: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the author's training rows that one source may have at most. 1: no cap."""
+
+
+class TemplateConfig(_Section):
+    """Options of the base's chat template, with one meaning in training, evaluation and use."""
+
+    model_config = ConfigDict(extra="allow")
+
+    enable_thinking: bool = False
+    """Whether the model is asked to think before it answers, for templates with such a switch, whatever its name there. Off, an
+    empty thinking block belongs to the prompt. Other keys of this section are passed to the template under their own names
+    (`reasoning_effort: low`); one that the template does not read is an error."""
+    date: datetime.date = datetime.date(2026, 1, 1)
+    """The day that a template takes for today, if it writes a date. It does not follow the calendar, so a run that is continued
+    tomorrow, or on another machine, is the same run."""
+
+    @model_validator(mode="after")
+    def _only_plain_values(self) -> TemplateConfig:
+        for name, value in (self.model_extra or {}).items():
+            if not isinstance(value, bool | int | float | str):
+                raise ValueError(f"text, a number, true or false for template.{name}")
+        return self
 
 
 class MethodConfig(_Section):
@@ -281,6 +304,7 @@ class Recipe(_Section):
     generator: GeneratorConfig = GeneratorConfig()
     split: SplitConfig = SplitConfig()
     mix: MixConfig = MixConfig()
+    template: TemplateConfig = TemplateConfig()
     method: MethodConfig = MethodConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()

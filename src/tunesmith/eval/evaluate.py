@@ -24,6 +24,7 @@ from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.generate import Completion, Request, answer
 from tunesmith.models.generation.fits import fits
 from tunesmith.models.load import BaseFolder, load_model
+from tunesmith.models.template import Scalar
 
 __all__ = ["Conditions", "Measured", "choose_items", "evaluate", "that_fit"]
 
@@ -32,11 +33,13 @@ _PARITY_ITEMS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """Under which every system answers: cheaper alternatives to measure too, tokens an answer at most, answers at once."""
+    """Under which every system answers: cheaper alternatives to measure too, tokens an answer at most, answers at once, and
+    the options of the chat template."""
 
     baselines: tuple[str, ...]
     max_new_tokens: int
     batch_examples: int
+    template: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,10 @@ def that_fit(chat: Chat, items: Sequence[Item], *, context: int, prompted: bool,
     kept = []
     for item in items:
         turns = [*item.prompt, Message(role="assistant", content=item.reference)]
-        whole = len(chat.encode(turns).ids)
-        if chat.keeps_words(turns) and max(whole, len(chat.encode_prompt(item.prompt)) + least) <= context:
+        if not chat.keeps_words(turns):
+            continue
+        whole = len(chat.encode_answer(turns).ids)
+        if max(whole, len(chat.encode_prompt(item.prompt)) + least) <= context:
             kept.append(item)
     return tuple(kept)
 
@@ -89,8 +94,8 @@ def evaluate(
     """
     if not items:
         raise EvaluationError("there is nothing to evaluate on", value=0, expected="test items", hint="--set split.test=0.2")
-    chat = open_chat(base)
-    if open_chat(merged).fingerprint != chat.fingerprint:
+    chat = open_chat(base, conditions.template)
+    if open_chat(merged, conditions.template).fingerprint != chat.fingerprint:
         raise EvaluationError(
             "the merged model has another tokenizer or chat template than the base",
             value=str(merged.path),

@@ -1,29 +1,28 @@
 """The base's own chat format: messages to token ids, with the tokens that are learned marked.
 
-One function encodes for training, evaluation and serving alike, so the three cannot differ. The learned span of a turn
-is found by rendering with and without it; a template in which it cannot be found is an error, never a guess.
+One function encodes for training, evaluation and serving alike, so the three cannot differ: an answer is learned right after
+the prompt by which it is asked for in use. A template in which it cannot be found is an error, never a guess.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from typing import Any
 
-from jinja2.exceptions import TemplateError
-
 from tunesmith.core.errors import ModelError
-from tunesmith.core.records import Example, Message, digest
+from tunesmith.core.records import Message, canonical_json, digest
+from tunesmith.models.answers import Answer, Frame, find_frame, write_answer
 from tunesmith.models.load import BaseFolder, load_tokenizer
+from tunesmith.models.template import PRIVATE, PROBE, ChatTemplate, Scalar
 
-__all__ = ["Audit", "Chat", "Encoded", "audit", "open_chat"]
+__all__ = ["Chat", "Encoded", "open_chat"]
 
-
-_PRIVATE = 0x10F000  # first of the private characters that stand for control tokens written in a text
-_PROBE = chr(_PRIVATE - 1)  # stands for a text whose place is looked for
-_GAP = 64  # characters that a template may write between the header of a turn and its words
+_Offsets = list[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,54 +38,54 @@ class Encoded:
         return sum(self.learned)
 
 
+@dataclass(slots=True)
+class _Row:
+    """A row being made: its text in tokens, and the characters that are learned."""
+
+    text: str
+    ids: list[int]
+    offsets: _Offsets
+    spans: list[tuple[int, int]]
+
+
 @dataclass(frozen=True)
 class Chat:
-    """A tokenizer with its chat template. `end_ids`: tokens that end an answer; `turn_end` is the one the template writes."""
+    """A tokenizer with its chat template and the options in effect.
+
+    `end_ids`: tokens that end an answer; `turn_end` is the one that the template writes, with the rest of its `frame`.
+    """
 
     tokenizer: Any
     end_ids: tuple[int, ...]
     turn_end: int | None
     pad_id: int
     fingerprint: str
+    template: ChatTemplate
+    frame: Frame
+
+    @property
+    def options(self) -> dict[str, Scalar]:
+        """The template's options in effect, by the names of the recipe: empty for a template without any."""
+        return dict(self.template.options)
+
+    @property
+    def described(self) -> tuple[str, str]:
+        """The options in effect, and the end of every prompt, for people to read."""
+        question = Message(role="user", content=PROBE)
+        shown = (f"{name} {str(value).lower() if isinstance(value, bool) else value}" for name, value in self.options.items())
+        return ", ".join(shown), self.render([question], answer_next=True).rpartition(PROBE)[2]
 
     def render(self, messages: Sequence[Message], *, answer_next: bool = False) -> str:
-        """The template's text of the conversation; with `answer_next`, up to where the assistant begins to speak.
+        """The template's text of the conversation; with `answer_next`, up to where the assistant begins to speak."""
+        return self.template.render(messages, answer_next=answer_next)
 
-        Control tokens that somebody wrote into a message stand as single private characters, which `_tokens` spells out:
-        a post about `<|end|>` must not end the answer.
-        """
-        rows = [{"role": m.role, "content": self._masked(m.content)} for m in messages]
-        try:
-            return str(self.tokenizer.apply_chat_template(rows, tokenize=False, add_generation_prompt=answer_next))
-        except (TemplateError, TypeError) as error:
-            roles = ", ".join(m.role for m in messages)
-            raise ModelError(
-                "the base's chat template refuses this conversation",
-                value=roles,
-                expected=f"roles that it knows, in its order ({error})",
-                hint="set build.system_prompt to empty, or choose a base whose template takes these roles",
-            ) from error
-
-    @cached_property
-    def _controls(self) -> dict[str, str]:
-        """Text of every control token → the private character that stands for it in a rendered message."""
-        named = {t.content for t in self.tokenizer.added_tokens_decoder.values() if t.special} | set(
-            self.tokenizer.all_special_tokens
-        )
-        return {text: chr(_PRIVATE + i) for i, text in enumerate(sorted(named, key=lambda text: (-len(text), text)))}
-
-    def _masked(self, content: str) -> str:
-        for text, stand_in in self._controls.items():
-            content = content.replace(text, stand_in)
-        return content
-
-    def _tokens(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    def _tokens(self, text: str) -> tuple[list[int], _Offsets]:
         """Ids of a rendered text and the characters that each covers; stand-ins become the plain letters of their token."""
-        spelled = {stand_in: control for control, stand_in in self._controls.items()}
+        spelled = {stand_in: control for control, stand_in in self.template.controls.items()}
         ids: list[int] = []
-        offsets: list[tuple[int, int]] = []
+        offsets: _Offsets = []
         begin = 0
-        for piece in re.split(f"([{chr(_PRIVATE)}-{chr(_PRIVATE + len(spelled))}])", text):
+        for piece in re.split(f"([{chr(PRIVATE)}-{chr(PRIVATE + len(spelled))}])", text):
             if piece in spelled:
                 plain = self.tokenizer(spelled[piece], add_special_tokens=False, split_special_tokens=True)["input_ids"]
                 ids += plain
@@ -99,116 +98,154 @@ class Chat:
         return ids, offsets
 
     def with_system(self, messages: Sequence[Message], text: str) -> tuple[Message, ...]:
-        """The conversation under a further system text; for templates without a system role it opens the first user turn."""
+        """The conversation under a further system text, which opens the first user turn where no system role keeps it.
+
+        Some templates have no such role; others (Mistral's) write it only while the conversation ends with a question.
+        """
         own = "".join(m.content + "\n\n" for m in messages if m.role == "system")
         rest = [m for m in messages if m.role != "system"]
         led = (Message(role="system", content=own + text), *rest)
+        if self._keeps_system(led):
+            return led
+        first = Message(role=rest[0].role, content=f"{own}{text}\n\n{rest[0].content}")
+        return (first, *rest[1:])
+
+    def _keeps_system(self, led: Sequence[Message]) -> bool:
+        """Whether the system text stands in the prompt, and still stands there when the answer is written."""
+        told = self.template.masked(led[0].content).strip()
         try:
-            self.render(led, answer_next=True)
+            asked = self.render(led, answer_next=True)
+            answered = self.render([*led, Message(role="assistant", content=PROBE)])
         except ModelError:
-            first = Message(role=rest[0].role, content=f"{own}{text}\n\n{rest[0].content}")
-            return (first, *rest[1:])
-        return led
+            return False
+        return told in asked and told in answered
 
     def encode_text(self, text: str) -> list[int]:
         """Token ids of a text alone, as it stands in a message: control tokens in it are letters."""
-        return self._tokens(self._masked(text))[0]
+        return self._tokens(self.template.masked(text))[0]
 
     def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
         """Token ids up to where the assistant begins to speak: what generation is given."""
         return self._tokens(self.render(messages, answer_next=True))[0]
 
+    def rows(self, messages: Sequence[Message], *, max_tokens: int | None = None) -> tuple[Encoded, ...]:
+        """The rows by which every answer of a conversation is learned, its end token included, each after its own prompt.
+
+        One row where the template writes an earlier answer as it was learned. Templates that write it otherwise once the
+        conversation goes on (without its thinking block, say) take a further row. Cut at `max_tokens` from the right, counted.
+        """
+        made: list[_Row] = []
+        for turn in range(len(messages) - 1, -1, -1):
+            if messages[turn].role != "assistant":
+                continue
+            answer = write_answer(self.template, messages[: turn + 1], self.frame)
+            prompt, _ = self._tokens(answer.text[: answer.begin])
+            learned = answer.text[: answer.stop]
+            host = next((r for r in made if r.text.startswith(learned) and r.ids[: len(prompt)] == prompt), None)
+            if host is None:
+                ids, offsets = self._after(prompt, answer)
+                host = _Row(answer.text, ids, offsets, [])
+                made.append(host)
+            host.spans.append((answer.begin, answer.stop))
+        if not made:
+            whole = self.render(messages)
+            ids, offsets = self._tokens(whole)
+            made.append(_Row(whole, ids, offsets, []))
+        return tuple(self._cut(row.ids, self._learned(row), max_tokens) for row in reversed(made))
+
     def encode(self, messages: Sequence[Message], *, max_tokens: int | None = None) -> Encoded:
-        """All turns as ids; assistant turns with their end token are learned. Cut at `max_tokens` from the right, counted."""
-        whole = self.render(messages)
-        spans = [self._span(messages, i, whole) for i, m in enumerate(messages) if m.role == "assistant"]
-        ids, offsets = self._tokens(whole)
-        learned = [
+        """The one row of a conversation. ModelError if it takes several: see `rows`."""
+        made = self.rows(messages, max_tokens=max_tokens)
+        if len(made) > 1:
+            raise ModelError(
+                "the conversation does not fit into one row",
+                value=f"{len(made)} rows: the chat template writes earlier answers otherwise than they are learned",
+                expected="a conversation whose answers can be learned in one row",
+                hint="keep the last question and its answer alone",
+            )
+        return made[0]
+
+    def _after(self, prompt: list[int], answer: Answer) -> tuple[list[int], _Offsets]:
+        """Ids and offsets of an answer's text, which begin with those of its prompt as generation is given it."""
+        ids, offsets = self._tokens(answer.text)
+        if ids[: len(prompt)] == prompt:
+            return ids, offsets
+        rest, places = self._tokens(answer.text[answer.begin :])  # a token would lie across the border
+        _, before = self._tokens(answer.text[: answer.begin])
+        return [*prompt, *rest], [*before, *((answer.begin + low, answer.begin + high) for low, high in places)]
+
+    def _learned(self, row: _Row) -> list[bool]:
+        """Which tokens lie in the learned characters. What a template writes behind an end token there is not learned."""
+        marks, ended = [], False
+        for token, (start, stop) in zip(row.ids, row.offsets, strict=True):
             # A token of no width is white space that the tokenizer trims off; at `low` it ends the header, not the answer.
-            any(low <= start and low < stop <= high for low, high in spans)
-            for start, stop in offsets
-        ]
-        learned = self._until_end(ids, learned)
-        if max_tokens is not None and len(ids) > max_tokens:
-            return Encoded(tuple(ids[:max_tokens]), tuple(learned[:max_tokens]), sum(learned[max_tokens:]))
-        return Encoded(tuple(ids), tuple(learned))
+            inside = any(low <= start and low < stop <= high for low, high in row.spans)
+            ended = ended and inside
+            marks.append(inside and not ended)
+            ended = ended or (inside and token in self.end_ids)
+        return marks
+
+    @staticmethod
+    def _cut(ids: Sequence[int], learned: Sequence[bool], max_tokens: int | None) -> Encoded:
+        if max_tokens is None or len(ids) <= max_tokens:
+            return Encoded(tuple(ids), tuple(learned))
+        return Encoded(tuple(ids[:max_tokens]), tuple(learned[:max_tokens]), sum(learned[max_tokens:]))
 
     def encode_answer(self, messages: Sequence[Message]) -> Encoded:
-        """The ids of `encode`, of which only the words of the last answer and its end token are marked.
+        """The row of the last answer, of which only its words and its end token are marked.
 
         What the template itself writes into the turn (an empty thinking block, say) is nobody's words and is not marked; a
         token across the border that holds a part of the answer is. ModelError where the template rewrites the answer.
         """
-        whole, span = self.encode(messages), self._words_span(messages)
-        if span is None:
+        answer = write_answer(self.template, messages, self.frame)
+        if answer.words is None:
             raise ModelError(
                 "the chat template rewrites the text of an answer",
                 value=messages[-1].content[:120],
                 expected="a template that writes an answer as it is",
                 hint="take the tags of the template (</think>, say) out of this text, or choose another base",
             )
-        low, high = span
-        _, offsets = self._tokens(self.render(messages))
+        low, high = answer.words
+        prompt, _ = self._tokens(answer.text[: answer.begin])
+        ids, offsets = self._after(prompt, answer)
         marks = [
             (start < high and stop > low) if start < stop else low < start <= high  # trimmed white space stands at its own end
             for start, stop in offsets
         ]
-        last = max((i for i, mark in enumerate(whole.learned) if mark), default=None)
-        if last is not None and whole.ids[last] in self.end_ids:
+        learned = self._learned(_Row(answer.text, ids, offsets, [(answer.begin, answer.stop)]))
+        last = max((i for i, mark in enumerate(learned) if mark), default=None)
+        if last is not None and ids[last] in self.end_ids:
             marks[last] = True
-        return Encoded(whole.ids, tuple(marks))
+        return Encoded(tuple(ids), tuple(marks))
 
     def keeps_words(self, messages: Sequence[Message]) -> bool:
         """Whether the template writes the text of the last message as it is, white space around it aside."""
-        return self._words_span(messages) is not None
+        try:
+            return write_answer(self.template, messages, self.frame).words is not None
+        except ModelError:
+            return False
 
     def rewrites(self, messages: Sequence[Message]) -> bool:
         """Whether the template leaves out or changes words of an answer, white space aside: what it drops is never learned."""
-        written = "".join(self.render(messages).split())
-        return not all("".join(self._masked(m.content).split()) in written for m in messages if m.role == "assistant")
+        for turn, message in enumerate(messages):
+            if message.role == "assistant":
+                answer = write_answer(self.template, messages[: turn + 1], self.frame)
+                written = "".join(answer.text[answer.begin :].split())
+                if "".join(self.template.masked(message.content).split()) not in written:
+                    return True
+        return False
 
-    def _words_span(self, messages: Sequence[Message]) -> tuple[int, int] | None:
-        """Characters of the last message's own text in the rendered conversation, found by writing another in its place.
+    @cached_property
+    def _opening(self) -> list[int]:
+        return self._tokens(self.frame.opening)[0]
 
-        None where the template rewrites it.
+    def words(self, ids: Sequence[int]) -> list[int]:
+        """Generated ids of an answer without what the template has a model write before its words (the name of a channel, say).
+
+        Nothing while they may still become that, and all of them where the model wrote something else.
         """
-        whole = self.render(messages)
-        probe = Message(role=messages[-1].role, content=_PROBE)
-        head, found, tail = self.render([*messages[:-1], probe]).rpartition(_PROBE)
-        low, high = len(head), len(whole) - len(tail)
-        words = self._masked(messages[-1].content).strip()
-        kept = found and whole.startswith(head) and whole.endswith(tail) and whole[low:high].strip() == words
-        return (low, high) if kept else None
-
-    def _span(self, messages: Sequence[Message], turn: int, whole: str) -> tuple[int, int]:
-        """Characters of the assistant's turn in the rendered text, its end token included."""
-        before = self.render(messages[:turn], answer_next=True)
-        after = self.render(messages[: turn + 1])
-        if whole.startswith(before):
-            if whole.startswith(after) and len(after) > len(before):
-                return len(before), len(after)
-            # Some templates write an earlier turn otherwise than the last one (without its empty thinking, say).
-            content = self._masked(messages[turn].content).strip()
-            at = whole.find(content, len(before))
-            if content and 0 <= at - len(before) <= _GAP:
-                end = at + len(content)
-                closing = "" if self.turn_end is None else str(self.tokenizer.convert_ids_to_tokens(self.turn_end))
-                return len(before), end + (len(closing) if whole.startswith(closing, end) else 0)
-        raise ModelError(
-            "the chat template hides where an answer begins",
-            value=whole[:120],
-            expected="a template whose text with the answer begins with its text without it",
-            hint="choose a base with another chat template: what this one asks for in use is not what it trains on",
-        )
-
-    def _until_end(self, ids: list[int], learned: list[bool]) -> list[bool]:
-        """What a template writes after the end token of a turn (a line break, say) is not learned."""
-        out, ended = [], False
-        for token, mark in zip(ids, learned, strict=True):
-            ended = ended and mark
-            out.append(mark and not ended)
-            ended = ended or (mark and token in self.end_ids)
-        return out
+        most = min(len(ids), len(self._opening))
+        return list(ids[most:]) if list(ids[:most]) == self._opening[:most] else list(ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of generated ids without special tokens."""
@@ -233,8 +270,11 @@ class Chat:
         return pieces
 
 
-def open_chat(base: BaseFolder) -> Chat:
-    """The chat format of a base. ModelError if it has no template, or one that cannot be used."""
+def open_chat(base: BaseFolder, options: Mapping[str, Scalar | date] | None = None) -> Chat:
+    """The chat format of a base under the `options` of its template that were set on purpose (see `TemplateConfig`).
+
+    ModelError if it has no template, one that cannot be used, or one that does not read an option.
+    """
     tokenizer = load_tokenizer(base)
     if not tokenizer.chat_template:
         raise ModelError(
@@ -258,23 +298,25 @@ def open_chat(base: BaseFolder) -> Chat:
             expected="a tokenizer that belongs to these weights",
             hint="copy both from the same base",
         )
+    template = ChatTemplate(tokenizer, dict(options or {}))
     ends = _declared_ends(base, tokenizer)
-    turn_end = _turn_end(tokenizer)
-    if turn_end is not None and turn_end not in ends:
-        ends = (*ends, turn_end)
+    frame = find_frame(template, ends)
+    if frame.end is not None and frame.end not in ends:
+        ends = (*ends, frame.end)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (ends[0] if ends else 0)
-    template = (
-        tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else str(sorted(tokenizer.chat_template.items()))
-    )
-    fingerprint = digest(
-        template, tokenizer.backend_tokenizer.to_str() if hasattr(tokenizer, "backend_tokenizer") else base.fingerprint
-    )
-    return Chat(tokenizer, ends, turn_end, int(pad), fingerprint)
+    return Chat(tokenizer, ends, frame.end, int(pad), _fingerprint(template, base), template, frame)
+
+
+def _fingerprint(template: ChatTemplate, base: BaseFolder) -> str:
+    """The hash of template, tokenizer and the options in effect, if the template reads any."""
+    tokenizer = template.tokenizer
+    written = tokenizer.chat_template
+    text = written if isinstance(written, str) else str(sorted(written.items()))
+    own = digest(text, tokenizer.backend_tokenizer.to_str() if hasattr(tokenizer, "backend_tokenizer") else base.fingerprint)
+    return digest(own, canonical_json(template.options)) if template.options else own
 
 
 def _declared_ends(base: BaseFolder, tokenizer: Any) -> tuple[int, ...]:
-    import json
-
     ends = [tokenizer.eos_token_id]
     settings = base.path / "generation_config.json"
     if settings.is_file():
@@ -289,76 +331,3 @@ def _declared_ends(base: BaseFolder, tokenizer: Any) -> tuple[int, ...]:
             ) from error
         ends += declared if isinstance(declared, list) else [declared]
     return tuple(dict.fromkeys(int(e) for e in ends if e is not None))
-
-
-def _turn_end(tokenizer: Any) -> int | None:
-    """The special token that the template writes right after an answer, or None if it writes none."""
-    probe = "zebra"
-    rows = [{"role": "user", "content": "Say it."}, {"role": "assistant", "content": probe}]
-    try:
-        text = str(tokenizer.apply_chat_template(rows, tokenize=False))
-    except (TemplateError, TypeError) as error:
-        raise ModelError(
-            "the base's chat template cannot render a question and an answer",
-            value=type(error).__name__,
-            expected=f"a chat template for user and assistant turns ({error})",
-            hint="choose an instruct or chat model as base",
-        ) from error
-    tail = text.rpartition(probe)[2] if probe in text else ""
-    special = set(tokenizer.all_special_ids) | {i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
-    return next((int(i) for i in tokenizer(tail, add_special_tokens=False)["input_ids"] if i in special), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """What the labels of a dataset hold. The lists name example ids at fault."""
-
-    num_examples: int
-    num_learned: int
-    num_cut: int
-    cut_share: float
-    without_end: tuple[str, ...]
-    without_labels: tuple[str, ...]
-    cut: tuple[str, ...]
-    prompt_differs: tuple[str, ...]
-    rewritten: tuple[str, ...]
-    bos_counts: tuple[int, ...]
-
-
-def audit(chat: Chat, examples: Sequence[Example], encoded: Sequence[Encoded]) -> Audit:
-    """Count the faults that ruin a run in silence: cut answers, a missing end token, nothing learned, doubled BOS.
-
-    `cut_share` is learned tokens lost by cutting over all learned tokens. `prompt_differs`: examples whose prompt, tokenised
-    alone as generation will see it, is not how the training ids begin. `rewritten`: the template drops words of an answer.
-    """
-    learned = sum(e.num_learned for e in encoded)
-    lost = sum(e.dropped for e in encoded)
-    bos = chat.tokenizer.bos_token_id
-    no_end, no_labels, cut, differs, rewritten, counts = [], [], [], [], [], set()
-    for example, code in zip(examples, encoded, strict=True):
-        if code.dropped:
-            cut.append(example.id)
-        if not code.num_learned:
-            no_labels.append(example.id)
-        last = max((i for i, mark in enumerate(code.learned) if mark), default=None)
-        if last is None or code.ids[last] not in chat.end_ids:
-            no_end.append(example.id)
-        prompt = chat.encode_prompt(example.prompt)
-        if tuple(prompt) != code.ids[: len(prompt)] and not code.dropped:
-            differs.append(example.id)
-        if chat.rewrites(example.messages):
-            rewritten.append(example.id)
-        if bos is not None:  # at the start only: some templates open every turn with this token
-            counts.add(next((n for n, token in enumerate(code.ids) if token != bos), len(code.ids)))
-    return Audit(
-        len(examples),
-        learned,
-        lost,
-        lost / max(1, lost + learned),
-        tuple(no_end),
-        tuple(no_labels),
-        tuple(cut),
-        tuple(differs),
-        tuple(rewritten),
-        tuple(sorted(counts)),
-    )

@@ -96,7 +96,7 @@ def stream_all(model: Any, chat: Chat, requests: Sequence[Request], *, context: 
     What may yet turn out to be a stop text is held back. Between two pieces the model may be used for other things.
     """
     endings = [Ending(chat, request.stop) for request in requests]
-    spoken = [Spoken(chat, ending) for ending in endings]
+    spoken = [Spoken(ending) for ending in endings]
     for made in _run(model, chat, requests, endings, _STREAMS, context):
         for one in made:
             if piece := spoken[one.job].said(one.token, last=one.last):

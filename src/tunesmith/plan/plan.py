@@ -31,7 +31,8 @@ class BaseFacts:
 @dataclass(frozen=True, slots=True)
 class DataFacts:
     """What the dataset holds. Tokens are sums over the training split; `longest` is the longest example
-    of all splits, `limit` where examples are cut."""
+    of all splits, `limit` where examples are cut. `num_rows`: rows to train on, where examples take more than one; else 0.
+    `template`: the options of the chat template in effect, and the text after which an answer begins."""
 
     num_train: int
     num_val: int
@@ -42,6 +43,13 @@ class DataFacts:
     longest: int
     limit: int
     cut_share: float
+    num_rows: int = 0
+    template: tuple[str, str] = ("", "")
+
+    @property
+    def rows(self) -> int:
+        """Rows that an epoch of training takes."""
+        return self.num_rows or self.num_train
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +96,8 @@ def make_plan(  # noqa: PLR0913 (everything that a plan rests on)
     Raises TrainingError when the run cannot fit into memory.
     """
     t = recipe.train
-    steps = num_steps(t, data.num_train, data.train_tokens)
-    batch_tokens = t.batch_tokens or int(data.train_tokens / max(1, data.num_train) * t.batch_examples)
+    steps = num_steps(t, data.rows, data.train_tokens)
+    batch_tokens = t.batch_tokens or int(data.train_tokens / max(1, data.rows) * t.batch_examples)
     tokens = batch_tokens * t.accumulate * steps
     limit = min(data.limit, data.longest)
     memory = _memory(recipe, shape, hardware, precision, trainable=trainable, longest=limit)
@@ -248,13 +256,15 @@ def _data_lines(base: BaseFacts, data: DataFacts, shape: Shape) -> tuple[Line, .
         Line(
             "data",
             f"{data.num_train} train · {data.num_val} val · {data.num_test} test",
-            f"{data.train_tokens:,} training tokens, {data.learned_tokens:,} of them learned",
+            f"{data.train_tokens:,} training tokens, {data.learned_tokens:,} of them learned"
+            + (f", in {data.rows:,} rows: the template writes earlier answers otherwise" if data.rows > data.num_train else ""),
         ),
         Line(
             "longest",
             f"{data.longest} tokens, limit {data.limit}",
             f"{data.cut_share:.2%} of learned tokens would be cut",
         ),
+        Line("template", data.template[0] or "no options", f"answers are learned and asked for after {data.template[1]!r}"),
     )
 
 
@@ -262,7 +272,7 @@ def _steps_reason(recipe: Recipe, data: DataFacts) -> str:
     t = recipe.train
     if t.max_steps:
         return f"max_steps {_why(recipe, 'train', 'max_steps', 'default')}"
-    batches = -(-data.train_tokens // t.batch_tokens) if t.batch_tokens else -(-data.num_train // t.batch_examples)
+    batches = -(-data.train_tokens // t.batch_tokens) if t.batch_tokens else -(-data.rows // t.batch_examples)
     size = f"about {t.batch_tokens:,} tokens" if t.batch_tokens else f"{t.batch_examples}"
     return (
         f"{t.epochs:g} epochs ({_why(recipe, 'train', 'epochs', 'default')}) of {batches} batches of {size}, "

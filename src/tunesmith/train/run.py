@@ -18,7 +18,8 @@ from tunesmith.core.errors import BlockedError, TrainingError
 from tunesmith.core.records import Example, canonical_json, digest, spread_over_documents
 from tunesmith.core.reporter import Reporter
 from tunesmith.models.adapters import Coverage, attach, choose_modules, save_adapter
-from tunesmith.models.chat import Audit, Chat, Encoded, audit
+from tunesmith.models.audit import Audit, audit
+from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.generate import generate
 from tunesmith.models.load import BaseFolder, PrecisionName, load_model
 from tunesmith.models.precision import without_denormals
@@ -57,8 +58,10 @@ class Trained:
     reading: Reading
 
 
-def check_labels(chat: Chat, examples: Sequence[Example], encoded: Sequence[Encoded], *, allow: Sequence[str]) -> Audit:
-    """The label audit; BlockedError for faults that ruin a run in silence, unless allowed by name.
+def check_labels(
+    chat: Chat, examples: Sequence[Example], encoded: Sequence[Sequence[Encoded]], *, allow: Sequence[str]
+) -> Audit:
+    """The label audit of each example's rows; BlockedError for faults that ruin a run in silence, unless allowed by name.
 
     The names are cut, rewritten, stop and zero_labels; a template whose prompt differs cannot be allowed.
     """
@@ -73,7 +76,8 @@ def check_labels(chat: Chat, examples: Sequence[Example], encoded: Sequence[Enco
         )
     if found.cut_share > _CUT_LIMIT and "cut" not in allow:
         lengths = sorted(
-            ((len(e.ids) + e.dropped, x.title or x.id) for e, x in zip(encoded, examples, strict=True)), reverse=True
+            ((max(len(r.ids) + r.dropped for r in rows), x.title or x.id) for rows, x in zip(encoded, examples, strict=True)),
+            reverse=True,
         )
         shown = ", ".join(f"{title!r} {length:,} tokens" for length, title in lengths[:3])
         raise BlockedError(
@@ -89,7 +93,7 @@ def check_labels(chat: Chat, examples: Sequence[Example], encoded: Sequence[Enco
             "the end token is missing from the labels: the model would never learn to stop",
             name="stop",
             value=f"{len(endless)} of {found.num_examples} examples, first {sorted(endless)[0]}",
-            expected="a chat template that writes an end token after every answer",
+            expected="an end token after every answer, written by the chat template or declared in generation_config.json",
             hint="choose a base with such a template, or --allow stop",
         )
     if found.rewritten and "rewritten" not in allow:
@@ -135,7 +139,9 @@ def train_adapter(
         )
     limit = min(train.max_tokens, base.context)
     watched = spread_over_documents(examples["val"], train.val_examples)
-    rows, val = ([chat.encode(e.messages, max_tokens=limit) for e in part] for part in (examples["train"], watched))
+    rows, val = (
+        [row for e in part for row in chat.rows(e.messages, max_tokens=limit)] for part in (examples["train"], watched)
+    )
     steps = num_steps(train, len(rows), sum(len(row.ids) for row in rows))
     model = load_model(base, precision)
     modules = choose_modules(model, method.targets, method.layers)

@@ -22,7 +22,8 @@ from tunesmith.core.records import Example
 from tunesmith.core.reporter import Progress, Reporter, SilentReporter
 from tunesmith.eval.parity import compare_hops
 from tunesmith.models.adapters import attach, choose_modules, open_adapter, save_adapter
-from tunesmith.models.chat import Chat, audit, open_chat
+from tunesmith.models.audit import audit
+from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.merge import merge
 from tunesmith.train.batches import collate
@@ -117,7 +118,7 @@ def selftest(base: BaseFolder, examples: Sequence[Example], *, folder: Path, rep
 
 def _labels(bench: _Bench) -> tuple[float, float, str]:
     """Every example has something to learn, ends with an end token that is learned, and begins as it will in use."""
-    encoded = [bench.chat.encode(e.messages) for e in bench.examples]
+    encoded = [bench.chat.rows(e.messages) for e in bench.examples]
     found = audit(bench.chat, bench.examples, encoded)
     faults = {
         "without an end token": len(found.without_end),

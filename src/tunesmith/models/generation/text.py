@@ -25,13 +25,17 @@ class Ending:
             return True
         if not self._stop:
             return False
-        text = self._chat.decode(tokens)
+        text = self.text(tokens)
         return any(stop in text for stop in self._stop)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The words of an answer so far."""
+        return self._chat.decode(self._chat.words(tokens))
 
     def completion(self, tokens: Sequence[int]) -> Completion:
         """The finished answer: without end token, cut before the first stop text."""
         ended = bool(tokens) and tokens[-1] in self._chat.end_ids
-        text = self._chat.decode(tokens[:-1] if ended else tokens)
+        text = self.text(tokens[:-1] if ended else tokens)
         cuts = [at for stop in self._stop if (at := text.find(stop)) >= 0]
         reason: FinishReason = "stop" if ended or cuts else "length"
         return Completion(text[: min(cuts)] if cuts else text, reason, len(tokens))
@@ -46,8 +50,8 @@ class Ending:
 class Spoken:
     """One answer as it grows; each token gives the piece of text that is now certain."""
 
-    def __init__(self, chat: Chat, ending: Ending) -> None:
-        self._chat, self._ending = chat, ending
+    def __init__(self, ending: Ending) -> None:
+        self._ending = ending
         self._tokens: list[int] = []
         self._shown = ""
 
@@ -57,7 +61,7 @@ class Spoken:
         if last:
             text = self._ending.completion(self._tokens).text
         else:
-            text = self._chat.decode(self._tokens)
+            text = self._ending.text(self._tokens)
             text = text[: len(text) - self._ending.held_back(text)]
         if not text.startswith(self._shown):  # some tokenizers respell the last characters when more come
             return ""

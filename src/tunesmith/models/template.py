@@ -1,0 +1,242 @@
+"""A base's chat template with its options: messages to text, the same in training, evaluation and use.
+
+Options are what the `template` section of a recipe sets. `enable_thinking` and `date` stand for the names by which the
+template reads them; other options are passed on. One that the template does not read is an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property, lru_cache
+from typing import Any, ClassVar
+
+from jinja2 import TemplateSyntaxError, meta, nodes
+from jinja2.exceptions import TemplateError
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from tunesmith.core.config import TemplateConfig
+from tunesmith.core.errors import ModelError
+from tunesmith.core.records import Message
+
+__all__ = ["PRIVATE", "PROBE", "ChatTemplate", "Reads", "Scalar", "reads", "template_text"]
+
+Scalar = bool | int | float | str
+
+PRIVATE = 0x10F000  # first of the private characters that stand for control tokens written in a text
+PROBE = chr(PRIVATE - 1)  # stands for a text whose place is looked for
+_CLOCK = "strftime_now"  # the function of transformers through which templates read today's date
+_DATES = {"date_string": "%d %b %Y", "current_date": "%Y-%m-%d"}  # variables that take a date as text, each in its format
+_NO_BUDGET = "thinking_budget"
+_EFFORT, _NO_EFFORT = "reasoning_effort", "none"
+_SWITCHES = ("enable_thinking", "thinking", "reasoning")  # names of the same switch in different families
+_GIVEN = {  # what every template is given; no options
+    "messages", "tools", "documents", "add_generation_prompt", "raise_exception", "bos_token", "eos_token", "pad_token",
+    "unk_token", _CLOCK,
+}  # fmt: skip
+
+
+class _GenerationTag(Extension):
+    """`{% generation %}`, which marks answers in some templates; what is inside is written as it is."""
+
+    tags: ClassVar[set[str]] = {"generation"}
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What a template reads: `names` of variables, of which `options` are worth naming to people, its `constants`, and the
+    `formats` in which it asks for today's date (None: one that is not written in the template itself)."""
+
+    names: frozenset[str]
+    options: tuple[str, ...]
+    constants: frozenset[str]
+    formats: frozenset[str | None]
+
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """The names under which the template can be told whether to think."""
+        named = [name for name in (*_SWITCHES, _NO_BUDGET) if name in self.names]
+        return (*named, _EFFORT) if _EFFORT in self.names and _NO_EFFORT in self.constants else tuple(named)
+
+    @property
+    def dates(self) -> tuple[str, ...]:
+        """The names under which the template reads a date."""
+        return tuple(name for name in (_CLOCK, *_DATES) if name in self.names)
+
+
+@lru_cache(maxsize=64)
+def reads(text: str) -> Reads:
+    """The variables that a template reads and did not surely set before. ModelError if it is not a template."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, "jinja2.ext.loopcontrols"]
+    )
+    try:
+        tree = environment.parse(text)
+    except TemplateSyntaxError as error:
+        raise ModelError(
+            "the base's chat template is not valid",
+            value=f"line {error.lineno}",
+            expected=f"a Jinja template ({error.message})",
+            hint="copy chat_template.jinja or tokenizer_config.json of the base again",
+        ) from error
+    names = frozenset(meta.find_undeclared_variables(tree))
+    stored = {name.name for name in tree.find_all(nodes.Name) if name.ctx == "store"}
+    asked = {test.node.name for test in tree.find_all(nodes.Test) if isinstance(test.node, nodes.Name)}  # `x is defined`
+    options = sorted(name for name in names - _GIVEN if name not in stored or name in asked)
+    constants = frozenset(c.value for c in tree.find_all(nodes.Const) if isinstance(c.value, str))
+    calls = [c for c in tree.find_all(nodes.Call) if isinstance(c.node, nodes.Name) and c.node.name == _CLOCK]
+    written = (c.args[0] if len(c.args) == 1 else None for c in calls)
+    formats = frozenset(how.value if isinstance(how, nodes.Const) else None for how in written)
+    return Reads(names, tuple(options), constants, formats)
+
+
+def template_text(tokenizer: Any) -> str:
+    """The template that a conversation without tools is written by. ModelError if there are several and no default."""
+    try:
+        return str(tokenizer.get_chat_template())
+    except ValueError as error:
+        raise ModelError(
+            "the base has several chat templates and none is the default",
+            value=", ".join(sorted(tokenizer.chat_template)),
+            expected="one template, or one that is named default",
+            hint="write the template that you mean into the base's folder as chat_template.jinja",
+        ) from error
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A tokenizer's template. `wanted`: the options that were set on purpose, by the names of the recipe.
+
+    ModelError when it is made, if the template cannot be read, or does not read an option.
+    """
+
+    tokenizer: Any
+    wanted: Mapping[str, Scalar | date]
+
+    def __post_init__(self) -> None:
+        _ = self.text, self.variables  # what is wrong with them is reported before anything is rendered
+
+    @cached_property
+    def reads(self) -> Reads:
+        """What the template reads."""
+        return reads(template_text(self.tokenizer))
+
+    @cached_property
+    def options(self) -> dict[str, Scalar]:
+        """The options in effect, by the names of the recipe: empty for a template that reads none.
+
+        Setting these same options gives the same text again. ModelError for one that the template does not read.
+        """
+        found, defaults = self.reads, TemplateConfig()
+        named: dict[str, Scalar] = {}
+        if found.switches:
+            named["enable_thinking"] = bool(self.wanted.get("enable_thinking", defaults.enable_thinking))
+        elif self.wanted.get("enable_thinking", defaults.enable_thinking) != defaults.enable_thinking:
+            raise self._unread("enable_thinking", "a template with a switch for thinking, which this one has not")
+        if _CLOCK in found.names or (found.dates and "date" in self.wanted):
+            named["date"] = self._day.isoformat()
+        elif self._day != defaults.date:
+            raise self._unread("date", "a template that writes a date, which this one does not")
+        for name, value in self.wanted.items():
+            if name in TemplateConfig.model_fields:
+                continue
+            if name not in found.names or name in _GIVEN:
+                raise self._unread(name, f"one that it reads: {', '.join(found.options) or 'it reads none'}")
+            named[name] = value if isinstance(value, Scalar) else value.isoformat()
+        return named
+
+    @property
+    def _day(self) -> date:
+        value = self.wanted.get("date", TemplateConfig().date)
+        return value if isinstance(value, date) else date.fromisoformat(str(value))
+
+    def _unread(self, name: str, expected: str) -> ModelError:
+        near = difflib.get_close_matches(name, [*TemplateConfig.model_fields, *self.reads.options], n=1)
+        return ModelError(
+            f"the base's chat template does not read template.{name}: it would have no effect",
+            value=self.wanted[name],
+            expected=expected,
+            hint=f"did you mean template.{near[0]}?" if near and near[0] != name else f"remove template.{name}",
+        )
+
+    @cached_property
+    def text(self) -> str:
+        """The template with its one date: the library's own function would give another one every day.
+
+        ModelError if the template works out the format of the date, which cannot be foreseen.
+        """
+        text, formats = template_text(self.tokenizer), self.reads.formats
+        if not formats:
+            return text
+        if None in formats:
+            raise ModelError(
+                "the base's chat template writes the date in a format that cannot be foreseen",
+                value=f"{_CLOCK}(…)",
+                expected=f"a format in quotation marks, such as {_CLOCK}('%Y-%m-%d')",
+                hint="write the format into a copy of the base's template",
+            )
+        day = datetime.combine(self._day, datetime.min.time())
+        dates = json.dumps({how: day.strftime(how) for how in sorted(map(str, formats))})
+        return f"{{% macro {_CLOCK}(format) %}}{{{{ {dates}[format] }}}}{{% endmacro %}}\n{text}"  # the line break is trimmed
+
+    @cached_property
+    def variables(self) -> dict[str, Scalar]:
+        """What the template is given besides the messages."""
+        found, options = self.reads, dict(self.options)
+        given: dict[str, Scalar] = {}
+        if "enable_thinking" in options:
+            thinking = bool(options.pop("enable_thinking"))
+            given |= {name: thinking for name in _SWITCHES if name in found.names}
+            if not thinking and _NO_BUDGET in found.switches:
+                given[_NO_BUDGET] = 0
+            if not thinking and _EFFORT in found.switches:
+                given[_EFFORT] = _NO_EFFORT
+        if "date" in options:
+            del options["date"]
+            if "date" in self.wanted:
+                given |= {name: self._day.strftime(how) for name, how in _DATES.items() if name in found.names}
+        return {**given, **options}
+
+    @cached_property
+    def controls(self) -> dict[str, str]:
+        """Text of every control token → the private character that stands for it in a rendered message."""
+        named = {t.content for t in self.tokenizer.added_tokens_decoder.values() if t.special} | set(
+            self.tokenizer.all_special_tokens
+        )
+        return {text: chr(PRIVATE + i) for i, text in enumerate(sorted(named, key=lambda text: (-len(text), text)))}
+
+    def masked(self, content: str) -> str:
+        """A message's text as it stands in a rendered conversation: control tokens in it are private characters."""
+        for text, stand_in in self.controls.items():
+            content = content.replace(text, stand_in)
+        return content
+
+    def render(self, messages: Sequence[Message], *, answer_next: bool = False) -> str:
+        """The template's text of the conversation; with `answer_next`, up to where the assistant begins to speak.
+
+        Control tokens that somebody wrote into a message are masked: a post about `<|end|>` must not end the answer.
+        """
+        rows = [{"role": m.role, "content": self.masked(m.content)} for m in messages]
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    rows, chat_template=self.text, tokenize=False, add_generation_prompt=answer_next, **self.variables
+                )
+            )
+        except (TemplateError, TypeError, ValueError) as error:
+            roles = ", ".join(m.role for m in messages)
+            raise ModelError(
+                "the base's chat template refuses this conversation",
+                value=roles,
+                expected=f"roles that it knows, in its order ({error})",
+                hint="set build.system_prompt to empty, or choose a base whose template takes these roles",
+            ) from error
