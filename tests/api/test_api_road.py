@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fakes import write_posts
+from fakes import Told, copy_base, write_posts
 from tunesmith.api import EXAMPLES, Project
 from tunesmith.core.errors import BlockedError, TunesmithError
 from tunesmith.core.files import MANIFEST, verify
@@ -61,6 +61,21 @@ def test_a_run_that_never_gains_ends_in_a_verdict_and_not_in_an_error(tiny_path:
     assert made_here.run.numbers["best_step"] == 0
     primary = next(gate for gate in outcome.verdict.gates if gate.name == "primary")
     assert outcome.verdict.verdict != "SHIP" and primary.outcome == "fail"
+
+
+def test_a_base_that_older_readers_would_misread_is_named_in_the_plan_and_at_the_merge(
+    tiny_path: Path, posts: Path, tmp_path: Path
+) -> None:
+    theta = {"rope_parameters": {"rope_theta": 500.0, "rope_type": "default"}}
+    base, told = copy_base(tiny_path, tmp_path / "b", config=theta), Told()
+    settings = {"base": str(base), "sources": [str(posts)], **SETTINGS, "merge": {"precision": "bfloat16"}}
+    made_here = Project(recipe_from(settings), tmp_path / "p", reporter=told)
+    line = made_here.plan.lines[-1]
+    assert line.name == "older readers" and "rope_theta 500.0" in line.reason
+    assert made_here.model.numbers["findings"] == [line.reason] and line.reason in told.warnings
+    config = json.loads((made_here.model.path / "config.json").read_text())
+    assert config["dtype"] == "bfloat16" and "rope_theta" not in config
+    assert all(line.name != "older readers" for line in project(tiny_path, posts, tmp_path / "q").plan.lines)
 
 
 def test_a_dataset_of_labels_keeps_its_training_split(tiny_path: Path, tmp_path: Path) -> None:

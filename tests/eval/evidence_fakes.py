@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from tunesmith.core.records import Generation, Message
 from tunesmith.eval.results import Evidence, GeneralResult, Item, Likelihood, ParityResult, SystemName, SystemRun
 
-__all__ = ["evidence", "general", "items", "likelihood", "parity", "system"]
+__all__ = ["evidence", "general", "items", "likelihood", "parity", "served", "system"]
 
 WORDS = [
     "kettle",
@@ -92,7 +93,12 @@ def parity(max_abs_logit: float = 1e-5, top1: float = 1.0) -> ParityResult:
         greedy_total=30,
         num_positions=900,
         precision="float32",
+        greedy_begun=30,
     )
+
+
+def served(mean_kl: float = 1e-3) -> ParityResult:
+    return replace(parity(0.4, 0.98), hop="adapter → merged, opened in bfloat16", precision="bfloat16", mean_kl=mean_kl)
 
 
 def general(worse: float = 0.01, n: int = 20, spread: float = 0.01) -> GeneralResult:
@@ -113,6 +119,7 @@ def evidence(
     noise: float = 0.05,
     with_parity: ParityResult | None = None,
     with_general: GeneralResult | None = None,
+    with_served: ParityResult | None = served(),  # noqa: B008
 ) -> Evidence:
     """Evidence with the systems named in `bits`, at these bits per byte."""
     of = items(documents, each)
@@ -121,5 +128,6 @@ def evidence(
         systems=tuple(system(name, of, bits=value, ended=ended, noise=noise) for name, value in bits.items()),
         parity=with_parity,
         general=with_general,
+        served=with_served,
         train_answers=tuple(f"An old answer about {word}, with oil." for word in WORDS),
     )

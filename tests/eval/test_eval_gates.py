@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from evidence_fakes import evidence, general, items, likelihood, parity, system
+from evidence_fakes import evidence, general, items, likelihood, parity, served, system
 
 from tunesmith.core.config import GateConfig
 from tunesmith.eval.gates import Gate, Verdict, decide
@@ -24,6 +25,7 @@ def judged(
     rules: GateConfig = RULES,
     with_parity: ParityResult | None = parity(),  # noqa: B008
     with_general: GeneralResult | None = None,
+    with_served: ParityResult | None = served(),  # noqa: B008
     documents: int = 10,
     each: int = 3,
     ended: float = 1.0,
@@ -36,6 +38,7 @@ def judged(
         ended=ended,
         with_parity=with_parity,
         with_general=with_general or general(),
+        with_served=with_served,
     )
     baselines = ["prompted"] if "prompted" in (bits or GOOD) else []
     return decide(measure(made, draws=1000, primary=primary), rules, baselines=baselines)
@@ -49,7 +52,7 @@ def test_a_model_that_passes_every_gate_ships() -> None:
     verdict = judged()
     assert (verdict.verdict, verdict.exit_code) == ("SHIP", 0)
     assert {g.name: g.outcome for g in verdict.gates} == dict.fromkeys(
-        ["primary", "beats_prompt", "parity", "stop", "general"], "pass"
+        ["primary", "beats_prompt", "parity", "served", "stop", "general"], "pass"
     )
     assert "better" in verdict.sentence
     assert verdict.not_measured == ("safety",)
@@ -132,19 +135,59 @@ def test_tuned_answers_made_without_the_adapter_stop_the_release_though_the_logi
 
 
 @pytest.mark.parametrize(
-    ("equal", "total", "precision", "outcome"),
+    ("equal", "total", "outcome"),
+    [(27, 30, "pass"), (26, 30, "fail"), (5, 6, "pass"), (4, 6, "fail"), (0, 0, "not measured")],
+)
+def test_one_greedy_answer_in_ten_may_differ_by_rounding(equal: int, total: int, outcome: str) -> None:
+    found = replace(parity(), greedy_equal=equal, greedy_total=total)
+    assert gate(judged(with_parity=found), "parity").outcome == outcome
+
+
+ROUNDED = replace(parity(0.3, 0.985), mean_kl=4e-4, stored="bfloat16", as_summed=1.0, greedy_equal=9, greedy_begun=24)
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
     [
-        (27, 30, "float32", "pass"),
-        (26, 30, "float32", "fail"),
-        (5, 6, "float32", "pass"),
-        (4, 6, "float32", "fail"),
-        (0, 30, "bfloat16", "pass"),
-        (0, 0, "float32", "not measured"),
+        ({}, "pass"),
+        ({"as_summed": 0.98}, "fail"),  # a scale that is off by a hundredth
+        ({"as_summed": None}, "fail"),
+        ({"mean_kl": 0.1}, "fail"),
+        ({"mean_kl": math.nan}, "fail"),
+        ({"top1_agreement": 0.9}, "fail"),
+        ({"greedy_begun": 14}, "fail"),  # answers that were made without the adapter
+        ({"max_abs_logit": math.inf}, "pass"),
+        ({"stored": "float16"}, "fail"),  # the same rounding is too much for a finer type
+        ({"stored": "float32"}, "fail"),
+        ({"differences": ("config.json: rope_theta is nothing, in the base 100000.0",)}, "fail"),
     ],
 )
-def test_one_greedy_answer_in_ten_may_differ_by_rounding(equal: int, total: int, precision: str, outcome: str) -> None:
-    found = replace(parity(), greedy_equal=equal, greedy_total=total, precision=precision)
-    assert gate(judged(with_parity=found), "parity").outcome == outcome
+def test_weights_rounded_to_16_bits_have_limits_of_their_own(changes: dict[str, Any], outcome: str) -> None:
+    found = gate(judged(with_parity=replace(ROUNDED, **changes)), "parity")
+    assert found.outcome == outcome
+    assert changes.get("stored", "bfloat16") in found.rule and all(d in found.evidence for d in changes.get("differences", ()))
+
+
+@pytest.mark.parametrize(
+    "faulty", [served(mean_kl=0.5), replace(served(), greedy_begun=3), replace(served(), top1_agreement=0.9)]
+)
+def test_a_model_that_serving_changes_is_reported_and_does_not_decide(faulty: ParityResult) -> None:
+    verdict = judged(with_served=faulty)
+    assert (verdict.verdict, gate(verdict, "served").outcome) == ("SHIP", "fail")
+    assert not gate(verdict, "served").required and "bfloat16" in gate(verdict, "served").evidence
+
+
+@pytest.mark.parametrize("nothing", [None, replace(served(), num_positions=0), replace(served(), greedy_total=0)])
+def test_a_model_that_was_not_opened_as_served_is_not_measured_and_said(nothing: ParityResult | None) -> None:
+    verdict = judged(with_served=nothing)
+    assert gate(verdict, "served").outcome == "not measured"
+    assert "what opening the merged model as servers do costs" in verdict.not_measured
+
+
+def test_limits_set_in_the_recipe_take_the_place_of_the_table() -> None:
+    rules = GateConfig(parity_logit=1e-6, parity_top1=0.5)
+    assert gate(judged(rules=rules), "parity").outcome == "fail"
+    assert gate(judged(rules=rules, with_parity=parity(1e-7, 0.6)), "parity").outcome == "pass"
 
 
 def test_parity_that_nobody_measured_is_no_pass() -> None:

@@ -286,4 +286,4 @@ def test_parity_of_logits_that_are_no_numbers_is_an_error_and_not_zero(tiny: Bas
     broken.get_output_embeddings().weight.data[0] = float("nan")
     rows = encode_items(tiny_chat, ITEMS[:2], [i.prompt for i in ITEMS[:2]], context=768)
     with pytest.raises(EvaluationError, match="no numbers"):
-        compare_hops("adapter → merged", model, broken, tiny_chat, rows, ((), ()))
+        compare_hops("adapter → merged", model, broken, rows, ((), ()))

@@ -90,8 +90,8 @@ def test_a_merge_with_a_wrong_scale_fails_merge_parity(
 ) -> None:
     merge = selftest_module.merge
 
-    def careless(base: Any, adapter: Path, out: Path) -> None:
-        merge(base, adapter, out)
+    def careless(base: Any, adapter: Path, out: Path, **settings: Any) -> None:
+        merge(base, adapter, out, **settings)
         weights = load_file(out / "model.safetensors")
         name = next(key for key in weights if "q_proj" in key)
         save_file({**weights, name: 1.05 * weights[name]}, out / "model.safetensors", metadata={"format": "pt"})

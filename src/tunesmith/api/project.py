@@ -9,7 +9,7 @@ Every stage asks for the one before it, skips what is done (same inputs and sett
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,10 @@ from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import BaseFolder, PrecisionName, find_base, safetensors_shapes
 from tunesmith.models.merge import merge
 from tunesmith.models.precision import Precision, choose_precision
+from tunesmith.models.settings import unread_by_older_readers
 from tunesmith.plan.base_defaults import REAL_BASE, for_base
 from tunesmith.plan.hardware import look
-from tunesmith.plan.plan import BaseFacts, DataFacts, Plan, PrecisionFacts, make_plan
+from tunesmith.plan.plan import BaseFacts, DataFacts, Line, Plan, PrecisionFacts, make_plan
 from tunesmith.plan.shape import Shape, shape_of
 from tunesmith.train.run import Place, train_adapter
 
@@ -209,7 +210,7 @@ class Project:
         modules, linear, trainable = adapter_size(
             self.base, kind=r.method.kind, rank=r.method.rank, targets=r.method.targets, layers=r.method.layers
         )
-        return make_plan(
+        plan = make_plan(
             r,
             facts,
             self._shape,
@@ -220,6 +221,9 @@ class Project:
             modules=(modules, linear),
             detectable=detectable_effect(facts.test_documents, min_groups=r.gates.min_documents),
         )
+        unread = unread_by_older_readers(self.base.config)
+        found = (Line("older readers", "would run another model", unread),) if unread else ()
+        return replace(plan, lines=(*plan.lines, *found))
 
     @cached_property
     def run(self) -> Artifact:
@@ -267,11 +271,23 @@ class Project:
 
     @cached_property
     def model(self) -> Artifact:
-        """Base and adapter merged into one model folder, float32."""
+        """Base and adapter merged into one model folder: the base's own, with the sums in its adapted matrices."""
         inputs = [self.run.reference(), {"kind": "base", "id": self.base.fingerprint}]
-        return self._artifact(
-            "model", inputs, {"precision": "float32"}, lambda draft: merge(self.base, self.run.path / "adapter", draft.path)
-        )
+        settings = {"merge": self.recipe.merge.model_dump(), "generation": {}}
+
+        def fill(draft: Draft) -> None:
+            merge(
+                self.base,
+                self.run.path / "adapter",
+                draft.path,
+                precision=self.recipe.merge.precision,
+                generation=settings["generation"],
+            )
+            if unread := unread_by_older_readers(self.base.config):
+                self.reporter.warn(unread)
+            draft.numbers |= {"findings": [unread] if unread else []}
+
+        return self._artifact("model", inputs, settings, fill)
 
     @cached_property
     def outcome(self) -> Outcome:
@@ -364,6 +380,7 @@ class Project:
             systems=measured.systems,
             parity=measured.parity,
             general=measured.general,
+            served=measured.served,
             training=tuple(
                 {k: v for k, v in row.items() if k != "samples"} for row in self.metrics(self.run) if "event" not in row
             ),

@@ -112,6 +112,13 @@ def tell_evaluation(say: ConsoleReporter, outcome: Outcome) -> None:
         p = m.parity
         say.detail(
             f"{'merged ≡ tuned':<16}max Δlogit {p.max_abs_logit:.0e}, {p.greedy_equal}/{p.greedy_total} greedy answers equal"
+            f" ({p.stored} weights)"
+        )
+    if m.served is not None:
+        s = m.served
+        say.detail(
+            f"{'  as served':<16}{s.precision}: mean KL {s.mean_kl:.0e}, same token at {s.top1_agreement:.1%},"
+            f" {s.greedy_equal}/{s.greedy_total} greedy answers equal"
         )
 
 

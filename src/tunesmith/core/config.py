@@ -18,6 +18,7 @@ __all__ = [
     "FetchConfig",
     "GateConfig",
     "GeneratorConfig",
+    "MergeConfig",
     "MethodConfig",
     "MixConfig",
     "Quality",
@@ -253,6 +254,14 @@ class TrainConfig(_Section):
     """Seed of data order, adapter initialisation and dropout."""
 
 
+class MergeConfig(_Section):
+    """The merged model: base and adapter as one folder."""
+
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type in which the merged weights are stored. `auto`: the base's own. The sum is made in float32 and rounded once, and the
+    parity gate measures the file as it is stored."""
+
+
 class EvalConfig(_Section):
     """What is measured on the test split."""
 
@@ -271,7 +280,7 @@ class EvalConfig(_Section):
 
 
 class GateConfig(_Section):
-    """The written rules of the verdict. Required: primary, parity, stop. Advisory: general."""
+    """The written rules of the verdict. Required: primary, parity, stop. Advisory: general, served."""
 
     primary_margin: Annotated[float, Field(ge=0)] = 0.0
     """The interval of the improvement must lie clear of this margin (in the primary metric's own unit)."""
@@ -279,10 +288,12 @@ class GateConfig(_Section):
     """Test documents below which no interval is claimed: the primary gate is then not measured. Under six can never pass."""
     stop_share: Annotated[float, Field(ge=0, le=1)] = 0.9
     """Share of answers that must end by themselves and have a word."""
-    parity_logit: Annotated[float, Field(gt=0)] = 0.001
-    """Largest difference of any logit between adapter and merged model (float32)."""
-    parity_top1: Annotated[float, Field(gt=0, le=1)] = 0.999
-    """Share of positions at which adapter and merged model must choose the same token."""
+    parity_logit: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    """Largest difference of any logit between tuned and merged model, both computed in float32. `auto`: 0.001 for float32
+    weights, reported without a limit for 16-bit ones."""
+    parity_top1: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = "auto"
+    """Share of positions at which tuned and merged model must choose the same token. `auto`: by the type of the stored
+    weights; docs/concepts/merged-model.md has the table."""
     general_margin: Annotated[float, Field(ge=0)] = 0.1
     """Bits per byte by which the tuned model may get worse on general text before the advisory gate fails."""
 
@@ -307,6 +318,7 @@ class Recipe(_Section):
     template: TemplateConfig = TemplateConfig()
     method: MethodConfig = MethodConfig()
     train: TrainConfig = TrainConfig()
+    merge: MergeConfig = MergeConfig()
     eval: EvalConfig = EvalConfig()
     gates: GateConfig = GateConfig()
     allow: list[Literal["cut", "leak", "rewritten", "stop", "zero_labels"]] = []

@@ -7,7 +7,7 @@ whose tokenizer and template must be the base's to the byte.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,21 @@ from tunesmith.core.files import sha256_file
 from tunesmith.core.records import Example, Generation, Message, canonical_json, digest, spread_over_documents
 from tunesmith.core.reporter import Progress, Reporter
 from tunesmith.eval.likelihood import encode_items, likelihoods
-from tunesmith.eval.parity import compare_hops
+from tunesmith.eval.parity import compare_hops, share_as_summed
 from tunesmith.eval.prompted import instruction_tokens, style_prompts
 from tunesmith.eval.results import GeneralResult, Item, ParityResult, SystemName, SystemRun
 from tunesmith.models.adapters import adapter_moves, open_adapter, without_adapter
-from tunesmith.models.chat import Chat, open_chat
+from tunesmith.models.chat import Chat, Encoded, open_chat
 from tunesmith.models.generate import Completion, Request, answer
 from tunesmith.models.generation.fits import fits
-from tunesmith.models.load import BaseFolder, load_model
+from tunesmith.models.load import BaseFolder, StoredType, load_model, stored_types
+from tunesmith.models.settings import folder_differences
 from tunesmith.models.template import Scalar
 
 __all__ = ["Conditions", "Measured", "choose_items", "evaluate", "that_fit"]
 
 _PARITY_ITEMS = 64
+_SERVED_ANSWERS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +46,14 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the models gave: systems in the order of comparison, parity of the merge, general texts, and facts of the asking."""
+    """Results of an evaluation: systems in the order of comparison, merged against tuned (`parity`: both in float32; `served`:
+    merged opened as it is served, None if that failed), general texts, and counts of what was asked."""
 
     systems: tuple[SystemRun, ...]
     parity: ParityResult
     general: GeneralResult
     numbers: Mapping[str, int] = field(default_factory=dict)
+    served: ParityResult | None = None
 
 
 def choose_items(examples: Sequence[Example], max_items: int) -> tuple[Item, ...]:
@@ -102,10 +106,11 @@ def evaluate(
             expected="the same files",
             hint="delete the merged model and run again",
         )
-    adapted, fused = open_adapter(load_model(base, "float32"), adapter), load_model(merged, "float32")
+    adapted = open_adapter(load_model(base, "float32"), adapter)
     parts = digest(sha256_file(adapter / "adapter_model.safetensors"), sha256_file(adapter / "adapter_config.json"))
     plain = [item.prompt for item in items]
-    with reporter.progress("evaluate", total=2 * (3 + len(conditions.baselines)) * len(items), unit="answers") as progress:
+    asked = 2 * (3 + len(conditions.baselines)) * len(items) + min(_SERVED_ANSWERS, len(items))
+    with reporter.progress("evaluate", total=asked, unit="answers") as progress:
         desk = _Desk(chat, base.context, items, conditions, progress)
         if reason := fits(adapted).reason:
             reporter.warn(f"answers are made one by one, which is slow: this base has {reason}")
@@ -128,8 +133,22 @@ def evaluate(
                     runs.append(desk.ask("prompted", label, model, base.fingerprint, shown.prompts, by_prompted))
         tuned = desk.ask("tuned", "tuned: base and adapter", adapted, digest(base.fingerprint, parts), plain, by_tuned)
         progress.advance(0, "merged")
+        fused = load_model(merged, "float32")
         (by_merged,) = desk.answers(fused, plain)
         last = desk.ask("merged", "merged", fused, digest("merged", merged.fingerprint, parts), plain, by_merged)
+        rows = encode_items(chat, items, plain, context=base.context)[:_PARITY_ITEMS]
+        parity = replace(
+            compare_hops("adapter → merged", adapted, fused, rows, (tuned.generations, last.generations)),
+            stored=stored_types(merged.weights).most_common(1)[0][0],
+            as_summed=share_as_summed(adapted, fused, list(stored_types(merged.weights))),
+            differences=folder_differences(base, merged, chat.end_ids),
+        )
+        del fused  # before another copy of the weights is opened
+        try:
+            served = _served(desk, adapted, merged, rows, tuned.generations, stored=parity.stored)
+        except EvaluationError as error:
+            reporter.warn(f"the merged model was not measured as it is served: {error}")
+            served = None
     if adapter_moves(adapted) and runs[0].likelihoods == tuned.likelihoods:
         raise EvaluationError(
             "the adapter changes nothing: base and tuned model give every reference the same probability",
@@ -137,9 +156,20 @@ def evaluate(
             expected="an adapter that moves the model",
             hint="delete the run's folder and train again: its weights are not zero, so they are not being used",
         )
-    rows = encode_items(chat, items, plain, context=base.context)[:_PARITY_ITEMS]
-    parity = compare_hops("adapter → merged", adapted, fused, chat, rows, (tuned.generations, last.generations))
-    return Measured((*runs, tuned, last), parity, _general(adapted, chat, general, base.context), numbers)
+    return Measured((*runs, tuned, last), parity, _general(adapted, chat, general, base.context), numbers, served)
+
+
+def _served(
+    desk: _Desk, adapted: Any, merged: BaseFolder, rows: Sequence[Encoded], tuned: Sequence[Generation], *, stored: str
+) -> ParityResult:
+    """The merged folder opened in the 16-bit type in which servers open it, against what was tuned."""
+    kind: StoredType = "float16" if stored == "float16" else "bfloat16"
+    desk.progress.advance(0, f"merged, opened in {kind}")
+    model = load_model(merged, kind)
+    items = desk.items[:_SERVED_ANSWERS]
+    (given,) = desk.answers(model, [item.prompt for item in items])
+    answers = _generations("merged", items, given, digest("served", kind, merged.fingerprint))
+    return replace(compare_hops(f"adapter → merged, opened in {kind}", adapted, model, rows, (tuned, answers)), stored=stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,18 +214,22 @@ class _Desk:
         mark = digest(weights, chat.fingerprint, canonical_json([list(p) for p in prompts]), canonical_json(sampling))
         rows = encode_items(chat, items, prompts, context=self.context)
         scored = likelihoods(model, chat, items, rows, batch_examples=min(8, size), on_done=self.progress.advance)
-        made = tuple(
-            Generation(
-                item_id=item.id,
-                system=name,
-                text=given.text,
-                finish_reason=given.finish_reason,
-                num_tokens=given.num_tokens,
-                fingerprint=mark,
-            )
-            for item, given in zip(items, answers, strict=True)
-        )
+        made = _generations(name, items, answers, mark)
         return SystemRun(name=name, label=label, fingerprint=mark, generations=made, likelihoods=scored)
+
+
+def _generations(system: SystemName, items: Sequence[Item], answers: Sequence[Completion], mark: str) -> tuple[Generation, ...]:
+    return tuple(
+        Generation(
+            item_id=item.id,
+            system=system,
+            text=given.text,
+            finish_reason=given.finish_reason,
+            num_tokens=given.num_tokens,
+            fingerprint=mark,
+        )
+        for item, given in zip(items, answers, strict=True)
+    )
 
 
 def _general(adapted: Any, chat: Chat, general: Sequence[Item], context: int) -> GeneralResult:

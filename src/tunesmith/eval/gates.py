@@ -7,14 +7,16 @@ a false SHIP rarer and not likelier (intersection-union test; Berger 1982), and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tunesmith.core.config import GateConfig
 from tunesmith.eval.measure import METRICS, Measurements, improvement
 from tunesmith.eval.results import ParityResult
 from tunesmith.eval.stats import Difference
+from tunesmith.eval.tolerances import SERVED, STORED, Tolerance
 
 __all__ = ["Gate", "Outcome", "Verdict", "VerdictName", "decide"]
 
@@ -22,7 +24,6 @@ Outcome = Literal["pass", "fail", "not measured"]
 VerdictName = Literal["SHIP", "DON'T SHIP", "CAN'T TELL"]
 _SIGNIFICANCE = 0.05
 _STOP_ANSWERS = 20
-_UNEQUAL = 0.1  # share of greedy answers that rounding may part in float32, at a tie of two tokens; one always may
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,8 @@ def decide(measurements: Measurements, gates: GateConfig, *, baselines: Sequence
     found = [_primary(measurements, gates)]
     if "prompted" in baselines or "prompted" in measurements.systems:
         found.append(_beats_prompt(measurements, gates))
-    found += [_parity(measurements.parity, gates), _stop(measurements, gates), _general(measurements, gates)]
+    found += [_parity(measurements.parity, gates), _served(measurements.served)]
+    found += [_stop(measurements, gates), _general(measurements, gates)]
     if measurements.primary in ("word_overlap", "rouge_l"):
         found.append(_equal_length(measurements))
     failed = [gate for gate in found if gate.required and gate.outcome == "fail"]
@@ -78,6 +80,7 @@ _TOPIC = {
     "primary": "whether tuning helped",
     "beats_prompt": "whether a prompt would have done",
     "parity": "whether the merged model is the tuned one",
+    "served": "what opening the merged model as servers do costs",
     "stop": "whether answers end by themselves",
     "general": "general skills",
     "equal_length": "whether the gain holds with what goes beyond the reference's length cut off",
@@ -168,31 +171,80 @@ def _beats_prompt(measurements: Measurements, gates: GateConfig) -> Gate:
 
 
 def _parity(parity: ParityResult | None, gates: GateConfig) -> Gate:
-    rule = f"adapter and merged model: no logit differs by more than {gates.parity_logit:g}, and the same token is chosen"
-    rule += (
-        f" at {100 * gates.parity_top1:g} % of positions or more; in float32 at most {100 * _UNEQUAL:g} % of the greedy answers"
-        " differ (one always may)"
-    )
+    stored = "float32" if parity is None else parity.stored
+    limits = _chosen(STORED[stored], gates)
+    rule = f"merged model, stored in {stored} and computed in float32, against the tuned one: {_limits(limits)}"
+    rule += "; config.json, tensors, tokenizer and end tokens are the base's"
     outcome: Outcome
     value: float | None
     if parity is None or parity.num_positions == 0 or parity.greedy_total == 0:
         outcome, evidence, value = _missing("adapter and merged model were not compared")
     else:
         value = parity.max_abs_logit
-        same = value <= gates.parity_logit and parity.top1_agreement >= gates.parity_top1 and not _answers_differ(parity)
-        outcome = "pass" if same else "fail"
-        evidence = (
-            f"{parity.hop}: largest difference of a logit {value:.2g}, same token at {100 * parity.top1_agreement:.2f} % of"
-            f" {parity.num_positions} positions, {parity.greedy_equal} of {parity.greedy_total} greedy answers equal"
-            f" ({parity.precision})"
-        )
+        outcome = "pass" if _within(parity, limits) and not parity.differences else "fail"
+        evidence = "; ".join([_compared(parity), *parity.differences])
     return Gate(name="parity", required=True, rule=rule, outcome=outcome, evidence=evidence, value=value)
 
 
-def _answers_differ(parity: ParityResult) -> bool:
-    """More greedy answers differ than rounding excuses: one of the two was not made by the model whose logits were compared."""
-    differing = parity.greedy_total - parity.greedy_equal
-    return parity.precision == "float32" and differing > max(1.0, _UNEQUAL * parity.greedy_total)
+def _served(served: ParityResult | None) -> Gate:
+    """Advisory: that a served model rounds is known beforehand, what it costs is not."""
+    kind = "bfloat16" if served is None else served.precision
+    rule = f"merged model opened in {kind}, as servers do, against the tuned one in float32: {_limits(SERVED[kind])}"
+    outcome: Outcome
+    value: float | None
+    if served is None or served.num_positions == 0 or served.greedy_total == 0:
+        outcome, evidence, value = _missing(f"the merged model was not opened in {kind}")
+    else:
+        outcome, evidence, value = "fail", _compared(served), served.mean_kl
+        if _within(served, SERVED[kind]):
+            outcome = "pass"
+    return Gate(name="served", required=False, rule=rule, outcome=outcome, evidence=evidence, value=value)
+
+
+def _chosen(limits: Tolerance, gates: GateConfig) -> Tolerance:
+    """The table's limits, with those that the recipe sets in their place."""
+    if gates.parity_logit != "auto":
+        limits = replace(limits, max_logit=gates.parity_logit)
+    if gates.parity_top1 != "auto":
+        limits = replace(limits, top1=gates.parity_top1)
+    return limits
+
+
+def _limits(limits: Tolerance) -> str:
+    parts = [] if limits.max_logit is None else [f"no logit differs by more than {limits.max_logit:g}"]
+    parts += [f"mean KL at most {limits.mean_kl:g} nats", f"same token at {100 * limits.top1:g} % of positions or more"]
+    for share, what in ((limits.equal, "are equal"), (limits.begun, "begin alike")):
+        parts += [] if share is None else [f"{100 * share:g} % of the greedy answers {what} (one may always differ)"]
+    if limits.as_summed is not None:
+        parts.append(f"{100 * limits.as_summed:g} % of the adapted weights are the sum, rounded once")
+    return ", ".join(parts)
+
+
+def _within(found: ParityResult, limits: Tolerance) -> bool:
+    logit = math.inf if limits.max_logit is None else limits.max_logit
+    return (
+        not math.isnan(found.max_abs_logit)
+        and found.max_abs_logit <= logit
+        and found.mean_kl <= limits.mean_kl
+        and found.top1_agreement >= limits.top1
+        and _enough(found.greedy_equal, found.greedy_total, limits.equal)
+        and _enough(found.greedy_begun, found.greedy_total, limits.begun)
+        and (limits.as_summed is None or (found.as_summed is not None and found.as_summed >= limits.as_summed))
+    )
+
+
+def _enough(alike: int, total: int, share: float | None) -> bool:
+    """Whether only as many answers differ as rounding explains; more do where one side was made by another model."""
+    return share is None or total - alike <= max(1.0, (1 - share) * total + 1e-9)
+
+
+def _compared(found: ParityResult) -> str:
+    summed = "" if found.as_summed is None else f", {100 * found.as_summed:.4g} % of the adapted weights as summed"
+    return (
+        f"{found.hop}: largest difference of a logit {found.max_abs_logit:.2g}, mean KL {found.mean_kl:.2g}, same token at"
+        f" {100 * found.top1_agreement:.2f} % of {found.num_positions} positions, {found.greedy_equal} of {found.greedy_total}"
+        f" greedy answers equal and {found.greedy_begun} begin alike ({found.precision}){summed}"
+    )
 
 
 def _stop(measurements: Measurements, gates: GateConfig) -> Gate:

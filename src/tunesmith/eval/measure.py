@@ -101,6 +101,7 @@ class Measurements:
     parity: ParityResult | None
     general: Difference | None
     detectable: float | None
+    served: ParityResult | None = None
 
     def comparison(self, a: str, b: str) -> Comparison | None:
         """The comparison b − a, or None if one of the two was not run."""
@@ -197,6 +198,7 @@ def measure(
         comparisons=comparisons,
         floors=_floors(evidence, groups, draws, seed),
         parity=evidence.parity,
+        served=evidence.served,
         general=_general(evidence, draws, seed),
         detectable=_detectable(systems, groups, primary, min_documents),
     )

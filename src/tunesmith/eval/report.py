@@ -359,6 +359,7 @@ def _as_json(
         "comparisons": measurements.comparisons,
         "floors": measurements.floors,
         "parity": measurements.parity,
+        "served": measurements.served,
         "general": measurements.general,
         "reading": evidence.reading,
         "examples": [{"why": why, "id": evidence.items[place].id} for why, place in examples],

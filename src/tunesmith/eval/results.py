@@ -95,9 +95,13 @@ class SystemRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityResult:
-    """How far two hops of one model are apart on the same token ids. `mean_kl` in nats a position; shares are 0 to 1.
+    """How far two forms of one model are apart on the same token ids. `mean_kl` in nats per position; shares are 0 to 1.
 
-    `greedy_equal` of `greedy_total` greedy answers are the same to the letter; `precision` is what both were computed in.
+    `greedy_equal` of `greedy_total` greedy answers are the same to the letter, of `greedy_begun` the first 40 characters are.
+    `precision`: the type in which the second form
+    was computed (the first is the tuned model in float32); `stored`: the type in which its folder holds most weights.
+    `as_summed`: share of the adapted matrices' elements that are base + update, rounded once to that type; None if not looked
+    at. `differences`: what another reader would find otherwise in the folder than in the base's.
     """
 
     hop: str
@@ -108,6 +112,10 @@ class ParityResult:
     greedy_total: int
     num_positions: int
     precision: str
+    greedy_begun: int = 0
+    stored: str = "float32"
+    as_summed: float | None = None
+    differences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +131,8 @@ class GeneralResult:
 class Evidence:
     """Everything measured. Not measured is None or empty, never a made-up value.
 
+    `parity`: tuned against merged, both computed in float32; `served`: tuned against the merged folder opened as it is served.
+
     `training`: rows of metrics.jsonl (keys step, loss, val_loss, learning_rate, grad_norm; absent or None where a step did
     not have one); `reading`: their plain-words reading. `train_answers`: for the floor "nearest training answer". `ids`: the
     artifacts the figures come from (kind → id). `numbers`: further facts worth printing under the table of systems.
@@ -132,6 +142,7 @@ class Evidence:
     systems: tuple[SystemRun, ...]
     parity: ParityResult | None
     general: GeneralResult | None
+    served: ParityResult | None = None
     training: tuple[Mapping[str, float | None], ...] = ()
     reading: str = ""
     train_answers: tuple[str, ...] = ()

@@ -317,6 +317,7 @@ def _fingerprint(template: ChatTemplate, base: BaseFolder) -> str:
 
 
 def _declared_ends(base: BaseFolder, tokenizer: Any) -> tuple[int, ...]:
+    """The tokenizer's end token and those of generation_config.json, or of config.json where that file is missing."""
     ends = [tokenizer.eos_token_id]
     settings = base.path / "generation_config.json"
     if settings.is_file():
@@ -329,5 +330,7 @@ def _declared_ends(base: BaseFolder, tokenizer: Any) -> tuple[int, ...]:
                 expected=f"a JSON object ({error})",
                 hint="copy the file again from the base, or delete it",
             ) from error
-        ends += declared if isinstance(declared, list) else [declared]
+    else:
+        declared = base.config.get("eos_token_id")
+    ends += declared if isinstance(declared, list) else [declared]
     return tuple(dict.fromkeys(int(e) for e in ends if e is not None))

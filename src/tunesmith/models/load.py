@@ -6,23 +6,37 @@ Everything is checked before any library opens a file, so that a wrong folder gi
 from __future__ import annotations
 
 import json
+import math
 import struct
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from tunesmith.core.errors import ModelError
-from tunesmith.core.files import sha256_file
+from tunesmith.core.files import checked_name, sha256_file
 from tunesmith.core.records import digest
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.models.locate import locate
 
-__all__ = ["BaseFolder", "PrecisionName", "find_base", "load_model", "load_tokenizer", "safetensors_shapes"]
+__all__ = [
+    "BaseFolder",
+    "PrecisionName",
+    "StoredType",
+    "find_base",
+    "load_model",
+    "load_tokenizer",
+    "safetensors_shapes",
+    "stored_types",
+]
 
 PrecisionName = Literal["float32", "bfloat16"]
+StoredType = Literal["float32", "bfloat16", "float16"]
 _HEADER_LIMIT = 100 * 2**20
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_STORED: dict[str, StoredType] = {"F64": "float32", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+_OTHER_LAYOUT = {"params.json"}  # Mistral's own format: it names weights that are not these
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +44,7 @@ class BaseFolder:
     """A model folder that was checked. `fingerprint` is the SHA-256 over config, tokenizer, template and weights.
 
     `origin` says where the weights come from (a GGUF file and its quantisation, the hub); empty for a folder of the user's.
+    `weights` are the files that transformers opens: those that the index names, or `model.safetensors`.
     """
 
     name: str
@@ -45,14 +60,14 @@ class BaseFolder:
         return int(self.config.get("max_position_embeddings") or self.config.get("n_positions") or 2048)
 
     def other_files(self) -> list[Path]:
-        """Tokenizer, template and settings: what a merged copy must carry along unchanged."""
+        """Tokenizer, template and licence: what a merged copy must carry along unchanged."""
         return sorted(
             p
             for p in self.path.iterdir()
             if p.is_file()
-            and p.suffix in {".json", ".jinja", ".model", ".txt"}
+            and (p.suffix in {".json", ".jinja", ".model", ".txt"} or p.name.startswith(("LICENSE", "NOTICE")))
             and not p.name.endswith(".index.json")
-            and p.name not in {"config.json", "manifest.json"}
+            and p.name not in {"config.json", "generation_config.json", "manifest.json"} | _OTHER_LAYOUT
         )
 
 
@@ -98,7 +113,7 @@ def _check_folder(name: str, path: Path, origin: str, hashes: Mapping[str, str])
             "an architecture that transformers knows; code from a model folder is never run",
             "choose another base",
         )
-    weights = tuple(sorted(path.glob("*.safetensors")))
+    weights = _weight_files(path)
     if not weights:
         pickles = sorted(f for f in files if f.endswith(_PICKLES))
         if pickles:
@@ -127,6 +142,41 @@ def _check_folder(name: str, path: Path, origin: str, hashes: Mapping[str, str])
     ]
     fingerprint = digest(*(item for p in parts for item in (p.name, hashes.get(p.name) or sha256_file(p))))
     return BaseFolder(name, path, fingerprint, config, weights, origin)
+
+
+def _weight_files(path: Path) -> tuple[Path, ...]:
+    """The weights as transformers opens them; another set beside them (`consolidated.safetensors`) is not part of the model."""
+    index = path / "model.safetensors.index.json"
+    if (path / "model.safetensors").is_file() or not index.is_file():
+        alone = path / "model.safetensors"
+        return (alone,) if alone.is_file() else tuple(sorted(path.glob("*.safetensors")))
+    try:
+        files = tuple(path / checked_name(name) for name in sorted(set(json.loads(index.read_bytes())["weight_map"].values())))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            "the index of the weights cannot be read",
+            value=str(index),
+            expected=f"a `weight_map` from tensors to files ({error})",
+            hint="copy or download the file again",
+        ) from error
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise ModelError(
+            "weights that the index names are missing",
+            value=", ".join(missing[:3]),
+            expected=f"{len(files)} files, {len(files) - len(missing)} are there",
+            hint="copy or download the missing files",
+        )
+    return files
+
+
+def stored_types(weights: Sequence[Path]) -> Counter[StoredType]:
+    """Floating-point type → elements stored in it, from the headers; other types (indices, 8-bit blocks) are not counted."""
+    counts: Counter[StoredType] = Counter()
+    for file in weights:
+        for kind, shape in safetensors_shapes(file).values():
+            if kind in _STORED:
+                counts[_STORED[kind]] += math.prod(shape)
+    return counts
 
 
 def safetensors_shapes(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -178,7 +228,7 @@ def load_tokenizer(base: BaseFolder) -> Any:
     return tokenizer
 
 
-def load_model(base: BaseFolder, precision: PrecisionName) -> Any:
+def load_model(base: BaseFolder, precision: StoredType) -> Any:
     """The causal language model on CPU (or the GPU, if there is one), in evaluation mode, gradients off."""
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig

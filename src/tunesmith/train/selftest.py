@@ -214,11 +214,11 @@ def _merge(bench: _Bench) -> tuple[float, float, str]:
     """Logits of base with adapter, and of the merged model as it is read back from disk."""
     adapter, out = bench.folder / "adapter", bench.folder / "merged"
     save_adapter(_adapted(bench), bench.base.name, adapter)
-    merge(bench.base, adapter, out)
+    merge(bench.base, adapter, out, precision="float32")  # the arithmetic; rounding is the parity gate's to measure
     rows = [bench.chat.encode(e.messages) for e in bench.examples[:4]]
     tuned = open_adapter(load_model(bench.base, "float32"), adapter)
     merged = load_model(find_base(str(out)), "float32").eval()
-    found = compare_hops("adapter → merged", tuned, merged, bench.chat, rows, ((), ()))
+    found = compare_hops("adapter → merged", tuned, merged, rows, ((), ()))
     text = f"largest difference of a logit at {found.num_positions} positions; same first choice at {found.top1_agreement:.2%}"
     return found.max_abs_logit, _PARITY, text
 
