@@ -203,7 +203,10 @@ class Hold:
 
 
 class FakeLLM(ThreadingHTTPServer):
-    """The server. `asked` holds every request in the order of arrival; `paid` counts complete replies by request."""
+    """The server. `asked` holds every request in the order of arrival; `paid` counts complete replies by request.
+
+    `most_under_way`: the most requests that had come and had no reply yet, at any moment.
+    """
 
     daemon_threads = True
 
@@ -246,12 +249,15 @@ class _Handler(BaseHTTPRequestHandler):
             if hold is not None and hold.left < 0:
                 hold.wait()
                 return  # whoever asked was killed
-            self._reply(asked, server.character(asked))
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # the client was killed
+            said = server.character(asked)
         finally:
+            # Before the reply is sent: whoever has it may ask again while this thread still waits for its turn to run.
             with server.lock:
                 server.under_way -= 1
+        try:
+            self._reply(asked, said)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True  # the client was killed
 
     def _reply(self, asked: Asked, said: Said) -> None:
         if said.page:

@@ -6,13 +6,14 @@ import builtins
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import fake_llm as fake_llm_module
 import pytest
 from fake_llm import Asked, Character, FakeLLM, Hold, Said, fake_llm, saying, with_usage
 
@@ -275,15 +276,76 @@ def test_results_come_in_order_and_no_more_requests_are_under_way_than_allowed(t
     assert texts == [f"Question {n}" for n in range(12)] and server.most_under_way == 3
 
 
-def test_the_first_error_ends_the_work_and_keeps_what_is_paid(tmp_path: Path) -> None:
+def until_stopped(monkeypatch: pytest.MonkeyPatch, first: int) -> Callable[[Asked], None]:
+    """What holds back every question after the `first` so many until the work was stopped, so that no thread can run ahead."""
+    stopped, stop = threading.Event(), Endpoint.stop
+
+    def stop_and_tell(self: Endpoint) -> None:
+        stop(self)
+        stopped.set()
+
+    monkeypatch.setattr(Endpoint, "stop", stop_and_tell)
+
+    def hold(asked: Asked) -> None:
+        if int(asked.user.split()[-1]) >= first:
+            assert stopped.wait(timeout=30)
+
+    return hold
+
+
+def test_the_first_error_ends_the_work_and_keeps_what_is_paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold = until_stopped(monkeypatch, 10)
+
     def play(asked: Asked) -> Said:
+        hold(asked)
         return Said("wrong key", status=401) if asked.user == "Question 5" else Said("hi")
 
     with fake_llm(play) as server, generator(server, tmp_path, concurrency=2) as g:
         with pytest.raises(GeneratorError, match="wants a key"):
             g.each(lambda n: g.ask(numbered(n)), range(50), QUIET)
-        assert len(server.asked) < 50
+        assert len(server.asked) <= 10 + 2
     assert len(list(tmp_path.rglob("*.json"))) == sum(server.paid.values())
+
+
+def test_two_workers_with_the_same_request_share_one_reply(tmp_path: Path) -> None:
+    both = threading.Event()
+
+    def play(asked: Asked) -> Said:
+        if len(server.asked) == 2:
+            both.set()
+        return Said(f"reply {both.wait(timeout=1)}")  # long enough for a second worker to come, if one could
+
+    with fake_llm(play) as server, generator(server, tmp_path, concurrency=2) as g:
+        texts = g.each(lambda n: g.ask(HELLO).reply.text, range(2), QUIET)
+        assert texts == ["reply False"] * 2 and set(server.paid.values()) == {1}
+        assert (g.ledger.usage.requests, g.ledger.paid) == (1, 1)
+
+
+def test_a_request_that_failed_is_tried_by_the_worker_that_waited_for_it(tmp_path: Path) -> None:
+    with fake_llm(script(Said(status=400), Said("hi"))) as server, generator(server, tmp_path, concurrency=2) as g:
+        stops = g.each(lambda n: g.ask(HELLO).reply.stop, range(2), QUIET)
+    assert sorted(stops) == ["not_taken", "stop"] and len(server.asked) == 2
+
+
+def test_one_request_at_a_time_is_counted_as_one_even_if_the_server_thread_ends_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reply is out, its thread has not run on, the next request is there: a count that included the first would say two."""
+    second, send = threading.Event(), fake_llm_module._Handler._send_bytes
+
+    def play(asked: Asked) -> Said:
+        if asked.user == "Question 1":
+            second.set()
+        return Said("hi")
+
+    def send_and_linger(self: Any, *reply: Any) -> None:
+        send(self, *reply)
+        assert second.wait(timeout=30)
+
+    monkeypatch.setattr(fake_llm_module._Handler, "_send_bytes", send_and_linger)
+    with fake_llm(play) as server, generator(server, tmp_path, concurrency=1) as g:
+        g.each(lambda n: g.ask(numbered(n)), range(2), QUIET)
+    assert server.most_under_way == 1
 
 
 def test_work_in_several_steps_begins_no_further_step_once_it_is_stopped(tmp_path: Path) -> None:
@@ -307,11 +369,17 @@ class Impatient:
         raise KeyboardInterrupt
 
 
-def test_ctrl_c_waits_for_what_is_under_way_and_keeps_it(tmp_path: Path) -> None:
-    with fake_llm(saying("hi")) as server, generator(server, tmp_path, concurrency=3) as g:
+def test_ctrl_c_waits_for_what_is_under_way_and_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold = until_stopped(monkeypatch, 4)
+
+    def play(asked: Asked) -> Said:
+        hold(asked)
+        return Said("hi")
+
+    with fake_llm(play) as server, generator(server, tmp_path, concurrency=3) as g:
         with pytest.raises(KeyboardInterrupt):
             g.each(lambda n: g.ask(numbered(n)), range(60), Impatient())  # type: ignore[arg-type]
-        assert 1 <= len(server.paid) < 60
+        assert 1 <= len(server.paid) <= 4 + 3
     assert len(list(tmp_path.rglob("*.json"))) == sum(server.paid.values())
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -61,6 +63,8 @@ class Generator:
         self._replies = replies
         self._temperature, self._seed, self._max_tokens = temperature, seed, max_tokens
         self._concurrency = concurrency
+        self._changed = threading.Condition()
+        self._under_way: set[str] = set()  # keys of requests that a worker is asking now
 
     @property
     def host(self) -> str:
@@ -80,7 +84,10 @@ class Generator:
             reporter.warn("this will probably stop at the budget before it ends; what is done is kept")
 
     def ask(self, messages: Sequence[Message], *, draw: int = 0, temperature: float | None = None) -> Asked:
-        """The reply to these messages: the one kept, or a new one. Another `draw` asks for another sample."""
+        """The reply to these messages: the one kept, or a new one. Another `draw` asks for another sample.
+
+        Workers that ask the same thing at the same time share one reply, paid once.
+        """
         request = Request(
             url=self._server.url,
             model=self.model,
@@ -90,16 +97,33 @@ class Generator:
             max_tokens=self._max_tokens,
         )
         key = request.key
+        with self._alone(key):
+            return Asked(key, self._kept_or_paid(key, request))
+
+    def _kept_or_paid(self, key: str, request: Request) -> Reply:
         reply = self._replies.find(key)
-        if reply is None:
-            with self.ledger.reserved(request):
-                reply = self._server.ask(request)
-                if reply.stop != "not_taken":
-                    self._replies.keep(key, reply)
-                self.ledger.count(key, reply, paid=True)
-        else:
+        if reply is not None:
             self.ledger.count(key, reply)
-        return Asked(key, reply)
+            return reply
+        with self.ledger.reserved(request):
+            reply = self._server.ask(request)
+            if reply.stop != "not_taken":
+                self._replies.keep(key, reply)
+            self.ledger.count(key, reply, paid=True)
+        return reply
+
+    @contextmanager
+    def _alone(self, key: str) -> Iterator[None]:
+        """Wait until no other worker asks this request: the second of two then finds the reply that the first has paid for."""
+        with self._changed:
+            self._changed.wait_for(lambda: key not in self._under_way)
+            self._under_way.add(key)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._under_way.discard(key)
+                self._changed.notify_all()
 
     def each(self, work: Callable[[A], B], items: Iterable[A], progress: Progress) -> list[B]:
         """`work` done on every item, several at a time; the results in the order of the items, however fast each was.
