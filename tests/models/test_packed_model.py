@@ -17,7 +17,7 @@ from tunesmith.models.packed import attention, attention_plan
 from tunesmith.models.packed.head import Head
 from tunesmith.models.packed.layout import Tree, lay_out
 from tunesmith.models.packed.lean_parts import lean_parts
-from tunesmith.models.packed.lowrank import keep_mask, lean_adapters
+from tunesmith.models.packed.lowrank import draw_dropped, lean_adapters, low_rank
 from tunesmith.models.packed.model import PackedModel, packed, why_not_packed
 from tunesmith.models.packed.trunk import Trunk, cache_bytes, kept_trunk, lowest_adapted, room_for_cache
 from tunesmith.train.batches import collate
@@ -273,12 +273,42 @@ def test_lean_layers_give_what_peft_gives() -> None:
 def test_dropout_keeps_its_share_and_its_mean_and_follows_the_seed() -> None:
     x = torch.ones(400, 500)
     torch.manual_seed(5)
-    keep, gain = keep_mask(x, 0.1)
-    assert abs(1 - float(keep.float().mean()) - 0.1) < 0.004 and abs(float(keep.float().mean()) * gain - 1) < 0.005
+    dropped = draw_dropped(x, 0.1)
+    keep = dropped.zeroed(x)
+    assert abs(1 - float(keep.mean()) - 0.1) < 0.004 and abs(float(keep.mean()) * dropped.gain - 1) < 0.005
     torch.manual_seed(5)
-    assert torch.equal(keep, keep_mask(x, 0.1)[0]) and not torch.equal(keep, keep_mask(x, 0.1)[0])
-    neighbours = (keep[:, :-1] & keep[:, 1:]).float().mean()  # four entries a draw are still independent
+    again, other = draw_dropped(x, 0.1), draw_dropped(x, 0.1)
+    assert torch.equal(dropped.entries, again.entries) and not torch.equal(dropped.entries, other.entries)
+    neighbours = (keep[:, :-1] * keep[:, 1:]).mean()  # whether an entry is dropped says nothing about the next one
     assert abs(float(neighbours) - 0.81) < 0.006
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_every_entry_is_dropped_equally_often_the_first_and_the_last_too(share: float) -> None:
+    torch.manual_seed(6)
+    x, times = torch.ones(7), 4000
+    kept = sum(draw_dropped(x, share).zeroed(x) for _ in range(times)) / times
+    assert kept.tolist() == pytest.approx([1 - share] * 7, abs=0.03)
+
+
+def test_dropout_draws_again_where_the_first_draws_do_not_reach_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = iter([0.0, 0.0, 0.5])  # a uniform number of 0 drops the next entry
+    monkeypatch.setattr(torch, "rand", lambda count, device: torch.full((count,), next(small)))
+    entries = draw_dropped(torch.ones(60), 0.02).entries
+    assert entries.tolist() == list(range(46)) and next(small, None) is None
+
+
+def test_what_is_dropped_gets_no_gradient_through_the_adapter_and_all_of_it_through_the_base() -> None:
+    torch.manual_seed(7)
+    x, W, A, B = (torch.randn(*shape, requires_grad=True) for shape in ((6, 8), (5, 8), (2, 8), (5, 2)))
+    drop = draw_dropped(x, 0.4)
+    mask = drop.zeroed(torch.ones(6, 8))
+    wanted = x @ W.detach().t() + 3.0 * (x * mask * drop.gain) @ A.t() @ B.t()
+    got = low_rank(x, W.detach(), None, A, B, 3.0, drop)
+    torch.testing.assert_close(got, wanted)
+    weights = torch.randn(6, 5)
+    for mine, plain in zip(*(torch.autograd.grad((y * weights).sum(), (x, A, B)) for y in (got, wanted)), strict=True):
+        torch.testing.assert_close(mine, plain)
 
 
 def test_gradients_under_dropout_are_those_of_the_mask_that_was_drawn(monkeypatch: pytest.MonkeyPatch) -> None:

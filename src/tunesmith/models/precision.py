@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from tunesmith.models.load import PrecisionName
 from tunesmith.models.packed.lean_parts import gated, rms_norm
-from tunesmith.models.packed.lowrank import keep_mask, low_rank
+from tunesmith.models.packed.lowrank import draw_dropped, low_rank
 
 __all__ = ["Precision", "choose_precision", "without_denormals"]
 
@@ -76,7 +76,7 @@ def _seconds(name: str, width: int, inner: int, rank: int) -> float:
 
     def linear(h: torch.Tensor, at: int) -> torch.Tensor:
         weight, down, up = layers[at]
-        return low_rank(h, weight, None, down, up, 1.0, keep_mask(h, 0.05))
+        return low_rank(h, weight, None, down, up, 1.0, draw_dropped(h, 0.05))
 
     def once() -> float:
         start = time.perf_counter()
