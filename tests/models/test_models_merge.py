@@ -25,7 +25,7 @@ from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.generate import generate
 from tunesmith.models.load import BaseFolder, find_base, load_model, safetensors_shapes, stored_types
 from tunesmith.models.merge import merge
-from tunesmith.models.settings import for_older_readers
+from tunesmith.models.older_readers import for_older_readers
 
 LIMIT = STORED["float32"].max_logit or 0.0
 

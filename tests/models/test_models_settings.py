@@ -16,12 +16,11 @@ from fakes import copy_base
 from tunesmith.core.errors import ModelError
 from tunesmith.models.chat import open_chat
 from tunesmith.models.load import BaseFolder, find_base
+from tunesmith.models.older_readers import for_older_readers, unread_by_older_readers
 from tunesmith.models.settings import (
     config_text,
     folder_differences,
-    for_older_readers,
     generation_settings,
-    unread_by_older_readers,
 )
 
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}

@@ -38,8 +38,8 @@ from tunesmith.models.adapters import adapter_size
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import BaseFolder, PrecisionName, find_base, safetensors_shapes
 from tunesmith.models.merge import merge
+from tunesmith.models.older_readers import unread_by_older_readers
 from tunesmith.models.precision import Precision, choose_precision
-from tunesmith.models.settings import unread_by_older_readers
 from tunesmith.plan.base_defaults import REAL_BASE, for_base
 from tunesmith.plan.hardware import look
 from tunesmith.plan.plan import BaseFacts, DataFacts, Line, Plan, PrecisionFacts, make_plan
@@ -241,8 +241,10 @@ class Project:
         }
         id = self.store.identify("run", inputs, settings)
 
+        if self.store.find("run", id) is None:
+            _ = self._scorable  # what would stop the evaluation later stops here, before anything is trained
+
         def fill(draft: Draft) -> None:
-            _ = self._scorable
             trained = train_adapter(
                 self.base,
                 self.chat,

@@ -19,6 +19,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.core.files import collect_temporary, commit, new_temporary, sha256_file, storage_errors, verify
 from tunesmith.core.reporter import Reporter
 from tunesmith.models.gguf_header import GgufHeader, read_gguf_header
+from tunesmith.models.older_readers import for_older_readers
 
 __all__ = ["dequantised", "write_dequantised"]
 
@@ -117,11 +118,7 @@ def _readable_by_all(folder: Path) -> None:
     """Settings as transformers 4 and 5 and other readers find them: `rope_theta` at the top too, a known tokenizer class."""
     config = json.loads((folder / "config.json").read_bytes())
     config = {key: _shortest(value) for key, value in config.items()}
-    rope = config.get("rope_parameters")
-    if isinstance(rope, dict) and "rope_theta" in rope:
-        config.setdefault("rope_theta", rope["rope_theta"])
-        if rope.get("rope_type", "default") != "default":
-            config.setdefault("rope_scaling", {key: value for key, value in rope.items() if key != "rope_theta"})
+    config = for_older_readers(config)
     config.setdefault("torch_dtype", config.get("dtype"))
     _write(folder / "config.json", config)
     settings = json.loads((folder / "tokenizer_config.json").read_bytes())
