@@ -16,15 +16,13 @@ from fakes import make_base
 from tunesmith.core.errors import ModelError
 from tunesmith.models.adapters import (
     adapter_moves,
-    adapter_size,
     attach,
-    choose_modules,
-    linear_modules,
     open_adapter,
     save_adapter,
     without_adapter,
 )
 from tunesmith.models.load import BaseFolder, find_base, load_model
+from tunesmith.models.reach import choose_modules, linear_modules, reach_of
 
 ALL = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
@@ -115,13 +113,15 @@ def test_the_size_that_the_plan_tells_is_the_size_that_is_attached(
 ) -> None:
     modules = choose_modules(load_model(tiny, "float32"), targets, layers)
     _, coverage = attached(tiny, modules, kind=kind)
-    told = adapter_size(tiny, kind=kind, rank=4, targets=targets, layers=layers)
-    assert told == (len(coverage.modules), coverage.num_linear, coverage.num_trainable)
+    reach = reach_of(tiny, kind=kind, rank=4, targets=targets, layers=layers)
+    assert (reach.modules, reach.num_linear) == (coverage.modules, coverage.num_linear)
+    assert (reach.num_trainable, reach.out_of_reach) == (coverage.num_trainable, coverage.out_of_reach)
 
 
 def test_the_size_is_right_on_the_fused_shape_too(phi: BaseFolder) -> None:
     _, coverage = attached(phi)
-    assert adapter_size(phi, kind="lora", rank=4, targets="all", layers="all") == (8, 8, coverage.num_trainable)
+    reach = reach_of(phi, kind="lora", rank=4, targets="all", layers="all")
+    assert (len(reach.modules), reach.num_linear, reach.num_trainable) == (8, 8, coverage.num_trainable)
 
 
 def test_a_fresh_adapter_does_not_move_and_one_that_is_trained_does(tiny: BaseFolder, trained_adapter: Path) -> None:
@@ -163,9 +163,7 @@ def test_with_the_adapter_off_the_model_is_the_base_again(tiny: BaseFolder, trai
 
 @pytest.mark.parametrize("kind", ["lora", "rslora", "dora"])
 @pytest.mark.usefixtures("no_network")
-def test_a_saved_adapter_opens_as_it_was_and_names_its_base_as_the_recipe_does(
-    kind: Any, tiny: BaseFolder, tmp_path: Path
-) -> None:
+def test_a_saved_adapter_opens_as_it_was_and_names_its_base(kind: Any, tiny: BaseFolder, tmp_path: Path) -> None:
     adapted, _ = attached(tiny, kind=kind)
     with torch.no_grad():
         for name, p in adapted.named_parameters():
@@ -218,3 +216,25 @@ def test_a_base_of_another_width_is_an_error(trained_adapter: Path, tmp_path: Pa
     LlamaForCausalLM(LlamaConfig(**shape)).save_pretrained(folder)
     with pytest.raises(ModelError, match="does not fit this base"):
         open_adapter(load_model(find_base(str(folder)), "float32"), trained_adapter)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_peft_alone_opens_a_trained_adapter_with_its_base(tiny: BaseFolder, trained_adapter: Path) -> None:
+    from peft import AutoPeftModelForCausalLM
+
+    opened = AutoPeftModelForCausalLM.from_pretrained(trained_adapter).eval()
+    wanted = logits(open_adapter(load_model(tiny, "float32"), trained_adapter))
+    torch.testing.assert_close(logits(opened), wanted, rtol=0, atol=1e-6)
+
+
+def test_a_base_is_named_by_what_any_program_opens_and_never_by_a_name_that_the_hub_could_give_away(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_path, tmp_path / "owner" / "base")
+    monkeypatch.chdir(tmp_path)
+    assert find_base("owner/base").address == str(tmp_path / "owner" / "base")  # a folder here, though it reads like an id
+    assert find_base("./owner/base").address == str(tmp_path / "owner" / "base")
+    here = find_base(str(tiny_path))
+    assert Path(here.address).is_absolute()
+    assert BaseFolder("owner/elsewhere", here.path, "", {}, ()).address == "owner/elsewhere"
+    assert Path(BaseFolder("apprentice", here.path, "", {}, ()).address) == here.path.resolve()

@@ -7,11 +7,13 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from fakes import copy_base
 from shared_paths import material
@@ -217,3 +219,61 @@ def test_the_precision_asked_for_is_taken_and_auto_gives_its_reason() -> None:
     assert "set in the recipe" in choose_precision("float32", width=32, inner=64, rank=4).reason
     chosen = choose_precision(None, width=32, inner=64, rank=4)
     assert chosen.layer_tokens_per_s > 0 and "as fast as" in chosen.reason
+
+
+BITS: dict[str, dict[str, Any]] = {
+    "bitsandbytes": {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
+    "bitsandbytes, 8 bits": {"quantization_config": {"load_in_8bit": True}},
+    "gptq, 4 bits": {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+    "awq, 4 bits": {"quantization_config": {"quant_method": "awq", "w_bit": 4}},
+    "compressed-tensors": {"compression_config": {"quant_method": "compressed-tensors"}},
+    "fp8": {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}},
+    "mxfp4": {"text_config": {"quantization_config": {"quant_method": "mxfp4"}}},
+}
+
+
+@pytest.mark.parametrize("method", BITS)
+def test_a_quantised_base_is_refused_before_anything_is_planned(method: str, tiny_path: Path, tmp_path: Path) -> None:
+    folder = copy_base(tiny_path, tmp_path / "model-GPTQ-Int4", config=BITS[method])
+    with pytest.raises(ModelError, match="base is quantised") as caught:
+        find_base(str(folder))
+    (problem,) = caught.value.problems
+    assert (
+        method in str(problem.value)
+        and problem.hint == f"--base {tmp_path / 'model'}, if that holds the same model unquantised"
+    )
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.uint8, torch.float8_e4m3fn])
+def test_quantised_weights_are_found_though_no_config_says_so(kind: torch.dtype, tiny_path: Path, tmp_path: Path) -> None:
+    folder = copy_base(tiny_path, tmp_path / "narrow")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.layers.0.mlp.up_proj.qweight"] = torch.zeros(8, 8).to(kind)
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="base is quantised") as caught:
+        find_base(str(folder))
+    assert "up_proj.qweight" in str(caught.value) and "unquantised form" in str(caught.value)
+
+
+def test_whole_numbers_that_are_no_weights_do_not_make_a_base_quantised(tiny_path: Path, tmp_path: Path) -> None:
+    folder = copy_base(tiny_path, tmp_path / "older", config={"quantization_config": None})
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.attn.bias"] = torch.ones(1, 1, 8, 8, dtype=torch.uint8)
+    tensors["model.position_ids"] = torch.arange(8, dtype=torch.int32)[None]
+    save_file(tensors, folder / "model.safetensors")
+    assert find_base(str(folder)).weights
+
+
+@pytest.mark.parametrize(
+    ("config", "context"),
+    [
+        ({"text_config": {"max_position_embeddings": 8192}, "max_position_embeddings": None}, 8192),
+        ({"text_config": {"n_positions": 512}, "max_position_embeddings": 2048}, 512),
+        ({"text_config": {}, "max_position_embeddings": 4096}, 4096),
+        ({"max_position_embeddings": None}, 2048),
+    ],
+)
+def test_the_context_is_that_of_the_language_model(
+    config: dict[str, Any], context: int, tiny_path: Path, tmp_path: Path
+) -> None:
+    assert find_base(str(copy_base(tiny_path, tmp_path / "base", config=config))).context == context

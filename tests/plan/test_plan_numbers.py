@@ -15,7 +15,7 @@ from shared_paths import material
 from tunesmith.core.errors import TrainingError
 from tunesmith.core.recipe_file import recipe_from
 from tunesmith.plan.hardware import Hardware, look
-from tunesmith.plan.plan import BaseFacts, DataFacts, Plan, PrecisionFacts, make_plan
+from tunesmith.plan.plan import AdapterFacts, BaseFacts, DataFacts, Plan, PrecisionFacts, make_plan
 from tunesmith.plan.shape import Shape, shape_of
 from tunesmith.plan.steps import look_every, num_steps
 
@@ -36,9 +36,12 @@ SHAPE = Shape(
 PRECISION = PrecisionFacts("float32", "measured", 100_000.0)
 
 
+ADAPTER = AdapterFacts(8, 28, 50_000, {}, {})
+
+
 def plan(overrides: dict[str, Any] | None = None, *, data: DataFacts = DATA, free: float = 8 * 2**30, **changes: Any) -> Plan:
     recipe = recipe_from({"sources": ["x"], **(overrides or {})})
-    named: dict[str, Any] = {"base": BaseFacts("tiny"), "trainable": 50_000, "modules": (8, 28), "detectable": 0.9} | changes
+    named: dict[str, Any] = {"base": BaseFacts("tiny"), "adapter": ADAPTER, "detectable": 0.9} | changes
     return make_plan(recipe, data, SHAPE, Hardware(2, int(free)), PRECISION, **named)
 
 

@@ -34,15 +34,15 @@ from tunesmith.eval.measure import Measurements, measure
 from tunesmith.eval.rehearsal import rehearse
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.stats import detectable_effect
-from tunesmith.models.adapters import adapter_size
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import BaseFolder, PrecisionName, find_base, safetensors_shapes
 from tunesmith.models.merge import merge
 from tunesmith.models.older_readers import unread_by_older_readers
 from tunesmith.models.precision import Precision, choose_precision
+from tunesmith.models.reach import reach_of
 from tunesmith.plan.base_defaults import REAL_BASE, for_base
 from tunesmith.plan.hardware import look
-from tunesmith.plan.plan import BaseFacts, DataFacts, Line, Plan, PrecisionFacts, make_plan
+from tunesmith.plan.plan import AdapterFacts, BaseFacts, DataFacts, Line, Plan, PrecisionFacts, make_plan
 from tunesmith.plan.shape import Shape, shape_of
 from tunesmith.train.run import Place, train_adapter
 
@@ -207,9 +207,7 @@ class Project:
             num_rows=n.get("train_rows", 0),
             template=self.chat.described,
         )
-        modules, linear, trainable = adapter_size(
-            self.base, kind=r.method.kind, rank=r.method.rank, targets=r.method.targets, layers=r.method.layers
-        )
+        reach = reach_of(self.base, kind=r.method.kind, rank=r.method.rank, targets=r.method.targets, layers=r.method.layers)
         plan = make_plan(
             r,
             facts,
@@ -217,8 +215,7 @@ class Project:
             look(),
             PrecisionFacts(self.precision.name, self.precision.reason, self.precision.layer_tokens_per_s),
             base=BaseFacts(self.base.name, self.base.origin),
-            trainable=trainable,
-            modules=(modules, linear),
+            adapter=AdapterFacts(len(reach.modules), reach.num_linear, reach.num_trainable, reach.out_of_reach, reach.dropouts),
             detectable=detectable_effect(facts.test_documents, min_groups=r.gates.min_documents),
         )
         unread = unread_by_older_readers(self.base.config)

@@ -1,13 +1,12 @@
-"""Adapters: which layers a recipe names, putting LoRA on them through peft, and proof that it is really there.
+"""Adapters: putting LoRA on chosen layers through peft, with proof that it is really there; saving and opening it.
 
-A target that does not exist is an error that lists what the model has; peft alone would adapt the rest in silence.
+Which layers those are is decided in `reach`.
 """
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,42 +15,37 @@ from typing import Any, Literal
 import torch
 
 from tunesmith.core.errors import ModelError
-from tunesmith.models.load import BaseFolder, safetensors_shapes
+from tunesmith.models.dropout import switch_off_dropouts
+from tunesmith.models.load import safetensors_shapes
+from tunesmith.models.reach import linear_modules, out_of_reach
 
 __all__ = [
     "AdapterKind",
     "Coverage",
     "adapter_moves",
-    "adapter_size",
     "attach",
-    "choose_modules",
-    "linear_modules",
     "open_adapter",
     "save_adapter",
     "without_adapter",
 ]
 
 AdapterKind = Literal["lora", "rslora", "dora"]
-_ATTENTION = re.compile(r"(^|[._])(attn|attention|self_attn|self_attention)([._]|$)")
-_MLP = re.compile(r"(^|[._])(mlp|feed_forward|ffn|block_sparse_moe|experts)([._]|$)")
 _OLD_NAME = "`is_gradient_checkpointing` is deprecated"
-_FUSED = {
-    "q_proj": "qkv_proj",
-    "k_proj": "qkv_proj",
-    "v_proj": "qkv_proj",
-    "gate_proj": "gate_up_proj",
-    "up_proj": "gate_up_proj",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What the adapter reaches: modules adapted of all linear layers in the blocks, parameters trained of all."""
+    """What the adapter reaches: modules adapted of all linear layers within reach, parameters trained of all.
+
+    `out_of_reach` counts the base's parameters that no adapter reaches, by kind; `dropouts` were the base's own, now off.
+    """
 
     modules: tuple[str, ...]
     num_linear: int
     num_trainable: int
     num_parameters: int
+    out_of_reach: Mapping[str, int]
+    dropouts: Mapping[str, float]
 
     @property
     def share(self) -> float:
@@ -59,72 +53,22 @@ class Coverage:
         return self.num_trainable / self.num_parameters
 
 
-def linear_modules(model: Any) -> dict[str, int]:
-    """Full name → layer number of every linear layer inside the model's numbered blocks (the output head is not one)."""
-    from transformers.pytorch_utils import Conv1D
-
-    found = {}
-    for name, module in model.named_modules():
-        layer = re.search(r"\.(\d+)\.", name)
-        if layer and isinstance(module, torch.nn.Linear | Conv1D):
-            found[name] = int(layer.group(1))
-    return found
-
-
-def choose_modules(model: Any, targets: str | Sequence[str], layers: Literal["all"] | int) -> list[str]:
-    """Full names of the modules that `targets` and `layers` mean. ModelError if a name matches nothing."""
-    linear = linear_modules(model)
-    depth = max(linear.values(), default=-1) + 1
-    if layers != "all":
-        if layers > depth:
-            raise ModelError(
-                "method.layers asks for more layers than the model has",
-                value=layers,
-                expected=f"1 to {depth}, or all",
-                hint=f"--set method.layers={depth}",
-            )
-        linear = {name: n for name, n in linear.items() if n >= depth - layers}
-    leaves = sorted({name.rsplit(".", 1)[-1] for name in linear})
-    if isinstance(targets, str):
-        pattern = {"attention": _ATTENTION, "mlp": _MLP, "all": re.compile("")}[targets]
-        chosen = [name for name in linear if pattern.search(name.rsplit(".", 1)[0])]
-        if not chosen:
-            raise ModelError(
-                "the model has no such layers",
-                value=targets,
-                expected=f"one of its linear layers: {', '.join(leaves)}",
-                hint=f"--set method.targets=[{leaves[0] if leaves else ''}]",
-            )
-        return chosen
-    for target in targets:
-        if not any(name == target or name.endswith("." + target) for name in linear):
-            fused = _FUSED.get(target.rsplit(".", 1)[-1], "")
-            why = f" ({target} is part of the fused {fused} here)" if fused in leaves else ""
-            raise ModelError(
-                "an adapter target matches no layer of this model",
-                value=target,
-                expected=f"linear layers that it has: {', '.join(leaves)}{why}",
-                hint=f"--set method.targets=[{fused if fused in leaves else ','.join(leaves)}]",
-            )
-    return [name for name in linear if any(name == t or name.endswith("." + t) for t in targets)]
-
-
 def attach(
     model: Any, *, kind: AdapterKind, rank: int, alpha: float, dropout: float, modules: Sequence[str], seed: int
 ) -> tuple[Any, Coverage]:
     """Put a fresh float32 adapter on exactly `modules`; returns the peft model and what it covers.
 
-    Raises ModelError if any requested module was left out.
+    The base's own dropouts are switched off. Raises ModelError if any requested module was left out.
     """
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(seed)
-    linear = linear_modules(model)
+    linear, unreached, dropouts = linear_modules(model), out_of_reach(model), switch_off_dropouts(model)
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
-        target_modules=_short_names(modules, linear),
+        target_modules=_short_names(modules, [name for name, _ in model.named_modules()]),
         task_type="CAUSAL_LM",
         use_rslora=kind == "rslora",
         use_dora=kind == "dora",
@@ -143,22 +87,23 @@ def attach(
             "the adapter was not put on every layer asked for",
             value=missing[0],
             expected=f"{len(modules)} adapted layers, {len(there)} are",
-            hint="--set method.targets=all",
+            hint="name layers that the plan shows to be within reach: --set method.targets=[…]",
         )
     trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
-    return adapted, Coverage(tuple(modules), len(linear), trained, sum(p.numel() for p in adapted.parameters()))
+    size = sum(p.numel() for p in adapted.parameters())
+    return adapted, Coverage(tuple(modules), len(linear), trained, size, unreached, dropouts)
 
 
-def _short_names(modules: Sequence[str], linear: Iterable[str]) -> list[str]:
-    """The last parts of the names where they mean the same modules, else the full names."""
+def _short_names(modules: Sequence[str], everything: Iterable[str]) -> list[str]:
+    """The last parts of the names where among all modules of the model they mean the same ones, else the full names."""
     leaves = {name.rsplit(".", 1)[-1] for name in modules}
-    same = {name for name in linear if name.rsplit(".", 1)[-1] in leaves} == set(modules)
+    same = {name for name in everything if name.rsplit(".", 1)[-1] in leaves} == set(modules)
     return sorted(leaves) if same else list(modules)
 
 
-def save_adapter(model: Any, base_name: str, out: Path) -> None:
-    """Write the adapter in peft's own format. The base is named as the recipe names it, not by where it lies here."""
-    model.peft_config["default"].base_model_name_or_path = base_name
+def save_adapter(model: Any, base_address: str, out: Path) -> None:
+    """Write the adapter in peft's own format. `base_address` is what other programs open the base by (BaseFolder.address)."""
+    model.peft_config["default"].base_model_name_or_path = base_address
     model.save_pretrained(out, safe_serialization=True, save_embedding_layers=False)  # `auto` would ask the hub
     (out / "README.md").unlink(missing_ok=True)  # peft's empty card; Tunesmith's own evidence stands in the manifest
 
@@ -223,17 +168,3 @@ def without_adapter(model: Any) -> Iterator[Any]:
             yield model
     else:
         yield model
-
-
-def adapter_size(
-    base: BaseFolder, *, kind: AdapterKind, rank: int, targets: str | Sequence[str], layers: Literal["all"] | int
-) -> tuple[int, int, int]:
-    """(adapted modules, all linear modules, trainable parameters) of an adapter, from the architecture alone."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base.path, trust_remote_code=False))
-    modules = choose_modules(model, targets, layers)
-    shapes = [model.get_submodule(name).weight.shape for name in modules]
-    extra = sum(shape[0] for shape in shapes) if kind == "dora" else 0
-    return len(modules), len(linear_modules(model)), rank * sum(sum(shape) for shape in shapes) + extra

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +26,7 @@ __all__ = [
     "BaseFolder",
     "PrecisionName",
     "StoredType",
+    "empty_model",
     "find_base",
     "load_model",
     "load_tokenizer",
@@ -37,6 +40,10 @@ _HEADER_LIMIT = 100 * 2**20
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _STORED: dict[str, StoredType] = {"F64": "float32", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _OTHER_LAYOUT = {"params.json"}  # Mistral's own format: it names weights that are not these
+_QUANTISED = ("quantization_config", "compression_config")
+_NARROW = {"F8_E4M3", "F8_E5M2", "F4", "U8", "I8", "I32"}  # types that hold quantised numbers
+_INDICES = ("position_ids", "bias", "mask")  # whole numbers that are no weights
+_SUFFIX = re.compile(r"[-_.](GPTQ|AWQ|bnb|FP8|NVFP4|MXFP4|w\d+a\d+|int[48]|quantized)\b.*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +63,19 @@ class BaseFolder:
 
     @property
     def context(self) -> int:
-        """Positions that the model was made for."""
-        return int(self.config.get("max_position_embeddings") or self.config.get("n_positions") or 2048)
+        """Positions that the language model was made for."""
+        text = self.config.get("text_config") or {}
+        places = [part.get(key) for part in (text, self.config) for key in ("max_position_embeddings", "n_positions")]
+        return int(next((size for size in places if size), 2048))
+
+    @property
+    def address(self) -> str:
+        """What any program opens this base by: its id on the hub, or the folder's absolute path.
+
+        Names that only Tunesmith knows would be looked up on the hub, where they may belong to somebody else.
+        """
+        is_id = re.fullmatch(r"[\w.-]+/[\w.-]+", self.name) and not Path(self.name).exists()
+        return self.name if is_id else str(self.path.resolve())
 
     def other_files(self) -> list[Path]:
         """Tokenizer, template and licence: what a merged copy must carry along unchanged."""
@@ -126,8 +144,7 @@ def _check_folder(name: str, path: Path, origin: str, hashes: Mapping[str, str])
         raise wrong(
             "the base folder has no weights", str(path), "one or more *.safetensors files", "copy the weights into the folder"
         )
-    for file in weights:
-        safetensors_shapes(file)
+    _refuse_quantised(name, config, [safetensors_shapes(file) for file in weights])
     if not any((path / f).is_file() for f in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise wrong(
             "the base folder has no tokenizer",
@@ -179,6 +196,42 @@ def stored_types(weights: Sequence[Path]) -> Counter[StoredType]:
     return counts
 
 
+def _refuse_quantised(name: str, config: dict[str, Any], headers: Sequence[Mapping[str, tuple[str, tuple[int, ...]]]]) -> None:
+    """ModelError for weights that are kept in fewer bits: an adapter is trained on whole ones and merged into whole ones.
+
+    A GGUF base is left to the code that dequantises it.
+    """
+    places = [config, config.get("text_config") or {}]
+    stated = [found for place in places for key in _QUANTISED if isinstance(found := place.get(key), dict)]
+    method = next((_method_name(found) for found in stated), "")
+    if method == "gguf":
+        return
+    if not method:
+        tensors = [(n, dtype) for header in headers for n, (dtype, shape) in header.items() if len(shape) in (2, 3)]
+        narrow = next(((n, dtype) for n, dtype in tensors if dtype in _NARROW and not n.endswith(_INDICES)), None)
+        if narrow is None:
+            return
+        method = f"{narrow[1]} weights, first {narrow[0]}"
+    owner, slash, model = name.rpartition("/")
+    whole = owner + slash + _SUFFIX.sub("", model)
+    raise ModelError(
+        "the base is quantised, and an adapter needs whole weights",
+        value=f"{name}: {method}",
+        expected="weights in float32, bfloat16 or float16",
+        hint=f"--base {whole}, if that holds the same model unquantised"
+        if whole != name
+        else "take the unquantised form of this model, which its page names as the one it was made from",
+    )
+
+
+def _method_name(quantisation: Mapping[str, Any]) -> str:
+    """`gptq, 4 bits`, as a quantization_config says it; older files of bitsandbytes name no method."""
+    old = next((f"bitsandbytes, {bits} bits" for bits in (4, 8) if quantisation.get(f"load_in_{bits}bit")), "")
+    method = str(quantisation.get("quant_method") or "") or old or "a method that its config does not name"
+    bits = quantisation.get("bits") or quantisation.get("w_bit")
+    return f"{method}, {bits} bits" if bits else method
+
+
 def safetensors_shapes(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Name → (dtype, shape) from the header of a safetensors file, validated and read without opening the tensors."""
 
@@ -228,17 +281,48 @@ def load_tokenizer(base: BaseFolder) -> Any:
     return tokenizer
 
 
+def _model_class(config: Any) -> Any:
+    """The transformers class that opens a configuration: a causal language model, or one that also sees."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+    if type(config) in AutoModelForCausalLM._model_mapping or type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        return AutoModelForCausalLM
+    return AutoModelForImageTextToText
+
+
+def empty_model(base: BaseFolder) -> Any:
+    """The base's architecture without weights (torch's meta device): module names and shapes, at no cost."""
+    import torch
+    from transformers import AutoConfig
+
+    with _opening(base), torch.device("meta"):
+        config = AutoConfig.from_pretrained(base.path, trust_remote_code=False)
+        return _model_class(config).from_config(config)
+
+
 def load_model(base: BaseFolder, precision: StoredType) -> Any:
     """The causal language model on CPU (or the GPU, if there is one), in evaluation mode, gradients off."""
     import torch
-    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers import AutoConfig, GenerationConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
+    with _opening(base):
+        config = AutoConfig.from_pretrained(base.path, trust_remote_code=False)
+        model = _model_class(config).from_pretrained(
             base.path, dtype=getattr(torch, precision), trust_remote_code=False, use_safetensors=True
         )
+    model.generation_config = GenerationConfig()  # the folder's sampling defaults must not leak into comparisons
+    model.requires_grad_(False)
+    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def _opening(base: BaseFolder) -> Iterator[None]:
+    """What transformers says when it cannot open a base, as a ModelError."""
+    try:
+        yield
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
             "cannot open the base model",
@@ -246,6 +330,3 @@ def load_model(base: BaseFolder, precision: StoredType) -> Any:
             expected=f"an architecture that transformers knows ({str(error).splitlines()[0][:200]})",
             hint="choose another base, or update transformers",
         ) from error
-    model.generation_config = GenerationConfig()  # the folder's sampling defaults must not leak into comparisons
-    model.requires_grad_(False)
-    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")

@@ -15,8 +15,9 @@ from tunesmith.plan.memory import Memory, always_there, kept_a_token, memory_of
 from tunesmith.plan.shape import Shape
 from tunesmith.plan.steps import LONG_S, look_every, num_steps
 
-__all__ = ["BaseFacts", "DataFacts", "Line", "Plan", "PrecisionFacts", "make_plan"]
+__all__ = ["AdapterFacts", "BaseFacts", "DataFacts", "Line", "Plan", "PrecisionFacts", "make_plan", "not_reached"]
 
+_WORTH_NAMING = 0.005  # share of all weights from which a kind that no adapter reaches is named
 _OVERHEAD = 1.2  # a whole step over its timed layers: embeddings, loss, optimiser, Python (measured on the embedded base)
 
 
@@ -62,6 +63,20 @@ class PrecisionFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterFacts:
+    """What the adapter covers: `modules` of `linear` layers, with `trainable` new parameters.
+
+    `out_of_reach` counts the base's parameters that no adapter can change, by kind; `dropouts` are the base's own, by name.
+    """
+
+    modules: int
+    linear: int
+    trainable: int
+    out_of_reach: Mapping[str, int]
+    dropouts: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """One number of the plan: what, how much, and why."""
 
@@ -86,12 +101,11 @@ def make_plan(  # noqa: PLR0913 (everything that a plan rests on)
     precision: PrecisionFacts,
     *,
     base: BaseFacts,
-    trainable: int,
-    modules: tuple[int, int],
+    adapter: AdapterFacts,
     detectable: float | None,
 ) -> Plan:
-    """Resolve `recipe`. `modules`: adapted and all linear layers; `detectable`: smallest effect the test split can show, in
-    standard deviations of the per-document difference.
+    """Resolve `recipe`. `detectable`: smallest effect the test split can show, in standard deviations of the per-document
+    difference.
 
     Raises TrainingError when the run cannot fit into memory.
     """
@@ -100,7 +114,7 @@ def make_plan(  # noqa: PLR0913 (everything that a plan rests on)
     batch_tokens = t.batch_tokens or int(data.train_tokens / max(1, data.rows) * t.batch_examples)
     tokens = batch_tokens * t.accumulate * steps
     limit = min(data.limit, data.longest)
-    memory = _memory(recipe, shape, hardware, precision, trainable=trainable, longest=limit)
+    memory = _memory(recipe, shape, hardware, precision, trainable=adapter.trainable, longest=limit)
     if memory.least > hardware.free_bytes:
         raise TrainingError(
             "the run does not fit into memory",
@@ -120,9 +134,11 @@ def make_plan(  # noqa: PLR0913 (everything that a plan rests on)
         "least_memory_bytes": memory.least,
         "tokens_at_once": memory.tokens,
         "seconds": round(seconds, 1),
-        "trainable": trainable,
-        "adapted_modules": modules[0],
-        "linear_modules": modules[1],
+        "trainable": adapter.trainable,
+        "adapted_modules": adapter.modules,
+        "linear_modules": adapter.linear,
+        "out_of_reach": dict(adapter.out_of_reach),
+        "dropouts_off": dict(adapter.dropouts),
         "detectable": detectable if detectable is not None and math.isfinite(detectable) else None,
         "precision": precision.name,
     }
@@ -184,8 +200,10 @@ def _lines(
             "reach",
             f"{n['adapted_modules']} of {n['linear_modules']} linear layers, {n['trainable'] / 1e6:.2f} M parameters "
             f"({n['trainable'] / (shape.num_parameters + n['trainable']):.1%})",
-            f"targets {m.targets if isinstance(m.targets, str) else ', '.join(m.targets)}, layers {m.layers}",
+            f"targets {m.targets if isinstance(m.targets, str) else ', '.join(m.targets)}, layers {m.layers}"
+            f"{not_reached(n['out_of_reach'], shape.num_parameters)}",
         ),
+        *_dropouts(n["dropouts_off"]),
         Line("precision", f"{precision.name} frozen weights, float32 adapter and optimiser", precision.reason),
         Line("batches", *_packing(recipe)),
         *_compiling(recipe, n["steps"], n["seconds"]),
@@ -214,6 +232,25 @@ def _lines(
             f"{data.test_documents} test documents, found four times in five by the verdict's rule, of their differences",
         ),
     )
+
+
+def not_reached(out_of_reach: Mapping[str, int], num_parameters: int) -> str:
+    """`; no adapter reaches 71 % of the weights (experts), …`, for the kinds that make up a share worth naming."""
+    kinds = [
+        f"{count / num_parameters:.0%} {kind}"
+        for kind, count in out_of_reach.items()
+        if count >= _WORTH_NAMING * num_parameters
+    ]
+    return f"; of all weights no adapter reaches {', '.join(kinds)}" if kinds else ""
+
+
+def _dropouts(rates: Mapping[str, float]) -> tuple[Line, ...]:
+    """That the base's own dropouts are switched off, where it has any."""
+    if not rates:
+        return ()
+    named = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
+    reason = f"the base is frozen, so noise inside it would only blur the gradient; it was made with {named}"
+    return (Line("dropout", "only the adapter's own; the base's is off in training", reason),)
 
 
 def _memory_reason(hardware: Hardware, n: Mapping[str, Any]) -> str:

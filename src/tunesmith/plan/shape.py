@@ -11,10 +11,15 @@ from typing import Any
 __all__ = ["Shape", "shape_of"]
 
 
+_TOWER = re.compile(r"(^|[._])(vision|visual|image|audio)")  # what sees and hears takes no part in training on text
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Counts that the plan calculates with. `linear_params`: parameters of the matrices inside the blocks; `key_width`: of
-    the keys of all key heads together."""
+    """Counts that the plan calculates with.
+
+    `linear_params`: parameters of the matrices in the blocks of the language model; `key_width`: of the keys of all key heads.
+    """
 
     num_parameters: int
     linear_params: int
@@ -30,7 +35,7 @@ def shape_of(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) 
     """From config.json and tensor name → shape. Multi-modal configs keep their text part under `text_config`."""
     text = config.get("text_config", config)
     counts = {name: math.prod(shape) for name, shape in tensors.items()}
-    blocks = {name: n for name, n in counts.items() if re.search(r"\.\d+\.", name) and len(tensors[name]) == 2}
+    blocks = {n: c for n, c in counts.items() if re.search(r"\.\d+\.", n) and len(tensors[n]) == 2 and not _TOWER.search(n)}
     width = int(text.get("hidden_size") or text.get("n_embd") or 0)
     heads = int(text.get("num_attention_heads") or text.get("n_head") or 1)
     key_heads = int(text.get("num_key_value_heads") or heads)

@@ -17,12 +17,14 @@ from tunesmith.core.config import MethodConfig, TrainConfig
 from tunesmith.core.errors import BlockedError, TrainingError
 from tunesmith.core.records import Example, canonical_json, digest, spread_over_documents
 from tunesmith.core.reporter import Reporter
-from tunesmith.models.adapters import Coverage, attach, choose_modules, save_adapter
+from tunesmith.models.adapters import Coverage, attach, save_adapter
 from tunesmith.models.audit import Audit, audit
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.generate import generate
 from tunesmith.models.load import BaseFolder, PrecisionName, load_model
 from tunesmith.models.precision import without_denormals
+from tunesmith.models.reach import choose_modules
+from tunesmith.plan.plan import not_reached
 from tunesmith.plan.steps import look_every, num_steps
 from tunesmith.train.batches import Batches, Sizes
 from tunesmith.train.best import Measure, other_measure
@@ -182,7 +184,7 @@ def train_adapter(
         )
         metrics = [orjson.loads(line) for line in (place.workspace / "metrics.jsonl").read_bytes().split(b"\n") if line]
         reading = read_curves(metrics, min_delta=train.min_delta)
-        save_adapter(adapted, base.name, place.out / "adapter")
+        save_adapter(adapted, base.address, place.out / "adapter")
         other = _save_other(adapted, base, fitted, other_measure(train.best_by), place)
         for log in place.workspace.glob("*.jsonl"):  # metrics and, where steps were timed, timing
             shutil.copyfile(log, place.out / log.name)
@@ -190,12 +192,20 @@ def train_adapter(
         facts = {
             **other,
             "adapter": f"{method.kind} rank {method.rank} on {len(modules)} of {coverage.num_linear} linear layers",
-            "trained": f"{coverage.num_trainable:,} of {coverage.num_parameters:,} parameters ({coverage.share:.1%})",
+            "trained": f"{coverage.num_trainable:,} of {coverage.num_parameters:,} parameters ({coverage.share:.1%})"
+            + not_reached(coverage.out_of_reach, coverage.num_parameters - coverage.num_trainable),
+            "dropout": _dropout(method.dropout, coverage),
             "base": f"{base.name}, {precision} in training, fingerprint {base.fingerprint[:12]}",
             "batches": f"{way.note}; {most.note}",
         }
         (place.out / "report.html").write_text(run_report(metrics, fitted, reading, facts), encoding="utf-8")
     return Trained(fitted, coverage, reading)
+
+
+def _dropout(rate: float, coverage: Coverage) -> str:
+    """Which dropouts the run had: the adapter's own, and never the base's."""
+    off = ", ".join(f"{name} {value:g}" for name, value in coverage.dropouts.items())
+    return f"adapter {rate:g}" + (f"; the base's own ({off}) switched off, since the base is frozen" if off else "")
 
 
 def _save_other(model: Any, base: BaseFolder, fitted: Fitted, measure: Measure, place: Place) -> dict[str, str]:
@@ -208,7 +218,7 @@ def _save_other(model: Any, base: BaseFolder, fitted: Fitted, measure: Measure, 
     with torch.no_grad():
         for key, parameter in own.items():
             parameter.copy_(fitted.other[key])
-        save_adapter(model, base.name, place.out / name)
+        save_adapter(model, base.address, place.out / name)
         for key, parameter in own.items():
             parameter.copy_(chosen[key])
     return {f"best by {measure}": f"step {fitted.other_step}, kept beside as {name}"}

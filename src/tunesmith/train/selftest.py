@@ -21,11 +21,12 @@ from tunesmith.core.config import MethodConfig, TrainConfig
 from tunesmith.core.records import Example
 from tunesmith.core.reporter import Progress, Reporter, SilentReporter
 from tunesmith.eval.parity import compare_hops
-from tunesmith.models.adapters import attach, choose_modules, open_adapter, save_adapter
+from tunesmith.models.adapters import attach, open_adapter, save_adapter
 from tunesmith.models.audit import audit
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.merge import merge
+from tunesmith.models.reach import choose_modules
 from tunesmith.train.batches import collate
 from tunesmith.train.objectives.sft import sft_padded
 from tunesmith.train.passes import passes
@@ -213,7 +214,7 @@ def _sha256(path: Path) -> str:
 def _merge(bench: _Bench) -> tuple[float, float, str]:
     """Logits of base with adapter, and of the merged model as it is read back from disk."""
     adapter, out = bench.folder / "adapter", bench.folder / "merged"
-    save_adapter(_adapted(bench), bench.base.name, adapter)
+    save_adapter(_adapted(bench), bench.base.address, adapter)
     merge(bench.base, adapter, out, precision="float32")  # the arithmetic; rounding is the parity gate's to measure
     rows = [bench.chat.encode(e.messages) for e in bench.examples[:4]]
     tuned = open_adapter(load_model(bench.base, "float32"), adapter)
