@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from architectures import PACKED, REFUSED, make, rows_alike
+from architectures import PACKED, REFUSED, SEEING, make, rows_alike
 
 from tunesmith.models.adapters import attach, choose_modules
 from tunesmith.models.chat import Encoded
@@ -18,7 +18,8 @@ from tunesmith.models.packed.head import Head
 from tunesmith.models.packed.layout import Tree, lay_out
 from tunesmith.models.packed.lean_parts import lean_parts
 from tunesmith.models.packed.lowrank import draw_dropped, lean_adapters, low_rank
-from tunesmith.models.packed.model import PackedModel, packed, why_not_packed
+from tunesmith.models.packed.model import PackedModel, packed
+from tunesmith.models.packed.probe import why_not_packed
 from tunesmith.models.packed.trunk import Trunk, cache_bytes, kept_trunk, lowest_adapted, room_for_cache
 from tunesmith.train.batches import collate
 from tunesmith.train.objectives.sft import sft, sft_padded
@@ -92,7 +93,7 @@ def test_trees_give_the_loss_and_the_gradients_of_rows_one_by_one(name: str) -> 
     model, rows = adapted(PACKED[name]), rows_alike()
     alone = one_by_one(model, rows)
     wanted = gradients(model, alone)
-    assert why_not_packed(model, rows, pad_id=0) == ""
+    assert why_not_packed(model, rows) == ""
     with packed(model) as lean:
         tree = lean.lay_out(rows)
         loss = sft(lean, tree)
@@ -101,15 +102,9 @@ def test_trees_give_the_loss_and_the_gradients_of_rows_one_by_one(name: str) -> 
         close(gradients(model, loss), wanted, rel=1e-3 if "Gemma" in name else 1e-4)
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_model_that_trees_would_change_is_refused_with_a_reason(name: str) -> None:
-    reason = why_not_packed(make(REFUSED[name]), rows_alike(), pad_id=0)
-    assert reason
-
-
 def test_the_page_of_architectures_lists_what_is_tested_here() -> None:
     page = (ROOT / "docs" / "concepts" / "engine.md").read_text()
-    for name in [*PACKED, *REFUSED]:
+    for name in [*PACKED, *REFUSED, *SEEING]:
         assert f"| {name} |" in page
 
 
@@ -119,7 +114,7 @@ def test_attention_that_looks_across_rows_is_found(monkeypatch: pytest.MonkeyPat
         return torch.zeros(groups * b.longest, b.above + b.longest, dtype=dtype)
 
     monkeypatch.setattr(attention_plan.AttentionPlan, "_mask", leaky)
-    assert "changes its log-probabilities" in why_not_packed(make(PACKED["Llama"]), rows_alike(), pad_id=0)
+    assert "changes its log-probabilities" in why_not_packed(make(PACKED["Llama"]), rows_alike())
 
 
 def test_after_the_engine_the_model_is_as_it_was() -> None:
@@ -149,7 +144,7 @@ def test_trees_of_rounded_numbers_come_in_whole_steps_and_agree_with_rows_one_by
     model, rows = adapted(PACKED["Llama"]).to(torch.bfloat16), rows_alike()
     with packed(model) as lean:
         assert len(lean.lay_out(rows).ids_T) % 32 == 0
-    assert why_not_packed(model, rows, pad_id=0) == ""
+    assert why_not_packed(model, rows) == ""
 
 
 @pytest.mark.parametrize("keys", [0, 30, 1000])
@@ -404,14 +399,14 @@ def test_a_window_that_only_the_longest_row_meets_is_looked_at(monkeypatch: pyte
     model.config.sliding_window = 32
     for layer in model.model.layers:
         layer.self_attn.sliding_window = 32
-    assert why_not_packed(model, rows, pad_id=0) == ""
+    assert why_not_packed(model, rows) == ""
     plain = attention_plan.AttentionPlan._mask
 
     def without_window(self: Any, bucket: int, groups: int, dtype: torch.dtype, window: int = 0) -> torch.Tensor:
         return plain(self, bucket, groups, dtype)
 
     monkeypatch.setattr(attention_plan.AttentionPlan, "_mask", without_window)
-    assert "changes its log-probabilities" in why_not_packed(model, rows, pad_id=0)
+    assert "changes its log-probabilities" in why_not_packed(model, rows)
 
 
 def test_the_lowest_adapted_layer_and_the_size_of_the_cache() -> None:

@@ -17,7 +17,8 @@ from tunesmith.core.records import Message
 from tunesmith.eval.results import Item, Likelihood
 from tunesmith.models.batching import by_length
 from tunesmith.models.chat import Chat, Encoded
-from tunesmith.models.packed.model import PackedModel, packed, why_not_packed
+from tunesmith.models.packed.model import PackedModel, packed
+from tunesmith.models.packed.probe import why_not_packed
 
 __all__ = ["encode_items", "likelihoods", "padded"]
 
@@ -82,7 +83,7 @@ def likelihoods(
     model.eval()
     with ExitStack() as stack:
         score = _scored_padded
-        if not why_not_packed(model, rows, pad_id=chat.pad_id):
+        if not why_not_packed(model, rows):
             lean = stack.enter_context(packed(model))
             score = partial(_scored_by_tree, lean)
         for batch in by_length([len(row.ids) for row in rows], most=batch_examples):

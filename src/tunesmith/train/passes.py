@@ -16,7 +16,8 @@ import torch
 from tunesmith.core.reporter import Reporter
 from tunesmith.models.batching import by_length
 from tunesmith.models.chat import Encoded
-from tunesmith.models.packed.model import PackedModel, compiled, packed, why_not_packed
+from tunesmith.models.packed.model import PackedModel, compiled, packed
+from tunesmith.models.packed.probe import why_not_packed
 from tunesmith.models.packed.trunk import cache_bytes, kept_trunk, lowest_adapted, room_for_cache
 from tunesmith.train.batches import Batch, collate
 from tunesmith.train.compiling import Compiling, Trial, compiling
@@ -75,7 +76,7 @@ def passes(
     def padded(rows: Sequence[Encoded]) -> Batch:
         return collate(rows, pad_id=pad_id, device=model.device)
 
-    if reason := why_not_packed(model, train, pad_id=pad_id):
+    if reason := why_not_packed(model, train, training=True):
         if compile is True:
             reporter.warn("train.compile has no effect: this model is trained on padded rows")
         yield Passes(padded, sft_padded, lambda batch: score_padded(model, batch), f"padded rows: {reason}")

@@ -18,10 +18,14 @@ import torch.nn.functional as F
 from tunesmith.models.packed.attention_blocks import attend_by_blocks
 from tunesmith.models.packed.attention_plan import AttentionPlan
 
-__all__ = ["KEPT_KEYS", "attending_by_tree", "tree_attention"]
+__all__ = ["KEPT_KEYS", "UnknownAttention", "attending_by_tree", "tree_attention"]
 
 _NAME = "tunesmith_tree"
 KEPT_KEYS = 256  # of a query: with more, its probabilities weigh more than computing them again in the backward pass
+
+
+class UnknownAttention(ValueError):
+    """A model's attention has a part that a token tree does not know. The message is the reason, as a sentence for people."""
 
 
 class _Products(torch.autograd.Function):
@@ -145,15 +149,19 @@ def tree_attention(
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention function: query (1, H, T, D), key and value (1, K, T, D) → (1, T, H, D).
 
-    `tree` comes through the model's keyword arguments; without one this is `sdpa`. ValueError for what would change the
-    numbers unseen: attention dropout, sinks, values unlike keys in width.
+    `tree` comes through the model's keyword arguments; without one this is `sdpa`. UnknownAttention for what would change
+    the numbers unseen: attention dropout, sinks, values unlike keys in width.
     """
     if tree is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)  # type: ignore[no-any-return]
-    if options.get("dropout") or options.get("s_aux") is not None or key.shape[-1] != value.shape[-1]:
-        raise ValueError("this model's attention has parts that a token tree does not know")
+    if options.get("dropout"):
+        raise UnknownAttention("its attention drops weights at random in training")
+    if options.get("s_aux") is not None:
+        raise UnknownAttention("its attention has sinks, which a token tree does not know")
+    if key.shape[-1] != value.shape[-1]:
+        raise UnknownAttention("the keys and values of its attention differ in width")
     scale = query.shape[-1] ** -0.5 if options.get("scaling") is None else options["scaling"]
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
     window, softcap = options.get("sliding_window") or 0, options.get("softcap")

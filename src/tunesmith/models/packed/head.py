@@ -147,7 +147,7 @@ _SCALES: tuple[tuple[str, Literal["times", "over"]], ...] = (("logit_scale", "ti
 def head_of(model: Any) -> Head:
     """The model's own output layer as a Head: matrix, bias, and the scale and cap that its configuration names.
 
-    Whether that is all the model does to its logits is measured elsewhere (`engine.packing_error`), not believed.
+    Whether that is all the model does to its logits is measured elsewhere (`probe.why_not_packed`), not believed.
     """
     layer = model.get_output_embeddings()
     config = model.config.get_text_config()

@@ -114,6 +114,16 @@ def _alike(module: Any, lean: Callable[[torch.Tensor], torch.Tensor], x: torch.T
     return isinstance(found[0], torch.Tensor) and torch.equal(*found)
 
 
+def _for_one_input(module: Any, lean: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., Any]:
+    """The lean form where it was tried: on one tensor. Called with more (a gate, say), the module itself answers."""
+    plain = module.forward
+
+    def forward(*given: Any, **named: Any) -> Any:
+        return lean(given[0]) if len(given) == 1 and not named else plain(*given, **named)
+
+    return forward
+
+
 @contextmanager
 def lean_parts(model: Any) -> Iterator[int]:
     """Inside, the norms and gated MLPs of `model` that give the same bits run the lean way; gives how many."""
@@ -132,7 +142,7 @@ def lean_parts(model: Any) -> Iterator[int]:
         if _same(module, lean, size, like):
             changed.append((module, lean))
     for module, lean in changed:
-        module.forward = lean
+        module.forward = _for_one_input(module, lean)
     try:
         yield len(changed)
     finally:

@@ -124,7 +124,7 @@ def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Te
     (name,) = layer.active_adapters
     down, up, dropout = layer.lora_A[name], layer.lora_B[name], layer.lora_dropout[name]
     base = layer.base_layer
-    share = dropout.p if layer.training and isinstance(dropout, torch.nn.Dropout) else 0.0
+    share = dropout.p if isinstance(dropout, torch.nn.Dropout) and dropout.training else 0.0
     flat = x.reshape(-1, x.shape[-1])
     drop = draw_dropped(flat, share) if share else None
     out = low_rank(flat, base.weight, base.bias, down.weight, up.weight, layer.scaling[name], drop)

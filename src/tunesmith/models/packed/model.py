@@ -1,7 +1,7 @@
 """A model that reads token trees: hidden states where something is predicted, loss and log-probabilities from them.
 
-Whether this gives a model's own numbers is measured, not believed: `packing_error` compares it with the model's plain
-forward pass, row by row, and a model that disagrees is trained the plain way, with the reason said.
+Whether this gives a model's own numbers is measured by `probe.why_not_packed`, and a model that disagrees is trained on padded
+rows, with the reason reported.
 
 Shapes: T tokens of a tree, N predictions, D width.
 """
@@ -25,11 +25,7 @@ from tunesmith.models.packed.layout import Tree, lay_out
 from tunesmith.models.packed.lean_parts import lean_parts
 from tunesmith.models.packed.lowrank import lean_adapters
 
-__all__ = ["KeptTrunk", "PackedModel", "compiled", "layers_of", "packed", "why_not_packed"]
-
-_EXACT = 1e-4  # nats a token between two orders of the same float32 arithmetic, at most
-_PROBED = 4  # rows on which trees are compared with the plain way
-_ROUNDING = 4.0  # times the difference that padding alone makes in a rounded type
+__all__ = ["KeptTrunk", "PackedModel", "compiled", "layers_of", "packed"]
 
 
 class KeptTrunk(Protocol):
@@ -125,41 +121,3 @@ def layers_of(decoder: Any) -> torch.nn.ModuleList:
     if len(found) != 1:
         raise ValueError("this model's layers do not lie in one list")
     return found[0]
-
-
-def why_not_packed(model: Any, rows: Sequence[Encoded], *, pad_id: int) -> str:
-    """Empty if trees give this model's own numbers on the shortest of `rows` and on the longest; else the reason, in words.
-
-    Compares log-probabilities with those of each row alone through the model's plain forward pass. In a rounded type the
-    measure is what padding those same rows changes: the model's own noise. The longest row is among them because windows
-    and other kernels show there alone.
-    """
-    by_length = sorted(rows, key=lambda row: len(row.ids))
-    rows = [*by_length[: _PROBED - 1], *by_length[_PROBED - 1 :][-1:]]
-    if getattr(model.config, "is_encoder_decoder", False):
-        return "encoder-decoder models are not packed"
-    model.eval()
-    alone = torch.cat([_plain(model, [row], pad_id) for row in rows])
-    try:
-        with packed(model) as lean:
-            tree_order, _ = lean.score(lean.lay_out(rows))
-    except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError) as error:
-        return f"its forward pass does not take a token tree ({str(error).splitlines()[0][:120]})"
-    limit = _EXACT
-    if model.get_output_embeddings().weight.dtype != torch.float32:
-        limit = max(_ROUNDING * float((_plain(model, rows, pad_id) - alone).abs().mean()), 1e-2)
-    off = float((tree_order - alone).abs().mean())
-    return "" if off <= limit else f"a token tree changes its log-probabilities by {off:.2g} nats a token"
-
-
-@torch.no_grad()
-def _plain(model: Any, rows: Sequence[Encoded], pad_id: int) -> torch.Tensor:
-    """log p of the learned tokens of all rows, one row after the other, from one padded batch: the model's own way."""
-    longest = max(len(row.ids) for row in rows)
-    ids_BT = torch.tensor([[*row.ids, *[pad_id] * (longest - len(row.ids))] for row in rows], device=model.device)
-    mask_BT = torch.tensor([[1] * len(row.ids) + [0] * (longest - len(row.ids)) for row in rows], device=model.device)
-    learned_BT = torch.tensor([[*row.learned, *[False] * (longest - len(row.ids))] for row in rows], device=model.device)
-    learned_BT[:, 0] = False
-    logits_BTV = model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits
-    log_p_NV = torch.log_softmax(logits_BTV[:, :-1][learned_BT[:, 1:]].float(), -1)
-    return log_p_NV.gather(1, ids_BT[:, 1:][learned_BT[:, 1:]][:, None])[:, 0]
