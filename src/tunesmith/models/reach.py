@@ -87,7 +87,7 @@ def left_out(model: Any) -> dict[str, str]:
     return reasons
 
 
-def _is_read_past(mixer: Any, leaf: str) -> bool:
+def _is_read_past(mixer: object, leaf: str) -> bool:
     """Whether a state-space mixer computes with this layer's weight itself, as fused kernels do, and may never call the layer.
 
     An adapter on such a layer would be in the forward pass or not, depending on the machine's kernels.

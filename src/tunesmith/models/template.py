@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 from jinja2 import TemplateSyntaxError, meta, nodes
 from jinja2.exceptions import TemplateError
@@ -44,7 +44,7 @@ _GIVEN = {  # what every template is given; no options
 class _GenerationTag(Extension):
     """`{% generation %}`, which marks answers in some templates; what is inside is written as it is."""
 
-    tags: ClassVar[set[str]] = {"generation"}
+    tags = {"generation"}  # noqa: RUF012 (as the base class declares it)
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)

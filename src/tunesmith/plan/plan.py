@@ -93,7 +93,7 @@ class Plan:
     numbers: Mapping[str, Any]
 
 
-def make_plan(  # noqa: PLR0913 (everything that a plan rests on)
+def make_plan(
     recipe: Recipe,
     data: DataFacts,
     shape: Shape,
