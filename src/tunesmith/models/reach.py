@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def _is_read_past(mixer: object, leaf: str) -> bool:
 
     An adapter on such a layer would be in the forward pass or not, depending on the machine's kernels.
     """
-    return hasattr(mixer, "A_log") and leaf in _read_directly(type(mixer))
+    return hasattr(mixer, "A_log") and leaf in _read_directly((type(mixer).__module__, type(mixer).__name__))
 
 
 def _is_rewritten(model: Any, leaf: str) -> bool:
@@ -120,11 +121,12 @@ def _refused_by_peft(model: Any, leaf: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _read_directly(kind: type) -> frozenset[str]:
-    """Names of the layers whose weight the code of `kind` computes with."""
+def _read_directly(place: tuple[str, str]) -> frozenset[str]:
+    """Names of the layers whose weight the code of the class at `place` (module, name) computes with."""
+    module, name = place
     try:
-        code = inspect.getsource(kind)
-    except (OSError, TypeError):  # a class without a source file
+        code = inspect.getsource(getattr(sys.modules[module], name))
+    except (OSError, TypeError, KeyError, AttributeError):  # a class without a source file
         return frozenset()
     return frozenset(re.findall(r"self\.(\w+)\.weight\b(?!\.(?:dtype|device|shape|data|requires_grad))", code))
 
