@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from near_copies import exact_jaccard, prose
+from shared_material import example
 
 from tunesmith.core.records import Document
-from tunesmith.data.dedup.records import without_near_copies
-from tunesmith.data.dedup.semantic import content_words, embed_by_words, similar_pairs
+from tunesmith.data.dedup.records import find_rewordings, without_near_copies
+from tunesmith.data.dedup.semantic import BY_WORDS, content_words, embed_by_words, similar_pairs
 from tunesmith.data.ingest.item import make_document
 
 
@@ -64,26 +62,29 @@ def test_pairs_are_those_of_the_plain_product_in_any_block_and_may_be_kept_to_tw
 
 def test_texts_of_few_content_words_say_too_little_to_be_compared() -> None:
     texts = ["It is what it was.", "It was what it is.", *[text(n) for n in range(5)]]
-    assert similar_pairs(embed_by_words(texts), threshold=0.1, first=2) == []
+    assert similar_pairs(BY_WORDS.vectors(texts), threshold=0.1, first=2) == []
     assert content_words("The kettles were being mended, quickly!") == ["kettl", "mend", "quick"]
 
 
-def test_a_model_without_the_extra_is_an_error_that_says_what_to_install() -> None:
-    code = "import sys; sys.modules['sentence_transformers'] = None\n"
-    code += "from tunesmith.data.dedup.semantic import transformer_embed; transformer_embed('some/model')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "sentence-transformers is not installed" in done.stderr and "[semantic]" in done.stderr
+def test_rewordings_of_any_split_are_told_once_by_the_worse_name_and_copies_are_left_to_the_search_for_copies() -> None:
+    rows = {
+        "test": [example(f"t{n}?", text(n), id=f"t{n}") for n in range(5)],
+        "golden": [example("g?", text(9), id="g")],
+        "train": [example(f"{n}?", text(1000 + n), id=f"{n}") for n in range(60)],
+    }
+    assert find_rewordings(rows) == ()
+    planted = [example("a?", reworded(text(1), 0.0, 1), id="a"), example("b?", reworded(text(9), 0.0, 2), id="b")]
+    rows["train"] += [*planted, example("c?", text(2), id="c")]
+    found = {finding.name: finding for finding in find_rewordings(rows)}
+    assert found["rewordings"].rows == ("train:a ~ test:t1",) and found["rewordings"].severity == "warning"
+    assert found["golden_rewordings"].rows == ("train:b ~ golden:g",) and len(found) == 2
 
 
-@pytest.mark.slow
-def test_a_sentence_transformers_model_gives_unit_vectors(tiny_path: Path) -> None:
-    pytest.importorskip("sentence_transformers", reason="needs the extra semantic")
-    code = (
-        "import sys; import numpy as np; from tunesmith.data.dedup.semantic import transformer_embed\n"
-        "v = transformer_embed(sys.argv[1])(['one two', 'one two', 'other words here'])\n"
-        "assert np.allclose(np.linalg.norm(v, axis=1), 1, atol=1e-3) and np.allclose(v[0], v[1], atol=1e-5)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tiny_path)], check=True, capture_output=True)
+def test_splits_of_any_names_are_compared_two_by_two() -> None:
+    said = [example(f"{n}?", text(n), id=f"{n}") for n in range(30)]
+    other = [example("a?", reworded(text(7), 0.0, 1), id="a"), *said[15:20]]
+    (found,) = find_rewordings({"one": said[:10], "two": said[10:15], "three": other})
+    assert found.rows == ("one:7 ~ three:a",)
 
 
 def test_the_better_document_stays_by_the_stated_rule_whatever_the_order() -> None:

@@ -92,9 +92,9 @@ def test_a_rewording_of_a_golden_item_in_train_is_found_and_other_rows_are_not()
 
     golden = [example(f"q{n}?", text(n), id=f"g{n}") for n in range(20)]
     train = [example(f"t{n}?", text(1000 + n), id=f"t{n}") for n in range(300)]
-    assert find_rewordings(train, golden) == ()
+    assert find_rewordings({"train": train, "golden": golden}) == ()
     planted = [example(f"p{n}?", reworded(text(n), n), id=f"p{n}") for n in range(10)]
-    found = find_rewordings([*train, *planted], golden)
+    found = find_rewordings({"train": [*train, *planted], "golden": golden})
     assert found[0].severity == "error" and found[0].count == 10
     assert {row.split(" ~ ")[0] for row in found[0].rows} == {f"train:p{n}" for n in range(10)}
 

@@ -13,6 +13,7 @@ from tunesmith.core.config import Recipe
 from tunesmith.core.errors import BlockedError
 from tunesmith.core.records import Document, Example, Finding, read_jsonl, to_json, write_jsonl
 from tunesmith.core.reporter import Reporter
+from tunesmith.data.dedup.semantic import similarity_named
 from tunesmith.data.passages import Built, build_examples, build_passages
 from tunesmith.data.report import dataset_report
 from tunesmith.data.synth.outcome import Outcome
@@ -41,9 +42,11 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
 
     `replies`: where replies of the generator are kept, for styles that ask one.
     """
+    semantic = recipe.build.semantic
+    similarity = similarity_named(semantic) if semantic else None  # opened before anything is paid for
     built, outcome, copies = _build(documents, recipe, passage_words=passage_words, replies=replies, reporter=reporter)
     written = list(read_jsonl(documents.path / "documents.jsonl", Document))
-    drawn = draw(built.examples, recipe=recipe, documents=written, beside=beside)
+    drawn = draw(built.examples, recipe=recipe, documents=written, beside=beside, similarity=similarity)
     kept = drawn.splits
     findings = (*drawn.findings, *find_shares(kept))
     _stop_at_leaks(findings, allow=recipe.allow)

@@ -12,6 +12,7 @@ from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Document, Example, Finding, digest, to_json
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.data.dedup.records import find_rewordings, without_near_copies
+from tunesmith.data.dedup.semantic import Similarity
 from tunesmith.data.golden import read_golden
 from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
@@ -99,8 +100,11 @@ def draw(
     recipe: Recipe,
     documents: Sequence[Document],
     beside: Beside,
+    similarity: Similarity | None = None,
 ) -> Draw:
     """Draw the splits, take copies and golden items out, mix general rows in, and look for what leaks all the same.
+
+    With `similarity`, rewordings of every other split are looked for in train; without it, those of golden items, by words.
 
     DatasetError if a split is left empty.
     """
@@ -120,8 +124,10 @@ def draw(
         )
     watched = {**kept, **({"golden": tuple(golden)} if golden else {})}
     leaks = find_leaks(watched)
-    if golden:
-        leaks = (*leaks, *find_rewordings(kept["train"], golden))
+    if similarity is not None:
+        leaks = (*leaks, *find_rewordings(watched, similarity=similarity))
+    elif golden:
+        leaks = (*leaks, *find_rewordings({"train": kept["train"], "golden": golden}))
     mixture = mix(
         [row for row in kept["train"] if row.id in own],
         [row for row in kept["train"] if row.id not in own],

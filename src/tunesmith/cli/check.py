@@ -23,6 +23,8 @@ from tunesmith.data.checks.rows import FIX, rows_from_examples
 from tunesmith.data.checks.run import check_rows, worst_first
 from tunesmith.data.checks.summary import summarize
 from tunesmith.data.checks.tokens import TokenFacts, token_findings
+from tunesmith.data.dedup.records import find_rewordings
+from tunesmith.data.dedup.semantic import similarity_named
 from tunesmith.data.formats.convert import raw_rows
 from tunesmith.data.leaks import find_leaks
 
@@ -34,6 +36,8 @@ _LEAK_FIXES = {
     "exact_copies": "take the copies out of train.",
     "near_copies": "take the copies out of train.",
     "related_copies": "read them; take those that give the answer away out of train.",
+    "rewordings": "read them; take those that give the answer away out of train.",
+    "golden_rewordings": "take them out of train.",
     "same_prompt": "take them out of train, or split by document.",
     "no_source": "add a url, title or document_id to each row.",
 }
@@ -50,6 +54,7 @@ class Wanted:
     redact: bool = False
     out: Path | None = None
     cap: float = MOST_SOURCE
+    semantic: str = ""
 
 
 def check(files: list[Path], wanted: Wanted | None = None, *, json: bool) -> None:
@@ -71,7 +76,11 @@ def check(files: list[Path], wanted: Wanted | None = None, *, json: bool) -> Non
     examples = [example for rows in splits.values() for example in rows]
     rows = rows_from_examples(examples)
     facts = _token_facts(wanted, examples)
-    findings = [*check_rows(rows, cap=wanted.cap), *_leaks(splits), *(f for one in loaded.values() for f in one.findings)]
+    findings = [
+        *check_rows(rows, cap=wanted.cap),
+        *_leaks(splits, wanted.semantic),
+        *(f for one in loaded.values() for f in one.findings),
+    ]
     findings += token_findings(facts) if facts else ()
     summary = summarize(rows) | {"formats": {name: dict(one.formats) for name, one in loaded.items()}, "tokens": _tokens(facts)}
     if wanted.against is not None:
@@ -96,6 +105,13 @@ def _allowed(files: Sequence[Path], wanted: Wanted) -> None:
     shown = f"{shlex.join(['tunesmith', 'check', str(files[0])])} --redact --out clean.jsonl"
     if wanted.redact != (wanted.out is not None):
         raise SourceError("--redact and --out go together", value="--redact", expected="a file to write to", hint=shown)
+    if wanted.semantic and len(files) < 2:
+        raise SourceError(
+            "--semantic compares splits with each other",
+            value=len(files),
+            expected="two files or more",
+            hint=f"tunesmith check train.jsonl test.jsonl --semantic {shlex.quote(wanted.semantic)}",
+        )
     if wanted.redact and len(files) > 1:
         raise SourceError("--redact takes one file at a time", value=len(files), expected="one file", hint=shown)
     if wanted.out is not None:
@@ -128,12 +144,13 @@ def _tokens(facts: TokenFacts | None) -> dict[str, Any] | None:
     }
 
 
-def _leaks(splits: Mapping[str, Sequence[Example]]) -> list[Finding]:
+def _leaks(splits: Mapping[str, Sequence[Example]], semantic: str) -> list[Finding]:
     if len(splits) < 2:
         return []
+    reworded = find_rewordings(splits, similarity=similarity_named(semantic)) if semantic else ()
     return [
         replace(leak, message=f"{leak.message}.{FIX}{_LEAK_FIXES[leak.name]}" if leak.name in _LEAK_FIXES else leak.message)
-        for leak in find_leaks(splits)
+        for leak in (*find_leaks(splits), *reworded)
     ]
 
 

@@ -10,7 +10,7 @@ from tunesmith.cli.render import console, print_json, table
 from tunesmith.core.errors import DatasetError
 from tunesmith.data.dedup.report import MANY_COPIES, Deduplicated, Rows, dedup_files
 from tunesmith.data.dedup.rows import RowId, id_rank
-from tunesmith.data.dedup.semantic import Embed, embed_by_words, transformer_embed
+from tunesmith.data.dedup.semantic import similarity_named
 from tunesmith.data.dedup.write import write_kept
 from tunesmith.data.engine import engine_named
 
@@ -24,7 +24,7 @@ def dedup(
 ) -> None:
     """Find copies among the rows of all files together; with `out`, write the files without them.
 
-    `semantic`: empty, `words`, or a sentence-transformers model: rows that say the same in other words are copies too.
+    `semantic`: empty, `words`, `embeddings` or a folder with an encoder: rows that say the same in other words are copies too.
     With `json`, `{"n", "clusters": [[ids…]…], "pairs", "seconds", …}` goes to stdout.
     """
     if not 0.2 <= threshold <= 1:
@@ -35,20 +35,15 @@ def dedup(
             hint="--threshold 0.8",
         )
     begin = time.perf_counter()
-    result = dedup_files(files, threshold=threshold, engine=engine_named(engine, workers=workers), embed=_embed(semantic))
+    similarity = similarity_named(semantic) if semantic else None
+    result = dedup_files(files, threshold=threshold, engine=engine_named(engine, workers=workers), similarity=similarity)
     if out is not None:
-        write_kept(result, out, settings={"threshold": threshold, "semantic": semantic})
+        write_kept(result, out, settings={"threshold": threshold, "semantic": similarity.name if similarity else ""})
     seconds = time.perf_counter() - begin
     if json:
         print_json(_as_json(result, seconds, out))
     else:
         _show(result, seconds, out)
-
-
-def _embed(semantic: str) -> Embed | None:
-    if not semantic:
-        return None
-    return embed_by_words if semantic == "words" else transformer_embed(semantic)
 
 
 def _shown_id(rows: Rows, row: int) -> RowId:

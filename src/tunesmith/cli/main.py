@@ -195,7 +195,7 @@ def compare(
 
 
 @app.command()
-def check(
+def check(  # noqa: PLR0913 (the options of a verb)
     files: Annotated[list[Path], typer.Argument(help="A file of examples, or the splits of one dataset, a file each.")],
     base: Annotated[str, typer.Option("--base", help="Count tokens, cuts and labels with this model's tokenizer.")] = "",
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=0, help="Tokens of an example; 0: the recipe's default.")] = 0,
@@ -203,12 +203,15 @@ def check(
     redact: Annotated[bool, typer.Option("--redact", help="Write a copy without secrets and personal data to --out.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="File for the redacted copy.")] = None,
     cap: Annotated[float, typer.Option("--cap", min=0.01, max=1.0, help="Share of the rows one document may have.")] = 0.2,
+    semantic: Annotated[
+        str, typer.Option(help="Find rewordings between splits: by words, embeddings, or the folder of an encoder.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Look for faults in examples, and for leaks between splits. Example: tunesmith check train.jsonl test.jsonl"""
     from tunesmith.cli import check as verb
 
-    wanted = verb.Wanted(base=base, max_tokens=max_tokens, against=against, redact=redact, out=out, cap=cap)
+    wanted = verb.Wanted(base=base, max_tokens=max_tokens, against=against, redact=redact, out=out, cap=cap, semantic=semantic)
     verb.check(files, wanted, json=json)
 
 
@@ -232,7 +235,8 @@ def dedup(
     files: Annotated[list[Path], typer.Argument(help="JSON lines with id and text, or examples; several are taken together.")],
     threshold: Annotated[float, typer.Option(help="Share of common five-word runs from which two rows are copies.")] = 0.8,
     semantic: Annotated[
-        str, typer.Option(help="words, or a sentence-transformers model: rows that say the same otherwise are copies too.")
+        str,
+        typer.Option(help="words, embeddings, or the folder of an encoder: rows that say the same otherwise are copies too."),
     ] = "",
     out: Annotated[Path | None, typer.Option("--out", help="New folder for the files without the copies.")] = None,
     engine: Annotated[str, typer.Option(help="local, or ray for more than one machine.")] = "local",

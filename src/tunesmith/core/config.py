@@ -74,6 +74,11 @@ class BuildConfig(_Section):
     dedup: Literal[0] | Annotated[float, Field(ge=0.2, le=1)] = 0.8
     """Share of common five-word runs from which two documents, or two pairs, are copies; the better one stays. 0 keeps all."""
 
+    semantic: str = ""
+    """Also look for training rows that say in other words what a validation, test or golden row says: `words` needs no model,
+    `embeddings` takes the extra of that name, and the folder of a sentence-transformers model works too. Empty: golden rows
+    alone, by words."""
+
     words_per_pair: Annotated[int, Field(ge=20, le=5000)] = 120
     """With `qa`: one question for so many words of a document, at least one a document."""
     real_share: Annotated[float, Field(ge=0.0, le=0.9)] = 0.3

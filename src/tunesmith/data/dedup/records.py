@@ -1,19 +1,29 @@
-"""Near copies among documents and examples that are in memory: the better copy stays; and rewordings of golden items."""
+"""Near copies among documents and examples that are in memory: the better copy stays; and rewordings between splits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeVar
+
+import numpy as np
 
 from tunesmith.core.records import Document, Example, Finding
 from tunesmith.data.dedup.rows import text_of
 from tunesmith.data.dedup.search import Corpus, find_copies, sketch_texts
-from tunesmith.data.dedup.semantic import RELATED_MEANING, SAME_MEANING, Embed, embed_by_words, similar_pairs
+from tunesmith.data.dedup.semantic import BY_WORDS, Similarity, similar_pairs
+from tunesmith.data.dedup.shingles import shingled
 
 __all__ = ["find_rewordings", "without_near_copies"]
 
 R = TypeVar("R", Document, Example)
 _SHOWN = 20
+_REWORDINGS: Mapping[str, tuple[Literal["error", "warning"], str]] = {
+    "golden_rewordings": ("error", "training rows that say a golden item in other words or order"),
+    "golden_related": ("warning", "training rows much like a golden item in what they say"),
+    "rewordings": ("warning", "training rows that say a row of another split in other words or order"),
+    "related": ("warning", "training rows much like a row of another split in what they say"),
+}
 
 
 def without_near_copies(records: Sequence[R], threshold: float) -> list[R]:
@@ -32,27 +42,43 @@ def without_near_copies(records: Sequence[R], threshold: float) -> list[R]:
     return [record for number, record in enumerate(records) if number not in gone]
 
 
-def find_rewordings(
-    train: Sequence[Example], golden: Sequence[Example], *, embed: Embed = embed_by_words
-) -> tuple[Finding, ...]:
-    """Training rows whose answers say what a golden answer says, in other words or another order.
+def find_rewordings(splits: Mapping[str, Sequence[Example]], *, similarity: Similarity = BY_WORDS) -> tuple[Finding, ...]:
+    """Training rows whose answers say what an answer in another split says, in other words or another order.
 
-    `golden_rewordings` (error): similarity 0.8 or more; `golden_related` (warning): 0.7 to 0.8.
+    `golden_rewordings` (error) and `golden_related` (warning): like a golden item by the two thresholds of `similarity`.
+    `rewordings` and `related` (warnings): like a row of any other split; an author who says a thing twice is no fault. Pairs
+    that share half of their five-word runs are left to `find_leaks`. Where no split is named train, any two are compared.
     """
-    pairs = similar_pairs(embed([row.answer for row in (*train, *golden)]), threshold=RELATED_MEANING, first=len(train))
-    same = [pair for pair in pairs if pair[2] >= SAME_MEANING]
-    related = [pair for pair in pairs if pair[2] < SAME_MEANING]
+    names = ["train", *(name for name in splits if name != "train")] if "train" in splits else list(splits)
+    rows = [(name, row) for name in names for row in splits[name]]
+    vectors = similarity.vectors([row.answer for _, row in rows])
+    borders = np.cumsum([0, *(len(splits[name]) for name in names)]).tolist()
+    found: dict[str, list[tuple[float, str]]] = {name: [] for name in _REWORDINGS}
+    for start, end in itertools.pairwise(borders[:2] if "train" in splits else borders):
+        pairs = similar_pairs(vectors[start:], threshold=similarity.related, first=end - start)
+        for (split, row), (other, twin), likeness in ((rows[start + a], rows[start + b], value) for a, b, value in pairs):
+            if not _copied(row.answer, twin.answer):
+                kind = "rewordings" if likeness >= similarity.same else "related"
+                kind = f"golden_{kind}" if "golden" in (split, other) else kind
+                found[kind].append((-likeness, f"{split}:{row.id} ~ {other}:{twin.id}"))
+    return tuple(
+        Finding(
+            name=name,
+            severity=severity,
+            message=f"{len(found[name])} pairs of {what} (by {similarity.name})",
+            count=len(found[name]),
+            rows=tuple(pair for _, pair in sorted(found[name])[:_SHOWN]),
+        )
+        for name, (severity, what) in _REWORDINGS.items()
+        if found[name]
+    )
 
-    def told(name: str, severity: Literal["error", "warning"], what: str, some: Sequence[tuple[int, int, float]]) -> Finding:
-        shown = tuple(f"train:{train[a].id} ~ golden:{golden[b - len(train)].id}" for a, b, _ in some[:_SHOWN])
-        return Finding(name=name, severity=severity, message=f"{len(some)} pairs of {what}", count=len(some), rows=shown)
 
-    found = []
-    if same:
-        found.append(told("golden_rewordings", "error", "training rows that say a golden item in other words or order", same))
-    if related:
-        found.append(told("golden_related", "warning", "training rows much like a golden item in what they say", related))
-    return tuple(found)
+def _copied(first: str, second: str) -> bool:
+    """Whether two texts share half of their five-word runs or more (Jaccard): copies, not rewordings."""
+    made = shingled([first, second])
+    a, b = set(made.of(0).tolist()), set(made.of(1).tolist())
+    return 2 * len(a & b) >= len(a | b)
 
 
 def _worth(record: Document | Example) -> tuple[int, str, str]:

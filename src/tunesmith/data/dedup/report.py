@@ -23,7 +23,7 @@ from tunesmith.data.dedup.search import (
     sketches_of,
     texts_of,
 )
-from tunesmith.data.dedup.semantic import SAME_MEANING, Embed, similar_pairs
+from tunesmith.data.dedup.semantic import Similarity, similar_pairs
 from tunesmith.data.engine import Engine, local_engine
 
 __all__ = ["MANY_COPIES", "Deduplicated", "Rows", "dedup_files", "read_rows_of", "removed_rows"]
@@ -79,13 +79,13 @@ class Deduplicated:
 
 
 def dedup_files(
-    paths: Sequence[Path], *, threshold: float, engine: Engine | None = None, embed: Embed | None = None
+    paths: Sequence[Path], *, threshold: float, engine: Engine | None = None, similarity: Similarity | None = None
 ) -> Deduplicated:
     """Copies and near copies among the rows of JSON-lines files, taken together.
 
     Rows hold `id` and `text`, or are examples or documents in any form that ingest reads. Of a cluster one row stays, the
     first by: its file (golden, test, val, then all others); more words; more of title, url, author, date and licence known;
-    earlier date; smaller id. With `embed`, rows whose vectors are alike (0.8) are copies too. Broken rows are named in
+    earlier date; smaller id. With `similarity`, rows that say the same by it are copies too. Broken rows are named in
     `failed`.
 
     Raises:
@@ -95,7 +95,9 @@ def dedup_files(
     run = engine or local_engine()
     rows = read_rows_of(paths, threshold=threshold, engine=run)
     found = find_copies(rows.corpus, threshold=threshold, engine=run)
-    clusters, reworded = (found.clusters, 0) if embed is None else _with_rewordings(rows.corpus, found.clusters, embed)
+    clusters, reworded = (
+        (found.clusters, 0) if similarity is None else _with_rewordings(rows.corpus, found.clusters, similarity)
+    )
     removed = removed_rows(rows, clusters)
     gone = Counter(rows.sources[row] for row, _ in removed)
     by_source = {source: (count, gone[source]) for source, count in sorted(Counter(rows.sources).items())}
@@ -172,7 +174,7 @@ def removed_rows(rows: Rows, clusters: Sequence[Sequence[int]]) -> tuple[tuple[i
 
 
 def _with_rewordings(
-    corpus: Corpus, clusters: tuple[tuple[int, ...], ...], embed: Embed
+    corpus: Corpus, clusters: tuple[tuple[int, ...], ...], similarity: Similarity
 ) -> tuple[tuple[tuple[int, ...], ...], int]:
     """The clusters joined by pairs of rows that say the same in other words; one row of each cluster stands for it.
 
@@ -181,7 +183,7 @@ def _with_rewordings(
     digests = corpus.sketch.digests_D2
     copies = {row for cluster in clusters for row in cluster[1:]}
     rows = [row for row in np.lexsort((digests[:, 1], digests[:, 0])).tolist() if row not in copies]
-    pairs = similar_pairs(embed(texts_of(corpus, rows)), threshold=SAME_MEANING)
+    pairs = similar_pairs(similarity.vectors(texts_of(corpus, rows)), threshold=similarity.same)
     if not pairs:
         return clusters, 0
     edges = [(rows[a], rows[b]) for a, b, _ in pairs] + [(c[0], other) for c in clusters for other in c[1:]]

@@ -1,8 +1,9 @@
-"""Texts that say the same in other words or another order, found by vectors: model-free ones here, or any that are passed in.
+"""Texts that say the same in other words or another order, found by vectors: of their words, or of a sentence encoder.
 
-The default vector of a text is its content words (function words left out, endings cut), weighted by rarity, reduced to 256
+By words, the vector of a text is its content words (function words left out, endings cut), weighted by rarity, reduced to 256
 dimensions by a singular value decomposition where there are more texts than that (latent semantic analysis, Deerwester et al.
 1990). It sees through word order, inflection and some wording; it does not see through a rewriting in wholly other words.
+A sentence encoder (`tunesmith.data.embeddings`) found no more in our measurements, at twenty times the cost.
 
 Shapes: N texts, T terms, K dimensions.
 """
@@ -12,18 +13,26 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.core.errors import DatasetError
 from tunesmith.data.dedup.shingles import words_of
+from tunesmith.data.embeddings import open_encoder
 from tunesmith.data.lexicon import STOP_WORDS
 
-__all__ = ["RELATED_MEANING", "SAME_MEANING", "Embed", "content_words", "embed_by_words", "similar_pairs", "transformer_embed"]
+__all__ = [
+    "BY_WORDS",
+    "Embed",
+    "Similarity",
+    "content_words",
+    "embed_by_words",
+    "similar_pairs",
+    "similarity_named",
+]
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
-RELATED_MEANING, SAME_MEANING = 0.7, 0.8
 _DIMENSIONS = 256
 _LEAST_WORDS = 6  # content words below which a text says too little to be told from others
 _BLOCK = 2048
@@ -36,7 +45,7 @@ def content_words(text: str) -> list[str]:
 
 
 def embed_by_words(texts: Sequence[str]) -> NDArray[np.float32]:
-    """A vector of length 1 for each text (N × K), or of length 0 for one with under six content words.
+    """A vector of length 1 for each text (N × K), or of length 0 for one without content words.
 
     Deterministic, but a text's vector depends on the other texts: rarity is counted over all of them.
     """
@@ -52,7 +61,7 @@ def embed_by_words(texts: Sequence[str]) -> NDArray[np.float32]:
     values: list[float] = []
     lengths = np.ones(len(texts))
     for row, count in enumerate(counts):
-        if sum(count.values()) < _LEAST_WORDS:
+        if not count:
             continue
         alone = (
             sum((1 + np.log(n)) ** 2 for word, n in count.items() if word not in terms)
@@ -68,6 +77,39 @@ def embed_by_words(texts: Sequence[str]) -> NDArray[np.float32]:
         return np.asarray(matrix.todense(), np.float32)
     left, strength, _ = svds(matrix, k=_DIMENSIONS, v0=np.ones(min(matrix.shape)))
     return np.asarray(left * strength, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """A way to tell what texts say: vectors of length 1, and the inner products from which two texts say the same, or much.
+
+    `name` stands in manifests: the vectors' origin. The thresholds were measured (docs/guides/datasets-at-scale.md).
+    """
+
+    name: str
+    embed: Embed
+    same: float
+    related: float
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """A vector for each text; of length 0, so like no other, where a text has fewer than six content words."""
+        vectors_NK = self.embed(texts)
+        short = [row for row, text in enumerate(texts) if len(content_words(text)) < _LEAST_WORDS]
+        if short:
+            vectors_NK[short] = 0
+        return vectors_NK
+
+
+BY_WORDS = Similarity("words", embed_by_words, same=0.8, related=0.7)
+_ENCODER_SAME, _ENCODER_RELATED = 0.85, 0.8
+
+
+def similarity_named(name: str) -> Similarity:
+    """`words`; or an encoder: `embeddings`, the installed one, or a folder. ModelError where it cannot be opened."""
+    if name == BY_WORDS.name:
+        return BY_WORDS
+    encoder = open_encoder(name)
+    return Similarity(f"encoder {encoder.id}", encoder.encode, same=_ENCODER_SAME, related=_ENCODER_RELATED)
 
 
 def similar_pairs(
@@ -89,22 +131,3 @@ def similar_pairs(
                 if row + i < column + j:
                     found.append((int(row + i), int(column + j), float(likeness[i, j])))
     return sorted(found)
-
-
-def transformer_embed(model: str) -> Embed:
-    """Vectors of a sentence-transformers model, a folder or a name; of length 1. DatasetError where the extra is missing."""
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise DatasetError(
-            "sentence-transformers is not installed",
-            value=model,
-            expected="the extra semantic",
-            hint="pip install -c constraints.txt -e '.[semantic]', or --semantic words",
-        ) from error
-    encoder = SentenceTransformer(model, trust_remote_code=False)
-
-    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-        return np.asarray(encoder.encode(list(texts), normalize_embeddings=True, show_progress_bar=False), np.float32)
-
-    return embed
