@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from tokenizers import processors
 
-from fakes import TEMPLATE, conversation, example, examples, make_base
+from fakes import TEMPLATE, Told, conversation, example, examples, make_base
 from tunesmith.core.errors import EvaluationError, ModelError
 from tunesmith.core.records import Message
 from tunesmith.core.reporter import SilentReporter
@@ -162,7 +163,7 @@ def test_how_much_the_prompted_base_was_shown_stands_in_the_evidence_and_beside_
     assert label == f"base shown {passages} training passages ({tokens} tokens)" and passages == 3 and fewer == 0
 
 
-def run(base: BaseFolder, adapter: Path, merged: BaseFolder, **changes: Any) -> Measured:
+def run(base: BaseFolder, adapter: Path, merged: BaseFolder, *, told: Told | None = None, **changes: Any) -> Measured:
     conditions = replace(CONDITIONS, **changes)
     return evaluate(
         base,
@@ -172,7 +173,7 @@ def run(base: BaseFolder, adapter: Path, merged: BaseFolder, **changes: Any) -> 
         train=examples(12),
         general=choose_items([example("What is rain?", "Water that falls.", id="g")], 0),
         conditions=conditions,
-        reporter=SilentReporter(),
+        reporter=told or SilentReporter(),
     )
 
 
@@ -202,6 +203,37 @@ def test_base_and_tuned_really_differ_and_tuned_and_merged_do_not(whole: Measure
     assert sum(tuned) < sum(base) * 0.99
     assert merged == pytest.approx(tuned, rel=1e-4) and whole.parity.max_abs_logit < 1e-4
     assert whole.general.base[0].nats != whole.general.tuned[0].nats
+
+
+def test_the_folder_is_measured_as_it_is_stored_and_as_it_is_served(
+    tiny: BaseFolder, trained_adapter: Path, tmp_path: Path
+) -> None:
+    merge(tiny, trained_adapter, tmp_path / "m", precision="bfloat16")
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    (tmp_path / "m" / "config.json").write_text(json.dumps({**config, "rope_theta": 500.0}))
+    found = run(tiny, trained_adapter, find_base(str(tmp_path / "m")), baselines=[])
+    assert (found.parity.stored, found.parity.precision, found.parity.as_summed) == ("bfloat16", "float32", 1.0)
+    assert found.parity.differences == ("config.json: rope_theta is 500.0, in the base nothing",)
+    served = found.served
+    assert served is not None and (served.stored, served.precision) == ("bfloat16", "bfloat16")
+    assert served.num_positions == found.parity.num_positions and served.greedy_total == min(16, len(ITEMS))
+    assert served.mean_kl > found.parity.mean_kl > 0
+
+
+def test_a_merged_model_that_breaks_when_opened_as_served_is_warned_of_and_not_measured(
+    tiny: BaseFolder, trained_adapter: Path, merged: BaseFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflowing(folder: BaseFolder, precision: Any) -> Any:
+        model = load_model(folder, precision)
+        if precision == "bfloat16":
+            model.get_output_embeddings().weight.data[0] = float("inf")
+        return model
+
+    monkeypatch.setattr("tunesmith.eval.evaluate.load_model", overflowing)
+    told = Told()
+    found = run(tiny, trained_adapter, merged, told=told, baselines=[])
+    assert found.served is None and found.parity.differences == () and found.parity.stored == "float32"
+    assert any("not measured as it is served" in warning for warning in told.warnings)
 
 
 def test_without_baselines_only_three_systems_are_measured(tiny: BaseFolder, trained_adapter: Path, merged: BaseFolder) -> None:
