@@ -125,6 +125,29 @@ def test_any_number_of_slots_gives_the_same_answers(most: int, shared: int, expl
     assert in_slots(model, jobs, most=most, explicit=explicit) == wanted
 
 
+@pytest.mark.parametrize("explicit", [True, False], ids=["written out", "by kernel"])
+@pytest.mark.parametrize("most", [2, 40])
+def test_a_prompt_asked_several_times_is_computed_once_and_answered_as_if_alone(most: int, explicit: bool) -> None:
+    model, asked = make("llama"), prompts(5, shared=10)
+    jobs = [Job(p, 6 + 5 * n) for n in range(3) for p in asked]
+    computed: list[int] = []
+
+    def call(**named: Any) -> Any:
+        computed.append(named["input_ids"].numel())
+        return model(**named)
+
+    limits = Limits(most, fits(model).bytes_per_token, 2**30)
+    engine = Engine(model, jobs, ends=lambda job, said: False, limits=limits, explicit=explicit, call=call)
+    said: list[list[int]] = [[] for _ in jobs]
+    for made in engine.run():
+        for one in made:
+            said[one.job].append(one.token)
+    assert said == [one_by_one(model, job.ids, job.room, ()) for job in jobs]
+    if most >= len(jobs):
+        new = sum(job.room - 1 for job in jobs)
+        assert sum(computed) == 10 + sum(len(p) - 10 for p in asked) + new
+
+
 def adapted(kind: str, how: AdapterKind = "lora") -> Any:
     base = make(kind)
     model, _ = attach(base, kind=how, rank=4, alpha=16, dropout=0.1, modules=choose_modules(base, "all", "all"), seed=0)

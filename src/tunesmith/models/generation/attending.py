@@ -115,9 +115,9 @@ def _attend_new(
     keys, values = (x.index_select(0, new.keys).view(m, -1, *x.shape[1:]).transpose(1, 2) for x in (k, v))
     queries = q.index_select(0, new.queries).view(m, -1, *q.shape[1:]).transpose(1, 2)
     kept = keys.shape[2] - (P if step.explicit else 0)  # the kernel's slots hold the prefix too
-    rows, columns = slice(new.first_slot, new.first_slot + m), slice(step.column + 1 - kept, step.column + 1)
-    cache.keys[rows, :, columns] = keys[:, :, -kept:]
-    cache.values[rows, :, columns] = values[:, :, -kept:]
+    rows, columns = slice(new.first_slot, new.first_slot + len(new.rows)), slice(step.column + 1 - kept, step.column + 1)
+    cache.keys[rows, :, columns] = keys[:, :, -kept:].index_select(0, new.rows)
+    cache.values[rows, :, columns] = values[:, :, -kept:].index_select(0, new.rows)
     repeats = q.shape[1] // k.shape[1]
     if repeats > 1:
         keys, values = keys.repeat_interleave(repeats, 1), values.repeat_interleave(repeats, 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -102,7 +103,7 @@ class Engine:
             bytes_per_token=limits.bytes_per_token,
             budget_bytes=limits.budget_bytes,
         )
-        order = sorted(range(len(jobs)), key=lambda i: (len(jobs[i].ids), -i))
+        order = sorted(range(len(jobs)), key=lambda i: (len(jobs[i].ids), jobs[i].ids, -i))  # equal prompts go in together
         self._queues = tuple([i for i in order if self._side[i] == side] for side in (0, 1))  # the longest is taken first
         self._own = own
         self._table = Table(self.plan)
@@ -137,7 +138,9 @@ class Engine:
         for side in (0, 1):
             queue = self._queues[side]
             while queue and self._table.free(side) > len(fresh[side]):
-                cost = len(self._jobs[queue[-1]].ids) - self.plan.prefix
+                ids = self._jobs[queue[-1]].ids
+                again = bool(fresh[side]) and self._jobs[fresh[side][-1].job].ids == ids
+                cost = 0 if again else len(ids) - self.plan.prefix
                 if budget < cost and (fresh[0] or fresh[1]):
                     break
                 budget -= cost
@@ -163,7 +166,8 @@ class Engine:
                 row.start, row.length = column + 1 - self._own[row.job], len(self._jobs[row.job].ids) - 1
                 table.add(side, row)
         prefix = self.plan.prefix
-        prompts = [[self._jobs[row.job].ids[prefix:] for row in rows] for rows in (fresh[0][::-1], fresh[1])]
+        parts = [_different([self._jobs[row.job].ids[prefix:] for row in rows]) for rows in (fresh[0][::-1], fresh[1])]
+        prompts = [prompts for prompts, _ in parts]
         before = sum(map(len, prompts[0]))
         ids = [t for own in prompts[0] for t in own] + [row.tokens[-1] for row in old] + [t for own in prompts[1] for t in own]
         places = [p for own in prompts[0] for p in range(prefix, prefix + len(own))]
@@ -171,12 +175,12 @@ class Engine:
         places += [p for own in prompts[1] for p in range(prefix, prefix + len(own))]
         begins, firsts = (0, before + len(old)), (first_slot - len(fresh[0]), first_slot + len(old))
         new = [
-            plan_new(side, firsts[side], begins[side], [len(p) for p in prompts[side]], prefix, self._device)
-            for side in (0, 1)
-            if prompts[side]
+            plan_new(side, firsts[side], begins[side], [len(p) for p in prompts], rows, prefix, self._device)
+            for side, (prompts, rows) in enumerate(parts)
+            if prompts
         ]
         step = self._plan(new, column, old, num_base, first_token=before, first_slot=first_slot)
-        last = [*_ends_of(prompts[0], 0), *range(before, before + len(old)), *_ends_of(prompts[1], before + len(old))]
+        last = [*_ends_of(*parts[0], 0), *range(before, before + len(old)), *_ends_of(*parts[1], before + len(old))]
         return self._forward(ids, places, step, last, first_adapted=before + num_base)
 
     def _plan(
@@ -201,7 +205,8 @@ class Engine:
         def tensor(numbers: list[int]) -> torch.Tensor:
             return torch.tensor(numbers, device=self._device)
 
-        with self._attention.on(), self._adapter.from_token(first_adapted) if self._mixed else nullcontext():
+        first = first_adapted if self._mixed else 0
+        with self._attention.on(), self._adapter.from_token(first) if self._adapter.can_mix else nullcontext():
             out = self._call(
                 input_ids=tensor(ids)[None],
                 position_ids=tensor(places)[None],
@@ -218,7 +223,7 @@ class Engine:
         ids = list(self._jobs[0].ids[:size])
         for side in sorted(set(self._side)):
             slot = self.plan.base_slots if side else 0
-            new = [plan_new(side, slot, 0, [size], 0, self._device)]
+            new = [plan_new(side, slot, 0, [size], [0], 0, self._device)]
             step = self._plan(new, size - 1, [], 0, first_token=size, first_slot=slot)
             with torch.inference_mode():
                 self._forward(ids, list(range(size)), step, [size - 1], first_adapted=0 if side else size)
@@ -239,8 +244,18 @@ class Engine:
         return made
 
 
-def _ends_of(prompts: Sequence[Sequence[int]], begin: int) -> Iterator[int]:
-    """The last token of each prompt in the pass."""
+def _different(prompts: Sequence[tuple[int, ...]]) -> tuple[list[tuple[int, ...]], list[int]]:
+    """The prompts without those that equal their neighbour, and which of them each is."""
+    kept: list[tuple[int, ...]] = []
+    which = []
     for prompt in prompts:
-        begin += len(prompt)
-        yield begin - 1
+        if not kept or kept[-1] != prompt:
+            kept.append(prompt)
+        which.append(len(kept) - 1)
+    return kept, which
+
+
+def _ends_of(prompts: Sequence[Sequence[int]], rows: Sequence[int], begin: int) -> list[int]:
+    """The last token of the prompt of every row in the pass."""
+    ends = [begin + size - 1 for size in accumulate(map(len, prompts))]
+    return [ends[row] for row in rows]

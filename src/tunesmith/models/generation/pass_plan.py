@@ -21,7 +21,8 @@ __all__ = ["NewPrompts", "PassPlan", "plan_new"]
 class NewPrompts:
     """New prompts of one side. `queries` (m·R) and `keys` (m·(P+R)) number tokens, filled up on the left; `back` undoes it.
 
-    `keys` counts the prefix first, then the tokens of the pass.
+    `keys` counts the prefix first, then the tokens of the pass. `rows` names the prompt of every slot from `first_slot` on:
+    several slots may begin with the same prompt, which is computed once.
     """
 
     side: int
@@ -30,6 +31,7 @@ class NewPrompts:
     end: int
     num_prefix: int
     lengths: tuple[int, ...]
+    rows: torch.Tensor
     queries: torch.Tensor
     keys: torch.Tensor
     back: torch.Tensor
@@ -57,8 +59,10 @@ class NewPrompts:
         return self._masks[window]
 
 
-def plan_new(side: int, first_slot: int, begin: int, lengths: Sequence[int], prefix: int, device: torch.device) -> NewPrompts:
-    """Number the tokens of new prompts that lie end to end from token `begin` on."""
+def plan_new(
+    side: int, first_slot: int, begin: int, lengths: Sequence[int], rows: Sequence[int], prefix: int, device: torch.device
+) -> NewPrompts:
+    """Number the tokens of new prompts that lie end to end from token `begin` on; `rows`: the prompt of every slot."""
     longest = max(lengths)
     queries: list[int] = []
     keys: list[int] = []
@@ -71,8 +75,8 @@ def plan_new(side: int, first_slot: int, begin: int, lengths: Sequence[int], pre
         keys += [prefix + begin] * filling + list(range(prefix)) + [prefix + t for t in tokens]
         back += range(number * longest + filling, (number + 1) * longest)
         at += own
-    q, k, b = (torch.tensor(numbers, device=device) for numbers in (queries, keys, back))
-    return NewPrompts(side, first_slot, begin, at, prefix, tuple(lengths), queries=q, keys=k, back=b)
+    r, q, k, b = (torch.tensor(numbers, device=device) for numbers in (rows, queries, keys, back))
+    return NewPrompts(side, first_slot, begin, at, prefix, tuple(lengths), rows=r, queries=q, keys=k, back=b)
 
 
 @dataclass(slots=True)
