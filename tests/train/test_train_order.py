@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tunesmith.models.chat import Encoded
 from tunesmith.models.packed.layout import lay_out
-from tunesmith.train.batches import Batches, Sizes, collate, epoch_order, parts_of
+from tunesmith.train.batches import Batches, Sizes, collate, epoch_order, even_parts, parts_of, shared_tokens
 from tunesmith.train.schedule import learning_rate
 
 LENGTHS = st.lists(st.integers(1, 500), min_size=1, max_size=120)
@@ -126,3 +126,45 @@ def test_short_first_orders_the_first_epoch_alone(lengths: list[int], size: int,
     assert [lengths[i] for i in first] == sorted(lengths) and sorted(first) == list(range(len(lengths)))
     later = epoch_order(lengths, sizes=sizes, seed=seed, epoch=1, short_first=True)
     assert later == epoch_order(lengths, sizes=sizes, seed=seed, epoch=1)
+
+
+@given(LENGTHS, st.integers(1, 3000))
+def test_even_parts_hold_every_row_once_in_order_and_are_about_as_large_as_each_other(lengths: list[int], enough: int) -> None:
+    parts = even_parts(range(len(lengths)), lengths, [0] * len(lengths), enough)
+    assert [row for part in parts for row in part] == list(range(len(lengths))) and all(parts)
+    aim = sum(lengths) / -(-sum(lengths) // enough)
+    assert max(sum(lengths[i] for i in part) for part in parts) <= aim + max(lengths)
+
+
+def test_what_rows_share_is_not_computed_again_for_the_sake_of_small_parts() -> None:
+    """Eight answers of 100 tokens after 400 shared ones: two parts would compute a third more."""
+    new, again = [500, *[100] * 7], [0, *[400] * 7]
+    assert even_parts(range(8), new, again, 512) == [list(range(8))]
+    assert len(even_parts(range(8), new, [0] * 8, 512)) > 1
+
+
+def test_shared_tokens_are_counted_from_the_start() -> None:
+    a, b, c = (Encoded(ids, (True,) * len(ids)) for ids in ((1, 2, 3, 4), (1, 2, 9, 4), (1, 2)))
+    assert (shared_tokens(a, b), shared_tokens(a, c), shared_tokens(a, a), shared_tokens(b, Encoded((9,), (True,)))) == (
+        2,
+        2,
+        4,
+        0,
+    )
+
+
+def test_a_batch_in_small_parts_has_the_rows_of_the_whole_one() -> None:
+    def made(enough: int) -> Batches:
+        return Batches(
+            rows([50, 90, 30, 140]), sizes=Sizes(examples=4), seed=3, most_tokens=10_000, lay_out=lay_out, enough=enough
+        )
+
+    whole, parts = made(0).at(0), made(160).at(0)
+    assert len(whole) == 1 and len(parts) == 2
+    assert sorted(len(row.ids) for part in parts for row in part.rows) == [30, 50, 90, 140]  # type: ignore[attr-defined]
+
+
+def test_where_memory_runs_out_the_parts_that_were_too_large_become_smaller() -> None:
+    batches = Batches(rows([100] * 8), sizes=Sizes(examples=8), seed=3, most_tokens=10_000, lay_out=lay_out, enough=400)
+    before = max(part.num_tokens for part in batches.at(0))
+    assert batches.shrink() and max(part.num_tokens for part in batches.at(0)) <= before / 2

@@ -212,8 +212,9 @@ class TrainConfig(_Section):
     curriculum: Literal["none", "short_first"] = "none"
     """`short_first`: the first epoch goes from the shortest examples to the longest; later ones are shuffled as ever."""
     tokens_at_once: Literal["auto"] | Annotated[int, Field(ge=16)] = "auto"
-    """Tokens that go through the model at once, at most. `auto`: what fits into half of the free memory, measured.
-    A larger batch is learned in parts, which gives the same step; where memory runs out all the same, they are halved."""
+    """Tokens that go through the model at once, at most. `auto`: what fits into half of the free memory, measured, and on a CPU
+    about 512, which fill its matrix products. A larger batch is learned in parts, which gives the same step; where memory runs
+    out all the same, they are halved."""
     accumulate: Annotated[int, Field(ge=1, le=4096)] = 1
     """Forward passes for one optimiser step, weighted by learned tokens."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
@@ -277,7 +278,8 @@ class EvalConfig(_Section):
     max_new_tokens: Literal["auto"] | Annotated[int, Field(ge=1, le=8192)] = "auto"
     """Tokens of an answer at most; answers cut here are counted. `auto`: a quarter more than 99 of 100 references have."""
     batch_examples: Annotated[int, Field(ge=1, le=4096)] = 256
-    """Answers generated at once at most, base and tuned together; a quarter of the free memory may allow fewer."""
+    """Answers generated at once at most, base and tuned together. A quarter of the free memory, and on a CPU 768 MiB of keys and
+    values, may allow fewer."""
     primary: Literal["bits_per_byte", "word_overlap", "rouge_l", "exact_match"] = "bits_per_byte"
     """The metric that the verdict hangs on. Bits per byte: how surprised the model is by the author's own held-out words."""
     draws: Annotated[int, Field(ge=200, le=1_000_000)] = 10_000

@@ -24,6 +24,7 @@ from tunesmith.models.chat import Chat, Encoded, open_chat
 from tunesmith.models.generate import Completion, Request, answer
 from tunesmith.models.generation.fits import fits
 from tunesmith.models.load import BaseFolder, StoredType, load_model, stored_types
+from tunesmith.models.memory import release_memory
 from tunesmith.models.settings import folder_differences
 from tunesmith.models.template import Scalar
 
@@ -106,6 +107,7 @@ def evaluate(
             expected="the same files",
             hint="delete the merged model and run again",
         )
+    release_memory()
     adapted = open_adapter(load_model(base, "float32"), adapter)
     parts = digest(sha256_file(adapter / "adapter_model.safetensors"), sha256_file(adapter / "adapter_config.json"))
     plain = [item.prompt for item in items]

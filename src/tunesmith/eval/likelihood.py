@@ -15,8 +15,9 @@ import torch
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Message
 from tunesmith.eval.results import Item, Likelihood
-from tunesmith.models.batching import by_length
+from tunesmith.models.batching import TOKENS, by_length, padded_tokens
 from tunesmith.models.chat import Chat, Encoded
+from tunesmith.models.packed.head import score_logits
 from tunesmith.models.packed.model import PackedModel, packed
 from tunesmith.models.packed.probe import why_not_packed
 
@@ -82,11 +83,11 @@ def likelihoods(
     found: dict[int, Likelihood] = {}
     model.eval()
     with ExitStack() as stack:
-        score = _scored_padded
+        score, tokens = _scored_padded, padded_tokens(model.get_output_embeddings().weight.shape[0])
         if not why_not_packed(model, rows):
             lean = stack.enter_context(packed(model))
-            score = partial(_scored_by_tree, lean)
-        for batch in by_length([len(row.ids) for row in rows], most=batch_examples):
+            score, tokens = partial(_scored_by_tree, lean), TOKENS
+        for batch in by_length([len(row.ids) for row in rows], most=batch_examples, tokens=tokens):
             for i, (log_p_N, right_N) in zip(batch, score(model, chat, [rows[i] for i in batch]), strict=True):
                 found[i] = _likelihood(log_p_N, right_N, chat, items[i], rows[i])
             on_done(len(batch))
@@ -112,8 +113,7 @@ def _scored_padded(model: Any, chat: Chat, rows: Sequence[Encoded]) -> Scored:
     for logits_TV, row in zip(logits_BTV, rows, strict=True):
         at = torch.tensor([i for i, mark in enumerate(row.learned) if mark and i > 0], device=logits_TV.device)
         target_N = torch.tensor(row.ids, device=logits_TV.device)[at]
-        log_p_NV = torch.log_softmax(logits_TV[at - 1].float(), -1)
-        yield log_p_NV.gather(1, target_N[:, None])[:, 0], log_p_NV.argmax(-1) == target_N
+        yield score_logits(logits_TV[at - 1], target_N)
 
 
 def _likelihood(log_p_N: torch.Tensor, right_N: torch.Tensor, chat: Chat, item: Item, row: Encoded) -> Likelihood:

@@ -18,6 +18,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import open_chat
 from tunesmith.models.load import BaseFolder, StoredType, load_model, safetensors_shapes, stored_types
+from tunesmith.models.memory import release_memory
 from tunesmith.models.settings import config_text, generation_settings
 
 __all__ = ["MergePrecision", "merge", "sums"]
@@ -43,6 +44,7 @@ def merge(
     Raises ModelError if the adapter does not fit, if a sum is not finite in its type, or if a tensor of the model has no place
     in the base's files.
     """
+    release_memory()
     wanted = None if precision == "auto" else precision
     model = _merged_model(base, adapter, wanted)
     tensors = _by_file_name(model, {name for file in base.weights for name in safetensors_shapes(file)}, base)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -18,10 +19,11 @@ import torch
 
 from tunesmith.models.chat import Encoded
 
-__all__ = ["Batch", "Batches", "Padded", "Sizes", "collate", "epoch_order", "parts_of"]
+__all__ = ["Batch", "Batches", "Padded", "Sizes", "collate", "epoch_order", "even_parts", "parts_of", "shared_tokens"]
 
 _WINDOW = 8  # batches that are sorted together
 _BEGINNING = 32  # tokens: a system prompt or a history; grouping by the template of a question would make batches of one kind
+_RECOMPUTED = 16  # a batch is cut where that adds at most one token in so many
 
 
 class Batch(Protocol):
@@ -114,6 +116,31 @@ def parts_of(rows: Sequence[int], lengths: Sequence[int], most_tokens: int) -> l
     return parts
 
 
+def even_parts(rows: Sequence[int], new: Sequence[int], again: Sequence[int], enough: int) -> list[list[int]]:
+    """Rows in order in even parts of `enough` tokens or a little more, if they have more than that.
+
+    `new[i]`: tokens that the i-th row adds to those before it; `again[i]`: those that it shares with the row before it, which
+    a part that begins with it computes once more. No cut adds more than one token in `_RECOMPUTED`.
+    """
+    total = sum(new)
+    aim = total / max(1, -(-total // enough))
+    parts: list[list[int]] = []
+    filled = 0
+    for row, own, common in zip(rows, new, again, strict=True):
+        if not parts or (filled + own / 2 > aim and _RECOMPUTED * common <= filled):
+            filled = common if parts else 0
+            parts.append([])
+        parts[-1].append(row)
+        filled += own
+    return parts
+
+
+def shared_tokens(before: Encoded, row: Encoded) -> int:
+    """Tokens with which both begin."""
+    pairs = enumerate(zip(before.ids, row.ids, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(before.ids), len(row.ids)))
+
+
 def collate(rows: Sequence[Encoded], *, pad_id: int, device: torch.device | str) -> Padded:
     """Pad rows on the right to the longest."""
     longest = max(len(row.ids) for row in rows)
@@ -132,7 +159,8 @@ def collate(rows: Sequence[Encoded], *, pad_id: int, device: torch.device | str)
 class Batches:
     """The training split as an endless, random-access row of batches, each in one part or, where memory asks for it, more.
 
-    `lay_out` makes a batch of rows; `most_tokens` is the most that goes through the model at once.
+    `lay_out` makes a batch of rows; `most_tokens` is the most that goes through the model at once, in even parts of about
+    `enough` tokens (0: whole). `shares`: what rows have in common is computed once.
     """
 
     def __init__(
@@ -144,8 +172,11 @@ class Batches:
         most_tokens: int,
         lay_out: Callable[[Sequence[Encoded]], Batch],
         short_first: bool = False,
+        enough: int = 0,
+        shares: bool = False,
     ) -> None:
         self.most_tokens = most_tokens
+        self._enough, self._shares = enough, shares
         self._rows = rows
         self._lengths = [len(row.ids) for row in rows]
         self._sizes = sizes
@@ -175,13 +206,25 @@ class Batches:
     def at(self, index: int) -> list[Batch]:
         """The parts of the batch at `index`, counted from the start of the run over all epochs."""
         epoch, place = divmod(index, len(self))
-        parts = parts_of(self._order(epoch)[place], self._lengths, self.most_tokens)
-        return [self._lay_out([self._rows[i] for i in part]) for part in parts]
+        return [self._lay_out([self._rows[i] for i in part]) for part in self._parts(self._order(epoch)[place])]
+
+    def _parts(self, batch: Sequence[int]) -> list[list[int]]:
+        parts = parts_of(batch, self._lengths, self.most_tokens)
+        if not self._enough:
+            return parts
+        cut = []
+        for part in parts:
+            pairs = pairwise(part)
+            again = [0, *(shared_tokens(self._rows[a], self._rows[b]) if self._shares else 0 for a, b in pairs)]
+            new = [self._lengths[row] - common for row, common in zip(part, again, strict=True)]
+            cut += even_parts(part, new, again, self._enough)
+        return cut
 
     def shrink(self) -> bool:
         """Halve what goes through at once, if a batch can still be cut; whether it could."""
         longest = max(self._lengths)
-        most = min(self.most_tokens, max(sum(self._lengths[i] for i in batch) for batch in self._order(0)))
+        parts = (part for batch in self._order(0) for part in self._parts(batch))
+        most = min(self.most_tokens, max(sum(self._lengths[i] for i in part) for part in parts))
         if most <= longest:
             return False
         self.most_tokens = max(longest, most // 2)

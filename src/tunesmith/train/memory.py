@@ -5,6 +5,9 @@ one over the longest row whose attention probabilities are kept: one of the two 
 longer it looks back, up to there), so the count is on the safe side for all others. What was found stays with the run, for
 another grouping would change the last digits on resuming; and it is a power of two, so that a little more or less free memory
 does not change those of the next run.
+
+More tokens at once than fill a CPU's matrix products only cost memory: a batch is cut into even parts of about `ENOUGH` tokens,
+unless what its rows share would be computed again too often.
 """
 
 from __future__ import annotations
@@ -20,22 +23,25 @@ import torch
 from tunesmith.core.errors import TrainingError
 from tunesmith.core.files import replace_file, storage_errors
 from tunesmith.models.chat import Encoded
-from tunesmith.models.memory import free_bytes
+from tunesmith.models.memory import free_bytes, release_memory
 from tunesmith.models.packed.attention import KEPT_KEYS
 from tunesmith.train.passes import Passes
 
-__all__ = ["Budget", "budget", "is_out_of_memory", "kept_bytes"]
+__all__ = ["ENOUGH", "Budget", "budget", "enough_tokens", "is_out_of_memory", "kept_bytes"]
 
 _SHARE = 0.5  # of the free memory; the rest is for gradients on their way, the optimiser and whoever else is there
+ENOUGH = 512  # tokens at once that fill a CPU's matrix products (docs/log.md); a GPU wants more than a batch has
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """`tokens` may go through at once. `kept` bytes a token and `free` bytes, as measured; 0 where nothing was."""
+    """`tokens` may go through at once, of which `enough` fill the machine (0: never). `kept` bytes a token and `free` bytes, as
+    measured; 0 where nothing was."""
 
     tokens: int
     kept: int = 0
     free: int = 0
+    enough: int = 0
 
     @property
     def note(self) -> str:
@@ -43,7 +49,8 @@ class Budget:
         if not self.kept:
             return f"at most {self.tokens:,} tokens at once"
         found = f"{self.kept / 2**10:,.0f} KiB a token measured, {self.free / 2**30:.1f} GiB free"
-        return f"at most {self.tokens:,} tokens at once ({found})"
+        parts = f", in parts of about {self.enough:,}" if 0 < self.enough < self.tokens else ""
+        return f"at most {self.tokens:,} tokens at once{parts} ({found})"
 
 
 def kept_bytes(forward: Callable[[], torch.Tensor], own: Sequence[torch.Tensor]) -> int:
@@ -99,10 +106,16 @@ def budget(
             raise
         return Budget(len(worst.ids))  # one row is too much already: the first step says so, with what helps
     fits = _power_of_two(int(_SHARE * room / max(1, kept)))
-    found = Budget(max(len(worst.ids), min(largest, fits)), kept, room)
+    found = Budget(max(len(worst.ids), min(largest, fits)), kept, room, enough_tokens(model.device))
+    release_memory()
     with storage_errors("writing down what fits into memory", file):
         replace_file(file, orjson.dumps(asdict(found)))
     return found
+
+
+def enough_tokens(device: torch.device) -> int:
+    """Tokens at once beyond which a machine gets no faster; 0 where there is no such number."""
+    return ENOUGH if device.type == "cpu" else 0
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

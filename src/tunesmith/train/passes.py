@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from tunesmith.core.reporter import Reporter
-from tunesmith.models.batching import by_length
+from tunesmith.models.batching import TOKENS, by_length, padded_tokens
 from tunesmith.models.chat import Encoded
 from tunesmith.models.packed.model import PackedModel, compiled, packed
 from tunesmith.models.packed.probe import why_not_packed
@@ -39,13 +39,16 @@ class TrunkCache:
 class Passes:
     """Rows to a batch, and a batch to its summed loss: the one way of a run. `note` says which, and why.
 
-    `score` gives (log p_N, right_N) of a batch's predictions, without gradient.
+    `score` gives (log p_N, right_N) of a batch's predictions, without gradient, of about `score_tokens` at once.
+    `shares`: what rows of a batch have in common is computed once.
     """
 
     lay_out: Callable[[Sequence[Encoded]], Batch]
     objective: Callable[[Any, Any], torch.Tensor]
     score: Callable[[Any], tuple[torch.Tensor, torch.Tensor]]
     note: str
+    score_tokens: int = TOKENS
+    shares: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,8 @@ def passes(
     if reason := why_not_packed(model, train, training=True):
         if compile is True:
             reporter.warn("train.compile has no effect: this model is trained on padded rows")
-        yield Passes(padded, sft_padded, lambda batch: score_padded(model, batch), f"padded rows: {reason}")
+        tokens = padded_tokens(model.get_output_embeddings().weight.shape[0])
+        yield Passes(padded, sft_padded, lambda batch: score_padded(model, batch), f"padded rows: {reason}", tokens)
         return
     with packed(model, share=share) as lean, ExitStack() as inside:
         note = "token trees" + (", beginnings shared" if share else ", nothing shared")
@@ -91,7 +95,7 @@ def passes(
             inside.enter_context(compiled(lean))
         if answer.wanted or isinstance(compile, Trial):
             note += f", {answer.note}"
-        yield Passes(lean.lay_out, lambda _, tree: sft(lean, tree), lean.score, note)
+        yield Passes(lean.lay_out, lambda _, tree: sft(lean, tree), lean.score, note, shares=share)
 
 
 def _with_trunk(lean: PackedModel, rows: Sequence[Encoded], trunk: TrunkCache, reporter: Reporter) -> tuple[PackedModel, str]:
@@ -117,7 +121,7 @@ def look(model: Any, rows: Sequence[Encoded], way: Passes) -> Look:
     """Loss and accuracy over all learned tokens of `rows`, dropout off."""
     model.eval()
     total, right, count = 0.0, 0, 0
-    for near in by_length([len(row.ids) for row in rows], most=64):
+    for near in by_length([len(row.ids) for row in rows], most=64, tokens=way.score_tokens):
         log_p_N, right_N = way.score(way.lay_out([rows[i] for i in near]))
         total -= float(log_p_N.double().sum())
         right += int(right_N.sum())

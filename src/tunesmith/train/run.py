@@ -22,6 +22,7 @@ from tunesmith.models.audit import Audit, audit
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.generate import generate
 from tunesmith.models.load import BaseFolder, PrecisionName, load_model
+from tunesmith.models.memory import release_memory
 from tunesmith.models.precision import without_denormals
 from tunesmith.models.reach import choose_modules
 from tunesmith.plan.plan import not_reached
@@ -160,6 +161,7 @@ def train_adapter(
     tokens = steps * train.accumulate * batch_tokens
     compile = Trial(tokens, place.workspace / "compile.json") if train.compile == "auto" else train.compile
     trunk = None if exact or method.layers == "all" else TrunkCache(place.workspace / "trunk", modules, base.fingerprint)
+    release_memory()
     with (
         lock(place.workspace),
         without_denormals(),
@@ -167,7 +169,7 @@ def train_adapter(
         passes(adapted, rows, val, pad_id=chat.pad_id, share=not exact, trunk=trunk, compile=compile, reporter=reporter) as way,
     ):
         most = _budget(adapted, rows, train, way, limit, place)
-        batches = _batches(rows, train, way, most.tokens)
+        batches = _batches(rows, train, way, most)
         fitted = fit(
             adapted,
             batches,
@@ -248,12 +250,14 @@ def _budget(model: Any, rows: Sequence[Encoded], train: TrainConfig, way: Passes
     )
 
 
-def _batches(rows: Sequence[Encoded], train: TrainConfig, way: Passes, most_tokens: int) -> Batches:
+def _batches(rows: Sequence[Encoded], train: TrainConfig, way: Passes, most: Budget) -> Batches:
     return Batches(
         rows,
         sizes=Sizes(examples=train.batch_examples, tokens=train.batch_tokens),
         seed=train.seed,
-        most_tokens=most_tokens,
+        most_tokens=most.tokens,
+        enough=most.enough,
+        shares=way.shares,
         lay_out=way.lay_out,
         short_first=train.curriculum == "short_first",
     )

@@ -8,17 +8,17 @@ Shapes: N predictions, D width, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 
-__all__ = ["WHOLE", "Head", "head_of"]
+__all__ = ["LOGIT_BYTES", "WHOLE", "Head", "chunks_of", "head_of", "score_logits"]
 
 WHOLE = 32  # rows: a CPU's kernels in rounded types are made for each number of rows anew and kept, nearly a megabyte each
-_CHUNK_BYTES = 32 * 2**20  # of float32 logits at once: 160 rows of a vocabulary of 49,152; larger ones leave the caches
+LOGIT_BYTES = 32 * 2**20  # of float32 logits at once: 160 rows of a vocabulary of 49,152; larger ones leave the caches
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +51,10 @@ class Head:
     @torch.no_grad()
     def score(self, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(log p(target)_N float32, right_N bool: whether the target is the likeliest token)."""
-        log_p = torch.empty(len(target_N), device=hidden_ND.device)
-        right = torch.empty(len(target_N), dtype=torch.bool, device=hidden_ND.device)
-        for rows in self._chunks(len(target_N)):
-            logits = self.logits(hidden_ND[rows])
-            log_p[rows] = _picked(logits, target_N[rows]) - logits.logsumexp(-1)
-            right[rows] = logits.argmax(-1) == target_N[rows]
-        return log_p, right
+        return _score(lambda rows: self.logits(hidden_ND[rows]), target_N, self.weight.shape[0])
 
     def _chunks(self, count: int) -> Iterator[slice]:
-        size = max(1, _CHUNK_BYTES // (4 * self.weight.shape[0] * WHOLE)) * WHOLE
-        for begin in range(0, count, size):
-            yield slice(begin, min(count, begin + size))
+        return chunks_of(count, self.weight.shape[0])
 
     def _back(self, grad_NV: torch.Tensor, logits_NV: torch.Tensor) -> torch.Tensor:
         """The gradient of hidden_ND from that of logits_NV, which is overwritten."""
@@ -71,6 +63,31 @@ class Head:
         if self.scale != 1.0:
             grad_NV.mul_(self.scale)
         return _product(grad_NV.to(self.weight.dtype), self.weight)
+
+
+def chunks_of(count: int, vocabulary: int) -> Iterator[slice]:
+    """`count` predictions in parts whose float32 logits take `LOGIT_BYTES`, in whole steps of rows."""
+    size = max(1, LOGIT_BYTES // (4 * vocabulary * WHOLE)) * WHOLE
+    for begin in range(0, count, size):
+        yield slice(begin, min(count, begin + size))
+
+
+@torch.no_grad()
+def score_logits(logits_NV: torch.Tensor, target_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(log p(target)_N float32, right_N bool) from logits in hand, without a second tensor of their size."""
+    return _score(lambda rows: logits_NV[rows].float(), target_N, logits_NV.shape[-1])
+
+
+def _score(
+    logits_of: Callable[[slice], torch.Tensor], target_N: torch.Tensor, vocabulary: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    log_p = torch.empty(len(target_N), device=target_N.device)
+    right = torch.empty(len(target_N), dtype=torch.bool, device=target_N.device)
+    for rows in chunks_of(len(target_N), vocabulary):
+        logits = logits_of(rows)
+        log_p[rows] = _picked(logits, target_N[rows]) - logits.logsumexp(-1)
+        right[rows] = logits.argmax(-1) == target_N[rows]
+    return log_p, right
 
 
 def _product(x_NI: torch.Tensor, W_IO: torch.Tensor) -> torch.Tensor:

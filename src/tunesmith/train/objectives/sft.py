@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tunesmith.models.packed.head import score_logits
 from tunesmith.models.packed.layout import Tree
 from tunesmith.models.packed.model import PackedModel
 from tunesmith.train.batches import Padded
@@ -25,18 +26,16 @@ def sft(model: PackedModel, batch: Tree) -> torch.Tensor:
 def sft_padded(model: Any, batch: Padded) -> torch.Tensor:
     """The same over padded rows through the model's plain forward pass: the reference, and the way for models without trees."""
     logits_NV, target_N = _predictions(model, batch)
-    return F.cross_entropy(logits_NV, target_N, reduction="sum")
+    return F.cross_entropy(logits_NV.float(), target_N, reduction="sum")
 
 
 @torch.no_grad()
 def score_padded(model: Any, batch: Padded) -> tuple[torch.Tensor, torch.Tensor]:
     """(log p(target)_N float32, right_N bool: whether the target is the likeliest token) over padded rows."""
-    logits_NV, target_N = _predictions(model, batch)
-    log_p_N = torch.log_softmax(logits_NV, -1).gather(1, target_N[:, None])[:, 0]
-    return log_p_N, logits_NV.argmax(-1) == target_N
+    return score_logits(*_predictions(model, batch))
 
 
 def _predictions(model: Any, batch: Padded) -> tuple[torch.Tensor, torch.Tensor]:
     logits_BTV = model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False).logits
     learned_BT = batch.learned_BT[:, 1:]  # position t is predicted at t − 1
-    return logits_BTV[:, :-1][learned_BT].float(), batch.ids_BT[:, 1:][learned_BT]
+    return logits_BTV[:, :-1][learned_BT], batch.ids_BT[:, 1:][learned_BT]
