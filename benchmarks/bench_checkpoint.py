@@ -29,6 +29,7 @@ from tunesmith.train.batches import Batches, Sizes
 from tunesmith.train.checkpoint import Checkpoints
 from tunesmith.train.loop import FitSettings, fit
 from tunesmith.train.passes import look, passes
+from tunesmith.train.validation import Validation
 
 
 class Timed(Checkpoints):
@@ -75,8 +76,7 @@ def run(model: Any, rows: Sequence[Encoded], *, kind: str, steps: int, every: in
                 batches,
                 way.objective,
                 settings=settings,
-                validate=lambda: look(adapted, rows[:2], way),
-                sample=lambda: [],
+                validation=Validation(2, lambda n, on_done: look(adapted, rows[:n], way, on_done), lambda on_done: []),
                 checkpoints=checkpoints,
                 reporter=SilentReporter(),
             )

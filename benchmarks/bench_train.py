@@ -121,6 +121,7 @@ def run_ours(mode: str, count: int, chosen: str) -> dict[str, Any]:
     from tunesmith.train.checkpoint import Checkpoints
     from tunesmith.train.loop import FitSettings, fit
     from tunesmith.train.passes import Look, TrunkCache, look, passes
+    from tunesmith.train.validation import Validation
 
     how = (OUR_MODES | GROWTH_MODES | EVAL_MODES)[mode]
     dtype = how.get("dtype") or chosen
@@ -170,8 +171,7 @@ def run_ours(mode: str, count: int, chosen: str) -> dict[str, Any]:
             Timed(),
             way.objective,
             settings=FitSettings(**settings),
-            validate=validate,
-            sample=lambda: "",
+            validation=Validation(1, lambda n, on_done: validate(), lambda on_done: []),
             checkpoints=Checkpoints(place, "bench"),
             reporter=SilentReporter(),
         )

@@ -19,6 +19,7 @@ from fakes import example, examples, train_tiny
 from tunesmith.core.errors import BlockedError, Interrupted, TrainingError
 from tunesmith.models.chat import Chat
 from tunesmith.plan.steps import num_steps
+from tunesmith.train import loop as loop_module
 from tunesmith.train import passes as passes_module
 from tunesmith.train import run as run_module
 from tunesmith.train.checkpoint import lock
@@ -174,15 +175,14 @@ def test_the_best_step_by_the_other_measure_is_kept_beside_and_survives_a_stop(
 ) -> None:
     settings = {"max_steps": 8, "evaluate_every": 2, "patience": 0, "best_by": best_by}
     seen = scripted(monkeypatch, [5.0, 4.0, 3.0, 4.5, 4.5], [0.1, 0.6, 0.3, 0.2, 0.2])
-    look, asked = run_module.look, []
+    step, asked = loop_module._step, []
 
-    def look_and_stop(*given: Any, **how: Any) -> Look:
-        found = look(*given, **how)
+    def step_and_stop(*given: Any, **how: Any) -> tuple[float, float]:
         if len(seen) == 3 and not asked:
             asked.append(os.kill(os.getpid(), signal.SIGINT))
-        return found
+        return step(*given, **how)
 
-    monkeypatch.setattr(run_module, "look", look_and_stop)
+    monkeypatch.setattr(loop_module, "_step", step_and_stop)
     with pytest.raises(Interrupted):
         train_tiny(tiny_path, tmp_path, train=settings)
     done = train_tiny(tiny_path, tmp_path, train=settings)

@@ -74,15 +74,15 @@ def answer(
 ) -> list[Completion]:
     """The answers to `requests`, in their order. Each is what it would be alone, up to the rounding of its number type.
 
-    `on_done` hears how many more are done. Base and adapted answers share a batch where the adapter allows it.
+    After every pass, `on_done` hears how many more are done (mostly none); what it raises ends the work. Base and adapted
+    answers share a batch where the adapter allows it.
     """
     endings = [Ending(chat, request.stop) for request in requests]
     tokens: list[list[int]] = [[] for _ in requests]
     for made in _run(model, chat, requests, endings, batch_examples, context):
         for one in made:
             tokens[one.job].append(one.token)
-        if done := sum(one.last for one in made):
-            on_done(done)
+        on_done(sum(one.last for one in made))
     return [ending.completion(said) for ending, said in zip(endings, tokens, strict=True)]
 
 

@@ -39,18 +39,18 @@ class Best:
         beside = {name.removeprefix(_OTHER): tensor for name, tensor in tensors.items() if name.startswith(_OTHER)}
         return cls(measure, min_delta, chosen, _copy(beside or chosen))
 
-    def look(self, seen: Look, state: State, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take up what a look at `state.step` found: `state` counts, and the weights are copied where they are the best."""
+    def look(self, seen: Look, state: State, weights: Mapping[str, torch.Tensor], *, step: int) -> None:
+        """Take up what a validation at `step` found: `state` counts, and the weights are copied where they are the best."""
         errors: dict[Measure, float] = {"loss": seen.loss, "accuracy": 1 - seen.accuracy}
         error, other = errors[self.measure], errors[other_measure(self.measure)]
         if error < state.best_error - (self.min_delta if state.best_step >= 0 else 0.0):
-            state.best_error, state.best_loss, state.best_step = error, seen.loss, state.step
+            state.best_error, state.best_loss, state.best_step = error, seen.loss, step
             state.looks_without_gain = 0
             self.chosen = _copy(weights)
         else:
             state.looks_without_gain += 1
         if other < state.other_error:
-            state.other_error, state.other_step = other, state.step
+            state.other_error, state.other_step = other, step
             self.other = _copy(weights)
 
     def tensors(self) -> Tensors:

@@ -6,10 +6,9 @@ A method brings an objective and batches; everything else that training does sta
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol
 
@@ -25,6 +24,8 @@ from tunesmith.train.memory import is_out_of_memory
 from tunesmith.train.passes import Look
 from tunesmith.train.randomness import seed_all
 from tunesmith.train.schedule import learning_rate
+from tunesmith.train.stop import Stopped, stop_requests
+from tunesmith.train.validation import Validation, Validator, holding
 from tunesmith.train.watch import Conditions, Watch
 
 __all__ = ["FitSettings", "Fitted", "Objective", "RandomAccess", "fit"]
@@ -90,15 +91,18 @@ def fit(
     objective: Objective,
     *,
     settings: FitSettings,
-    validate: Callable[[], Look],
-    sample: Callable[[], Sequence[str]],
+    validation: Validation,
     checkpoints: Checkpoints,
     reporter: Reporter,
 ) -> Fitted:
     """Train until the last step or until patience runs out; leaves the best weights in the model.
 
+    Before step 1 the `validation` may be a small one; all its rows are then measured for the untrained model right before
+    they are for a trained one the first time.
+
     Resumes from the newest checkpoint by itself. Losses are means in nats a learned token, weighted by tokens over all
-    micro-batches of a step. Raises TrainingError on a loss that is no number, and Interrupted on Ctrl-C or SIGTERM.
+    micro-batches of a step. Raises TrainingError on a loss that is no number, and Interrupted on Ctrl-C or SIGTERM;
+    a validation that these end is made again on resuming.
     """
     s = settings
     named: Tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -116,56 +120,70 @@ def fit(
 
     with (
         closing(MetricLog(checkpoints.log_path, state.log_bytes, disk=checkpoints.disk)) as log,
-        _stop_requests() as stop,
-        reporter.progress("train", total=s.num_steps, unit="steps", done=state.step) as progress,
+        stop_requests() as stop,
     ):
         watch = Watch(log, reporter, conditions=Conditions(checkpoints.log_path.parent))
         watch.resume(log.rows())
-        while True:
-            done = state.step >= s.num_steps
-            due = done or (s.evaluate_every > 0 and state.step % s.evaluate_every == 0)
-            if due and state.seen_step != state.step:  # evaluate
-                seen = validate()
-                if not math.isfinite(seen.loss):
-                    raise _not_a_number(state.step, f"validation loss {seen.loss}")
-                state.seen_step = state.step
-                row = {"step": state.step, "val_loss": seen.loss, "val_accuracy": seen.accuracy, "samples": list(sample())}
-                best.look(seen, state, named)
-                watch.look(row)
-            stopped = s.patience > 0 and s.evaluate_every > 0 and state.looks_without_gain >= s.patience
-            if save_rule.due(state.step) or done or stopped or stop.exit_code:
-                save()
-            if stop.exit_code and not (done or stopped):
-                raise Interrupted(state.step, stop.exit_code)
-            if done or stopped:
-                break
-            rate = learning_rate(state.step, num_steps=s.num_steps, peak=s.learning_rate, warmup=s.warmup, schedule=s.schedule)
-            watch.begin_step()
-            loss, norm, micro = _fitting_step(
-                model,
-                optimizer,
-                objective,
-                lambda: [part for i in range(s.accumulate) for part in batches.at(state.step * s.accumulate + i)],
-                shrink=lambda: _shrink(batches, state),
-                warn=reporter.warn,
-                rate=rate,
-                max_grad_norm=s.max_grad_norm,
-                seed=s.seed * 1_000_003 + state.step,
-            )
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise _not_a_number(state.step + 1, f"loss {loss}, gradient norm {norm}")
-            state.step += 1
-            num_tokens += sum(b.num_tokens for b in micro)
-            if state.step == 1 and not adapter_moves(model):
-                raise TrainingError(
-                    "the first step changed nothing: the adapter does not learn",
-                    value=f"rate {rate}",
-                    expected="adapter weights that move",
-                    hint="check method.targets and train.learning_rate",
+        validator = Validator(validation, stop)
+
+        def validate(step: int, say: Callable[[str], None]) -> None:  # evaluate, sample
+            seen, samples = validator.whole(step, say)
+            _finite(seen, step)
+            best.look(seen, state, named, step=step)
+            watch.look({"step": step, "val_loss": seen.loss, "val_accuracy": seen.accuracy, "samples": samples})
+            state.seen_step = step
+
+        if validation.begins_small and state.step == 0 and s.evaluate_every > 0:
+            with suppress(Stopped):  # the loop below answers
+                _finite(validator.first(reporter), 0)
+        with reporter.progress("train", total=s.num_steps, unit="steps", done=state.step) as progress:
+            while True:
+                done = state.step >= s.num_steps
+                due = done or (s.evaluate_every > 0 and state.step % s.evaluate_every == 0)
+                due = due and state.seen_step != state.step and not (state.step == 0 and validation.begins_small)
+                with suppress(Stopped):
+                    if due and state.step > 0 and state.seen_step < 0 and s.evaluate_every > 0:
+                        with holding(named, best.chosen):  # which are still those before the first step
+                            validate(0, lambda text: progress.advance(0, text))
+                    if due:
+                        validate(state.step, lambda text: progress.advance(0, text))
+                unseen = due and state.seen_step != state.step
+                stopped = s.patience > 0 and s.evaluate_every > 0 and state.looks_without_gain >= s.patience
+                if save_rule.due(state.step) or done or stopped or stop.exit_code:
+                    save()
+                if stop.exit_code and (unseen or not (done or stopped)):
+                    raise Interrupted(state.step, stop.exit_code)
+                if done or stopped:
+                    break
+                rate = learning_rate(
+                    state.step, num_steps=s.num_steps, peak=s.learning_rate, warmup=s.warmup, schedule=s.schedule
                 )
-            row = {"step": state.step, "loss": loss, "learning_rate": rate, "grad_norm": norm}
-            watch.step({**row, "learned": sum(b.num_learned for b in micro)}, num_tokens=sum(b.num_tokens for b in micro))
-            progress.advance(1, f"loss {loss:.3f}  val {state.best_loss:.3f} best at {state.best_step}")
+                watch.begin_step()
+                loss, norm, micro = _fitting_step(
+                    model,
+                    optimizer,
+                    objective,
+                    lambda: [part for i in range(s.accumulate) for part in batches.at(state.step * s.accumulate + i)],
+                    shrink=lambda: _shrink(batches, state),
+                    warn=reporter.warn,
+                    rate=rate,
+                    max_grad_norm=s.max_grad_norm,
+                    seed=s.seed * 1_000_003 + state.step,
+                )
+                if not (math.isfinite(loss) and math.isfinite(norm)):
+                    raise _not_a_number(state.step + 1, f"loss {loss}, gradient norm {norm}")
+                state.step += 1
+                num_tokens += sum(b.num_tokens for b in micro)
+                if state.step == 1 and not adapter_moves(model):
+                    raise TrainingError(
+                        "the first step changed nothing: the adapter does not learn",
+                        value=f"rate {rate}",
+                        expected="adapter weights that move",
+                        hint="check method.targets and train.learning_rate",
+                    )
+                row = {"step": state.step, "loss": loss, "learning_rate": rate, "grad_norm": norm}
+                watch.step({**row, "learned": sum(b.num_learned for b in micro)}, num_tokens=sum(b.num_tokens for b in micro))
+                progress.advance(1, f"loss {loss:.3f}{_best_so_far(state)}")
     _load(named, best.chosen)
     return Fitted(
         state.step,
@@ -281,27 +299,11 @@ def _not_a_number(step: int, value: str) -> TrainingError:
     )
 
 
-@dataclass(slots=True)
-class _Stop:
-    exit_code: int = 0
+def _finite(seen: Look, step: int) -> None:
+    if not math.isfinite(seen.loss):
+        raise _not_a_number(step, f"validation loss {seen.loss}")
 
 
-@contextmanager
-def _stop_requests() -> Iterator[_Stop]:
-    """Ctrl-C and SIGTERM ask for a stop at the next step boundary; a second Ctrl-C stops at once."""
-    stop = _Stop()
-
-    def ask(number: int, frame: object) -> None:
-        if stop.exit_code:
-            raise KeyboardInterrupt
-        stop.exit_code = 128 + number
-
-    try:
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: the caller handles signals
-        before = {}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _best_so_far(state: State) -> str:
+    """Nothing before the first validation."""
+    return f"  val {state.best_loss:.3f} best at {state.best_step}" if state.best_step >= 0 else ""

@@ -117,8 +117,8 @@ def _with_trunk(lean: PackedModel, rows: Sequence[Encoded], trunk: TrunkCache, r
     return reading, f"; the {depth} frozen layers computed once and kept, {size / 2**20:.0f} MiB"
 
 
-def look(model: Any, rows: Sequence[Encoded], way: Passes) -> Look:
-    """Loss and accuracy over all learned tokens of `rows`, dropout off."""
+def look(model: Any, rows: Sequence[Encoded], way: Passes, on_done: Callable[[int], None] = lambda rows: None) -> Look:
+    """Loss and accuracy over all learned tokens of `rows`, dropout off. `on_done` hears how many more rows are done."""
     model.eval()
     total, right, count = 0.0, 0, 0
     for near in by_length([len(row.ids) for row in rows], most=64, tokens=way.score_tokens):
@@ -126,4 +126,5 @@ def look(model: Any, rows: Sequence[Encoded], way: Passes) -> Look:
         total -= float(log_p_N.double().sum())
         right += int(right_N.sum())
         count += len(log_p_N)
+        on_done(len(near))
     return Look(total / max(1, count), right / max(1, count))

@@ -36,11 +36,13 @@ from tunesmith.train.memory import Budget, budget
 from tunesmith.train.passes import Passes, TrunkCache, look, passes
 from tunesmith.train.reading import Reading, read_curves
 from tunesmith.train.report import run_report
+from tunesmith.train.validation import OnDone, Validation
 
 __all__ = ["Place", "Trained", "check_labels", "deterministic", "train_adapter"]
 
 _CUT_LIMIT = 0.01
-_SAMPLES = 3  # validation questions that are answered at each look
+_SAMPLES = 3  # validation questions that are answered at each validation
+_SAMPLE_TOKENS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +181,11 @@ def train_adapter(
                 evaluate_every=look_every(train, steps),
                 **train.model_dump(include=set(FitSettings.__dataclass_fields__) - {"num_steps", "evaluate_every"}),
             ),
-            validate=lambda: look(adapted, val, way),
-            sample=lambda: _samples(adapted, chat, watched[:_SAMPLES], base.context),
+            validation=Validation(
+                len(val),
+                measure=lambda count, on_done: look(adapted, val[:count], way, on_done),
+                sample=lambda on_done: _samples(adapted, chat, watched[:_SAMPLES], base.context, on_done),
+            ),
             checkpoints=_checkpoints(place, _made_for(base, rows, method, train), way.note, train, reporter),
             reporter=reporter,
         )
@@ -285,10 +290,11 @@ def deterministic(wanted: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def _samples(model: Any, chat: Chat, examples: Sequence[Example], context: int) -> list[str]:
+def _samples(model: Any, chat: Chat, examples: Sequence[Example], context: int, on_done: OnDone) -> list[str]:
     """Greedy answers to a few validation questions: what the run sounds like by now."""
     model.eval()
     prompts = [example.prompt for example in examples]
-    return [
-        said.text for said in generate(model, chat, prompts, max_new_tokens=48, batch_examples=len(prompts), context=context)
-    ]
+    made = generate(
+        model, chat, prompts, max_new_tokens=_SAMPLE_TOKENS, batch_examples=len(prompts), context=context, on_done=on_done
+    )
+    return [said.text for said in made]

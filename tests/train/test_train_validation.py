@@ -1,0 +1,147 @@
+"""Validation is said, small at first, and ends promptly where a stop is asked for, with nothing lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fakes import Told, examples, train_tiny
+from tunesmith.core.errors import Interrupted
+from tunesmith.core.reporter import Progress, SilentReporter
+from tunesmith.train import run as run_module
+from tunesmith.train import validation as validation_module
+from tunesmith.train.validation import holding
+
+STEPS = {"max_steps": 4, "evaluate_every": 2, "checkpoint_every": 2}
+
+
+class Heard(Told):
+    """A reporter that keeps the texts beside its bars, and the names of these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bars: list[str] = []
+        self.texts: list[str] = []
+
+    def progress(self, name: str, *, total: float, unit: str, done: float = 0) -> Progress:
+        self.bars.append(f"{name} {total:.0f} {unit}")
+        bar = SilentReporter().progress(name, total=total, unit=unit, done=done)
+        bar.advance = lambda amount=1, text=None: self.texts.append(text or "")  # type: ignore[method-assign]
+        return bar
+
+
+def log(place: Path) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in (place / "work" / "metrics.jsonl").read_bytes().splitlines()]
+
+
+def begin_small(patch: pytest.MonkeyPatch) -> None:
+    """Four validation rows are many."""
+    patch.setattr(validation_module, "FIRST_ROWS", 2)
+
+
+def test_the_first_validation_of_many_rows_is_small_and_a_phase_of_its_own(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_small(monkeypatch)
+    original, rows = run_module.look, []
+    monkeypatch.setattr(run_module, "look", lambda model, val, *a: (rows.append(len(val)), original(model, val, *a))[1])
+    told = Heard()
+    train_tiny(tiny_path, tmp_path, train=STEPS, reporter=told)
+    assert told.bars[:2] == ["first validation 2 rows", "train 4 steps"]
+    assert rows == [2, 4, 4, 4]  # before step 1; at step 2 the untrained model and the trained one; at the end
+    assert "validation at step 2: 4/4 rows" in told.texts and "sample answers at step 2" in told.texts
+
+
+def test_a_small_first_validation_changes_no_number_of_the_run(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_tiny(tiny_path, tmp_path / "whole", train=STEPS)
+    begin_small(monkeypatch)
+    train_tiny(tiny_path, tmp_path / "small", train=STEPS)
+
+    def in_order(place: Path) -> list[dict[str, Any]]:
+        return sorted(log(place), key=lambda row: (row["step"], "val_loss" in row))
+
+    assert in_order(tmp_path / "small") == in_order(tmp_path / "whole")
+    small, whole = (load_file(tmp_path / n / "out/adapter/adapter_model.safetensors") for n in ("small", "whole"))
+    assert all(torch.equal(small[name], whole[name]) for name in whole)
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_no_best_step_is_told_before_there_is_one(
+    small: bool, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if small:
+        begin_small(monkeypatch)
+    told = Heard()
+    train_tiny(tiny_path, tmp_path, train=STEPS, reporter=told)
+    shown = [text for text in told.texts if text.startswith("loss ")]
+    assert len(shown) == 4 and not any("inf" in text or "-1" in text for text in shown)
+    assert [("best at" in text) for text in shown] == [not small, not small, True, True]
+
+
+def asking(number: int, monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
+    """A stop is asked for at call `number` of a validation's batches or of its generation passes; what happened after it."""
+    calls, after = 0, list[str]()
+    original = getattr(run_module, name)
+
+    def watched(*given: Any) -> Any:
+        *rest, on_done = given
+
+        def note(count: int) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == number:
+                os.kill(os.getpid(), signal.SIGTERM)
+            on_done(count)
+            if calls >= number:
+                after.append(name)
+
+        return original(*rest, note)
+
+    monkeypatch.setattr(run_module, name, watched)
+    return after
+
+
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize(("name", "number"), [("look", 1), ("look", 2), ("look", 3), ("_samples", 1), ("_samples", 70)])
+def test_a_stop_during_validation_is_answered_at_once_and_the_resumed_run_is_the_undisturbed_one(
+    name: str, number: int, small: bool, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if small:
+        begin_small(monkeypatch)
+    train_tiny(tiny_path, tmp_path / "undisturbed", train=STEPS)
+    with monkeypatch.context() as patch:
+        after = asking(number, patch, name)
+        with pytest.raises(Interrupted) as caught:
+            train_tiny(tiny_path, tmp_path / "stopped", train=STEPS)
+    assert caught.value.exit_code == 128 + signal.SIGTERM and not after
+    assert sorted((tmp_path / "stopped" / "work" / "checkpoints").glob("step-*"))
+    train_tiny(tiny_path, tmp_path / "stopped", train=STEPS)
+    for file in ("adapter/adapter_model.safetensors", "metrics.jsonl"):
+        assert (tmp_path / "stopped/out" / file).read_bytes() == (tmp_path / "undisturbed/out" / file).read_bytes()
+
+
+def test_a_validation_that_does_not_listen_would_be_noticed(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after = asking(1, monkeypatch, "look")
+    monkeypatch.setattr(validation_module.Stop, "check", lambda stop: None)
+    with pytest.raises(Interrupted):
+        train_tiny(tiny_path, tmp_path, train=STEPS, rows=examples(20))
+    assert after
+
+
+def test_held_tensors_come_back_to_the_bit_even_after_an_error() -> None:
+    weights = {"a": torch.tensor([1.0, 2.0])}
+    with pytest.raises(ValueError), holding(weights, {"a": torch.zeros(2)}):
+        assert weights["a"].sum() == 0
+        raise ValueError
+    assert weights["a"].tolist() == [1.0, 2.0]
