@@ -20,7 +20,7 @@ def wavering(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def measure(wanted: Any, *, because: str = "", **_: int) -> Precision:
         fallen = left.pop(0)
-        return Precision(wanted or fallen, because if wanted else "measured", 1.0 if fallen == "bfloat16" else 2.0)
+        return Precision(wanted or fallen, because if wanted else "measured", 1.0 if fallen == "bfloat16" else 2.0, 2.0)
 
     monkeypatch.setattr(machine, "choose_precision", measure)
     return left

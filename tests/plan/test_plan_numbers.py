@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +15,13 @@ import pytest
 from shared_paths import material
 from tunesmith.core.errors import TrainingError
 from tunesmith.core.recipe_file import recipe_from
-from tunesmith.plan.hardware import Hardware, look
+from tunesmith.models import batching, generate
+from tunesmith.plan.hardware import Hardware, is_busy, look
+from tunesmith.plan.memory import ENOUGH, ENOUGH_CACHE, SCORED, answering
 from tunesmith.plan.plan import AdapterFacts, BaseFacts, DataFacts, Plan, PrecisionFacts, make_plan
 from tunesmith.plan.shape import Shape, shape_of
 from tunesmith.plan.steps import look_every, num_steps
+from tunesmith.train import memory as train_memory
 
 DATA = DataFacts(
     num_train=100,
@@ -29,11 +33,12 @@ DATA = DataFacts(
     longest=300,
     limit=1024,
     cut_share=0.0,
+    room=120,
 )
 SHAPE = Shape(
     num_parameters=1_000_000, linear_params=600_000, layers=4, width=64, inner=128, heads=4, key_width=32, vocabulary=1000
 )
-PRECISION = PrecisionFacts("float32", "measured", 100_000.0)
+PRECISION = PrecisionFacts("float32", "measured", 100_000.0, 100_000.0)
 
 
 ADAPTER = AdapterFacts(8, 28, 50_000, {}, {})
@@ -102,12 +107,12 @@ def test_the_way_out_needs_less_memory() -> None:
 
 
 def test_a_batch_that_does_not_fit_whole_is_no_reason_to_refuse_for_it_goes_through_in_parts() -> None:
-    large, little = {"train": {"batch_examples": 512}}, 700 * 2**20
-    whole, parts = plan(large, free=64 * 2**30).numbers, plan(large, free=little).numbers
-    assert parts["memory_bytes"] < little < whole["memory_bytes"]
-    assert whole["tokens_at_once"] == 512 * 300 and 300 < parts["tokens_at_once"] < 512 * 300
+    large, little = {"train": {"batch_examples": 512}}, 650 * 2**20
+    whole, parts = plan(large, free=64 * 2**30).numbers, plan(large, free=560 * 2**20).numbers
+    assert whole["tokens_at_once"] == ENOUGH and 300 <= parts["tokens_at_once"] < ENOUGH
+    assert parts["stage_bytes"]["training"] < whole["stage_bytes"]["training"] < little
     told = plan({"train": {"batch_examples": 512, "tokens_at_once": 2048}}).numbers
-    assert told["tokens_at_once"] == 2048 and told["memory_bytes"] < whole["memory_bytes"]
+    assert told["tokens_at_once"] == 2048 and told["stage_bytes"]["training"] > whole["stage_bytes"]["training"]
 
 
 def test_tokens_at_once_that_are_set_are_counted_as_set_though_they_do_not_fit() -> None:
@@ -116,19 +121,84 @@ def test_tokens_at_once_that_are_set_are_counted_as_set_though_they_do_not_fit()
     assert "more than the 0.7 GiB free" in line(made, "memory").reason
 
 
-def test_one_example_that_just_fits_is_told_as_it_is_and_not_as_too_much() -> None:
+def test_one_example_that_just_fits_is_not_refused() -> None:
     """Beyond 256 keys a token keeps less than one of a shorter row, which is not there."""
     long = replace(DATA, longest=900)
     made = plan(data=long, free=plan(data=long).numbers["least_memory_bytes"])
-    assert made.numbers["tokens_at_once"] == 900 and "more than" not in line(made, "memory").reason
+    assert made.numbers["tokens_at_once"] == 900
+
+
+def training(**changes: Any) -> int:
+    return int(plan(**changes).numbers["stage_bytes"]["training"])
 
 
 def test_what_is_not_adapted_keeps_nothing() -> None:
     def kept(**method: Any) -> int:
-        numbers = plan({"method": method}, data=replace(DATA, longest=1000)).numbers
-        return int(numbers["memory_bytes"])
+        return training(overrides={"method": method}, data=replace(DATA, longest=1000))
 
     assert kept(layers=1) < kept(layers=3) < kept() and kept(targets="attention") < kept()
+
+
+def test_the_plans_memory_is_the_peak_of_all_stages_and_names_the_largest() -> None:
+    made = plan()
+    held = made.numbers["stage_bytes"]
+    assert made.numbers["memory_bytes"] == max(held.values()) == held[made.numbers["largest_stage"]]
+    assert set(held) == {"training", "merging", "evaluation"}
+    assert all(f"{name} " in line(made, "memory").reason for name in held)
+
+
+def test_an_evaluation_that_takes_more_than_training_is_the_peak() -> None:
+    """Planted: hundreds of long answers at once; a plan of training alone would not see them."""
+    few, many = (plan({"eval": {"batch_examples": n}}, data=replace(DATA, num_test=400, room=700)) for n in (1, 256))
+    assert many.numbers["largest_stage"] == "evaluation"
+    assert many.numbers["memory_bytes"] > few.numbers["memory_bytes"] and training(data=DATA) < many.numbers["memory_bytes"]
+    over = plan(data=replace(DATA, num_test=400, room=700), free=600 * 2**20)
+    assert "more than" in line(over, "memory").reason and "eval.batch_examples=16" in line(over, "memory").reason
+
+
+def test_many_answers_take_no_more_than_the_cache_that_generation_allows_itself() -> None:
+    assert answering(SHAPE, answers=10**6, prompt=900, room=900, free=2**40) == ENOUGH_CACHE
+    assert answering(SHAPE, answers=10**6, prompt=900, room=900, free=4 * 2**20) == 2**20
+
+
+def test_the_numbers_of_the_engine_are_those_that_it_uses() -> None:
+    assert (ENOUGH, SCORED, ENOUGH_CACHE) == (train_memory.ENOUGH, batching.TOKENS, generate.ENOUGH_CACHE)
+
+
+def test_validation_and_evaluation_have_times_of_their_own() -> None:
+    usual, n = plan(), plan().numbers
+    assert n["total_seconds"] == pytest.approx(n["seconds"] + n["validation_seconds"] + n["evaluation_seconds"], abs=0.2)
+    assert all(f"{name} " in line(usual, "time").value for name in ("training", "validation", "evaluation"))
+    rarely = plan({"train": {"evaluate_every": 50}}).numbers
+    assert rarely["validation_seconds"] < n["validation_seconds"] and rarely["seconds"] == n["seconds"]
+    more = plan(data=replace(DATA, num_test=100)).numbers
+    assert more["evaluation_seconds"] > 2 * n["evaluation_seconds"] and more["seconds"] == n["seconds"]
+    without = plan({"eval": {"baselines": []}}).numbers
+    assert without["evaluation_seconds"] < n["evaluation_seconds"]
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_busy_machine_is_told_with_the_time(busy: bool) -> None:
+    recipe = recipe_from({"sources": ["x"]})
+    made = make_plan(
+        recipe, DATA, SHAPE, Hardware(2, 8 * 2**30, busy), PRECISION, trainable=50_000, modules=(8, 28), detectable=0.9
+    )
+    assert ("busy machine: times are estimates" in line(made, "time").reason) == busy == made.numbers["busy"]
+
+
+@pytest.mark.parametrize(("waiting", "busy"), [("0.00", False), ("12.50", False), ("64.20", True)])
+def test_work_that_waits_for_a_processor_makes_a_machine_busy(waiting: str, busy: bool, tmp_path: Path) -> None:
+    file = tmp_path / "cpu"
+    file.write_text(f"some avg10={waiting} avg60=1.00 avg300=1.00 total=7\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n")
+    assert is_busy(2, file) == busy
+
+
+@pytest.mark.parametrize(("load", "busy"), [(0.4, False), (2.9, False), (7.5, True)])
+def test_where_waiting_is_not_told_the_load_decides(
+    load: float, busy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("psutil.getloadavg", lambda: (load, 9.0, 9.0))
+    assert is_busy(2, tmp_path / "nothing") == busy
 
 
 def test_longer_work_takes_longer() -> None:

@@ -361,7 +361,7 @@ def test_a_phase_goes_on_in_the_precision_that_was_measured_at_its_start(tmp_pat
 
     def measured(wanted, **_):
         asked.append(wanted)
-        return Precision(wanted or ("bfloat16" if len(asked) == 1 else "float32"), "measured", 1.0)
+        return Precision(wanted or ("bfloat16" if len(asked) == 1 else "float32"), "measured", 1.0, 1.0)
 
     monkeypatch.setattr(pretrain, "choose_precision", measured)
     first = _tiny_run(tmp_path / "a", monkeypatch, tokens, steps=2, precision="auto")

@@ -204,6 +204,7 @@ class Project:
             longest=n["longest"],
             limit=self._limit,
             cut_share=n["cut"]["share"],
+            room=self.max_new_tokens,
             num_rows=n.get("train_rows", 0),
             template=self.chat.described,
         )
@@ -213,7 +214,7 @@ class Project:
             facts,
             self._shape,
             look(),
-            PrecisionFacts(self.precision.name, self.precision.reason, self.precision.layer_tokens_per_s),
+            PrecisionFacts(**asdict(self.precision)),
             base=BaseFacts(self.base.name, self.base.origin),
             adapter=AdapterFacts(len(reach.modules), reach.num_linear, reach.num_trainable, reach.out_of_reach, reach.dropouts),
             detectable=detectable_effect(facts.test_documents, min_groups=r.gates.min_documents),

@@ -80,6 +80,8 @@ def tell_plan(say: ConsoleReporter, project: Project) -> None:
     say.detail(f"{r.method.kind} rank {r.method.rank} on {lines['reach'].value}")
     say.detail(f"{lines['steps'].value} steps at most, {lines['time'].value}, {lines['memory'].value}")
     say.detail(f"{project.precision.name} base: {lines['precision'].reason}")
+    if project.plan.numbers["busy"]:
+        say.warn("busy machine: times are estimates")
 
 
 def tell_run(say: ConsoleReporter, project: Project) -> None:

@@ -1,6 +1,7 @@
-"""Bytes that training takes, from the shape alone: what is there anyway, and what each token keeps for the backward pass.
+"""Bytes that a whole command takes, from shapes alone: the largest of what training, merging and evaluation hold at once.
 
-As counted on token trees (`docs/log.md`), an adapted layer keeps of each token five widths, keys, values and two inner widths;
+A process holds its libraries, the weights of a stage, and what that stage computes on. As counted on token trees
+(`docs/log.md`), an adapted layer keeps of each token five widths, keys, values and two inner widths for the backward pass;
 with adapters in the MLP, one width and one inner width more. Attention keeps its probabilities up to `KEPT_KEYS` keys, and
 beyond `_BY_KERNEL` one width and two numbers a head, which the library's kernel wants back.
 """
@@ -12,9 +13,27 @@ from dataclasses import dataclass
 
 from tunesmith.plan.shape import Shape
 
-__all__ = ["KEPT_KEYS", "Memory", "always_there", "kept_a_token", "memory_of"]
+__all__ = [
+    "ENOUGH",
+    "ENOUGH_CACHE",
+    "KEPT_KEYS",
+    "SCORED",
+    "Memory",
+    "Stages",
+    "always_there",
+    "answering",
+    "computing",
+    "kept_a_token",
+    "memory_of",
+    "stages",
+]
 
-KEPT_KEYS = 256  # up to so many, attention's probabilities are kept: the engine's own number, which a test holds this one to
+# The engine's own numbers, which tests hold these to.
+KEPT_KEYS = 256  # up to so many, attention's probabilities are kept
+ENOUGH = 512  # tokens that training takes at once on a CPU, where it chooses
+SCORED = 3072  # tokens that validation and evaluation score at once
+ENOUGH_CACHE = 768 * 2**20  # bytes of keys and values of answers in work, at most
+
 _LIBRARIES = 450 * 2**20
 _HEAD = 3 * 32 * 2**20  # logits, gradient and a copy of the chunk of predictions that meets the output matrix
 _ADAPTER_COPIES = 8  # parameter, gradient, two moments, two best steps, a checkpoint on its way, and its bytes, in float32
@@ -22,15 +41,36 @@ _BY_KERNEL = 512  # keys beyond which the library's kernel attends
 _SMALL = 112  # numbers a token of a layer: what adapters of usual rank, norms and masks keep
 _AROUND = 2  # widths outside the layers: the last hidden state and its gradient
 _SHARE = 0.5  # of what is free once the model is there, as training itself takes it
+_HOLES = 1.8  # times what is kept: results on their way, and free pieces between living ones that fit nothing
+_SPARE_COLUMNS = 32  # of a slot for an answer, beyond prompt and answer
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """`least`: bytes with one example at once; `likely`: bytes with the `tokens` at once that training will choose."""
+    """Of training. `least`: bytes with one example at once; `likely`: bytes with the `tokens` at once that it will choose."""
 
     least: int
     likely: int
     tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Bytes of the process at the peak of each stage."""
+
+    training: int
+    merging: int
+    evaluation: int
+
+    @property
+    def peak(self) -> int:
+        """Of the whole command."""
+        return max(self.training, self.merging, self.evaluation)
+
+    @property
+    def largest(self) -> str:
+        """The name of the stage with the peak."""
+        return max(("training", "merging", "evaluation"), key=lambda name: getattr(self, name))
 
 
 def always_there(shape: Shape, *, trainable: int, bytes_a_weight: int) -> int:
@@ -58,10 +98,33 @@ def memory_of(there: int, a_token: Callable[[int], int], *, longest: int, batch_
     """What a run takes whose longest example has `longest` tokens and whose largest batch `batch_tokens`, with `free` bytes.
 
     `there` bytes are there anyway; `a_token(length)` is what a token of an example of that length keeps. `wanted` tokens
-    at once are taken as they are; 0 leaves it to what fits.
+    at once are taken as they are; 0 leaves it to what is enough and what fits.
     """
     most = max(a_token(longest), a_token(min(longest, KEPT_KEYS)))
     fits = int(_SHARE * max(0, free - there) / most)
-    tokens = max(longest, min(batch_tokens, wanted or (1 << fits.bit_length() - 1 if fits else 0)))
-    least = there + longest * a_token(longest)
-    return Memory(least, there + tokens * most if tokens > longest else least, tokens)
+    chosen = min(ENOUGH, 1 << fits.bit_length() - 1 if fits else 0)
+    tokens = max(longest, min(batch_tokens, wanted or chosen))
+    at_once = tokens * (most if tokens > longest else a_token(longest))
+    return Memory(there + longest * a_token(longest), there + int(_HOLES * at_once), tokens)
+
+
+def computing(shape: Shape, tokens: int, *, bytes_a_number: int) -> int:
+    """Bytes of results on their way while `tokens` pass through a layer forwards, nothing kept."""
+    return tokens * (6 * shape.width + 4 * shape.inner) * bytes_a_number
+
+
+def answering(shape: Shape, *, answers: int, prompt: int, room: int, free: int) -> int:
+    """Bytes of keys and values while so many answers of up to `room` tokens to prompts of `prompt` are asked for at once."""
+    wanted = answers * (prompt + room + _SPARE_COLUMNS) * 8 * shape.layers * shape.key_width  # two float32 numbers a key
+    return min(wanted, ENOUGH_CACHE, free // 4)
+
+
+def stages(shape: Shape, *, training: int, test_tokens: int, trainable: int, cache: int) -> Stages:
+    """`training`: bytes of that stage. `test_tokens`: of all rows to be scored; `cache`: what `answering` takes.
+
+    Merging holds the weights in float32 and their copy on its way to the disk; evaluation holds the base under its adapter
+    and the merged model, in float32.
+    """
+    both = _LIBRARIES + 8 * shape.num_parameters + 4 * trainable
+    scored = computing(shape, min(SCORED, test_tokens), bytes_a_number=4)
+    return Stages(training, both, both + max(cache, scored) + _HEAD)

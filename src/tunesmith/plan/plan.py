@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 from tunesmith.core.config import PRESETS, Recipe
 from tunesmith.core.errors import TrainingError
+from tunesmith.plan.duration import Durations, Speed, Work, durations
 from tunesmith.plan.hardware import Hardware
-from tunesmith.plan.memory import Memory, always_there, kept_a_token, memory_of
+from tunesmith.plan.memory import SCORED, Memory, always_there, answering, computing, kept_a_token, memory_of, stages
 from tunesmith.plan.shape import Shape
 from tunesmith.plan.steps import LONG_S, look_every, num_steps
 
 __all__ = ["AdapterFacts", "BaseFacts", "DataFacts", "Line", "Plan", "PrecisionFacts", "make_plan", "not_reached"]
 
 _WORTH_NAMING = 0.005  # share of all weights from which a kind that no adapter reaches is named
-_OVERHEAD = 1.2  # a whole step over its timed layers: embeddings, loss, optimiser, Python (measured on the embedded base)
+_GENERAL_TOKENS = 5_000  # of the general texts that evaluation scores
+_SHOWN, _FRAME = 3, 48  # passages that the prompted base is shown, and tokens of the instruction around them
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,9 @@ class BaseFacts:
 @dataclass(frozen=True, slots=True)
 class DataFacts:
     """What the dataset holds. Tokens are sums over the training split; `longest` is the longest example
-    of all splits, `limit` where examples are cut. `num_rows`: rows to train on, where examples take more than one; else 0.
-    `template`: the options of the chat template in effect, and the text after which an answer begins."""
+    of all splits, `limit` where examples are cut; `room`: tokens of an answer in evaluation at most. `num_rows`: rows to train
+    on, where examples take more than one; else 0. `template`: the options of the chat template in effect, and the text after
+    which an answer begins."""
 
     num_train: int
     num_val: int
@@ -44,6 +47,7 @@ class DataFacts:
     longest: int
     limit: int
     cut_share: float
+    room: int
     num_rows: int = 0
     template: tuple[str, str] = ("", "")
 
@@ -52,14 +56,21 @@ class DataFacts:
         """Rows that an epoch of training takes."""
         return self.num_rows or self.num_train
 
+    @property
+    def mean(self) -> float:
+        """Tokens of a row."""
+        return self.train_tokens / max(1, self.rows)
+
 
 @dataclass(frozen=True, slots=True)
 class PrecisionFacts:
-    """Type of the frozen weights, why, and the tokens/s measured through one layer's matrices, forward and backward."""
+    """Type of the frozen weights, why, and the tokens/s measured through one layer's matrices, forward and backward, in that
+    type and in float32."""
 
     name: str
     reason: str
     layer_tokens_per_s: float
+    float32_tokens_per_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +125,7 @@ def make_plan(
     batch_tokens = t.batch_tokens or int(data.train_tokens / max(1, data.rows) * t.batch_examples)
     tokens = batch_tokens * t.accumulate * steps
     limit = min(data.limit, data.longest)
-    memory = _memory(recipe, shape, hardware, precision, trainable=adapter.trainable, longest=limit)
+    memory = _memory(recipe, data, shape, hardware, precision, trainable=adapter.trainable, longest=limit)
     if memory.least > hardware.free_bytes:
         raise TrainingError(
             "the run does not fit into memory",
@@ -122,18 +133,25 @@ def make_plan(
             expected=f"at most {hardware.free_bytes / 2**30:.1f} GiB, which is free now",
             hint="--set train.gradient_checkpointing=true, or --set train.max_tokens=512, or a smaller base",
         )
-    layer_params = max(1, shape.linear_params // max(1, shape.layers))
-    layers = shape.layers + shape.width * shape.vocabulary / layer_params  # the head costs what so many layers do
-    seconds = _OVERHEAD * tokens * layers / precision.layer_tokens_per_s
+    cache = _cache(recipe, data, shape, hardware)
+    items = min(recipe.eval.max_items or data.num_test, data.num_test)
+    held = stages(shape, training=memory.likely, test_tokens=round(items * data.mean), trainable=trainable, cache=cache)
+    seconds = _durations(recipe, data, shape, precision, steps=steps, tokens=tokens)
     numbers = {
         **asdict(data),
         "steps": steps,
         "every": look_every(t, steps),
         "tokens": tokens,
-        "memory_bytes": memory.likely,
+        "memory_bytes": held.peak,
+        "stage_bytes": asdict(held),
+        "largest_stage": held.largest,
         "least_memory_bytes": memory.least,
         "tokens_at_once": memory.tokens,
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds.training, 1),
+        "validation_seconds": round(seconds.validation, 1),
+        "evaluation_seconds": round(seconds.evaluation, 1),
+        "total_seconds": round(seconds.total, 1),
+        "busy": hardware.busy,
         "trainable": adapter.trainable,
         "adapted_modules": adapter.modules,
         "linear_modules": adapter.linear,
@@ -145,8 +163,52 @@ def make_plan(
     return Plan(_lines(recipe, base, data, shape, hardware, precision, numbers), numbers)
 
 
+def _cache(recipe: Recipe, data: DataFacts, shape: Shape, hardware: Hardware) -> int:
+    """Bytes of keys and values: base and tuned answer together, at most `batch_examples` at once; the prompted base later."""
+    e = recipe.eval
+    items = min(e.max_items or data.num_test, data.num_test)
+    prompt = max(1, data.longest - data.room)
+    plain = answering(shape, answers=min(2 * items, e.batch_examples), prompt=prompt, room=data.room, free=hardware.free_bytes)
+    if "prompted" not in e.baselines:
+        return plain
+    shown = round(_SHOWN * data.learned_tokens / max(1, data.num_train)) + _FRAME
+    return max(
+        plain,
+        answering(
+            shape, answers=min(items, e.batch_examples), prompt=max(prompt, shown), room=data.room, free=hardware.free_bytes
+        ),
+    )
+
+
+def _durations(
+    recipe: Recipe, data: DataFacts, shape: Shape, precision: PrecisionFacts, *, steps: int, tokens: int
+) -> Durations:
+    t, e = recipe.train, recipe.eval
+    every = look_every(t, steps)
+    items = min(e.max_items or data.num_test, data.num_test)
+    work = Work(
+        step_tokens=tokens,
+        validations=2 + (steps - 1) // every if every else 1,
+        val_tokens=round(min(t.val_examples, data.num_val) * data.mean),
+        systems=3 + len(e.baselines),
+        items=items,
+        item_tokens=round(items * data.mean),
+        room=data.room,
+        at_once=e.batch_examples,
+        general_tokens=_GENERAL_TOKENS,
+    )
+    return durations(work, shape, Speed(precision.layer_tokens_per_s, precision.float32_tokens_per_s))
+
+
 def _memory(
-    recipe: Recipe, shape: Shape, hardware: Hardware, precision: PrecisionFacts, *, trainable: int, longest: int
+    recipe: Recipe,
+    data: DataFacts,
+    shape: Shape,
+    hardware: Hardware,
+    precision: PrecisionFacts,
+    *,
+    trainable: int,
+    longest: int,
 ) -> Memory:
     t, m = recipe.train, recipe.method
     bytes_a_weight = 2 if precision.name == "bfloat16" else 4
@@ -158,14 +220,18 @@ def _memory(
         bytes_a_weight=bytes_a_weight,
         checkpointing=t.gradient_checkpointing,
     )
-    return memory_of(
-        always_there(shape, trainable=trainable, bytes_a_weight=bytes_a_weight),
+    there = always_there(shape, trainable=trainable, bytes_a_weight=bytes_a_weight)
+    found = memory_of(
+        there,
         lambda length: a_token(length=length),
         longest=longest,
         batch_tokens=t.batch_tokens or t.batch_examples * longest,
         wanted=0 if t.tokens_at_once == "auto" else t.tokens_at_once,
         free=hardware.free_bytes,
     )
+    val_tokens = round(min(t.val_examples, data.num_val) * data.mean)
+    validating = there + computing(shape, min(SCORED, val_tokens), bytes_a_number=bytes_a_weight)
+    return replace(found, likely=max(found.likely, validating))
 
 
 def _why(recipe: Recipe, section: str, key: str, otherwise: str) -> str:
@@ -189,6 +255,7 @@ def _lines(
     n: Mapping[str, Any],
 ) -> tuple[Line, ...]:
     t, m = recipe.train, recipe.method
+    busy = "busy machine: times are estimates; " if hardware.busy else ""
     return (
         *_data_lines(base, data, shape),
         Line(
@@ -221,8 +288,10 @@ def _lines(
         Line("memory", f"≈ {n['memory_bytes'] / 2**30:.1f} GiB", _memory_reason(hardware, n)),
         Line(
             "time",
-            f"≈ {_duration(n['seconds'])} of training",
-            f"{n['tokens']:,} tokens through {shape.layers} layers and the head, one layer measured on {hardware.cores} cores",
+            f"≈ {_duration(n['total_seconds'])}: training {_duration(n['seconds'])} · validation "
+            f"{_duration(n['validation_seconds'])} · evaluation {_duration(n['evaluation_seconds'])}",
+            f"{busy}{n['tokens']:,} tokens through {shape.layers} layers and the head, one layer measured on "
+            f"{hardware.cores} cores",
         ),
         Line(
             "power",
@@ -256,8 +325,14 @@ def _dropouts(rates: Mapping[str, float]) -> tuple[Line, ...]:
 def _memory_reason(hardware: Hardware, n: Mapping[str, Any]) -> str:
     free = f"{hardware.free_bytes / 2**30:.1f} GiB free"
     if n["memory_bytes"] > hardware.free_bytes:
-        return f"more than the {free}: --set train.tokens_at_once=auto takes {n['tokens_at_once']:,} tokens in parts"
-    return f"{free}; weights, optimiser, {n['tokens_at_once']:,} tokens at once"
+        less = {
+            "training": "--set train.tokens_at_once=auto, or --set train.gradient_checkpointing=true",
+            "evaluation": "--set eval.batch_examples=16",
+            "merging": "a smaller base",
+        }
+        return f"more than the {free}, in {n['largest_stage']}: {less[n['largest_stage']]}"
+    parts = " · ".join(f"{name} {size / 2**30:.1f}" for name, size in n["stage_bytes"].items())
+    return f"{free}; {parts} GiB; {n['tokens_at_once']:,} tokens at once in training"
 
 
 def _compiling(recipe: Recipe, steps: int, seconds: float) -> tuple[Line, ...]:

@@ -1,0 +1,109 @@
+"""Is the plan's memory the memory that a command takes: each configuration in a fresh process, planned beside measured.
+
+Training, merging and evaluation run with few steps, rows and answers; the largest resident size of each stage is read from
+the kernel and set back before the next one (Linux). The sample posts are the data.
+
+    python benchmarks/bench_memory.py --base FOLDER --record
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+FEW = {"train.max_steps": 3, "train.val_examples": 20, "eval.max_items": 6, "eval.max_new_tokens": 24, "train.patience": 0}
+FLOAT32 = {"train.precision": "float32"}
+WHOLE_POSTS = {"build.passage_words": 400}
+CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "embedded base": ("apprentice", FLOAT32),
+    "embedded base, batch of 32": ("apprentice", FLOAT32 | {"train.batch_examples": 32}),
+    "batch of 8": ("real", FLOAT32),
+    "batch of 2": ("real", FLOAT32 | {"train.batch_examples": 2}),
+    "top 10 layers": ("real", FLOAT32 | {"method.layers": 10}),
+    "attention alone": ("real", FLOAT32 | {"method.targets": "attention"}),
+    "checkpointing": ("real", FLOAT32 | {"train.gradient_checkpointing": True}),
+    "bfloat16, batch of 2": ("real", {"train.precision": "bfloat16", "train.batch_examples": 2, "train.max_steps": 2}),
+    "long examples": ("real", FLOAT32 | WHOLE_POSTS | {"train.batch_examples": 4}),
+    "2,048 tokens at once": ("real", FLOAT32 | {"train.batch_examples": 16, "train.tokens_at_once": 2048}),
+    "20 items, answers of 200": ("real", FLOAT32 | {"eval.max_items": 20, "eval.max_new_tokens": 200, "train.max_steps": 1}),
+}
+STAGES = ("training", "merging", "evaluation")
+GIB = 2**30
+
+
+def measure(base: str, settings: dict[str, Any], project: Path) -> dict[str, Any]:
+    """Plan, train, merge and evaluate in this process: planned and measured bytes and seconds of each stage."""
+    from tunesmith.api import EXAMPLES, Project
+    from tunesmith.core.recipe_file import recipe_from
+
+    overrides = [f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in settings.items()]
+    made = Project(recipe_from({"sources": [str(EXAMPLES / "posts")], "base": base}, overrides), project)
+    numbers = made.plan.numbers
+    found: dict[str, Any] = {"planned": dict(numbers["stage_bytes"]), "measured": {}, "cpu_s": {}, "busy": numbers["busy"]}
+    found["planned_s"] = {
+        "training": numbers["seconds"] + numbers["validation_seconds"],
+        "evaluation": numbers["evaluation_seconds"],
+    }
+    for name, stage in zip(STAGES, ("run", "model", "outcome"), strict=True):
+        Path("/proc/self/clear_refs").write_text("5")
+        begin = time.process_time()
+        getattr(made, stage)
+        found["cpu_s"][name] = time.process_time() - begin
+        peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        if peak is None:
+            raise OSError("the kernel does not tell the peak of this process")
+        found["measured"][name] = 1024 * int(peak[1])
+    return found
+
+
+def row(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    """A line of the table: GiB planned and measured, stage by stage and for the whole command."""
+    planned, measured = found["planned"], found["measured"]
+    line: dict[str, Any] = {"configuration": name}
+    for stage in STAGES:
+        line[f"{stage} planned"], line[stage] = (f"{of[stage] / GIB:.2f}" for of in (planned, measured))
+    whole = max(planned.values()), max(measured.values())
+    line["peak planned"], line["peak"] = (f"{size / GIB:.2f}" for size in whole)
+    return line | {"off": f"{whole[0] / whole[1] - 1:+.0%}"}
+
+
+def main() -> None:
+    """Run the configurations that were asked for, each in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", help="folder or id of the real base; without it the embedded one alone is measured")
+    parser.add_argument("--only", action="append", choices=[*CONFIGURATIONS], help="one configuration; may be given again")
+    parser.add_argument("--state", type=Path, help="a file that keeps what was measured, so that a later call goes on")
+    parser.add_argument("--record", action="store_true", help="write the dated result")
+    parser.add_argument("--one", nargs=2, metavar=("NAME", "PROJECT"), help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one:
+        kind, settings = CONFIGURATIONS[asked.one[0]]
+        base = asked.base if kind == "real" else kind
+        print(json.dumps(measure(base, FEW | settings, Path(asked.one[1]))))
+        return
+    known = json.loads(asked.state.read_text()) if asked.state and asked.state.exists() else {}
+    with tempfile.TemporaryDirectory() as project:  # of all, so that the dataset is made once
+        for name in asked.only or [n for n, (kind, _) in CONFIGURATIONS.items() if asked.base or kind != "real"]:
+            if name not in known:
+                command = [sys.executable, __file__, "--base", asked.base or "", "--one", name, project]
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+                known[name] = json.loads(done.stdout.splitlines()[-1])
+                if asked.state:
+                    asked.state.write_text(json.dumps(known, indent=1))
+            print(json.dumps(row(name, known[name])), flush=True)
+    if asked.record:
+        from record import write_result
+
+        rows = [row(name, found) | {"all": [found]} for name, found in known.items()]
+        write_result("memory", {"data": "the sample posts", **FEW}, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Seconds that the stages take, from the speed of one layer that was timed on this machine.
+
+A forward pass costs a share of what a training step costs; an answer's token costs a forward pass, and each pass of all
+answers in work costs reading the weights once more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tunesmith.plan.shape import Shape
+
+__all__ = ["Durations", "Speed", "Work", "durations"]
+
+_STEP = 1.2  # a whole step over its timed layers: embeddings, loss, optimiser, Python (measured on the embedded base)
+_FORWARD = 0.4  # of forward and backward together
+_PASS = 32  # tokens whose forward pass takes as long as one more pass of all answers takes
+_SAMPLES, _SAMPLE_TOKENS = 3, 48  # answers at each validation
+_PARITY_ITEMS = 64
+_ANSWERED = 0.8  # of the tokens that answers may have
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Tokens/s through one layer forward and backward: in the type of training, and in float32."""
+
+    training: float
+    float32: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What is to be done. `validations`: how often `val_tokens` are scored; `systems`: how many answer `items` of
+    `item_tokens` in all with up to `room` new ones each, at most `at_once`; `general_tokens` are scored twice."""
+
+    step_tokens: int
+    validations: int
+    val_tokens: int
+    systems: int
+    items: int
+    item_tokens: int
+    room: int
+    at_once: int
+    general_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """Seconds of each stage."""
+
+    training: float
+    validation: float
+    evaluation: float
+
+    @property
+    def total(self) -> float:
+        """Of the whole command, without reading sources and starting up."""
+        return self.training + self.validation + self.evaluation
+
+
+def durations(work: Work, shape: Shape, speed: Speed) -> Durations:
+    """The seconds that `work` takes on a model of `shape`."""
+    layer_params = max(1, shape.linear_params // max(1, shape.layers))
+    layers = shape.layers + shape.width * shape.vocabulary / layer_params  # the head costs what so many layers do
+    step = _STEP * layers / speed.training
+    forward = _FORWARD * layers / speed.training
+    sampled = _SAMPLE_TOKENS * (_SAMPLES + _PASS)
+    return Durations(
+        training=work.step_tokens * step,
+        validation=work.validations * (work.val_tokens + sampled) * forward,
+        evaluation=_evaluated_tokens(work) * _FORWARD * layers / speed.float32,
+    )
+
+
+def _evaluated_tokens(work: Work) -> float:
+    """Tokens whose forward passes take as long as the evaluation: scoring, parity, and answers with their passes."""
+    scored = work.systems * work.item_tokens + 2 * work.general_tokens
+    parity = 2 * work.item_tokens * min(1.0, _PARITY_ITEMS / max(1, work.items))
+    answers = work.systems * work.items
+    made = answers * work.room * _ANSWERED
+    batches = max(work.systems - 1, answers * _ANSWERED / max(1, work.at_once))  # base and tuned answer together
+    return scored + parity + made + batches * work.room * _PASS
