@@ -91,7 +91,7 @@ def test_a_dataset_of_labels_keeps_its_training_split(tiny_path: Path, tmp_path:
 def test_every_artifact_verifies_and_no_half_of_one_is_left(root: Path) -> None:
     store = root / ".tunesmith"
     folders = [p.parent for p in store.rglob(MANIFEST)]
-    assert len(folders) == 5 and all(verify(folder) for folder in folders)
+    assert len(folders) == 6 and all(verify(folder) for folder in folders)
     assert not list(store.rglob(".tmp-*")) and not [p for p in (store / "work").glob("*/*")]
 
 
@@ -106,8 +106,10 @@ def test_a_second_run_makes_nothing_again(root: Path, tiny_path: Path, posts: Pa
     [
         ("gates.stop_share=0.5", ["evals"]),
         ("eval.max_new_tokens=5", ["evals"]),
-        ("train.learning_rate=0.02", ["evals", "models", "runs"]),
-        ("split.seed=11", ["datasets", "evals", "models", "runs"]),
+        ("use.draws=4", ["evals", "use"]),
+        ("use.temperature=0.6", ["evals", "models", "use"]),
+        ("train.learning_rate=0.02", ["evals", "models", "runs", "use"]),
+        ("split.seed=11", ["datasets", "evals", "models", "runs", "use"]),
         ("train.checkpoint_every=7", []),
     ],
 )
@@ -173,7 +175,7 @@ def test_an_interrupted_stage_leaves_no_artifact_and_the_next_run_goes_on(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(stages, "merge", stop)
         project(tiny_path, posts, tmp_path).model  # noqa: B018
-    assert kinds(set(made(tmp_path))) == ["datasets", "documents", "runs"]
+    assert kinds(set(made(tmp_path))) == ["datasets", "documents", "runs", "use"]
     assert not list(tmp_path.rglob(".tmp-*"))
     before = made(tmp_path)
     assert project(tiny_path, posts, tmp_path).model

@@ -45,7 +45,7 @@ def test_a_template_that_moves_the_system_text_runs_to_a_verdict_with_the_prompt
 ) -> None:
     outcome = project(MOVING, posts, tmp_path, f"build.system_prompt={system}").outcome
     assert "prompted" in outcome.measurements.systems
-    assert outcome.measurements.systems["tuned"].ended.share is not None
+    assert outcome.measurements.systems["tuned"].answers.ended.share is not None
 
 
 def test_options_are_kept_with_the_run_and_give_chat_the_prompt_of_training(posts: Path, tmp_path: Path) -> None:

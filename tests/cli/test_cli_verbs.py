@@ -358,7 +358,7 @@ def test_check_finds_a_copy_between_two_files_and_exits_with_2(tmp_path: Path, t
 
 def test_show_lists_all_artifacts_and_shows_one(walked: Path, tunesmith: Tunesmith) -> None:
     listed = tunesmith("show", "--project", walked, "--json").json
-    assert {row["kind"] for row in listed} == {"documents", "dataset", "run", "model", "eval"}
+    assert {row["kind"] for row in listed} == {"documents", "dataset", "run", "use", "model", "eval"}
     for row in listed:
         one = tunesmith("show", row["id"][:12], "--project", walked, "--json").json
         assert one["id"] == row["id"] and one["files"]
@@ -393,20 +393,47 @@ def test_in_chat_tuned_and_merged_say_the_same(walked: Path, tunesmith: Tunesmit
 
 
 def test_chat_with_a_temperature_draws_by_its_seed(walked: Path, tunesmith: Tunesmith, monkeypatch: pytest.MonkeyPatch) -> None:
-    greedy = chatting(walked, tunesmith, monkeypatch, "And now?\n")
+    greedy = chatting(walked, tunesmith, monkeypatch, "And now?\n", "--greedy")
     drawn, again, other = (
         chatting(walked, tunesmith, monkeypatch, "And now?\n", "--temperature", "2", "--seed", seed) for seed in "112"
     )
-    assert "greedy, as evaluated" in greedy.err and "temperature 2, seed 1" in drawn.err
+    assert "answers are greedy" in greedy.err and "answers are drawn at temperature 2" in drawn.err and "seed 1" in drawn.err
+    assert chatting(walked, tunesmith, monkeypatch, "And now?\n", "--temperature", "0").out == greedy.out
     assert drawn.out == again.out and len({greedy.out, drawn.out, other.out}) == 3
     answers = dict(re.findall(r"^(base|tuned|merged): (.*)$", drawn.out, re.MULTILINE))
     assert answers["tuned"] == answers["merged"]
 
 
 def test_a_seed_without_a_temperature_is_refused(walked: Path, tunesmith: Tunesmith, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = chatting(walked, tunesmith, monkeypatch, "hello\n", "--seed", "3")
+    said = chatting(walked, tunesmith, monkeypatch, "hello\n", "--greedy", "--seed", "3")
     four_parts(said)
     assert "--temperature 0.6 --seed 3" in said.err and not said.out
+
+
+def test_chat_draws_at_the_settings_of_use_and_says_so_first(
+    walked: Path, tunesmith: Tunesmith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use = Store(walked / ".tunesmith").resolve("use:latest")
+    said = chatting(walked, tunesmith, monkeypatch, "And now?\n")
+    assert said.err.strip().startswith("answers are") and use.numbers["settings"] in said.err.splitlines()[0]
+    assert "the settings of use, as evaluated" in said.err
+
+
+@pytest.mark.parametrize("typed", ["/help", "/HELP", "/halp", "/", "/clear", "clear"])
+def test_a_command_is_never_sent_to_the_models(
+    typed: str, walked: Path, tunesmith: Tunesmith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = chatting(walked, tunesmith, monkeypatch, f"{typed}\n/quit\nnever read\n")
+    assert said.code == 0 and not said.out
+    listed = all(f"  {name}" in said.err for name in ("/help", "/clear", "/quit"))
+    assert listed == (typed.lower() == "/help")
+    assert ("is not a command, and was not sent" in said.err) == (typed in {"/halp", "/"})
+
+
+def test_a_path_that_begins_a_question_is_part_of_it(
+    walked: Path, tunesmith: Tunesmith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "tuned:" in chatting(walked, tunesmith, monkeypatch, "/etc/hosts is what?\n").out
 
 
 def test_a_question_after_clear_is_answered_as_in_a_new_chat(

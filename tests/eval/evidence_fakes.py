@@ -58,9 +58,19 @@ def likelihood(item_id: str, bits_per_byte: float, num_bytes: int = 100) -> Like
 
 
 def system(
-    name: SystemName, of: tuple[Item, ...], *, bits: float, noise: float = 0.05, ended: float = 1.0, seed: int = 0
+    name: SystemName,
+    of: tuple[Item, ...],
+    *,
+    bits: float,
+    noise: float = 0.05,
+    ended: float = 1.0,
+    seed: int = 0,
+    draws: int = 1,
 ) -> SystemRun:
-    """A system at `bits` bits per byte on average, with scatter by document and item; the first `ended` share ends."""
+    """A system at `bits` bits per byte on average, with scatter by document and item; the first `ended` share ends.
+
+    It answers each item once, or `draws` times the same.
+    """
     rng = np.random.default_rng([seed, len(name), len(of)])
     level = {item.group: noise * rng.normal() for item in of}
     share = round(ended * len(of))
@@ -76,8 +86,10 @@ def system(
                 finish_reason="stop" if number < share else "length",
                 num_tokens=8,
                 fingerprint=f"print-{name}",
+                draw=draw if draws > 1 else None,
             )
             for number, item in enumerate(of)
+            for draw in range(draws)
         ),
         likelihoods=tuple(likelihood(item.id, bits + level[item.group] + noise * rng.normal()) for item in of),
     )
@@ -117,6 +129,7 @@ def evidence(
     each: int = 3,
     ended: float = 1.0,
     noise: float = 0.05,
+    draws: int = 1,
     with_parity: ParityResult | None = None,
     with_general: GeneralResult | None = None,
     with_served: ParityResult | None = served(),  # noqa: B008
@@ -125,7 +138,7 @@ def evidence(
     of = items(documents, each)
     return Evidence(
         items=of,
-        systems=tuple(system(name, of, bits=value, ended=ended, noise=noise) for name, value in bits.items()),
+        systems=tuple(system(name, of, bits=value, ended=ended, noise=noise, draws=draws) for name, value in bits.items()),
         parity=with_parity,
         general=with_general,
         served=with_served,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from evidence_fakes import evidence, general, items, likelihood, parity, served, system
 
 from tunesmith.core.config import GateConfig
+from tunesmith.core.records import FinishReason
 from tunesmith.eval.gates import Gate, Verdict, decide
 from tunesmith.eval.measure import measure
-from tunesmith.eval.results import Evidence, GeneralResult, ParityResult, SystemName
+from tunesmith.eval.results import Evidence, GeneralResult, Limit, ParityResult, SystemName, SystemRun
+from tunesmith.models.use import Use
 
 RULES = GateConfig()
 GOOD: dict[SystemName, float] = {"base": 1.4, "prompted": 1.3, "tuned": 1.1, "merged": 1.1001}
@@ -52,7 +55,7 @@ def test_a_model_that_passes_every_gate_ships() -> None:
     verdict = judged()
     assert (verdict.verdict, verdict.exit_code) == ("SHIP", 0)
     assert {g.name: g.outcome for g in verdict.gates} == dict.fromkeys(
-        ["primary", "beats_prompt", "parity", "served", "stop", "general"], "pass"
+        ["primary", "beats_prompt", "parity", "served", "stop", "answers", "general"], "pass"
     )
     assert "better" in verdict.sentence
     assert verdict.not_measured == ("safety",)
@@ -215,7 +218,7 @@ def test_a_model_that_answers_without_a_word_does_not_ship(said: str) -> None:
 def test_the_stop_gate_looks_at_the_share_and_prints_its_interval_beside_it() -> None:
     stop = gate(judged(ended=0.9), "stop")
     assert stop.outcome == "pass" and stop.value == 0.9
-    assert "Wilson 74 to 97 %" in stop.evidence and "on the share itself" in stop.rule
+    assert "27 of 30 answers ended by themselves (90 % [" in stop.evidence and "at the share itself" in stop.rule
 
 
 def test_an_interval_that_includes_the_margin_and_not_zero_is_said_to_include_the_margin() -> None:
@@ -228,6 +231,83 @@ def test_an_interval_that_includes_the_margin_and_not_zero_is_said_to_include_th
 def test_stopping_in_too_few_answers_is_no_pass() -> None:
     assert gate(judged(each=1), "stop").outcome == "not measured"
     assert gate(judged(each=1, ended=0.2), "stop").outcome == "fail"
+
+
+def with_answers(texts: Sequence[str], *, of: str = "tuned", reason: FinishReason = "stop", draws: int = 3) -> Evidence:
+    """Good evidence in which the system named `of` gives `texts` in turn, `draws` times to each question."""
+    made = evidence(GOOD, with_parity=parity(), with_general=general(), draws=draws)
+
+    def changed(run: SystemRun) -> SystemRun:
+        said = (replace(g, text=texts[n % len(texts)], finish_reason=reason) for n, g in enumerate(run.generations))
+        return replace(run, generations=tuple(said))
+
+    return replace(made, systems=tuple(changed(s) if s.name == of else s for s in made.systems))
+
+
+def decided(made: Evidence, rules: GateConfig = RULES) -> Verdict:
+    return decide(measure(made, draws=500), rules, baselines=["prompted"])
+
+
+LOOP = "There is no hurry about the kettle. " * 8
+
+
+def test_a_model_that_says_one_sentence_again_and_again_does_not_ship_though_its_bits_per_byte_fell() -> None:
+    verdict = decided(with_answers([LOOP]))
+    answers = gate(verdict, "answers")
+    assert (verdict.verdict, answers.outcome, gate(verdict, "primary").outcome) == ("DON'T SHIP", "fail", "pass")
+    assert "100 % of the tuned model's answers loop, 0 % of the base's (+100 points" in answers.evidence
+    assert verdict.sentence.startswith("The primary metric improved, but the answers got worse.") and "loop" in verdict.sentence
+
+
+def test_a_model_that_gives_one_answer_to_every_question_does_not_ship() -> None:
+    verdict = decided(with_answers(["It depends on the kettle."]))
+    assert (verdict.verdict, gate(verdict, "answers").outcome, gate(verdict, "stop").outcome) == ("DON'T SHIP", "fail", "pass")
+    assert (
+        "100 % of the tuned model's answers are the same as an answer to another question" in gate(verdict, "answers").evidence
+    )
+
+
+def test_a_model_that_loops_no_more_than_its_base_passes_the_gate_of_answers() -> None:
+    tuned, base = with_answers([LOOP]), with_answers([LOOP], of="base")
+    systems = tuple(next(s for s in base.systems if s.name == "base") if s.name == "base" else s for s in tuned.systems)
+    found = measure(replace(tuned, systems=systems), draws=500)
+    answers = gate(decide(found, RULES), "answers")
+    assert "100 % of the tuned model's answers loop, 100 % of the base's" in answers.evidence
+    assert gate(decided(with_answers(["It depends."], of="base")), "answers").outcome == "pass"
+
+
+def test_labels_that_are_the_same_for_many_questions_are_no_collapse() -> None:
+    made = with_answers(["yes", "no"])
+    items = tuple(replace(item, reference=("yes", "no")[n % 2]) for n, item in enumerate(made.items))
+    answers = gate(decided(replace(made, items=items)), "answers")
+    assert answers.outcome == "pass" and "100 % of the references" in answers.evidence
+
+
+def test_a_few_loops_in_a_small_test_set_leave_it_open_and_a_wider_margin_lets_them_pass() -> None:
+    tuned = with_answers([f"{LOOP} {n}" * 2 if n < 12 else f"A word about rust {n}." for n in range(90)])
+    assert gate(decided(tuned), "answers").outcome == "not measured"
+    assert gate(decided(tuned, GateConfig(loop_margin=0.6)), "answers").outcome == "pass"
+    assert gate(decided(tuned, GateConfig(loop_margin=0)), "answers").outcome == "fail"
+
+
+def test_a_limit_that_the_references_cannot_meet_makes_stopping_not_measured() -> None:
+    cut = with_answers(["The kettle and"], reason="length")
+    short = decided(replace(cut, limit=Limit(max_new_tokens=16, too_long=28, num_references=30)))
+    assert gate(short, "stop").outcome == "not measured" and gate(cut_verdict := decided(cut), "stop").outcome == "fail"
+    assert "28 of 30 references need more than the limit of 16 tokens" in gate(short, "stop").evidence
+    assert "eval.max_new_tokens=auto" in gate(short, "stop").evidence and cut_verdict.verdict == "DON'T SHIP"
+    enough = decided(replace(cut, limit=Limit(max_new_tokens=64, too_long=2, num_references=30)))
+    assert gate(enough, "stop").outcome == "fail"
+
+
+def test_the_stop_gate_goes_by_the_settings_of_use_and_greedy_answers_stand_beside_it() -> None:
+    made = with_answers(["The kettle ended."])
+    endless = tuple(replace(g, text=LOOP, finish_reason="length", draw=None) for g in made.systems[2].generations[::3])
+    use = Use(temperature=0.7, top_p=0.9, repetition_penalty=1.1, draws=3, seed=7)
+    tuned = replace(made.systems[2], greedy=endless)
+    made = replace(made, use=use, systems=tuple(tuned if s.name == "tuned" else s for s in made.systems))
+    stop = gate(decided(made), "stop")
+    assert stop.outcome == "pass" and "90 of 90 answers" in stop.evidence and stop.evidence.endswith("for comparison, 0 %")
 
 
 def test_a_tuned_model_without_answers_is_not_measured() -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
+import orjson
 import pytest
 from evidence_fakes import evidence, general, items, likelihood, parity, system
 
 from tunesmith.core.errors import EvaluationError
+from tunesmith.core.records import to_json
 from tunesmith.eval.floors import nearest_answers, random_references
 from tunesmith.eval.measure import METRICS, PAIRS, improvement, measure
-from tunesmith.eval.results import Evidence
+from tunesmith.eval.results import Evidence, read_evidence
 
 FOUR = {"base": 1.4, "prompted": 1.3, "tuned": 1.2, "merged": 1.2001}
 
@@ -98,28 +101,32 @@ def test_a_system_without_answers_is_not_measured_rather_than_zero() -> None:
     silent = replace(made.systems[0], generations=(), likelihoods=())
     measured = measure(replace(made, systems=(silent,)), draws=200).systems["base"]
     assert measured.summaries["word_overlap"].mean is None
-    assert (measured.perplexity, measured.cut.share, measured.ended.ci) == (None, None, None)
+    assert (measured.perplexity, measured.answers.cut.share, measured.answers.ended.ci) == (None, None, None)
 
 
-def test_cut_and_ended_are_counted_with_a_wilson_interval() -> None:
-    measured = measure(evidence(FOUR, ended=0.8), draws=200).systems["tuned"]
+def test_cut_and_ended_are_counted_with_an_interval_that_knows_of_documents() -> None:
+    measured = measure(evidence(FOUR, ended=0.8), draws=200).systems["tuned"].answers
     assert (measured.ended.count, measured.cut.count, measured.ended.n) == (24, 6, 30)
     assert measured.cut.ci is not None
-    assert measured.cut.ci.method == "Wilson"
+    assert "effective answers (30 from 10 documents)" in measured.cut.ci.method
 
 
 def test_an_answer_without_a_word_is_empty_and_did_not_end_by_itself_unless_the_reference_has_none_either() -> None:
     made = evidence({"tuned": 1.2})
     wordless = replace(made.items[1], reference="👍")
     answers = tuple(replace(g, text="👍") if n < 3 else g for n, g in enumerate(made.systems[0].generations))
-    found = measure(
-        replace(
-            made,
-            items=(made.items[0], wordless, *made.items[2:]),
-            systems=(replace(made.systems[0], generations=answers),),
-        ),
-        draws=200,
-    ).systems["tuned"]
+    found = (
+        measure(
+            replace(
+                made,
+                items=(made.items[0], wordless, *made.items[2:]),
+                systems=(replace(made.systems[0], generations=answers),),
+            ),
+            draws=200,
+        )
+        .systems["tuned"]
+        .answers
+    )
     assert (found.empty.count, found.ended.count, found.cut.count) == (2, 28, 0)
 
 
@@ -172,6 +179,39 @@ def test_copying_the_training_answers_scores_full_marks_if_the_test_set_leaked()
     assert floor.floors["prompt_echo"]["rouge_l"].mean == pytest.approx(1.0)
     clean = measure(made, draws=200).floors["nearest_training_answer"]["word_overlap"].mean
     assert clean is not None and clean < 0.5
+
+
+def test_the_score_of_an_item_is_the_mean_over_its_draws_and_more_draws_are_no_more_items() -> None:
+    made = evidence({"base": 1.4, "tuned": 1.2}, draws=3)
+    tuned = made.systems[1]
+    said = tuple(replace(g, text=made.items[0].reference if g.draw == 0 else "zzz") for g in tuned.generations)
+    measured = measure(replace(made, systems=(made.systems[0], replace(tuned, generations=said))), draws=200)
+    scores = measured.systems["tuned"].scores["word_overlap"]
+    assert len(scores) == 30 and scores[0] == pytest.approx(1 / 3)
+    comparison = measured.comparison("base", "tuned")
+    assert comparison is not None and comparison.differences["word_overlap"].n == 30
+    assert comparison.length_matched["word_overlap"].n == 30
+    assert (measured.systems["tuned"].answers.num_items, measured.systems["tuned"].answers.ended.n) == (30, 90)
+
+
+def test_one_draw_more_of_an_item_is_refused_where_it_has_the_number_of_another() -> None:
+    made = evidence({"base": 1.4}, draws=3)
+    double = replace(made.systems[0], generations=(*made.systems[0].generations, made.systems[0].generations[2]))
+    with pytest.raises(EvaluationError, match="an id twice"):
+        measure(replace(made, systems=(double,)))
+
+
+def test_evidence_from_before_the_settings_of_use_still_opens_and_its_answers_were_greedy(tmp_path: Path) -> None:
+    old = orjson.loads(to_json(evidence(FOUR)))
+    del old["use"], old["limit"]
+    for run in old["systems"]:
+        del run["greedy"]
+        for generation in run["generations"]:
+            del generation["draw"]
+    (tmp_path / "evidence.json").write_bytes(orjson.dumps(old))
+    opened = read_evidence(tmp_path / "evidence.json")
+    assert opened == evidence(FOUR) and opened.use.is_plain_greedy
+    assert measure(opened, draws=200) == measure(evidence(FOUR), draws=200)
 
 
 def test_measuring_twice_gives_the_same_numbers() -> None:

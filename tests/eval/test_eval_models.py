@@ -24,8 +24,10 @@ from tunesmith.eval.prompted import style_prompts
 from tunesmith.eval.results import Evidence, Item, check_evidence
 from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import Chat, open_chat
+from tunesmith.models.generate import generate
 from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.merge import merge
+from tunesmith.models.use import Use
 
 ITEMS = choose_items(examples(9), 0)
 CONDITIONS = Conditions(baselines=("prompted",), max_new_tokens=4, batch_examples=8)
@@ -193,8 +195,32 @@ def test_every_system_has_a_fingerprint_of_its_own_and_answers_every_item(whole:
     assert [s.name for s in whole.systems] == ["base", "prompted", "tuned", "merged"]
     assert len({s.fingerprint for s in whole.systems}) == 4
     for system in whole.systems:
-        assert {g.item_id for g in system.generations} == {i.id for i in ITEMS} == {x.item_id for x in system.likelihoods}
+        asked = system.greedy if system.name == "merged" else system.generations
+        assert {g.item_id for g in asked} == {i.id for i in ITEMS} == {x.item_id for x in system.likelihoods}
     check_evidence(Evidence(items=ITEMS, systems=whole.systems, parity=whole.parity, general=whole.general))
+
+
+def test_drawn_systems_answer_every_item_as_often_as_asked_and_parity_stays_greedy(
+    tiny: BaseFolder, trained_adapter: Path, merged: BaseFolder, model: Any, tiny_chat: Chat
+) -> None:
+    use = Use(temperature=1.5, top_p=0.9, repetition_penalty=1.1, draws=3, seed=3)
+    found = {s.name: s for s in run(tiny, trained_adapter, merged, use=use).systems}
+    for name in ("base", "prompted", "tuned"):
+        drawn = [(g.item_id, g.draw) for g in found[name].generations]
+        assert drawn == [(item.id, draw) for item in ITEMS for draw in range(3)]
+        texts = [g.text for g in found[name].generations]
+        assert any(len(set(texts[at : at + 3])) > 1 for at in range(0, len(texts), 3))
+    assert not found["merged"].generations and not found["prompted"].greedy
+    assert [g.text for g in found["merged"].greedy] == [g.text for g in found["tuned"].greedy]
+    greedy = generate(model, tiny_chat, [i.prompt for i in ITEMS], max_new_tokens=4, batch_examples=8, context=768)
+    assert [g.text for g in found["base"].greedy] == [said.text for said in greedy]
+    again = {s.name: s for s in run(tiny, trained_adapter, merged, use=use, batch_examples=3).systems}
+    assert [g.text for g in again["tuned"].generations] == [g.text for g in found["tuned"].generations]
+
+
+def test_references_that_need_more_tokens_than_the_limit_are_counted(whole: Measured) -> None:
+    assert whole.limit is not None
+    assert (whole.limit.max_new_tokens, whole.limit.too_long, whole.limit.num_references) == (4, 9, 9)
 
 
 def test_base_and_tuned_really_differ_and_tuned_and_merged_do_not(whole: Measured, model: Any, tiny_chat: Chat) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from tunesmith.api.draw import Beside
 from tunesmith.core.artifacts import Artifact
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.recipe_file import recipe_from
-from tunesmith.core.records import write_jsonl
+from tunesmith.core.records import to_json, write_jsonl
 from tunesmith.eval.evaluate import Measured
 from tunesmith.eval.gates import decide
 from tunesmith.models.load import BaseFolder
+from tunesmith.models.use import GREEDY_USE
 
 EVIDENCE = evidence(
     {"base": 1.4, "prompted": 1.3, "tuned": 1.1, "merged": 1.1001}, with_parity=parity(), with_general=general()
@@ -32,13 +33,15 @@ def artifact(kind: str, path: Path, **numbers: Any) -> Artifact:
 def at_the_end(base: BaseFolder, root: Path, *overrides: str, answer_tokens: int = 20) -> Project:
     """A project whose stages before the evaluation are done, as far as anybody asks."""
     made = Project(recipe_from({"base": str(base.path), "sources": ["./posts"], "eval": {"draws": 300}}, overrides), root)
-    for name in ("documents", "dataset", "run", "model"):
+    for name in ("documents", "dataset", "run", "use", "model"):
         (root / name).mkdir(exist_ok=True)
+    (root / "use" / "use.json").write_bytes(to_json(asdict(GREEDY_USE)))
     made.__dict__ |= {
         "base": base,
         "sources": type("Read", (), {"artifact": artifact("documents", root / "documents")}),
         "dataset": artifact("dataset", root / "dataset", answer_tokens=answer_tokens),
         "run": artifact("run", root / "run", reading={"shape": "flat", "text": "it learned", "advice": "go on"}),
+        "use": artifact("use", root / "use"),
         "model": artifact("model", root / "model"),
     }
     return made

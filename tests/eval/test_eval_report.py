@@ -13,12 +13,14 @@ import orjson
 import pytest
 from evidence_fakes import evidence, general, parity
 
+from tunesmith.cli import summary
 from tunesmith.core.config import GateConfig
 from tunesmith.eval.figures import MOST_DOTS, Strip, difference_figure, distribution_figure, training_figure
 from tunesmith.eval.gates import decide
 from tunesmith.eval.measure import measure
 from tunesmith.eval.report import chosen_examples, evaluation_report
 from tunesmith.eval.results import Evidence
+from tunesmith.models.use import Use
 
 CURVE: tuple[dict[str, float | None], ...] = tuple(
     {
@@ -77,6 +79,35 @@ def test_empty_answers_and_what_was_cut_off_are_named_as_what_they_are() -> None
     data, html = report(whole())
     assert ">empty</th>" in html and data["systems"]["tuned"]["empty"]["count"] == 0  # type: ignore[index]
     assert "Beyond the reference" in html and "equal length" not in html.lower()
+
+
+def test_an_improvement_has_one_sign_in_table_sentence_and_terminal() -> None:
+    measured = measure(whole(), draws=300)
+    verdict = decide(measured, GateConfig(), baselines=["prompted"])
+    _, html = evaluation_report(whole(), measured, verdict)
+    sentence = next(g.evidence for g in verdict.gates if g.name == "beats_prompt")
+    (told,) = re.findall(r"improvement (\S+ \[\S+ \S+\])", sentence)
+    assert told.startswith("+0.2")
+    title = html.index("Gain of tuned over base with a prompt")
+    assert told in html[title : html.index("</table>", title)]
+    assert f"improvement {told}" in summary._told(measured, "prompted", "bits_per_byte")
+    worse = measure(whole(systems=evidence({"base": 1.1, "tuned": 1.4}).systems), draws=300)
+    assert "improvement −0.3" in summary._told(worse, "base", "bits_per_byte")
+    assert "improvement −0.3" in decide(worse, GateConfig()).gates[0].evidence
+
+
+def test_the_settings_of_use_and_what_the_answers_are_like_stand_on_the_first_screen() -> None:
+    drawn = evidence({"base": 1.4, "tuned": 1.1}, draws=3, ended=0.9)
+    greedy = tuple(replace(s, greedy=tuple(replace(g, draw=None) for g in s.generations[::3])) for s in drawn.systems)
+    use = Use(temperature=0.7, top_p=0.9, repetition_penalty=1.1, draws=3, seed=7, how="chosen on 18 validation questions")
+    data, html = report(whole(systems=greedy, use=use))
+    line = html[: html.index("<h2>")]
+    assert "Answers at temperature 0.7, top-p 0.9, repetition penalty 1.1, base → tuned" in line
+    assert re.search(r"ended by themselves: 90 % \[\d+, \d+\] → 90 % \[\d+, \d+\]", line) and "looped: 0 % [0" in line
+    assert "With greedy decoding: ended by themselves 90 % → 90 %" in line
+    assert "3 answers per question, seed 7 (chosen on 18 validation questions)" in html
+    assert "Every answer is the first draw at the settings of use" in html
+    assert data["use"]["temperature"] == 0.7 and data["systems"]["tuned"]["greedy"]["ended"]["n"] == 30  # type: ignore[index]
 
 
 def test_the_page_needs_no_network_and_no_script() -> None:

@@ -88,18 +88,27 @@ def looks(*answers: list[str]) -> tuple[Rows, Told]:
 FRESH = ["The kettle stands on the hob and waits for water.", "A ladder has two sides and some rungs.", "Rust is slow fire."]
 
 
-def test_answers_that_begin_to_go_round_in_circles_are_told() -> None:
-    rows, told = looks(FRESH, FRESH, ["it was a slow day " * 8] * 2 + FRESH[:1])
-    assert rows.events() == [(20, "repetition")] and "round in circles" in told.warnings[0]
+LOOPING = ["it was a slow day " * 8] * 2 + FRESH[:1]
 
 
-def test_letters_without_words_are_circles_too() -> None:
-    rows, _ = looks(FRESH, ["itititittitititititit" * 4, "ttitittititintititttititititittitititititit", "it" * 40])
-    assert rows.events() == [(10, "repetition")]
+def test_answers_that_begin_to_loop_and_go_on_looping_are_reported_once() -> None:
+    rows, told = looks(FRESH, FRESH, LOOPING, LOOPING, LOOPING, FRESH, LOOPING, LOOPING)
+    assert [step for step, _ in rows.events()] == [30, 40, 70] and len(told.warnings) == 1
+    assert "its answers loop: 67% of the samples at two validations in a row" in told.warnings[0]
 
 
-def test_answers_that_went_in_circles_from_the_start_are_the_bases_own_habit() -> None:
-    assert looks(["la la " * 20] * 3, [f"{word} " * 30 for word in ("la", "lo", "li")])[0].events() == []
+def test_one_validation_with_loops_or_one_looping_sample_is_no_reason_to_warn() -> None:
+    assert looks(FRESH, LOOPING, FRESH, LOOPING, FRESH)[0].events() == []
+    assert looks(FRESH, *[[*FRESH[:2], LOOPING[0]]] * 4)[0].events() == []
+
+
+def test_letters_without_words_are_loops_too() -> None:
+    rows, _ = looks(FRESH, *[["itititittitititittitit" * 4, "a fine day", "it" * 40]] * 2)
+    assert rows.events() == [(20, "repetition")]
+
+
+def test_answers_that_looped_from_the_start_are_the_bases_own_habit() -> None:
+    assert looks(["la la " * 20] * 3, *[[f"{word} " * 30 for word in ("la", "lo", "li")]] * 3)[0].events() == []
 
 
 def test_one_answer_to_every_question_and_no_answer_at_all_are_told() -> None:

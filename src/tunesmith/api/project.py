@@ -20,6 +20,7 @@ from tunesmith.api.dataset import fill_dataset
 from tunesmith.api.documents import Documents, read_sources
 from tunesmith.api.draw import Beside, gather_beside
 from tunesmith.api.machine import kept_precision
+from tunesmith.api.settings_of_use import fields_for, fill_use, settings_of_stage
 from tunesmith.api.synthesis import generator_settings
 from tunesmith.core.artifacts import Artifact, Draft, Kind, Store
 from tunesmith.core.config import Recipe
@@ -34,12 +35,14 @@ from tunesmith.eval.measure import Measurements, measure
 from tunesmith.eval.rehearsal import rehearse
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.stats import detectable_effect
+from tunesmith.eval.use_choice import Asked
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import BaseFolder, PrecisionName, find_base, safetensors_shapes
 from tunesmith.models.merge import merge
 from tunesmith.models.older_readers import unread_by_older_readers
 from tunesmith.models.precision import Precision, choose_precision
 from tunesmith.models.reach import reach_of
+from tunesmith.models.use import Use, read_use
 from tunesmith.plan.base_defaults import REAL_BASE, for_base
 from tunesmith.plan.hardware import look
 from tunesmith.plan.plan import AdapterFacts, BaseFacts, DataFacts, Line, Plan, PrecisionFacts, make_plan
@@ -162,15 +165,17 @@ class Project:
 
     @property
     def max_new_tokens(self) -> int:
-        """Tokens of a generated answer at most: as set, or a quarter more than nearly all references have.
+        """Maximum tokens per answer in the evaluation: as set, or a quarter more than nearly all references have.
 
         What a prompt leaves of the context may be less: generation sees to that for each answer.
         """
         wanted = self.settings.eval.max_new_tokens
-        if wanted == "auto":
-            usual: int = self.dataset.numbers["answer_tokens"]
-            return min(self.base.context - 1, max(_LEAST_ANSWER, round(1.25 * usual) + 1))
-        return wanted
+        return self._usual_limit if wanted == "auto" else wanted
+
+    @property
+    def _usual_limit(self) -> int:
+        usual: int = self.dataset.numbers["answer_tokens"]
+        return min(self.base.context - 1, max(_LEAST_ANSWER, round(1.25 * usual) + 1))
 
     def rows(self, name: str) -> list[Example]:
         """The examples of one split."""
@@ -270,10 +275,40 @@ class Project:
         return [orjson.loads(line) for line in (run.path / "metrics.jsonl").read_bytes().split(b"\n") if line]
 
     @cached_property
+    def use(self) -> Artifact:
+        """The settings of use: as the recipe sets them, or chosen on validation questions for base and tuned model alike."""
+        wanted = self.settings.use
+        inputs = [artifact.reference() for artifact in (self.dataset, self.run)]
+        settings = {**settings_of_stage(wanted, self._usual_limit), **self._template}
+
+        def fill(draft: Draft) -> None:
+            fill_use(
+                draft,
+                base=self.base,
+                chat=self.chat,
+                adapter=self.run.path / "adapter",
+                validation=self.rows("val"),
+                wanted=wanted,
+                asked=Asked(
+                    max_new_tokens=self._usual_limit,
+                    batch_examples=self.settings.eval.batch_examples,
+                    context=self.base.context,
+                ),
+                reporter=self.reporter,
+            )
+
+        return self._artifact("use", inputs, settings, fill)
+
+    @cached_property
+    def settings_of_use(self) -> Use:
+        """What the stage `use` holds."""
+        return read_use(self.use.path / "use.json")
+
+    @cached_property
     def model(self) -> Artifact:
         """Base and adapter merged into one model folder: the base's own, with the sums in its adapted matrices."""
         inputs = [self.run.reference(), {"kind": "base", "id": self.base.fingerprint}]
-        settings = {"merge": self.recipe.merge.model_dump(), "generation": {}}
+        settings = {"merge": self.recipe.merge.model_dump(), "generation": fields_for(self.base, self.settings_of_use)}
 
         def fill(draft: Draft) -> None:
             merge(
@@ -300,6 +335,7 @@ class Project:
         settings = {
             "eval": r.eval.model_dump(),
             "gates": r.gates.model_dump(),
+            "use": asdict(self.settings_of_use),
             "max_new_tokens": self.max_new_tokens,
             "code": _measuring_code(),
         }
@@ -320,7 +356,7 @@ class Project:
 
         def asked(of: Mapping[str, Any]) -> Mapping[str, Any]:
             kept = {key: value for key, value in of["eval"].items() if key not in {"primary", "draws"}}
-            return {**kept, "max_new_tokens": of["max_new_tokens"], "code": of.get("code")}
+            return {**kept, "use": of.get("use"), "max_new_tokens": of["max_new_tokens"], "code": of.get("code")}
 
         for other in reversed(self.store.all()):
             if (
@@ -371,6 +407,7 @@ class Project:
                 max_new_tokens=self.max_new_tokens,
                 batch_examples=self.settings.eval.batch_examples,
                 template=self.chat.options,
+                use=self.settings_of_use,
             ),
             reporter=self.reporter,
         )
@@ -381,13 +418,15 @@ class Project:
             parity=measured.parity,
             general=measured.general,
             served=measured.served,
+            use=self.settings_of_use,
+            limit=measured.limit,
             training=tuple(
                 {k: v for k, v in row.items() if k != "samples"} for row in self.metrics(self.run) if "event" not in row
             ),
             reading=f"{reading['shape']}: {reading['text']}; {reading['advice']}",
             train_answers=tuple(e.answer for e in train),
             numbers={"test items unscored, as too long or rewritten by the template": left_out, **measured.numbers},
-            ids={artifact.kind: artifact.id for artifact in (self.documents, self.dataset, self.run, self.model)},
+            ids={artifact.kind: artifact.id for artifact in (self.documents, self.dataset, self.run, self.use, self.model)},
         )
 
     def _artifact(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.generate import Request, Sampling, stream_all
 from tunesmith.models.load import BaseFolder, find_base, load_model
+from tunesmith.models.use import GREEDY_USE, Use, read_use
 
 __all__ = ["chat"]
 
@@ -35,18 +37,14 @@ class _Speaker:
         return (*self.opening, *self.history)
 
 
-def chat(project: Path, run: str, *, max_new_tokens: int, temperature: float = 0.0, seed: int | None = None) -> None:
-    """Read questions from the keyboard (or a pipe) until `quit` or the end. All speakers draw with the same seed (0)."""
-    if seed is not None and not temperature:
-        raise EvaluationError(
-            "a seed has no effect on greedy answers",
-            value=f"--seed {seed}",
-            expected="a seed with a temperature above 0",
-            hint=f"tunesmith chat --temperature 0.6 --seed {seed}",
-        )
-    sampling = Sampling(temperature=temperature, seed=seed or 0)
+def chat(project: Path, run: str, *, max_new_tokens: int, temperature: float | None = None, seed: int | None = None) -> None:
+    """Read questions from the keyboard (or a pipe) until `/quit` or the end. All speakers draw at the same settings.
+
+    Without a `temperature`, these are the settings of use of the run; 0 is greedy.
+    """
     store = Store(project / ".tunesmith")
     artifact = store.resolve(run)
+    sampling, how = _sampling(_use_of(store, artifact), temperature, seed)
     base = _base_of(artifact)
     chat_format = open_chat(base, artifact.manifest["settings"].get("template"))  # asked as it was trained
     tuned = open_adapter(load_model(base, "float32"), artifact.path / "adapter")
@@ -58,21 +56,76 @@ def chat(project: Path, run: str, *, max_new_tokens: int, temperature: float = 0
     if merged is not None:
         speakers.append(_Speaker("merged", load_model(find_base(str(merged.path)), "float32"), opening=opening))
     out = console()
-    out.print(f"  run {artifact.id[:8]} on {base.name}: {' · '.join(s.name for s in speakers)}.  clear forgets, quit ends")
-    drawn = f"drawn at temperature {temperature:g}, seed {sampling.seed}" if temperature else "greedy, as evaluated"
-    out.print(f"  answers are {drawn}" + ("" if temperature else "; --temperature 0.6 draws them"))
+    out.print(f"  answers are {how}")
+    out.print(f"  run {artifact.id[:8]} on {base.name}: {' · '.join(s.name for s in speakers)}.  /help lists the commands")
     if merged is None:
         out.print("  no merged model of this run yet; `tunesmith merge` makes it")
+    asked = Request(messages=(), max_new_tokens=max_new_tokens, sampling=sampling)
     while (line := _ask()) is not None:
-        if line in {"quit", "exit"}:
+        command = _command(line)
+        if command == "/quit":
             return
-        if line == "clear":
+        if command == "/clear":
             for speaker in speakers:
                 speaker.history.clear()
             out.print("  forgotten")
+        elif command == "/help":
+            for name, meaning in _COMMANDS.items():
+                out.print(f"  {name:<8}{meaning}")
+        elif command:
+            out.print(f"  {command} is not a command, and was not sent to the models; /help lists the commands")
         elif line:
-            asked = Request(messages=(), max_new_tokens=max_new_tokens, sampling=sampling)
             _answer(line, speakers, chat_format, base.context, asked)
+
+
+_COMMANDS = {
+    "/help": "this list",
+    "/clear": "forget the conversation",
+    "/quit": "end (also /exit, or Ctrl-D)",
+}
+_ALSO = {"/exit": "/quit", "quit": "/quit", "exit": "/quit", "clear": "/clear"}
+
+
+def _command(line: str) -> str:
+    """The command in a line: one of `_COMMANDS`, another word after a slash as it was typed, or nothing for a question.
+
+    A slash that begins a path or a longer text, as in “/etc/hosts is what?”, is part of a question.
+    """
+    word = line.lower()
+    if (known := _ALSO.get(word, word)) in _COMMANDS:
+        return known
+    return line if re.fullmatch(r"/\w*", line) else ""
+
+
+def _use_of(store: Store, run: Artifact) -> Use | None:
+    """The settings of use that were last set or chosen for a run."""
+    found = [a for a in store.all() if a.kind == "use" and run.reference() in a.manifest["inputs"]]
+    return read_use(found[-1].path / "use.json") if found else None
+
+
+def _sampling(use: Use | None, temperature: float | None, seed: int | None) -> tuple[Sampling, str]:
+    """How tokens are chosen, and the same in words. A temperature replaces that of the settings of use."""
+    usual = use or GREEDY_USE
+    wanted = usual if temperature is None else replace(usual, temperature=temperature)
+    if temperature == 0:
+        wanted = GREEDY_USE
+    if seed is not None and wanted.temperature == 0:
+        raise EvaluationError(
+            "a seed has no effect on greedy answers",
+            value=f"--seed {seed}",
+            expected="a seed with a temperature above 0",
+            hint=f"tunesmith chat --temperature 0.6 --seed {seed}",
+        )
+    if seed is not None:
+        wanted = replace(wanted, seed=seed)
+    drawn = f"drawn at {wanted.words}, seed {wanted.seed}" if wanted.temperature else wanted.words
+    if temperature is not None:
+        return wanted.sampling, drawn
+    if use is None:
+        return wanted.sampling, "greedy: no settings of use belong to this run yet, `tunesmith merge` chooses them"
+    return wanted.sampling, f"{drawn}: the settings of use, as evaluated" + (
+        " (--greedy: no draws)" if drawn != "greedy" else ""
+    )
 
 
 def _base_of(run: Artifact) -> BaseFolder:

@@ -170,13 +170,18 @@ def chat(
     project: ProjectDir = Path("."),
     run: Annotated[str, typer.Option("--run", help="Id of a run, or run:latest.")] = "run:latest",
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 200,
-    temperature: Annotated[float, typer.Option(min=0, help="0: the likeliest word each time, as evaluated.")] = 0.0,
-    seed: Annotated[int | None, typer.Option(help="Seed of the draws, with a temperature; 0 if none is given.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="In place of the temperature of the settings of use; 0 is greedy.")
+    ] = None,
+    greedy: Annotated[
+        bool, typer.Option("--greedy", help="The likeliest token each time: the same as --temperature 0.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Seed of the draws; by default that of the settings of use.")] = None,
 ) -> None:
-    """Talk to base, adapter and merged model side by side; `clear` forgets, `quit` ends. Example: tunesmith chat"""
+    """Talk to base, adapter and merged model side by side; /help lists the commands. Example: tunesmith chat"""
     from tunesmith.cli import chat as verb
 
-    verb.chat(project, run, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
+    verb.chat(project, run, max_new_tokens=max_new_tokens, temperature=0.0 if greedy else temperature, seed=seed)
 
 
 @app.command()

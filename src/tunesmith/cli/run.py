@@ -106,6 +106,7 @@ def _pipeline(project: Project, choice: Choice, say: ConsoleReporter, *, json: b
     summary.tell_dataset(say, project)
     summary.tell_plan(say, project)
     summary.tell_run(say, project)
+    summary.tell_use(say, project)
     outcome = project.outcome
     summary.tell_evaluation(say, outcome)
     seconds = round(time.perf_counter() - begin, 1)

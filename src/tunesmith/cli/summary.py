@@ -10,7 +10,8 @@ from tunesmith.api import Outcome, Project
 from tunesmith.cli.render import ConsoleReporter
 from tunesmith.core.artifacts import Artifact
 from tunesmith.core.records import Interval
-from tunesmith.eval.measure import METRICS, Measurements, SystemMeasures
+from tunesmith.eval.measure import METRICS, Measurements, SystemMeasures, improvement
+from tunesmith.eval.numbers import percent, signed_range
 from tunesmith.eval.stats import Difference
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "tell_evaluation",
     "tell_plan",
     "tell_run",
+    "tell_use",
     "tell_verdict",
 ]
 
@@ -97,6 +99,12 @@ def tell_run(say: ConsoleReporter, project: Project) -> None:
     say.detail(f"         {n['reading']['advice']}")
 
 
+def tell_use(say: ConsoleReporter, project: Project) -> None:
+    """The settings of use, and how they were come by."""
+    use = project.settings_of_use
+    say.stage("use", use.words, use.how)
+
+
 def tell_evaluation(say: ConsoleReporter, outcome: Outcome) -> None:
     """The differences that the verdict rests on."""
     m = outcome.measurements
@@ -106,10 +114,7 @@ def tell_evaluation(say: ConsoleReporter, outcome: Outcome) -> None:
         say.detail(f"{METRICS[name].label:<16}{_told(m, 'base', name)}")
         if name == m.primary and "prompted" in m.systems:
             say.detail(f"{'  over a prompt':<16}{_told(m, 'prompted', name)}")
-    shares = [m.systems[name].ended.share for name in ("base", "tuned")]
-    empty = m.systems["tuned"].empty.count
-    said = " → ".join("not measured" if s is None else f"{s:.0%}" for s in shares)
-    say.detail(f"{'ended by itself':<16}{said}" + (f", {empty} empty" if empty else ""))
+    _tell_answers(say, m)
     if m.parity is not None:
         p = m.parity
         say.detail(
@@ -122,6 +127,20 @@ def tell_evaluation(say: ConsoleReporter, outcome: Outcome) -> None:
             f"{'  as served':<16}{s.precision}: mean KL {s.mean_kl:.0e}, same token at {s.top1_agreement:.1%},"
             f" {s.greedy_equal}/{s.greedy_total} greedy answers equal"
         )
+
+
+def _tell_answers(say: ConsoleReporter, m: Measurements) -> None:
+    """What the answers are like at the settings of use, base → tuned, with greedy decoding beside it."""
+    draws = f", {m.use.draws} draws, seed {m.use.seed}" if m.use.num_draws > 1 else ""
+    say.detail(f"{'answers at':<16}{m.use.words}{draws}")
+    base, tuned = m.systems["base"], m.systems["tuned"]
+    for label, name in (("ended", "ended"), ("looped", "loop"), ("same answer", "collapse"), ("empty", "empty")):
+        a, b = getattr(base.answers, name), getattr(tuned.answers, name)
+        if name in ("collapse", "empty") and not (a.count or b.count):
+            continue
+        x, y = getattr(base.greedy, name), getattr(tuned.greedy, name)
+        greedy = f"   (greedy {percent(x, interval=False)} → {percent(y, interval=False)})" if y.n else ""
+        say.detail(f"{'  ' + label:<16}{percent(a)} → {percent(b)}{greedy}")
 
 
 def tell_verdict(say: ConsoleReporter, outcome: Outcome, *, project: Path, seconds: float, following: str) -> None:
@@ -159,7 +178,7 @@ def comparison(outcome: Outcome) -> dict[str, Any]:
         "b": _side(m.systems["tuned"], m.primary),
         "difference": {"mean": d.mean, "ci": _pair(d.ci), "p": d.p},
         "relative": d.relative,
-        "cut": {"a": m.systems["base"].cut.share, "b": m.systems["tuned"].cut.share},
+        "cut": {"a": m.systems["base"].answers.cut.share, "b": m.systems["tuned"].answers.cut.share},
         "length_matched": _length_matched(m.primary, both.length_matched),
     }
 
@@ -193,9 +212,11 @@ def _pair(interval: Interval | None) -> list[float] | None:
 
 
 def _told(m: Measurements, a: str, metric: str) -> str:
+    """Both means, and the improvement: positive where the tuned model is better, as in report and verdict."""
     both = m.comparison(a, "tuned")
     d: Difference | None = both.differences[metric] if both else None
     if d is None or d.mean is None or d.mean_a is None or d.mean_b is None:
         return "not measured"
-    interval = f"[{d.ci.low:+.3f}, {d.ci.high:+.3f}]" if d.ci else "(no interval: too few documents)"
-    return f"{d.mean_a:.3f} → {d.mean_b:.3f}   {d.mean:+.3f} {interval}   better on {d.better} of {d.n}"
+    gain = improvement(d, metric)
+    told = f"improvement {signed_range(gain)}" if gain else "no interval: too few documents"
+    return f"{d.mean_a:.3f} → {d.mean_b:.3f}   {told}   better on {d.better} of {d.n}"

@@ -26,11 +26,12 @@ from tunesmith.core.records import canonical_json, digest
 
 __all__ = ["FOLDERS", "Artifact", "Draft", "Kind", "Store"]
 
-Kind = Literal["documents", "dataset", "run", "model", "eval"]
+Kind = Literal["documents", "dataset", "run", "use", "model", "eval"]
 FOLDERS: Mapping[Kind, str] = {
     "documents": "documents",
     "dataset": "datasets",
     "run": "runs",
+    "use": "use",
     "model": "models",
     "eval": "evals",
 }

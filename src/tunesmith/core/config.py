@@ -26,6 +26,7 @@ __all__ = [
     "SplitConfig",
     "TemplateConfig",
     "TrainConfig",
+    "UseConfig",
 ]
 
 Quality = Literal["draft", "good", "best"]
@@ -260,6 +261,23 @@ class TrainConfig(_Section):
     """Seed of data order, adapter initialisation and dropout."""
 
 
+class UseConfig(_Section):
+    """The settings of use: how answers are drawn in the evaluation, in `chat` and by the merged model's own defaults."""
+
+    temperature: Literal["auto"] | Annotated[float, Field(ge=0, le=2)] = "auto"
+    """0 takes the likeliest token each time. `auto`, here and in the next two: what serves both base and tuned model best on
+    validation questions, of seven candidates."""
+    top_p: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = "auto"
+    """Tokens are drawn from the likeliest that hold this much of the probability. Has no effect at temperature 0."""
+    repetition_penalty: Literal["auto"] | Annotated[float, Field(ge=1, le=2)] = "auto"
+    """Divides the scores of tokens that prompt and answer hold already; 1 changes nothing."""
+    draws: Annotated[int, Field(ge=3, le=20)] = 3
+    """Answers to each test question that the evaluation draws from base, prompted base and tuned model. Has no effect at
+    temperature 0, where all would be the same."""
+    seed: int = 7
+    """Seed of the draws, in the choice of the settings and in the evaluation."""
+
+
 class MergeConfig(_Section):
     """The merged model: base and adapter as one folder."""
 
@@ -278,8 +296,8 @@ class EvalConfig(_Section):
     max_new_tokens: Literal["auto"] | Annotated[int, Field(ge=1, le=8192)] = "auto"
     """Tokens of an answer at most; answers cut here are counted. `auto`: a quarter more than 99 of 100 references have."""
     batch_examples: Annotated[int, Field(ge=1, le=4096)] = 256
-    """Answers generated at once at most, base and tuned together. A quarter of the free memory, and on a CPU 768 MiB of keys and
-    values, may allow fewer."""
+    """Answers generated at once at most, base and tuned together. A quarter of the free memory, and on a CPU 768 MiB of keys
+    and values, may allow fewer."""
     primary: Literal["bits_per_byte", "word_overlap", "rouge_l", "exact_match"] = "bits_per_byte"
     """The metric that the verdict hangs on. Bits per byte: how surprised the model is by the author's own held-out words."""
     draws: Annotated[int, Field(ge=200, le=1_000_000)] = 10_000
@@ -287,14 +305,17 @@ class EvalConfig(_Section):
 
 
 class GateConfig(_Section):
-    """The written rules of the verdict. Required: primary, parity, stop. Advisory: general, served."""
+    """The written rules of the verdict. Required: primary, parity, stop, answers. Advisory: general, served."""
 
     primary_margin: Annotated[float, Field(ge=0)] = 0.0
     """The interval of the improvement must lie clear of this margin (in the primary metric's own unit)."""
     min_documents: Annotated[int, Field(ge=2)] = 6
     """Test documents below which no interval is claimed: the primary gate is then not measured. Under six can never pass."""
     stop_share: Annotated[float, Field(ge=0, le=1)] = 0.9
-    """Share of answers that must end by themselves and have a word."""
+    """Share of answers at the settings of use that must end by themselves and have a word."""
+    loop_margin: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of answers by which the tuned model may loop, or answer different questions with the same words, more than the
+    base."""
     parity_logit: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
     """Largest difference of any logit between tuned and merged model, both computed in float32. `auto`: 0.001 for float32
     weights, reported without a limit for 16-bit ones."""
@@ -326,6 +347,7 @@ class Recipe(_Section):
     method: MethodConfig = MethodConfig()
     train: TrainConfig = TrainConfig()
     merge: MergeConfig = MergeConfig()
+    use: UseConfig = UseConfig()
     eval: EvalConfig = EvalConfig()
     gates: GateConfig = GateConfig()
     allow: list[Literal["cut", "leak", "rewritten", "stop", "zero_labels"]] = []

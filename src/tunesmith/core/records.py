@@ -154,7 +154,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """A system's answer to one item. `fingerprint` is the hash of weights, adapter, template and sampling settings."""
+    """A system's answer to one item. `fingerprint` is the hash of weights, adapter, template and sampling settings.
+
+    `draw` counts the draws at the settings of use from 0; None for a greedy answer.
+    """
 
     item_id: str
     system: str
@@ -162,6 +165,7 @@ class Generation:
     finish_reason: FinishReason
     num_tokens: int
     fingerprint: str
+    draw: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

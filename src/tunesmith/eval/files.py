@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from tunesmith.core.errors import EvaluationError
-from tunesmith.core.records import Message, Score, to_json, write_jsonl
+from tunesmith.core.records import Generation, Message, Score, to_json, write_jsonl
 from tunesmith.eval.gates import Verdict
 from tunesmith.eval.measure import Measurements, SystemMeasures
 from tunesmith.eval.report import evaluation_report
-from tunesmith.eval.results import Evidence, Item, SystemRun
+from tunesmith.eval.results import Evidence, Item
 
 __all__ = ["read_items", "read_verdict", "write_evaluation"]
 
@@ -47,27 +47,32 @@ def read_verdict(path: Path) -> Verdict:
 
 
 def write_evaluation(out: Path, evidence: Evidence, measurements: Measurements, verdict: Verdict) -> None:
-    """Fill the folder of an evaluation. Predictions are as `tunesmith compare` reads them, a file a system."""
+    """Fill the folder of an evaluation. Predictions are as `tunesmith compare` reads them, one file per system
+    and way of decoding."""
     (out / "evidence.json").write_bytes(to_json(evidence))
     (out / "verdict.json").write_bytes(to_json(verdict))
     report, page = evaluation_report(evidence, measurements, verdict)
     (out / "report.json").write_bytes(to_json(report))
     (out / "report.html").write_text(page, encoding="utf-8")
     for system in evidence.systems:
-        write_jsonl(out / f"predictions-{system.name}.jsonl", _predictions(evidence, system))
+        for name, answers in (("", system.generations), ("-greedy", system.greedy)):
+            if answers:
+                write_jsonl(out / f"predictions-{system.name}{name}.jsonl", _predictions(evidence, answers))
         write_jsonl(out / f"scores-{system.name}.jsonl", _scores(evidence, measurements.systems[system.name]))
 
 
-def _predictions(evidence: Evidence, system: SystemRun) -> Iterator[dict[str, str]]:
-    answers = {generation.item_id: generation for generation in system.generations}
-    for item in evidence.items:
+def _predictions(evidence: Evidence, answers: Sequence[Generation]) -> Iterator[dict[str, str]]:
+    """One row per answer. The id of a drawn answer is that of the item and the number of the draw: ITEM#1, ITEM#2, …"""
+    of = {item.id: item for item in evidence.items}
+    for answer in answers:
+        item = of[answer.item_id]
         yield {
-            "id": item.id,
+            "id": item.id if answer.draw is None else f"{item.id}#{answer.draw + 1}",
             "prompt": item.question,
             "reference": item.reference,
-            "prediction": answers[item.id].text,
+            "prediction": answer.text,
             "group": item.group,
-            "finish_reason": answers[item.id].finish_reason,
+            "finish_reason": answer.finish_reason,
         }
 
 

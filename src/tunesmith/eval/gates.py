@@ -13,33 +13,18 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from tunesmith.core.config import GateConfig
+from tunesmith.eval.answer_gates import answers_gate, stop_gate
+from tunesmith.eval.gate import Gate, Outcome, missing
 from tunesmith.eval.measure import METRICS, Measurements, improvement
+from tunesmith.eval.numbers import signed, signed_range
 from tunesmith.eval.results import ParityResult
 from tunesmith.eval.stats import Difference
 from tunesmith.eval.tolerances import SERVED, STORED, Tolerance
 
 __all__ = ["Gate", "Outcome", "Verdict", "VerdictName", "decide"]
 
-Outcome = Literal["pass", "fail", "not measured"]
 VerdictName = Literal["SHIP", "DON'T SHIP", "CAN'T TELL"]
 _SIGNIFICANCE = 0.05
-_STOP_ANSWERS = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
-    """One rule and what came of it. `rule` and `evidence` are plain words with numbers; `value` is what the rule looks at.
-
-    `margin` is what an improvement must lie above; None for rules about something else.
-    """
-
-    name: str
-    required: bool
-    rule: str
-    outcome: Outcome
-    evidence: str
-    value: float | None = None
-    margin: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,21 +44,21 @@ def decide(measurements: Measurements, gates: GateConfig, *, baselines: Sequence
     if "prompted" in baselines or "prompted" in measurements.systems:
         found.append(_beats_prompt(measurements, gates))
     found += [_parity(measurements.parity, gates), _served(measurements.served)]
-    found += [_stop(measurements, gates), _general(measurements, gates)]
+    found += [stop_gate(measurements, gates), answers_gate(measurements, gates), _general(measurements, gates)]
     if measurements.primary in ("word_overlap", "rouge_l"):
         found.append(_equal_length(measurements))
     failed = [gate for gate in found if gate.required and gate.outcome == "fail"]
     unknown = [gate for gate in found if gate.required and gate.outcome == "not measured"]
     if failed:
-        verdict, code, sentence = _no(failed)
+        verdict, code, sentence = _no(failed, found)
     elif unknown:
         verdict, code, sentence = _unsure(unknown)
     else:
         verdict, code, sentence = _yes(measurements)
-    missing = [_TOPIC[gate.name] for gate in found if gate.outcome == "not measured"]
+    unseen = [_TOPIC[gate.name] for gate in found if gate.outcome == "not measured"]
     if all(gate.name != "beats_prompt" for gate in found):
-        missing.append(_TOPIC["beats_prompt"])
-    return Verdict(verdict=verdict, exit_code=code, sentence=sentence, gates=tuple(found), not_measured=(*missing, "safety"))
+        unseen.append(_TOPIC["beats_prompt"])
+    return Verdict(verdict=verdict, exit_code=code, sentence=sentence, gates=tuple(found), not_measured=(*unseen, "safety"))
 
 
 _TOPIC = {
@@ -82,23 +67,16 @@ _TOPIC = {
     "parity": "whether the merged model is the tuned one",
     "served": "what opening the merged model as servers do costs",
     "stop": "whether answers end by themselves",
+    "answers": "whether answers loop or are all the same",
     "general": "general skills",
     "equal_length": "whether the gain holds with what goes beyond the reference's length cut off",
 }
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
-
-
-def _range(gain: tuple[float, float, float]) -> str:
-    return f"{_signed(gain[0])} [{_signed(gain[1])}, {_signed(gain[2])}]"
-
-
 def _told(difference: Difference, gain: tuple[float, float, float]) -> str:
     p = "" if difference.p is None else f", p = {difference.p:.3g}"
     return (
-        f"improvement {_range(gain)}, better on {difference.better} of {difference.n} items"
+        f"improvement {signed_range(gain)}, better on {difference.better} of {difference.n} items"
         f" from {difference.num_groups} documents{p}"
     )
 
@@ -114,11 +92,11 @@ def _gain_gate(measurements: Measurements, *, name: str, over: str, margin: floa
     difference = comparison.differences[measurements.primary] if comparison else None
     gain = improvement(difference, measurements.primary) if difference else None
     if difference is None:
-        outcome, evidence, value = _missing(f"{over} or tuned was not run")
+        outcome, evidence, value = missing(f"{over} or tuned was not run")
     elif difference.num_groups < min_documents:
-        outcome, evidence, value = _missing(f"{difference.num_groups} test documents are too few to rely on an interval")
+        outcome, evidence, value = missing(f"{difference.num_groups} test documents are too few to rely on an interval")
     elif gain is None:
-        outcome, evidence, value = _missing("there is no interval")
+        outcome, evidence, value = missing("there is no interval")
     else:
         outcome, evidence, value = _weigh(difference, gain, margin)
         if outcome == "not measured" and measurements.detectable is not None and over == "base":
@@ -139,10 +117,6 @@ def _weigh(difference: Difference, gain: tuple[float, float, float], margin: flo
     else:
         reason = "the permutation test does not agree"
     return "not measured", f"{told}: {reason}; too few documents to tell", gain[0]
-
-
-def _missing(reason: str) -> tuple[Outcome, str, None]:
-    return "not measured", reason, None
 
 
 def _primary(measurements: Measurements, gates: GateConfig) -> Gate:
@@ -178,7 +152,7 @@ def _parity(parity: ParityResult | None, gates: GateConfig) -> Gate:
     outcome: Outcome
     value: float | None
     if parity is None or parity.num_positions == 0 or parity.greedy_total == 0:
-        outcome, evidence, value = _missing("adapter and merged model were not compared")
+        outcome, evidence, value = missing("adapter and merged model were not compared")
     else:
         value = parity.max_abs_logit
         outcome = "pass" if _within(parity, limits) and not parity.differences else "fail"
@@ -193,7 +167,7 @@ def _served(served: ParityResult | None) -> Gate:
     outcome: Outcome
     value: float | None
     if served is None or served.num_positions == 0 or served.greedy_total == 0:
-        outcome, evidence, value = _missing(f"the merged model was not opened in {kind}")
+        outcome, evidence, value = missing(f"the merged model was not opened in {kind}")
     else:
         outcome, evidence, value = "fail", _compared(served), served.mean_kl
         if _within(served, SERVED[kind]):
@@ -247,42 +221,21 @@ def _compared(found: ParityResult) -> str:
     )
 
 
-def _stop(measurements: Measurements, gates: GateConfig) -> Gate:
-    rule = (
-        f"at least {100 * gates.stop_share:g} % of the tuned model's answers end by themselves and have a word, among"
-        f" {_STOP_ANSWERS} or more; a rule on the share itself, the interval stands beside it"
-    )
-    system = measurements.systems.get("tuned")
-    if system is None or system.ended.share is None or (interval := system.ended.ci) is None:
-        outcome, evidence, value = _missing("the tuned model gave no answers")
-        return Gate(name="stop", required=True, rule=rule, outcome=outcome, evidence=evidence, value=value)
-    ended = system.ended
-    share = ended.count / ended.n
-    evidence = (
-        f"{ended.count} of {ended.n} ended by themselves ({100 * share:.0f} %, {interval.method}"
-        f" {100 * interval.low:.0f} to {100 * interval.high:.0f} %), {system.cut.count} cut, {system.empty.count} empty"
-    )
-    if ended.n < _STOP_ANSWERS and interval.high >= gates.stop_share:
-        outcome, evidence = "not measured", f"{evidence}: too few answers to tell"
-    else:
-        outcome = "pass" if share >= gates.stop_share else "fail"
-    return Gate(name="stop", required=True, rule=rule, outcome=outcome, evidence=evidence, value=share)
-
-
 def _general(measurements: Measurements, gates: GateConfig) -> Gate:
     rule = f"bits per byte on general text: the tuned model is worse by {gates.general_margin:g} at most, the interval included"
     general = measurements.general
+    gain = improvement(general, "bits_per_byte") if general else None
     outcome: Outcome
     value: float | None
-    if general is None or general.mean is None or general.ci is None:
-        outcome, evidence, value = _missing("no general text was measured")
+    if general is None or gain is None:
+        outcome, evidence, value = missing("no general text was measured")
     else:
-        value = general.mean
-        evidence = f"{_range((value, general.ci.low, general.ci.high))} bits per byte on {general.n} general texts"
+        value = gain[0]
+        evidence = f"improvement {signed_range(gain)} bits per byte on {general.n} general texts"
         outcome = "not measured"
-        if general.ci.high <= gates.general_margin:
+        if gain[1] >= -gates.general_margin:
             outcome = "pass"
-        elif general.ci.low > gates.general_margin:
+        elif gain[2] < -gates.general_margin:
             outcome = "fail"
         else:
             evidence += ": the interval includes the limit"
@@ -296,7 +249,7 @@ def _equal_length(measurements: Measurements) -> Gate:
     difference = comparison.length_matched[measurements.primary] if comparison else None
     gain = improvement(difference, measurements.primary) if difference else None
     if difference is None or gain is None:
-        outcome, evidence, value = _missing("there is no interval")
+        outcome, evidence, value = missing("there is no interval")
     else:
         outcome, evidence, value = _weigh(difference, gain, 0.0)
     return Gate(name="equal_length", required=False, rule=rule, outcome=outcome, evidence=evidence, value=value)
@@ -314,7 +267,7 @@ def _yes(measurements: Measurements) -> tuple[VerdictName, int, str]:
         size = f"{gain[0]:.3f} bits per byte less"
     else:
         claim = f"The tuned model's answers are closer to the references than those of the base are{beside}"
-        size = f"{_signed(gain[0])} {METRICS[measurements.primary].label}"
+        size = f"{signed(gain[0])} {METRICS[measurements.primary].label}"
     relative = "" if difference.relative is None else f" ({100 * abs(difference.relative):.0f} %)"
     sentence = f"{claim}: {size}{relative}, better on {difference.better} of {difference.n} items."
     return "SHIP", 0, sentence
@@ -325,17 +278,24 @@ _FAILED = {
     "beats_prompt": "Don't fine-tune, a prompt does it: the base with passages of yours in its prompt does at least as well.",
     "parity": "The merged model is not the model that was tested, so what would be shipped was not measured.",
     "stop": "Too few of the tuned model's answers have words and end by themselves.",
+    "answers": "Far more of the tuned model's answers than of the base's loop or are the same to different questions.",
 }
 _UNKNOWN = {
     "primary": "The test set is too small, or the difference too slight, to tell whether tuning helped.",
     "beats_prompt": "It cannot be told whether tuning does more than a prompt would.",
     "parity": "Nobody has checked that the merged model is the model that was tested.",
-    "stop": "There are too few answers to tell whether the tuned model stops by itself.",
+    "stop": "It cannot be told whether the tuned model's answers end by themselves.",
+    "answers": "There are too few answers to tell whether the tuned model loops more than the base.",
 }
 
 
-def _no(failed: Sequence[Gate]) -> tuple[VerdictName, int, str]:
-    return "DON'T SHIP", 2, " ".join(_FAILED[gate.name] for gate in failed[:2])
+def _no(failed: Sequence[Gate], found: Sequence[Gate]) -> tuple[VerdictName, int, str]:
+    """The first two reasons; where answers got worse although the primary metric improved, that is said."""
+    reasons = [_FAILED[gate.name] for gate in failed[:2]]
+    helped = any(gate.name == "primary" and gate.outcome == "pass" for gate in found)
+    if helped and {gate.name for gate in failed} & {"stop", "answers"}:
+        reasons.insert(0, "The primary metric improved, but the answers got worse.")
+    return "DON'T SHIP", 2, " ".join(reasons)
 
 
 def _unsure(unknown: Sequence[Gate]) -> tuple[VerdictName, int, str]:

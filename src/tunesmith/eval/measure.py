@@ -1,7 +1,8 @@
 """From evidence to numbers: every metric of every system with its interval, and every difference between two systems.
 
 All systems are compared on the same items, paired by item and clustered by document. The figures are those of
-`eval.stats`; an item that a system has no answer or likelihood for is unscored there, never zero.
+`eval.stats`; an item that a system has no answer or likelihood for is unscored there, never zero. What is said of answers is
+measured at the settings of use: the score of an item is the mean over its draws. Greedy answers are only counted.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 
 from tunesmith.core.errors import EvaluationError
-from tunesmith.core.records import Generation, Interval
+from tunesmith.core.records import Generation
 from tunesmith.eval.floors import floor_answers
-from tunesmith.eval.metrics.text import TEXT_METRICS, length_matched, num_words
-from tunesmith.eval.results import Evidence, Item, Likelihood, ParityResult, SystemRun, check_evidence
-from tunesmith.eval.stats import Difference, Summary, detectable_effect, paired, summarise, wilson
+from tunesmith.eval.metrics.repetition import LOOP, loop_scores, same_answers
+from tunesmith.eval.metrics.text import TEXT_METRICS, length_matched
+from tunesmith.eval.results import Evidence, Item, Likelihood, Limit, ParityResult, SystemRun, check_evidence
+from tunesmith.eval.shares import AnswerShares, answer_shares
+from tunesmith.eval.stats import Difference, Summary, detectable_effect, paired, summarise
+from tunesmith.models.use import Use
 
-__all__ = ["METRICS", "PAIRS", "Comparison", "Measurements", "MetricInfo", "Share", "SystemMeasures", "improvement", "measure"]
+__all__ = ["METRICS", "PAIRS", "Comparison", "Measurements", "MetricInfo", "SystemMeasures", "improvement", "measure"]
 
 Scores = tuple[float | None, ...]
 PAIRS: tuple[tuple[str, str], ...] = (("base", "tuned"), ("prompted", "tuned"), ("base", "prompted"), ("tuned", "merged"))
@@ -45,21 +48,10 @@ class MetricInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """A proportion of answers: `count` of `n`, Wilson interval (answers taken as independent); None where n = 0."""
-
-    count: int
-    n: int
-    share: float | None
-    ci: Interval | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SystemMeasures:
-    """One system in figures. `scores` are per item, in the order of the items; `perplexity`: exp(nats a token), all items.
+    """One system in figures. `scores` are per item, in the order of the items; `perplexity`: exp(nats per token), all items.
 
-    `cut`, `ended` and `empty` part the answers: cut at the limit; ended by itself; ended without a word where the reference
-    has words, which is no ending but silence.
+    `answers` are the shares at the settings of use, `greedy` those of greedy decoding, for diagnosis.
     """
 
     name: str
@@ -68,9 +60,8 @@ class SystemMeasures:
     summaries: Mapping[str, Summary]
     scores: Mapping[str, Scores]
     perplexity: float | None
-    cut: Share
-    ended: Share
-    empty: Share
+    answers: AnswerShares
+    greedy: AnswerShares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +77,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurements:
-    """All numbers of an evaluation. `detectable` is the smallest true mean difference found four times in five by the rule of
-    the primary gate (`eval.stats.detectable_effect`), in units of the primary metric, from the spread of the documents'
-    differences seen here; None if it cannot be told."""
+    """All numbers of an evaluation. `references` holds the share of references that loop, and of those that are the same for
+    different questions: what is natural for this kind of text. `detectable` is the smallest true mean difference found four
+    times in five by the rule of the primary gate (`eval.stats.detectable_effect`), in units of the primary metric, from the
+    spread of the documents' differences seen here; None if it cannot be told."""
 
     primary: str
     num_items: int
@@ -101,6 +93,9 @@ class Measurements:
     parity: ParityResult | None
     general: Difference | None
     detectable: float | None
+    use: Use
+    limit: Limit | None
+    references: Mapping[str, float | None]
     served: ParityResult | None = None
 
     def comparison(self, a: str, b: str) -> Comparison | None:
@@ -143,6 +138,20 @@ _ALL = (
     _text("length_ratio", "length ratio"),
     _text("answer_words", "answer words"),
     _text("distinct_3", "distinct 3-word runs"),
+    MetricInfo(
+        name="loop",
+        label="loops",
+        unit="share",
+        higher_is_better=False,
+        description=f"Share of answers that go round in a loop: {LOOP}.",
+    ),
+    MetricInfo(
+        name="collapse",
+        label="same answer",
+        unit="share",
+        higher_is_better=False,
+        description="Share of answers that have the same words, in the same order, as an answer to a different question.",
+    ),
 )
 METRICS: Mapping[str, MetricInfo] = MappingProxyType({info.name: info for info in _ALL})
 _LIKELIHOOD: Mapping[str, Callable[[Likelihood], float | None]] = {
@@ -201,20 +210,19 @@ def measure(
         served=evidence.served,
         general=_general(evidence, draws, seed),
         detectable=_detectable(systems, groups, primary, min_documents),
+        use=evidence.use,
+        limit=evidence.limit,
+        references=_references(evidence.items),
     )
 
 
 def _system(run: SystemRun, items: Sequence[Item], draws: int, seed: int) -> SystemMeasures:
-    answers = {g.item_id: g for g in run.generations}
     likelihoods = {row.item_id: row for row in run.likelihoods}
     rows = [likelihoods.get(item.id) for item in items]
     scores: dict[str, Scores] = {
         name: tuple(None if row is None else score(row) for row in rows) for name, score in _LIKELIHOOD.items()
     }
-    for name, metric in TEXT_METRICS.items():
-        scores[name] = tuple(
-            None if (answer := answers.get(item.id)) is None else metric.score(answer.text, item.reference) for item in items
-        )
+    scores |= _answer_scores(run.generations, items)
     num_tokens = sum(row.num_tokens for row in likelihoods.values())
     groups = [item.group for item in items]
     return SystemMeasures(
@@ -226,25 +234,41 @@ def _system(run: SystemRun, items: Sequence[Item], draws: int, seed: int) -> Sys
         },
         scores=scores,
         perplexity=_perplexity(sum(row.nats for row in likelihoods.values()), num_tokens),
-        **_endings(run.generations, items),
+        answers=answer_shares(run.generations, items),
+        greedy=answer_shares(run.greedy, items),
     )
+
+
+def _answer_scores(generations: Sequence[Generation], items: Sequence[Item]) -> dict[str, Scores]:
+    """Every metric of the answers: the mean over the draws of an item."""
+    of = {item.id: item for item in items}
+    values: dict[str, list[float | None]] = {
+        name: [metric.score(g.text, of[g.item_id].reference) for g in generations] for name, metric in TEXT_METRICS.items()
+    }
+    values["loop"] = loop_scores([g.text for g in generations])
+    values["collapse"] = same_answers([g.text for g in generations], [of[g.item_id].question for g in generations])
+    keys = [g.item_id for g in generations]
+    return {name: _by_item(found, keys, items) for name, found in values.items()}
+
+
+def _by_item(values: Sequence[float | None], keys: Sequence[str], items: Sequence[Item]) -> Scores:
+    """The mean of each item's values, in the order of the items; None where nothing was scored."""
+    by_item: dict[str, list[float]] = {}
+    for key, value in zip(keys, values, strict=True):
+        if value is not None:
+            by_item.setdefault(key, []).append(value)
+    return tuple(math.fsum(by_item[item.id]) / len(by_item[item.id]) if item.id in by_item else None for item in items)
+
+
+def _references(items: Sequence[Item]) -> dict[str, float | None]:
+    texts = [item.reference for item in items]
+    found = {"loop": loop_scores(texts), "collapse": same_answers(texts, [item.question for item in items])}
+    known = {name: [value for value in values if value is not None] for name, values in found.items()}
+    return {name: math.fsum(values) / len(values) if values else None for name, values in known.items()}
 
 
 def _perplexity(nats: float, num_tokens: int) -> float | None:
     return math.exp(min(nats / num_tokens, 700.0)) if num_tokens else None  # e^709 is the largest that a float holds
-
-
-def _endings(generations: Sequence[Generation], items: Sequence[Item]) -> dict[Literal["cut", "ended", "empty"], Share]:
-    """How the answers end: each counts as one of the three."""
-    wordy = {item.id for item in items if num_words(item.reference)}
-    stopped = [g for g in generations if g.finish_reason == "stop"]
-    empty = sum(g.item_id in wordy and not num_words(g.text) for g in stopped)
-    n = len(generations)
-    return {"cut": _share(n - len(stopped), n), "ended": _share(len(stopped) - empty, n), "empty": _share(empty, n)}
-
-
-def _share(count: int, n: int) -> Share:
-    return Share(count=count, n=n, share=count / n if n else None, ci=wilson(count, n))
 
 
 def _differences(
@@ -257,15 +281,20 @@ def _differences(
 
 
 def _length_matched(a: SystemRun, b: SystemRun, items: Sequence[Item], draws: int, seed: int) -> dict[str, Difference]:
-    texts_a, texts_b = ({g.item_id: g.text for g in run.generations} for run in (a, b))
-    both = [item for item in items if item.id in texts_a and item.id in texts_b]
-    matched = [length_matched(texts_a[item.id], texts_b[item.id], item.reference) for item in both]
+    """Of each draw of an item that both have: the two answers with the longer one trimmed."""
+    texts_a, texts_b = ({(g.item_id, g.draw): g.text for g in run.generations} for run in (a, b))
+    of = {item.id: item.reference for item in items}
+    both = [key for key in texts_a if key in texts_b]
+    matched = [length_matched(texts_a[key], texts_b[key], of[key[0]]) for key in both]
+    keys, groups = [key[0] for key in both], [item.group for item in items]
     found = {}
     for name in _OVERLAPS:
         score = TEXT_METRICS[name].score
-        left = [score(text, item.reference) for (text, _), item in zip(matched, both, strict=True)]
-        right = [score(text, item.reference) for (_, text), item in zip(matched, both, strict=True)]
-        found[name] = paired(left, right, [item.group for item in both], draws=draws, seed=seed)
+        left, right = (
+            _by_item([score(pair[side], of[key]) for pair, key in zip(matched, keys, strict=True)], keys, items)
+            for side in (0, 1)
+        )
+        found[name] = paired(left, right, groups, draws=draws, seed=seed)
     return found
 
 

@@ -9,18 +9,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 
 from tunesmith.core.artifacts import FOLDERS
 from tunesmith.core.page import Raw, badge, card, folded, page, section, table, text
-from tunesmith.core.records import to_json
+from tunesmith.core.records import Generation
 from tunesmith.eval.figures import MOST_DOTS, Strip, difference_figure, distribution_figure, training_figure
 from tunesmith.eval.floors import FLOORS
 from tunesmith.eval.gates import Verdict
 from tunesmith.eval.measure import METRICS, Comparison, Measurements, improvement
 from tunesmith.eval.metrics.text import num_words
-from tunesmith.eval.report_cells import difference_rows, share_cell, summary_cell, tip
-from tunesmith.eval.results import Evidence
+from tunesmith.eval.numbers import percent, signed
+from tunesmith.eval.report_cells import gain_rows, share_cell, summary_cell, tip
+from tunesmith.eval.report_values import report_values
+from tunesmith.eval.results import Evidence, SystemRun
 
 __all__ = ["chosen_examples", "evaluation_report"]
 
@@ -43,7 +44,7 @@ def evaluation_report(evidence: Evidence, measurements: Measurements, verdict: V
         _pictures(evidence, measurements),
         _folded(evidence, measurements),
     ]
-    return _as_json(evidence, measurements, verdict, examples), page(f"{verdict.verdict} · Tunesmith evaluation", parts)
+    return report_values(evidence, measurements, verdict, examples), page(f"{verdict.verdict} · Tunesmith evaluation", parts)
 
 
 def chosen_examples(measurements: Measurements, ids: Sequence[str]) -> list[tuple[str, int]]:
@@ -100,7 +101,8 @@ def _top(measurements: Measurements, verdict: Verdict) -> Raw:
     if measurements.num_items > MOST_DOTS:
         caption += f" {MOST_DOTS} dots are drawn, evenly by rank."
     picture = difference_figure(strips, axis=axis, margin=primary.margin or 0.0)
-    told = f'<p class="soft">The rule: {text(primary.rule)}. What came out: {text(primary.evidence)}.</p>'
+    told = _answers_line(measurements)
+    told += f'<p class="soft">The rule: {text(primary.rule)}. What came out: {text(primary.evidence)}.</p>'
     missing = ", ".join(verdict.not_measured)
     return Raw(
         f"<header><p>{badge(verdict.verdict, _TONES[verdict.verdict])}</p><h1>{text(verdict.sentence)}</h1>"
@@ -110,11 +112,28 @@ def _top(measurements: Measurements, verdict: Verdict) -> Raw:
     )
 
 
+def _answers_line(measurements: Measurements) -> str:
+    """What the answers are like at the settings of use, base → tuned, and greedily in small."""
+    if "base" not in measurements.systems or "tuned" not in measurements.systems:
+        return ""
+    base, tuned = measurements.systems["base"], measurements.systems["tuned"]
+    found = {"ended by themselves": "ended", "looped": "loop", "were the same for different questions": "collapse"}
+    shown, small = [], []
+    for words, name in found.items():
+        a, b = getattr(base.answers, name), getattr(tuned.answers, name)
+        shown.append(f"{words}: {percent(a)} → {percent(b)}")
+        a, b = getattr(base.greedy, name), getattr(tuned.greedy, name)
+        small.append(f"{words} {percent(a, interval=False)} → {percent(b, interval=False)}")
+    greedy = f"<br><small>With greedy decoding: {text('; '.join(small))}.</small>" if tuned.greedy.ended.n else ""
+    lead = f"Answers at {measurements.use.words}, base → tuned"
+    return f"<p>{text(lead)}. Of them {text('; '.join(shown))}.{greedy}</p>"
+
+
 def _compared(evidence: Evidence, measurements: Measurements) -> Raw:
     rows = []
     for system in measurements.systems.values():
         perplexity = (
-            "–" if system.perplexity is None else tip(f"{system.perplexity:.2f}", "exp(nats a token) over all references")
+            "–" if system.perplexity is None else tip(f"{system.perplexity:.2f}", "exp(nats per token) over all references")
         )
         rows.append(
             [
@@ -123,9 +142,11 @@ def _compared(evidence: Evidence, measurements: Measurements) -> Raw:
                 tip(system.fingerprint[:12], f"hash of weights, adapter, template and settings: {system.fingerprint}"),
                 summary_cell(system.summaries[measurements.primary], measurements.primary),
                 perplexity,
-                share_cell(system.ended),
-                share_cell(system.cut),
-                share_cell(system.empty),
+                share_cell(system.answers.ended, system.greedy.ended),
+                share_cell(system.answers.loop, system.greedy.loop),
+                share_cell(system.answers.collapse),
+                share_cell(system.answers.cut),
+                share_cell(system.answers.empty),
             ]
         )
     head = [
@@ -135,6 +156,8 @@ def _compared(evidence: Evidence, measurements: Measurements) -> Raw:
         METRICS[measurements.primary].label,
         "perplexity",
         "ended by itself",
+        "loops",
+        "same answer",
         "cut at limit",
         "empty",
     ]
@@ -142,10 +165,21 @@ def _compared(evidence: Evidence, measurements: Measurements) -> Raw:
     facts += [f"{key.replace('_', ' ')}: {value}" for key, value in evidence.numbers.items()]
     return section(
         "What was compared",
-        table(head, rows, numeric=range(3, 8)),
+        f"<p>{text(_how_drawn(measurements))}</p>",
+        table(head, rows, numeric=range(3, 10)),
         f'<p class="soft">{text("; ".join(facts))}.</p>',
         _origins(evidence),
     )
+
+
+def _how_drawn(measurements: Measurements) -> str:
+    """The settings of use in one sentence."""
+    use = measurements.use
+    draws = f", {use.draws} answers per question, seed {use.seed}" if use.num_draws > 1 else ""
+    how = f" ({use.how})" if use.how not in ("", use.words) else ""
+    greedy = any(system.greedy.ended.n for system in measurements.systems.values())
+    small = " The small figures are those of greedy decoding, which nobody uses a chat model with; they are for diagnosis."
+    return f"Answers are drawn at the settings of use: {use.words}{draws}{how}." + (small if greedy else "")
 
 
 def _origins(evidence: Evidence) -> str:
@@ -163,11 +197,11 @@ def _origins(evidence: Evidence) -> str:
 
 def _examples(evidence: Evidence, measurements: Measurements, chosen: Sequence[tuple[str, int]]) -> Raw:
     gains = _gains(measurements, "base", "tuned")
-    answers = {run.name: {g.item_id: g for g in run.generations} for run in evidence.systems}
+    answers = {run.name: _first_answers(run) for run in evidence.systems}
     parts = []
     for why, place in chosen:
         item, gain = evidence.items[place], gains[place]
-        said = "" if gain is None else f", {gain:+.3f} {METRICS[measurements.primary].unit}".replace("-", "−")
+        said = "" if gain is None else f", {signed(gain)} {METRICS[measurements.primary].unit}"
         cards = [card("reference: what the author wrote", item.reference)]
         for name, by_item in answers.items():
             answer, tuned = by_item.get(item.id), answers.get("tuned", {}).get(item.id)
@@ -181,11 +215,19 @@ def _examples(evidence: Evidence, measurements: Measurements, chosen: Sequence[t
             parts.append(f'<div class="cards" style="{_FOUR}">{"".join(cards)}</div>')
     note = (
         "Chosen by the gain in the primary metric and marked so; two are drawn at random, so that the picture is not only"
-        " extremes. The merged model's answer is shown only where it differs from the tuned one's."
+        f" extremes. Every answer is the first draw at the settings of use ({measurements.use.words})."
     )
     return section(
         "Answers side by side", f'<p class="soft">{text(note)}</p>', *(parts or ["<p>No answers were generated.</p>"])
     )
+
+
+def _first_answers(run: SystemRun) -> dict[str, Generation]:
+    """The first answer to each item at the settings of use."""
+    found: dict[str, Generation] = {}
+    for generation in sorted(run.generations, key=lambda g: g.draw or 0):
+        found.setdefault(generation.item_id, generation)
+    return found
 
 
 def _training(evidence: Evidence) -> Raw:
@@ -230,16 +272,17 @@ def _scores(measurements: Measurements) -> Raw:
     ]
     main = measurements.comparison("base", "tuned")
     if main is not None:
-        parts.append(f"<h3>Difference: tuned − {_NAMES['base']}</h3>")
+        parts.append(f"<h3>Gain of tuned over {_NAMES['base']}: positive is better</h3>")
         parts.append(_differences(main))
-        note = "p: sign-flip permutation test by document; Holm: the same, adjusted for all the metrics of this table."
+        note = "Lengths and distinct runs have no better side: there it is the plain difference."
+        note += " p: sign-flip permutation test by document; Holm: the same, adjusted for all the metrics of this table."
         parts.append(f'<p class="soft">{text(note)}</p>')
     return section("Scores", *parts)
 
 
 def _differences(comparison: Comparison) -> Raw:
-    head = ["metric", "difference [95 % interval]", "relative", "better on", "p", "p (Holm)"]
-    return table(head, difference_rows(comparison), numeric=range(1, 6))
+    head = ["metric", "gain [95 % interval]", "relative", "better on", "p", "p (Holm)"]
+    return table(head, gain_rows(comparison), numeric=range(1, 6))
 
 
 def _floors(measurements: Measurements) -> Raw:
@@ -284,14 +327,12 @@ def _folded(evidence: Evidence, measurements: Measurements) -> Raw:
     parts = []
     for comparison in measurements.comparisons:
         if (comparison.a, comparison.b) != ("base", "tuned"):
-            parts.append(folded(f"Difference: {_NAMES[comparison.b]} − {_NAMES[comparison.a]}", _differences(comparison)))
+            parts.append(folded(f"Gain of {_NAMES[comparison.b]} over {_NAMES[comparison.a]}", _differences(comparison)))
     matched = [c for c in measurements.comparisons if c.b == "tuned"]
     for comparison in matched:
-        title = f"Beyond the reference's length cut off: tuned − {_NAMES[comparison.a]}, of the longer answer alone"
-        rows = difference_rows(comparison, matched=True)
-        parts.append(
-            folded(title, table(["metric", "difference [95 % interval]", "relative", "better on", "p", "p (Holm)"], rows))
-        )
+        title = f"Beyond the reference's length cut off, of the longer answer alone: gain of tuned over {_NAMES[comparison.a]}"
+        rows = gain_rows(comparison, matched=True)
+        parts.append(folded(title, table(["metric", "gain [95 % interval]", "relative", "better on", "p", "p (Holm)"], rows)))
     rows_of_items = [
         [
             item.title or item.group,
@@ -308,8 +349,9 @@ def _folded(evidence: Evidence, measurements: Measurements) -> Raw:
     parts.append(folded("What the metrics mean", table(["metric", "unit", "meaning"], meanings)))
     how = (
         f"Intervals: cluster bootstrap by document (BCa, widened for few documents), {measurements.draws} draws, seed"
-        f" {measurements.seed}; shares: Wilson, answers taken as independent. Tests: sign-flip permutation by document. Answers"
-        " are greedy. Items that could not be scored are counted and are in no mean."
+        f" {measurements.seed}; shares: Wilson on an effective number of answers, since draws of one question and questions of"
+        " one document resemble each other. The score of an item is the mean over its draws. Tests: sign-flip permutation by"
+        " document. Items that could not be scored are counted and are in no mean."
     )
     parts.append(folded("How the numbers were made", f"<p>{text(how)}</p>"))
     return section("Everything else", *parts)
@@ -317,55 +359,3 @@ def _folded(evidence: Evidence, measurements: Measurements) -> Raw:
 
 def _number(value: float | None) -> str:
     return "unscored" if value is None else f"{value:.3f}"
-
-
-def _as_json(
-    evidence: Evidence, measurements: Measurements, verdict: Verdict, examples: Sequence[tuple[str, int]]
-) -> dict[str, Any]:
-    """Plain values only: the measurements, the verdict, the per-item scores, and where they came from."""
-    systems = {
-        name: {
-            "label": system.label,
-            "fingerprint": system.fingerprint,
-            "perplexity": system.perplexity,
-            "cut": system.cut,
-            "ended": system.ended,
-            "empty": system.empty,
-            "metrics": dict(system.summaries),
-        }
-        for name, system in measurements.systems.items()
-    }
-    items = [
-        {
-            "id": item.id,
-            "group": item.group,
-            "scores": {name: {m: s.scores[m][i] for m in METRICS} for name, s in measurements.systems.items()},
-        }
-        for i, item in enumerate(evidence.items)
-    ]
-    report = {
-        "verdict": verdict.verdict,
-        "exit_code": verdict.exit_code,
-        "sentence": verdict.sentence,
-        "not_measured": verdict.not_measured,
-        "gates": verdict.gates,
-        "primary": measurements.primary,
-        "num_items": measurements.num_items,
-        "num_documents": measurements.num_documents,
-        "draws": measurements.draws,
-        "seed": measurements.seed,
-        "detectable": measurements.detectable,
-        "systems": systems,
-        "comparisons": measurements.comparisons,
-        "floors": measurements.floors,
-        "parity": measurements.parity,
-        "served": measurements.served,
-        "general": measurements.general,
-        "reading": evidence.reading,
-        "examples": [{"why": why, "id": evidence.items[place].id} for why, place in examples],
-        "ids": dict(evidence.ids),
-        "numbers": dict(evidence.numbers),
-        "items": items,
-    }
-    plain: dict[str, Any] = orjson.loads(to_json(report))
-    return plain

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from tunesmith.core.page import Raw, text
 from tunesmith.core.records import Interval
-from tunesmith.eval.measure import METRICS, Comparison, Share
-from tunesmith.eval.stats import Summary, holm
+from tunesmith.eval.measure import METRICS, Comparison, improvement
+from tunesmith.eval.numbers import percent, signed, signed_range
+from tunesmith.eval.proportions import Share
+from tunesmith.eval.stats import Difference, Summary, holm
 
-__all__ = ["difference_rows", "share_cell", "summary_cell", "tip"]
+__all__ = ["gain_rows", "share_cell", "summary_cell", "tip"]
 
 
 def tip(shown: str, hover: str) -> Raw:
@@ -19,17 +21,12 @@ def _digits(metric: str) -> int:
     return 1 if METRICS[metric].unit == "words" else 3
 
 
-def _signed(value: float, digits: int) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
-
-
-def _ends(interval: Interval | None, digits: int, *, signed: bool = False) -> str:
+def _ends(interval: Interval | None, digits: int) -> str:
     if interval is None:
         return " [no interval]"
     if interval.low == interval.high:
         return " [all equal]"
-    low, high = ((_signed(v, digits) if signed else f"{v:.{digits}f}") for v in (interval.low, interval.high))
-    return f" [{low}, {high}]"
+    return f" [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 
 
 def summary_cell(summary: Summary, metric: str) -> Raw:
@@ -46,35 +43,53 @@ def summary_cell(summary: Summary, metric: str) -> Raw:
     return tip(f"{summary.mean:.{digits}f}{_ends(summary.ci, digits)}", hover)
 
 
-def share_cell(share: Share) -> Raw:
-    """A proportion in percent; hover: counts and Wilson interval."""
-    if share.share is None or share.ci is None:
-        return tip("not measured", "no answers")
-    return tip(
-        f"{100 * share.share:.0f} %", f"{share.count} of {share.n}; {share.ci.method} {share.ci.low:.1%} to {share.ci.high:.1%}"
-    )
+def share_cell(share: Share, beside: Share | None = None) -> Raw:
+    """A proportion in percent with its interval, and `beside` it small the greedy one; hover: counts and method."""
+    if share.share is None:
+        return tip("not measured", "no answers") if beside is None or beside.share is None else _small(beside)
+    method = share.ci.method if share.ci else "no interval: fewer than two documents"
+    shown = tip(percent(share), f"{share.count} of {share.n}; {method}")
+    return shown if beside is None or beside.share is None else Raw(f"{shown}<br>{_small(beside)}")
 
 
-def difference_rows(comparison: Comparison, *, matched: bool = False) -> list[list[object]]:
-    """Rows of a difference table: metric, difference with interval, relative, better on, p, p adjusted over the rows."""
+def _small(greedy: Share) -> Raw:
+    hover = f"{greedy.count} of {greedy.n} answers of greedy decoding, for diagnosis"
+    return Raw(f'<small class="soft">{tip(f"greedy {percent(greedy, interval=False)}", hover)}</small>')
+
+
+def gain_rows(comparison: Comparison, *, matched: bool = False) -> list[list[object]]:
+    """Rows of a table of gains: metric, gain with interval, relative, better on, p, p adjusted over the rows.
+
+    A gain is positive where the second system is better; of a metric without a better side it is the plain difference.
+    """
     differences = comparison.length_matched if matched else comparison.differences
     known = {name: d.p for name, d in differences.items() if d.p is not None}
     adjusted = dict(zip(known, holm(list(known.values())), strict=True))
     rows: list[list[object]] = []
     for name, difference in differences.items():
-        info, digits = METRICS[name], _digits(name)
+        info = METRICS[name]
         label = tip(info.label, info.description)
         if difference.mean is None or difference.p is None:
             rows.append([label, tip("not measured", f"{difference.unscored} items unscored"), "–", "–", "–", "–"])
             continue
         hover = f"n = {difference.n} items in {difference.num_groups} documents, {difference.unscored} unscored; "
         hover += difference.ci.method if difference.ci else "no interval: fewer than two documents"
-        shown = f"{_signed(difference.mean, digits)}{_ends(difference.ci, digits, signed=True)}"
-        relative = "–" if difference.relative is None else f"{_signed(100 * difference.relative, 1)} %"
-        better = "–" if info.higher_is_better is None else f"{difference.better} of {difference.n}"
+        sign = -1.0 if info.higher_is_better is False else 1.0
+        relative = "–" if difference.relative is None else f"{signed(sign * 100 * difference.relative, 1)} %"
+        better = "no better side" if info.higher_is_better is None else f"{difference.better} of {difference.n}"
         smallest = f"the smallest p that {difference.num_groups} documents allow is {difference.smallest_p:.3g}"
-        rows.append([label, tip(shown, hover), relative, better, tip(_p(difference.p), smallest), _p(adjusted[name])])
+        shown = tip(_gain(difference, name), hover)
+        rows.append([label, shown, relative, better, tip(_p(difference.p), smallest), _p(adjusted[name])])
     return rows
+
+
+def _gain(difference: Difference, metric: str) -> str:
+    digits, gain = _digits(metric), improvement(difference, metric)
+    if gain is not None and gain[1] != gain[2]:
+        return signed_range(gain, digits)
+    sign = -1.0 if METRICS[metric].higher_is_better is False else 1.0
+    why = "no interval" if gain is None else "all equal"
+    return f"{signed(sign * (difference.mean or 0.0), digits)} [{why}]"
 
 
 def _p(value: float) -> str:

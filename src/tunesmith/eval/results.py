@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation, Message
+from tunesmith.models.use import GREEDY_USE, Use
 
 __all__ = [
     "SYSTEM_NAMES",
@@ -23,6 +24,7 @@ __all__ = [
     "GeneralResult",
     "Item",
     "Likelihood",
+    "Limit",
     "ParityResult",
     "SystemName",
     "SystemRun",
@@ -83,7 +85,8 @@ class Likelihood:
 class SystemRun:
     """One system on the items. `fingerprint` hashes weights, adapter, template, prompt and sampling; no two may share one.
 
-    Generations or likelihoods may be missing for items: these are unscored.
+    `generations` are the answers at the settings of use, one for each item and draw; `greedy` those of greedy decoding, for a
+    part of the items. Generations or likelihoods may be missing for items: these are unscored.
     """
 
     name: SystemName
@@ -91,6 +94,7 @@ class SystemRun:
     fingerprint: str
     generations: tuple[Generation, ...]
     likelihoods: tuple[Likelihood, ...]
+    greedy: tuple[Generation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +132,15 @@ class GeneralResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """The token limit of an answer, and how many of `num_references` references, end token included, need more than that."""
+
+    max_new_tokens: int
+    too_long: int
+    num_references: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Everything measured. Not measured is None or empty, never a made-up value.
 
@@ -135,7 +148,8 @@ class Evidence:
 
     `training`: rows of metrics.jsonl (keys step, loss, val_loss, learning_rate, grad_norm; absent or None where a step did
     not have one); `reading`: their plain-words reading. `train_answers`: for the floor "nearest training answer". `ids`: the
-    artifacts the figures come from (kind → id). `numbers`: further facts worth printing under the table of systems.
+    artifacts the figures come from (kind → id). `numbers`: further facts worth printing under the table of systems. `use`: the
+    settings at which `SystemRun.generations` were drawn; in evidence from before there were any, these were greedy.
     """
 
     items: tuple[Item, ...]
@@ -148,6 +162,8 @@ class Evidence:
     train_answers: tuple[str, ...] = ()
     ids: Mapping[str, str] = field(default_factory=dict)
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    use: Use = GREEDY_USE
+    limit: Limit | None = None
 
     def system(self, name: str) -> SystemRun | None:
         """The run of that name, or None if it was not made."""
@@ -176,7 +192,7 @@ def check_evidence(evidence: Evidence) -> None:
 
 
 def _check_run(run: SystemRun, known: set[str]) -> None:
-    foreign = sorted({g.fingerprint for g in run.generations} - {run.fingerprint})
+    foreign = sorted({g.fingerprint for g in (*run.generations, *run.greedy)} - {run.fingerprint})
     if foreign:
         raise EvaluationError(
             f"answers filed under {run.name} were made by another system",
@@ -184,10 +200,11 @@ def _check_run(run: SystemRun, known: set[str]) -> None:
             expected=f"the fingerprint of {run.name}: {run.fingerprint}",
             hint="delete the evaluation's folder and run it again",
         )
-    answers, likelihoods = [g.item_id for g in run.generations], [row.item_id for row in run.likelihoods]
-    for what, ids in (("answers", answers), ("likelihoods", likelihoods)):
+    answers = [(g.item_id, g.draw) for g in run.generations]
+    greedy, likelihoods = [(g.item_id, None) for g in run.greedy], [(row.item_id, None) for row in run.likelihoods]
+    for what, ids in (("answers", answers), ("greedy answers", greedy), ("likelihoods", likelihoods)):
         _unique(ids, f"{what} of {run.name}")
-        if unknown := [i for i in ids if i not in known]:
+        if unknown := [i for i, _ in ids if i not in known]:
             raise EvaluationError(
                 f"{what} of {run.name} belong to no item of the test set",
                 value=unknown[:3],
@@ -196,7 +213,7 @@ def _check_run(run: SystemRun, known: set[str]) -> None:
             )
 
 
-def _unique(ids: list[str], what: str) -> None:
+def _unique(ids: Sequence[object], what: str) -> None:
     if len(set(ids)) != len(ids):
         double = next(i for n, i in enumerate(ids) if i in ids[:n])
         raise EvaluationError(f"{what} carry an id twice", value=double, expected="each id once", hint="tunesmith check FILE")

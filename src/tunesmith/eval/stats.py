@@ -1,4 +1,4 @@
-"""Honest statistics: means with intervals that know of documents, paired differences with exact tests, proportions.
+"""Honest statistics: means with intervals that know of documents, paired differences with exact tests.
 
 Items from one document resemble each other, so documents (groups) are what is drawn, flipped and counted; the mean is
 over items. Not computed is None, never zero. Same input and seed give the same numbers.
@@ -27,14 +27,13 @@ from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Interval
 
 __all__ = [
+    "LEVEL",
     "Difference",
     "Summary",
     "detectable_effect",
     "holm",
-    "newcombe",
     "paired",
     "summarise",
-    "wilson",
 ]
 
 LEVEL = 0.95
@@ -156,37 +155,6 @@ def paired(
         worse=int((gain < 0).sum()),
         relative=mean / abs(mean_a) if mean_a != 0 else None,
     )
-
-
-def wilson(successes: int, n: int) -> Interval | None:
-    """Interval of a proportion (Wilson 1927), 95 %; None for n = 0. Takes the n answers as independent."""
-    if not 0 <= successes <= n:
-        raise EvaluationError(
-            "these are no counts of a proportion",
-            value=(successes, n),
-            expected="0 ≤ successes ≤ n",
-            hint="report this: tunesmith counted wrongly",
-        )
-    if n == 0:
-        return None
-    share, z2 = successes / n, _Z * _Z
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    low = 0.0 if successes == 0 else max(0.0, middle - half)
-    high = 1.0 if successes == n else min(1.0, middle + half)
-    return Interval(low=low, high=high, level=LEVEL, method="Wilson")
-
-
-def newcombe(successes_a: int, n_a: int, successes_b: int, n_b: int) -> Interval | None:
-    """95 % interval of b − a for two independent proportions (Newcombe 1998, method 10); None if a side is empty."""
-    a, b = wilson(successes_a, n_a), wilson(successes_b, n_b)
-    if a is None or b is None:
-        return None
-    share_a, share_b = successes_a / n_a, successes_b / n_b
-    gap = share_b - share_a
-    low = gap - math.hypot(share_b - b.low, a.high - share_a)
-    high = gap + math.hypot(b.high - share_b, share_a - a.low)
-    return Interval(low=low, high=high, level=LEVEL, method="Newcombe (Wilson scores)")
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -135,7 +135,7 @@ def make_plan(
         )
     cache = _cache(recipe, data, shape, hardware)
     items = min(recipe.eval.max_items or data.num_test, data.num_test)
-    held = stages(shape, training=memory.likely, test_tokens=round(items * data.mean), trainable=trainable, cache=cache)
+    held = stages(shape, training=memory.likely, test_tokens=round(items * data.mean), trainable=adapter.trainable, cache=cache)
     seconds = _durations(recipe, data, shape, precision, steps=steps, tokens=tokens)
     numbers = {
         **asdict(data),

@@ -11,7 +11,7 @@ __all__ = ["Reading", "read_curves"]
 
 _SATURATED = 0.2
 _COLLAPSE = {  # events of the watch that no falling loss makes good
-    "repetition": "its answers went round in circles",
+    "repetition": "its answers looped",
     "same_answer": "it gave one answer to different questions",
     "empty_answers": "it answered nothing",
 }

@@ -20,7 +20,7 @@ from tunesmith.core.reporter import Reporter
 from tunesmith.models.adapters import Coverage, attach, save_adapter
 from tunesmith.models.audit import Audit, audit
 from tunesmith.models.chat import Chat, Encoded
-from tunesmith.models.generate import generate
+from tunesmith.models.generate import Request, Sampling, answer
 from tunesmith.models.load import BaseFolder, PrecisionName, load_model
 from tunesmith.models.memory import release_memory
 from tunesmith.models.precision import without_denormals
@@ -41,6 +41,7 @@ from tunesmith.train.validation import OnDone, Validation
 __all__ = ["Place", "Trained", "check_labels", "deterministic", "train_adapter"]
 
 _CUT_LIMIT = 0.01
+_DRAWN = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.1, seed=7)
 _SAMPLES = 3  # validation questions that are answered at each validation
 _SAMPLE_TOKENS = 48
 
@@ -291,10 +292,11 @@ def deterministic(wanted: bool) -> Iterator[None]:
 
 
 def _samples(model: Any, chat: Chat, examples: Sequence[Example], context: int, on_done: OnDone) -> list[str]:
-    """Greedy answers to a few validation questions: what the run sounds like by now."""
+    """Answers to a few validation questions, drawn with a fixed seed: what the run sounds like by now.
+
+    Drawn at usual settings of use, since greedy answers of a small model loop where those that people see do not.
+    """
     model.eval()
-    prompts = [example.prompt for example in examples]
-    made = generate(
-        model, chat, prompts, max_new_tokens=_SAMPLE_TOKENS, batch_examples=len(prompts), context=context, on_done=on_done
-    )
+    requests = [Request(messages=example.prompt, max_new_tokens=_SAMPLE_TOKENS, sampling=_DRAWN) for example in examples]
+    made = answer(model, chat, requests, batch_examples=len(requests), context=context, on_done=on_done)
     return [said.text for said in made]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,15 +20,15 @@ import orjson
 import psutil
 
 from tunesmith.core.reporter import Reporter
+from tunesmith.eval.metrics.repetition import loops
 
 __all__ = ["Conditions", "Event", "Machine", "RowLog", "Watch", "look_at_machine"]
 
 _WINDOW = 48  # steps that a step is compared with
 _LEAST = 6  # steps before anything is called unusual
 _MAD = 1.4826  # median absolute deviation of a normal distribution, in standard deviations
-_CIRCLES = 0.45  # variety below which a text goes round in circles; English of this length has about 0.8
-_LEAST_TEXT = 32  # bytes below which the variety of a text says nothing
-_ZLIB = 11  # bytes that zlib adds to any text
+_LOOPING = 0.5  # share of the samples from which, at two validations in a row, looping is worth a warning
+_ONCE = {"repetition"}  # events that need no second warning: they do not go away
 _MIB = 2**20
 Row = Mapping[str, Any]
 
@@ -78,7 +77,8 @@ class Watch:
         self._norms: deque[float] = deque(maxlen=_WINDOW)
         self._lowest = float("inf")  # of the running median
         self._rising = False
-        self._first_variety: float | None = None
+        self._first_looping: float | None = None
+        self._was_looping = False
         self._told: dict[str, int] = {}
 
     def resume(self, rows: Sequence[Row]) -> None:
@@ -113,9 +113,9 @@ class Watch:
             self._say(event, int(row["step"]))
 
     def _say(self, event: Event, step: int) -> None:
-        """The first of a kind, then the second, the fourth, the eighth …: enough to know, not enough to drown in."""
+        """The first of a kind, then the second, the fourth, the eighth …, of loops the first alone: enough to know."""
         count = self._told[event.kind] = self._told.get(event.kind, 0) + 1
-        if count & (count - 1) == 0:
+        if count & (count - 1) == 0 and (count == 1 or event.kind not in _ONCE):
             again = f" (time {count})" if count > 1 else ""
             self._reporter.warn(f"step {step}: {event.text}{again}; {event.advice}")
 
@@ -158,18 +158,10 @@ class Watch:
 
     def _of_look(self, row: Row) -> list[Event]:
         samples = [str(text) for text in row.get("samples", [])]
-        scores = [score for text in samples if (score := _variety(text)) is not None]
-        variety = statistics.fmean(scores) if scores else None
-        if self._first_variety is None:
-            self._first_variety = 1.0 if variety is None else variety
+        is_first = self._first_looping is None
+        found = self._loop_events(samples)
+        if is_first:
             return []
-        found, first = [], self._first_variety
-        if variety is not None and variety < _CIRCLES and variety < first - 0.2:
-            text = (
-                f"its answers go round in circles (they can be packed to {variety:.0%} of their length, {first:.0%} at first)"
-            )
-            advice = "lower train.learning_rate or stop earlier (train.patience)"
-            found.append(Event("repetition", variety, first, text, advice))
         said = [text.strip() for text in samples]
         if said and not any(said):
             text = "it answers nothing at all"
@@ -182,16 +174,18 @@ class Watch:
             found.append(Event("same_answer", 1.0, float(len(said)), text, advice))
         return found
 
-
-def _variety(text: str) -> float | None:
-    """How far a text can be packed: its compressed size over its size, at most 1; None for a short one.
-
-    Words that come again, or letters without any word, both pack well; distinct-n would see only the first.
-    """
-    data = text.encode()
-    if len(data) < _LEAST_TEXT:
-        return None
-    return min(1.0, (len(zlib.compress(data, 9)) - _ZLIB) / len(data))
+    def _loop_events(self, samples: Sequence[str]) -> list[Event]:
+        """Half of the drawn samples loop, at two validations in a row, and did not before training."""
+        share = statistics.fmean(map(loops, samples)) if samples else 0.0
+        first, before = self._first_looping, self._was_looping
+        self._was_looping = share >= _LOOPING
+        if first is None:
+            self._first_looping = share
+            return []
+        if not (before and self._was_looping) or first >= _LOOPING:
+            return []
+        text = f"its answers loop: {share:.0%} of the samples at two validations in a row, {first:.0%} before training"
+        return [Event("repetition", share, first, text, "lower train.learning_rate or stop earlier (train.patience)")]
 
 
 class Conditions:

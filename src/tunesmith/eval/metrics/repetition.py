@@ -1,0 +1,102 @@
+"""Whether an answer loops, and whether a model gives the same answer to different questions. From the text alone, any script.
+
+A unit is a word (`\\w+`, lower-cased); in scripts that put no blanks between words each character is a unit, and two of them
+count as one word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Sequence
+
+from tunesmith.eval.metrics.text import words
+
+__all__ = ["LOOP", "loop_scores", "loops", "same_answers"]
+
+_UNSPACED = re.compile(
+    "[\u0e00-\u0edf\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)  # Thai, Lao, Burmese, Khmer, kana, Han
+_RUN, _WITHIN, _TIMES = 4, 200, 4
+_TAIL_PERIODS, _TAIL_CHARACTERS = 3, 40
+LOOP = (
+    f"some run of {_RUN} words comes more than {_TIMES} times within {_WITHIN} words, or the answer ends with one piece of text"
+    f" {_TAIL_PERIODS} times or more in a row, over {_TAIL_CHARACTERS} characters or more"
+)
+
+
+def loops(text: str) -> bool:
+    """Whether the text goes round in a loop, as `LOOP` says in words.
+
+    The first rule finds sentences and templates that come again and again, the second endless letters, signs and whole
+    paragraphs. A refrain of up to four times passes, and so does a line of dashes that something follows.
+    """
+    return _repeats_a_run(text) or _ends_periodically(text)
+
+
+def loop_scores(texts: Sequence[str]) -> list[float | None]:
+    """1 for each text that loops, else 0."""
+    return [float(loops(text)) for text in texts]
+
+
+def _repeats_a_run(text: str) -> bool:
+    """Whether a run of words comes too often within a stretch of text, so that long answers are judged as short ones are."""
+    units, scale = _units(text)
+    size, within = _RUN * scale, _WITHIN * scale
+    recent: deque[tuple[str, ...]] = deque()
+    counts: Counter[tuple[str, ...]] = Counter()
+    for at in range(len(units) - size + 1):
+        run = tuple(units[at : at + size])
+        recent.append(run)
+        counts[run] += 1
+        if counts[run] > _TIMES:
+            return True
+        if len(recent) > within - size:
+            counts[recent.popleft()] -= 1
+    return False
+
+
+def _units(text: str) -> tuple[list[str], int]:
+    """The units of a text, and how many of them make a word: 2 where most are characters of an unspaced script."""
+    found: list[str] = []
+    single = 0
+    for word in words(text):
+        if _UNSPACED.search(word):
+            found.extend(word)
+            single += len(word)
+        else:
+            found.append(word)
+    return found, 2 if 2 * single > len(found) else 1
+
+
+def _ends_periodically(text: str) -> bool:
+    """Whether the end of the text is one piece again and again. White space of any length counts as one blank.
+
+    The prefix function of the reversed text (Knuth, Morris and Pratt 1977) gives the shortest period of every ending in one
+    pass over the text.
+    """
+    backwards = " ".join(text.lower().split())[::-1]
+    borders = [0] * len(backwards)
+    for at in range(1, len(backwards)):
+        border = borders[at - 1]
+        while border and backwards[at] != backwards[border]:
+            border = borders[border - 1]
+        borders[at] = border + (backwards[at] == backwards[border])
+        size = at + 1
+        if size >= _TAIL_CHARACTERS and size + 1 >= _TAIL_PERIODS * (size - borders[at]):  # + 1: the blank after the last
+            return True
+    return False
+
+
+def same_answers(answers: Sequence[str], questions: Sequence[str]) -> list[float | None]:
+    """For each answer, 1 if an answer to another question has the same words in the same order, else 0.
+
+    Upper and lower case, punctuation and white space do not count. None for an answer without a word, which is no answer, and
+    where there is no other question.
+    """
+    texts = [" ".join(words(answer)) for answer in answers]
+    asked: dict[str, set[str]] = {}
+    for text, question in zip(texts, questions, strict=True):
+        asked.setdefault(text, set()).add(question)
+    several = len(set(questions)) > 1
+    return [float(len(asked[text]) > 1) if text and several else None for text in texts]

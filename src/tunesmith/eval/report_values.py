@@ -1,0 +1,70 @@
+"""`report.json`: everything that the page of an evaluation shows, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from tunesmith.core.records import to_json
+from tunesmith.eval.gates import Verdict
+from tunesmith.eval.measure import METRICS, Measurements
+from tunesmith.eval.results import Evidence
+from tunesmith.eval.shares import SHARES
+
+__all__ = ["report_values"]
+
+
+def report_values(
+    evidence: Evidence, measurements: Measurements, verdict: Verdict, examples: Sequence[tuple[str, int]]
+) -> dict[str, Any]:
+    """Plain values only: the measurements, the verdict, the per-item scores, and where they came from."""
+    systems = {
+        name: {
+            "label": system.label,
+            "fingerprint": system.fingerprint,
+            "perplexity": system.perplexity,
+            **{name: getattr(system.answers, name) for name in SHARES},
+            "greedy": {name: getattr(system.greedy, name) for name in SHARES},
+            "metrics": dict(system.summaries),
+        }
+        for name, system in measurements.systems.items()
+    }
+    items = [
+        {
+            "id": item.id,
+            "group": item.group,
+            "scores": {name: {m: s.scores[m][i] for m in METRICS} for name, s in measurements.systems.items()},
+        }
+        for i, item in enumerate(evidence.items)
+    ]
+    report = {
+        "verdict": verdict.verdict,
+        "exit_code": verdict.exit_code,
+        "sentence": verdict.sentence,
+        "not_measured": verdict.not_measured,
+        "gates": verdict.gates,
+        "primary": measurements.primary,
+        "num_items": measurements.num_items,
+        "num_documents": measurements.num_documents,
+        "draws": measurements.draws,
+        "seed": measurements.seed,
+        "use": measurements.use,
+        "limit": measurements.limit,
+        "references": dict(measurements.references),
+        "detectable": measurements.detectable,
+        "systems": systems,
+        "comparisons": measurements.comparisons,
+        "floors": measurements.floors,
+        "parity": measurements.parity,
+        "served": measurements.served,
+        "general": measurements.general,
+        "reading": evidence.reading,
+        "examples": [{"why": why, "id": evidence.items[place].id} for why, place in examples],
+        "ids": dict(evidence.ids),
+        "numbers": dict(evidence.numbers),
+        "items": items,
+    }
+    plain: dict[str, Any] = orjson.loads(to_json(report))
+    return plain
