@@ -86,7 +86,7 @@ def test_code_that_changed_asks_the_models_again_and_the_same_code_does_not(
     assert at_the_end(tiny, tmp_path).outcome.evaluation.id == first
     assert at_the_end(tiny, tmp_path, "gates.stop_share=0.5").outcome.evaluation.id != first
     assert len(asked) == 1
-    monkeypatch.setattr(project, "_measuring_code", lambda: "other code")
+    monkeypatch.setattr(project, "measuring_code", lambda: "other code")
     assert at_the_end(tiny, tmp_path).outcome.evaluation.id != first
     assert len(asked) == 2
 
@@ -95,11 +95,11 @@ def test_the_hash_of_the_code_follows_its_files(tmp_path: Path, monkeypatch: pyt
     for name in ("eval/gates.py", "models/deep/chat.py", "examples/general.jsonl"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("a")
-    monkeypatch.setattr(project, "EXAMPLES", tmp_path / "examples")
-    hashes = [project._measuring_code.__wrapped__()]
+    monkeypatch.setattr(evidence, "EXAMPLES", tmp_path / "examples")
+    hashes = [evidence.measuring_code.__wrapped__()]
     for name in ("eval/gates.py", "models/deep/chat.py", "examples/general.jsonl"):
         (tmp_path / name).write_text("b")
-        hashes.append(project._measuring_code.__wrapped__())
+        hashes.append(evidence.measuring_code.__wrapped__())
     assert len(set(hashes)) == 4
 
 

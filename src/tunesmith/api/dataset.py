@@ -19,9 +19,10 @@ from tunesmith.data.report import dataset_report
 from tunesmith.data.synth.outcome import Outcome
 from tunesmith.data.synth.shares import find_shares
 from tunesmith.models.chat import Chat, Encoded
+from tunesmith.plan.plan import DataFacts
 from tunesmith.train.run import check_labels
 
-__all__ = ["fill_dataset"]
+__all__ = ["data_facts", "fill_dataset"]
 
 Splits = Mapping[str, Sequence[Example]]
 
@@ -138,3 +139,21 @@ def _numbers(
         "with_end": len(everything) - len(found.without_end),
         "cut": {"num_cut": len(found.cut), "share": found.cut_share, "examples": list(found.cut[:20])},
     }
+
+
+def data_facts(numbers: Mapping[str, Any], *, limit: int, room: int, template: tuple[str, str]) -> DataFacts:
+    """What the plan has to know of a dataset, from the `numbers` of its artifact."""
+    return DataFacts(
+        num_train=numbers["train"],
+        num_val=numbers["val"],
+        num_test=numbers["test"],
+        test_documents=numbers["documents"]["test"],
+        train_tokens=numbers["train_tokens"],
+        learned_tokens=numbers["learned_tokens"],
+        longest=numbers["longest"],
+        limit=limit,
+        cut_share=numbers["cut"]["share"],
+        room=room,
+        num_rows=numbers.get("train_rows", 0),
+        template=template,
+    )

@@ -14,7 +14,7 @@ from tunesmith.models.load import PrecisionName
 from tunesmith.models.precision import Precision, choose_precision
 from tunesmith.train.machine import machine_facts
 
-__all__ = ["kept_precision"]
+__all__ = ["fixed_precision", "kept_precision"]
 
 
 def kept_precision(file: Path, *, width: int, inner: int, rank: int) -> Precision:
@@ -47,3 +47,9 @@ def _read(file: Path) -> tuple[dict[str, PrecisionName], dict[str, Precision]]:
         }
         return types, measured
     return {}, {}
+
+
+def fixed_precision(wanted: str) -> PrecisionName | None:
+    """The number type that a recipe names, or None where it is to be measured."""
+    names: dict[str, PrecisionName] = {"float32": "float32", "exact": "float32", "bfloat16": "bfloat16"}
+    return names.get(wanted)

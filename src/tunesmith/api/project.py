@@ -8,28 +8,27 @@ Every stage asks for the one before it, skips what is done (same inputs and sett
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from tunesmith.api.dataset import fill_dataset
+from tunesmith.api.dataset import data_facts, fill_dataset
 from tunesmith.api.documents import Documents, read_sources
 from tunesmith.api.draw import Beside, gather_beside
-from tunesmith.api.machine import kept_precision
+from tunesmith.api.evidence import EXAMPLES, known_evidence, measuring_code, same_verdict
+from tunesmith.api.machine import fixed_precision, kept_precision
 from tunesmith.api.settings_of_use import fields_for, fill_use, settings_of_stage
 from tunesmith.api.synthesis import generator_settings
-from tunesmith.core.artifacts import Artifact, Draft, Kind, Store
+from tunesmith.core.artifacts import Artifact, Draft, Store
 from tunesmith.core.config import Recipe
-from tunesmith.core.errors import EvaluationError, StorageError
-from tunesmith.core.files import sha256_file
-from tunesmith.core.records import Example, digest, read_jsonl
+from tunesmith.core.records import Example, read_jsonl
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.eval.evaluate import Conditions, choose_items, evaluate, that_fit
-from tunesmith.eval.files import read_items, read_verdict, write_evaluation
+from tunesmith.eval.files import read_items, write_evaluation
 from tunesmith.eval.gates import Verdict, decide
 from tunesmith.eval.measure import Measurements, measure
 from tunesmith.eval.rehearsal import rehearse
@@ -37,7 +36,7 @@ from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.stats import detectable_effect
 from tunesmith.eval.use_choice import Asked
 from tunesmith.models.chat import Chat, open_chat
-from tunesmith.models.load import BaseFolder, PrecisionName, find_base, safetensors_shapes
+from tunesmith.models.load import BaseFolder, find_base, safetensors_shapes
 from tunesmith.models.merge import merge
 from tunesmith.models.older_readers import unread_by_older_readers
 from tunesmith.models.precision import Precision, choose_precision
@@ -45,13 +44,12 @@ from tunesmith.models.reach import reach_of
 from tunesmith.models.use import Use, read_use
 from tunesmith.plan.base_defaults import REAL_BASE, for_base
 from tunesmith.plan.hardware import look
-from tunesmith.plan.plan import AdapterFacts, BaseFacts, DataFacts, Line, Plan, PrecisionFacts, make_plan
+from tunesmith.plan.plan import AdapterFacts, BaseFacts, Line, Plan, PrecisionFacts, make_plan
 from tunesmith.plan.shape import Shape, shape_of
 from tunesmith.train.run import Place, train_adapter
 
 __all__ = ["EXAMPLES", "Outcome", "Project"]
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 _SAVING = {"checkpoint_every", "checkpoint_minutes", "keep_checkpoints"}  # change nothing that is learned
 _LEAST_ANSWER = 64  # tokens that every answer may have
 _PASSAGE_WORDS, _PASSAGE_WORDS_SMALL = 90, 40
@@ -144,7 +142,7 @@ class Project:
                 reporter=self.reporter,
             )
 
-        return self._artifact("dataset", inputs, settings, fill)
+        return self.store.obtain("dataset", inputs, settings, fill)
 
     @cached_property
     def _beside(self) -> Beside:
@@ -188,7 +186,7 @@ class Project:
     @cached_property
     def precision(self) -> Precision:
         """Type of the frozen weights in training: set in the recipe, or measured once a project."""
-        wanted = _fixed_precision(self.settings.train.precision)
+        wanted = fixed_precision(self.settings.train.precision)
         layer = {"width": self._shape.width, "inner": self._shape.inner, "rank": self.settings.method.rank}
         if wanted:
             return choose_precision(wanted, **layer, because="set in the recipe")
@@ -199,20 +197,7 @@ class Project:
         """Every derived number with its reason; nothing is trained. Raises what would stop the evaluation later."""
         r, n = self.settings, self.dataset.numbers
         _ = self._scorable
-        facts = DataFacts(
-            num_train=n["train"],
-            num_val=n["val"],
-            num_test=n["test"],
-            test_documents=n["documents"]["test"],
-            train_tokens=n["train_tokens"],
-            learned_tokens=n["learned_tokens"],
-            longest=n["longest"],
-            limit=self._limit,
-            cut_share=n["cut"]["share"],
-            room=self.max_new_tokens,
-            num_rows=n.get("train_rows", 0),
-            template=self.chat.described,
-        )
+        facts = data_facts(n, limit=self._limit, room=self.max_new_tokens, template=self.chat.described)
         reach = reach_of(self.base, kind=r.method.kind, rank=r.method.rank, targets=r.method.targets, layers=r.method.layers)
         plan = make_plan(
             r,
@@ -265,7 +250,7 @@ class Project:
             }
             draft.numbers |= {"modules": len(trained.coverage.modules), "linear_modules": trained.coverage.num_linear}
 
-        made = self._artifact("run", inputs, settings, fill)
+        made = self.store.obtain("run", inputs, settings, fill)
         self.store.clear_workspace(id)
         return made
 
@@ -297,7 +282,7 @@ class Project:
                 reporter=self.reporter,
             )
 
-        return self._artifact("use", inputs, settings, fill)
+        return self.store.obtain("use", inputs, settings, fill)
 
     @cached_property
     def settings_of_use(self) -> Use:
@@ -322,7 +307,7 @@ class Project:
                 self.reporter.warn(unread)
             draft.numbers |= {"findings": [unread] if unread else []}
 
-        return self._artifact("model", inputs, settings, fill)
+        return self.store.obtain("model", inputs, settings, fill)
 
     @cached_property
     def outcome(self) -> Outcome:
@@ -337,9 +322,9 @@ class Project:
             "gates": r.gates.model_dump(),
             "use": asdict(self.settings_of_use),
             "max_new_tokens": self.max_new_tokens,
-            "code": _measuring_code(),
+            "code": measuring_code(),
         }
-        known = self._known_evidence(inputs, settings)
+        known = known_evidence(self.store, inputs, settings)
         evidence = read_evidence(known.path / "evidence.json") if known else self._gather_evidence()
         measurements = measure(evidence, primary=r.eval.primary, draws=r.eval.draws, min_documents=r.gates.min_documents)
         verdict = decide(measurements, r.gates, baselines=r.eval.baselines)
@@ -348,24 +333,8 @@ class Project:
             write_evaluation(draft.path, evidence, measurements, verdict)
             draft.numbers |= {"verdict": verdict.verdict, "items": len(evidence.items)}
 
-        made = self._artifact("eval", inputs, settings, fill)
-        return Outcome(_same_verdict(made, verdict), measurements, made)
-
-    def _known_evidence(self, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> Artifact | None:
-        """An evaluation of the same models on the same items, whatever was made of its answers: they need no second asking."""
-
-        def asked(of: Mapping[str, Any]) -> Mapping[str, Any]:
-            kept = {key: value for key, value in of["eval"].items() if key not in {"primary", "draws"}}
-            return {**kept, "use": of.get("use"), "max_new_tokens": of["max_new_tokens"], "code": of.get("code")}
-
-        for other in reversed(self.store.all()):
-            if (
-                other.kind == "eval"
-                and other.manifest["inputs"] == list(inputs)
-                and asked(other.manifest["settings"]) == asked(settings)
-            ):
-                return self.store.find("eval", other.id)
-        return None
+        made = self.store.obtain("eval", inputs, settings, fill)
+        return Outcome(same_verdict(made, verdict), measurements, made)
 
     def _authors(self, train: Sequence[Example]) -> list[Example]:
         """The training rows in the author's voice: general ones that are mixed in are not."""
@@ -428,49 +397,3 @@ class Project:
             numbers={"test items unscored, as too long or rewritten by the template": left_out, **measured.numbers},
             ids={artifact.kind: artifact.id for artifact in (self.documents, self.dataset, self.run, self.use, self.model)},
         )
-
-    def _artifact(
-        self, kind: Kind, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any], fill: Callable[[Draft], None]
-    ) -> Artifact:
-        """The artifact of these inputs and settings: found if it is there, else made by `fill`."""
-        id = self.store.identify(kind, inputs, settings)
-        if (found := self.store.find(kind, id)) is not None:
-            return self.store.mark_latest(found)
-        with self.store.create(kind, inputs=inputs, settings=settings) as draft:
-            fill(draft)
-        if (made := self.store.find(kind, id)) is None:
-            raise StorageError(
-                f"the {kind} just written does not read back",
-                value=str(self.store.directory(kind, id)),
-                expected="a healthy disk",
-                hint="check the disk, then type the same command again",
-            )
-        return self.store.mark_latest(made)
-
-
-@cache
-def _measuring_code() -> str:
-    """The hash of what asks the models and judges their answers: an evaluation by other code is another evaluation."""
-    package = EXAMPLES.parent
-    files = [*(package / "eval").rglob("*.py"), *(package / "models").rglob("*.py"), EXAMPLES / "general.jsonl"]
-    return digest(*(part for file in sorted(files) for part in (file.relative_to(package).as_posix(), sha256_file(file))))
-
-
-def _same_verdict(evaluation: Artifact, verdict: Verdict) -> Verdict:
-    """The verdict that the evaluation holds, once it is known to be the one its evidence gives."""
-    held = read_verdict(evaluation.path / "verdict.json")
-    told, found = ([(gate.name, gate.outcome) for gate in of.gates] for of in (held, verdict))
-    if (held.verdict, told) != (verdict.verdict, found):
-        raise EvaluationError(
-            "the evaluation on disk holds another verdict than its evidence gives now",
-            value=f"{held.verdict} on disk, {verdict.verdict} now: {evaluation.path}",
-            expected="the same verdict from the same evidence",
-            hint="delete that folder and type the same command again: a library that computes otherwise was installed since",
-        )
-    return held
-
-
-def _fixed_precision(wanted: str) -> PrecisionName | None:
-    """The number type that a recipe names, or None where it is to be measured."""
-    names: dict[str, PrecisionName] = {"float32": "float32", "exact": "float32", "bfloat16": "bfloat16"}
-    return names.get(wanted)

@@ -10,7 +10,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from typing import Any, Literal
 import orjson
 
 from tunesmith import __version__
-from tunesmith.core.errors import ArtifactError
+from tunesmith.core.errors import ArtifactError, StorageError
 from tunesmith.core.files import MANIFEST, collect_temporary, commit, new_temporary, replace_file, storage_errors, verify
 from tunesmith.core.records import canonical_json, digest
 
@@ -158,6 +158,24 @@ class Store:
                 commit(temporary, final, manifest)
             finally:
                 _discard(temporary)
+
+    def obtain(
+        self, kind: Kind, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any], fill: Callable[[Draft], None]
+    ) -> Artifact:
+        """The artifact of these inputs and settings: found if it is there, else made by `fill`."""
+        id = self.identify(kind, inputs, settings)
+        if (found := self.find(kind, id)) is not None:
+            return self.mark_latest(found)
+        with self.create(kind, inputs=inputs, settings=settings) as draft:
+            fill(draft)
+        if (made := self.find(kind, id)) is None:
+            raise StorageError(
+                f"the {kind} just written does not read back",
+                value=str(self.directory(kind, id)),
+                expected="a healthy disk",
+                hint="check the disk, then type the same command again",
+            )
+        return self.mark_latest(made)
 
     def all(self) -> list[Artifact]:
         """Every artifact with a readable manifest, oldest first. Files are not hashed: use `find` before relying on one."""
