@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from fakes import TEMPLATE, make_base
+from fakes import TEMPLATE, conversation, make_base, make_tokenizer
 from tunesmith.api import Project
 from tunesmith.core.errors import EvaluationError, ModelError
 from tunesmith.core.recipe_file import recipe_from
+from tunesmith.eval.rehearsal import rehearse
+from tunesmith.eval.results import Item
 from tunesmith.models.chat import open_chat
 
 SETTINGS: dict[str, Any] = {
@@ -89,10 +91,16 @@ def test_test_items_that_the_template_rewrites_are_found_before_training(stage: 
     assert made.dataset.numbers["train"]
     with pytest.raises(EvaluationError, match="no test item can be scored"):
         getattr(made, stage)
-    assert not (tmp_path / ".tunesmith" / "runs").exists()
+    assert not list(tmp_path.glob(".tunesmith/runs/*/*"))
 
 
-def test_a_base_without_room_for_the_general_texts_is_found_before_training(posts: Path, tmp_path: Path) -> None:
-    long = "{{ 'A long preamble that fills the context, word after word. ' * 24 }}" + TEMPLATE
-    with pytest.raises(EvaluationError, match=r"scored|longer than the context"):
-        _ = project(long, posts, tmp_path, "eval.baselines=[]").plan
+def test_general_texts_that_do_not_fit_are_found_before_training(tmp_path: Path) -> None:
+    chat = open_chat(make_tokenizer(tmp_path / "base", TEMPLATE))
+    short, long = (
+        Item(id=words[:5], group="g", title="", prompt=conversation("What?"), reference=words)
+        for words in ("So.", "So it goes. " * 40)
+    )
+    rest: dict[str, Any] = {"train": [], "context": 100, "room": 8, "prompted": False}
+    assert rehearse(chat, [short, long], general=[short], **rest) == 1
+    with pytest.raises(EvaluationError, match="longer than the context"):
+        rehearse(chat, [short], general=[long], **rest)
