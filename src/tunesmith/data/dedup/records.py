@@ -46,7 +46,7 @@ def find_rewordings(splits: Mapping[str, Sequence[Example]], *, similarity: Simi
     """Training rows whose answers say what an answer in another split says, in other words or another order.
 
     `golden_rewordings` (error) and `golden_related` (warning): like a golden item by the two thresholds of `similarity`.
-    `rewordings` and `related` (warnings): like a row of any other split; an author who says a thing twice is no fault. Pairs
+    `rewordings` and `related` (warnings): like a row of any other split; an author who says a thing twice is no fault. Those
     that share half of their five-word runs are left to `find_leaks`. Where no split is named train, any two are compared.
     """
     names = ["train", *(name for name in splits if name != "train")] if "train" in splits else list(splits)
@@ -57,10 +57,10 @@ def find_rewordings(splits: Mapping[str, Sequence[Example]], *, similarity: Simi
     for start, end in itertools.pairwise(borders[:2] if "train" in splits else borders):
         pairs = similar_pairs(vectors[start:], threshold=similarity.related, first=end - start)
         for (split, row), (other, twin), likeness in ((rows[start + a], rows[start + b], value) for a, b, value in pairs):
-            if not _copied(row.answer, twin.answer):
+            is_golden = "golden" in (split, other)
+            if is_golden or not _copied(row.answer, twin.answer):
                 kind = "rewordings" if likeness >= similarity.same else "related"
-                kind = f"golden_{kind}" if "golden" in (split, other) else kind
-                found[kind].append((-likeness, f"{split}:{row.id} ~ {other}:{twin.id}"))
+                found[f"golden_{kind}" if is_golden else kind].append((-likeness, f"{split}:{row.id} ~ {other}:{twin.id}"))
     return tuple(
         Finding(
             name=name,
