@@ -113,7 +113,7 @@ def test_light_rewordings_are_found_and_passages_on_one_subject_are_not() -> Non
 def test_a_short_answer_is_like_no_other_and_a_finding_names_the_encoder(encoder: Encoder) -> None:
     similarity = similarity_named("embeddings")
     assert similarity.name == f"encoder {encoder.id}"
-    answers = {"train": [items()[0]["medium"], "Yes."], "golden": [items()[0]["light"], "Yes!"]}
+    answers = {"train": [items()[0]["text"], "Yes."], "golden": [items()[0]["light"], "Yes!"]}
     rows = {split: [example("?", text, id=f"{n}") for n, text in enumerate(some)] for split, some in answers.items()}
     (found,) = find_rewordings(rows, similarity=similarity)
     assert found.rows == ("train:0 ~ golden:0",) and encoder.id in found.message
