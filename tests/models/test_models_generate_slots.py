@@ -16,6 +16,7 @@ from tunesmith.models.generation.engine import Engine, Limits, shared_prefix
 from tunesmith.models.generation.fits import fits
 from tunesmith.models.generation.plain import run_plain
 from tunesmith.models.generation.requests import Job
+from tunesmith.models.packed.lowrank import lean_adapters
 
 VOCABULARY = 97
 END = 5
@@ -178,6 +179,15 @@ def test_the_adapter_layers_are_left_as_they_were() -> None:
     in_slots(model, [Job(p, 6, adapter=n % 2 == 0) for n, p in enumerate(prompts(5, shared=9))])
     assert one_by_one(model, prompts(1, shared=9)[0], 12) == before
     assert not [m for m in model.modules() if "forward" in m.__dict__]
+
+
+def test_answers_inside_training_leave_the_forward_functions_of_training_in_place() -> None:
+    model = adapted("llama")
+    with lean_adapters(model) as count:
+        leaned = {id(m): m.forward for m in model.modules() if "forward" in vars(m)}
+        in_slots(model, [Job(p, 6) for p in prompts(3, shared=9)])
+        assert {id(m): m.forward for m in model.modules() if "forward" in vars(m)} == leaned and len(leaned) == count > 0
+    assert not [m for m in model.modules() if "forward" in vars(m)]
 
 
 # --- what does not fit ------------------------------------------------------------------------------------------------

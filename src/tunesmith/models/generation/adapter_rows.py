@@ -35,13 +35,17 @@ class AdapterRows:
     @contextmanager
     def from_token(self, first: int) -> Iterator[None]:
         """Inside, tokens before `first` of a pass (1, T) go through the base alone. Only where `can_mix`."""
+        before = [vars(layer).get("forward") for layer in self._layers]  # training has a forward function of its own here
         try:
             for layer in self._layers:
                 layer.forward = _switched(layer, first)
             yield
         finally:
-            for layer in self._layers:
-                layer.__dict__.pop("forward", None)
+            for layer, forward in zip(self._layers, before, strict=True):
+                if forward is None:
+                    vars(layer).pop("forward", None)
+                else:
+                    layer.forward = forward
 
 
 def _switched(layer: Any, first: int) -> Callable[..., torch.Tensor]:
