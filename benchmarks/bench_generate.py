@@ -3,6 +3,8 @@
 Usage: python benchmarks/bench_generate.py passes STATE.jsonl [SECONDS]   (a window of passes, all ways in turn; repeat)
        python benchmarks/bench_generate.py measure STATE.jsonl PIECE ...  (whole answers; each call adds a measurement)
        python benchmarks/bench_generate.py report STATE.jsonl             (writes the result files)
+       python benchmarks/bench_generate.py evaluate STATE.jsonl --base FOLDER --adapter FOLDER --dataset FOLDER PIECE ...
+       python benchmarks/bench_generate.py evaluate STATE.jsonl --report  (a real base, whole runs: see real_answers.py)
 
 `passes` times single passes (one token of every row) in the middle of a 200-token answer, where a pass costs what the mean
 pass costs, because its cost grows evenly with length. Ways take turns: ours with 64 prompts for both systems, and the
@@ -32,6 +34,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache, GenerationConfig
 
+from real_answers import evaluate
 from record import write_result
 from reference_work import NUM_PROMPTS, VOCABULARY, reference_examples, reference_model
 from tunesmith.models.adapters import attach, choose_modules
@@ -241,7 +244,9 @@ def report(state: Path) -> None:
 
 if __name__ == "__main__":
     verb, where, *named = sys.argv[1:]
-    if verb == "measure":
+    if verb == "evaluate":
+        evaluate([where, *named])
+    elif verb == "measure":
         measure(Path(where), named or ["one", "peer-64", "ours", "one-uneven", "peer-64-uneven", "ours-uneven"])
     elif verb == "passes":
         passes(Path(where), float(named[0]) if named else 75.0, [int(size) for size in named[1:]] or [1, 16, 64, 128, 212])
