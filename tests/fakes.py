@@ -28,6 +28,7 @@ __all__ = [
     "NO_END_TEMPLATE",
     "TEMPLATE",
     "Told",
+    "byte_tokenizer",
     "conversation",
     "copy_base",
     "example",
@@ -84,7 +85,7 @@ def make_base(
         model.model.norm.weight.mul_(20.0)
     logging.disable_progress_bar()
     model.save_pretrained(folder, safe_serialization=True)
-    _tokenizer(template, pad=pad).save_pretrained(folder)
+    byte_tokenizer(template, pad=pad).save_pretrained(folder)
     return folder
 
 
@@ -92,7 +93,7 @@ def make_tokenizer(
     folder: Path, template: str, *, special: Sequence[str] = (), ends: Sequence[str] = ("<|end|>",)
 ) -> BaseFolder:
     """A base of tokenizer, template and declared end tokens alone, without weights. `special`: further control tokens."""
-    tokenizer = _tokenizer(template, pad=True)
+    tokenizer = byte_tokenizer(template, pad=True)
     tokenizer.add_special_tokens({"additional_special_tokens": list(special)})
     tokenizer.eos_token = ends[0]
     tokenizer.save_pretrained(folder)
@@ -101,7 +102,8 @@ def make_tokenizer(
     return BaseFolder("tokens alone", folder, "no weights", {}, ())
 
 
-def _tokenizer(template: str | None, *, pad: bool) -> PreTrainedTokenizerFast:
+def byte_tokenizer(template: str | None, *, pad: bool = True) -> PreTrainedTokenizerFast:
+    """A byte tokenizer of 384 tokens with this chat template."""
     merges = [(left, right) for left, _, right in (pair.partition(" ") for pair in MERGES.split("|"))]
     tokens = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet()), *(left + right for left, right in merges)]
     tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=merges))

@@ -219,6 +219,7 @@ def test_a_base_of_another_width_is_an_error(trained_adapter: Path, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("no_network")
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft still uses transformers' old name
 def test_peft_alone_opens_a_trained_adapter_with_its_base(tiny: BaseFolder, trained_adapter: Path) -> None:
     from peft import AutoPeftModelForCausalLM
 

@@ -99,7 +99,7 @@ def dropping(name: str) -> Any:
         "Granite": ("GraniteForCausalLM", "GraniteConfig", {"attention_dropout": 0.2, "intermediate_size": 64}),
         "Phi": ("PhiForCausalLM", "PhiConfig", {"resid_pdrop": 0.1, "embd_pdrop": 0.3, "intermediate_size": 64}),
         "GPT-NeoX": ("GPTNeoXForCausalLM", "GPTNeoXConfig", {"hidden_dropout": 0.1, "intermediate_size": 64}),
-        "Mixtral": ("MixtralForCausalLM", "MixtralConfig", {"router_jitter_noise": 0.5, "intermediate_size": 64}),
+        "Mixtral": ("MixtralForCausalLM", "MixtralConfig", {"router_jitter_noise": 0.5, "num_key_value_heads": 4}),
     }
     model, config, settings = kinds[name]
     return make(lambda: getattr(transformers, model)(getattr(transformers, config)(**shape, **settings)))

@@ -251,3 +251,32 @@ def test_the_plan_imports_neither_torch_nor_transformers() -> None:
 def test_the_plan_names_the_base_and_where_its_weights_come_from() -> None:
     said = line(plan(base=BaseFacts("smollm2", "a.Q4_1.gguf, Q4_1 dequantised to float32")), "base")
     assert said.value.startswith("smollm2, ") and "Q4_1 dequantised" in said.reason
+
+
+def test_the_plan_names_the_weights_that_no_adapter_reaches_with_their_share() -> None:
+    size = SHAPE.num_parameters
+    beyond = {"experts": round(0.71 * size), "embeddings and head": round(0.1 * size), "norms and biases": 1}
+    made = plan(adapter=AdapterFacts(8, 8, 50_000, beyond, {}))
+    assert line(made, "reach").value.startswith("8 of 8 linear layers")
+    assert line(made, "reach").reason.endswith("of all weights no adapter reaches 71% experts, 10% embeddings and head")
+    assert made.numbers["out_of_reach"] == beyond
+    assert "no adapter reaches" not in line(plan(), "reach").reason
+
+
+def test_the_plan_says_that_the_bases_own_dropouts_are_off_where_it_has_any() -> None:
+    made = plan(adapter=AdapterFacts(8, 8, 50_000, {}, {"attn_pdrop": 0.1, "resid_pdrop": 0.2}))
+    assert (
+        "off in training" in line(made, "dropout").value and "attn_pdrop 0.1, resid_pdrop 0.2" in line(made, "dropout").reason
+    )
+    assert not [x for x in plan().lines if x.name == "dropout"]
+
+
+def test_the_matrices_of_a_tower_that_sees_are_not_counted_with_the_language_model() -> None:
+    text = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 10}
+    tensors = {
+        "language_model.model.layers.0.mlp.up_proj.weight": (16, 8),
+        "vision_tower.encoder.layers.0.mlp.fc1.weight": (32, 8),
+        "model.visual.blocks.0.mlp.fc1.weight": (32, 8),
+    }
+    shape = shape_of({"text_config": text}, tensors)
+    assert (shape.linear_params, shape.num_parameters) == (16 * 8, 16 * 8 + 2 * 32 * 8)
