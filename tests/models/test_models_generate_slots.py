@@ -11,12 +11,13 @@ import torch
 import transformers
 from transformers import GenerationConfig
 
-from tunesmith.models.adapters import AdapterKind, attach, choose_modules
+from tunesmith.models.adapters import AdapterKind, attach
 from tunesmith.models.generation.engine import Engine, Limits, shared_prefix
 from tunesmith.models.generation.fits import fits
 from tunesmith.models.generation.plain import run_plain
 from tunesmith.models.generation.requests import Job
 from tunesmith.models.packed.lowrank import lean_adapters
+from tunesmith.models.reach import choose_modules
 
 VOCABULARY = 97
 END = 5

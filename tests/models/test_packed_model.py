@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from architectures import PACKED, REFUSED, SEEING, make, rows_alike
 
-from tunesmith.models.adapters import attach, choose_modules
+from tunesmith.models.adapters import attach
 from tunesmith.models.chat import Encoded
 from tunesmith.models.packed import attention, attention_plan
 from tunesmith.models.packed.head import Head
@@ -21,6 +21,7 @@ from tunesmith.models.packed.lowrank import draw_dropped, lean_adapters, low_ran
 from tunesmith.models.packed.model import PackedModel, packed
 from tunesmith.models.packed.probe import why_not_packed
 from tunesmith.models.packed.trunk import Trunk, cache_bytes, kept_trunk, lowest_adapted, room_for_cache
+from tunesmith.models.reach import choose_modules
 from tunesmith.train.batches import collate
 from tunesmith.train.objectives.sft import sft, sft_padded
 

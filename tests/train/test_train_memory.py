@@ -17,10 +17,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from fakes import example, train_tiny
 from tunesmith.core.errors import TrainingError
-from tunesmith.models.adapters import attach, choose_modules
+from tunesmith.models.adapters import attach
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.packed import attention
 from tunesmith.models.packed.model import packed
+from tunesmith.models.reach import choose_modules
 from tunesmith.plan.memory import KEPT_KEYS, always_there, kept_a_token, memory_of
 from tunesmith.plan.shape import Shape
 from tunesmith.train import memory
