@@ -22,9 +22,10 @@ from record import write_result
 from reference_work import reference_examples, reference_model
 from tunesmith.cli.selftest import example_rows
 from tunesmith.core.reporter import SilentReporter
-from tunesmith.models.adapters import attach, choose_modules
+from tunesmith.models.adapters import attach
 from tunesmith.models.chat import Encoded, open_chat
 from tunesmith.models.load import find_base, load_model
+from tunesmith.models.reach import choose_modules
 from tunesmith.train.batches import Batches, Sizes
 from tunesmith.train.checkpoint import Checkpoints
 from tunesmith.train.loop import FitSettings, fit

@@ -37,11 +37,12 @@ from transformers import DynamicCache, GenerationConfig
 from real_answers import evaluate
 from record import write_result
 from reference_work import NUM_PROMPTS, VOCABULARY, reference_examples, reference_model
-from tunesmith.models.adapters import attach, choose_modules
+from tunesmith.models.adapters import attach
 from tunesmith.models.generate import cache_budget
 from tunesmith.models.generation.engine import Engine, Limits
 from tunesmith.models.generation.fits import fits
 from tunesmith.models.generation.requests import Job
+from tunesmith.models.reach import choose_modules
 
 NEW_TOKENS = 200
 MIDDLE = 100

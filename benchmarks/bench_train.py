@@ -115,8 +115,9 @@ def run_trl(mode: str, count: int) -> dict[str, float]:
 def run_ours(mode: str, count: int, chosen: str) -> dict[str, Any]:
     """One epoch through Tunesmith's own loop, or a pass of its validation loss."""
     from tunesmith.core.reporter import SilentReporter
-    from tunesmith.models.adapters import attach, choose_modules
+    from tunesmith.models.adapters import attach
     from tunesmith.models.chat import Encoded
+    from tunesmith.models.reach import choose_modules
     from tunesmith.train.batches import Batches, Sizes
     from tunesmith.train.checkpoint import Checkpoints
     from tunesmith.train.loop import FitSettings, fit
