@@ -22,8 +22,8 @@ __all__ = ["Precision", "best_of_turns", "choose_precision", "without_denormals"
 
 _WORTH_IT = 1.5  # below this ratio bfloat16 is not worth its rounding
 _TOKENS = 512  # short enough that some takes are not interrupted, long enough to fill the matrix products
-_TAKES, _MOST_TAKES = 4, 12
-_SECONDS = 0.5  # of takes in all, once there are `_TAKES` of each type
+_TAKES, _MOST_TAKES = 4, 20
+_SECONDS = 0.3  # of each type's takes, once there are `_TAKES`: the slower type need not be known as well as the faster
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +69,14 @@ def choose_precision(
 
 def best_of_turns(takes: Mapping[str, Callable[[], object]]) -> dict[str, float]:
     """Seconds of the best take of each, after a first one that does not count, all in turn so that a busy moment meets all."""
-    best = dict.fromkeys(takes, float("inf"))
+    seconds: dict[str, list[float]] = {name: [] for name in takes}
     for take in takes.values():
         take()
-    begin, done = time.perf_counter(), 0
-    while done < _TAKES or (done < _MOST_TAKES and time.perf_counter() - begin < _SECONDS):
+    for done in range(_MOST_TAKES):
         for name, take in takes.items():
-            best[name] = min(best[name], _timed(take))
-        done += 1
-    return best
+            if done < _TAKES or sum(seconds[name]) < _SECONDS:
+                seconds[name].append(_timed(take))
+    return {name: min(of) for name, of in seconds.items()}
 
 
 def _timed(take: Callable[[], object]) -> float:

@@ -13,7 +13,7 @@ from tunesmith.plan.shape import Shape
 __all__ = ["Durations", "Speed", "Work", "durations"]
 
 _STEP = 1.2  # a whole step over its timed layers: embeddings, loss, optimiser, Python (measured on the embedded base)
-_FORWARD = 0.4  # of forward and backward together
+_FORWARD = 0.5  # of forward and backward together (docs/log.md)
 _PASS = 32  # tokens whose forward pass takes as long as one more pass of all answers takes
 _SAMPLES, _SAMPLE_TOKENS = 3, 48  # answers at each validation
 _PARITY_ITEMS = 64

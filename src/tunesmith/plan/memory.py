@@ -34,7 +34,7 @@ ENOUGH = 512  # tokens that training takes at once on a CPU, where it chooses
 SCORED = 3072  # tokens that validation and evaluation score at once
 ENOUGH_CACHE = 768 * 2**20  # bytes of keys and values of answers in work, at most
 
-_LIBRARIES = 450 * 2**20
+_LIBRARIES = 500 * 2**20
 _HEAD = 3 * 32 * 2**20  # logits, gradient and a copy of the chunk of predictions that meets the output matrix
 _ADAPTER_COPIES = 8  # parameter, gradient, two moments, two best steps, a checkpoint on its way, and its bytes, in float32
 _BY_KERNEL = 512  # keys beyond which the library's kernel attends
