@@ -60,7 +60,7 @@ def test_settings_that_suit_the_tuned_model_alone_are_not_taken(monkeypatch: pyt
 
 
 def test_where_all_end_and_none_loops_the_answers_closest_to_the_references_win(monkeypatch: pytest.MonkeyPatch) -> None:
-    by_prompt = {item.prompt: item.reference for item in ITEMS}
+    by_prompt = {item.prompt: " ".join(item.reference.split()[:6]) for item in ITEMS}
 
     def says(request: Request) -> Completion:
         s = request.sampling
