@@ -234,7 +234,7 @@ class _Desk:
             context=self.context,
             on_done=self.progress.advance,
         )
-        found = [
+        found: list[list[_Given]] = [
             [(*key, said) for key, said in zip(asked, done[at :: len(adapter)], strict=True)] for at in range(len(adapter))
         ]
         if "greedy" in ways and not greedy_too:

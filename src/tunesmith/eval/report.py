@@ -124,9 +124,17 @@ def _answers_line(measurements: Measurements) -> str:
         shown.append(f"{words}: {percent(a)} → {percent(b)}")
         a, b = getattr(base.greedy, name), getattr(tuned.greedy, name)
         small.append(f"{words} {percent(a, interval=False)} → {percent(b, interval=False)}")
-    greedy = f"<br><small>With greedy decoding: {text('; '.join(small))}.</small>" if tuned.greedy.ended.n else ""
+    greedy = f"<br><small>With greedy decoding: {text('; '.join(small))}.</small>" if _shows_greedy(measurements) else ""
     lead = f"Answers at {measurements.use.words}, base → tuned"
+    if measurements.use.is_plain_greedy:
+        lead = "Greedy answers, base → tuned"
     return f"<p>{text(lead)}. Of them {text('; '.join(shown))}.{greedy}</p>"
+
+
+def _shows_greedy(measurements: Measurements) -> bool:
+    """Whether there are greedy answers beside those at the settings of use, and they are others."""
+    asked = any(system.greedy.ended.n for system in measurements.systems.values())
+    return asked and not measurements.use.is_plain_greedy
 
 
 def _compared(evidence: Evidence, measurements: Measurements) -> Raw:
@@ -177,9 +185,8 @@ def _how_drawn(measurements: Measurements) -> str:
     use = measurements.use
     draws = f", {use.draws} answers per question, seed {use.seed}" if use.num_draws > 1 else ""
     how = f" ({use.how})" if use.how not in ("", use.words) else ""
-    greedy = any(system.greedy.ended.n for system in measurements.systems.values())
     small = " The small figures are those of greedy decoding, which nobody uses a chat model with; they are for diagnosis."
-    return f"Answers are drawn at the settings of use: {use.words}{draws}{how}." + (small if greedy else "")
+    return f"Settings of use: {use.words}{draws}{how}." + (small if _shows_greedy(measurements) else "")
 
 
 def _origins(evidence: Evidence) -> str:
