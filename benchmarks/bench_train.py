@@ -1,10 +1,15 @@
 """Supervised fine-tuning on the reference work: TRL at its defaults, TRL at its best settings here, and Tunesmith, in turn.
 
     python benchmarks/bench_train.py --peer PYTHON_WITH_TRL [--rounds 5] [--examples 128] [--state FILE]
+    python benchmarks/bench_train.py --peer PYTHON_WITH_TRL --base FOLDER [--rounds 5] [--steps 8] [--state FILE]
 
 Every run is a process of its own (so that peak memory is its own) and sees one epoch of the same examples, batch 4, LoRA
 rank 16 on q, k, v and o, dropout 0; its first two steps warm up and do not count. `--state` keeps finished runs, so that the
-benchmark can be stopped and gone on with. Rows by length come in each trainer's own grouped order.
+benchmark can be stopped and continued. Rows by length come in each trainer's own grouped order.
+
+With `--base` the work is the sample posts on a real base: batch 8, LoRA rank 16 on all linear layers, dropout 0.05, every step
+counts. "TRL, nothing set" is SFTConfig as it comes (bfloat16 autocast, gradient checkpointing); it and TRL in bfloat16 run
+`--bf16-rounds` times, because they are many times slower where a machine has no bfloat16 products.
 """
 
 from __future__ import annotations
@@ -25,14 +30,14 @@ os.environ.setdefault("GOMP_SPINCOUNT", "30000")  # the same for all: threads wa
 
 import torch
 
-from reference_work import END, reference_examples, reference_model
+from train_work import Work, real_work, reference_work, write_post_rows
 
-BATCH, RANK, SKIPPED = 4, 16, 2
-TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]
-TRL_MODES = {
+RANK = 16
+TRL_MODES: dict[str, dict[str, Any]] = {
     "TRL defaults": {"dtype": "float32"},
     "TRL fp32, by length": {"dtype": "float32", "by_length": True},
     "TRL bf16, by length": {"dtype": "bfloat16", "by_length": True},
+    "TRL, nothing set": {"dtype": "float32", "literal": True},
 }
 OUR_MODES: dict[str, dict[str, Any]] = {  # in the type that Tunesmith would choose here, unless one is named
     "Tunesmith": {},
@@ -50,8 +55,8 @@ EVAL_MODES: dict[str, dict[str, Any]] = {
     "TRL evaluate, bf16": {"dtype": "bfloat16"},
     "Tunesmith evaluate": {},
 }
-FLOPS_A_TOKEN = 2 * 2 * 106_168_320  # linear layers, forward and backward to the activations
-FLOPS_A_PREDICTION = 2 * 2 * 49_152 * 576
+REAL_MODES = ("TRL defaults", "TRL fp32, by length", "Tunesmith")
+REAL_BF16_MODES = ("TRL bf16, by length", "TRL, nothing set")
 
 
 def peak_gib() -> float:
@@ -59,39 +64,41 @@ def peak_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def run_trl(mode: str, count: int) -> dict[str, float]:
+def run_trl(mode: str, work: Work) -> dict[str, float]:
     """One epoch through TRL's SFTTrainer, or a pass of its `evaluate`."""
     import transformers
     from datasets import Dataset
     from peft import LoraConfig
-    from tokenizers import Tokenizer, models
     from trl import SFTConfig, SFTTrainer
 
-    how = (TRL_MODES | EVAL_MODES)[mode]
-    rows = reference_examples(count)
-    words = Tokenizer(models.WordLevel({"<pad>": 0, "<unk>": 1, "</s>": END}, unk_token="<unk>"))
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="</s>")
-    data = Dataset.from_list([{"input_ids": p + a, "labels": [-100] * len(p) + a} for p, a in rows])
+    how, count = (TRL_MODES | EVAL_MODES)[mode], len(work.rows)
+    labels = [[i if mark else -100 for i, mark in zip(ids, marks, strict=True)] for ids, marks in work.rows]
+    data = Dataset.from_list([{"input_ids": ids, "labels": own} for (ids, _), own in zip(work.rows, labels, strict=True)])
     steps: list[float] = []
+    processor: list[float] = []
 
     class Clock(transformers.TrainerCallback):
         def on_step_begin(self, *_: Any, **__: Any) -> None:
             steps.append(time.perf_counter())
+            processor.append(time.process_time())
 
-    settings: dict[str, Any] = {"train_sampling_strategy": "group_by_length"} if how.get("by_length") else {}
+    settings: dict[str, Any] = {} if how.get("literal") else {"bf16": False, "gradient_checkpointing": False}
+    if how.get("by_length"):
+        settings["train_sampling_strategy"] = "group_by_length"
+    lora = LoraConfig(
+        r=RANK, lora_alpha=32, lora_dropout=work.dropout, target_modules=list(work.targets), task_type="CAUSAL_LM"
+    )
     trainer = SFTTrainer(
-        model=reference_model(getattr(torch, how["dtype"])),
+        model=work.model(getattr(torch, how["dtype"])),
         args=SFTConfig(
             output_dir=tempfile.mkdtemp(),
             num_train_epochs=1,
-            per_device_train_batch_size=BATCH,
+            per_device_train_batch_size=work.batch,
             learning_rate=1e-4,
             logging_steps=1000,
             report_to="none",
             save_strategy="no",
             use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
             dataset_kwargs={"skip_prepare_dataset": True},
             max_length=None,
             seed=0,
@@ -99,24 +106,26 @@ def run_trl(mode: str, count: int) -> dict[str, float]:
         ),
         train_dataset=data,
         eval_dataset=data,
-        processing_class=tokenizer,
+        processing_class=work.tokenizer(),
         callbacks=[Clock()],
-        peft_config=LoraConfig(r=RANK, lora_alpha=32, lora_dropout=0.0, target_modules=TARGETS, task_type="CAUSAL_LM"),
+        peft_config=lora,
     )
     if mode in EVAL_MODES:
         begin = time.perf_counter()
         trainer.evaluate()
         return {"seconds": time.perf_counter() - begin, "examples": count, "peak_gib": peak_gib()}
     trainer.train()
-    end = time.perf_counter()
-    return {"seconds": end - steps[SKIPPED], "examples": count - SKIPPED * BATCH, "peak_gib": peak_gib()}
+    end, cpu = time.perf_counter(), time.process_time() - processor[work.skipped]
+    done = {"seconds": end - steps[work.skipped], "cpu": cpu, "examples": count - work.skipped * work.batch}
+    return done | {"peak_gib": peak_gib()}
 
 
-def run_ours(mode: str, count: int, chosen: str) -> dict[str, Any]:
+def run_ours(mode: str, work: Work, chosen: str) -> dict[str, Any]:
     """One epoch through Tunesmith's own loop, or a pass of its validation loss."""
     from tunesmith.core.reporter import SilentReporter
     from tunesmith.models.adapters import attach
     from tunesmith.models.chat import Encoded
+    from tunesmith.models.precision import without_denormals
     from tunesmith.models.reach import choose_modules
     from tunesmith.train.batches import Batches, Sizes
     from tunesmith.train.checkpoint import Checkpoints
@@ -126,29 +135,31 @@ def run_ours(mode: str, count: int, chosen: str) -> dict[str, Any]:
 
     how = (OUR_MODES | GROWTH_MODES | EVAL_MODES)[mode]
     dtype = how.get("dtype") or chosen
-    count *= how.get("times", 1)
-    drawn = reference_examples(count, stretch=how.get("stretch", 1))
-    rows = [Encoded((*p, *a), (False,) * len(p) + (True,) * len(a)) for p, a in drawn]
-    model = reference_model(getattr(torch, dtype)).requires_grad_(False)
+    count = len(work.rows)
+    rows = [Encoded(tuple(ids), tuple(learned)) for ids, learned in work.rows]
+    model = work.model(getattr(torch, dtype)).requires_grad_(False)
     layers = how.get("layers", "all")
-    modules = choose_modules(model, TARGETS, layers)
-    adapted, _ = attach(model, kind="lora", rank=how.get("rank", RANK), alpha=32.0, dropout=0.0, modules=modules, seed=0)
+    modules, rank = choose_modules(model, list(work.targets), layers), how.get("rank", RANK)
+    adapted, _ = attach(model, kind="lora", rank=rank, alpha=32.0, dropout=work.dropout, modules=modules, seed=0)
     place = Path(tempfile.mkdtemp())
     trunk = None if layers == "all" else TrunkCache(place / "trunk", modules, "reference")
     began: list[float] = []
+    processor: list[float] = []
     compiling, quiet = bool(how.get("compile")), SilentReporter()
-    with passes(adapted, rows, rows[:4], pad_id=0, share=True, trunk=trunk, compile=compiling, reporter=quiet) as way:
+    opened = passes(adapted, rows, rows[:4], pad_id=work.pad_id, share=True, trunk=trunk, compile=compiling, reporter=quiet)
+    with without_denormals(), opened as way:
         if mode in EVAL_MODES:
             begin = time.perf_counter()
             look(adapted, rows, way)
             return {"seconds": time.perf_counter() - begin, "examples": count, "peak_gib": peak_gib(), "type": dtype}
-        batches = Batches(rows, sizes=Sizes(examples=BATCH), seed=0, most_tokens=16_384, lay_out=way.lay_out)
+        batches = Batches(rows, sizes=Sizes(examples=work.batch), seed=0, most_tokens=16_384, lay_out=way.lay_out)
 
         class Timed:
             """The same batches; notes when each is asked for."""
 
             def at(self, index: int) -> Any:
                 began.append(time.perf_counter())
+                processor.append(time.process_time())
                 return batches.at(index)
 
             def shrink(self) -> bool:
@@ -156,6 +167,7 @@ def run_ours(mode: str, count: int, chosen: str) -> dict[str, Any]:
 
         def validate() -> Look:
             began.append(time.perf_counter())
+            processor.append(time.process_time())
             return Look(1.0, 0.0)
 
         settings: dict[str, Any] = {"warmup": 0.0, "weight_decay": 0.0, "max_grad_norm": 1.0, "seed": 0, "patience": 0}
@@ -176,28 +188,34 @@ def run_ours(mode: str, count: int, chosen: str) -> dict[str, Any]:
             checkpoints=Checkpoints(place, "bench"),
             reporter=SilentReporter(),
         )
-    first = 6 if compiling else SKIPPED  # compiling goes on over the first lengths
-    done = {"seconds": began[-1] - began[first], "examples": count - first * BATCH, "peak_gib": peak_gib()}
+    first = 6 if compiling else work.skipped  # compiling goes on over the first lengths
+    done = {"seconds": began[-1] - began[first], "cpu": processor[-1] - processor[first]}
+    done |= {"examples": count - first * work.batch, "peak_gib": peak_gib()}
     return {**done, "tokens": sum(len(row.ids) for row in rows) / count, "type": dtype}
 
 
 def matmul_peak(dtype: torch.dtype) -> float:
-    """GFLOP/s of a square product, best of several."""
+    """GFLOP/s of a square product, best of several; of one where a product takes long."""
     a, b, best = torch.randn(2048, 2048).to(dtype), torch.randn(2048, 2048).to(dtype), float("inf")
-    for _ in range(8):
+    start = time.perf_counter()
+    while time.perf_counter() - start < 1.0:
         begin = time.perf_counter()
         a @ b
         best = min(best, time.perf_counter() - begin)
     return 2 * 2048**3 / best / 1e9
 
 
-def measured(mode: str, peer: str, count: int, state: Path | None, number: int, chosen: str) -> dict[str, Any]:
+def measured(mode: str, number: int, chosen: str, given: argparse.Namespace) -> dict[str, Any]:
     """One run in a process of its own, or what an earlier call kept of it."""
+    state: Path | None = given.state
     kept = json.loads(state.read_text()) if state and state.exists() else {}
+    count = 212 if mode in EVAL_MODES else given.examples
     key = f"{mode}, {count} examples, run {number}"
     if key not in kept:
-        python = peer if mode.startswith("TRL") else sys.executable
+        python = given.peer if mode.startswith("TRL") else sys.executable
         command = [python, __file__, "--run", mode, "--examples", str(count), "--type", chosen]
+        if given.base:
+            command += ["--base", str(given.base), "--rows", str(given.rows)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr[-2000:])
@@ -207,43 +225,72 @@ def measured(mode: str, peer: str, count: int, state: Path | None, number: int, 
     return dict(kept[key])
 
 
-def main() -> None:
+def schedule_of(given: argparse.Namespace) -> list[tuple[int, str]]:
+    """(number of the run, mode), modes that are compared in turn."""
+    if given.base:
+        schedule = [(n, mode) for n in range(given.rounds) for mode in REAL_MODES]
+        schedule += [(n, mode) for n in range(given.bf16_rounds) for mode in REAL_BF16_MODES]
+    else:
+        compared = [mode for mode in (*TRL_MODES, "Tunesmith") if not TRL_MODES.get(mode, {}).get("literal")]
+        others = [mode for mode in (*OUR_MODES, *GROWTH_MODES, *EVAL_MODES) if mode not in compared]
+        schedule = [(n, mode) for n in range(given.rounds) for mode in compared]
+        schedule += [(n, mode) for n in range(given.other_rounds) for mode in others if n == 0 or mode not in GROWTH_MODES]
+    return [(n, mode) for n, mode in schedule if not given.only or mode in given.only]
+
+
+def work_of(given: argparse.Namespace, mode: str = "Tunesmith") -> Work:
+    """What a mode trains on."""
+    if given.base:
+        return real_work(given.base, given.rows, given.examples)
+    how = GROWTH_MODES.get(mode, {})
+    return reference_work(given.examples * how.get("times", 1), stretch=how.get("stretch", 1))
+
+
+def main(given: argparse.Namespace) -> None:
     """All modes, in turn, so often as asked; then the table."""
     from record import write_result
     from tunesmith.models.precision import choose_precision
 
-    given = arguments()
     chosen = given.type or choose_precision(None, width=576, inner=1536, rank=RANK).name  # once, for all runs of ours
-    modes = [m for m in (*TRL_MODES, *OUR_MODES, *GROWTH_MODES, *EVAL_MODES) if not given.only or m in given.only]
-    runs: dict[str, list[dict[str, Any]]] = {mode: [] for mode in modes}
-    beside = [mode for mode in modes if mode in TRL_MODES or mode == "Tunesmith"]
-    others = [mode for mode in modes if mode not in beside]
-    schedule = [(number, mode) for number in range(given.rounds) for mode in beside]
-    schedule += [(n, mode) for n in range(given.other_rounds) for mode in others if n == 0 or mode not in GROWTH_MODES]
-    for number, mode in schedule:
-        count = 212 if mode in EVAL_MODES else given.examples
-        runs[mode].append(measured(mode, given.peer, count, given.state, number, chosen))
+    if given.base:
+        given.rows = given.rows or Path(given.state or Path(tempfile.mkdtemp()) / "state").with_suffix(".rows.json")
+        write_post_rows(given.base, given.rows)
+        given.examples = given.steps * 8
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for number, mode in schedule_of(given):
+        runs.setdefault(mode, []).append(measured(mode, number, chosen, given))
         print(mode, runs[mode][-1], flush=True)
-    rows = reference_examples(given.examples)
-    tokens = sum(len(p) + len(a) for p, a in rows) / len(rows)
-    learned = sum(len(a) for _, a in rows) / len(rows)
-    flops = tokens * FLOPS_A_TOKEN + learned * FLOPS_A_PREDICTION
+    work = work_of(given)
+    tokens = sum(len(ids) for ids, _ in work.rows) / len(work.rows)
     peaks = {name: matmul_peak(getattr(torch, name)) for name in ("float32", "bfloat16")}
-    table = []
-    for mode in modes:
-        every = [r["examples"] / r["seconds"] for r in runs[mode]]
-        row: dict[str, Any] = {"run": mode, "rounds": len(every), "examples/s": statistics.median(every)}
-        row |= {"least": min(every), "most": max(every), "tokens/s": "", "type": "", "share of its peak": ""}
-        row["type"] = kind = (TRL_MODES | EVAL_MODES).get(mode, {}).get("dtype") or runs[mode][0]["type"]
-        row["peak GiB"] = statistics.median(r["peak_gib"] for r in runs[mode])
-        if mode not in EVAL_MODES:
-            row["tokens/s"] = row["examples/s"] * runs[mode][0].get("tokens", tokens)
-        if mode in TRL_MODES or (mode in OUR_MODES and "layers" not in OUR_MODES[mode]):
-            row["share of its peak"] = row["examples/s"] * flops / 1e9 / peaks[kind]
-        table.append(row)
-    work = {"examples": given.examples, "batch": BATCH, "mean tokens": round(tokens, 1)}
-    work |= {f"{name} matmul GFLOP/s": round(peak) for name, peak in peaks.items()} | {"GOMP_SPINCOUNT": 30000}
-    write_result("train", work, table)
+    ours = statistics.median(r["examples"] / r["seconds"] for r in runs["Tunesmith"]) if "Tunesmith" in runs else 0.0
+    table = [row_of(mode, every, ours, tokens, work.flops, peaks) for mode, every in runs.items()]
+    facts: dict[str, Any] = {"examples": len(work.rows), "batch": work.batch, "mean tokens": round(tokens, 1)}
+    facts |= {"mean learned": round(sum(sum(marks) for _, marks in work.rows) / len(work.rows), 1)}
+    facts |= {"adapters": f"rank {RANK} on {len(work.targets)} projections, dropout {work.dropout}"}
+    facts |= {f"{name} matmul GFLOP/s": round(peak) for name, peak in peaks.items()} | {"GOMP_SPINCOUNT": 30000}
+    write_result("train-real" if given.base else "train", facts, table)
+
+
+def row_of(
+    mode: str, every: list[dict[str, Any]], ours: float, tokens: float, flops: float, peaks: dict[str, float]
+) -> dict[str, Any]:
+    """A line of the table: medians over the rounds of a mode, and how many times as fast Tunesmith is (median by median)."""
+    speeds = [r["examples"] / r["seconds"] for r in every]
+    kind = (TRL_MODES | EVAL_MODES).get(mode, {}).get("dtype") or every[0]["type"]
+    row: dict[str, Any] = {"run": mode, "rounds": len(every), "examples/s": statistics.median(speeds)}
+    row |= {"least": min(speeds), "most": max(speeds), "CPU s an example": "", "tokens/s": "", "type": kind}
+    row |= {"share of its peak": "", "peak GiB": statistics.median(r["peak_gib"] for r in every), "ours is times as fast": ""}
+    if mode in EVAL_MODES:
+        return row
+    row["tokens/s"] = row["examples/s"] * every[0].get("tokens", tokens)
+    if "cpu" in every[0]:
+        row["CPU s an example"] = statistics.median(r["cpu"] / r["examples"] for r in every)
+    if mode in TRL_MODES or (mode in OUR_MODES and "layers" not in OUR_MODES[mode]):
+        row["share of its peak"] = row["examples/s"] * flops / 1e9 / peaks[kind]
+    if mode in TRL_MODES and ours:
+        row["ours is times as fast"] = ours / row["examples/s"]
+    return row
 
 
 def arguments() -> argparse.Namespace:
@@ -254,7 +301,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--other-rounds", type=int, default=5, help="of what comes after: upper layers, evaluation; growth runs once"
     )
-    parser.add_argument("--examples", type=int, default=128)
+    parser.add_argument("--examples", type=int, default=128, help="of the reference work")
+    parser.add_argument("--base", type=Path, help="folder of a real base: the sample posts on it are the work")
+    parser.add_argument("--steps", type=int, default=8, help="of 8 rows, with --base")
+    parser.add_argument("--bf16-rounds", type=int, default=1, help="of TRL in bfloat16, with --base")
+    parser.add_argument("--rows", type=Path, help="file of token ids, with --base; made beside --state if it is not there")
     parser.add_argument("--state", type=Path)
     parser.add_argument("--only", action="append")
     parser.add_argument("--type", choices=("float32", "bfloat16"), help="of our frozen weights; by default what is faster here")
@@ -266,9 +317,8 @@ if __name__ == "__main__":
     wanted = arguments()
     if wanted.run:
         torch.set_num_threads(os.cpu_count() or 1)
-        if wanted.run.startswith("TRL"):
-            print(json.dumps(run_trl(wanted.run, wanted.examples)))
-        else:
-            print(json.dumps(run_ours(wanted.run, wanted.examples, wanted.type)))
+        trains = work_of(wanted, wanted.run)
+        done = run_trl(wanted.run, trains) if wanted.run.startswith("TRL") else run_ours(wanted.run, trains, wanted.type)
+        print(json.dumps(done))
     else:
-        main()
+        main(wanted)
