@@ -200,9 +200,7 @@ def train_adapter(
         facts = {
             **other,
             "adapter": f"{method.kind} rank {method.rank} on {len(modules)} of {coverage.num_linear} linear layers",
-            "trained": f"{coverage.num_trainable:,} of {coverage.num_parameters:,} parameters ({coverage.share:.1%})"
-            + not_reached(coverage.out_of_reach, coverage.num_parameters - coverage.num_trainable),
-            "dropout": _dropout(method.dropout, coverage),
+            **_covered(coverage, method.dropout),
             "base": f"{base.name}, {precision} in training, fingerprint {base.fingerprint[:12]}",
             "batches": f"{way.note}; {most.note}",
         }
@@ -210,10 +208,13 @@ def train_adapter(
     return Trained(fitted, coverage, reading)
 
 
-def _dropout(rate: float, coverage: Coverage) -> str:
-    """Which dropouts the run had: the adapter's own, and never the base's."""
+def _covered(coverage: Coverage, dropout: float) -> dict[str, str]:
+    """What was trained, what no adapter reaches, and which dropouts the run had: the adapter's own, never the base's."""
+    trained = f"{coverage.num_trainable:,} of {coverage.num_parameters:,} parameters ({coverage.share:.1%})"
+    beyond = not_reached(coverage.out_of_reach, coverage.num_parameters - coverage.num_trainable)
     off = ", ".join(f"{name} {value:g}" for name, value in coverage.dropouts.items())
-    return f"adapter {rate:g}" + (f"; the base's own ({off}) switched off, since the base is frozen" if off else "")
+    own = f"; the base's own ({off}) switched off, since the base is frozen" if off else ""
+    return {"trained": trained + beyond, "dropout": f"adapter {dropout:g}{own}"}
 
 
 def _save_other(model: Any, base: BaseFolder, fitted: Fitted, measure: Measure, place: Place) -> dict[str, str]:
