@@ -181,7 +181,7 @@ def test_validation_and_evaluation_have_times_of_their_own() -> None:
 def test_a_busy_machine_is_told_with_the_time(busy: bool) -> None:
     recipe = recipe_from({"sources": ["x"]})
     made = make_plan(
-        recipe, DATA, SHAPE, Hardware(2, 8 * 2**30, busy), PRECISION, trainable=50_000, modules=(8, 28), detectable=0.9
+        recipe, DATA, SHAPE, Hardware(2, 8 * 2**30, busy), PRECISION, base=BaseFacts("tiny"), adapter=ADAPTER, detectable=0.9
     )
     assert ("busy machine: times are estimates" in line(made, "time").reason) == busy == made.numbers["busy"]
 

@@ -45,9 +45,11 @@ def adapter(place: Path) -> dict[str, torch.Tensor]:
 # --- the numbers ------------------------------------------------------------------------------------------------------
 
 
-def test_twenty_steps_give_the_losses_that_they_always_gave(tiny_path: Path, tmp_path: Path) -> None:
-    train_tiny(tiny_path, tmp_path, train={"max_steps": 20, "evaluate_every": 5, "warmup": 0.2, "weight_decay": 0.01})
-    golden = json.loads(GOLDEN.read_text())
+@pytest.mark.parametrize("dropout", [0.05, 0])
+def test_twenty_steps_give_the_losses_that_they_always_gave(dropout: float, tiny_path: Path, tmp_path: Path) -> None:
+    settings = {"max_steps": 20, "evaluate_every": 5, "warmup": 0.2, "weight_decay": 0.01}
+    train_tiny(tiny_path, tmp_path, train=settings, method={"dropout": dropout})
+    golden = json.loads(GOLDEN.read_text())[f"dropout {dropout:g}"]
     for name in ("loss", "grad_norm", "val_loss", "learning_rate"):
         assert series(tmp_path, name) == pytest.approx(golden[name], rel=1e-4), name
 
@@ -298,7 +300,7 @@ def test_two_processes_cannot_train_the_same_run(tiny_path: Path, tmp_path: Path
 
 
 def blocked(chat: Chat, rows: list[Any], limit: int, allow: tuple[str, ...] = ()) -> BlockedError | None:
-    coded = [chat.encode(e.messages, max_tokens=limit) for e in rows]
+    coded = [chat.rows(e.messages, max_tokens=limit) for e in rows]
     try:
         check_labels(chat, rows, coded, allow=allow)
     except BlockedError as error:
