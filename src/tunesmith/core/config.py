@@ -214,7 +214,7 @@ class TrainConfig(_Section):
     """`short_first`: the first epoch goes from the shortest examples to the longest; later ones are shuffled as ever."""
     tokens_at_once: Literal["auto"] | Annotated[int, Field(ge=16)] = "auto"
     """Tokens that go through the model at once, at most. `auto`: what fits into half of the free memory, measured, and on a CPU
-    about 512, which fill its matrix products. A larger batch is learned in parts, which gives the same step; where memory runs
+    about 384, which fill its matrix products. A larger batch is learned in parts, which gives the same step; where memory runs
     out all the same, they are halved."""
     accumulate: Annotated[int, Field(ge=1, le=4096)] = 1
     """Forward passes for one optimiser step, weighted by learned tokens."""

@@ -30,7 +30,7 @@ __all__ = [
 
 # The engine's own numbers, which tests hold these to.
 KEPT_KEYS = 256  # up to so many, attention's probabilities are kept
-ENOUGH = 512  # tokens that training takes at once on a CPU, where it chooses
+ENOUGH = 384  # tokens that training takes at once on a CPU, where it chooses
 SCORED = 3072  # tokens that validation and evaluation score at once
 ENOUGH_CACHE = 768 * 2**20  # bytes of keys and values of answers in work, at most
 
@@ -41,7 +41,7 @@ _BY_KERNEL = 512  # keys beyond which the library's kernel attends
 _SMALL = 112  # numbers a token of a layer: what adapters of usual rank, norms and masks keep
 _AROUND = 2  # widths outside the layers: the last hidden state and its gradient
 _SHARE = 0.5  # of what is free once the model is there, as training itself takes it
-_HOLES = 1.8  # times what is kept: results on their way, and free pieces between living ones that fit nothing
+_HOLES = 2.2  # times what is kept: results on their way, and free pieces between living ones that fit nothing
 _SPARE_COLUMNS = 32  # of a slot for an answer, beyond prompt and answer
 
 

@@ -30,7 +30,7 @@ from tunesmith.train.passes import Passes
 __all__ = ["ENOUGH", "Budget", "budget", "enough_tokens", "is_out_of_memory", "kept_bytes"]
 
 _SHARE = 0.5  # of the free memory; the rest is for gradients on their way, the optimiser and whoever else is there
-ENOUGH = 512  # tokens at once that fill a CPU's matrix products (docs/log.md); a GPU wants more than a batch has
+ENOUGH = 384  # tokens at once that fill a CPU's matrix products (docs/log.md); a GPU wants more than a batch has
 
 
 @dataclass(frozen=True, slots=True)
