@@ -42,6 +42,7 @@ def measure(base: str, settings: dict[str, Any], project: Path) -> dict[str, Any
     """Plan, train, merge and evaluate in this process: planned and measured bytes and seconds of each stage."""
     from tunesmith.api import EXAMPLES, Project
     from tunesmith.core.recipe_file import recipe_from
+    from tunesmith.models.memory import release_memory
 
     overrides = [f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in settings.items()]
     made = Project(recipe_from({"sources": [str(EXAMPLES / "posts")], "base": base}, overrides), project)
@@ -52,6 +53,7 @@ def measure(base: str, settings: dict[str, Any], project: Path) -> dict[str, Any
         "evaluation": numbers["evaluation_seconds"],
     }
     for name, stage in zip(STAGES, ("run", "model", "outcome"), strict=True):
+        release_memory()  # what the stage before left is not this stage's
         Path("/proc/self/clear_refs").write_text("5")
         begin = time.process_time()
         getattr(made, stage)
