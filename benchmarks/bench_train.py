@@ -210,7 +210,7 @@ def measured(mode: str, number: int, chosen: str, given: argparse.Namespace) -> 
     state: Path | None = given.state
     kept = json.loads(state.read_text()) if state and state.exists() else {}
     count = 212 if mode in EVAL_MODES else given.examples
-    key = f"{mode}, {count} examples, run {number}"
+    key = f"{mode}, {count} examples, run {number}" + (f", base {given.work_id}" if given.base else "")
     if key not in kept:
         python = given.peer if mode.startswith("TRL") else sys.executable
         command = [python, __file__, "--run", mode, "--examples", str(count), "--type", chosen]
@@ -254,7 +254,7 @@ def main(given: argparse.Namespace) -> None:
     chosen = given.type or choose_precision(None, width=576, inner=1536, rank=RANK).name  # once, for all runs of ours
     if given.base:
         given.rows = given.rows or Path(given.state or Path(tempfile.mkdtemp()) / "state").with_suffix(".rows.json")
-        write_post_rows(given.base, given.rows)
+        given.work_id = write_post_rows(given.base, given.rows)[:12]
         given.examples = given.steps * 8
     runs: dict[str, list[dict[str, Any]]] = {}
     for number, mode in schedule_of(given):

@@ -80,14 +80,19 @@ def real_work(base: Path, rows: Path, count: int) -> Work:
     return Work(found["rows"][:count], model, tokenizer, found["pad_id"], 8, _ALL, 0.05, 0)
 
 
-def write_post_rows(base: Path, file: Path) -> None:
-    """Build the dataset of the sample posts for `base`, and write its training rows as token ids; kept if it is there."""
-    if file.exists():
-        return
+def write_post_rows(base: Path, file: Path) -> str:
+    """Build the dataset of the sample posts for `base`, and write its training rows as token ids; gives the base's fingerprint.
+
+    A file that was written for the same base is kept.
+    """
     from tunesmith.api import Project
     from tunesmith.core.config import Recipe
 
     project = Project(Recipe(base=str(base), sources=[str(_POSTS)]), Path(tempfile.mkdtemp()))
+    fingerprint = project.base.fingerprint
+    if file.exists() and json.loads(file.read_text())["base"] == fingerprint:
+        return fingerprint
     coded = [project.chat.encode(example.messages, max_tokens=1024) for example in project.rows("train")]
     rows = [(list(row.ids), [bool(mark) for mark in row.learned]) for row in coded]
-    file.write_text(json.dumps({"pad_id": project.chat.pad_id, "rows": rows}))
+    file.write_text(json.dumps({"base": fingerprint, "pad_id": project.chat.pad_id, "rows": rows}))
+    return fingerprint
