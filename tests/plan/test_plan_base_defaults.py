@@ -16,12 +16,12 @@ def recipe(overrides: list[str] | None = None, **data: Any) -> Recipe:
 
 
 def real(recipe: Recipe) -> Recipe:
-    return for_base(recipe, num_parameters=REAL_BASE, num_layers=30)
+    return for_base(recipe, num_parameters=REAL_BASE)
 
 
 def test_a_small_base_keeps_the_defaults() -> None:
     plain = recipe()
-    assert for_base(plain, num_parameters=REAL_BASE - 1, num_layers=4) is plain
+    assert for_base(plain, num_parameters=REAL_BASE - 1) is plain
 
 
 @pytest.mark.parametrize("quality", sorted(REAL_PRESETS))
@@ -43,8 +43,3 @@ def test_what_is_written_down_stays_even_if_it_is_what_a_preset_says() -> None:
 
 def test_max_steps_stands_against_the_epochs_of_a_quality() -> None:
     assert "train.epochs" not in real(recipe(["train.max_steps=5"])).by_base
-
-
-def test_a_shallow_base_is_not_asked_for_more_layers_than_it_has() -> None:
-    shallow = for_base(recipe(quality="draft"), num_parameters=REAL_BASE, num_layers=6)
-    assert shallow.method.layers == "all"

@@ -90,7 +90,7 @@ class Project:
     @cached_property
     def settings(self) -> Recipe:
         """The recipe with what its quality means for a base of this size filled in."""
-        return for_base(self.recipe, num_parameters=self._shape.num_parameters, num_layers=self._shape.layers)
+        return for_base(self.recipe, num_parameters=self._shape.num_parameters)
 
     @cached_property
     def chat(self) -> Chat:

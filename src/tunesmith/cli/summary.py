@@ -139,7 +139,11 @@ def _tell_answers(say: ConsoleReporter, m: Measurements) -> None:
         if name in ("collapse", "empty") and not (a.count or b.count):
             continue
         x, y = getattr(base.greedy, name), getattr(tuned.greedy, name)
-        greedy = f"   (greedy {percent(x, interval=False)} → {percent(y, interval=False)})" if y.n and not m.use.is_plain_greedy else ""
+        greedy = (
+            f"   (greedy {percent(x, interval=False)} → {percent(y, interval=False)})"
+            if y.n and not m.use.is_plain_greedy
+            else ""
+        )
         say.detail(f"{'  ' + label:<16}{percent(a)} → {percent(b)}{greedy}")
 
 

@@ -16,16 +16,18 @@ __all__ = ["REAL_BASE", "REAL_PRESETS", "for_base"]
 REAL_BASE = 100_000_000  # parameters
 REAL_PRESETS: Mapping[Quality, Mapping[str, Mapping[str, Any]]] = {
     "draft": {
-        "train": {"epochs": 3.0, "learning_rate": 1e-3},
-        "method": {"rank": 16, "alpha": 32.0, "layers": 10},
-        "eval": {"max_items": 40},
+        "build": {"passage_words": 60},
+        "train": {"epochs": 1.0, "learning_rate": 2e-3, "val_examples": 16},
+        "method": {"rank": 16, "alpha": 32.0},
+        "use": {"temperature": 0.7, "top_p": 0.9, "repetition_penalty": 1.1},
+        "eval": {"max_items": 30},
     },
-    "good": {"train": {"epochs": 3.0, "learning_rate": 5e-4}},
-    "best": {"train": {"epochs": 6.0, "learning_rate": 3e-4, "patience": 8}, "method": {"rank": 32, "alpha": 64.0}},
+    "good": {"train": {"epochs": 2.0, "learning_rate": 1e-3}},
+    "best": {"train": {"epochs": 4.0, "learning_rate": 1e-3, "patience": 8}, "method": {"rank": 32, "alpha": 64.0}},
 }
 
 
-def for_base(recipe: Recipe, *, num_parameters: int, num_layers: int) -> Recipe:
+def for_base(recipe: Recipe, *, num_parameters: int) -> Recipe:
     """The recipe with the settings of its quality that suit a base of this size; what it writes down itself stays."""
     if num_parameters < REAL_BASE:
         return recipe
@@ -33,8 +35,6 @@ def for_base(recipe: Recipe, *, num_parameters: int, num_layers: int) -> Recipe:
     sections: dict[str, Any] = {}
     for section, values in REAL_PRESETS[recipe.quality].items():
         fitting = {key: value for key, value in values.items() if not recipe.has_written(f"{section}.{key}")}
-        if fitting.get("layers", 0) > num_layers:
-            del fitting["layers"]
         if section == "train" and recipe.train.max_steps:
             fitting.pop("epochs", None)
         changed |= {f"{section}.{key}" for key in fitting}

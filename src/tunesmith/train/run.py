@@ -149,16 +149,7 @@ def train_adapter(
         [row for e in part for row in chat.rows(e.messages, max_tokens=limit)] for part in (examples["train"], watched)
     )
     steps = num_steps(train, len(rows), sum(len(row.ids) for row in rows))
-    model = load_model(base, precision)
-    modules = choose_modules(model, method.targets, method.layers)
-    adapted, coverage = attach(
-        model, kind=method.kind, rank=method.rank, alpha=method.alpha, dropout=method.dropout, modules=modules, seed=train.seed
-    )
-    if train.gradient_checkpointing:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft still calls the old name
-            adapted.enable_input_require_grads()
-            adapted.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    adapted, coverage, modules = _with_adapter(base, method, train, precision)
     exact = train.precision == "exact"
     batch_tokens = train.batch_tokens or train.batch_examples * sum(len(row.ids) for row in rows) // len(rows)
     tokens = steps * train.accumulate * batch_tokens
@@ -215,6 +206,23 @@ def _covered(coverage: Coverage, dropout: float) -> dict[str, str]:
     off = ", ".join(f"{name} {value:g}" for name, value in coverage.dropouts.items())
     own = f"; the base's own ({off}) switched off, since the base is frozen" if off else ""
     return {"trained": trained + beyond, "dropout": f"adapter {dropout:g}{own}"}
+
+
+def _with_adapter(
+    base: BaseFolder, method: MethodConfig, train: TrainConfig, precision: PrecisionName
+) -> tuple[Any, Coverage, list[str]]:
+    """The base with a fresh adapter, what it covers, and the names of the adapted modules."""
+    model = load_model(base, precision)
+    modules = choose_modules(model, method.targets, method.layers)
+    adapted, coverage = attach(
+        model, kind=method.kind, rank=method.rank, alpha=method.alpha, dropout=method.dropout, modules=modules, seed=train.seed
+    )
+    if train.gradient_checkpointing:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft still calls the old name
+            adapted.enable_input_require_grads()
+            adapted.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return adapted, coverage, modules
 
 
 def _save_other(model: Any, base: BaseFolder, fitted: Fitted, measure: Measure, place: Place) -> dict[str, str]:

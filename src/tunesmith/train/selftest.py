@@ -267,8 +267,8 @@ class _BreakingReporter:
         return self if name == "train" else SilentReporter().progress(name, total=total, unit=unit, done=done)
 
     def advance(self, amount: float = 1, text: str | None = None) -> None:
-        """A step was done."""
-        self._left -= 1
+        """A step was done, or (an amount of 0) something is said about one."""
+        self._left -= round(amount)
         if self._left == 0:
             raise _BrokenOff
 
