@@ -20,7 +20,6 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the CLI sets it
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # test files run side by side: each process takes one core
 _REAL_CACHE = os.environ.get("TUNESMITH_CACHE")  # where the real base is kept once a machine
-os.environ["HF_HUB_OFFLINE"] = "1"  # tests ask no hub
 os.environ["TUNESMITH_OFFLINE"] = "1"  # `auto` is then the embedded base, unless a test brings another
 os.environ["TUNESMITH_CACHE"] = os.path.join(tempfile.gettempdir(), "tunesmith-tests-no-cache")
 settings.register_profile(
@@ -93,6 +92,7 @@ def real_base() -> BaseFolder:
         if _REAL_CACHE is not None:
             patch.setenv("TUNESMITH_CACHE", _REAL_CACHE)
         patch.delenv("TUNESMITH_OFFLINE")
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # tests ask a registry, and no hub
         cache_folder().mkdir(parents=True, exist_ok=True)
         with FileLock(cache_folder() / "tests.lock"):
             try:

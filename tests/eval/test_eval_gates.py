@@ -287,7 +287,8 @@ def test_a_few_loops_in_a_small_test_set_leave_it_open_and_a_wider_margin_lets_t
     tuned = with_answers([f"{LOOP} {n}" * 2 if n < 12 else f"A word about rust {n}." for n in range(90)])
     assert gate(decided(tuned), "answers").outcome == "not measured"
     assert gate(decided(tuned, GateConfig(loop_margin=0.6)), "answers").outcome == "pass"
-    assert gate(decided(tuned, GateConfig(loop_margin=0)), "answers").outcome == "fail"
+    many = with_answers([f"{LOOP} {n}" * 2 if n < 60 else f"A word about rust {n}." for n in range(90)])
+    assert gate(decided(many), "answers").outcome == "fail"
 
 
 def test_a_limit_that_the_references_cannot_meet_makes_stopping_not_measured() -> None:

@@ -242,7 +242,7 @@ def test_the_folder_is_measured_as_it_is_stored_and_as_it_is_served(
     assert found.parity.differences == ("config.json: rope_theta is 500.0, in the base nothing",)
     served = found.served
     assert served is not None and (served.stored, served.precision) == ("bfloat16", "bfloat16")
-    assert served.num_positions == found.parity.num_positions and served.greedy_total == min(16, len(ITEMS))
+    assert 0 < served.num_positions <= found.parity.num_positions and served.greedy_total == min(4, len(ITEMS))
     assert served.mean_kl > found.parity.mean_kl > 0
 
 

@@ -11,6 +11,7 @@ from evidence_fakes import evidence, general, parity
 
 from fakes import example, examples
 from tunesmith.api import Project, project
+from tunesmith.api import evidence as evidence_module
 from tunesmith.api.draw import Beside
 from tunesmith.core.artifacts import Artifact
 from tunesmith.core.errors import EvaluationError
@@ -95,11 +96,11 @@ def test_the_hash_of_the_code_follows_its_files(tmp_path: Path, monkeypatch: pyt
     for name in ("eval/gates.py", "models/deep/chat.py", "examples/general.jsonl"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("a")
-    monkeypatch.setattr(evidence, "EXAMPLES", tmp_path / "examples")
-    hashes = [evidence.measuring_code.__wrapped__()]
+    monkeypatch.setattr(evidence_module, "EXAMPLES", tmp_path / "examples")
+    hashes = [evidence_module.measuring_code.__wrapped__()]
     for name in ("eval/gates.py", "models/deep/chat.py", "examples/general.jsonl"):
         (tmp_path / name).write_text("b")
-        hashes.append(evidence.measuring_code.__wrapped__())
+        hashes.append(evidence_module.measuring_code.__wrapped__())
     assert len(set(hashes)) == 4
 
 

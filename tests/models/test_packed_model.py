@@ -213,7 +213,7 @@ def head(settings: dict[str, Any], *, vocabulary: int = 400) -> Head:
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_the_chunked_head_gives_the_loss_and_gradient_of_the_whole(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunesmith.models.packed.head._CHUNK_BYTES", 4 * 400 * 16)
+    monkeypatch.setattr("tunesmith.models.packed.head.LOGIT_BYTES", 4 * 400 * 16)
     top, weights = head(HEADS[kind]), torch.rand(75)
     hidden, target = torch.randn(75, 16, requires_grad=True), torch.randint(0, 400, (75,))
     whole = (F.cross_entropy(top.logits(hidden), target, reduction="none") * weights).sum()

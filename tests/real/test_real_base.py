@@ -12,11 +12,12 @@ import torch
 from tunesmith.core.records import Message
 from tunesmith.eval.likelihood import encode_items, likelihoods
 from tunesmith.eval.results import Item
-from tunesmith.models.adapters import attach, choose_modules, save_adapter
+from tunesmith.models.adapters import attach, save_adapter
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.generate import Request, Sampling, answer
 from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.merge import merge
+from tunesmith.models.reach import choose_modules
 
 pytestmark = [pytest.mark.slow, pytest.mark.real]
 
