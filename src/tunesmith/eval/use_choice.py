@@ -91,7 +91,7 @@ def set_use(wanted: UseConfig) -> Use | None:
         repetition_penalty=wanted.repetition_penalty,
         draws=wanted.draws,
         seed=wanted.seed,
-        how="set in the recipe",
+        how="fixed by the recipe or its quality",
     )
 
 
