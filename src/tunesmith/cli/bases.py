@@ -26,7 +26,14 @@ def bases(fetch: str, *, json: bool) -> None:
         print_json([_plain(row.base) | {"path": row.path, "origin": row.origin} for row in rows])
         return
     head = ["name", "M weights", "MB", "licence", "here", "good for"]
-    embedded = ["apprentice", "6", "11", "CC BY-SA 4.0", "yes", "an offline demo in ninety seconds; its sentences make no sense"]
+    embedded = [
+        "apprentice",
+        "6",
+        "11",
+        "CC BY-SA 4.0",
+        "yes",
+        "an offline demo in ninety seconds; its sentences make no sense",
+    ]
     table(
         "",
         head,
