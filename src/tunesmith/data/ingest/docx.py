@@ -23,6 +23,7 @@ _CODE = re.compile(r"code|html preformatted|listing|source|verbatim", re.IGNOREC
 # Deleted or moved text, drawings and their text boxes, and the fallback that repeats them.
 _SKIPPED = frozenset(["del", "moveFrom", "drawing", "pict", "object", "txbxContent", "rPrChange", "pPrChange"])
 _MAX_ELEMENTS = 1_000_000
+_TOO_MANY = "it has more than a million elements"
 _MAX_DOCUMENT_BYTES = 50 * 1024 * 1024
 
 
@@ -53,7 +54,10 @@ def read_docx(data: bytes, *, name: str) -> Reading:
     """
     with open_package(data) as package:
         target = _Body(_styles(package), _ordered_lists(package))
-        feed_xml(package.read("word/document.xml", limit=_MAX_DOCUMENT_BYTES), target)
+        text_xml = package.read("word/document.xml", limit=_MAX_DOCUMENT_BYTES)
+        if b"\0" not in text_xml[:4] and text_xml.count(b"<") - text_xml.count(b"</") > _MAX_ELEMENTS + 1000:
+            raise UnreadableError(_TOO_MANY)  # seen at once; parsing so many takes seconds
+        feed_xml(text_xml, target)
         properties = _properties(package)
     blocks = target.writer.blocks
     title = properties.get("title")
@@ -92,7 +96,7 @@ class _Body:
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         self._elements += 1
         if self._elements > _MAX_ELEMENTS:
-            raise UnreadableError("it has more than a million elements")
+            raise UnreadableError(_TOO_MANY)
         name, is_word = _W.subn("", tag)
         if self._skip or (is_word and (name in _SKIPPED or name == "tbl")) or name.endswith("}Fallback"):
             self._skip += 1
