@@ -32,7 +32,7 @@ def bases(fetch: str, *, json: bool) -> None:
         "11",
         "CC BY-SA 4.0",
         "yes",
-        "an offline demo in ninety seconds; its sentences make no sense",
+        "an offline demo in minutes; its sentences make no sense",
     ]
     table(
         "",
