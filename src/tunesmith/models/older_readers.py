@@ -17,7 +17,7 @@ def for_older_readers(config: Mapping[str, Any]) -> dict[str, Any]:
 
     transformers 5 writes `rope_parameters` alone. This adds `rope_theta`, `rope_scaling` and `partial_rotary_factor` with the
     same values (`rope_local_base_freq` for the sliding layers of Gemma 3), also in `text_config`; nothing that is there is
-    changed. transformers 5 reads the result as it reads `config`. To be used on every config.json that Tunesmith writes anew.
+    changed. transformers 5 reads the result as it reads `config`. Used on every config.json that Tunesmith itself writes.
     """
     out = dict(config)
     for key in ("text_config",):

@@ -1,7 +1,7 @@
 """Settings that depend on the base: what suits a toy of six million parameters spoils a real model.
 
-Rate, epochs and depth for bases of `REAL_BASE` parameters and more come from a study on validation splits (recipes/voice).
-A setting that the recipe writes down is never changed.
+Rates and epochs for bases of `REAL_BASE` parameters and more come from a study on validation posts, which also says what was
+not compared (recipes/voice). A setting that the recipe writes down is never changed.
 """
 
 from __future__ import annotations

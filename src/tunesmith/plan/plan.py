@@ -239,7 +239,7 @@ def _why(recipe: Recipe, section: str, key: str, otherwise: str) -> str:
     preset, part = PRESETS[recipe.quality].get(section, {}), getattr(recipe, section)
     chosen = getattr(part, key)
     if f"{section}.{key}" in recipe.by_base:
-        return f"quality {recipe.quality} on a base of this size (measured: recipes/voice)"
+        return f"quality {recipe.quality} on a base of this size: recipes/voice"
     if preset.get(key) == chosen:
         return f"preset {recipe.quality}"
     return otherwise if chosen == getattr(type(part)(), key) else "set in the recipe"

@@ -48,7 +48,9 @@ class Validator:
     def first(self, reporter: Reporter) -> Look:
         """The small one, before the first step."""
         with reporter.progress("first validation", total=FIRST_ROWS, unit="rows") as progress:
-            return self.of.measure(FIRST_ROWS, self._watched(lambda count: progress.advance(count)))
+            seen = self.of.measure(FIRST_ROWS, self._watched(lambda count: progress.advance(count)))
+            progress.advance(0, f"loss {seen.loss:.3f} before anything is learned")
+            return seen
 
     def whole(self, step: int, say: Callable[[str], None]) -> tuple[Look, list[str]]:
         """All rows, then the samples."""
