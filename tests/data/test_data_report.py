@@ -13,6 +13,7 @@ from shared_material import example
 from tunesmith.core.records import Failure, Finding
 from tunesmith.core.records import to_json as json_of
 from tunesmith.data.report import dataset_report
+from tunesmith.data.report_quality import measure_quality
 
 
 def report(**changes: Any) -> tuple[dict[str, Any], str]:
@@ -29,7 +30,7 @@ def report(**changes: Any) -> tuple[dict[str, Any], str]:
         "cut": {"num_cut": 0, "share": 0.0, "examples": []},
         "documents": 9,
     }
-    return dataset_report(splits, **{**settings, **changes})
+    return dataset_report(splits, quality=measure_quality(splits), **{**settings, **changes})
 
 
 def test_the_verdict_says_how_much_whether_it_leaks_and_what_was_dropped() -> None:
@@ -94,7 +95,10 @@ def test_the_page_needs_no_network_and_no_script() -> None:
 def test_the_page_says_at_a_glance_how_much_how_good_and_what_the_checks_found() -> None:
     rows = [example(f"What is case {n}?", f"It is a pin of brass, number {n}, and holds.", id=f"r{n}") for n in range(60)]
     rows[7] = example("What is case 7?", "[TODO]", id="r7")
-    data, page = dataset_report({"train": rows}, dropped={"empty answer": 2}, dropped_samples={}, findings=())
+    splits = {"train": rows}
+    data, page = dataset_report(
+        splits, quality=measure_quality(splits), dropped={"empty answer": 2}, dropped_samples={}, findings=()
+    )
     tree = html.fromstring(page)
     figures = [node.text_content() for node in tree.find_class("figure")]
     assert figures[0] == "60" and figures[1] != "clean" and figures[3:] == ["2", "not measured"]
@@ -103,8 +107,10 @@ def test_the_page_says_at_a_glance_how_much_how_good_and_what_the_checks_found()
 
 
 def test_a_clean_set_is_called_clean_and_further_sections_stand_on_the_page() -> None:
+    splits = {"train": clean_rows(80)}
+    further = ["<section><h2>Mix</h2></section>"]
     data, page = dataset_report(
-        {"train": clean_rows(80)}, dropped={}, dropped_samples={}, findings=(), sections=["<section><h2>Mix</h2></section>"]
+        splits, quality=measure_quality(splits), dropped={}, dropped_samples={}, findings=(), sections=further
     )
     assert data["quality_sentence"] == "The checks found nothing to mend." and "<h2>Mix</h2>" in page
     assert html.fromstring(page).find_class("figure")[1].text_content() == "clean" and data["quality"]["summary"]["topics"]

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tunesmith.api.blocking import stop_at_errors
 from tunesmith.api.draw import Beside, draw, draw_splits, drop_copies
 from tunesmith.api.synthesis import build_with_generator
 from tunesmith.core.artifacts import Artifact, Draft
-from tunesmith.core.config import Recipe
-from tunesmith.core.errors import BlockedError
+from tunesmith.core.config import BuildConfig, Recipe
 from tunesmith.core.records import Document, Example, Finding, read_jsonl, to_json, write_jsonl
 from tunesmith.core.reporter import Reporter
+from tunesmith.data.checks.personal import check_personal
+from tunesmith.data.checks.redact import redact
+from tunesmith.data.checks.rows import rows_from_examples
+from tunesmith.data.checks.run import worst_first
+from tunesmith.data.checks.secrets import check_secrets
 from tunesmith.data.dedup.semantic import similarity_named
 from tunesmith.data.passages import Built, build_examples, build_passages
 from tunesmith.data.report import dataset_report
+from tunesmith.data.report_quality import measure_quality
 from tunesmith.data.synth.outcome import Outcome
 from tunesmith.data.synth.shares import find_shares
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.plan.plan import DataFacts
 from tunesmith.train.run import check_labels
 
-__all__ = ["data_facts", "fill_dataset"]
+__all__ = ["build_settings", "data_facts", "fill_dataset"]
 
 Splits = Mapping[str, Sequence[Example]]
 
@@ -37,24 +45,32 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     limit: int,
     replies: Path,
     beside: Beside,
+    blocked: Path,
     reporter: Reporter,
 ) -> None:
-    """Build, split, check and write. DatasetError if a split is left empty; BlockedError for leaks and ruined labels.
+    """Build, split, check and write. DatasetError if a split is left empty; BlockedError for findings of severity error.
 
-    `replies`: where replies of the generator are kept, for styles that ask one.
+    `replies`: where replies of the generator are kept, for styles that ask one. `blocked`: the file that takes the rows of
+    findings that stop the build.
     """
     semantic = recipe.build.semantic
     similarity = similarity_named(semantic) if semantic else None  # opened before anything is paid for
-    built, outcome, copies = _build(documents, recipe, passage_words=passage_words, replies=replies, reporter=reporter)
-    written = list(read_jsonl(documents.path / "documents.jsonl", Document))
-    drawn = draw(built.examples, recipe=recipe, documents=written, beside=beside, similarity=similarity)
+    read = _read(documents, redacted=recipe.build.redact)
+    built, outcome, copies = _build(
+        read, recipe, passage_words=passage_words, replies=replies, blocked=blocked, reporter=reporter
+    )
+    drawn = draw(built.examples, recipe=recipe, documents=read.documents, beside=beside, similarity=similarity)
     kept = drawn.splits
     findings = (*drawn.findings, *find_shares(kept))
-    _stop_at_leaks(findings, allow=recipe.allow)
+    quality = measure_quality(kept)
+    everything = [example for rows in kept.values() for example in rows]
+    found = worst_first([*findings, *quality.findings])
+    stop_at_errors(found, everything, allow=recipe.allow, rows_file=blocked)
     encoded = {name: [chat.rows(e.messages, max_tokens=limit) for e in rows] for name, rows in kept.items()}
     numbers = _numbers(chat, kept, encoded, allow=recipe.allow)
     leaks = sum(f.count for f in findings if f.severity == "error")
     numbers |= {"dropped": dict(built.dropped), "leaks": leaks, "copies_dropped": copies, **drawn.numbers}
+    numbers |= {"redacted": dict(read.redacted), "findings": [_told(finding) for finding in found]}
     if outcome is not None:
         numbers["synthesis"] = outcome.report()
     for name, rows in kept.items():
@@ -64,6 +80,7 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
         dropped=built.dropped,
         dropped_samples=built.dropped_samples,
         findings=findings,
+        quality=quality,
         failures=documents.numbers["failures"],
         token_lengths={name: [len(row.ids) for rows in parts for row in rows] for name, parts in encoded.items()},
         rendered=[chat.pieces(row) for rows in encoded["train"][:3] for row in rows][:3],
@@ -77,12 +94,37 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     draft.numbers |= numbers
 
 
-def _build(
-    artifact: Artifact, recipe: Recipe, *, passage_words: int, replies: Path, reporter: Reporter
-) -> tuple[Built, Outcome | None, int]:
-    b = recipe.build
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the documents stage wrote, with how many secrets and personal data of each kind were replaced."""
+
+    documents: Sequence[Document]
+    pairs: Sequence[Example]
+    redacted: Counter[str]
+
+
+def _read(artifact: Artifact, *, redacted: bool) -> _Read:
     documents = list(read_jsonl(artifact.path / "documents.jsonl", Document))
     pairs = list(read_jsonl(artifact.path / "pairs.jsonl", Example))
+    counts: Counter[str] = Counter()
+    if redacted:
+        documents = [replace(one, text=redact(one.text, counts)) for one in documents]
+        pairs = [
+            replace(pair, messages=tuple(replace(turn, content=redact(turn.content, counts)) for turn in pair.messages))
+            for pair in pairs
+        ]
+    return _Read(documents, pairs, counts)
+
+
+def _told(finding: Finding) -> dict[str, Any]:
+    return {"name": finding.name, "severity": finding.severity, "count": finding.count}
+
+
+def _build(
+    read: _Read, recipe: Recipe, *, passage_words: int, replies: Path, blocked: Path, reporter: Reporter
+) -> tuple[Built, Outcome | None, int]:
+    b = recipe.build
+    documents, pairs = list(read.documents), list(read.pairs)
     style = ("examples" if pairs else "passages") if b.style == "auto" else b.style
     documents, pairs, copies = drop_copies(documents, pairs, threshold=b.dedup, reporter=reporter)
     left, what, other = (documents, "documents", "passages") if style == "examples" else (pairs, "pairs", "examples")
@@ -98,7 +140,10 @@ def _build(
         return build_examples(pairs, system_prompt=b.system_prompt), None, copies
     passages = build_passages(documents, passage_words=passage_words, min_words=b.min_words, system_prompt=b.system_prompt)
     if style in {"qa", "rewrite"}:
-        draw_splits(passages.examples, recipe, documents)  # too few documents is said before it is paid
+        draw_splits(passages.examples, recipe, documents)  # too few documents is reported before anything is paid
+        rows = rows_from_examples(passages.examples)  # and what must not leave this machine, before it does
+        private = [*check_secrets(rows), *check_personal(rows)]
+        stop_at_errors(private, passages.examples, allow=recipe.allow, rows_file=blocked)
         return (
             *build_with_generator(
                 documents, passages.examples, build=b, generator=recipe.generator, replies=replies, reporter=reporter
@@ -106,18 +151,6 @@ def _build(
             copies,
         )
     return passages, None, copies
-
-
-def _stop_at_leaks(findings: Sequence[Finding], *, allow: Sequence[str]) -> None:
-    leaks = [finding for finding in findings if finding.severity == "error"]
-    if leaks and "leak" not in allow:
-        raise BlockedError(
-            f"the test split leaks into training: {leaks[0].name}",
-            name="leak",
-            value=leaks[0].message,
-            expected="no document and no passage on both sides",
-            hint="set split.by: document in the recipe, or go on with --allow leak",
-        )
 
 
 def _numbers(
@@ -139,6 +172,12 @@ def _numbers(
         "with_end": len(everything) - len(found.without_end),
         "cut": {"num_cut": len(found.cut), "share": found.cut_share, "examples": list(found.cut[:20])},
     }
+
+
+def build_settings(build: BuildConfig, *, passage_words: int) -> dict[str, Any]:
+    """The section `build` as a setting of the artifact; `redact` only where it is on, so that older datasets keep their id."""
+    settings = {**build.model_dump(), "passage_words": passage_words}
+    return settings if build.redact else {name: value for name, value in settings.items() if name != "redact"}
 
 
 def data_facts(numbers: Mapping[str, Any], *, limit: int, room: int, template: tuple[str, str]) -> DataFacts:

@@ -16,7 +16,8 @@ from typing import Any
 
 import orjson
 
-from tunesmith.api.dataset import data_facts, fill_dataset
+from tunesmith.api.blocking import check_allowed
+from tunesmith.api.dataset import build_settings, data_facts, fill_dataset
 from tunesmith.api.documents import Documents, read_sources
 from tunesmith.api.draw import Beside, gather_beside
 from tunesmith.api.evidence import EXAMPLES, known_evidence, measuring_code, same_verdict
@@ -57,7 +58,7 @@ _PASSAGE_WORDS, _PASSAGE_WORDS_SMALL = 90, 40
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Where the road ends: the verdict, the measurements behind it, and the artifact that holds the evidence."""
+    """What a run comes to: the verdict, the measurements behind it, and the artifact that holds the evidence."""
 
     verdict: Verdict
     measurements: Measurements
@@ -76,6 +77,7 @@ class Project:
         allow_private: bool = False,
         offline: bool = False,
     ) -> None:
+        check_allowed(recipe.allow)
         self.recipe = recipe
         self.store = Store(root / ".tunesmith")
         self.reporter: Reporter = reporter or SilentReporter()
@@ -119,7 +121,7 @@ class Project:
         r = self.recipe
         inputs = [self.documents.reference(), {"kind": "chat", "id": self.chat.fingerprint}]
         settings = {
-            "build": {**r.build.model_dump(), "passage_words": self.passage_words},
+            "build": build_settings(r.build, passage_words=self.passage_words),
             **({"generator": generator_settings(r.generator)} if r.build.style in {"qa", "rewrite"} else {}),
             "split": r.split.model_dump(),
             "mix": r.mix.model_dump(),
@@ -138,6 +140,7 @@ class Project:
                 passage_words=self.passage_words,
                 limit=self._limit,
                 replies=self.store.root / "replies",
+                blocked=self.store.root / "blocked.jsonl",
                 beside=self._beside,
                 reporter=self.reporter,
             )

@@ -38,7 +38,7 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override one setting, such as train.epochs=3; may be repeated.")
 ]
 Allow = Annotated[
-    list[str] | None, typer.Option("--allow", help="Go on despite a blocking check: cut, leak, rewritten, stop, zero_labels.")
+    list[str] | None, typer.Option("--allow", help="Continue despite a blocking check, by its name: secrets, leak, cut …")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Private = Annotated[

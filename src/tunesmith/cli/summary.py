@@ -1,8 +1,8 @@
-"""What a person reads while the road is walked: a line a stage, the verdict at its end, and what to type next."""
+"""What a person reads while the pipeline runs: a line per stage, the verdict at its end, and what to type next."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ __all__ = [
 
 _MOST_SOURCES = 5
 _MOST_WARNINGS = 6
+_MOST_FINDINGS = 4
 
 
 def tell_documents(say: ConsoleReporter, project: Project) -> None:
@@ -54,6 +55,10 @@ def tell_dataset(say: ConsoleReporter, project: Project) -> None:
         f"{sizes}, split by {by}",
         f"{leaks} · {n['cut']['num_cut']} cut · end token in {n['with_end']}/{n['examples']}",
     )
+    if found := _worth_a_look(n.get("findings", ())):
+        say.detail(f"checks: {found}; see {folder_or_page(project.dataset)}")
+    if redacted := n.get("redacted"):
+        say.detail("redacted: " + ", ".join(f"{count:,} {kind}" for kind, count in redacted.items()))
     if options := project.chat.described[0]:
         say.detail(f"chat template: {options}")
     if n["dropped"]:
@@ -72,6 +77,14 @@ def tell_dataset(say: ConsoleReporter, project: Project) -> None:
         ]
         more = n["mix"]["num_sources"] - len(told)
         say.detail("mixed: " + ", ".join(told) + (f" and {more} more sources" if more else ""))
+
+
+def _worth_a_look(findings: Sequence[Mapping[str, Any]]) -> str:
+    """The warnings of the checks by name, and the errors that were allowed."""
+    kinds = [f for f in findings if f["severity"] != "info"]
+    named = [f"{f['name'].replace('_', ' ')} ({f['count']:,}{', allowed' * (f['severity'] == 'error')})" for f in kinds]
+    more = len(named) - _MOST_FINDINGS
+    return ", ".join(named[:_MOST_FINDINGS]) + (f" and {more} more" if more > 0 else "")
 
 
 def tell_plan(say: ConsoleReporter, project: Project) -> None:

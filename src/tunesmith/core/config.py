@@ -75,6 +75,8 @@ class BuildConfig(_Section):
     dedup: Literal[0] | Annotated[float, Field(ge=0.2, le=1)] = 0.8
     """Share of common five-word runs from which two documents, or two pairs, are copies; the better one stays. 0 keeps all."""
 
+    redact: bool = False
+    """Replace secrets and personal data by words such as `[EMAIL]` and `[AWS_KEY]` before anything is made of the documents."""
     semantic: str = ""
     """Also look for training rows that say in other words what a validation, test or golden row says: `words` needs no model,
     `embeddings` takes the extra of that name, and the folder of a sentence-transformers model works too. Empty: golden rows
@@ -350,8 +352,9 @@ class Recipe(_Section):
     use: UseConfig = UseConfig()
     eval: EvalConfig = EvalConfig()
     gates: GateConfig = GateConfig()
-    allow: list[Literal["cut", "leak", "rewritten", "stop", "zero_labels"]] = []
-    """Blocking checks to override by name. Each is written into the manifests."""
+    allow: list[str] = []
+    """Blocking checks to override by name: `leak`, `cut`, `secrets` and the other findings of severity error. Each is written
+    into the manifests."""
     _written: frozenset[str] | None = PrivateAttr(default=None)
     _by_base: frozenset[str] = PrivateAttr(default=frozenset())
 

@@ -18,6 +18,7 @@ A message has four parts: what happened, the value at fault, what was expected, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = [
@@ -117,13 +118,28 @@ class StorageError(TunesmithError):
 
 
 class BlockedError(TunesmithError):
-    """A check found a fault that stops the run before it wastes time. `name` is what `--allow` takes."""
+    """A check found a fault that stops the run before it wastes time. `names` are what `--allow` takes, one per problem."""
 
     exit_code = 2
 
     def __init__(self, what: str, *, name: str, value: object, expected: str, hint: str) -> None:
-        self.name = name
+        self.names: tuple[str, ...] = (name,)
         super().__init__(what, value=value, expected=expected, hint=hint)
+
+    @property
+    def name(self) -> str:
+        """The first of the names."""
+        return self.names[0]
+
+    @classmethod
+    def joined(cls, errors: Sequence[BlockedError]) -> BlockedError:
+        """One error that carries the problems of all, so that they are reported at once."""
+        first, *rest = errors
+        for error in rest:
+            first.names += error.names
+            first.problems += error.problems
+        first.args = (first.text(),)
+        return first
 
 
 class Interrupted(Exception):

@@ -10,7 +10,7 @@ from typing import Any
 from tunesmith.core.page import Raw, badge, card, folded, histogram, page, section, table, text
 from tunesmith.core.records import Example, Failure, Finding
 from tunesmith.data.prose import num_words
-from tunesmith.data.report_quality import glance, measure_quality, quality_section, quality_sentence
+from tunesmith.data.report_quality import Quality, glance, quality_section, quality_sentence
 from tunesmith.data.synth.page import synthesis_section
 from tunesmith.data.synth.shares import origins
 
@@ -27,6 +27,7 @@ def dataset_report(  # noqa: PLR0913 (plain values from a caller who has the tok
     dropped: Mapping[str, int],
     dropped_samples: Mapping[str, Sequence[str]],
     findings: Sequence[Finding],
+    quality: Quality,
     failures: Sequence[Failure | Mapping[str, Any]] = (),
     token_lengths: Mapping[str, Sequence[int]] | None = None,
     rendered: Sequence[Sequence[tuple[str, bool]]] = (),
@@ -41,14 +42,13 @@ def dataset_report(  # noqa: PLR0913 (plain values from a caller who has the tok
     `token_lengths`: tokens of each example by split, if there is a tokenizer. `rendered`: examples as (text, learned?) pieces.
     `cut`: `num_cut`, `share` (of learned tokens lost), `examples`; None: not measured. `documents`: how many were read.
     `synthesis`: what came of a language model's work, if one wrote here. `sections`: further parts of the page, as HTML that is
-    safe already. The checks run here, over all splits together.
+    safe already. `findings`: leaks between the splits and what else was found beside `quality`, the findings of the checks.
     """
-    quality = measure_quality(splits)
     rows = [failure if isinstance(failure, Mapping) else asdict(failure) for failure in failures]
     report: dict[str, Any] = {
         "verdict": _verdict(splits, findings, dropped, cut),
-        "quality_sentence": quality_sentence(quality),
-        "quality": quality,
+        "quality_sentence": quality_sentence(quality.report()),
+        "quality": quality.report(),
         "documents_read": documents,
         "splits": {name: _facts(name, examples, token_lengths) for name, examples in splits.items()},
         "dropped": {

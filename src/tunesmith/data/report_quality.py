@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tunesmith.core.page import Raw, badge, folded, section, table, text
-from tunesmith.core.records import Example
+from tunesmith.core.records import Example, Finding
 from tunesmith.data.checks.rows import FIX, rows_from_examples
 from tunesmith.data.checks.run import check_rows
 from tunesmith.data.checks.summary import summarize
 
-__all__ = ["glance", "measure_quality", "quality_section", "quality_sentence"]
+__all__ = ["Quality", "glance", "measure_quality", "quality_section", "quality_sentence"]
 
 _TONES = {"error": "bad", "warning": "unsure", "info": "unsure"}
 _WORDS = {"error": "mend", "warning": "look at", "info": "note"}
 _MAX_ROWS = 50
 
 
-def measure_quality(splits: Mapping[str, Sequence[Example]]) -> dict[str, Any]:
-    """All checks over all splits together, and the set in figures: `findings` and `summary`."""
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What all checks found over all splits together, worst first, and the set in figures."""
+
+    findings: tuple[Finding, ...]
+    summary: Mapping[str, Any]
+
+    def report(self) -> dict[str, Any]:
+        """As report.json holds it."""
+        findings = [{**asdict(finding), "rows": list(finding.rows)} for finding in self.findings]
+        return {"findings": findings, "summary": dict(self.summary)}
+
+
+def measure_quality(splits: Mapping[str, Sequence[Example]]) -> Quality:
+    """Run all checks over all splits together."""
     rows = rows_from_examples([example for examples in splits.values() for example in examples])
-    findings = [{**asdict(finding), "rows": list(finding.rows)} for finding in check_rows(rows)]
-    return {"findings": findings, "summary": summarize(rows)}
+    return Quality(check_rows(rows), summarize(rows))
 
 
 def quality_sentence(quality: Mapping[str, Any]) -> str:

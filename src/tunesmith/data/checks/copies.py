@@ -15,6 +15,7 @@ from tunesmith.data.prose import words
 __all__ = ["check_copies", "check_near_copies"]
 
 _NEAR = 0.85
+_MOST_CONTRADICTIONS = 0.05  # share of the rows above which there is nothing consistent to learn
 _LABEL_WORDS = 5
 _MOST_CANDIDATES = 100  # a word that begins more prompts than this tells none apart
 _ASKING_TEXT = """
@@ -67,7 +68,7 @@ def check_copies(rows: Sequence[Row]) -> Iterator[Finding]:
     )
     yield from found(
         "contradictions",
-        "warning",
+        "error" if len(against) > _MOST_CONTRADICTIONS * len(rows) else "warning",
         against,
         f"{shared(against, rows)} rows answer a prompt otherwise than another row does: other label, number, yes or no.",
         "decide which answer is right, and drop the others.",

@@ -46,6 +46,7 @@ _NAMES = {
     "SSN": ("social_security_numbers", "US social security numbers"),
     "ID_NUMBER": ("id_numbers", "national identity or tax numbers"),
 }
+_CRITICAL = frozenset(("CARD", "IBAN", "SSN", "ID_NUMBER"))  # what money or a name can be taken with
 
 
 def find_personal(text: str) -> list[Span]:
@@ -69,7 +70,7 @@ def check_personal(rows: Sequence[Row]) -> Iterator[Finding]:
     for kind, (name, what) in _NAMES.items():
         yield from found(
             name,
-            "warning",
+            "error" if kind in _CRITICAL else "warning",
             odd[kind],
             f"{shared(odd[kind], rows)} rows hold {what}, which the model may repeat to anyone.",
             f"replace them by [{kind}] (tunesmith check FILE --redact --out CLEAN), unless they are meant to be public.",
