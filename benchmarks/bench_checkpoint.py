@@ -20,7 +20,7 @@ import torch
 
 from record import write_result
 from reference_work import reference_examples, reference_model
-from tunesmith.cli.selftest import example_rows
+from tunesmith.api.selftesting import example_rows
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.models.adapters import attach
 from tunesmith.models.chat import Encoded, open_chat

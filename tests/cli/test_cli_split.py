@@ -141,13 +141,15 @@ def test_golden_add_list_and_verify(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_split_and_golden_killed_twenty_times_give_the_same_bytes(tmp_path: Path) -> None:
     file = write(tmp_path / "rows.jsonl", examples(1500, 2))
     whole, out = tmp_path / "whole" / "out", tmp_path / "killed" / "out"
-    killed = kill_at_random(["split", file, "--out", whole], ["split", file, "--out", out], module="tunesmith.cli.split")
+    killed = kill_at_random(["split", file, "--out", whole], ["split", file, "--out", out], module="tunesmith.api.splitting")
     assert killed >= 1 and contents(out) == contents(whole) and [p.name for p in out.parent.iterdir()] == ["out"]
     here, there = tmp_path / "a", tmp_path / "b"
     for place in (here, there):
         place.mkdir()
     killed = kill_at_random(
-        ["golden", "add", file, "--project", here], ["golden", "add", file, "--project", there], module="tunesmith.cli.golden"
+        ["golden", "add", file, "--project", here],
+        ["golden", "add", file, "--project", there],
+        module="tunesmith.api.golden_set",
     )
     assert (
         killed >= 1

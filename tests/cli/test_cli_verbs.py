@@ -18,7 +18,7 @@ import yaml
 from fakes import copy_base, write_posts
 from shared_paths import material
 from tunesmith import __version__
-from tunesmith.cli.main import app, main
+from tunesmith.cli.main import main, verb_helps
 from tunesmith.core.artifacts import Store
 from tunesmith.core.recipe_file import load_recipe
 
@@ -35,7 +35,7 @@ QUICK = (
     "eval.max_new_tokens=6",
     "eval.draws=300",
 )
-VERBS = sorted(command.name or command.callback.__name__ for command in app.registered_commands if command.callback)
+VERBS = sorted(verb_helps())
 
 
 @dataclass(frozen=True)
@@ -253,9 +253,9 @@ def test_an_unknown_option_and_an_unknown_verb_exit_without_a_traceback(tunesmit
 
 
 def test_our_own_mistake_always_shows_its_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from tunesmith.cli import show
+    from tunesmith.api import stored
 
-    monkeypatch.setattr(show, "Store", lambda root: 1 / 0)
+    monkeypatch.setattr(stored, "Store", lambda root: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["show", "--project", str(tmp_path)])
 

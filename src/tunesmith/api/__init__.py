@@ -1,21 +1,127 @@
-"""The Python face: `Project` is a recipe at work in a folder.
+"""The Python face: a function for everything that Tunesmith does, and the records that they return.
 
-What the names here stand for is imported when it is first used, so that `tunesmith.api.documents` alone stays light.
+Each takes plain values and returns a frozen record, whose `as_dict()` is what the command of the same name prints with
+`--json`. `Project` is a recipe at work in a folder. What a name stands for is imported when it is first used, so that
+reading a file does not wait for what loads a model.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tunesmith.api.project import EXAMPLES, Outcome, Project
+    from tunesmith.api.bases import BaseRow, fetch_base, list_bases
+    from tunesmith.api.checking import CheckFinding, CheckResult, check
+    from tunesmith.api.comparison import CompareResult, compare
+    from tunesmith.api.conversation import AnswerPiece, Conversation, chat
+    from tunesmith.api.conversion import ConvertResult, FormatKind, FormatResult, convert, detect_formats
+    from tunesmith.api.deduplication import DedupResult, dedup
+    from tunesmith.api.documents import Documents
+    from tunesmith.api.evidence import EXAMPLES
+    from tunesmith.api.golden_set import GoldenAdded, GoldenList, GoldenState, golden_add, golden_list, golden_verify
+    from tunesmith.api.pipeline import PipelineOptions, build, evaluate, ingest, merge, open_project, plan, run, train
+    from tunesmith.api.project import Outcome, Project
+    from tunesmith.api.recipes import NewRecipe, new_recipe, write_recipe
+    from tunesmith.api.reviewing import ReviewApplied, ReviewPage, apply_review, review
+    from tunesmith.api.selftesting import SelftestResult, selftest
+    from tunesmith.api.splitting import SplitResult, split
+    from tunesmith.api.stored import artifact, artifacts
+    from tunesmith.api.synth_file import Made, synth
+    from tunesmith.plan.plan import Plan
 
-__all__ = ["EXAMPLES", "Outcome", "Project"]
+__all__ = [
+    "EXAMPLES",
+    "AnswerPiece",
+    "BaseRow",
+    "CheckFinding",
+    "CheckResult",
+    "CompareResult",
+    "Conversation",
+    "ConvertResult",
+    "DedupResult",
+    "Documents",
+    "FormatKind",
+    "FormatResult",
+    "GoldenAdded",
+    "GoldenList",
+    "GoldenState",
+    "Made",
+    "NewRecipe",
+    "Outcome",
+    "PipelineOptions",
+    "Plan",
+    "Project",
+    "ReviewApplied",
+    "ReviewPage",
+    "SelftestResult",
+    "SplitResult",
+    "apply_review",
+    "artifact",
+    "artifacts",
+    "build",
+    "chat",
+    "check",
+    "compare",
+    "convert",
+    "dedup",
+    "detect_formats",
+    "evaluate",
+    "fetch_base",
+    "golden_add",
+    "golden_list",
+    "golden_verify",
+    "ingest",
+    "list_bases",
+    "merge",
+    "new_recipe",
+    "open_project",
+    "plan",
+    "review",
+    "run",
+    "selftest",
+    "split",
+    "synth",
+    "train",
+    "write_recipe",
+]
+
+_NAMES = {
+    "tunesmith.api.bases": ("BaseRow", "fetch_base", "list_bases"),
+    "tunesmith.api.checking": ("CheckFinding", "CheckResult", "check"),
+    "tunesmith.api.comparison": ("CompareResult", "compare"),
+    "tunesmith.api.conversation": ("AnswerPiece", "Conversation", "chat"),
+    "tunesmith.api.conversion": ("ConvertResult", "FormatKind", "FormatResult", "convert", "detect_formats"),
+    "tunesmith.api.deduplication": ("DedupResult", "dedup"),
+    "tunesmith.api.documents": ("Documents",),
+    "tunesmith.api.evidence": ("EXAMPLES",),
+    "tunesmith.api.golden_set": ("GoldenAdded", "GoldenList", "GoldenState", "golden_add", "golden_list", "golden_verify"),
+    "tunesmith.api.pipeline": (
+        "PipelineOptions",
+        "build",
+        "evaluate",
+        "ingest",
+        "merge",
+        "open_project",
+        "plan",
+        "run",
+        "train",
+    ),
+    "tunesmith.api.project": ("Outcome", "Project"),
+    "tunesmith.api.recipes": ("NewRecipe", "new_recipe", "write_recipe"),
+    "tunesmith.api.reviewing": ("ReviewApplied", "ReviewPage", "apply_review", "review"),
+    "tunesmith.api.selftesting": ("SelftestResult", "selftest"),
+    "tunesmith.api.splitting": ("SplitResult", "split"),
+    "tunesmith.api.stored": ("artifact", "artifacts"),
+    "tunesmith.api.synth_file": ("Made", "synth"),
+    "tunesmith.plan.plan": ("Plan",),
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from tunesmith.api import project
-
-    return getattr(project, name)
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from tunesmith.core.errors import ModelError
 from tunesmith.core.reporter import Reporter, SilentReporter
-from tunesmith.models.bases import BASES, EMBEDDED, NamedBase
+from tunesmith.models.bases import AUTO, BASES, EMBEDDED, NamedBase
 from tunesmith.models.load import BaseFolder, find_base
 from tunesmith.models.locate import kept_base
 
-__all__ = ["BaseRow", "fetch_base", "list_bases"]
+__all__ = ["AUTO", "EMBEDDED", "BaseRow", "fetch_base", "list_bases"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,13 @@ class BaseRow:
     base: NamedBase
     path: str = ""
     origin: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """One base in the list that `tunesmith bases --json` prints."""
+        facts = asdict(self.base)
+        package = facts.pop("package")
+        named = f"{package['name']}=={package['version']}" if package else ""
+        return {**facts, "package": named, "path": self.path, "origin": self.origin}
 
 
 def list_bases() -> list[BaseRow]:

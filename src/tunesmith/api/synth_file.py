@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import orjson
 
+from tunesmith.api.recipes import as_overrides, find_recipe
 from tunesmith.api.synthesis import open_generator, tell_outcome
 from tunesmith.core.config import GeneratorConfig
 from tunesmith.core.errors import DatasetError
@@ -25,7 +26,7 @@ from tunesmith.data.synth.page import work_section
 from tunesmith.data.synth.preference import prefer
 from tunesmith.data.synth.score import RUBRIC, Grade, score
 
-__all__ = ["KINDS", "Made", "SynthKind", "read_rows", "synthesize"]
+__all__ = ["KINDS", "Made", "SynthKind", "read_rows", "synth", "synthesize"]
 
 SynthKind = Literal["self_instruct", "evolve", "distil", "preference", "score"]
 KINDS: tuple[str, ...] = get_args(SynthKind)
@@ -38,6 +39,10 @@ class Made:
     files: Mapping[str, Path]
     report: Mapping[str, Any]
 
+    def as_dict(self) -> dict[str, Any]:
+        """The object that `tunesmith synth --json` prints."""
+        return {"files": {name: str(path) for name, path in self.files.items()}, "report": dict(self.report)}
+
 
 @dataclass(frozen=True, slots=True)
 class _Work:
@@ -46,8 +51,40 @@ class _Work:
     grades: Sequence[Grade] = ()
 
 
+def synth(
+    kind: str,
+    file: str | Path,
+    out: str | Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    project: str | Path = ".",
+    count: int = 100,
+    threshold: float = 3.5,
+    reporter: Reporter | None = None,
+) -> Made:
+    """Let a language model write or grade examples: `self_instruct`, `evolve`, `distil`, `preference` or `score`.
+
+    The model is that of the `generator` section of the project's recipe, with `settings` such as `{"generator.url": …}`; its
+    replies are kept in the project and paid for once. Everything else as `synthesize`, whose errors it raises.
+
+    Raises:
+        RecipeError: settings that are wrong.
+    """
+    recipe = find_recipe({"sources": [str(file)]}, as_overrides(settings or {}), project=project)
+    return synthesize(
+        kind,
+        Path(file),
+        Path(out),
+        generator=recipe.generator,
+        replies=Path(project) / ".tunesmith" / "replies",
+        reporter=reporter or SilentReporter(),
+        count=count,
+        threshold=threshold,
+    )
+
+
 def synthesize(
-    kind: SynthKind,
+    kind: str,
     file: Path,
     out: Path,
     *,
@@ -59,16 +96,25 @@ def synthesize(
 ) -> Made:
     """Make `out` (JSON lines of Example, or Preference) from the examples of `file`, and a report beside it.
 
+    `kind`: one of `KINDS`, in which `-` may stand for `_`.
     `count`: new tasks wanted of self_instruct. `threshold`: mean grade that score keeps. Nothing but the replies paid for is
     written before all of it is done; the same command goes on after an interruption.
 
     Raises:
-        DatasetError: a file without prompts, or nothing was made.
+        DatasetError: no such kind, a file without prompts, or nothing was made.
         GeneratorError: the server cannot be used, or the budget is used up.
         SourceError: `out` is `file`, or a folder.
     """
+    wanted = kind.replace("-", "_")
+    if wanted not in KINDS:
+        raise DatasetError(
+            "no such kind of synthesis",
+            value=kind,
+            expected="one of " + ", ".join(KINDS),
+            hint="qa and rewrite make a dataset of documents: tunesmith build --set build.style=qa",
+        )
     check_out(out, [file], hint="--out made.jsonl")  # before anything is paid for
-    rows = read_rows(file, prompts_alone=kind in {"distil", "preference"})
+    rows = read_rows(file, prompts_alone=wanted in {"distil", "preference"})
     works: Mapping[str, Callable[[Generator], _Work]] = {
         "distil": lambda g: _Work(*distil(rows, generator=g, reporter=reporter)),
         "evolve": lambda g: _Work(*evolve(rows, generator=g, reporter=reporter)),
@@ -79,7 +125,7 @@ def synthesize(
         "score": lambda g: _scored(rows, threshold, g, reporter),
     }
     with open_generator(generator, replies) as asked:
-        done = works[kind](asked)
+        done = works[wanted](asked)
         tell_outcome(asked, done.outcome, reporter)
     if not done.rows:
         raise DatasetError(
@@ -87,7 +133,7 @@ def synthesize(
             value=", ".join(f"{n} {reason}" for reason, n in sorted(done.outcome.dropped.items())) or "no rows",
             expected="replies that can be used",
             hint="try a stronger model with --set generator.model=NAME"
-            + (", or a lower --threshold" if kind == "score" else ""),
+            + (", or a lower --threshold" if wanted == "score" else ""),
         )
     return _written(done, out, threshold=threshold)
 

@@ -7,16 +7,15 @@ import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tunesmith.api.recipes import find_recipe
 from tunesmith.cli.render import ConsoleReporter, console, print_json, table
 from tunesmith.core.config import Recipe
-from tunesmith.core.errors import Problem, RecipeError
-from tunesmith.core.recipe_file import load_recipe, recipe_from
+from tunesmith.core.recipe_file import recipe_from
 
 if TYPE_CHECKING:
-    from tunesmith.api import Project
-    from tunesmith.plan.plan import Plan
+    from tunesmith.api import Plan, Project
 
 __all__ = ["Choice", "demo", "open_recipe", "run", "stage"]
 
@@ -45,34 +44,15 @@ class Choice:
 
 def open_recipe(choice: Choice) -> Recipe:
     """The recipe file with the command line's changes, or a recipe made of `--source` alone."""
-    file = choice.recipe or choice.project / "tunesmith.yaml"
-    changes: dict[str, Any] = {}
-    if choice.sources:
-        changes["sources"] = choice.sources
-    if choice.base:
-        changes["base"] = choice.base
-    if choice.allow:
-        changes["allow"] = choice.allow
-    if choice.recipe is None and not file.exists():
-        if not choice.sources:
-            raise RecipeError(
-                [
-                    Problem(
-                        what="no recipe and no source",
-                        value=str(file),
-                        expected="a recipe in the project folder, or --source",
-                        hint="tunesmith run --source ./posts   or   tunesmith init",
-                    )
-                ]
-            )
-        return recipe_from(changes, choice.overrides)
-    return load_recipe(file, choice.overrides, changes=changes)
+    changes = {"sources": choice.sources, "base": choice.base, "allow": choice.allow}
+    given = {name: value for name, value in changes.items() if value}
+    return find_recipe(given, choice.overrides, project=choice.project, recipe=choice.recipe)
 
 
 def demo(choice: Choice, *, json: bool) -> None:
     """The whole pipeline on the posts that come with the package: on a real base in minutes, or on the embedded one."""
     from tunesmith.api import EXAMPLES
-    from tunesmith.models.bases import AUTO, EMBEDDED
+    from tunesmith.api.bases import AUTO, EMBEDDED
 
     def recipe(base: str) -> Recipe:
         quality = "good" if base == EMBEDDED else "draft"
@@ -175,7 +155,7 @@ def _print_plan(plan: Plan, *, json: bool) -> None:
 
 
 def _machine() -> tuple[int, float]:
-    from tunesmith.plan.hardware import look
+    from tunesmith.api.hardware import look
 
     machine = look()
     return machine.cores, machine.free_bytes / 2**30

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.api import Outcome, Project
+from tunesmith.api.results import METRICS, Difference, Measurements, SystemMeasures, improvement, percent, signed_range
 from tunesmith.cli.render import ConsoleReporter
 from tunesmith.core.artifacts import Artifact
 from tunesmith.core.records import Interval
-from tunesmith.eval.measure import METRICS, Measurements, SystemMeasures, improvement
-from tunesmith.eval.numbers import percent, signed_range
-from tunesmith.eval.stats import Difference
 
 __all__ = [
     "comparison",

@@ -1,21 +1,28 @@
-"""`show` and `path`: find artifacts again."""
+"""Show what an artifact holds. Example: tunesmith show run:latest"""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from typing import Annotated
 
-from tunesmith.cli.render import console, print_json, table
-from tunesmith.core.artifacts import Store
+import typer
 
-__all__ = ["path", "show"]
+from tunesmith.cli.options import Json, ProjectDir
+
+__all__ = ["command"]
 
 
-def show(id: str, project: Path, *, json: bool) -> None:
-    """List all artifacts, or print one."""
-    store = Store(project / ".tunesmith")
+def command(
+    id: Annotated[str, typer.Argument(help="First digits of an id, or KIND:latest; nothing lists all.")] = "",
+    project: ProjectDir = Path("."),
+    json: Json = False,
+) -> None:
+    """Without an id, list all artifacts."""
+    from tunesmith.api import stored
+    from tunesmith.cli.render import console, print_json, table
+
     if not id:
-        found = store.all()
+        found = stored.artifacts(project=project)
         if json:
             print_json([{"kind": a.kind, "id": a.id, "path": str(a.path), "created": a.manifest["created"]} for a in found])
         elif found:
@@ -27,7 +34,7 @@ def show(id: str, project: Path, *, json: bool) -> None:
         else:
             console().print("nothing here yet\nhint:  tunesmith run --source ./posts")
         return
-    artifact = store.resolve(id)
+    artifact = stored.artifact(id, project=project)
     if json:
         print_json(dict(artifact.manifest))
         return
@@ -42,8 +49,3 @@ def show(id: str, project: Path, *, json: bool) -> None:
     rows += [["file", f"{f['path']}, {f['size']:,} bytes"] for f in m["files"]]
     rows += [[k, str(v)[:160]] for k, v in artifact.numbers.items()]
     table("", ["", ""], rows)
-
-
-def path(id: str, project: Path) -> None:
-    """Print the folder of one artifact, for scripts."""
-    sys.stdout.write(f"{Store(project / '.tunesmith').resolve(id).path}\n")

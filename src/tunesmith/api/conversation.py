@@ -1,15 +1,12 @@
-"""`chat`: base, adapter and merged model answer the same words side by side. Each keeps its own conversation."""
+"""`chat`: base, adapter and merged model answer the same words. Each keeps its own conversation."""
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tunesmith.cli.render import SideBySide, console
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.errors import EvaluationError, ModelError
 from tunesmith.core.records import Example, Message, read_jsonl
@@ -19,7 +16,16 @@ from tunesmith.models.generate import Request, Sampling, stream_all
 from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.use import GREEDY_USE, Use, read_use
 
-__all__ = ["chat"]
+__all__ = ["AnswerPiece", "Conversation", "chat"]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPiece:
+    """A further piece of the answer of one system; `ended` where the answer is complete (`text` is then empty)."""
+
+    system: str
+    text: str
+    ended: bool = False
 
 
 @dataclass(slots=True)
@@ -37,12 +43,79 @@ class _Speaker:
         return (*self.opening, *self.history)
 
 
-def chat(project: Path, run: str, *, max_new_tokens: int, temperature: float | None = None, seed: int | None = None) -> None:
-    """Read questions from the keyboard (or a pipe) until `/quit` or the end. All speakers draw at the same settings.
+class Conversation:
+    """Base, tuned and, where it was made, merged model of one run, each with what was said to it and by it so far.
 
-    Without a `temperature`, these are the settings of use of the run; 0 is greedy.
+    `systems`: their names. `run`: the id of the run. `base`: the name of its base. `how`: the settings of the draws, in words.
     """
-    store = Store(project / ".tunesmith")
+
+    def __init__(
+        self, speakers: list[_Speaker], chat_format: Chat, request: Request, *, run: str, base: BaseFolder, how: str
+    ) -> None:
+        self.systems = tuple(speaker.name for speaker in speakers)
+        self.run, self.base, self.how = run, base.name, how
+        self._speakers, self._format, self._request, self._context = speakers, chat_format, request, base.context
+
+    def ask(self, question: str) -> dict[str, str]:
+        """The whole answer of every system. ModelError for a question that does not fit into the context."""
+        answers = dict.fromkeys(self.systems, "")
+        for piece in self.stream(question):
+            answers[piece.system] += piece.text
+        return answers
+
+    def stream(self, question: str) -> Iterator[AnswerPiece]:
+        """The same, piece by piece as the answers grow; base and tuned are made in one batch, for they share their weights.
+
+        The oldest turns are dropped where the conversation leaves no room for an answer.
+        """
+        for speaker in self._speakers:
+            speaker.history.append(Message(role="user", content=question))
+            _forget(speaker, self._format, self._context - self._request.max_new_tokens)
+        growing: list[tuple[list[_Speaker], Iterator[tuple[int, str]]]] = []
+        for model in {id(s.model): s.model for s in self._speakers}.values():
+            together = [s for s in self._speakers if s.model is model]
+            requests = [replace(self._request, messages=s.conversation(), adapter=s.adapter) for s in together]
+            growing.append((together, stream_all(model, self._format, requests, context=self._context)))
+        said = dict.fromkeys(self.systems, "")
+        while growing:
+            for one in list(growing):
+                together, pieces = one
+                given = next(pieces, None)
+                if given is None:
+                    growing.remove(one)
+                    yield from (AnswerPiece(speaker.name, "", ended=True) for speaker in together)
+                else:
+                    name = together[given[0]].name
+                    said[name] += given[1]
+                    yield AnswerPiece(name, given[1])
+        for speaker in self._speakers:
+            speaker.history.append(Message(role="assistant", content=said[speaker.name]))
+
+    def clear(self) -> None:
+        """Forget what was said."""
+        for speaker in self._speakers:
+            speaker.history.clear()
+
+
+def chat(
+    *,
+    project: str | Path = ".",
+    run: str = "run:latest",
+    max_new_tokens: int = 200,
+    temperature: float | None = None,
+    seed: int | None = None,
+) -> Conversation:
+    """Open a conversation with the models of a run; all of them draw at the same settings.
+
+    `run`: the first digits of its id, or `run:latest`. `max_new_tokens`: tokens of an answer at most. `temperature` replaces
+    that of the settings of use, 0 is greedy; `seed` replaces the seed of the draws.
+
+    Raises:
+        ArtifactError: there is no such run.
+        EvaluationError: a seed without a temperature above 0.
+        ModelError: the base is not here, or no longer the one that the run was trained on.
+    """
+    store = Store(Path(project) / ".tunesmith")
     artifact = store.resolve(run)
     sampling, how = _sampling(_use_of(store, artifact), temperature, seed)
     base = _base_of(artifact)
@@ -55,46 +128,8 @@ def chat(project: Path, run: str, *, max_new_tokens: int, temperature: float | N
     )
     if merged is not None:
         speakers.append(_Speaker("merged", load_model(find_base(str(merged.path)), "float32"), opening=opening))
-    out = console()
-    out.print(f"  answers are {how}")
-    out.print(f"  run {artifact.id[:8]} on {base.name}: {' · '.join(s.name for s in speakers)}.  /help lists the commands")
-    if merged is None:
-        out.print("  no merged model of this run yet; `tunesmith merge` makes it")
-    asked = Request(messages=(), max_new_tokens=max_new_tokens, sampling=sampling)
-    while (line := _ask()) is not None:
-        command = _command(line)
-        if command == "/quit":
-            return
-        if command == "/clear":
-            for speaker in speakers:
-                speaker.history.clear()
-            out.print("  forgotten")
-        elif command == "/help":
-            for name, meaning in _COMMANDS.items():
-                out.print(f"  {name:<8}{meaning}")
-        elif command:
-            out.print(f"  {command} is not a command, and was not sent to the models; /help lists the commands")
-        elif line:
-            _answer(line, speakers, chat_format, base.context, asked)
-
-
-_COMMANDS = {
-    "/help": "this list",
-    "/clear": "forget the conversation",
-    "/quit": "end (also /exit, or Ctrl-D)",
-}
-_ALSO = {"/exit": "/quit", "quit": "/quit", "exit": "/quit", "clear": "/clear"}
-
-
-def _command(line: str) -> str:
-    """The command in a line: one of `_COMMANDS`, another word after a slash as it was typed, or nothing for a question.
-
-    A slash that begins a path or a longer text, as in “/etc/hosts is what?”, is part of a question.
-    """
-    word = line.lower()
-    if (known := _ALSO.get(word, word)) in _COMMANDS:
-        return known
-    return line if re.fullmatch(r"/\w*", line) else ""
+    request = Request(messages=(), max_new_tokens=max_new_tokens, sampling=sampling)
+    return Conversation(speakers, chat_format, request, run=artifact.id, base=base, how=how)
 
 
 def _use_of(store: Store, run: Artifact) -> Use | None:
@@ -149,45 +184,6 @@ def _opening(store: Store, run: Artifact) -> tuple[Message, ...]:
         return ()
     heads = {row.messages[0] for row in read_jsonl(dataset.path / "train.jsonl", Example)}
     return tuple(heads) if len(heads) == 1 and next(iter(heads)).role == "system" else ()
-
-
-def _ask() -> str | None:
-    if sys.stdin.isatty():
-        sys.stderr.write("\nyou  ")
-        sys.stderr.flush()
-    line = sys.stdin.readline()
-    return line.strip() if line else None
-
-
-def _answer(line: str, speakers: list[_Speaker], chat_format: Chat, context: int, how: Request) -> None:
-    """The answers grow beside each other; base and tuned are made in one batch, for they share their weights.
-
-    `how` has all of a request but whom it is put to.
-    """
-    for speaker in speakers:
-        speaker.history.append(Message(role="user", content=line))
-        _forget(speaker, chat_format, context - how.max_new_tokens)
-    voices: list[tuple[list[_Speaker], Iterator[tuple[int, str]]]] = []
-    for model in {id(s.model): s.model for s in speakers}.values():
-        together = [s for s in speakers if s.model is model]
-        requests = [replace(how, messages=s.conversation(), adapter=s.adapter) for s in together]
-        voices.append((together, stream_all(model, chat_format, requests, context=context)))
-    said = {speaker.name: "" for speaker in speakers}
-    with SideBySide([s.name for s in speakers]) as screen:
-        while voices:
-            for voice in list(voices):
-                together, pieces = voice
-                given = next(pieces, None)
-                if given is None:
-                    voices.remove(voice)
-                    for speaker in together:
-                        screen.done(speaker.name)
-                else:
-                    name = together[given[0]].name
-                    said[name] += given[1]
-                    screen.add(name, given[1])
-    for speaker in speakers:
-        speaker.history.append(Message(role="assistant", content=said[speaker.name]))
 
 
 def _forget(speaker: _Speaker, chat_format: Chat, room: int) -> None:

@@ -1,0 +1,7 @@
+"""The machine at hand: cores and free memory, asked without loading a model's library."""
+
+from __future__ import annotations
+
+from tunesmith.plan.hardware import look
+
+__all__ = ["look"]

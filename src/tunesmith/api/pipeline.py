@@ -1,0 +1,133 @@
+"""The pipeline as functions: sources in, and the artifact of a stage out, with the stages before it made as needed.
+
+    outcome = run("./posts", base="smollm2", settings={"train.epochs": 3})
+
+`open_project` gives the same as an object whose stages are properties. What is done already is never done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from tunesmith.api.recipes import as_overrides, find_recipe
+from tunesmith.core.artifacts import Artifact, Store
+from tunesmith.core.config import Recipe
+from tunesmith.core.reporter import Reporter, SilentReporter
+
+if TYPE_CHECKING:  # what loads torch is imported when it is used: reading sources does not need it
+    from tunesmith.api.documents import Documents
+    from tunesmith.api.project import Outcome, Project
+    from tunesmith.plan.plan import Plan
+
+__all__ = ["PipelineOptions", "build", "evaluate", "ingest", "merge", "open_project", "plan", "run", "train"]
+
+
+class PipelineOptions(TypedDict, total=False):
+    """What may be said of every stage; all of it may be left out.
+
+    `project`: the folder of the project, whose `.tunesmith` holds the artifacts; this folder by default. `recipe`: a recipe to
+    use in place of the project's `tunesmith.yaml`; with sources, none is needed. `base`: the base model: a known name, a
+    folder, a GGUF file or a hub id. `settings`: settings of the recipe by their names, such as `{"train.epochs": 3}`. `allow`:
+    blocking checks to go on despite. `offline`: fetch neither a base nor an address. `allow_private`: let addresses of this
+    machine and the local network be fetched. `reporter`: what is told of progress and warnings; silence by default.
+    """
+
+    project: str | Path
+    recipe: str | Path | None
+    base: str
+    settings: Mapping[str, Any]
+    allow: Sequence[str]
+    offline: bool
+    allow_private: bool
+    reporter: Reporter | None
+
+
+def open_project(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Project:
+    """The project of a recipe, `sources` replacing its own; its stages are properties, and nothing is done before one is asked.
+
+    Raises:
+        RecipeError: with everything that is wrong with the recipe and the settings.
+    """
+    from tunesmith.api.project import Project
+
+    return Project(
+        _recipe(sources, options),
+        Path(options.get("project", ".")),
+        reporter=options.get("reporter"),
+        allow_private=options.get("allow_private", False),
+        offline=options.get("offline", False),
+    )
+
+
+def ingest(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Documents:
+    """Read the sources into documents, and say how much of them had to be fetched.
+
+    Raises:
+        RecipeError: as `open_project`.
+        SourceError: a source that is missing, or an address where `offline` forbids fetching.
+    """
+    from tunesmith.api.documents import read_sources
+
+    return read_sources(
+        _recipe(sources, options),
+        Store(Path(options.get("project", ".")) / ".tunesmith"),
+        reporter=options.get("reporter") or SilentReporter(),
+        allow_private=options.get("allow_private", False),
+        offline=options.get("offline", False),
+    )
+
+
+def build(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Artifact:
+    """The dataset: examples in train, val and test, split by document, free of copies between them, labels audited.
+
+    Raises:
+        BlockedError: a leak or ruined labels that `allow` does not name.
+        DatasetError: a split that is left empty.
+    """
+    return open_project(*sources, **options).dataset
+
+
+def plan(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Plan:
+    """Every number of the run with its reason; the dataset is built, and nothing is trained. Errors as `build`."""
+    return open_project(*sources, **options).plan
+
+
+def train(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Artifact:
+    """The training run, with the adapter in its folder `adapter`; one that was interrupted goes on. Errors as `build`.
+
+    Raises:
+        TrainingError: training cannot go on, with what to change.
+    """
+    return open_project(*sources, **options).run
+
+
+def merge(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Artifact:
+    """Base and adapter merged into one model folder in standard files. Errors as `train`."""
+    return open_project(*sources, **options).model
+
+
+def evaluate(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Outcome:
+    """Base, prompted, tuned and merged model measured on the test split, with the verdict. Errors as `train`.
+
+    Raises:
+        EvaluationError: the evidence on disk gives another verdict than it holds.
+    """
+    return open_project(*sources, **options).outcome
+
+
+def run(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Outcome:
+    """From the sources to the verdict. A base that cannot be used is refused before anything is read. Errors as `evaluate`."""
+    project = open_project(*sources, **options)
+    _ = project.chat
+    return project.outcome
+
+
+def _recipe(sources: Sequence[str | Path], options: PipelineOptions) -> Recipe:
+    changes: dict[str, Any] = {}
+    if sources:
+        changes["sources"] = [str(source) for source in sources]
+    changes |= {name: value for name in ("base", "allow") if (value := options.get(name))}
+    overrides = as_overrides(options.get("settings", {}))
+    return find_recipe(changes, overrides, project=options.get("project", "."), recipe=options.get("recipe"))

@@ -1,0 +1,96 @@
+"""`review`: a page with a sample of rows to read, and the decisions made on it applied to the file."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tunesmith.api.row_files import write_rows
+from tunesmith.core.errors import SourceError
+from tunesmith.core.files import check_out, replace_file, storage_errors
+from tunesmith.data.checks.load import load_examples
+from tunesmith.data.checks.run import check_examples
+from tunesmith.data.formats.convert import holds_rows
+from tunesmith.data.review import Applied, apply_decisions, choose_rows, read_decisions, review_page
+
+__all__ = ["ReviewApplied", "ReviewPage", "apply_review", "review"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewPage:
+    """The page that was written, with `rows` of `total` rows; `unreadable` further ones cannot be read or learned."""
+
+    page: Path
+    rows: int
+    total: int
+    unreadable: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object that `tunesmith review FILE --json` prints."""
+        return {"page": str(self.page), "rows": self.rows, "of": self.total, "unreadable": self.unreadable}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewApplied:
+    """The rows as decided, with what was done, and the file they were written to."""
+
+    applied: Applied
+    out: Path
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object that `tunesmith review FILE --apply DECISIONS --out FILE --json` prints: figures, without the rows."""
+        told = {key: value for key, value in asdict(self.applied).items() if key != "rows"}
+        return {"written": len(self.applied.rows), **told, "out": str(self.out)}
+
+
+def review(file: str | Path, *, rows: int = 50, out: str | Path | None = None) -> ReviewPage:
+    """Write a page of at most `rows` rows to read and judge to `out`, by default `FILE.review.html` in this folder.
+
+    Raises:
+        DatasetError: a file without examples.
+        SourceError: a file that holds no rows, or `out` is that file or a folder.
+        StorageError: `out` cannot be written.
+    """
+    path = Path(file)
+    _must_hold_rows(path)
+    page = Path(out) if out is not None else Path(f"{path.stem}.review.html")
+    check_out(page, [path], hint=f"{shlex.join(['tunesmith', 'review', str(path)])} --out page.html")
+    loaded = load_examples(path)
+    chosen = choose_rows(loaded.examples, rows)
+    findings = [*loaded.findings, *check_examples(loaded.examples)]
+    unreadable = sum(finding.count for finding in loaded.findings if finding.name == "unreadable")
+    html = review_page(path, chosen, total=len(loaded.examples), places=loaded.places, findings=findings)
+    with storage_errors("writing the page", page):
+        replace_file(page, html.encode())
+    return ReviewPage(page=page, rows=len(chosen), total=len(loaded.examples), unreadable=unreadable)
+
+
+def apply_review(file: str | Path, decisions: str | Path, *, out: str | Path | None) -> ReviewApplied:
+    """Apply the decisions that the page saved to `file`, and write the rows that remain to `out`.
+
+    Raises:
+        DatasetError: decisions that are none, or that were made on another file.
+        SourceError: a file that holds no rows, or no place to write to.
+        StorageError: `out` cannot be written.
+    """
+    path, decided = Path(file), Path(decisions)
+    _must_hold_rows(path)
+    again = f"{shlex.join(['tunesmith', 'review', str(path), '--apply', str(decided)])} --out reviewed.jsonl"
+    if out is None:
+        raise SourceError("no place to write the reviewed rows to", value="", expected="--out FILE", hint=again)
+    check_out(Path(out), [path, decided], hint=again)
+    applied = apply_decisions(path, read_decisions(decided, path))
+    write_rows(applied.rows, Path(out), what="reviewed")
+    return ReviewApplied(applied=applied, out=Path(out))
+
+
+def _must_hold_rows(path: Path) -> None:
+    if not holds_rows(path):
+        raise SourceError(
+            "only files of rows can be reviewed",
+            value=str(path),
+            expected="JSON, JSON lines, CSV or TSV",
+            hint="tunesmith build --source … makes a dataset, whose train.jsonl can",
+        )

@@ -1,0 +1,53 @@
+"""Options that several verbs share, and the command of the verbs that go as far as one stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["Allow", "Base", "Json", "Offline", "Private", "ProjectDir", "RecipeFile", "Settings", "Sources", "stage_command"]
+
+ProjectDir = Annotated[Path, typer.Option("--project", help="Folder of the project; artifacts go to its .tunesmith.")]
+RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="Recipe to use instead of PROJECT/tunesmith.yaml.")]
+Sources = Annotated[
+    list[str] | None, typer.Option("--source", help="Folder, file or address of writing; may be repeated. No recipe needed.")
+]
+Base = Annotated[
+    str | None, typer.Option("--base", help="Base model: a name of `tunesmith bases`, a folder, a GGUF file, or a hub id.")
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing: neither a base nor an address.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Override one setting, such as train.epochs=3; may be repeated.")
+]
+Allow = Annotated[
+    list[str] | None, typer.Option("--allow", help="Continue despite a blocking check, by its name: secrets, leak, cut …")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Private = Annotated[
+    bool, typer.Option("--allow-private", help="Let addresses of this machine and the local network be fetched.")
+]
+
+
+def stage_command(name: str) -> Callable[..., None]:
+    """The command of a verb that goes as far as the stage `name`."""
+
+    def command(  # noqa: PLR0913 (the options of a verb)
+        project: ProjectDir = Path("."),
+        recipe: RecipeFile = None,
+        source: Sources = None,
+        base: Base = None,
+        set_: Settings = None,
+        allow: Allow = None,
+        json: Json = False,
+        allow_private: Private = False,
+        offline: Offline = False,
+    ) -> None:
+        from tunesmith.cli import run as pipeline
+
+        choice = pipeline.Choice(project, recipe, source or [], base, set_ or [], allow or [], allow_private, offline)
+        pipeline.stage(name, choice, json=json)
+
+    return command

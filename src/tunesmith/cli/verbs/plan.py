@@ -1,0 +1,9 @@
+"""Print every number of the run and its reason; train nothing. Example: tunesmith plan --source ./posts"""
+
+from __future__ import annotations
+
+from tunesmith.cli.options import stage_command
+
+__all__ = ["command"]
+
+command = stage_command("plan")
