@@ -19,7 +19,7 @@ from transformers.utils import logging
 
 from tunesmith.core.config import MethodConfig, TrainConfig
 from tunesmith.core.records import Example, Message
-from tunesmith.core.reporter import Progress, Reporter, SilentReporter
+from tunesmith.core.reporter import Event, Progress, Reporter, SilentReporter
 from tunesmith.models.load import BaseFolder, find_base
 from tunesmith.train.run import Place, Trained, train_adapter
 
@@ -240,11 +240,15 @@ def write_posts(folder: Path, count: int = 14) -> Path:
 
 
 class Told:
-    """A reporter that keeps its notes and warnings."""
+    """A reporter that keeps its notes, warnings and events."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.warnings: list[str] = []
+        self.events: list[Event] = []
+
+    def event(self, event: Event) -> None:
+        self.events.append(event)
 
     def note(self, text: str) -> None:
         self.notes.append(text)

@@ -9,10 +9,10 @@ import pytest
 from checks_clean import clean_rows, swapped
 from checks_faults import FAULTS, Fault
 
-from tunesmith.api.blocking import LABEL_FAULTS, allowed_name, check_allowed, names_to_allow, stop_at_errors
 from tunesmith.core.errors import BlockedError, RecipeError
 from tunesmith.core.records import Example, Finding
 from tunesmith.data.checks import check_examples
+from tunesmith.pipeline.blocking import LABEL_FAULTS, allowed_name, check_allowed, names_to_allow, stop_at_errors
 
 CLEAN = 200
 

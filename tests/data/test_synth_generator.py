@@ -17,7 +17,6 @@ import fake_llm as fake_llm_module
 import pytest
 from fake_llm import Asked, Character, FakeLLM, Hold, Said, fake_llm, saying, with_usage
 
-from tunesmith.api.synthesis import open_generator
 from tunesmith.core.config import GeneratorConfig
 from tunesmith.core.errors import GeneratorError, RecipeError, StorageError
 from tunesmith.core.recipe_file import recipe_from
@@ -28,6 +27,7 @@ from tunesmith.data.synth.generator import Generator
 from tunesmith.data.synth.ledger import Budget, Estimate, Ledger
 from tunesmith.data.synth.replies import Replies
 from tunesmith.data.synth.request import Request
+from tunesmith.pipeline.synthesis import open_generator
 
 QUIET = SilentReporter().progress("", total=1, unit="")
 HELLO = (Message(role="user", content="Hello"),)
@@ -496,5 +496,5 @@ def test_a_missing_client_is_said_with_the_command_that_brings_it(tmp_path: Path
 
 
 def test_the_client_is_imported_only_when_it_is_used() -> None:
-    code = "import sys, tunesmith.api.synthesis, tunesmith.data.synth.qa; sys.exit('openai' in sys.modules)"
+    code = "import sys, tunesmith.pipeline.synthesis, tunesmith.data.synth.qa; sys.exit('openai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

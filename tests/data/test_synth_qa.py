@@ -14,12 +14,12 @@ import pytest
 from fake_llm import Asked, Character, FakeLLM, Hold, Said, as_json, fake_llm, good, obedient, question_about, sentences_of
 
 from tunesmith.api import EXAMPLES
-from tunesmith.api.synthesis import open_generator
 from tunesmith.core.config import GeneratorConfig
 from tunesmith.core.records import Document, Example, digest, to_json
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.synth.outcome import Outcome
 from tunesmith.data.synth.qa import build_qa
+from tunesmith.pipeline.synthesis import open_generator
 
 TEXTS = [
     "\n\n".join(p for p in path.read_text(encoding="utf-8").split("---")[-1].strip().split("\n\n"))
@@ -311,7 +311,7 @@ def test_a_critic_cannot_pass_orders_on_to_the_writer(tmp_path: Path) -> None:
 DRIVER = """
 import sys
 from pathlib import Path
-from tunesmith.api.synthesis import open_generator
+from tunesmith.pipeline.synthesis import open_generator
 from tunesmith.core.config import GeneratorConfig
 from tunesmith.core.records import Document, read_jsonl, write_jsonl
 from tunesmith.core.reporter import SilentReporter

@@ -10,9 +10,7 @@ import pytest
 from evidence_fakes import evidence, general, parity
 
 from fakes import example, examples
-from tunesmith.api import Project, project
-from tunesmith.api import evidence as evidence_module
-from tunesmith.api.draw import Beside
+from tunesmith.api import Project
 from tunesmith.core.artifacts import Artifact
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.recipe_file import recipe_from
@@ -21,6 +19,10 @@ from tunesmith.eval.evaluate import Measured
 from tunesmith.eval.gates import decide
 from tunesmith.models.load import BaseFolder
 from tunesmith.models.use import GREEDY_USE
+from tunesmith.pipeline import evidence as evidence_module
+from tunesmith.pipeline import judging
+from tunesmith.pipeline.draw import Beside
+from tunesmith.pipeline.stages import eval as eval_stage
 
 EVIDENCE = evidence(
     {"base": 1.4, "prompted": 1.3, "tuned": 1.1, "merged": 1.1001}, with_parity=parity(), with_general=general()
@@ -37,9 +39,9 @@ def at_the_end(base: BaseFolder, root: Path, *overrides: str, answer_tokens: int
     for name in ("documents", "dataset", "run", "use", "model"):
         (root / name).mkdir(exist_ok=True)
     (root / "use" / "use.json").write_bytes(to_json(asdict(GREEDY_USE)))
-    made.__dict__ |= {
-        "base": base,
-        "sources": type("Read", (), {"artifact": artifact("documents", root / "documents")}),
+    made.__dict__ |= {"base": base}
+    made._artifacts |= {
+        "documents": artifact("documents", root / "documents"),
         "dataset": artifact("dataset", root / "dataset", answer_tokens=answer_tokens),
         "run": artifact("run", root / "run", reading={"shape": "flat", "text": "it learned", "advice": "go on"}),
         "use": artifact("use", root / "use"),
@@ -61,7 +63,7 @@ def test_general_rows_that_were_mixed_in_are_never_shown_as_the_author_s_passage
 ) -> None:
     made, own = at_the_end(tiny, tmp_path), examples(4)
     strange = example("What is 2 and 2?", "Four.", id="general-1")
-    made.__dict__["_beside"] = Beside(general=(strange,))
+    made.__dict__["beside"] = Beside(general=(strange,))
     write_jsonl(tmp_path / "dataset" / "train.jsonl", [*own, strange, replace(strange, id="general-1#again-2")])
     write_jsonl(tmp_path / "dataset" / "test.jsonl", examples(6)[4:])
     (tmp_path / "run" / "metrics.jsonl").write_bytes(b"")
@@ -71,9 +73,9 @@ def test_general_rows_that_were_mixed_in_are_never_shown_as_the_author_s_passage
         shown.extend(train)
         return Measured(EVIDENCE.systems, parity(), general(), {"passages shown to the prompted base": 3})
 
-    monkeypatch.setattr(project, "evaluate", watching)
-    monkeypatch.setattr(project, "find_base", lambda path: tiny)
-    found = made._gather_evidence()
+    monkeypatch.setattr(judging, "evaluate", watching)
+    monkeypatch.setattr(judging, "find_base", lambda path: tiny)
+    found = judging._gather(made)
     assert [row.id for row in shown] == [row.id for row in own]
     assert found.numbers["passages shown to the prompted base"] == 3
 
@@ -82,12 +84,12 @@ def test_code_that_changed_asks_the_models_again_and_the_same_code_does_not(
     tiny: BaseFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(Project, "_gather_evidence", lambda self: asked.append(1) or EVIDENCE)
+    monkeypatch.setattr(judging, "_gather", lambda project: asked.append(1) or EVIDENCE)
     first = at_the_end(tiny, tmp_path).outcome.evaluation.id
     assert at_the_end(tiny, tmp_path).outcome.evaluation.id == first
     assert at_the_end(tiny, tmp_path, "gates.stop_share=0.5").outcome.evaluation.id != first
     assert len(asked) == 1
-    monkeypatch.setattr(project, "measuring_code", lambda: "other code")
+    monkeypatch.setattr(eval_stage, "measuring_code", lambda: "other code")
     assert at_the_end(tiny, tmp_path).outcome.evaluation.id != first
     assert len(asked) == 2
 
@@ -107,14 +109,14 @@ def test_the_hash_of_the_code_follows_its_files(tmp_path: Path, monkeypatch: pyt
 def test_the_verdict_is_the_one_on_disk_and_another_one_is_an_error(
     tiny: BaseFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Project, "_gather_evidence", lambda self: EVIDENCE)
+    monkeypatch.setattr(judging, "_gather", lambda project: EVIDENCE)
     made = at_the_end(tiny, tmp_path).outcome
     assert (made.verdict.verdict, made.verdict.gates[0].margin) == ("SHIP", 0.0)
 
     def harsher(measurements: Any, gates: Any, **more: Any) -> Any:
         return decide(replace(measurements, parity=parity(max_abs_logit=0.5)), gates, **more)
 
-    monkeypatch.setattr(project, "decide", harsher)
+    monkeypatch.setattr(judging, "decide", harsher)
     with pytest.raises(EvaluationError, match="another verdict than its evidence gives") as caught:
         assert at_the_end(tiny, tmp_path).outcome
     assert "SHIP on disk, DON'T SHIP now" in str(caught.value) and caught.value.problems[0].hint

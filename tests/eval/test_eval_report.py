@@ -13,7 +13,6 @@ import orjson
 import pytest
 from evidence_fakes import evidence, general, parity
 
-from tunesmith.cli import summary
 from tunesmith.core.config import GateConfig
 from tunesmith.eval.figures import MOST_DOTS, Strip, difference_figure, distribution_figure, training_figure
 from tunesmith.eval.gates import decide
@@ -21,6 +20,7 @@ from tunesmith.eval.measure import measure
 from tunesmith.eval.report import chosen_examples, evaluation_report
 from tunesmith.eval.results import Evidence
 from tunesmith.models.use import Use
+from tunesmith.pipeline.stages import eval as stage
 
 CURVE: tuple[dict[str, float | None], ...] = tuple(
     {
@@ -90,9 +90,9 @@ def test_an_improvement_has_one_sign_in_table_sentence_and_terminal() -> None:
     assert told.startswith("+0.1")
     title = html.index("Gain of tuned over base with a prompt")
     assert told in html[title : html.index("</table>", title)]
-    assert f"improvement {told}" in summary._told(measured, "prompted", "bits_per_byte")
+    assert f"improvement {told}" in stage._compared(measured, "prompted", "bits_per_byte")
     worse = measure(whole(systems=evidence({"base": 1.1, "tuned": 1.4}).systems), draws=300)
-    assert "improvement −0." in summary._told(worse, "base", "bits_per_byte")
+    assert "improvement −0." in stage._compared(worse, "base", "bits_per_byte")
     assert "improvement −0." in decide(worse, GateConfig()).gates[0].evidence
 
 

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from tunesmith.api.conversation import AnswerPiece, Conversation, chat
     from tunesmith.api.conversion import ConvertResult, FormatKind, FormatResult, convert, detect_formats
     from tunesmith.api.deduplication import DedupResult, dedup
-    from tunesmith.api.documents import Documents
-    from tunesmith.api.evidence import EXAMPLES
     from tunesmith.api.golden_set import GoldenAdded, GoldenList, GoldenState, golden_add, golden_list, golden_verify
     from tunesmith.api.pipeline import PipelineOptions, build, evaluate, ingest, merge, open_project, plan, run, train
-    from tunesmith.api.project import Outcome, Project
     from tunesmith.api.recipes import NewRecipe, new_recipe, write_recipe
     from tunesmith.api.reviewing import ReviewApplied, ReviewPage, apply_review, review
     from tunesmith.api.selftesting import SelftestResult, selftest
     from tunesmith.api.splitting import SplitResult, split
     from tunesmith.api.stored import artifact, artifacts
     from tunesmith.api.synth_file import Made, synth
+    from tunesmith.pipeline.evidence import EXAMPLES
+    from tunesmith.pipeline.project import Outcome, Project
+    from tunesmith.pipeline.reading import Documents
     from tunesmith.plan.plan import Plan
 
 __all__ = [
@@ -93,8 +93,8 @@ _NAMES = {
     "tunesmith.api.conversation": ("AnswerPiece", "Conversation", "chat"),
     "tunesmith.api.conversion": ("ConvertResult", "FormatKind", "FormatResult", "convert", "detect_formats"),
     "tunesmith.api.deduplication": ("DedupResult", "dedup"),
-    "tunesmith.api.documents": ("Documents",),
-    "tunesmith.api.evidence": ("EXAMPLES",),
+    "tunesmith.pipeline.reading": ("Documents",),
+    "tunesmith.pipeline.evidence": ("EXAMPLES",),
     "tunesmith.api.golden_set": ("GoldenAdded", "GoldenList", "GoldenState", "golden_add", "golden_list", "golden_verify"),
     "tunesmith.api.pipeline": (
         "PipelineOptions",
@@ -107,7 +107,7 @@ _NAMES = {
         "run",
         "train",
     ),
-    "tunesmith.api.project": ("Outcome", "Project"),
+    "tunesmith.pipeline.project": ("Outcome", "Project"),
     "tunesmith.api.recipes": ("NewRecipe", "new_recipe", "write_recipe"),
     "tunesmith.api.reviewing": ("ReviewApplied", "ReviewPage", "apply_review", "review"),
     "tunesmith.api.selftesting": ("SelftestResult", "selftest"),

@@ -17,11 +17,13 @@ from tunesmith.core.config import Recipe
 from tunesmith.core.reporter import Reporter, SilentReporter
 
 if TYPE_CHECKING:  # what loads torch is imported when it is used: reading sources does not need it
-    from tunesmith.api.documents import Documents
-    from tunesmith.api.project import Outcome, Project
+    from tunesmith.pipeline.project import Outcome, Project
+    from tunesmith.pipeline.reading import Documents
     from tunesmith.plan.plan import Plan
 
-__all__ = ["PipelineOptions", "build", "evaluate", "ingest", "merge", "open_project", "plan", "run", "train"]
+__all__ = ["PipelineOptions", "build", "evaluate", "follow", "ingest", "merge", "open_project", "plan", "run", "train"]
+
+_ORDER = ("documents", "dataset", "plan", "run", "use", "model", "eval")
 
 
 class PipelineOptions(TypedDict, total=False):
@@ -50,7 +52,7 @@ def open_project(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Pr
     Raises:
         RecipeError: with everything that is wrong with the recipe and the settings.
     """
-    from tunesmith.api.project import Project
+    from tunesmith.pipeline.project import Project
 
     return Project(
         _recipe(sources, options),
@@ -68,7 +70,7 @@ def ingest(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Document
         RecipeError: as `open_project`.
         SourceError: a source that is missing, or an address where `offline` forbids fetching.
     """
-    from tunesmith.api.documents import read_sources
+    from tunesmith.pipeline.reading import read_sources
 
     return read_sources(
         _recipe(sources, options),
@@ -120,8 +122,21 @@ def evaluate(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Outcom
 def run(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Outcome:
     """From the sources to the verdict. A base that cannot be used is refused before anything is read. Errors as `evaluate`."""
     project = open_project(*sources, **options)
-    _ = project.chat
+    follow(project)
     return project.outcome
+
+
+def follow(project: Project, *, until: str = "eval") -> None:
+    """Take a project through its stages in order, as far as `until` (a kind of artifact, or `plan`), reporting each."""
+    if until != "documents":
+        _ = project.chat  # a base that cannot be used is reported before anything is read
+    for name in _ORDER[: _ORDER.index(until) + 1]:
+        if name == "plan":
+            _ = project.plan
+        elif name == "eval":
+            _ = project.outcome
+        else:
+            project.artifact(name)
 
 
 def _recipe(sources: Sequence[str | Path], options: PipelineOptions) -> Recipe:

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tunesmith.api.evidence import EXAMPLES
 from tunesmith.core.files import storage_errors
 from tunesmith.core.records import Example, Message
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.models.load import find_base
+from tunesmith.pipeline.evidence import EXAMPLES
 from tunesmith.train import selftest as promises
 from tunesmith.train.machine import machine_facts
 

@@ -26,6 +26,7 @@ from rich.text import Text
 
 from tunesmith import __version__
 from tunesmith.core.errors import BlockedError, Interrupted, Problem, TunesmithError
+from tunesmith.core.reporter import Event, PlanMade, StageDone, VerdictReached
 
 __all__ = ["ConsoleReporter", "SideBySide", "console", "exit_code_of", "print_json", "table"]
 
@@ -136,6 +137,18 @@ class ConsoleReporter:
     def detail(self, text: str) -> None:
         """A further line under the current stage."""
         self._out.print(Text("  " + " " * _WIDTH + text))
+
+    def event(self, event: Event) -> None:
+        """What came out of a stage, the plan, the verdict."""
+        if isinstance(event, StageDone | PlanMade):
+            if event.text:
+                self.stage(event.title, event.text, getattr(event, "note", ""))
+            for line in event.lines:
+                (self.warn if line.kind == "warning" else self.detail)(line.text)
+        elif isinstance(event, VerdictReached):
+            self.verdict(event.verdict, event.sentence)
+            for text in event.notes:
+                self.aside(text)
 
     def note(self, text: str) -> None:
         """Something the reader should know before the work begins."""

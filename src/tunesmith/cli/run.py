@@ -9,10 +9,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunesmith.api.events import EventLog, page_of
+from tunesmith.api.pipeline import follow
 from tunesmith.api.recipes import find_recipe
 from tunesmith.cli.render import ConsoleReporter, console, print_json, table
 from tunesmith.core.config import Recipe
 from tunesmith.core.recipe_file import recipe_from
+from tunesmith.core.reporter import Reporter, SeveralReporters
 
 if TYPE_CHECKING:
     from tunesmith.api import Plan, Project
@@ -58,18 +61,20 @@ def demo(choice: Choice, *, json: bool) -> None:
         quality = "good" if base == EMBEDDED else "draft"
         return recipe_from({"sources": [str(EXAMPLES / "posts")], "base": base, "quality": quality}, choice.overrides)
 
-    begin, say = time.perf_counter(), _greeted()
-    project = _project(recipe(choice.base or AUTO), choice, say)
+    begin, say, log = time.perf_counter(), _greeted(), EventLog()
+    both = SeveralReporters(say, log)
+    project = _project(recipe(choice.base or AUTO), choice, both)
     if project.base.name == EMBEDDED:
-        project = _project(recipe(EMBEDDED), choice, say)
-    _pipeline(project, choice, say, json=json, begin=begin, following="tunesmith run --source YOUR-POSTS")
+        project = _project(recipe(EMBEDDED), choice, both)
+    _pipeline(project, choice, say, log, json=json, begin=begin, following="tunesmith run --source YOUR-POSTS")
 
 
 def run(choice: Choice, *, json: bool) -> None:
     """From the sources to the verdict."""
-    recipe, begin, say = open_recipe(choice), time.perf_counter(), _greeted()
+    recipe, begin, say, log = open_recipe(choice), time.perf_counter(), _greeted(), EventLog()
     following = replace(choice, sources=[], recipe=None).then("show") + " eval:latest"
-    _pipeline(_project(recipe, choice, say), choice, say, json=json, begin=begin, following=following)
+    project = _project(recipe, choice, SeveralReporters(say, log))
+    _pipeline(project, choice, say, log, json=json, begin=begin, following=following)
 
 
 def _greeted() -> ConsoleReporter:
@@ -78,73 +83,50 @@ def _greeted() -> ConsoleReporter:
     return say
 
 
-def _pipeline(project: Project, choice: Choice, say: ConsoleReporter, *, json: bool, begin: float, following: str) -> None:
-    from tunesmith.cli import summary
-
-    _ = project.chat  # a base that cannot be used is reported before anything is read
-    summary.tell_documents(say, project)
-    summary.tell_dataset(say, project)
-    summary.tell_plan(say, project)
-    summary.tell_run(say, project)
-    summary.tell_use(say, project)
-    outcome = project.outcome
-    summary.tell_evaluation(say, outcome)
+def _pipeline(
+    project: Project, choice: Choice, say: ConsoleReporter, log: EventLog, *, json: bool, begin: float, following: str
+) -> None:
+    follow(project)
     seconds = round(time.perf_counter() - begin, 1)
-    summary.tell_verdict(say, outcome, project=choice.project, seconds=seconds, following=following)
+    verdict, outcome = log.verdict, project.outcome.verdict
+    where = "" if choice.project == Path(".") else f" --project {choice.project}"
+    say.end({"open": verdict.report, "try": f"tunesmith chat{where}", "next": following, "took": f"{seconds:.0f} s"})
     if json:
         print_json(
             {
-                "verdict": outcome.verdict.verdict,
+                "verdict": verdict.verdict,
                 "seconds": seconds,
-                "report": str(outcome.evaluation.path / "report.html"),
-                "dataset": str(project.dataset.path),
-                "run": str(project.run.path),
-                "comparison": summary.comparison(outcome),
+                "report": verdict.report,
+                "dataset": log.done("dataset").path,
+                "run": log.done("run").path,
+                "comparison": verdict.comparison,
             }
         )
-    sys.exit(outcome.verdict.exit_code)
+    sys.exit(outcome.exit_code)
 
 
-def _project(recipe: Recipe, choice: Choice, say: ConsoleReporter) -> Project:
+def _project(recipe: Recipe, choice: Choice, reporter: Reporter) -> Project:
     from tunesmith.api import Project
 
-    return Project(recipe, choice.project, reporter=say, allow_private=choice.allow_private, offline=choice.offline)
+    return Project(recipe, choice.project, reporter=reporter, allow_private=choice.allow_private, offline=choice.offline)
+
+
+_LAST = {"build": "dataset", "plan": "plan", "train": "run", "merge": "model"}
 
 
 def stage(name: str, choice: Choice, *, json: bool) -> None:
-    """Go as far as one stage."""
-    recipe, say = open_recipe(choice), ConsoleReporter(console())
-    from tunesmith.cli import summary
-
-    project = _project(recipe, choice, say)
-    if name != "documents":
-        _ = project.chat  # a base that cannot be used is reported before anything is read
-    road = {
-        "documents": summary.tell_documents,
-        "build": summary.tell_dataset,
-        "plan": None,
-        "train": summary.tell_run,
-        "merge": None,
-    }
-    for verb, tell in road.items():
-        if tell is not None:
-            tell(say, project)
-        elif verb == "plan" and name not in {"plan", "build"}:
-            summary.tell_plan(say, project)
-        if verb == name:
-            break
+    """Go as far as the stage of a verb."""
+    recipe, say, log = open_recipe(choice), ConsoleReporter(console()), EventLog()
+    project = _project(recipe, choice, SeveralReporters(log) if name == "plan" else SeveralReporters(say, log))
+    follow(project, until=_LAST[name])
     if name == "plan":
         _print_plan(project.plan, json=json)
         return
-    artifact = {
-        "build": lambda: project.dataset,
-        "train": lambda: project.run,
-        "merge": lambda: project.model,
-    }[name]()
+    done = log.done(_LAST[name])
     if not json:
-        say.end({"open": summary.folder_or_page(artifact)})
+        say.end({"open": page_of(done.path)})
     else:
-        print_json({"artifact": str(artifact.path), "id": artifact.id, "numbers": dict(artifact.numbers)})
+        print_json({"artifact": done.path, "id": done.id, "numbers": dict(done.numbers)})
 
 
 def _print_plan(plan: Plan, *, json: bool) -> None:

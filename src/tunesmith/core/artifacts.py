@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
@@ -24,17 +24,8 @@ from tunesmith.core.errors import ArtifactError, StorageError
 from tunesmith.core.files import MANIFEST, collect_temporary, commit, new_temporary, replace_file, storage_errors, verify
 from tunesmith.core.records import canonical_json, digest
 
-__all__ = ["FOLDERS", "Artifact", "Draft", "Kind", "Store"]
+__all__ = ["Artifact", "Draft", "Store", "folder_of"]
 
-Kind = Literal["documents", "dataset", "run", "use", "model", "eval"]
-FOLDERS: Mapping[Kind, str] = {
-    "documents": "documents",
-    "dataset": "datasets",
-    "run": "runs",
-    "use": "use",
-    "model": "models",
-    "eval": "evals",
-}
 _LATEST = "latest"
 _LIBRARIES = (
     "torch",
@@ -50,6 +41,11 @@ _LIBRARIES = (
 )
 
 
+def folder_of(kind: str) -> str:
+    """The folder, below the store's root, that takes artifacts of a kind: `runs` for `run`."""
+    return kind if kind.endswith("s") else f"{kind}s"
+
+
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """A committed directory and its manifest."""
@@ -62,9 +58,8 @@ class Artifact:
         return str(self.manifest["id"])
 
     @property
-    def kind(self) -> Kind:
-        kind: Kind = self.manifest["kind"]
-        return kind
+    def kind(self) -> str:
+        return str(self.manifest["kind"])
 
     @property
     def numbers(self) -> Mapping[str, Any]:
@@ -93,13 +88,13 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def identify(self, kind: Kind, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> str:
+    def identify(self, kind: str, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> str:
         """The id that an artifact of these inputs and settings has: 64 hex digits."""
         return digest(canonical_json({"kind": kind, "inputs": list(inputs), "settings": settings, "version": __version__}))
 
-    def directory(self, kind: Kind, id: str) -> Path:
+    def directory(self, kind: str, id: str) -> Path:
         """Where the artifact stands or will stand; the folder is named by the first 16 digits of the id."""
-        return self.root / FOLDERS[kind] / id[:16]
+        return self.root / folder_of(kind) / id[:16]
 
     def workspace(self, id: str) -> Path:
         """Where a long stage keeps what it needs to resume, until its artifact is committed."""
@@ -109,7 +104,7 @@ class Store:
         """Remove what a stage kept to resume, once its artifact is committed."""
         shutil.rmtree(self.workspace(id), ignore_errors=True)
 
-    def find(self, kind: Kind, id: str) -> Artifact | None:
+    def find(self, kind: str, id: str) -> Artifact | None:
         """The artifact, if it is there and every file matches its manifest."""
         path = self.directory(kind, id)
         manifest = verify(path)
@@ -117,19 +112,19 @@ class Store:
 
     def mark_latest(self, artifact: Artifact) -> Artifact:
         """Remember an artifact as its kind's latest: the one that a command last made, or came to and found made."""
-        file = self.root / FOLDERS[artifact.kind] / _LATEST
+        file = self.root / folder_of(artifact.kind) / _LATEST
         if self._latest(artifact.kind) != artifact.id:
             with storage_errors(f"noting the {artifact.kind} {artifact.id[:8]} as the latest", file):
                 replace_file(file, artifact.id.encode())
         return artifact
 
-    def _latest(self, kind: Kind) -> str:
+    def _latest(self, kind: str) -> str:
         with suppress(OSError, UnicodeDecodeError):
-            return (self.root / FOLDERS[kind] / _LATEST).read_text()
+            return (self.root / folder_of(kind) / _LATEST).read_text()
         return ""
 
     @contextmanager
-    def create(self, kind: Kind, *, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> Iterator[Draft]:
+    def create(self, kind: str, *, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> Iterator[Draft]:
         """Make an artifact: yields a Draft to fill; commits it when the block ends, leaves nothing if it raises."""
         id = self.identify(kind, inputs, settings)
         final = self.directory(kind, id)
@@ -160,7 +155,7 @@ class Store:
                 _discard(temporary)
 
     def obtain(
-        self, kind: Kind, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any], fill: Callable[[Draft], None]
+        self, kind: str, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any], fill: Callable[[Draft], None]
     ) -> Artifact:
         """The artifact of these inputs and settings: found if it is there, else made by `fill`."""
         id = self.identify(kind, inputs, settings)
@@ -180,14 +175,14 @@ class Store:
     def all(self) -> list[Artifact]:
         """Every artifact with a readable manifest, oldest first. Files are not hashed: use `find` before relying on one."""
         found = []
-        for folder in FOLDERS.values():
-            for path in sorted((self.root / folder).glob(f"[!.]*/{MANIFEST}")):
-                try:
-                    manifest = orjson.loads(path.read_bytes())
-                except orjson.JSONDecodeError:
-                    continue  # damaged: the stage that needs it makes it anew
-                if isinstance(manifest, dict) and {"kind", "id", "created", "files"} <= manifest.keys():
-                    found.append(Artifact(path.parent, manifest))
+        for path in sorted(self.root.glob(f"*/[!.]*/{MANIFEST}")):
+            try:
+                manifest = orjson.loads(path.read_bytes())
+            except orjson.JSONDecodeError:
+                continue  # damaged: the stage that needs it makes it again
+            whole = isinstance(manifest, dict) and {"kind", "id", "created", "files"} <= manifest.keys()
+            if whole and folder_of(manifest["kind"]) == path.parent.parent.name:
+                found.append(Artifact(path.parent, manifest))
         return sorted(found, key=lambda artifact: str(artifact.manifest.get("created", "")))
 
     def resolve(self, prefix: str) -> Artifact:

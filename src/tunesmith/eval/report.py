@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tunesmith.core.artifacts import FOLDERS
+from tunesmith.core.artifacts import folder_of
 from tunesmith.core.page import Raw, badge, card, folded, page, section, table, text
 from tunesmith.core.records import Generation
 from tunesmith.eval.figures import MOST_DOTS, Strip, difference_figure, distribution_figure, training_figure
@@ -192,13 +192,9 @@ def _how_drawn(measurements: Measurements) -> str:
 def _origins(evidence: Evidence) -> str:
     links = []
     for kind, id in evidence.ids.items():
-        folder = FOLDERS.get(kind)  # type: ignore[call-overload]
         shown = f"{text(kind)} {text(id[:8])}"
-        links.append(
-            f'<a style="color:var(--accent)" href="../../{folder}/{text(id[:16])}/manifest.json">{shown}</a>'
-            if folder
-            else shown
-        )
+        page = f"../../{text(folder_of(kind))}/{text(id[:16])}/manifest.json"
+        links.append(f'<a style="color:var(--accent)" href="{page}">{shown}</a>')
     return f'<p class="soft">From: {", ".join(links)}.</p>' if links else ""
 
 

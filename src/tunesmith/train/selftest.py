@@ -19,7 +19,7 @@ import torch
 
 from tunesmith.core.config import MethodConfig, TrainConfig
 from tunesmith.core.records import Example
-from tunesmith.core.reporter import Progress, Reporter, SilentReporter
+from tunesmith.core.reporter import Event, Progress, Reporter, SilentReporter
 from tunesmith.eval.parity import compare_hops
 from tunesmith.models.adapters import attach, open_adapter, save_adapter
 from tunesmith.models.audit import audit
@@ -260,6 +260,9 @@ class _BreakingReporter:
         """Nobody listens."""
 
     def warn(self, text: str) -> None:
+        """Nobody listens."""
+
+    def event(self, event: Event) -> None:
         """Nobody listens."""
 
     def progress(self, name: str, *, total: float, unit: str, done: float = 0) -> Progress:

@@ -8,13 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tunesmith.api.blocking import stop_at_errors
-from tunesmith.api.draw import Beside, draw, draw_splits, drop_copies
-from tunesmith.api.synthesis import build_with_generator
 from tunesmith.core.artifacts import Artifact, Draft
 from tunesmith.core.config import BuildConfig, Recipe
 from tunesmith.core.records import Document, Example, Finding, read_jsonl, to_json, write_jsonl
-from tunesmith.core.reporter import Reporter
+from tunesmith.core.reporter import FindingReported, Reporter
 from tunesmith.data.checks.personal import check_personal
 from tunesmith.data.checks.redact import redact
 from tunesmith.data.checks.rows import rows_from_examples
@@ -27,6 +24,9 @@ from tunesmith.data.report_quality import measure_quality
 from tunesmith.data.synth.outcome import Outcome
 from tunesmith.data.synth.shares import find_shares
 from tunesmith.models.chat import Chat, Encoded
+from tunesmith.pipeline.blocking import stop_at_errors
+from tunesmith.pipeline.draw import Beside, draw, draw_splits, drop_copies
+from tunesmith.pipeline.synthesis import build_with_generator
 from tunesmith.plan.plan import DataFacts
 from tunesmith.train.run import check_labels
 
@@ -65,6 +65,10 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     quality = measure_quality(kept)
     everything = [example for rows in kept.values() for example in rows]
     found = worst_first([*findings, *quality.findings])
+    for finding in found:
+        reporter.event(
+            FindingReported(name=finding.name, severity=finding.severity, message=finding.message, count=finding.count)
+        )
     stop_at_errors(found, everything, allow=recipe.allow, rows_file=blocked)
     encoded = {name: [chat.rows(e.messages, max_tokens=limit) for e in rows] for name, rows in kept.items()}
     numbers = _numbers(chat, kept, encoded, allow=recipe.allow)

@@ -13,6 +13,7 @@ from tunesmith.api import EXAMPLES, Project
 from tunesmith.core.errors import BlockedError, TunesmithError
 from tunesmith.core.files import MANIFEST, verify
 from tunesmith.core.recipe_file import recipe_from
+from tunesmith.core.reporter import Line, StageDone
 from tunesmith.eval.files import read_items
 
 SETTINGS: dict[str, Any] = {
@@ -72,7 +73,8 @@ def test_a_base_that_older_readers_would_misread_is_named_in_the_plan_and_at_the
     made_here = Project(recipe_from(settings), tmp_path / "p", reporter=told)
     line = made_here.plan.lines[-1]
     assert line.name == "older readers" and "rope_theta 500.0" in line.reason
-    assert made_here.model.numbers["findings"] == [line.reason] and line.reason in told.warnings
+    assert made_here.model.numbers["findings"] == [line.reason]
+    assert Line(line.reason, "warning") in [told_line for e in told.events if isinstance(e, StageDone) for told_line in e.lines]
     config = json.loads((made_here.model.path / "config.json").read_text())
     assert config["dtype"] == "bfloat16" and "rope_theta" not in config
     assert all(line.name != "older readers" for line in project(tiny_path, posts, tmp_path / "q").plan.lines)
@@ -106,10 +108,10 @@ def test_a_second_run_makes_nothing_again(root: Path, tiny_path: Path, posts: Pa
     [
         ("gates.stop_share=0.5", ["evals"]),
         ("eval.max_new_tokens=5", ["evals"]),
-        ("use.draws=4", ["evals", "use"]),
-        ("use.temperature=0.6", ["evals", "models", "use"]),
-        ("train.learning_rate=0.02", ["evals", "models", "runs", "use"]),
-        ("split.seed=11", ["datasets", "evals", "models", "runs", "use"]),
+        ("use.draws=4", ["evals", "uses"]),
+        ("use.temperature=0.6", ["evals", "models", "uses"]),
+        ("train.learning_rate=0.02", ["evals", "models", "runs", "uses"]),
+        ("split.seed=11", ["datasets", "evals", "models", "runs", "uses"]),
         ("train.checkpoint_every=7", []),
     ],
 )
@@ -167,15 +169,15 @@ def test_a_split_left_empty_is_told_before_training(override: str, tiny_path: Pa
 def test_an_interrupted_stage_leaves_no_artifact_and_the_next_run_goes_on(
     tiny_path: Path, posts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tunesmith.api import project as stages
+    from tunesmith.pipeline.stages import model as stage
 
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(stages, "merge", stop)
+        patch.setattr(stage, "merge", stop)
         project(tiny_path, posts, tmp_path).model  # noqa: B018
-    assert kinds(set(made(tmp_path))) == ["datasets", "documents", "runs", "use"]
+    assert kinds(set(made(tmp_path))) == ["datasets", "documents", "runs", "uses"]
     assert not list(tmp_path.rglob(".tmp-*"))
     before = made(tmp_path)
     assert project(tiny_path, posts, tmp_path).model

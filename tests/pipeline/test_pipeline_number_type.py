@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tunesmith.api import machine
-from tunesmith.api.machine import kept_precision
+from tunesmith.pipeline import number_type
 from tunesmith.models.precision import Precision
+from tunesmith.pipeline.number_type import kept_precision
 
 LAYER = {"width": 32, "inner": 64, "rank": 4}
 
@@ -22,7 +22,7 @@ def wavering(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         fallen = left.pop(0)
         return Precision(wanted or fallen, because if wanted else "measured", 1.0 if fallen == "bfloat16" else 2.0, 2.0)
 
-    monkeypatch.setattr(machine, "choose_precision", measure)
+    monkeypatch.setattr(number_type, "choose_precision", measure)
     return left
 
 
@@ -43,7 +43,7 @@ def test_on_another_machine_the_type_stays_and_its_speed_is_measured(tmp_path: P
     """A finished run is found again wherever the project is taken, and the plan names the type that the run uses."""
     left, file = wavering(monkeypatch), tmp_path / "precision.json"
     first = kept_precision(file, **LAYER)
-    monkeypatch.setattr(machine, "machine_facts", lambda: {"processor": "another"})
+    monkeypatch.setattr(number_type, "machine_facts", lambda: {"processor": "another"})
     there = kept_precision(file, **LAYER)
     assert (there.name, there.reason, there.layer_tokens_per_s) == ("bfloat16", "as this project began", 2.0)
     assert first.name == "bfloat16" and kept_precision(file, **LAYER) == there and len(left) == 1

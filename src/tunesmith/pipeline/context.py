@@ -1,0 +1,115 @@
+"""What a stage may ask of the project that it works for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from tunesmith.core.artifacts import Artifact, Store
+from tunesmith.core.config import Recipe
+from tunesmith.core.records import Example
+from tunesmith.core.reporter import Reporter
+from tunesmith.eval.gates import Verdict
+from tunesmith.eval.measure import Measurements
+from tunesmith.eval.results import Evidence
+from tunesmith.models.chat import Chat
+from tunesmith.models.load import BaseFolder
+from tunesmith.models.precision import Precision
+from tunesmith.models.use import Use
+from tunesmith.pipeline.draw import Beside
+from tunesmith.pipeline.reading import Documents
+
+__all__ = ["Context", "Judged"]
+
+
+class Judged(Protocol):
+    """What the models gave, what was measured of it, and what the gates decide."""
+
+    @property
+    def evidence(self) -> Evidence: ...
+
+    @property
+    def measurements(self) -> Measurements: ...
+
+    @property
+    def verdict(self) -> Verdict: ...
+
+
+class Context(Protocol):
+    """A recipe at work in a folder. `recipe` is as written, `settings` with what its quality means for the base filled in."""
+
+    recipe: Recipe
+    store: Store
+    reporter: Reporter
+
+    @property
+    def settings(self) -> Recipe: ...
+
+    @property
+    def base(self) -> BaseFolder: ...
+
+    @property
+    def chat(self) -> Chat: ...
+
+    @property
+    def precision(self) -> Precision: ...
+
+    @property
+    def template_settings(self) -> Mapping[str, Any]:
+        """The template's options as a setting of an artifact; empty for a template that reads none."""
+
+    @property
+    def limit(self) -> int:
+        """Maximum tokens of a training row."""
+
+    @property
+    def passage_words(self) -> int: ...
+
+    @property
+    def usual_limit(self) -> int:
+        """Maximum tokens of an answer by the lengths of the references."""
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Maximum tokens of an answer in the evaluation."""
+
+    @property
+    def scorable(self) -> int:
+        """Test items that can be scored; raises what would stop the evaluation."""
+
+    @property
+    def beside(self) -> Beside:
+        """The general set and the golden set."""
+
+    @property
+    def sources(self) -> Documents: ...
+
+    @property
+    def documents(self) -> Artifact: ...
+
+    @property
+    def dataset(self) -> Artifact: ...
+
+    @property
+    def run(self) -> Artifact: ...
+
+    @property
+    def use(self) -> Artifact: ...
+
+    @property
+    def model(self) -> Artifact: ...
+
+    @property
+    def settings_of_use(self) -> Use: ...
+
+    @property
+    def judged(self) -> Judged: ...
+
+    def rows(self, name: str) -> list[Example]:
+        """The examples of one split."""
+
+    def authors_rows(self, train: Sequence[Example]) -> list[Example]:
+        """The training rows in the author's voice."""
+
+    def metrics(self, run: Artifact) -> list[dict[str, Any]]:
+        """The rows of a run's metric log."""

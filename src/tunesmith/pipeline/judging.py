@@ -1,0 +1,120 @@
+"""From a merged model to a verdict: the evidence gathered or found again, measured, judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tunesmith.core.records import Interval
+from tunesmith.eval.evaluate import Conditions, choose_items, evaluate, that_fit
+from tunesmith.eval.files import read_items
+from tunesmith.eval.gates import Verdict, decide
+from tunesmith.eval.measure import Measurements, SystemMeasures, measure
+from tunesmith.eval.results import Evidence, read_evidence
+from tunesmith.eval.stats import Difference
+from tunesmith.models.load import find_base
+from tunesmith.pipeline.context import Context
+from tunesmith.pipeline.evidence import EXAMPLES, known_evidence
+from tunesmith.pipeline.stages import eval as eval_stage
+
+__all__ = ["Judged", "comparison", "judge"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the models gave, what was measured of it, and what the gates decide."""
+
+    evidence: Evidence
+    measurements: Measurements
+    verdict: Verdict
+
+
+def judge(project: Context) -> Judged:
+    """The verdict on the project's model. Evidence about the same models on the same items is not gathered twice."""
+    r, stage = project.settings, eval_stage.STAGE
+    known = known_evidence(project.store, stage.inputs(project), stage.settings(project))
+    evidence = read_evidence(known.path / "evidence.json") if known else _gather(project)
+    measurements = measure(evidence, primary=r.eval.primary, draws=r.eval.draws, min_documents=r.gates.min_documents)
+    return Judged(evidence, measurements, decide(measurements, r.gates, baselines=r.eval.baselines))
+
+
+def _gather(project: Context) -> Evidence:
+    train = project.rows("train")
+    chosen = choose_items(project.rows("test"), project.settings.eval.max_items)
+    prompted = "prompted" in project.settings.eval.baselines
+    items = that_fit(project.chat, chosen, context=project.base.context, prompted=prompted)
+    if left_out := len(chosen) - len(items):
+        project.reporter.warn(
+            f"{left_out} of {len(chosen)} test items are longer than the context of the base, or rewritten by its chat"
+            " template, and stay unscored"
+        )
+    measured = evaluate(
+        project.base,
+        adapter=project.run.path / "adapter",
+        merged=find_base(str(project.model.path)),
+        items=items,
+        train=project.authors_rows(train),
+        general=read_items(EXAMPLES / "general.jsonl"),
+        conditions=Conditions(
+            baselines=tuple(project.settings.eval.baselines),
+            max_new_tokens=project.max_new_tokens,
+            batch_examples=project.settings.eval.batch_examples,
+            template=project.chat.options,
+            use=project.settings_of_use,
+        ),
+        reporter=project.reporter,
+    )
+    reading = project.run.numbers["reading"]
+    used = (project.documents, project.dataset, project.run, project.use, project.model)
+    return Evidence(
+        items=items,
+        systems=measured.systems,
+        parity=measured.parity,
+        general=measured.general,
+        served=measured.served,
+        use=project.settings_of_use,
+        limit=measured.limit,
+        training=tuple(
+            {k: v for k, v in row.items() if k != "samples"} for row in project.metrics(project.run) if "event" not in row
+        ),
+        reading=f"{reading['shape']}: {reading['text']}; {reading['advice']}",
+        train_answers=tuple(e.answer for e in train),
+        numbers={"test items unscored, as too long or rewritten by the template": left_out, **measured.numbers},
+        ids={artifact.kind: artifact.id for artifact in used},
+    )
+
+
+def comparison(m: Measurements) -> dict[str, Any]:
+    """Base against tuned in the primary metric, in the shape that `tunesmith compare --json` prints."""
+    both = m.comparison("base", "tuned")
+    if both is None:
+        return {}
+    d = both.differences[m.primary]
+    return {
+        "metric": m.primary,
+        "n": d.n,
+        "num_groups": d.num_groups,
+        "a": _side(m.systems["base"], m.primary),
+        "b": _side(m.systems["tuned"], m.primary),
+        "difference": {"mean": d.mean, "ci": _pair(d.ci), "p": d.p},
+        "relative": d.relative,
+        "cut": {"a": m.systems["base"].answers.cut.share, "b": m.systems["tuned"].answers.cut.share},
+        "length_matched": _length_matched(m.primary, both.length_matched),
+    }
+
+
+def _length_matched(primary: str, found: Mapping[str, Difference]) -> dict[str, Any]:
+    """With what goes beyond the reference's length cut off: the primary metric if it is one of text, else word overlap."""
+    metric = primary if primary in found else "word_overlap"
+    x = found[metric]
+    return {"metric": metric, "difference": {"mean": x.mean, "ci": _pair(x.ci), "p": x.p}}
+
+
+def _side(system: SystemMeasures, metric: str) -> dict[str, Any]:
+    s = system.summaries[metric]
+    return {"mean": s.mean, "median": s.median, "std": s.std, "min": s.min, "max": s.max, "ci": _pair(s.ci)}
+
+
+def _pair(interval: Interval | None) -> list[float] | None:
+    return [interval.low, interval.high] if interval else None

@@ -1,0 +1,285 @@
+"""A project is a recipe and a folder, and each stage is a property that returns its artifact.
+
+    project = Project(recipe_from({"sources": ["./posts"]}), Path("."))
+    outcome = project.outcome
+
+Every stage asks for the one before it, skips what is done (same inputs and settings, same id), and writes only artifacts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tunesmith.core.artifacts import Artifact, Store
+from tunesmith.core.config import Recipe
+from tunesmith.core.records import Example, read_jsonl
+from tunesmith.core.reporter import Reporter, SilentReporter, StageDone, VerdictReached
+from tunesmith.eval.evaluate import choose_items
+from tunesmith.eval.files import read_items
+from tunesmith.eval.gates import Verdict
+from tunesmith.eval.measure import Measurements
+from tunesmith.eval.rehearsal import rehearse
+from tunesmith.eval.stats import detectable_effect
+from tunesmith.models.chat import Chat, open_chat
+from tunesmith.models.load import BaseFolder, find_base, safetensors_shapes
+from tunesmith.models.older_readers import unread_by_older_readers
+from tunesmith.models.precision import Precision, choose_precision
+from tunesmith.models.reach import reach_of
+from tunesmith.models.use import Use, read_use
+from tunesmith.pipeline.blocking import check_allowed
+from tunesmith.pipeline.building import data_facts
+from tunesmith.pipeline.draw import Beside, gather_beside
+from tunesmith.pipeline.evidence import EXAMPLES, same_verdict
+from tunesmith.pipeline.judging import Judged, comparison, judge
+from tunesmith.pipeline.number_type import fixed_precision, kept_precision
+from tunesmith.pipeline.reading import Documents, read_sources
+from tunesmith.pipeline.stage import find_stage
+from tunesmith.pipeline.telling import plan_event
+from tunesmith.plan.base_defaults import REAL_BASE, for_base
+from tunesmith.plan.hardware import look
+from tunesmith.plan.plan import AdapterFacts, BaseFacts, Line, Plan, PrecisionFacts, make_plan
+from tunesmith.plan.shape import Shape, shape_of
+
+__all__ = ["EXAMPLES", "Outcome", "Project"]
+
+_LEAST_ANSWER = 64  # tokens that every answer may have
+_PASSAGE_WORDS, _PASSAGE_WORDS_SMALL = 90, 40
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run comes to: the verdict, the measurements behind it, and the artifact that holds the evidence."""
+
+    verdict: Verdict
+    measurements: Measurements
+    evaluation: Artifact
+
+
+class Project:
+    """A recipe at work in `root/.tunesmith`. Stages are properties, in order; each is made once."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        root: Path,
+        *,
+        reporter: Reporter | None = None,
+        allow_private: bool = False,
+        offline: bool = False,
+    ) -> None:
+        check_allowed(recipe.allow)
+        self.recipe = recipe
+        self.store = Store(root / ".tunesmith")
+        self.reporter: Reporter = reporter or SilentReporter()
+        self._artifacts: dict[str, Artifact] = {}
+        self._allow_private = allow_private
+        self._offline = offline
+
+    @cached_property
+    def base(self) -> BaseFolder:
+        """The checked base model folder; fetched if it is named, not here yet, and fetching is allowed."""
+        return find_base(self.recipe.base, offline=self._offline, reporter=self.reporter)
+
+    @cached_property
+    def settings(self) -> Recipe:
+        """The recipe with what its quality means for a base of this size filled in."""
+        return for_base(self.recipe, num_parameters=self.shape.num_parameters)
+
+    @cached_property
+    def chat(self) -> Chat:
+        """The base's tokenizer and chat template, under the options that the recipe sets."""
+        return open_chat(self.base, self.recipe.template.model_dump(exclude_unset=True))
+
+    @property
+    def template_settings(self) -> dict[str, Any]:
+        """The template's options in effect as a setting of an artifact; nothing for a template that reads none."""
+        return {"template": self.chat.options} if self.chat.options else {}
+
+    @cached_property
+    def sources(self) -> Documents:
+        """Sources read into documents, and how much of them had to be fetched."""
+        web = {"allow_private": self._allow_private, "offline": self._offline}
+        return read_sources(self.recipe, self.store, reporter=self.reporter, **web)
+
+    def artifact(self, kind: str) -> Artifact:
+        """The artifact of a stage, made with the stages that it needs if it is not there yet; reported once."""
+        if kind not in self._artifacts:
+            stage = find_stage(kind)
+            found = self._artifacts[kind] = stage.obtain(self)
+            told = stage.tell(self, found)
+            self.reporter.event(
+                StageDone(
+                    kind=kind,
+                    title=stage.title,
+                    id=found.id,
+                    path=str(found.path),
+                    numbers=found.numbers,
+                    text=told.text,
+                    note=told.note,
+                    lines=told.lines,
+                )
+            )
+        return self._artifacts[kind]
+
+    @property
+    def documents(self) -> Artifact:
+        """Sources read into documents (and pairs, where a source holds examples already)."""
+        return self.artifact("documents")
+
+    @property
+    def dataset(self) -> Artifact:
+        """Examples in train, val and test, split by document, free of copies between them, checked, labels audited."""
+        return self.artifact("dataset")
+
+    @property
+    def run(self) -> Artifact:
+        """The training run: adapter, metric log, the reading of the curves. Resumes by itself if it was interrupted."""
+        return self.artifact("run")
+
+    @property
+    def use(self) -> Artifact:
+        """The settings of use: as the recipe sets them, or chosen on validation questions for base and tuned model alike."""
+        return self.artifact("use")
+
+    @property
+    def model(self) -> Artifact:
+        """Base and adapter merged into one model folder: the base's own, with the sums in its adapted matrices."""
+        return self.artifact("model")
+
+    @cached_property
+    def judged(self) -> Judged:
+        """Every system measured on the test split, and the gates."""
+        return judge(self)
+
+    @cached_property
+    def outcome(self) -> Outcome:
+        """The whole pipeline: the verdict, the measurements behind it, and the evaluation that holds the evidence.
+
+        The verdict is the one that the evaluation on disk holds. EvaluationError if its evidence now gives another one.
+        """
+        made = self.artifact("eval")
+        verdict, measurements = same_verdict(made, self.judged.verdict), self.judged.measurements
+        notes = [
+            f"{gate.name}{'' if gate.required else ' (advisory)'}: {gate.outcome}. {gate.evidence}"
+            for gate in verdict.gates
+            if gate.outcome != "pass"
+        ]
+        if verdict.not_measured:
+            notes.append(f"Not measured: {', '.join(verdict.not_measured)}.")
+        self.reporter.event(
+            VerdictReached(
+                verdict=verdict.verdict,
+                sentence=verdict.sentence,
+                notes=tuple(notes),
+                report=str(made.path / "report.html"),
+                comparison=comparison(measurements),
+            )
+        )
+        return Outcome(verdict, measurements, made)
+
+    @cached_property
+    def beside(self) -> Beside:
+        """The general set of the recipe, and the golden set beside it."""
+        return gather_beside(self.recipe, self.store.root.parent)
+
+    @property
+    def limit(self) -> int:
+        return min(self.settings.train.max_tokens, self.base.context)
+
+    @property
+    def passage_words(self) -> int:
+        """Words that a passage aims at: as set, or by the size of the base."""
+        wanted = self.settings.build.passage_words
+        if wanted == "auto":
+            return _PASSAGE_WORDS if self.shape.num_parameters >= REAL_BASE else _PASSAGE_WORDS_SMALL
+        return wanted
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Maximum tokens per answer in the evaluation: as set, or a quarter more than nearly all references have.
+
+        What a prompt leaves of the context may be less: generation sees to that for each answer.
+        """
+        wanted = self.settings.eval.max_new_tokens
+        return self.usual_limit if wanted == "auto" else wanted
+
+    @property
+    def usual_limit(self) -> int:
+        usual: int = self.dataset.numbers["answer_tokens"]
+        return min(self.base.context - 1, max(_LEAST_ANSWER, round(1.25 * usual) + 1))
+
+    def rows(self, name: str) -> list[Example]:
+        """The examples of one split."""
+        return list(read_jsonl(self.dataset.path / f"{name}.jsonl", Example))
+
+    @cached_property
+    def shape(self) -> Shape:
+        return shape_of(self.base.config, {n: s for f in self.base.weights for n, (_, s) in safetensors_shapes(f).items()})
+
+    @cached_property
+    def precision(self) -> Precision:
+        """Type of the frozen weights in training: set in the recipe, or measured once a project."""
+        wanted = fixed_precision(self.settings.train.precision)
+        layer = {"width": self.shape.width, "inner": self.shape.inner, "rank": self.settings.method.rank}
+        if wanted:
+            return choose_precision(wanted, **layer, because="set in the recipe")
+        return kept_precision(self.store.root / "precision.json", **layer)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Every derived number with its reason; nothing is trained. Raises what would stop the evaluation later."""
+        r, n = self.settings, self.dataset.numbers
+        _ = self.scorable
+        facts = data_facts(n, limit=self.limit, room=self.max_new_tokens, template=self.chat.described)
+        reach = reach_of(self.base, kind=r.method.kind, rank=r.method.rank, targets=r.method.targets, layers=r.method.layers)
+        plan = make_plan(
+            r,
+            facts,
+            self.shape,
+            look(),
+            PrecisionFacts(**asdict(self.precision)),
+            base=BaseFacts(self.base.name, self.base.origin),
+            adapter=AdapterFacts(len(reach.modules), reach.num_linear, reach.num_trainable, reach.out_of_reach, reach.dropouts),
+            detectable=detectable_effect(facts.test_documents, min_groups=r.gates.min_documents),
+        )
+        unread = unread_by_older_readers(self.base.config)
+        found = (Line("older readers", "would run another model", unread),) if unread else ()
+        plan = replace(plan, lines=(*plan.lines, *found))
+        self.reporter.event(
+            plan_event(plan, base=self.base, method=r.method.kind, rank=r.method.rank, precision=self.precision)
+        )
+        return plan
+
+    @staticmethod
+    def metrics(run: Artifact) -> list[dict[str, Any]]:
+        """The rows of a run's metric log."""
+        return [orjson.loads(line) for line in (run.path / "metrics.jsonl").read_bytes().split(b"\n") if line]
+
+    @cached_property
+    def settings_of_use(self) -> Use:
+        """What the stage `use` holds."""
+        return read_use(self.use.path / "use.json")
+
+    def authors_rows(self, train: Sequence[Example]) -> list[Example]:
+        """The training rows in the author's voice: general ones that are mixed in are not."""
+        strangers = {row.messages for row in self.beside.general}
+        return [row for row in train if row.messages not in strangers]
+
+    @cached_property
+    def scorable(self) -> int:
+        """Test items that can be scored, once everything that evaluation will write has been written."""
+        return rehearse(
+            self.chat,
+            choose_items(self.rows("test"), self.settings.eval.max_items),
+            train=self.authors_rows(self.rows("train")),
+            general=read_items(EXAMPLES / "general.jsonl"),
+            context=self.base.context,
+            room=self.max_new_tokens,
+            prompted="prompted" in self.settings.eval.baselines,
+        )

@@ -1,0 +1,84 @@
+"""What a stage is, and the registry: a stage is a file in `tunesmith.pipeline.stages` that defines `STAGE`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tunesmith.core.artifacts import Artifact, Draft
+from tunesmith.core.reporter import Line, StageBegan
+from tunesmith.pipeline import stages
+from tunesmith.pipeline.context import Context
+
+__all__ = ["FilledStage", "Reference", "Stage", "Told", "find_stage", "kinds"]
+
+Reference = dict[str, str]  # the kind and id of an input
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a stage says of its artifact to a person: one line (empty: none), a note to its right, and lines below."""
+
+    text: str = ""
+    note: str = ""
+    lines: tuple[Line, ...] = ()
+
+
+class Stage(Protocol):
+    """One step of the pipeline, which makes artifacts of one kind. `title` is the word that a person reads."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+    def obtain(self, project: Context) -> Artifact:
+        """The artifact for the project's recipe: found if it is there, else made, from those of the stages before."""
+
+    def tell(self, project: Context, artifact: Artifact) -> Told:
+        """What came out, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilledStage:
+    """The usual stage: its artifact is named by `inputs` and `settings`; `fill` makes it where it is not there yet.
+
+    `finish`: what is left to do once the artifact is committed, also where it was there already.
+    """
+
+    kind: str
+    title: str
+    inputs: Callable[[Context], list[Reference]]
+    settings: Callable[[Context], Mapping[str, Any]]
+    fill: Callable[[Context, Draft], None]
+    words: Callable[[Context, Artifact], Told]
+    finish: Callable[[Context, Artifact], None] = lambda project, artifact: None
+
+    def obtain(self, project: Context) -> Artifact:
+        """As of every stage."""
+        inputs = self.inputs(project)
+        project.reporter.event(StageBegan(kind=self.kind, title=self.title))
+        made = project.store.obtain(self.kind, inputs, self.settings(project), lambda draft: self.fill(project, draft))
+        self.finish(project, made)
+        return made
+
+    def tell(self, project: Context, artifact: Artifact) -> Told:
+        """As of every stage."""
+        return self.words(project, artifact)
+
+
+def kinds() -> tuple[str, ...]:
+    """The kinds of artifact that there is a stage for."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(stages.__path__)))
+
+
+def find_stage(kind: str) -> Stage:
+    """The stage that makes artifacts of this kind; its module is imported when it is first asked for."""
+    if kind not in kinds():
+        raise KeyError(f"there is no stage {kind!r}; there are {', '.join(kinds())}")
+    stage: Stage = importlib.import_module(f"{stages.__name__}.{kind}").STAGE
+    return stage

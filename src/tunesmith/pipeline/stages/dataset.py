@@ -1,0 +1,101 @@
+"""Examples in train, val and test, split by document, free of copies between them, checked, labels audited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tunesmith.core.artifacts import Artifact, Draft
+from tunesmith.core.reporter import Line
+from tunesmith.pipeline.building import build_settings, fill_dataset
+from tunesmith.pipeline.context import Context
+from tunesmith.pipeline.stage import FilledStage, Reference, Told
+from tunesmith.pipeline.synthesis import generator_settings
+from tunesmith.pipeline.words import folder_or_page, short
+
+__all__ = ["STAGE"]
+
+_MOST_SOURCES = 5
+_MOST_FINDINGS = 4
+
+
+def _inputs(project: Context) -> list[Reference]:
+    return [project.documents.reference(), {"kind": "chat", "id": project.chat.fingerprint}]
+
+
+def _settings(project: Context) -> Mapping[str, Any]:
+    r = project.recipe
+    return {
+        "build": build_settings(r.build, passage_words=project.passage_words),
+        **({"generator": generator_settings(r.generator)} if r.build.style in {"qa", "rewrite"} else {}),
+        "split": r.split.model_dump(),
+        "mix": r.mix.model_dump(),
+        "beside": project.beside.id,
+        "max_tokens": project.limit,
+        "allow": sorted(r.allow),
+        **project.template_settings,
+    }
+
+
+def _fill(project: Context, draft: Draft) -> None:
+    fill_dataset(
+        draft,
+        recipe=project.recipe,
+        documents=project.documents,
+        chat=project.chat,
+        passage_words=project.passage_words,
+        limit=project.limit,
+        replies=project.store.root / "replies",
+        blocked=project.store.root / "blocked.jsonl",
+        beside=project.beside,
+        reporter=project.reporter,
+    )
+
+
+def _words(project: Context, artifact: Artifact) -> Told:
+    n, split = artifact.numbers, project.recipe.split
+    by = {"document": "post", "group": split.group}.get(split.by, split.by)
+    sizes = " · ".join(f"{n[name]:,} {name}" for name in ("train", "val", "test"))
+    leaks = f"{n['leaks']} leaks" if n["leaks"] else "no leaks"
+    return Told(
+        text=f"{sizes}, split by {by}",
+        note=f"{leaks} · {n['cut']['num_cut']} cut · end token in {n['with_end']}/{n['examples']}",
+        lines=tuple(Line(text) for text in _details(project, artifact)),
+    )
+
+
+def _details(project: Context, artifact: Artifact) -> Iterator[str]:
+    n = artifact.numbers
+    if found := _worth_reading(n.get("findings", ())):
+        yield f"checks: {found}; see {folder_or_page(artifact)}"
+    if redacted := n.get("redacted"):
+        yield "redacted: " + ", ".join(f"{count:,} {kind}" for kind, count in redacted.items())
+    if options := project.chat.described[0]:
+        yield f"chat template: {options}"
+    if n["dropped"]:
+        yield "dropped: " + ", ".join(f"{count:,} {reason}" for reason, count in n["dropped"].items())
+    if n["removed_copies"]:
+        yield f"{n['removed_copies']} rows removed because they copy a row of val or test"
+    if n["copies_dropped"]:
+        yield f"{n['copies_dropped']} documents or pairs left out: near copies of a better one (build.dedup)"
+    if n["golden"]["held_out"]:
+        yield f"{n['golden']['held_out']} rows held out: they are in the golden set, or copy it"
+    if n["mix"]["general_share"]:
+        yield f"{n['mix']['general_share']:.0%} of the training rows are general ones"
+    if project.recipe.mix.model_fields_set:
+        mixed = [
+            f"{short(s['source'])} {s['rows']:,} rows × {s['epochs']:.3g} epochs" for s in n["mix"]["sources"][:_MOST_SOURCES]
+        ]
+        more = n["mix"]["num_sources"] - len(mixed)
+        yield "mixed: " + ", ".join(mixed) + (f" and {more} more sources" if more else "")
+
+
+def _worth_reading(findings: Sequence[Mapping[str, Any]]) -> str:
+    """The warnings of the checks by name, and the errors that were allowed."""
+    kinds = [f for f in findings if f["severity"] != "info"]
+    named = [f"{f['name'].replace('_', ' ')} ({f['count']:,}{', allowed' * (f['severity'] == 'error')})" for f in kinds]
+    more = len(named) - _MOST_FINDINGS
+    return ", ".join(named[:_MOST_FINDINGS]) + (f" and {more} more" if more > 0 else "")
+
+
+STAGE = FilledStage(kind="dataset", title="dataset", inputs=_inputs, settings=_settings, fill=_fill, words=_words)

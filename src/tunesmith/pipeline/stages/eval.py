@@ -1,0 +1,103 @@
+"""Every system measured on the test split, the gates, the verdict, the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from tunesmith.core.artifacts import Artifact, Draft
+from tunesmith.core.reporter import Line
+from tunesmith.eval.files import write_evaluation
+from tunesmith.eval.measure import METRICS, Measurements, improvement
+from tunesmith.eval.numbers import percent, signed_range
+from tunesmith.pipeline.context import Context
+from tunesmith.pipeline.evidence import measuring_code
+from tunesmith.pipeline.stage import FilledStage, Reference, Told
+
+__all__ = ["STAGE"]
+
+_NAME = 16  # characters that the name of a line takes
+
+
+def _inputs(project: Context) -> list[Reference]:
+    return [artifact.reference() for artifact in (project.dataset, project.run, project.model)]
+
+
+def _settings(project: Context) -> Mapping[str, Any]:
+    return {
+        "eval": project.settings.eval.model_dump(),
+        "gates": project.settings.gates.model_dump(),
+        "use": asdict(project.settings_of_use),
+        "max_new_tokens": project.max_new_tokens,
+        "code": measuring_code(),
+    }
+
+
+def _fill(project: Context, draft: Draft) -> None:
+    judged = project.judged
+    write_evaluation(draft.path, judged.evidence, judged.measurements, judged.verdict)
+    draft.numbers |= {"verdict": judged.verdict.verdict, "items": len(judged.evidence.items)}
+
+
+def _words(project: Context, artifact: Artifact) -> Told:
+    m = project.judged.measurements
+    systems = " · ".join(m.systems)
+    return Told(
+        text=f"{systems} on {m.num_items} held-out answers of {m.num_documents} documents",
+        lines=tuple(Line(text) for part in (_metrics(m), _answers(m), _parity(m)) for text in part),
+    )
+
+
+def _metrics(m: Measurements) -> Iterator[str]:
+    for name in dict.fromkeys((m.primary, "word_overlap", "rouge_l")):
+        yield f"{METRICS[name].label:<{_NAME}}{_compared(m, 'base', name)}"
+        if name == m.primary and "prompted" in m.systems:
+            yield f"{'  over a prompt':<{_NAME}}{_compared(m, 'prompted', name)}"
+
+
+def _compared(m: Measurements, a: str, metric: str) -> str:
+    """Both means, and the improvement: positive where the tuned model is better, as in report and verdict."""
+    both = m.comparison(a, "tuned")
+    d = both.differences[metric] if both else None
+    if d is None or d.mean is None or d.mean_a is None or d.mean_b is None:
+        return "not measured"
+    gain = improvement(d, metric)
+    range_ = f"improvement {signed_range(gain)}" if gain else "no interval: too few documents"
+    return f"{d.mean_a:.3f} → {d.mean_b:.3f}   {range_}   better on {d.better} of {d.n}"
+
+
+def _answers(m: Measurements) -> Iterator[str]:
+    """What the answers are like at the settings of use, base → tuned, with greedy decoding alongside."""
+    draws = f", {m.use.draws} draws, seed {m.use.seed}" if m.use.num_draws > 1 else ""
+    yield f"{'answers at':<{_NAME}}{m.use.words}{draws}"
+    base, tuned = m.systems["base"], m.systems["tuned"]
+    for label, name in (("ended", "ended"), ("looped", "loop"), ("same answer", "collapse"), ("empty", "empty")):
+        a, b = getattr(base.answers, name), getattr(tuned.answers, name)
+        if name in ("collapse", "empty") and not (a.count or b.count):
+            continue
+        x, y = getattr(base.greedy, name), getattr(tuned.greedy, name)
+        greedy = (
+            f"   (greedy {percent(x, interval=False)} → {percent(y, interval=False)})"
+            if y.n and not m.use.is_plain_greedy
+            else ""
+        )
+        yield f"{'  ' + label:<{_NAME}}{percent(a)} → {percent(b)}{greedy}"
+
+
+def _parity(m: Measurements) -> Iterator[str]:
+    if m.parity is not None:
+        p = m.parity
+        yield (
+            f"{'merged ≡ tuned':<{_NAME}}max Δlogit {p.max_abs_logit:.0e}, "
+            f"{p.greedy_equal}/{p.greedy_total} greedy answers equal ({p.stored} weights)"
+        )
+    if m.served is not None:
+        s = m.served
+        yield (
+            f"{'  as served':<{_NAME}}{s.precision}: mean KL {s.mean_kl:.0e}, same token at {s.top1_agreement:.1%},"
+            f" {s.greedy_equal}/{s.greedy_total} greedy answers equal"
+        )
+
+
+STAGE = FilledStage(kind="eval", title="evaluate", inputs=_inputs, settings=_settings, fill=_fill, words=_words)
