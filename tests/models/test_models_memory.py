@@ -74,7 +74,7 @@ def test_the_logits_of_a_plain_pass_over_a_large_vocabulary_stay_small() -> None
 
 def test_a_busy_moment_does_not_decide_which_type_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: other work makes most takes nine times as long; one of each is left alone."""
-    seconds = {"float32": iter([9.0, 1.0, 9.0, 9.0, *[9.0] * 20]), "bfloat16": iter([18.0, 18.0, 18.0, 2.0, *[18.0] * 20])}
+    seconds = {"float32": iter([9.0, 9.0, 1.0, 9.0, *[9.0] * 20]), "bfloat16": iter([18.0, 18.0, 18.0, 2.0, *[18.0] * 20])}
     order: list[str] = []
 
     def take(name: str) -> Any:
@@ -87,6 +87,19 @@ def test_a_busy_moment_does_not_decide_which_type_is_faster(monkeypatch: pytest.
     monkeypatch.setattr(precision, "_timed", timed)
     assert best_of_turns({name: take(name) for name in seconds}) == {"float32": 1.0, "bfloat16": 2.0}
     assert order[: 2 * 5] == ["float32", "bfloat16"] * 5  # the first of each does not count
+
+
+def test_a_type_that_is_hopelessly_slow_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def timed(work: Any) -> float:
+        work()
+        return {"float32": 0.1, "bfloat16": 3.0}[order[-1]]
+
+    monkeypatch.setattr(precision, "_timed", timed)
+    takes: dict[str, Any] = {name: lambda name=name: order.append(name) for name in ("float32", "bfloat16")}
+    assert best_of_turns(takes) == {"bfloat16": 3.0, "float32": 0.1}
+    assert order.count("bfloat16") == 1 and order.count("float32") == 5
 
 
 def test_a_take_is_counted_in_processor_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ __all__ = ["Precision", "best_of_turns", "choose_precision", "without_denormals"
 _WORTH_IT = 1.5  # below this ratio bfloat16 is not worth its rounding
 _TOKENS = 512  # short enough that some takes are not interrupted, long enough to fill the matrix products
 _TAKES, _MOST_TAKES = 4, 20
+_HOPELESS, _LONG_S = 4.0, 0.5  # a processor without 16-bit products takes seconds for one take
 _SECONDS = 0.3  # of each type's takes, once there are `_TAKES`: the slower type need not be known as well as the faster
 
 
@@ -68,15 +69,18 @@ def choose_precision(
 
 
 def best_of_turns(takes: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Seconds of the best take of each, after a first one that does not count, all in turn so that a busy moment meets all."""
-    seconds: dict[str, list[float]] = {name: [] for name in takes}
-    for take in takes.values():
-        take()
+    """Seconds of the best take of each, after a first one that does not count, all in turn so that a busy moment meets all.
+
+    What is `_HOPELESS` times as slow as the fastest at once is not taken again: its first take counts.
+    """
+    first = {name: _timed(take) for name, take in takes.items()}
+    slow = {name: s for name, s in first.items() if s > _LONG_S and s > _HOPELESS * min(first.values())}
+    seconds: dict[str, list[float]] = {name: [] for name in takes if name not in slow}
     for done in range(_MOST_TAKES):
-        for name, take in takes.items():
-            if done < _TAKES or sum(seconds[name]) < _SECONDS:
-                seconds[name].append(_timed(take))
-    return {name: min(of) for name, of in seconds.items()}
+        for name, of in seconds.items():
+            if done < _TAKES or sum(of) < _SECONDS:
+                of.append(_timed(takes[name]))
+    return slow | {name: min(of) for name, of in seconds.items()}
 
 
 def _timed(take: Callable[[], object]) -> float:
