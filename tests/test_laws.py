@@ -52,6 +52,43 @@ def test_the_law_of_imports_names_every_package_of_the_house() -> None:
     assert there == set(layers.split(" | "))
 
 
+def below_the_face(source: str) -> list[str]:
+    """What a module of the command line imports, anywhere in it, that is neither the Python face nor `core`."""
+    imported = [
+        name
+        for node in ast.walk(ast.parse(source))
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+    ]
+    allowed = re.compile(r"tunesmith(\.(api|cli|core)(\..+)?)?$")
+    return [name for name in imported if name.startswith("tunesmith") and not allowed.match(name)]
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.is_relative_to(SRC / "cli")], ids=named)
+def test_the_command_line_imports_the_python_face_and_nothing_below_it(path: Path) -> None:
+    assert not below_the_face(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from tunesmith.data.split import split",
+        "import tunesmith.models.load",
+        "def f():\n    from tunesmith.train import run",
+        "if TYPE_CHECKING:\n    from tunesmith.plan.plan import Plan",
+        "from tunesmith.eval import stats",
+    ],
+)
+def test_an_import_below_the_face_is_found_wherever_it_stands(source: str) -> None:
+    assert below_the_face(source)
+    assert not below_the_face(source.replace("tunesmith.", "tunesmith.api."))
+
+
 def test_rich_is_imported_in_one_place() -> None:
     found = [named(p) for p in FILES if re.search(r"^\s*(from|import) rich\b", p.read_text(), re.MULTILINE)]
     assert found == ["src/tunesmith/cli/render.py"]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tunesmith.pipeline import number_type
 from tunesmith.models.precision import Precision
+from tunesmith.pipeline import number_type
 from tunesmith.pipeline.number_type import kept_precision
 
 LAYER = {"width": 32, "inner": 64, "rank": 4}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tunesmith.api.conversation import AnswerPiece, Conversation, chat
     from tunesmith.api.conversion import ConvertResult, FormatKind, FormatResult, convert, detect_formats
     from tunesmith.api.deduplication import DedupResult, dedup
+    from tunesmith.api.events import EventLog
     from tunesmith.api.golden_set import GoldenAdded, GoldenList, GoldenState, golden_add, golden_list, golden_verify
     from tunesmith.api.pipeline import PipelineOptions, build, evaluate, ingest, merge, open_project, plan, run, train
     from tunesmith.api.recipes import NewRecipe, new_recipe, write_recipe
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from tunesmith.api.splitting import SplitResult, split
     from tunesmith.api.stored import artifact, artifacts
     from tunesmith.api.synth_file import Made, synth
+    from tunesmith.core.artifacts import Artifact
+    from tunesmith.eval.gates import Verdict
     from tunesmith.pipeline.evidence import EXAMPLES
     from tunesmith.pipeline.project import Outcome, Project
     from tunesmith.pipeline.reading import Documents
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EXAMPLES",
     "AnswerPiece",
+    "Artifact",
     "BaseRow",
     "CheckFinding",
     "CheckResult",
@@ -41,6 +45,7 @@ __all__ = [
     "ConvertResult",
     "DedupResult",
     "Documents",
+    "EventLog",
     "FormatKind",
     "FormatResult",
     "GoldenAdded",
@@ -56,6 +61,7 @@ __all__ = [
     "ReviewPage",
     "SelftestResult",
     "SplitResult",
+    "Verdict",
     "apply_review",
     "artifact",
     "artifacts",
@@ -87,41 +93,44 @@ __all__ = [
 ]
 
 _NAMES = {
-    "tunesmith.api.bases": ("BaseRow", "fetch_base", "list_bases"),
-    "tunesmith.api.checking": ("CheckFinding", "CheckResult", "check"),
-    "tunesmith.api.comparison": ("CompareResult", "compare"),
-    "tunesmith.api.conversation": ("AnswerPiece", "Conversation", "chat"),
-    "tunesmith.api.conversion": ("ConvertResult", "FormatKind", "FormatResult", "convert", "detect_formats"),
-    "tunesmith.api.deduplication": ("DedupResult", "dedup"),
-    "tunesmith.pipeline.reading": ("Documents",),
-    "tunesmith.pipeline.evidence": ("EXAMPLES",),
-    "tunesmith.api.golden_set": ("GoldenAdded", "GoldenList", "GoldenState", "golden_add", "golden_list", "golden_verify"),
     "tunesmith.api.pipeline": (
-        "PipelineOptions",
-        "build",
-        "evaluate",
-        "ingest",
-        "merge",
-        "open_project",
-        "plan",
         "run",
+        "open_project",
+        "ingest",
+        "build",
+        "plan",
         "train",
+        "merge",
+        "evaluate",
+        "PipelineOptions",
     ),
     "tunesmith.pipeline.project": ("Outcome", "Project"),
-    "tunesmith.api.recipes": ("NewRecipe", "new_recipe", "write_recipe"),
-    "tunesmith.api.reviewing": ("ReviewApplied", "ReviewPage", "apply_review", "review"),
-    "tunesmith.api.selftesting": ("SelftestResult", "selftest"),
-    "tunesmith.api.splitting": ("SplitResult", "split"),
-    "tunesmith.api.stored": ("artifact", "artifacts"),
-    "tunesmith.api.synth_file": ("Made", "synth"),
+    "tunesmith.api.events": ("EventLog",),
     "tunesmith.plan.plan": ("Plan",),
+    "tunesmith.pipeline.reading": ("Documents",),
+    "tunesmith.eval.gates": ("Verdict",),
+    "tunesmith.core.artifacts": ("Artifact",),
+    "tunesmith.api.stored": ("artifact", "artifacts"),
+    "tunesmith.api.recipes": ("NewRecipe", "new_recipe", "write_recipe"),
+    "tunesmith.api.checking": ("CheckFinding", "CheckResult", "check"),
+    "tunesmith.api.conversion": ("ConvertResult", "FormatKind", "FormatResult", "convert", "detect_formats"),
+    "tunesmith.api.deduplication": ("DedupResult", "dedup"),
+    "tunesmith.api.splitting": ("SplitResult", "split"),
+    "tunesmith.api.golden_set": ("GoldenAdded", "GoldenList", "GoldenState", "golden_add", "golden_list", "golden_verify"),
+    "tunesmith.api.reviewing": ("ReviewApplied", "ReviewPage", "apply_review", "review"),
+    "tunesmith.api.synth_file": ("Made", "synth"),
+    "tunesmith.api.comparison": ("CompareResult", "compare"),
+    "tunesmith.api.conversation": ("AnswerPiece", "Conversation", "chat"),
+    "tunesmith.api.selftesting": ("SelftestResult", "selftest"),
+    "tunesmith.api.bases": ("BaseRow", "fetch_base", "list_bases"),
+    "tunesmith.pipeline.evidence": ("EXAMPLES",),
 }
-_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULES:
+    if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_MODULES[name]), name)
+    value = getattr(import_module(MODULES[name]), name)
     globals()[name] = value
     return value

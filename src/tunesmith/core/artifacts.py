@@ -55,10 +55,12 @@ class Artifact:
 
     @property
     def id(self) -> str:
+        """The hash of its kind, inputs and settings."""
         return str(self.manifest["id"])
 
     @property
     def kind(self) -> str:
+        """The stage that made it, such as `dataset` or `run`."""
         return str(self.manifest["kind"])
 
     @property

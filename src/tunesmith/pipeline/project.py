@@ -190,6 +190,7 @@ class Project:
 
     @property
     def limit(self) -> int:
+        """Maximum tokens of a training row: as set, and no more than the base's context."""
         return min(self.settings.train.max_tokens, self.base.context)
 
     @property
@@ -211,6 +212,7 @@ class Project:
 
     @property
     def usual_limit(self) -> int:
+        """Maximum tokens of an answer by the lengths of the references: a quarter more than nearly all of them have."""
         usual: int = self.dataset.numbers["answer_tokens"]
         return min(self.base.context - 1, max(_LEAST_ANSWER, round(1.25 * usual) + 1))
 
@@ -220,6 +222,7 @@ class Project:
 
     @cached_property
     def shape(self) -> Shape:
+        """The dimensions of the base, from its configuration and the headers of its weights."""
         return shape_of(self.base.config, {n: s for f in self.base.weights for n, (_, s) in safetensors_shapes(f).items()})
 
     @cached_property

@@ -31,7 +31,7 @@ def command(
 
     choice = Choice(project, recipe, [*(sources or []), *(source or [])], base, set_ or [], [], allow_private)
     wanted, say = open_recipe(choice), ConsoleReporter(console())
-    from tunesmith.pipeline.reading import read_sources  # the readers of all formats: not needed to say what is wrong above
+    from tunesmith.api.reading import read_sources  # the readers of all formats: not needed to say what is wrong above
 
     found = read_sources(wanted, Store(project / ".tunesmith"), reporter=say, allow_private=allow_private)
     numbers, folder = found.artifact.numbers, found.artifact.path
