@@ -22,7 +22,6 @@ from transformers import GenerationConfig
 from record import write_result
 from tunesmith.core.records import Example, digest, read_jsonl
 from tunesmith.eval.evaluate import choose_items
-from tunesmith.eval.prompted import style_prompts
 from tunesmith.models.adapters import open_adapter, without_adapter
 from tunesmith.models.chat import open_chat
 from tunesmith.models.generate import cache_budget
@@ -30,6 +29,7 @@ from tunesmith.models.generation.engine import Engine, Limits
 from tunesmith.models.generation.fits import fits
 from tunesmith.models.generation.requests import Job
 from tunesmith.models.load import find_base, load_model
+from tunesmith.systems.prompted import style_prompts
 
 __all__ = ["SYSTEMS", "Answers", "RealWork", "evaluate"]
 

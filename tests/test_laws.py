@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tunesmith.core.recipe_file import knobs
+from tunesmith.systems.registry import system_kinds
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "tunesmith"
@@ -144,6 +145,23 @@ def test_no_error_is_swallowed() -> None:
         if isinstance(node, ast.ExceptHandler) and (node.type is None or all(isinstance(s, ast.Pass) for s in node.body))
     ]
     assert not bad
+
+
+def closed_lists(source: str, names: set[str]) -> list[int]:
+    """Lines with a `Literal[…]` that lists one of `names`."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Subscript)
+        and ast.unparse(node.value).rsplit(".", 1)[-1] == "Literal"
+        and {part.value for part in ast.walk(node.slice) if isinstance(part, ast.Constant)} & names
+    ]
+
+
+def test_there_is_no_closed_list_of_systems() -> None:
+    names = {kind.name for kind in system_kinds()}
+    assert len(names) >= 5 and closed_lists('x: typing.Literal["other", "tuned"]', names) == [1]
+    assert not [named(p) for p in FILES if closed_lists(p.read_text(encoding="utf-8"), names)]
 
 
 def test_nothing_is_pickled_and_no_foreign_code_is_run() -> None:

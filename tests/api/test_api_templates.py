@@ -100,7 +100,7 @@ def test_general_texts_that_do_not_fit_are_found_before_training(tmp_path: Path)
         Item(id=words[:5], group="g", title="", prompt=conversation("What?"), reference=words)
         for words in ("So.", "So it goes. " * 40)
     )
-    rest: dict[str, Any] = {"train": [], "context": 100, "room": 8, "prompted": False}
+    rest: dict[str, Any] = {"train": [], "context": 100, "room": 8, "baselines": ()}
     assert rehearse(chat, [short, long], general=[short], **rest) == 1
     with pytest.raises(EvaluationError, match="longer than the context"):
         rehearse(chat, [short], general=[long], **rest)

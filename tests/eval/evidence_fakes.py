@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from tunesmith.core.records import Generation, Message
-from tunesmith.eval.results import Evidence, GeneralResult, Item, Likelihood, ParityResult, SystemName, SystemRun
+from tunesmith.eval.results import Evidence, GeneralResult, Item, Likelihood, ParityResult, SystemRun
 
 __all__ = ["evidence", "general", "items", "likelihood", "parity", "served", "system"]
 
@@ -58,7 +58,7 @@ def likelihood(item_id: str, bits_per_byte: float, num_bytes: int = 100) -> Like
 
 
 def system(
-    name: SystemName,
+    name: str,
     of: tuple[Item, ...],
     *,
     bits: float,
@@ -123,7 +123,7 @@ def general(worse: float = 0.01, n: int = 20, spread: float = 0.01) -> GeneralRe
 
 
 def evidence(
-    bits: Mapping[SystemName, float],
+    bits: Mapping[str, float],
     *,
     documents: int = 10,
     each: int = 3,

@@ -15,15 +15,15 @@ from tunesmith.core.config import GateConfig
 from tunesmith.core.records import FinishReason
 from tunesmith.eval.gates import Gate, Verdict, decide
 from tunesmith.eval.measure import measure
-from tunesmith.eval.results import Evidence, GeneralResult, Limit, ParityResult, SystemName, SystemRun
+from tunesmith.eval.results import Evidence, GeneralResult, Limit, ParityResult, SystemRun
 from tunesmith.models.use import Use
 
 RULES = GateConfig()
-GOOD: dict[SystemName, float] = {"base": 1.4, "prompted": 1.3, "tuned": 1.1, "merged": 1.1001}
+GOOD: dict[str, float] = {"base": 1.4, "prompted": 1.3, "tuned": 1.1, "merged": 1.1001}
 
 
 def judged(
-    bits: dict[SystemName, float] | None = None,
+    bits: dict[str, float] | None = None,
     *,
     rules: GateConfig = RULES,
     with_parity: ParityResult | None = parity(),  # noqa: B008

@@ -13,9 +13,10 @@ from evidence_fakes import evidence, general, items, likelihood, parity, system
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import to_json
 from tunesmith.eval.floors import nearest_answers, random_references
-from tunesmith.eval.measure import METRICS, PAIRS, improvement, measure
+from tunesmith.eval.measure import METRICS, improvement, measure
 from tunesmith.eval.results import Evidence, read_evidence
 
+PAIRS = (("base", "tuned"), ("prompted", "tuned"), ("base", "prompted"), ("tuned", "merged"))
 FOUR = {"base": 1.4, "prompted": 1.3, "tuned": 1.2, "merged": 1.2001}
 
 

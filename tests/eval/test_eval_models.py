@@ -20,7 +20,6 @@ from tunesmith.core.reporter import SilentReporter
 from tunesmith.eval.evaluate import Conditions, Measured, choose_items, evaluate, that_fit
 from tunesmith.eval.likelihood import encode_items, likelihoods
 from tunesmith.eval.parity import compare_hops
-from tunesmith.eval.prompted import style_prompts
 from tunesmith.eval.results import Evidence, Item, check_evidence
 from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import Chat, open_chat
@@ -28,6 +27,7 @@ from tunesmith.models.generate import generate
 from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.merge import merge
 from tunesmith.models.use import Use
+from tunesmith.systems.prompted import style_prompts
 
 ITEMS = choose_items(examples(9), 0)
 CONDITIONS = Conditions(baselines=("prompted",), max_new_tokens=4, batch_examples=8)
@@ -101,7 +101,7 @@ def test_an_item_whose_reference_the_template_rewrites_stays_unscored(tmp_path: 
     cutting = TEMPLATE.replace("message['content']", "message['content'].split('</think>')[-1]")
     chat = open_chat(find_base(str(make_base(tmp_path / "b", template=cutting))))
     odd = replace(ITEMS[1], reference="A post about </think> tags.")
-    assert that_fit(chat, (ITEMS[0], odd, ITEMS[2]), context=768, prompted=False) == (ITEMS[0], ITEMS[2])
+    assert that_fit(chat, (ITEMS[0], odd, ITEMS[2]), context=768) == (ITEMS[0], ITEMS[2])
 
 
 def test_padding_beside_longer_rows_changes_nothing(model: Any, tiny_chat: Chat) -> None:
@@ -255,11 +255,11 @@ def test_a_merged_model_that_breaks_when_opened_as_served_is_warned_of_and_not_m
             model.get_output_embeddings().weight.data[0] = float("inf")
         return model
 
-    monkeypatch.setattr("tunesmith.eval.evaluate.load_model", overflowing)
+    monkeypatch.setattr("tunesmith.systems.weights.load_model", overflowing)
     told = Told()
     found = run(tiny, trained_adapter, merged, told=told, baselines=[])
     assert found.served is None and found.parity.differences == () and found.parity.stored == "float32"
-    assert any("not measured as it is served" in warning for warning in told.warnings)
+    assert any("as servers do costs was not measured" in warning for warning in told.warnings)
 
 
 def test_without_baselines_only_three_systems_are_measured(tiny: BaseFolder, trained_adapter: Path, merged: BaseFolder) -> None:
@@ -334,7 +334,7 @@ def test_an_adapter_that_is_loaded_and_then_ignored_is_found(
                 module.scaling["default"] = 0.0
         return adapted
 
-    monkeypatch.setattr("tunesmith.eval.evaluate.open_adapter", ignoring)
+    monkeypatch.setattr("tunesmith.systems.weights.open_adapter", ignoring)
     with pytest.raises(EvaluationError, match="the adapter changes nothing"):
         run(tiny, trained_adapter, merged)
 

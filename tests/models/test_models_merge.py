@@ -17,14 +17,14 @@ from safetensors.torch import load_file, save_file
 from fakes import conversation, copy_base, train_tiny
 from tunesmith.core.errors import EvaluationError, ModelError
 from tunesmith.core.records import Generation
-from tunesmith.eval.parity import compare_hops, share_as_summed
+from tunesmith.eval.parity import compare_hops
 from tunesmith.eval.results import ParityResult
 from tunesmith.eval.tolerances import STORED
 from tunesmith.models.adapters import attach, open_adapter, save_adapter
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.generate import generate
 from tunesmith.models.load import BaseFolder, find_base, load_model, safetensors_shapes, stored_types
-from tunesmith.models.merge import merge
+from tunesmith.models.merge import merge, share_as_summed
 from tunesmith.models.older_readers import for_older_readers
 from tunesmith.models.reach import choose_modules
 

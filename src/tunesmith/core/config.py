@@ -291,7 +291,7 @@ class MergeConfig(_Section):
 class EvalConfig(_Section):
     """What is measured on the test split."""
 
-    baselines: list[Literal["prompted"]] = ["prompted"]
+    baselines: list[str] = ["prompted"]
     """Cheaper alternatives measured beside the base. `prompted`: the base, shown training passages in its prompt."""
     max_items: Annotated[int, Field(ge=0)] = 200
     """Test items at most, spread over as many documents as can be. 0 takes all."""

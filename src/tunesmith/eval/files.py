@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import orjson
@@ -49,7 +50,10 @@ def read_verdict(path: Path) -> Verdict:
 def write_evaluation(out: Path, evidence: Evidence, measurements: Measurements, verdict: Verdict) -> None:
     """Fill the folder of an evaluation. Predictions are as `tunesmith compare` reads them, one file per system
     and way of decoding."""
-    (out / "evidence.json").write_bytes(to_json(evidence))
+    held = {field.name: getattr(evidence, field.name) for field in fields(evidence)}
+    if not evidence.forms:  # as evidence was before other forms could be measured
+        del held["forms"]
+    (out / "evidence.json").write_bytes(to_json(held))
     (out / "verdict.json").write_bytes(to_json(verdict))
     report, page = evaluation_report(evidence, measurements, verdict)
     (out / "report.json").write_bytes(to_json(report))

@@ -7,19 +7,19 @@ a false SHIP rarer and not likelier (intersection-union test; Berger 1982), and 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from tunesmith.core.config import GateConfig
 from tunesmith.eval.answer_gates import answers_gate, stop_gate
+from tunesmith.eval.form_gates import form_gates
 from tunesmith.eval.gate import Gate, Outcome, missing
 from tunesmith.eval.measure import METRICS, Measurements, improvement
 from tunesmith.eval.numbers import signed, signed_range
-from tunesmith.eval.results import ParityResult
 from tunesmith.eval.stats import Difference
-from tunesmith.eval.tolerances import SERVED, STORED, Tolerance
+from tunesmith.systems.registry import by_role, system_kinds
+from tunesmith.systems.system import GateWords, SystemKind
 
 __all__ = ["Gate", "Outcome", "Verdict", "VerdictName", "decide"]
 
@@ -39,11 +39,11 @@ class Verdict:
 
 
 def decide(measurements: Measurements, gates: GateConfig, *, baselines: Sequence[str] = ()) -> Verdict:
-    """The verdict on the tuned model. `baselines` are the cheaper alternatives that the recipe asked for (`prompted`)."""
+    """The verdict on the tuned model. `baselines` are the cheaper alternatives that the recipe asked for."""
     found = [_primary(measurements, gates)]
-    if "prompted" in baselines or "prompted" in measurements.systems:
-        found.append(_beats_prompt(measurements, gates))
-    found += [_parity(measurements.parity, gates), _served(measurements.served)]
+    compared = [kind for kind in by_role("baseline") if kind.name in baselines or kind.name in measurements.systems]
+    found += [_beats(measurements, gates, kind) for kind in compared]
+    found += form_gates(measurements, gates)
     found += [stop_gate(measurements, gates), answers_gate(measurements, gates), _general(measurements, gates)]
     if measurements.primary in ("word_overlap", "rouge_l"):
         found.append(_equal_length(measurements))
@@ -55,22 +55,25 @@ def decide(measurements: Measurements, gates: GateConfig, *, baselines: Sequence
         verdict, code, sentence = _unsure(unknown)
     else:
         verdict, code, sentence = _yes(measurements)
-    unseen = [_TOPIC[gate.name] for gate in found if gate.outcome == "not measured"]
-    if all(gate.name != "beats_prompt" for gate in found):
-        unseen.append(_TOPIC["beats_prompt"])
+    topics = _of_all(_TOPIC, lambda words: words.topic)
+    unseen = [topics[gate.name] for gate in found if gate.outcome == "not measured"]
+    unseen += [kind.words.topic for kind in by_role("baseline") if kind not in compared]
     return Verdict(verdict=verdict, exit_code=code, sentence=sentence, gates=tuple(found), not_measured=(*unseen, "safety"))
 
 
 _TOPIC = {
     "primary": "whether tuning helped",
-    "beats_prompt": "whether a prompt would have done",
-    "parity": "whether the merged model is the tuned one",
-    "served": "what opening the merged model as servers do costs",
     "stop": "whether answers end by themselves",
     "answers": "whether answers loop or are all the same",
     "general": "general skills",
     "equal_length": "whether the gain holds with what goes beyond the reference's length cut off",
 }
+
+
+def _of_all(own: Mapping[str, str], words: Callable[[GateWords], str]) -> dict[str, str]:
+    """A text for every gate: of those here, and of those that systems declare."""
+    declared = [kind.words for kind in system_kinds() if kind.role in ("baseline", "form")]
+    return {**own, **{one.name: words(one) for one in declared}}
 
 
 def _told(difference: Difference, gain: tuple[float, float, float]) -> str:
@@ -132,92 +135,15 @@ def _primary(measurements: Measurements, gates: GateConfig) -> Gate:
     )
 
 
-def _beats_prompt(measurements: Measurements, gates: GateConfig) -> Gate:
+def _beats(measurements: Measurements, gates: GateConfig, kind: SystemKind) -> Gate:
     label = METRICS[measurements.primary].label
     return _gain_gate(
         measurements,
-        name="beats_prompt",
-        over="prompted",
+        name=kind.words.name,
+        over=kind.name,
         margin=0.0,
         min_documents=gates.min_documents,
-        rule=f"{label}: better than the base with passages of the training split in its prompt, the whole interval above 0",
-    )
-
-
-def _parity(parity: ParityResult | None, gates: GateConfig) -> Gate:
-    stored = "float32" if parity is None else parity.stored
-    limits = _chosen(STORED[stored], gates)
-    rule = f"merged model, stored in {stored} and computed in float32, against the tuned one: {_limits(limits)}"
-    rule += "; config.json, tensors, tokenizer and end tokens are the base's"
-    outcome: Outcome
-    value: float | None
-    if parity is None or parity.num_positions == 0 or parity.greedy_total == 0:
-        outcome, evidence, value = missing("adapter and merged model were not compared")
-    else:
-        value = parity.max_abs_logit
-        outcome = "pass" if _within(parity, limits) and not parity.differences else "fail"
-        evidence = "; ".join([_compared(parity), *parity.differences])
-    return Gate(name="parity", required=True, rule=rule, outcome=outcome, evidence=evidence, value=value)
-
-
-def _served(served: ParityResult | None) -> Gate:
-    """Advisory: that a served model rounds is known beforehand, what it costs is not."""
-    kind = "bfloat16" if served is None else served.precision
-    rule = f"merged model opened in {kind}, as servers do, against the tuned one in float32: {_limits(SERVED[kind])}"
-    outcome: Outcome
-    value: float | None
-    if served is None or served.num_positions == 0 or served.greedy_total == 0:
-        outcome, evidence, value = missing(f"the merged model was not opened in {kind}")
-    else:
-        outcome, evidence, value = "fail", _compared(served), served.mean_kl
-        if _within(served, SERVED[kind]):
-            outcome = "pass"
-    return Gate(name="served", required=False, rule=rule, outcome=outcome, evidence=evidence, value=value)
-
-
-def _chosen(limits: Tolerance, gates: GateConfig) -> Tolerance:
-    """The table's limits, with those that the recipe sets in their place."""
-    if gates.parity_logit != "auto":
-        limits = replace(limits, max_logit=gates.parity_logit)
-    if gates.parity_top1 != "auto":
-        limits = replace(limits, top1=gates.parity_top1)
-    return limits
-
-
-def _limits(limits: Tolerance) -> str:
-    parts = [] if limits.max_logit is None else [f"no logit differs by more than {limits.max_logit:g}"]
-    parts += [f"mean KL at most {limits.mean_kl:g} nats", f"same token at {100 * limits.top1:g} % of positions or more"]
-    for share, what in ((limits.equal, "are equal"), (limits.begun, "begin alike")):
-        parts += [] if share is None else [f"{100 * share:g} % of the greedy answers {what} (one may always differ)"]
-    if limits.as_summed is not None:
-        parts.append(f"{100 * limits.as_summed:g} % of the adapted weights are the sum, rounded once")
-    return ", ".join(parts)
-
-
-def _within(found: ParityResult, limits: Tolerance) -> bool:
-    logit = math.inf if limits.max_logit is None else limits.max_logit
-    return (
-        not math.isnan(found.max_abs_logit)
-        and found.max_abs_logit <= logit
-        and found.mean_kl <= limits.mean_kl
-        and found.top1_agreement >= limits.top1
-        and _enough(found.greedy_equal, found.greedy_total, limits.equal)
-        and _enough(found.greedy_begun, found.greedy_total, limits.begun)
-        and (limits.as_summed is None or (found.as_summed is not None and found.as_summed >= limits.as_summed))
-    )
-
-
-def _enough(alike: int, total: int, share: float | None) -> bool:
-    """Whether only as many answers differ as rounding explains; more do where one side was made by another model."""
-    return share is None or total - alike <= max(1.0, (1 - share) * total + 1e-9)
-
-
-def _compared(found: ParityResult) -> str:
-    summed = "" if found.as_summed is None else f", {100 * found.as_summed:.4g} % of the adapted weights as summed"
-    return (
-        f"{found.hop}: largest difference of a logit {found.max_abs_logit:.2g}, mean KL {found.mean_kl:.2g}, same token at"
-        f" {100 * found.top1_agreement:.2f} % of {found.num_positions} positions, {found.greedy_equal} of {found.greedy_total}"
-        f" greedy answers equal and {found.greedy_begun} begin alike ({found.precision}){summed}"
+        rule=f"{label}: {kind.words.rule}, the whole interval above 0",
     )
 
 
@@ -261,12 +187,12 @@ def _yes(measurements: Measurements) -> tuple[VerdictName, int, str]:
     gain = improvement(difference, measurements.primary) if difference else None
     if difference is None or gain is None:
         raise AssertionError("SHIP without a measured improvement")
-    beside = ", and than the base with a prompt" if "prompted" in measurements.systems else ""
+    beaten = [f", and than the {kind.title}" for kind in by_role("baseline") if kind.name in measurements.systems]
     if measurements.primary == "bits_per_byte":
-        claim = f"The tuned model predicts the author's held-out words better than the base does{beside}"
+        claim = f"The tuned model predicts the author's held-out words better than the base does{''.join(beaten)}"
         size = f"{gain[0]:.3f} bits per byte less"
     else:
-        claim = f"The tuned model's answers are closer to the references than those of the base are{beside}"
+        claim = f"The tuned model's answers are closer to the references than those of the base are{''.join(beaten)}"
         size = f"{signed(gain[0])} {METRICS[measurements.primary].label}"
     relative = "" if difference.relative is None else f" ({100 * abs(difference.relative):.0f} %)"
     sentence = f"{claim}: {size}{relative}, better on {difference.better} of {difference.n} items."
@@ -275,15 +201,11 @@ def _yes(measurements: Measurements) -> tuple[VerdictName, int, str]:
 
 _FAILED = {
     "primary": "Tuning did not help: there is no improvement over the base beyond the margin.",
-    "beats_prompt": "Don't fine-tune, a prompt does it: the base with passages of yours in its prompt does at least as well.",
-    "parity": "The merged model is not the model that was tested, so what would be shipped was not measured.",
     "stop": "Too few of the tuned model's answers have words and end by themselves.",
     "answers": "Far more of the tuned model's answers than of the base's loop or are the same to different questions.",
 }
 _UNKNOWN = {
     "primary": "The test set is too small, or the difference too slight, to tell whether tuning helped.",
-    "beats_prompt": "It cannot be told whether tuning does more than a prompt would.",
-    "parity": "Nobody has checked that the merged model is the model that was tested.",
     "stop": "It cannot be told whether the tuned model's answers end by themselves.",
     "answers": "There are too few answers to tell whether the tuned model loops more than the base.",
 }
@@ -291,7 +213,8 @@ _UNKNOWN = {
 
 def _no(failed: Sequence[Gate], found: Sequence[Gate]) -> tuple[VerdictName, int, str]:
     """The first two reasons; where answers got worse although the primary metric improved, that is said."""
-    reasons = [_FAILED[gate.name] for gate in failed[:2]]
+    told = _of_all(_FAILED, lambda words: words.failed)
+    reasons = [told[gate.name] for gate in failed[:2]]
     helped = any(gate.name == "primary" and gate.outcome == "pass" for gate in found)
     if helped and {gate.name for gate in failed} & {"stop", "answers"}:
         reasons.insert(0, "The primary metric improved, but the answers got worse.")
@@ -299,4 +222,5 @@ def _no(failed: Sequence[Gate], found: Sequence[Gate]) -> tuple[VerdictName, int
 
 
 def _unsure(unknown: Sequence[Gate]) -> tuple[VerdictName, int, str]:
-    return "CAN'T TELL", 3, " ".join(_UNKNOWN[gate.name] for gate in unknown[:2])
+    told = _of_all(_UNKNOWN, lambda words: words.unknown)
+    return "CAN'T TELL", 3, " ".join(told[gate.name] for gate in unknown[:2])

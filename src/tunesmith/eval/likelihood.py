@@ -1,13 +1,11 @@
 """How likely a model finds reference answers: nats, bytes, tokens it would have chosen itself, and P(end) at the true end.
 
-Shapes: B rows, T positions, N answer positions, V vocabulary.
+Shapes: N answer positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,13 +13,11 @@ import torch
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Message
 from tunesmith.eval.results import Item, Likelihood
-from tunesmith.models.batching import TOKENS, by_length, padded_tokens
 from tunesmith.models.chat import Chat, Encoded
-from tunesmith.models.packed.head import score_logits
-from tunesmith.models.packed.model import PackedModel, packed
-from tunesmith.models.packed.probe import why_not_packed
+from tunesmith.systems.logprobs import token_logprobs
+from tunesmith.systems.system import TokenLogprobs
 
-__all__ = ["encode_items", "likelihoods", "padded"]
+__all__ = ["checked_logprobs", "encode_items", "likelihoods", "likelihoods_of"]
 
 
 def encode_items(chat: Chat, items: Sequence[Item], prompts: Sequence[Sequence[Message]], *, context: int) -> list[Encoded]:
@@ -57,14 +53,6 @@ def _check_words(chat: Chat, item: Item, row: Encoded) -> None:
         )
 
 
-def padded(rows: Sequence[Encoded], pad_id: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """ids_BT padded on the right, and mask_BT with 1 for real tokens."""
-    longest = max(len(row.ids) for row in rows)
-    ids_BT = torch.tensor([list(row.ids) + [pad_id] * (longest - len(row.ids)) for row in rows], device=device)
-    mask_BT = torch.tensor([[1] * len(row.ids) + [0] * (longest - len(row.ids)) for row in rows], device=device)
-    return ids_BT, mask_BT
-
-
 def likelihoods(
     model: Any,
     chat: Chat,
@@ -74,58 +62,47 @@ def likelihoods(
     batch_examples: int,
     on_done: Callable[[int], None] = lambda n: None,
 ) -> tuple[Likelihood, ...]:
-    """One Likelihood an item, from `rows` as `encode_items` gives them, in order. Computed in float32 from the logits on.
-
-    Rows go through the model as token trees where that gives its own numbers, else padded.
-    """
-    if not rows:
-        return ()
-    found: dict[int, Likelihood] = {}
-    model.eval()
-    with ExitStack() as stack:
-        score, tokens = _scored_padded, padded_tokens(model.get_output_embeddings().weight.shape[0])
-        if not why_not_packed(model, rows):
-            lean = stack.enter_context(packed(model))
-            score, tokens = partial(_scored_by_tree, lean), TOKENS
-        for batch in by_length([len(row.ids) for row in rows], most=batch_examples, tokens=tokens):
-            for i, (log_p_N, right_N) in zip(batch, score(model, chat, [rows[i] for i in batch]), strict=True):
-                found[i] = _likelihood(log_p_N, right_N, chat, items[i], rows[i])
-            on_done(len(batch))
-    return tuple(found[i] for i in range(len(rows)))
+    """One Likelihood an item under a model in this process, from `rows` as `encode_items` gives them, in order."""
+    found = token_logprobs(model, rows, pad_id=chat.pad_id, batch_examples=batch_examples, on_done=on_done)
+    return likelihoods_of(found, chat, items, rows)
 
 
-Scored = Iterator[tuple[torch.Tensor, torch.Tensor]]
+def checked_logprobs(
+    name: str, found: Sequence[TokenLogprobs] | None, rows: Sequence[Encoded]
+) -> Sequence[TokenLogprobs] | None:
+    """What the system `name` gave for `rows`; EvaluationError if it is not one number for each learned token."""
+    if found is None:
+        return None
+    wanted = [sum(row.learned[1:]) for row in rows]
+    given = [len(one.log_p) if len(one.log_p) == len(one.is_top) else -1 for one in found]
+    if wanted != given:
+        at = next((n for n, (w, g) in enumerate(zip(wanted, given, strict=False)) if w != g), min(len(wanted), len(given)))
+        raise EvaluationError(
+            f"{name} gave other log-probabilities than it was asked for",
+            value=f"{len(given)} rows, {given[at] if at < len(given) else 'none'} in row {at + 1}",
+            expected=f"{len(wanted)} rows, {wanted[at] if at < len(wanted) else 'none'} in row {at + 1}: one a learned token",
+            hint=f"mend `logprobs` in the file of the package tunesmith.systems that declares {name}",
+        )
+    return found
 
 
-def _scored_by_tree(lean: PackedModel, model: Any, chat: Chat, rows: Sequence[Encoded]) -> Scored:
-    """(log p_N, right_N) of each row's learned tokens."""
-    tree = lean.lay_out(rows)
-    log_p_N, right_N = lean.score(tree)
-    for number in range(len(rows)):
-        yield log_p_N[tree.row_N == number], right_N[tree.row_N == number]
+def likelihoods_of(
+    found: Sequence[TokenLogprobs], chat: Chat, items: Sequence[Item], rows: Sequence[Encoded]
+) -> tuple[Likelihood, ...]:
+    """One Likelihood an item, from what a system gave for `rows`."""
+    return tuple(_likelihood(one, chat, item, row) for one, item, row in zip(found, items, rows, strict=True))
 
 
-def _scored_padded(model: Any, chat: Chat, rows: Sequence[Encoded]) -> Scored:
-    """The same from a padded batch and the model's plain forward pass."""
-    ids_BT, mask_BT = padded(rows, chat.pad_id, model.device)
-    with torch.inference_mode():
-        logits_BTV = model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits
-    for logits_TV, row in zip(logits_BTV, rows, strict=True):
-        at = torch.tensor([i for i, mark in enumerate(row.learned) if mark and i > 0], device=logits_TV.device)
-        target_N = torch.tensor(row.ids, device=logits_TV.device)[at]
-        yield score_logits(logits_TV[at - 1], target_N)
-
-
-def _likelihood(log_p_N: torch.Tensor, right_N: torch.Tensor, chat: Chat, item: Item, row: Encoded) -> Likelihood:
+def _likelihood(found: TokenLogprobs, chat: Chat, item: Item, row: Encoded) -> Likelihood:
     """The end token is not part of the author's words: it has its own probability and stays out of the sums."""
     last = next(i for i in range(len(row.ids) - 1, -1, -1) if row.learned[i])
     ends = row.ids[last] in chat.end_ids
-    words = slice(None, -1) if ends else slice(None)
+    log_p_N, words = torch.tensor(found.log_p, dtype=torch.float32), slice(None, -1) if ends else slice(None)
     return Likelihood(
         item_id=item.id,
         nats=float(-log_p_N[words].double().sum()),
-        num_tokens=int(log_p_N[words].numel()),
+        num_tokens=len(log_p_N[words]),
         num_bytes=len(item.reference.encode()),
-        correct_tokens=int(right_N[words].sum()),
+        correct_tokens=sum(found.is_top[words]),
         end_probability=float(log_p_N[-1].exp()) if ends else None,
     )

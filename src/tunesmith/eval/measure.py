@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
@@ -19,15 +19,15 @@ from tunesmith.core.records import Generation
 from tunesmith.eval.floors import floor_answers
 from tunesmith.eval.metrics.repetition import LOOP, loop_scores, same_answers
 from tunesmith.eval.metrics.text import TEXT_METRICS, length_matched
-from tunesmith.eval.results import Evidence, Item, Likelihood, Limit, ParityResult, SystemRun, check_evidence
+from tunesmith.eval.results import Evidence, FormResult, Item, Likelihood, Limit, ParityResult, SystemRun, check_evidence
 from tunesmith.eval.shares import AnswerShares, answer_shares
 from tunesmith.eval.stats import Difference, Summary, detectable_effect, paired, summarise
 from tunesmith.models.use import Use
+from tunesmith.systems.registry import pairs
 
-__all__ = ["METRICS", "PAIRS", "Comparison", "Measurements", "MetricInfo", "SystemMeasures", "improvement", "measure"]
+__all__ = ["METRICS", "Comparison", "Measurements", "MetricInfo", "SystemMeasures", "improvement", "measure"]
 
 Scores = tuple[float | None, ...]
-PAIRS: tuple[tuple[str, str], ...] = (("base", "tuned"), ("prompted", "tuned"), ("base", "prompted"), ("tuned", "merged"))
 _OVERLAPS = ("word_overlap", "rouge_l")
 
 
@@ -97,6 +97,7 @@ class Measurements:
     limit: Limit | None
     references: Mapping[str, float | None]
     served: ParityResult | None = None
+    forms: Mapping[str, FormResult] = field(default_factory=dict)
 
     def comparison(self, a: str, b: str) -> Comparison | None:
         """The comparison b − a, or None if one of the two was not run."""
@@ -194,7 +195,7 @@ def measure(
             differences=_differences(systems[a].scores, systems[b].scores, groups, draws, seed),
             length_matched=_length_matched(runs[a], runs[b], evidence.items, draws, seed),
         )
-        for a, b in PAIRS
+        for a, b in pairs()
         if a in systems and b in systems
     )
     return Measurements(
@@ -208,6 +209,7 @@ def measure(
         floors=_floors(evidence, groups, draws, seed),
         parity=evidence.parity,
         served=evidence.served,
+        forms=evidence.forms,
         general=_general(evidence, draws, seed),
         detectable=_detectable(systems, groups, primary, min_documents),
         use=evidence.use,

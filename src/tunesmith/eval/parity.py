@@ -1,26 +1,69 @@
-"""Whether two forms of one model are the same model: logits on the same token ids, greedy answers to the letter, stored sums.
+"""Whether two systems are the same model: by logits on the same token ids, by log-probabilities, and by greedy answers.
 
-Shapes: T positions of one row, V vocabulary.
+What both can give is compared; what one of them cannot give is not measured. Shapes: T positions of one row, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import torch
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation
-from tunesmith.eval.results import ParityResult
+from tunesmith.eval.results import FormResult, ParityResult
 from tunesmith.models.chat import Encoded
-from tunesmith.models.load import StoredType
-from tunesmith.models.merge import sums
+from tunesmith.systems.logits import model_logits
+from tunesmith.systems.system import GivesLogits, System, TokenLogprobs
 
-__all__ = ["compare_hops", "share_as_summed"]
+__all__ = ["Given", "compare_given", "compare_hops", "compare_logits"]
 
 _BEGINNING = 40  # characters of an answer, about ten tokens: what a near tie of two tokens seldom reaches
 _POSITIONS = 128  # whose probabilities are held at once: the logits of 49,152 tokens are dear
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What a system gave for the rows of a comparison; None is what it cannot give. Logits and `logprobs` are one a row."""
+
+    logits: Iterable[torch.Tensor] | None
+    logprobs: Sequence[TokenLogprobs] | None
+    greedy: Sequence[Generation]
+
+
+def compare_given(subject: Given, system: System, given: Given, *, num_rows: int) -> FormResult:
+    """How far `system` is from the tuned model, which gave `subject`, on the first `num_rows` rows.
+
+    Logits where both give them, log-probabilities where both give those, greedy answers in any case. EvaluationError for what
+    is no number.
+    """
+    equal, begun, total = _alike(subject.greedy, given.greedy)
+    found = FormResult(greedy_equal=equal, greedy_begun=begun, greedy_total=total)
+    if subject.logits is not None and given.logits is not None and isinstance(system, GivesLogits):
+        hop, left = f"adapter → {system.label}", islice(subject.logits, num_rows)
+        answers = (subject.greedy, given.greedy)
+        found = replace(found, logits=compare_logits(hop, left, given.logits, answers, precision=system.precision))
+    if subject.logprobs is None or given.logprobs is None:
+        return found
+    apart = [
+        abs(x - y)
+        for a, b in zip(subject.logprobs[:num_rows], given.logprobs, strict=True)
+        for x, y in zip(a.log_p, b.log_p, strict=True)
+    ]
+    if not all(math.isfinite(one) for one in apart):
+        raise EvaluationError(
+            f"{system.label}: a system gives log-probabilities that are no numbers",
+            value="NaN or infinity",
+            expected="finite log-probabilities from both",
+            hint="train again with a lower train.learning_rate",
+        )
+    if not apart:
+        return found
+    return replace(found, mean_abs_logprob=math.fsum(apart) / len(apart), max_abs_logprob=max(apart), num_tokens=len(apart))
 
 
 def compare_hops(
@@ -30,41 +73,58 @@ def compare_hops(
     rows: Sequence[Encoded],
     answers: tuple[Sequence[Generation], Sequence[Generation]],
 ) -> ParityResult:
-    """Compare models `a` and `b` on `rows`, each in the precision it was loaded in; `answers` are their greedy answers.
+    """As `compare_logits`, of two models that are both in memory, each in the precision it was loaded in."""
+    left, right = ((model_logits(model, row) for row in rows) for model in (a, b))
+    return compare_logits(hop, left, right, answers, precision=str(b.dtype).removeprefix("torch."))
+
+
+def compare_logits(
+    hop: str,
+    a: Iterable[torch.Tensor],
+    b: Iterable[torch.Tensor],
+    answers: tuple[Sequence[Generation], Sequence[Generation]],
+    *,
+    precision: str,
+) -> ParityResult:
+    """Compare the logits `a` and `b` of the same rows; `answers` are the greedy answers of both.
 
     Largest absolute difference of any logit, mean KL(a ‖ b) in nats per position, and the share of positions with the same
     most likely token. Answers to items that only one of them has are left out. Raises EvaluationError if the vocabularies
     differ, for then no logits can be compared, and for logits that are not numbers.
     """
     largest, kl, same, count = 0.0, 0.0, 0, 0
-    for a_TV, b_TV in _logits(hop, a, b, rows):
+    for a_TV, b_TV in _parts(hop, a, b):
         largest = max(largest, float((a_TV - b_TV).abs().max()))
         log_a_TV, log_b_TV = torch.log_softmax(a_TV, -1), torch.log_softmax(b_TV, -1)
         kl += float((log_a_TV.exp() * (log_a_TV - log_b_TV)).sum())
         same += int((a_TV.argmax(-1) == b_TV.argmax(-1)).sum())
         count += a_TV.shape[0]
-    texts = [{answer.item_id: answer.text for answer in side} for side in answers]
-    shared = texts[0].keys() & texts[1].keys()
+    equal, begun, total = _alike(*answers)
     return ParityResult(
         hop=hop,
         max_abs_logit=largest,
         mean_kl=max(0.0, kl / max(1, count)),
         top1_agreement=same / max(1, count),
-        greedy_equal=sum(texts[0][i] == texts[1][i] for i in shared),
-        greedy_begun=sum(texts[0][i][:_BEGINNING] == texts[1][i][:_BEGINNING] for i in shared),
-        greedy_total=len(shared),
+        greedy_equal=equal,
+        greedy_begun=begun,
+        greedy_total=total,
         num_positions=count,
-        precision=str(b.dtype).removeprefix("torch."),
+        precision=precision,
     )
 
 
-def _logits(hop: str, a: Any, b: Any, rows: Sequence[Encoded]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Logits of both models in float32, some positions of a row at a time."""
-    for row in rows:
-        ids_1T = torch.tensor([row.ids], device=a.device)
-        with torch.inference_mode():
-            a_TV = a(input_ids=ids_1T, use_cache=False).logits[0]
-            b_TV = b(input_ids=ids_1T, use_cache=False).logits[0]
+def _alike(a: Sequence[Generation], b: Sequence[Generation]) -> tuple[int, int, int]:
+    """Of the items that both answered: answers that are equal, that begin alike, and all."""
+    texts = [{answer.item_id: answer.text for answer in side} for side in (a, b)]
+    shared = texts[0].keys() & texts[1].keys()
+    equal = sum(texts[0][i] == texts[1][i] for i in shared)
+    begun = sum(texts[0][i][:_BEGINNING] == texts[1][i][:_BEGINNING] for i in shared)
+    return equal, begun, len(shared)
+
+
+def _parts(hop: str, a: Iterable[torch.Tensor], b: Iterable[torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Both logits in float32, some positions of a row at a time."""
+    for a_TV, b_TV in zip(a, b, strict=True):
         if a_TV.shape != b_TV.shape:
             raise EvaluationError(
                 f"{hop}: the two models have different vocabularies",
@@ -79,21 +139,6 @@ def _logits(hop: str, a: Any, b: Any, rows: Sequence[Encoded]) -> Iterator[tuple
                 expected="finite logits from both",
                 hint="train again with a lower train.learning_rate",
             )
-        for begin in range(0, len(row.ids), _POSITIONS):
+        for begin in range(0, a_TV.shape[0], _POSITIONS):
             part = slice(begin, begin + _POSITIONS)
             yield a_TV[part].float(), b_TV[part].float()
-
-
-def share_as_summed(adapted: Any, merged: Any, types: Sequence[StoredType]) -> float:
-    """Share of the elements of the adapted matrices that `merged` holds as base + update, made in float32 and rounded once.
-
-    `merged` is the merged folder opened in float32, `types` are those in which it stores weights. Rounding hides a small fault
-    (a scale that is off by a hundredth) from the logits, and not from this.
-    """
-    right, count = 0, 0
-    for name, _, total in sums(adapted):
-        there = merged.get_parameter(name).float()
-        rounded = [there == total.to(getattr(torch, kind)).float() for kind in types]
-        right += int(torch.stack(rounded).any(0).sum())
-        count += total.numel()
-    return right / max(1, count)

@@ -8,9 +8,9 @@ from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Example
 from tunesmith.eval.evaluate import that_fit
 from tunesmith.eval.likelihood import encode_items
-from tunesmith.eval.prompted import style_prompts
 from tunesmith.eval.results import Item
 from tunesmith.models.chat import Chat
+from tunesmith.systems.registry import baseline_kinds
 
 __all__ = ["rehearse"]
 
@@ -23,14 +23,14 @@ def rehearse(
     general: Sequence[Item],
     context: int,
     room: int,
-    prompted: bool,
+    baselines: Sequence[str],
 ) -> int:
     """How many of the test items can be scored. `room`: tokens of an answer at most; the rest as for `evaluate`.
 
     Raises what the evaluation would raise: ModelError where the template cannot write an item with its answer, under the
-    instruction of the prompted baseline too, EvaluationError where what would be scored is not the reference, or nothing is.
+    instructions of the baselines too, EvaluationError where what would be scored is not the reference, or nothing is.
     """
-    kept = that_fit(chat, items, context=context, prompted=prompted)
+    kept = that_fit(chat, items, context=context, baselines=baselines)
     if not kept:
         raise EvaluationError(
             "no test item can be scored",
@@ -40,6 +40,8 @@ def rehearse(
         )
     encode_items(chat, kept, [item.prompt for item in kept], context=context)
     encode_items(chat, general, [item.prompt for item in general], context=context)
-    if prompted and (shown := style_prompts(chat, train, kept, context=context, room=room)) is not None:
-        encode_items(chat, kept, shown.prompts, context=context)
+    for make_prompts in [kind.make_prompts for kind in baseline_kinds(baselines) if kind.make_prompts is not None]:
+        own = make_prompts(chat, train, kept, context=context, room=room)
+        if own is not None and own.prompts is not None:
+            encode_items(chat, kept, own.prompts, context=context)
     return len(kept)

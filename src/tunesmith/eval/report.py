@@ -22,12 +22,12 @@ from tunesmith.eval.numbers import percent, signed
 from tunesmith.eval.report_cells import gain_rows, share_cell, summary_cell, tip
 from tunesmith.eval.report_values import report_values
 from tunesmith.eval.results import Evidence, SystemRun
+from tunesmith.systems.registry import by_role, title_of
 
 __all__ = ["chosen_examples", "evaluation_report"]
 
 _TONES = {"SHIP": "good", "DON'T SHIP": "bad", "CAN'T TELL": "unsure", "pass": "good", "fail": "bad", "not measured": "unsure"}
 _FOUR = "grid-template-columns:repeat(auto-fit,minmax(13rem,1fr))"
-_NAMES = {"base": "base", "prompted": "base with a prompt", "tuned": "tuned", "merged": "merged"}
 
 
 def evaluation_report(evidence: Evidence, measurements: Measurements, verdict: Verdict) -> tuple[dict[str, Any], str]:
@@ -79,14 +79,14 @@ def _figure(svg: str, caption: str) -> Raw:
 def _top(measurements: Measurements, verdict: Verdict) -> Raw:
     info = METRICS[measurements.primary]
     strips = []
-    for other in ("base", "prompted"):
+    for other in (kind.name for kind in (*by_role("reference"), *by_role("baseline"))):
         comparison = measurements.comparison(other, "tuned")
         if comparison is None:
             continue
         gain = improvement(comparison.differences[measurements.primary], measurements.primary)
         middle, low, high = gain or (None, None, None)
         values = tuple(v for v in _gains(measurements, other, "tuned") if v is not None)
-        strips.append(Strip(label=f"tuned over\n{_NAMES[other]}", values=values, middle=middle, low=low, high=high))
+        strips.append(Strip(label=f"tuned over\n{title_of(other)}", values=values, middle=middle, low=low, high=high))
     axis = f"gain in {info.label}; right of zero: the tuned model is better"
     primary = next(gate for gate in verdict.gates if gate.name == "primary")
     caption = (
@@ -145,7 +145,7 @@ def _compared(evidence: Evidence, measurements: Measurements) -> Raw:
         )
         rows.append(
             [
-                _NAMES[system.name],
+                title_of(system.name),
                 system.label,
                 tip(system.fingerprint[:12], f"hash of weights, adapter, template and settings: {system.fingerprint}"),
                 summary_cell(system.summaries[measurements.primary], measurements.primary),
@@ -201,6 +201,7 @@ def _origins(evidence: Evidence) -> str:
 def _examples(evidence: Evidence, measurements: Measurements, chosen: Sequence[tuple[str, int]]) -> Raw:
     gains = _gains(measurements, "base", "tuned")
     answers = {run.name: _first_answers(run) for run in evidence.systems}
+    forms = [kind.name for kind in by_role("form")]
     parts = []
     for why, place in chosen:
         item, gain = evidence.items[place], gains[place]
@@ -208,10 +209,10 @@ def _examples(evidence: Evidence, measurements: Measurements, chosen: Sequence[t
         cards = [card("reference: what the author wrote", item.reference)]
         for name, by_item in answers.items():
             answer, tuned = by_item.get(item.id), answers.get("tuned", {}).get(item.id)
-            if answer is None or (name == "merged" and tuned is not None and answer.text == tuned.text):
+            if answer is None or (name in forms and tuned is not None and answer.text == tuned.text):
                 continue
             cut = ", cut at the limit" if answer.finish_reason == "length" else ""
-            cards.append(card(f"{_NAMES[name]}{cut}", answer.text))
+            cards.append(card(f"{title_of(name)}{cut}", answer.text))
         if any(by_item.get(item.id) for by_item in answers.values()):
             parts.append(f"<h3>{text(why)}{text(said)} · {text(item.title or item.group)}</h3>")
             parts.append(f"<p>{text(item.question)}</p>")
@@ -271,11 +272,11 @@ def _scores(measurements: Measurements) -> Raw:
         for name, info in METRICS.items()
     ]
     parts: list[str] = [
-        table(["mean [95 % interval]", *(_NAMES[s.name] for s in systems), "n"], rows, numeric=range(1, len(systems) + 2))
+        table(["mean [95 % interval]", *(title_of(s.name) for s in systems), "n"], rows, numeric=range(1, len(systems) + 2))
     ]
     main = measurements.comparison("base", "tuned")
     if main is not None:
-        parts.append(f"<h3>Gain of tuned over {_NAMES['base']}: positive is better</h3>")
+        parts.append(f"<h3>Gain of tuned over {title_of('base')}: positive is better</h3>")
         parts.append(_differences(main))
         note = "Lengths and distinct runs have no better side: there it is the plain difference."
         note += " p: sign-flip permutation test by document; Holm: the same, adjusted for all the metrics of this table."
@@ -295,7 +296,7 @@ def _floors(measurements: Measurements) -> Raw:
         rows.append([FLOORS[name], *cells, summaries["word_overlap"].n])
     for system in measurements.systems.values():
         cells = [summary_cell(system.summaries[metric], metric) for metric in ("word_overlap", "rouge_l")]
-        rows.append([_NAMES[system.name], *cells, system.summaries["word_overlap"].n])
+        rows.append([title_of(system.name), *cells, system.summaries["word_overlap"].n])
     note = "What an answer scores that took no understanding. A score is only as good as its distance from these."
     return section(
         "Floors",
@@ -307,7 +308,7 @@ def _floors(measurements: Measurements) -> Raw:
 def _pictures(evidence: Evidence, measurements: Measurements) -> Raw:
     def strips(metric: str) -> list[Strip]:
         return [
-            Strip(label=_NAMES[s.name], values=tuple(v for v in s.scores[metric] if v is not None))
+            Strip(label=title_of(s.name), values=tuple(v for v in s.scores[metric] if v is not None))
             for s in measurements.systems.values()
         ]
 
@@ -330,10 +331,12 @@ def _folded(evidence: Evidence, measurements: Measurements) -> Raw:
     parts = []
     for comparison in measurements.comparisons:
         if (comparison.a, comparison.b) != ("base", "tuned"):
-            parts.append(folded(f"Gain of {_NAMES[comparison.b]} over {_NAMES[comparison.a]}", _differences(comparison)))
+            parts.append(folded(f"Gain of {title_of(comparison.b)} over {title_of(comparison.a)}", _differences(comparison)))
     matched = [c for c in measurements.comparisons if c.b == "tuned"]
     for comparison in matched:
-        title = f"Beyond the reference's length cut off, of the longer answer alone: gain of tuned over {_NAMES[comparison.a]}"
+        title = (
+            f"Beyond the reference's length cut off, of the longer answer alone: gain of tuned over {title_of(comparison.a)}"
+        )
         rows = gain_rows(comparison, matched=True)
         parts.append(folded(title, table(["metric", "gain [95 % interval]", "relative", "better on", "p", "p (Holm)"], rows)))
     rows_of_items = [
@@ -344,7 +347,7 @@ def _folded(evidence: Evidence, measurements: Measurements) -> Raw:
         ]
         for i, item in enumerate(evidence.items)
     ]
-    head = ["document", "item", *(_NAMES[s.name] for s in measurements.systems.values())]
+    head = ["document", "item", *(title_of(s.name) for s in measurements.systems.values())]
     parts.append(
         folded(f"Every item: {METRICS[measurements.primary].label}", table(head, rows_of_items, numeric=range(2, len(head))))
     )

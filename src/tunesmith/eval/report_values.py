@@ -59,6 +59,7 @@ def report_values(
         "floors": measurements.floors,
         "parity": measurements.parity,
         "served": measurements.served,
+        **({"forms": dict(measurements.forms)} if measurements.forms else {}),
         "general": measurements.general,
         "reading": evidence.reading,
         "examples": [{"why": why, "id": evidence.items[place].id} for why, place in examples],

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,21 +19,17 @@ from tunesmith.core.records import Generation, Message
 from tunesmith.models.use import GREEDY_USE, Use
 
 __all__ = [
-    "SYSTEM_NAMES",
     "Evidence",
+    "FormResult",
     "GeneralResult",
     "Item",
     "Likelihood",
     "Limit",
     "ParityResult",
-    "SystemName",
     "SystemRun",
     "check_evidence",
     "read_evidence",
 ]
-
-SystemName = Literal["base", "prompted", "tuned", "merged"]
-SYSTEM_NAMES: tuple[SystemName, ...] = ("base", "prompted", "tuned", "merged")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +85,7 @@ class SystemRun:
     part of the items. Generations or likelihoods may be missing for items: these are unscored.
     """
 
-    name: SystemName
+    name: str
     label: str
     fingerprint: str
     generations: tuple[Generation, ...]
@@ -123,6 +119,25 @@ class ParityResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FormResult:
+    """How far a form of the tuned model is from it, by what both can give: None or 0 of 0 is not measured.
+
+    `logits`: where both give whole distributions. `mean_abs_logprob` and `max_abs_logprob`: nats, over `num_tokens` reference
+    tokens. `greedy_equal` of `greedy_total` greedy answers are the same to the letter, of `greedy_begun` the first 40
+    characters are. `reason`: why the form could not be opened or compared.
+    """
+
+    logits: ParityResult | None = None
+    mean_abs_logprob: float | None = None
+    max_abs_logprob: float | None = None
+    num_tokens: int = 0
+    greedy_equal: int = 0
+    greedy_begun: int = 0
+    greedy_total: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GeneralResult:
     """The same general texts under base and tuned model, to see what tuning cost elsewhere."""
 
@@ -144,7 +159,8 @@ class Limit:
 class Evidence:
     """Everything measured. Not measured is None or empty, never a made-up value.
 
-    `parity`: tuned against merged, both computed in float32; `served`: tuned against the merged folder opened as it is served.
+    `parity`: tuned against merged, both computed in float32; `served`: tuned against the merged folder opened as it is served;
+    `forms`: tuned against every other form, by name.
 
     `training`: rows of metrics.jsonl (keys step, loss, val_loss, learning_rate, grad_norm; absent or None where a step did
     not have one); `reading`: their plain-words reading. `train_answers`: for the floor "nearest training answer". `ids`: the
@@ -164,6 +180,7 @@ class Evidence:
     numbers: Mapping[str, Any] = field(default_factory=dict)
     use: Use = GREEDY_USE
     limit: Limit | None = None
+    forms: Mapping[str, FormResult] = field(default_factory=dict)
 
     def system(self, name: str) -> SystemRun | None:
         """The run of that name, or None if it was not made."""

@@ -72,7 +72,7 @@ def _chosen(
 ) -> Choice:
     if (use := set_use(wanted)) is not None:
         return Choice(use=use)
-    items = that_fit(chat, choose_items(validation, MOST_QUESTIONS), context=asked.context, prompted=False)
+    items = that_fit(chat, choose_items(validation, MOST_QUESTIONS), context=asked.context)
     if not items:
         raise EvaluationError(
             "there is no validation question on which the settings of use could be chosen",

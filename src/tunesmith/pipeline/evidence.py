@@ -40,7 +40,8 @@ def known_evidence(store: Store, inputs: Sequence[Mapping[str, str]], settings: 
 def measuring_code() -> str:
     """The hash of what asks the models and judges their answers: an evaluation by other code is another evaluation."""
     package = EXAMPLES.parent
-    files = [*(package / "eval").rglob("*.py"), *(package / "models").rglob("*.py"), EXAMPLES / "general.jsonl"]
+    code = [file for part in ("eval", "models", "systems") for file in (package / part).rglob("*.py")]
+    files = [*code, EXAMPLES / "general.jsonl"]
     return digest(*(part for file in sorted(files) for part in (file.relative_to(package).as_posix(), sha256_file(file))))
 
 

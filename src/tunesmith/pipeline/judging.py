@@ -42,8 +42,7 @@ def judge(project: Context) -> Judged:
 def _gather(project: Context) -> Evidence:
     train = project.rows("train")
     chosen = choose_items(project.rows("test"), project.settings.eval.max_items)
-    prompted = "prompted" in project.settings.eval.baselines
-    items = that_fit(project.chat, chosen, context=project.base.context, prompted=prompted)
+    items = that_fit(project.chat, chosen, context=project.base.context, baselines=project.settings.eval.baselines)
     if left_out := len(chosen) - len(items):
         project.reporter.warn(
             f"{left_out} of {len(chosen)} test items are longer than the context of the base, or rewritten by its chat"
@@ -73,6 +72,7 @@ def _gather(project: Context) -> Evidence:
         parity=measured.parity,
         general=measured.general,
         served=measured.served,
+        forms=measured.forms,
         use=project.settings_of_use,
         limit=measured.limit,
         training=tuple(

@@ -45,6 +45,7 @@ from tunesmith.plan.base_defaults import REAL_BASE, for_base
 from tunesmith.plan.hardware import look
 from tunesmith.plan.plan import AdapterFacts, BaseFacts, Line, Plan, PrecisionFacts, make_plan
 from tunesmith.plan.shape import Shape, shape_of
+from tunesmith.systems.registry import baseline_kinds
 
 __all__ = ["EXAMPLES", "Outcome", "Project"]
 
@@ -74,6 +75,7 @@ class Project:
         offline: bool = False,
     ) -> None:
         check_allowed(recipe.allow)
+        baseline_kinds(recipe.eval.baselines)  # a name that no system has is reported now, not after training
         self.recipe = recipe
         self.store = Store(root / ".tunesmith")
         self.reporter: Reporter = reporter or SilentReporter()
@@ -284,5 +286,5 @@ class Project:
             general=read_items(EXAMPLES / "general.jsonl"),
             context=self.base.context,
             room=self.max_new_tokens,
-            prompted="prompted" in self.settings.eval.baselines,
+            baselines=self.settings.eval.baselines,
         )

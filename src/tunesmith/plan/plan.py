@@ -169,7 +169,7 @@ def _cache(recipe: Recipe, data: DataFacts, shape: Shape, hardware: Hardware) ->
     items = min(e.max_items or data.num_test, data.num_test)
     prompt = max(1, data.longest - data.room)
     plain = answering(shape, answers=min(2 * items, e.batch_examples), prompt=prompt, room=data.room, free=hardware.free_bytes)
-    if "prompted" not in e.baselines:
+    if not e.baselines:
         return plain
     shown = round(_SHOWN * data.learned_tokens / max(1, data.num_train)) + _FRAME
     return max(

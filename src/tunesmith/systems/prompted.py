@@ -10,13 +10,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 from tunesmith.core.records import Example, Message
-from tunesmith.eval.likelihood import encode_items
-from tunesmith.eval.results import Item
 from tunesmith.models.chat import Chat
+from tunesmith.systems.local import LocalSystem
+from tunesmith.systems.system import GateWords, NotMeasured, Question, SystemInputs, SystemKind
+from tunesmith.systems.weights import adapted_weights
 
-__all__ = ["Shown", "instruction_tokens", "style_prompts"]
+__all__ = ["SYSTEM", "Shown", "instruction_tokens", "style_prompts"]
 
 _MOST = 3
 _LONGEST = 10  # one item in so many may have room for fewer passages than the rest
@@ -51,15 +53,17 @@ def instruction_tokens(chat: Chat) -> int:
     return _FRAME + len(chat.encode_text(_STYLE))
 
 
-def style_prompts(chat: Chat, train: Sequence[Example], items: Sequence[Item], *, context: int, room: int) -> Shown | None:
-    """Every item under a system text with up to three different passages of `train`, which should be the author's alone.
+def style_prompts(
+    chat: Chat, train: Sequence[Example], questions: Sequence[Question], *, context: int, room: int
+) -> Shown | None:
+    """Every question under a system text with up to three different passages of `train`, which should be the author's alone.
 
-    As many are shown as leave nine items of ten room for their reference and for an answer of `room` tokens. None if not even
-    one fits: then the baseline cannot be measured.
+    As many are shown as leave nine questions of ten room for their reference and for an answer of `room` tokens. None if not
+    even one fits: then the baseline cannot be measured.
     """
-    plain = [item.prompt for item in items]
-    rows = encode_items(chat, items, plain, context=context)
-    needed = [max(len(row.ids), len(chat.encode_prompt(prompt)) + room) for row, prompt in zip(rows, plain, strict=True)]
+    plain = [question.prompt for question in questions]
+    whole = [chat.encode_answer([*one.prompt, Message(role="assistant", content=one.reference)]) for one in questions]
+    needed = [max(len(row.ids), len(chat.encode_prompt(prompt)) + room) for row, prompt in zip(whole, plain, strict=True)]
     left = [context - _FRAME - tokens for tokens in needed]
     passages = _chosen(chat, train, sorted(left)[len(left) // _LONGEST])
     if not passages:
@@ -88,3 +92,41 @@ def _chosen(chat: Chat, train: Sequence[Example], budget: int) -> list[str]:
         if len(chat.encode_text(_STYLE + "\n\n".join([*shown, example.answer]))) <= budget:
             shown.append(example.answer)
     return shown
+
+
+def _open(inputs: SystemInputs, model: Any) -> LocalSystem | NotMeasured:
+    shown = style_prompts(inputs.chat, inputs.train, inputs.questions, context=inputs.base.context, room=inputs.max_new_tokens)
+    if shown is None:
+        return NotMeasured("no training passage fits into the prompt beside the test items: the prompted base is not measured")
+    return LocalSystem(
+        name="prompted",
+        label=f"base shown {shown.num_passages} training passages ({shown.num_tokens} tokens)",
+        fingerprint=inputs.base.fingerprint,
+        model=model,
+        chat=inputs.chat,
+        context=inputs.base.context,
+        batch_examples=inputs.batch_examples,
+        adapter=False,
+        prompts=shown.prompts,
+        numbers=shown.numbers,
+    )
+
+
+SYSTEM = SystemKind(
+    name="prompted",
+    title="base with a prompt",
+    role="baseline",
+    order=20,
+    needs=("adapter",),
+    load=adapted_weights,
+    open=_open,
+    make_prompts=style_prompts,
+    instruction_tokens=instruction_tokens,
+    gate=GateWords(
+        name="beats_prompt",
+        rule="better than the base with passages of the training split in its prompt",
+        failed="Don't fine-tune, a prompt does it: the base with passages of yours in its prompt does at least as well.",
+        unknown="It cannot be told whether tuning does more than a prompt would.",
+        topic="whether a prompt would have done",
+    ),
+)

@@ -1,0 +1,179 @@
+"""What every system is asked, and under which conditions: the same items, the same number of draws, the same token limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Literal
+
+from tunesmith.core.records import Generation, Message, canonical_json, digest
+from tunesmith.core.reporter import Progress
+from tunesmith.eval.likelihood import checked_logprobs, encode_items, likelihoods_of
+from tunesmith.eval.results import Item, Limit, SystemRun
+from tunesmith.models.chat import Encoded
+from tunesmith.models.generate import GREEDY, Completion, Request
+from tunesmith.models.template import Scalar
+from tunesmith.models.use import GREEDY_USE, Use
+from tunesmith.systems.local import answer_together
+from tunesmith.systems.system import OwnPrompts, Role, System, SystemInputs, SystemKind, TokenLogprobs
+
+__all__ = ["Asking", "Conditions", "Decoding", "num_answers"]
+
+Decoding = Literal["use", "greedy"]
+"""At the settings of use, or greedily."""
+
+_DECODINGS: Mapping[Role, tuple[Decoding, ...]] = {
+    "reference": ("use", "greedy"),
+    "baseline": ("use",),
+    "subject": ("use", "greedy"),
+    "form": ("greedy",),
+}
+_Asked = tuple[int, Decoding, int]  # place of the item, how it is decoded, number of the draw
+_Answered = tuple[int, Decoding, int, Completion]
+_Prompts = Sequence[Sequence[Message]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """Under which every system answers: cheaper alternatives to measure too, maximum tokens per answer, answers at once, the
+    options of the chat template, and the settings of use."""
+
+    baselines: tuple[str, ...]
+    max_new_tokens: int
+    batch_examples: int
+    template: Mapping[str, Scalar] = field(default_factory=dict)
+    use: Use = GREEDY_USE
+
+
+def num_answers(kinds: Sequence[SystemKind], conditions: Conditions, num_items: int) -> int:
+    """Answers and likelihoods that an evaluation takes, for progress."""
+    asked = sum(len(_asked(kind, conditions, num_items)) for kind in kinds)
+    return asked + num_items * sum(kind.listed for kind in kinds)
+
+
+def _asked(kind: SystemKind, conditions: Conditions, num_items: int) -> list[_Asked]:
+    """What a system is asked, in order. Where the settings of use are greedy, nothing is asked twice."""
+    decodings = _DECODINGS[kind.role]
+    asked: list[_Asked] = []
+    if "use" in decodings:
+        asked += [(place, "use", draw) for place in range(num_items) for draw in range(conditions.use.num_draws)]
+    if "greedy" in decodings and not (conditions.use.is_plain_greedy and asked):
+        asked += [(place, "greedy", 0) for place in range(min(kind.num_greedy, num_items))]
+    return asked
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Puts the same questions to every system."""
+
+    inputs: SystemInputs
+    items: Sequence[Item]
+    conditions: Conditions
+    progress: Progress
+
+    @cached_property
+    def plain(self) -> list[tuple[Message, ...]]:
+        """The prompt of every item as it stands in the test set."""
+        return [item.prompt for item in self.items]
+
+    @cached_property
+    def rows(self) -> list[Encoded]:
+        """Every plain prompt with its reference as the answer."""
+        return encode_items(self.inputs.chat, self.items, self.plain, context=self.inputs.base.context)
+
+    @property
+    def limit(self) -> Limit:
+        """How the references, end token included, fit into the token limit."""
+        most = self.conditions.max_new_tokens
+        too_long = sum(row.num_learned > most for row in self.rows)
+        return Limit(max_new_tokens=most, too_long=too_long, num_references=len(self.rows))
+
+    def answers(self, systems: Sequence[tuple[SystemKind, System]]) -> dict[str, list[_Answered]]:
+        """The answers of systems on one copy of the weights, by name; those that are asked the same share a batch."""
+        found: dict[str, list[_Answered]] = {}
+        left = list(systems)
+        while left:
+            kind, system = left[0]
+            prompts, asked = self._prompts(system), _asked(kind, self.conditions, len(self.items))
+            same = [
+                pair
+                for pair in left
+                if self._prompts(pair[1]) == prompts and _asked(pair[0], self.conditions, len(self.items)) == asked
+            ]
+            left = [pair for pair in left if pair not in same]
+            self.progress.advance(0, system.label if len(same) == 1 else " and ".join(one.name for one, _ in same))
+            done = answer_together([one for _, one in same], self._requests(prompts, asked), on_done=self.progress.advance)
+            for (one, _), answers in zip(same, done, strict=True):
+                found[one.name] = self._with_greedy(one, [(*key, said) for key, said in zip(asked, answers, strict=True)])
+        return found
+
+    def _prompts(self, system: System) -> _Prompts:
+        own = system.prompts if isinstance(system, OwnPrompts) else None
+        return self.plain if own is None else own
+
+    def _requests(self, prompts: _Prompts, asked: Sequence[_Asked]) -> list[Request]:
+        return [
+            Request(
+                messages=prompts[place],
+                max_new_tokens=self.conditions.max_new_tokens,
+                sampling=self.conditions.use.sampling if decoding == "use" else GREEDY,
+                number=draw,
+            )
+            for place, decoding, draw in asked
+        ]
+
+    def _with_greedy(self, kind: SystemKind, answers: list[_Answered]) -> list[_Answered]:
+        """Where the settings of use are greedy, their first answers are the greedy ones too."""
+        if "greedy" not in _DECODINGS[kind.role] or any(decoding == "greedy" for _, decoding, _, _ in answers):
+            return answers
+        return [*answers, *((place, "greedy", 0, said) for place, _, _, said in answers[: kind.num_greedy])]
+
+    def run(self, system: System, answers: Sequence[_Answered]) -> tuple[SystemRun, Sequence[TokenLogprobs] | None]:
+        """Likelihoods and answers of a system under the hash of all that made them; and the log-probabilities themselves."""
+        chat, items, prompts = self.inputs.chat, self.items, self._prompts(system)
+        self.progress.advance(0, system.label)
+        use = {key: value for key, value in asdict(self.conditions.use).items() if key != "how"}
+        sampling = {"use": use, "max_new_tokens": self.conditions.max_new_tokens}
+        mark = digest(
+            system.fingerprint, chat.fingerprint, canonical_json([list(p) for p in prompts]), canonical_json(sampling)
+        )
+        rows = self.rows
+        if prompts is not self.plain:
+            rows = encode_items(chat, items, prompts, context=self.inputs.base.context)
+        logprobs = self.logprobs(system, rows)
+        drawn, greedy = (self.generations(system.name, answers, mark, decoding=decoding) for decoding in ("use", "greedy"))
+        if self.conditions.use.num_draws == 1:
+            drawn = tuple(replace(one, draw=None) for one in drawn)
+        scored = () if logprobs is None else likelihoods_of(logprobs, chat, items, rows)
+        run = SystemRun(
+            name=system.name, label=system.label, fingerprint=mark, generations=drawn, likelihoods=scored, greedy=greedy
+        )
+        return run, logprobs
+
+    def logprobs(self, system: System, rows: Sequence[Encoded]) -> Sequence[TokenLogprobs] | None:
+        """What the system gives for `rows`, checked; None where it cannot tell."""
+        return checked_logprobs(system.name, system.logprobs(rows, on_done=self.progress.advance), rows)
+
+    def logprobs_of(self, system: System, items: Sequence[Item]) -> tuple[list[Encoded], Sequence[TokenLogprobs]] | None:
+        """The rows of other items under their plain prompts, and what the system gives for them; None where it cannot tell."""
+        prompts = [item.prompt for item in items]
+        rows = encode_items(self.inputs.chat, items, prompts, context=self.inputs.base.context)
+        found = checked_logprobs(system.name, system.logprobs(rows, on_done=lambda count: None), rows)
+        return None if found is None else (rows, found)
+
+    def generations(self, name: str, answers: Sequence[_Answered], mark: str, *, decoding: Decoding) -> tuple[Generation, ...]:
+        """The answers that were decoded in one way, as records, under the fingerprint `mark`."""
+        return tuple(
+            Generation(
+                item_id=self.items[place].id,
+                system=name,
+                text=said.text,
+                finish_reason=said.finish_reason,
+                num_tokens=said.num_tokens,
+                fingerprint=mark,
+                draw=draw if decoding == "use" else None,
+            )
+            for place, asked, draw, said in answers
+            if asked == decoding
+        )

@@ -1,0 +1,181 @@
+"""The gates that compare another form of the tuned model with it: merged, opened as servers do, and others declared."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from tunesmith.core.config import GateConfig
+from tunesmith.eval.gate import Gate, Outcome, missing
+from tunesmith.eval.measure import Measurements
+from tunesmith.eval.results import FormResult, ParityResult
+from tunesmith.eval.tolerances import SERVED, STORED, Tolerance
+from tunesmith.systems.registry import by_role
+from tunesmith.systems.system import FormLimits, SystemKind
+
+__all__ = ["form_gates"]
+
+
+def form_gates(measurements: Measurements, gates: GateConfig) -> list[Gate]:
+    """One for each form: merged and served always, by their own tables; others where they were asked for."""
+    found = []
+    for kind in by_role("form"):
+        if kind.name == "merged":
+            found.append(_parity(measurements.parity, gates))
+        elif kind.name == "served":
+            found.append(_served(measurements.served))
+        elif kind.name in measurements.forms:
+            found.append(_form(kind, measurements.forms[kind.name]))
+    return found
+
+
+def _parity(parity: ParityResult | None, gates: GateConfig) -> Gate:
+    stored = "float32" if parity is None else parity.stored
+    limits = _chosen(STORED[stored], gates)
+    rule = f"merged model, stored in {stored} and computed in float32, against the tuned one: {_limits(limits)}"
+    rule += "; config.json, tensors, tokenizer and end tokens are the base's"
+    outcome: Outcome
+    value: float | None
+    if parity is None or parity.num_positions == 0 or parity.greedy_total == 0:
+        outcome, evidence, value = missing("adapter and merged model were not compared")
+    else:
+        value = parity.max_abs_logit
+        outcome = "pass" if _within(parity, limits) and not parity.differences else "fail"
+        evidence = "; ".join([_compared(parity), *parity.differences])
+    return Gate(name="parity", required=True, rule=rule, outcome=outcome, evidence=evidence, value=value)
+
+
+def _served(served: ParityResult | None) -> Gate:
+    """Advisory: that a served model rounds is known beforehand, what it costs is not."""
+    kind = "bfloat16" if served is None else served.precision
+    rule = f"merged model opened in {kind}, as servers do, against the tuned one in float32: {_limits(SERVED[kind])}"
+    outcome: Outcome
+    value: float | None
+    if served is None or served.num_positions == 0 or served.greedy_total == 0:
+        outcome, evidence, value = missing(f"the merged model was not opened in {kind}")
+    else:
+        outcome, evidence, value = "fail", _compared(served), served.mean_kl
+        if _within(served, SERVED[kind]):
+            outcome = "pass"
+    return Gate(name="served", required=False, rule=rule, outcome=outcome, evidence=evidence, value=value)
+
+
+def _chosen(limits: Tolerance, gates: GateConfig) -> Tolerance:
+    """The table's limits, with those that the recipe sets in their place."""
+    if gates.parity_logit != "auto":
+        limits = replace(limits, max_logit=gates.parity_logit)
+    if gates.parity_top1 != "auto":
+        limits = replace(limits, top1=gates.parity_top1)
+    return limits
+
+
+def _limits(limits: Tolerance) -> str:
+    parts = [] if limits.max_logit is None else [f"no logit differs by more than {limits.max_logit:g}"]
+    parts += [f"mean KL at most {limits.mean_kl:g} nats", f"same token at {100 * limits.top1:g} % of positions or more"]
+    for share, what in ((limits.equal, "are equal"), (limits.begun, "begin alike")):
+        parts += [] if share is None else [f"{100 * share:g} % of the greedy answers {what} (one may always differ)"]
+    if limits.as_summed is not None:
+        parts.append(f"{100 * limits.as_summed:g} % of the adapted weights are the sum, rounded once")
+    return ", ".join(parts)
+
+
+def _within(found: ParityResult, limits: Tolerance) -> bool:
+    logit = math.inf if limits.max_logit is None else limits.max_logit
+    return (
+        not math.isnan(found.max_abs_logit)
+        and found.max_abs_logit <= logit
+        and found.mean_kl <= limits.mean_kl
+        and found.top1_agreement >= limits.top1
+        and _enough(found.greedy_equal, found.greedy_total, limits.equal)
+        and _enough(found.greedy_begun, found.greedy_total, limits.begun)
+        and (limits.as_summed is None or (found.as_summed is not None and found.as_summed >= limits.as_summed))
+    )
+
+
+def _enough(alike: int, total: int, share: float | None) -> bool:
+    """Whether only as many answers differ as rounding explains; more do where one side was made by another model."""
+    return share is None or total - alike <= max(1.0, (1 - share) * total + 1e-9)
+
+
+def _compared(found: ParityResult) -> str:
+    summed = "" if found.as_summed is None else f", {100 * found.as_summed:.4g} % of the adapted weights as summed"
+    return (
+        f"{found.hop}: largest difference of a logit {found.max_abs_logit:.2g}, mean KL {found.mean_kl:.2g}, same token at"
+        f" {100 * found.top1_agreement:.2f} % of {found.num_positions} positions, {found.greedy_equal} of {found.greedy_total}"
+        f" greedy answers equal and {found.greedy_begun} begin alike ({found.precision}){summed}"
+    )
+
+
+def _form(kind: SystemKind, found: FormResult) -> Gate:
+    """By the limits that the system declares; what they ask for and was not measured is no pass."""
+    rules = [rule for rule in _rules(kind.limits, found) if rule.limit is not None]
+    within = [rule.is_within for rule in rules]
+    outcome: Outcome = "not measured" if None in within or not rules else "pass"
+    if False in within:
+        outcome = "fail"
+    missed = [rule.words for rule in rules if rule.is_within is None]
+    parts = [found.reason] if found.reason else []
+    parts += [_compared(found.logits)] if found.logits is not None else [_seen(found)] if found.greedy_total else []
+    parts += [f"not measured here: {', '.join(missed)}"] if missed else []
+    parts += [] if rules else ["no limits are declared"]
+    return Gate(
+        name=kind.words.name,
+        required=kind.required,
+        rule=f"{kind.words.rule}: {', '.join(rule.words for rule in rules) or 'no limits are declared'}",
+        outcome=outcome,
+        evidence="; ".join(parts),
+        value=next((rule.value for rule in rules if rule.value is not None), None),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A limit in words, the limit, what was found (None: not measured), and whether that is within."""
+
+    words: str
+    limit: float | None
+    value: float | None
+    is_within: bool | None
+
+
+def _rules(limits: FormLimits, found: FormResult) -> list[_Rule]:
+    kl, top1 = (None, None) if found.logits is None else (found.logits.mean_kl, found.logits.top1_agreement)
+    begun = None if found.greedy_total == 0 else found.greedy_begun / found.greedy_total
+    enough = None if begun is None else _enough(found.greedy_begun, found.greedy_total, limits.begun)
+    per_token = found.mean_abs_logprob
+    return [
+        _Rule(f"mean KL at most {limits.mean_kl or 0:g} nats", limits.mean_kl, kl, _at_most(kl, limits.mean_kl)),
+        _Rule(
+            f"same token at {100 * (limits.top1 or 0):g} % of positions or more",
+            limits.top1,
+            top1,
+            None if top1 is None or limits.top1 is None else top1 >= limits.top1,
+        ),
+        _Rule(
+            f"log-probabilities of the references differ by {limits.mean_abs_logprob or 0:g} nats a token on average, or less",
+            limits.mean_abs_logprob,
+            per_token,
+            _at_most(per_token, limits.mean_abs_logprob),
+        ),
+        _Rule(
+            f"{100 * (limits.begun or 0):g} % of the greedy answers begin alike (one may always differ)",
+            limits.begun,
+            begun,
+            enough,
+        ),
+    ]
+
+
+def _at_most(value: float | None, limit: float | None) -> bool | None:
+    return None if value is None or limit is None else value <= limit
+
+
+def _seen(found: FormResult) -> str:
+    """What was compared without logits."""
+    told = ""
+    if found.mean_abs_logprob is not None and found.max_abs_logprob is not None:
+        told = (
+            f"log-probabilities of {found.num_tokens} reference tokens differ by {found.mean_abs_logprob:.2g} nats on average,"
+            f" {found.max_abs_logprob:.2g} at most; "
+        )
+    return f"{told}{found.greedy_equal} of {found.greedy_total} greedy answers equal and {found.greedy_begun} begin alike"

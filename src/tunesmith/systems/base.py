@@ -1,0 +1,27 @@
+"""The base as it is: where tuning starts, and what it is compared with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunesmith.systems.local import LocalSystem
+from tunesmith.systems.system import SystemInputs, SystemKind
+from tunesmith.systems.weights import adapted_weights
+
+__all__ = ["SYSTEM"]
+
+
+def _open(inputs: SystemInputs, model: Any) -> LocalSystem:
+    return LocalSystem(
+        name="base",
+        label="base",
+        fingerprint=inputs.base.fingerprint,
+        model=model,
+        chat=inputs.chat,
+        context=inputs.base.context,
+        batch_examples=inputs.batch_examples,
+        adapter=False,
+    )
+
+
+SYSTEM = SystemKind(name="base", title="base", role="reference", order=10, needs=("adapter",), load=adapted_weights, open=_open)

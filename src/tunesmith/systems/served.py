@@ -1,0 +1,53 @@
+"""The merged folder as servers open it, in 16 bits: what that rounding costs. Reported, and never decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunesmith.core.records import digest
+from tunesmith.systems.local import LocalSystem
+from tunesmith.systems.system import FormFacts, GateWords, SystemInputs, SystemKind
+from tunesmith.systems.weights import needed_merged, served_type, served_weights, stored_type
+
+__all__ = ["SYSTEM"]
+
+
+def _open(inputs: SystemInputs, model: Any) -> LocalSystem:
+    merged = needed_merged(inputs)
+    kind = served_type(merged)
+    return LocalSystem(
+        name="served",
+        label=f"merged, opened in {kind}",
+        fingerprint=digest("served", kind, merged.fingerprint),
+        model=model,
+        chat=inputs.chat,
+        context=inputs.base.context,
+        batch_examples=inputs.batch_examples,
+    )
+
+
+def _facts(inputs: SystemInputs, _: Any) -> FormFacts:
+    return FormFacts(stored=stored_type(needed_merged(inputs)))
+
+
+SYSTEM = SystemKind(
+    name="served",
+    title="merged, as served",
+    role="form",
+    order=50,
+    needs=("adapter", "merged_folder"),
+    load=served_weights,
+    open=_open,
+    facts=_facts,
+    listed=False,
+    num_greedy=4,  # a processor without 16-bit products takes ten times as long over these
+    num_rows=8,
+    required=False,
+    gate=GateWords(
+        name="served",
+        rule="merged model opened as servers do against the tuned one",
+        failed="The merged model changes when it is opened as servers do.",
+        unknown="Nobody has opened the merged model as servers do.",
+        topic="what opening the merged model as servers do costs",
+    ),
+)

@@ -1,0 +1,27 @@
+"""The tuned model: the base with its adapter, put on at run time. The verdict is about this one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunesmith.core.records import digest
+from tunesmith.systems.local import LocalSystem
+from tunesmith.systems.system import SystemInputs, SystemKind
+from tunesmith.systems.weights import adapted_weights, adapter_fingerprint
+
+__all__ = ["SYSTEM"]
+
+
+def _open(inputs: SystemInputs, model: Any) -> LocalSystem:
+    return LocalSystem(
+        name="tuned",
+        label="tuned: base and adapter",
+        fingerprint=digest(inputs.base.fingerprint, adapter_fingerprint(inputs)),
+        model=model,
+        chat=inputs.chat,
+        context=inputs.base.context,
+        batch_examples=inputs.batch_examples,
+    )
+
+
+SYSTEM = SystemKind(name="tuned", title="tuned", role="subject", order=30, needs=("adapter",), load=adapted_weights, open=_open)
