@@ -195,6 +195,41 @@ def test_a_module_imports_says_what_it_is_and_exports_a_sorted_list_that_is_true
     assert not [n for n in exported if not hasattr(module, n)]
 
 
+POSIX_ONLY = ("fcntl", "grp", "posix_ipc", "pty", "pwd", "resource", "syslog", "termios", "tty")
+
+
+def test_every_module_imports_where_the_modules_of_posix_are_missing() -> None:
+    """They are withheld from our modules only: libraries have files of their own for each system."""
+    code = f"""import builtins, importlib
+real = builtins.__import__
+def guarded(name, globals=None, *rest, **others):
+    if name in {POSIX_ONLY} and str((globals or {{}}).get("__name__")).startswith("tunesmith"):
+        raise ModuleNotFoundError(f"{{globals['__name__']}} imports {{name}}")
+    return real(name, globals, *rest, **others)
+builtins.__import__ = guarded
+"""
+    every = code + f"for ours in {MODULES}: importlib.import_module(ours)"
+    planted = code + "exec('import fcntl', {'__name__': 'tunesmith.planted'})"
+    done = subprocess.run([sys.executable, "-c", every], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    fault = subprocess.run([sys.executable, "-c", planted], capture_output=True, text=True, check=False)
+    assert "tunesmith.planted imports fcntl" in fault.stderr
+
+
+def test_no_call_that_windows_lacks_stands_outside_a_guard() -> None:
+    """Blocking imports does not see these. On Windows `os.kill(pid, 0)` sends Ctrl-C instead of asking whether the process lives."""
+    bad = re.compile(
+        r"\bos\.(?:kill|killpg|fork|setsid|getuid|nice|mkfifo)\(|\bsignal\.(?:SIGKILL|SIGXCPU|SIGALRM|alarm|setitimer)\b"
+    )
+    assert not [f"{named(p)}: {m.group(0)}" for p in FILES for m in bad.finditer(p.read_text(encoding="utf-8"))]
+
+
+def test_text_files_are_opened_with_a_named_encoding() -> None:
+    """Without one Windows takes its own code page."""
+    bad = re.compile(r"\.read_text\(\)")
+    assert not [named(p) for p in FILES if bad.search(p.read_text(encoding="utf-8"))]
+
+
 @pytest.mark.parametrize("path", FILES, ids=named)
 def test_every_public_name_defined_in_a_module_is_exported_and_documented(path: Path) -> None:
     body = tree(path).body

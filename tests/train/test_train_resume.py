@@ -357,7 +357,7 @@ def test_at_most_two_checkpoints_stay_and_they_hold_no_pickle(tiny_path: Path, t
     train_tiny(tiny_path, tmp_path, train={**STEPS, "checkpoint_every": 1})
     found = sorted((tmp_path / "work" / "checkpoints").glob("step-*"))
     assert [p.name for p in found] == ["step-00000007", "step-00000008"]
-    names = {p.suffix for p in (tmp_path / "work").rglob("*") if p.is_file() and p.name not in {"lock", "latest"}}
+    names = {p.suffix for p in (tmp_path / "work").rglob("*") if p.is_file() and p.name not in {"lock", "holder", "latest"}}
     assert names == {".safetensors", ".json", ".jsonl"}
     assert len(load_file(found[-1] / "optimizer.safetensors")) == 3 * len(load_file(found[-1] / "trained.safetensors"))
 

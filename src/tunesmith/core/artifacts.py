@@ -122,7 +122,7 @@ class Store:
 
     def _latest(self, kind: str) -> str:
         with suppress(OSError, UnicodeDecodeError):
-            return (self.root / folder_of(kind) / _LATEST).read_text()
+            return (self.root / folder_of(kind) / _LATEST).read_text(encoding="utf-8")
         return ""
 
     @contextmanager

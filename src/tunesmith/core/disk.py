@@ -5,13 +5,11 @@ Nothing here decides anything: the order in which these are called is the protoc
 
 from __future__ import annotations
 
-import fcntl
 import os
+import sys
 from pathlib import Path
 
 __all__ = ["DISK", "Disk"]
-
-_FULL: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 
 
 class Disk:
@@ -37,12 +35,15 @@ class Disk:
 
     def sync(self, path: Path) -> None:
         """Make a file's content, or the names in a folder, survive a power cut."""
-        descriptor = os.open(path, os.O_RDONLY)
+        if sys.platform == "win32":
+            if path.is_dir():
+                return  # Windows opens no folder; NTFS keeps names in its own journal
+            flags = os.O_RDWR  # and it flushes only what is open for writing
+        else:
+            flags = os.O_RDONLY
+        descriptor = os.open(path, flags)
         try:
-            if _FULL is not None:  # on macOS a plain fsync stops at the drive's own cache
-                fcntl.fcntl(descriptor, _FULL)
-            else:
-                os.fsync(descriptor)
+            _flush(descriptor)
         finally:
             os.close(descriptor)
 
@@ -57,6 +58,15 @@ class Disk:
     def remove_folder(self, path: Path) -> None:
         """Remove an empty folder."""
         path.rmdir()
+
+
+def _flush(descriptor: int) -> None:
+    if sys.platform == "darwin":
+        import fcntl  # POSIX only
+
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # on macOS a plain fsync stops at the drive's own cache
+    else:
+        os.fsync(descriptor)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import psutil
 
 from tunesmith.core.disk import DISK, Disk
 from tunesmith.core.errors import SourceError, StorageError, TunesmithError
@@ -206,16 +207,6 @@ def remove_tree(path: Path, *, disk: Disk = DISK) -> None:
     disk.remove_folder(path)
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def collect_temporary(directory: Path, *, alone: bool = False) -> int:
     """Remove what killed processes left half-written below `directory`; returns how many. Living processes keep theirs,
     unless the caller is `alone` here (it holds the lock): a process number may have been given out again.
@@ -223,7 +214,7 @@ def collect_temporary(directory: Path, *, alone: bool = False) -> int:
     count = 0
     for path in sorted(directory.glob(f"**/{_TEMPORARY}*")) if directory.is_dir() else []:
         fields = path.name.rsplit("-", 2)
-        if not alone and len(fields) == 3 and fields[1].isdigit() and _alive(int(fields[1])):
+        if not alone and len(fields) == 3 and fields[1].isdigit() and psutil.pid_exists(int(fields[1])):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

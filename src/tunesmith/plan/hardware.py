@@ -34,7 +34,7 @@ def look() -> Hardware:
 def is_busy(cores: int, pressure: Path = _PRESSURE) -> bool:
     """Whether work is waiting for a processor: then whatever is timed now takes longer than it would alone."""
     try:
-        found = re.search(r"some avg10=([\d.]+)", pressure.read_text())
+        found = re.search(r"some avg10=([\d.]+)", pressure.read_text(encoding="ascii"))
     except OSError:
         found = None
     return float(found[1]) > _WAITING if found else psutil.getloadavg()[0] > _LOAD * cores

@@ -7,7 +7,6 @@ Nothing is pickled. Data order and dropout are pure functions of (seed, step) an
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -20,6 +19,7 @@ from typing import Any
 
 import orjson
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
@@ -332,20 +332,22 @@ def restore_optimizer(
 def lock(folder: Path) -> Iterator[None]:
     """Hold a run's work folder for this process. TrainingError if another process trains the same run."""
     make_folders(folder)
-    with (folder / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read(32).strip()
-            raise TrainingError(
-                f"another process{f' ({holder})' if holder else ''} is training this very run",
-                value=str(folder),
-                expected="one process a run",
-                hint="wait for it, or change the recipe so that it is another run",
-            ) from error
+    named = folder / "holder"  # a file of its own: Windows lets nobody else read the one that is locked
+    held = FileLock(folder / "lock")
+    try:
         with storage_errors("beginning the run", folder):
-            file.truncate(0)
-            file.write(f"process {os.getpid()}")
-            file.flush()
+            held.acquire(blocking=False)
+    except Timeout as error:
+        holder = named.read_text(encoding="utf-8")[:32].strip() if named.exists() else ""
+        raise TrainingError(
+            f"another process{f' ({holder})' if holder else ''} is training this very run",
+            value=str(folder),
+            expected="one process a run",
+            hint="wait for it, or change the recipe so that it is another run",
+        ) from error
+    try:
+        with storage_errors("beginning the run", folder):
+            named.write_text(f"process {os.getpid()}", encoding="utf-8")
         yield
+    finally:
+        held.release()

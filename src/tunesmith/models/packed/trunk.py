@@ -99,7 +99,7 @@ class Trunk:
         width, dtype = self.lean.head.weight.shape[1], self.lean.head.weight.dtype
         shape, mark = (self._total, width), self.file.with_suffix(".done")
         kind: Any = np.float32 if dtype == torch.float32 else np.int16
-        whole = mark.is_file() and self.file.is_file() and mark.read_text() == sha256_file(self.file)
+        whole = mark.is_file() and self.file.is_file() and mark.read_text(encoding="ascii") == sha256_file(self.file)
         with storage_errors("keeping what the frozen layers compute", self.file):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             kept = np.memmap(self.file, kind, "r+" if whole else "w+", shape=shape)
