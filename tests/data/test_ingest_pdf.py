@@ -9,7 +9,7 @@ import pytest
 from shared_material import ingest, material
 
 from tunesmith.data.ingest.item import UnreadableError
-from tunesmith.data.ingest.pdf import read_pdf
+from tunesmith.data.ingest.readers.pdf import read_pdf
 
 Page = list[tuple[int, int, int, str]]  # x, y, size, text
 

@@ -9,7 +9,7 @@ from shared_material import ingest, material
 
 from tunesmith.data.ingest.decode import decode
 from tunesmith.data.ingest.item import UnreadableError
-from tunesmith.data.ingest.subtitles import read_subtitles
+from tunesmith.data.ingest.readers.subtitles import read_subtitles
 
 
 def speech(text: str) -> str:

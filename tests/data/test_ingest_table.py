@@ -10,8 +10,8 @@ import pytest
 from shared_material import ingest
 
 from tunesmith.data.ingest.item import UnreadableError
+from tunesmith.data.ingest.readers.table import read_table, table_rows
 from tunesmith.data.ingest.rows import read_rows
-from tunesmith.data.ingest.table import read_table, table_rows
 
 ASKED = [("user", "Why?"), ("assistant", "Because,\nyes.")]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from architectures import PACKED, REFUSED, SEEING, make
 from fakes import TEMPLATE, byte_tokenizer, train_tiny
-from models.architectures import PACKED, REFUSED, SEEING, make
 from tunesmith.models.adapters import adapter_moves, open_adapter
 from tunesmith.models.load import find_base, load_model
 from tunesmith.models.merge import merge

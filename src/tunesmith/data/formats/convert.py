@@ -19,7 +19,7 @@ from tunesmith.data.formats.write import Written, needs_turns, write_entry
 from tunesmith.data.ingest.decode import decode
 from tunesmith.data.ingest.item import UnreadableError
 from tunesmith.data.ingest.kinds import guess_kind, unpacked
-from tunesmith.data.ingest.table import table_rows
+from tunesmith.data.ingest.readers.table import table_rows
 
 __all__ = ["Converted", "Place", "ReadFile", "convert", "holds_rows", "raw_rows", "read_file"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from tunesmith.core.errors import DatasetError, Interrupted, TunesmithError
 from tunesmith.core.files import sha256_file
@@ -18,44 +18,24 @@ from tunesmith.data.ingest.archive import read_archive
 from tunesmith.data.ingest.chat_json import read_chat_json
 from tunesmith.data.ingest.chat_text import is_chat_text, read_chat_text
 from tunesmith.data.ingest.decode import decode
-from tunesmith.data.ingest.docx import read_docx
-from tunesmith.data.ingest.epub import read_epub
 from tunesmith.data.ingest.feed import read_feed
 from tunesmith.data.ingest.html import read_html
 from tunesmith.data.ingest.item import Extracted, Gathered, Kind, PassingError, RawItem, Reading, UnreadableError
 from tunesmith.data.ingest.kinds import unpacked
 from tunesmith.data.ingest.lines import read_lines
-from tunesmith.data.ingest.mail import read_mail
 from tunesmith.data.ingest.markdown import read_markdown, read_text
 from tunesmith.data.ingest.parallel import read_in_order
 from tunesmith.data.ingest.parquet import read_parquet
-from tunesmith.data.ingest.pdf import read_pdf
+from tunesmith.data.ingest.reader import OfText
+from tunesmith.data.ingest.readers import reader_of
 from tunesmith.data.ingest.rows import read_rows, with_own_ids
-from tunesmith.data.ingest.subtitles import read_subtitles
-from tunesmith.data.ingest.table import read_table
 
 __all__ = ["Tally", "extract", "extracted", "read_whole", "write_extracted"]
 
 
-class _OfBytes(Protocol):
-    def __call__(self, data: bytes, *, name: str) -> Reading: ...
-
-
-class _OfText(Protocol):
-    def __call__(self, text: str, *, name: str) -> Reading: ...
-
-
-_OF_BYTES: Mapping[Kind, _OfBytes] = {
-    "rows": read_rows,
-    "pdf": read_pdf,
-    "docx": read_docx,
-    "epub": read_epub,
-    "mail": read_mail,
-    "table": read_table,
-}
 _CHANGED = "it changed while it was being read; run the command again"
 _IN_PIECES: frozenset[Kind] = frozenset(["lines", "parquet"])
-_OF_TEXT: Mapping[Kind, _OfText] = {"text": read_text, "subtitles": read_subtitles, "markdown": read_markdown}
+_OF_TEXT: Mapping[Kind, OfText] = {"text": read_text, "markdown": read_markdown}
 
 
 def extract(gathered: Gathered, *, reporter: Reporter, me: str | None = None) -> Extracted:
@@ -227,8 +207,11 @@ def _read_whole(item: RawItem, *, me: str | None) -> Reading:
         return read_archive(data, name=item.name, read=lambda member: read_whole(member, me=me))
     if item.kind == "feed":
         return read_feed(data, name=item.name, content_type=item.charset, url=item.url, without=item.without)
-    if reader := _OF_BYTES.get(item.kind):
-        return reader(data, name=item.name)
+    if item.kind == "rows":
+        return read_rows(data, name=item.name)
+    reader = reader_of(item.kind)
+    if reader is not None and reader.read is not None:
+        return reader.read(data, name=item.name)
     text = decode(data, charset=_charset(item.charset))
     if item.kind == "chat":
         if is_chat_text(text[:8192]):
@@ -236,6 +219,8 @@ def _read_whole(item: RawItem, *, me: str | None) -> Reading:
         return read_chat_json(data, name=item.name, me=me) or read_rows(data, name=item.name)
     if item.kind == "html":
         return read_html(text, name=item.name, url=item.url)
+    if reader is not None and reader.read_text is not None:
+        return reader.read_text(text, name=item.name)
     return _OF_TEXT.get(item.kind, read_markdown)(text, name=item.name)
 
 

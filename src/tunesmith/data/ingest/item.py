@@ -6,29 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from tunesmith.core.records import Document, Example, Failure, digest
 
 __all__ = ["Extracted", "Gathered", "Kind", "PassingError", "RawItem", "Reading", "UnreadableError", "make_document"]
 
-Kind = Literal[
-    "markdown",
-    "text",
-    "html",
-    "feed",
-    "rows",
-    "lines",
-    "parquet",
-    "table",
-    "pdf",
-    "docx",
-    "epub",
-    "subtitles",
-    "mail",
-    "chat",
-    "archive",
-]
+Kind = str  # of a file: one that `kinds.py` knows, or that of a reader in `readers/`
 
 
 class UnreadableError(ValueError):

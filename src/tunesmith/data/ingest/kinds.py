@@ -9,11 +9,9 @@ from tunesmith.data.ingest.chat_json import is_chat_json
 from tunesmith.data.ingest.chat_text import is_chat_text
 from tunesmith.data.ingest.decode import decode, gunzip, is_gzip
 from tunesmith.data.ingest.item import Kind, PassingError, UnreadableError
-from tunesmith.data.ingest.mail import is_mail
 from tunesmith.data.ingest.package import is_zip, open_package
 from tunesmith.data.ingest.parquet import is_parquet, needs_pyarrow
-from tunesmith.data.ingest.pdf import is_pdf
-from tunesmith.data.ingest.subtitles import is_subtitles
+from tunesmith.data.ingest.readers import all_readers
 
 __all__ = ["guess_kind", "is_asset", "unpacked"]
 
@@ -50,16 +48,7 @@ _LATER = {
     ".xz": "archives other than zip",
     ".7z": "archives other than zip",
 }
-_SUBTITLES = frozenset([".srt", ".vtt", ".sbv"])
-_TABLES = frozenset([".csv", ".tsv", ".tab"])
-_MAIL = frozenset([".mbox", ".eml"])
-_NAMED_WRONGLY = {
-    ".pdf": "it is named .pdf but holds no PDF",
-    ".docx": "it is named .docx but holds no Word file",
-    ".epub": "it is named .epub but holds no book",
-    ".zip": "it is named .zip but holds no archive",
-    ".parquet": "it is named .parquet but holds no Parquet",
-}
+_PROMISES = {".zip": "archive", ".parquet": "Parquet"}  # and those of the readers
 _HEAD_BYTES = 8192
 _FEED_ROOT = re.compile(r"<(?:[\w-]+:)?(?:rss|feed|rdf|channel)[\s>/]", re.IGNORECASE)
 _HTML_ROOT = re.compile(r"<(?:!doctype\s+html|html|head|body|article|div|p)[\s>]", re.IGNORECASE)
@@ -89,14 +78,15 @@ def guess_kind(name: str, data: bytes, *, alone: bool, content_type: str | None 
     suffix = PurePosixPath(path.stem).suffix if path.suffix == ".gz" else path.suffix
     if suffix in _MARKDOWN:
         return "markdown"
-    if suffix in _LATER:
+    if suffix in _LATER and not any(suffix in (*reader.suffixes, *reader.promises) for reader in all_readers()):
         raise UnreadableError(f"{_LATER[suffix]} are not read yet")
     if not data.strip():
         raise UnreadableError("it is empty")
     if kind := _kind_by_bytes(data):
         return kind
-    if suffix in _NAMED_WRONGLY:
-        raise UnreadableError(_NAMED_WRONGLY[suffix])
+    promises = _PROMISES | {named: what for reader in all_readers() for named, what in reader.promises.items()}
+    if suffix in promises:
+        raise UnreadableError(f"it is named {suffix} but holds no {promises[suffix]}")
     if kind := _kind_by_name(suffix):
         return kind
     head = _head(data)
@@ -124,10 +114,9 @@ def _kind_by_elimination(head: str, suffix: str, *, alone: bool, said: str | Non
 
 def _kind_by_bytes(data: bytes) -> Kind | None:
     """Files that are told by their first bytes; a zip by what lies in it."""
-    if is_pdf(data):
-        return "pdf"
-    if is_mail(data):
-        return "mail"
+    for reader in all_readers():
+        if reader.first_bytes and reader.first_bytes(data):
+            return reader.kind
     if is_parquet(data):
         if reason := needs_pyarrow():
             raise PassingError(reason)
@@ -135,10 +124,9 @@ def _kind_by_bytes(data: bytes) -> Kind | None:
     if not is_zip(data):
         return None
     with open_package(data) as package:
-        if "word/document.xml" in package:
-            return "docx"
-        if "META-INF/container.xml" in package:
-            return "epub"
+        for reader in all_readers():
+            if reader.member and reader.member in package:
+                return reader.kind
         if "xl/workbook.xml" in package:
             raise UnreadableError("spreadsheets are not read yet")
         if "ppt/presentation.xml" in package:
@@ -149,17 +137,14 @@ def _kind_by_bytes(data: bytes) -> Kind | None:
 
 
 def _kind_by_name(suffix: str) -> Kind | None:
-    if suffix in _SUBTITLES:
-        return "subtitles"
-    if suffix in _TABLES:
-        return "table"
-    return "mail" if suffix in _MAIL else None
+    return next((reader.kind for reader in all_readers() if suffix in reader.suffixes), None)
 
 
 def _kind_by_lines(head: str) -> Kind | None:
     """Text whose first lines have a form of their own, whatever the file is called."""
-    if is_subtitles(head):
-        return "subtitles"
+    for reader in all_readers():
+        if reader.first_lines and reader.first_lines(head):
+            return reader.kind
     return "chat" if is_chat_text(head) else None
 
 

@@ -11,9 +11,10 @@ from typing import NamedTuple
 from tunesmith.data.ingest.blocks import BlockWriter
 from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
 from tunesmith.data.ingest.metadata import title_from_name
+from tunesmith.data.ingest.reader import Reader
 from tunesmith.data.prose import num_words, text_from_blocks
 
-__all__ = ["is_subtitles", "read_subtitles"]
+__all__ = ["READER", "is_subtitles", "read_subtitles"]
 
 _STAMP = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _TIMING = re.compile(rf"^\s*{_STAMP}\s*(?:-->|,)\s*{_STAMP}(?:\s.*)?$")
@@ -161,3 +162,11 @@ def _paragraphs(lines: list[_Line]) -> Iterator[str]:
         last = line
     if current:
         yield " ".join(current)
+
+
+READER = Reader(
+    kind="subtitles",
+    read_text=read_subtitles,
+    suffixes=frozenset([".srt", ".vtt", ".sbv"]),
+    first_lines=is_subtitles,
+)

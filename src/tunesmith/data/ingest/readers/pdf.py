@@ -18,9 +18,10 @@ from tunesmith.data.ingest import pdf_worker
 from tunesmith.data.ingest.blocks import BlockWriter
 from tunesmith.data.ingest.item import PassingError, Reading, UnreadableError, make_document
 from tunesmith.data.ingest.metadata import iso_date, title_from_name
+from tunesmith.data.ingest.reader import Reader
 from tunesmith.data.prose import num_words, text_from_blocks
 
-__all__ = ["is_pdf", "read_pdf"]
+__all__ = ["READER", "is_pdf", "read_pdf"]
 
 _WAIT_S = 60.0  # for a process that waits for others; its own work is bounded by the worker, on any machine alike
 _TOO_LONG = f"the PDF takes longer than {pdf_worker.MAX_SECONDS} s to read"
@@ -211,3 +212,6 @@ def _resolved(first: str, second: str, vocabulary: Counter[str]) -> str:
 def _date(text: str) -> str | None:
     found = _DATE.match(text)
     return iso_date("-".join(found.groups())) if found else iso_date(text)
+
+
+READER = Reader(kind="pdf", read=read_pdf, first_bytes=is_pdf, promises={".pdf": "PDF"})

@@ -9,9 +9,10 @@ from typing import Any
 
 from tunesmith.data.ingest.decode import decode
 from tunesmith.data.ingest.item import Reading, UnreadableError
+from tunesmith.data.ingest.reader import Reader
 from tunesmith.data.ingest.rows import read_objects
 
-__all__ = ["read_table", "table_rows"]
+__all__ = ["READER", "read_table", "table_rows"]
 
 _MAX_CELL = 2_000_000
 _SNIFFED = 20_000
@@ -82,3 +83,6 @@ def _dialect(text: str, name: str) -> type[csv.Dialect] | str:
         delimiter = found if found in head else ","
 
     return Found
+
+
+READER = Reader(kind="table", read=read_table, suffixes=frozenset([".csv", ".tsv", ".tab"]))

@@ -16,9 +16,10 @@ from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
 from tunesmith.data.ingest.markup import fragment_blocks
 from tunesmith.data.ingest.metadata import iso_date, title_from_name
 from tunesmith.data.ingest.package import Package, open_package, read_xml
+from tunesmith.data.ingest.reader import Reader
 from tunesmith.data.prose import num_words, text_from_blocks
 
-__all__ = ["read_epub"]
+__all__ = ["READER", "read_epub"]
 
 _CONTAINER = "META-INF/container.xml"
 _PAGES = frozenset(["application/xhtml+xml", "text/html", "text/x-oeb1-document"])
@@ -122,3 +123,6 @@ def _chapter(package: Package, book: _Book, path: str, number: int, name: str, n
         license=book.license,
         extraction="epub",
     )
+
+
+READER = Reader(kind="epub", read=read_epub, member="META-INF/container.xml", promises={".epub": "book"})

@@ -11,9 +11,10 @@ from tunesmith.data.ingest.blocks import BlockWriter
 from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
 from tunesmith.data.ingest.metadata import iso_date, title_from_name
 from tunesmith.data.ingest.package import Package, feed_xml, open_package, read_xml
+from tunesmith.data.ingest.reader import Reader
 from tunesmith.data.prose import num_words, text_from_blocks
 
-__all__ = ["read_docx"]
+__all__ = ["READER", "read_docx"]
 
 _W = re.compile(
     r"^\{http://(?:schemas\.openxmlformats\.org/wordprocessingml/2006/main|purl\.oclc\.org/ooxml/wordprocessingml/main)\}"
@@ -245,3 +246,6 @@ def _properties(package: Package) -> dict[str, str]:
 def _value(element: object, attribute: str = "val") -> str:
     items = element.items() if element is not None and hasattr(element, "items") else ()
     return next((str(value) for key, value in items if key.rpartition("}")[2] == attribute), "")
+
+
+READER = Reader(kind="docx", read=read_docx, member="word/document.xml", promises={".docx": "Word file"})

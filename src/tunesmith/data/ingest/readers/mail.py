@@ -14,9 +14,10 @@ from tunesmith.core.records import Document, Failure
 from tunesmith.data.ingest.blocks import BlockWriter
 from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
 from tunesmith.data.ingest.markup import fragment_blocks
+from tunesmith.data.ingest.reader import Reader
 from tunesmith.data.prose import Block, num_words, text_from_blocks
 
-__all__ = ["is_mail", "read_mail"]
+__all__ = ["READER", "is_mail", "read_mail"]
 
 _FROM = re.compile(rb"(?:\A|\n\r?\n)From [^\r\n]{1,500}\d{4}[^\r\n]{0,20}\r?\n")
 _MAX_MESSAGE_BYTES = 20 * 1024 * 1024
@@ -142,3 +143,6 @@ def _day(message: EmailMessage) -> str | None:
         return parsedate_to_datetime(str(message.get("date", ""))).date().isoformat()
     except _PARSER_ERRORS:
         return None
+
+
+READER = Reader(kind="mail", read=read_mail, first_bytes=is_mail, suffixes=frozenset([".mbox", ".eml"]))

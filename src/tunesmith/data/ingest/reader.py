@@ -1,0 +1,49 @@
+"""What a reader of one kind of file is. Each file in `readers/` holds one as `READER`, and nothing else names it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tunesmith.data.ingest.item import Kind, Reading
+
+__all__ = ["OfBytes", "OfText", "Reader"]
+
+
+class OfBytes(Protocol):
+    """Reads the content of a file; `name` is relative to its source. UnreadableError says why it cannot be used."""
+
+    def __call__(self, data: bytes, *, name: str) -> Reading: ...
+
+
+class OfText(Protocol):
+    """The same for text that is decoded already, by what a server or the file itself says of its encoding."""
+
+    def __call__(self, text: str, *, name: str) -> Reading: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """One kind of file: how it is recognised, and the one function that reads it, `read` (bytes) or `read_text`.
+
+    Content counts more than the name. In this order a file is recognised by `first_bytes` (given all of its bytes), by
+    `member` (a name inside of a zip), by its suffix if that is among `suffixes`, and by `first_lines` (of its decoded
+    beginning).
+    `promises` holds suffixes that say nothing unless the content agrees, with what a file named so ought to hold (`PDF`).
+    """
+
+    kind: Kind
+    read: OfBytes | None = None
+    read_text: OfText | None = None
+    first_bytes: Callable[[bytes], bool] | None = None
+    member: str | None = None
+    suffixes: frozenset[str] = frozenset()
+    first_lines: Callable[[str], bool] | None = None
+    promises: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.read is None) == (self.read_text is None):
+            raise AssertionError(f"the reader of {self.kind} needs one of read and read_text")
+        if not (self.first_bytes or self.member or self.suffixes or self.first_lines):
+            raise AssertionError(f"the reader of {self.kind} recognises nothing")
