@@ -28,8 +28,10 @@ from tunesmith.models.load import find_base, load_model
 from tunesmith.models.reach import choose_modules
 from tunesmith.train.batches import Batches, Sizes
 from tunesmith.train.checkpoint import Checkpoints
+from tunesmith.train.execution import execution_path
 from tunesmith.train.loop import FitSettings, fit
-from tunesmith.train.passes import look, passes
+from tunesmith.train.method import DEFAULT, open_method
+from tunesmith.train.units import Unit
 from tunesmith.train.validation import Validation
 
 
@@ -69,15 +71,17 @@ def run(model: Any, rows: Sequence[Encoded], *, kind: str, steps: int, every: in
         checkpoints = Timed(Path(folder), "bench")
         checkpoints.seconds = []
         quiet = SilentReporter()
-        with passes(adapted, rows, [], pad_id=0, share=True, trunk=None, compile=False, reporter=quiet) as way:
-            batches = Batches(rows, sizes=Sizes(examples=batch), seed=7, most_tokens=1 << 20, lay_out=way.lay_out)
+        units, method = [Unit((row,), weight=sum(row.learned[1:])) for row in rows], open_method(DEFAULT)
+        with execution_path(adapted, units, [], pad_id=0, share=True, trunk=None, compile=False, reporter=quiet) as path:
+            batches = Batches(units, sizes=Sizes(examples=batch), seed=7, most_tokens=1 << 20, lay_out=path.batch)
             begin = time.perf_counter()
             fit(
                 adapted,
                 batches,
-                way.objective,
+                lambda batch: method.loss(path, batch),
                 settings=settings,
-                validation=Validation(2, lambda n, on_done: look(adapted, rows[:n], way, on_done), lambda on_done: []),
+                figures=method.figures,
+                validation=Validation(2, lambda n, on_done: method.validate(path, units[:n], on_done), lambda on_done: []),
                 checkpoints=checkpoints,
                 reporter=SilentReporter(),
             )

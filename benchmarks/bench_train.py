@@ -129,14 +129,17 @@ def run_ours(mode: str, work: Work, chosen: str) -> dict[str, Any]:
     from tunesmith.models.reach import choose_modules
     from tunesmith.train.batches import Batches, Sizes
     from tunesmith.train.checkpoint import Checkpoints
+    from tunesmith.train.execution import TrunkCache, execution_path
     from tunesmith.train.loop import FitSettings, fit
-    from tunesmith.train.passes import Look, TrunkCache, look, passes
+    from tunesmith.train.method import DEFAULT, open_method
+    from tunesmith.train.units import Unit
     from tunesmith.train.validation import Validation
 
     how = (OUR_MODES | GROWTH_MODES | EVAL_MODES)[mode]
     dtype = how.get("dtype") or chosen
     count = len(work.rows)
     rows = [Encoded(tuple(ids), tuple(learned)) for ids, learned in work.rows]
+    units, method = [Unit((row,), weight=sum(row.learned[1:])) for row in rows], open_method(DEFAULT)
     model = work.model(getattr(torch, dtype)).requires_grad_(False)
     layers = how.get("layers", "all")
     modules, rank = choose_modules(model, list(work.targets), layers), how.get("rank", RANK)
@@ -146,13 +149,15 @@ def run_ours(mode: str, work: Work, chosen: str) -> dict[str, Any]:
     began: list[float] = []
     processor: list[float] = []
     compiling, quiet = bool(how.get("compile")), SilentReporter()
-    opened = passes(adapted, rows, rows[:4], pad_id=work.pad_id, share=True, trunk=trunk, compile=compiling, reporter=quiet)
-    with without_denormals(), opened as way:
+    opened = execution_path(
+        adapted, units, units[:4], pad_id=work.pad_id, share=True, trunk=trunk, compile=compiling, reporter=quiet
+    )
+    with without_denormals(), opened as path:
         if mode in EVAL_MODES:
             begin = time.perf_counter()
-            look(adapted, rows, way)
+            method.validate(path, units, lambda _: None)
             return {"seconds": time.perf_counter() - begin, "examples": count, "peak_gib": peak_gib(), "type": dtype}
-        batches = Batches(rows, sizes=Sizes(examples=work.batch), seed=0, most_tokens=16_384, lay_out=way.lay_out)
+        batches = Batches(units, sizes=Sizes(examples=work.batch), seed=0, most_tokens=16_384, lay_out=path.batch)
 
         class Timed:
             """The same batches; notes when each is asked for."""
@@ -165,10 +170,10 @@ def run_ours(mode: str, work: Work, chosen: str) -> dict[str, Any]:
             def shrink(self) -> bool:
                 return batches.shrink()
 
-        def validate() -> Look:
+        def validate() -> dict[str, float]:
             began.append(time.perf_counter())
             processor.append(time.process_time())
-            return Look(1.0, 0.0)
+            return {"loss": 1.0, "accuracy": 0.0}
 
         settings: dict[str, Any] = {"warmup": 0.0, "weight_decay": 0.0, "max_grad_norm": 1.0, "seed": 0, "patience": 0}
         settings |= {"num_steps": len(batches), "accumulate": 1, "learning_rate": 1e-4, "schedule": "constant"}
@@ -182,8 +187,9 @@ def run_ours(mode: str, work: Work, chosen: str) -> dict[str, Any]:
         fit(
             adapted,
             Timed(),
-            way.objective,
+            lambda batch: method.loss(path, batch),
             settings=FitSettings(**settings),
+            figures=method.figures,
             validation=Validation(1, lambda n, on_done: validate(), lambda on_done: []),
             checkpoints=Checkpoints(place, "bench"),
             reporter=SilentReporter(),

@@ -105,16 +105,18 @@ def run_trl(name: str, out: Path) -> None:
 def run_ours(name: str, out: Path) -> None:
     """The engine over the same rows in the same order."""
     from tunesmith.models.packed.model import packed
+    from tunesmith.train.execution import ExecutionPath
     from tunesmith.train.loop import _step
-    from tunesmith.train.objectives.sft import sft
+    from tunesmith.train.units import Unit
 
     model, rows = start(name)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=RATE, weight_decay=0.0)
     losses = []
     with packed(model) as lean:
+        path = ExecutionPath(lean, "token trees")
         for step in range(STEPS):
-            tree = lean.lay_out(rows[step * BATCH : step * BATCH + BATCH])
-            loss, _ = _step(model, optimizer, lambda _, t: sft(lean, t), [tree], rate=RATE, max_grad_norm=1.0, seed=step)
+            units = [Unit((row,), weight=sum(row.learned[1:])) for row in rows[step * BATCH : step * BATCH + BATCH]]
+            loss, _ = _step(model, optimizer, path.nll, [path.batch(units)], rate=RATE, max_grad_norm=1.0, seed=step)
             losses.append(loss)
     finish(model, losses, out)
 

@@ -21,6 +21,7 @@ from tunesmith.core.config import MethodConfig, TrainConfig
 from tunesmith.core.records import Example, Message
 from tunesmith.core.reporter import Event, Progress, Reporter, SilentReporter
 from tunesmith.models.load import BaseFolder, find_base
+from tunesmith.train.method import DEFAULT, open_method
 from tunesmith.train.run import Place, Trained, train_adapter
 
 __all__ = [
@@ -266,6 +267,7 @@ def train_tiny(
     *,
     train: dict[str, Any] | None = None,
     method: dict[str, Any] | None = None,
+    objective: dict[str, Any] | None = None,
     rows: Sequence[Example] | None = None,
     run_id: str = "tiny",
     reporter: Reporter | None = None,
@@ -288,6 +290,7 @@ def train_tiny(
         folder,
         open_chat(folder),
         {"train": made[:-4], "val": made[-4:]},
+        objective=open_method(**{"kind": DEFAULT, **(objective or {})}),
         method=MethodConfig.model_validate({"rank": 4, "alpha": 8.0, "dropout": 0.1} | (method or {})),
         train=TrainConfig.model_validate(settings),
         precision="float32",

@@ -16,8 +16,8 @@ from fakes import DROPPING_TEMPLATE, NO_END_TEMPLATE, TEMPLATE, conversation, co
 from tunesmith.core.errors import BlockedError, ModelError
 from tunesmith.models.audit import audit
 from tunesmith.models.chat import Chat, open_chat
+from tunesmith.models.labels import audit_labels
 from tunesmith.models.load import BaseFolder, find_base
-from tunesmith.train.run import check_labels
 
 LOOKALIKES = st.sampled_from(
     ["<|foo|>", "[INST]", "<|", "|>", "assistant\n", "</ s>", "\n\n", "  ", "é", "日本", "👩‍🚀", "\u2028", "\t"]
@@ -135,7 +135,7 @@ def chat_with(tmp_path: Path, template: str | None, *, pad: bool = True) -> Chat
 def block(chat: Chat, limit: int | None = None) -> BlockedError | None:
     rows = examples(6)
     try:
-        check_labels(chat, rows, [chat.rows(e.messages, max_tokens=limit) for e in rows], allow=())
+        audit_labels(chat, rows, [chat.rows(e.messages, max_tokens=limit) for e in rows], allow=())
     except BlockedError as error:
         return error
     return None
@@ -157,9 +157,9 @@ def test_a_template_that_leaves_out_words_of_an_answer_is_found_and_blocks(tmp_p
     coded = [chat.rows(e.messages) for e in rows]
     assert audit(chat, rows, coded).rewritten == ("thought",)
     with pytest.raises(BlockedError, match="changes the words of answers") as caught:
-        check_labels(chat, rows, coded, allow=())
+        audit_labels(chat, rows, coded, allow=())
     assert caught.value.name == "rewritten" and "thought" in str(caught.value)
-    check_labels(chat, rows, coded, allow=("rewritten",))
+    audit_labels(chat, rows, coded, allow=("rewritten",))
 
 
 def test_a_template_that_trims_or_spaces_an_answer_does_not_rewrite_it(tmp_path: Path) -> None:

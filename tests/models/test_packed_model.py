@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from architectures import PACKED, REFUSED, SEEING, make, rows_alike
 
+from architectures import PACKED, REFUSED, SEEING, make, rows_alike
 from tunesmith.models.adapters import attach
 from tunesmith.models.chat import Encoded
 from tunesmith.models.packed import attention, attention_plan
@@ -22,8 +22,7 @@ from tunesmith.models.packed.model import PackedModel, packed
 from tunesmith.models.packed.probe import why_not_packed
 from tunesmith.models.packed.trunk import Trunk, cache_bytes, kept_trunk, lowest_adapted, room_for_cache
 from tunesmith.models.reach import choose_modules
-from tunesmith.train.batches import collate
-from tunesmith.train.objectives.sft import sft, sft_padded
+from tunesmith.train.padded import PaddedModel, collate
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +48,7 @@ def gradients(model: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
 
 def one_by_one(model: Any, rows: list[Encoded]) -> torch.Tensor:
     """The summed loss of rows that go through the plain forward pass each on its own."""
-    losses = [sft_padded(model, collate([row], pad_id=0, device="cpu")) for row in rows]
+    losses = [PaddedModel(model, 0).loss(collate([row], pad_id=0, device="cpu")) for row in rows]
     return torch.stack(losses).sum()
 
 
@@ -97,7 +96,7 @@ def test_trees_give_the_loss_and_the_gradients_of_rows_one_by_one(name: str) -> 
     assert why_not_packed(model, rows) == ""
     with packed(model) as lean:
         tree = lean.lay_out(rows)
-        loss = sft(lean, tree)
+        loss = lean.loss(tree)
         assert len(tree.ids_T) < 0.8 * tree.num_tokens
         assert float(loss.detach()) == pytest.approx(float(alone.detach()), rel=1e-5)
         close(gradients(model, loss), wanted, rel=1e-3 if "Gemma" in name else 1e-4)
@@ -121,10 +120,10 @@ def test_attention_that_looks_across_rows_is_found(monkeypatch: pytest.MonkeyPat
 def test_after_the_engine_the_model_is_as_it_was() -> None:
     model, rows = adapted(PACKED["Llama"]), rows_alike()
     batch = collate(rows, pad_id=0, device="cpu")
-    before, kind = float(sft_padded(model, batch).detach()), model.config._attn_implementation
+    before, kind = float(PaddedModel(model, 0).loss(batch).detach()), model.config._attn_implementation
     with packed(model):
-        assert float(sft_padded(model, batch).detach()) == pytest.approx(before, rel=1e-5)  # plain calls work inside
-    assert float(sft_padded(model, batch).detach()) == before and model.config._attn_implementation == kind
+        assert float(PaddedModel(model, 0).loss(batch).detach()) == pytest.approx(before, rel=1e-5)  # plain calls work inside
+    assert float(PaddedModel(model, 0).loss(batch).detach()) == before and model.config._attn_implementation == kind
 
 
 @pytest.mark.parametrize("name", ["Llama", "Mistral, sliding window", "Gemma 2, capped scores and logits"])
@@ -136,7 +135,7 @@ def test_tokens_that_fill_a_tree_up_change_neither_loss_nor_gradients(name: str)
         tree = lay_out(rows, whole=32)
         assert len(tree.ids_T) % 32 == 0 and len(tree.ids_T) > tree.attention.size
         assert all(bucket.longest % 32 == 0 for bucket in tree.attention.buckets)
-        loss = sft(lean, tree)
+        loss = lean.loss(tree)
         assert float(loss.detach()) == pytest.approx(float(alone.detach()), rel=1e-5)
         close(gradients(model, loss), wanted, rel=1e-3 if "Gemma" in name else 1e-4)
 
@@ -154,7 +153,7 @@ def test_probabilities_kept_or_made_again_give_the_same_gradients(keys: int, mon
     wanted = gradients(model, one_by_one(model, rows))
     monkeypatch.setattr(attention, "KEPT_KEYS", keys)
     with packed(model) as lean:
-        close(gradients(model, sft(lean, lean.lay_out(rows))), wanted, rel=1e-4)
+        close(gradients(model, lean.loss(lean.lay_out(rows))), wanted, rel=1e-4)
 
 
 # --- norms and gated MLPs -----------------------------------------------------------------------------------------------
@@ -197,7 +196,7 @@ def test_segments_too_long_for_kept_probabilities_give_the_same_numbers() -> Non
     with packed(model) as lean:
         tree = lean.lay_out(rows)
         assert tree.attention.is_long
-        close(gradients(model, sft(lean, tree)), wanted, rel=1e-3)
+        close(gradients(model, lean.loss(tree)), wanted, rel=1e-3)
 
 
 # --- the head ---------------------------------------------------------------------------------------------------------
@@ -254,16 +253,16 @@ def test_accuracy_counts_the_likeliest_token() -> None:
 def test_lean_layers_give_what_peft_gives() -> None:
     model, rows = adapted(PACKED["Llama"]), rows_alike()
     batch = collate(rows, pad_id=0, device="cpu")
-    plain = sft_padded(model, batch)
+    plain = PaddedModel(model, 0).loss(batch)
     wanted = gradients(model, plain)
     with lean_adapters(model) as count:
-        lean = sft_padded(model, batch)
+        lean = PaddedModel(model, 0).loss(batch)
         assert count == 21 and float(lean.detach()) == pytest.approx(float(plain.detach()), rel=1e-6)
         close(gradients(model, lean), wanted, rel=1e-4)
         with model.disable_adapter():
-            off = float(sft_padded(model, batch).detach())
+            off = float(PaddedModel(model, 0).loss(batch).detach())
     with model.disable_adapter():
-        assert off == float(sft_padded(model, batch).detach())
+        assert off == float(PaddedModel(model, 0).loss(batch).detach())
 
 
 def test_dropout_keeps_its_share_and_its_mean_and_follows_the_seed() -> None:
@@ -313,7 +312,7 @@ def test_gradients_under_dropout_are_those_of_the_mask_that_was_drawn(monkeypatc
     batch = collate(rows, pad_id=0, device="cpu")
     with lean_adapters(model):
         torch.manual_seed(0)
-        got = gradients(model, sft_padded(model, batch))
+        got = gradients(model, PaddedModel(model, 0).loss(batch))
         name, parameter = next((n, p) for n, p in model.named_parameters() if "lora_B" in n)
         step = torch.zeros_like(parameter)
         step[0, 0] = 1e-2
@@ -322,7 +321,7 @@ def test_gradients_under_dropout_are_those_of_the_mask_that_was_drawn(monkeypatc
             with torch.no_grad():
                 parameter.add_(sign * step)
                 torch.manual_seed(0)
-                losses.append(float(sft_padded(model, batch)))
+                losses.append(float(PaddedModel(model, 0).loss(batch)))
                 parameter.sub_(sign * step)
     assert (losses[0] - losses[1]) / 2e-2 == pytest.approx(float(got[name][0, 0]), rel=0.05, abs=1e-2)
 
@@ -334,10 +333,10 @@ def test_gradients_under_dropout_are_those_of_the_mask_that_was_drawn(monkeypatc
 def test_a_kept_trunk_gives_the_same_loss_and_gradients(name: str, tmp_path: Path) -> None:
     model, rows = adapted(PACKED[name], layers=1), rows_alike()
     with packed(model) as lean:
-        wanted = sft(lean, lean.lay_out(rows[1:4]))
+        wanted = lean.loss(lean.lay_out(rows[1:4]))
         expected = gradients(model, wanted)
         reading = kept_trunk(lean, rows, depth=2, folder=tmp_path, base="base")
-        loss = sft(reading, reading.lay_out(rows[1:4]))
+        loss = reading.loss(reading.lay_out(rows[1:4]))
         assert float(loss.detach()) == pytest.approx(float(wanted.detach()), rel=1e-5)
         close(gradients(model, loss), expected, rel=1e-3)
 

@@ -20,7 +20,7 @@ from tunesmith.plan.hardware import Hardware, is_busy, look
 from tunesmith.plan.memory import ENOUGH, ENOUGH_CACHE, SCORED, answering
 from tunesmith.plan.plan import AdapterFacts, BaseFacts, DataFacts, Plan, PrecisionFacts, make_plan
 from tunesmith.plan.shape import Shape, shape_of
-from tunesmith.plan.steps import look_every, num_steps
+from tunesmith.plan.steps import num_steps, validation_every
 from tunesmith.train import memory as train_memory
 
 DATA = DataFacts(
@@ -228,8 +228,8 @@ def test_the_machine_is_read() -> None:
 
 def test_looks_are_spread_over_the_run_unless_the_recipe_says_when() -> None:
     train = recipe_from({"sources": ["x"]}).train
-    assert look_every(train, 1200) == 100 and look_every(train, 20) == 10
-    assert look_every(recipe_from({"sources": ["x"], "train": {"evaluate_every": 3}}).train, 1200) == 3
+    assert validation_every(train, 1200) == 100 and validation_every(train, 20) == 10
+    assert validation_every(recipe_from({"sources": ["x"], "train": {"evaluate_every": 3}}).train, 1200) == 3
     assert num_steps(train, 1, 90) >= 1
 
 

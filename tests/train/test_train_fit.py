@@ -18,14 +18,14 @@ from safetensors.torch import load_file
 from fakes import example, examples, train_tiny
 from tunesmith.core.errors import BlockedError, Interrupted, TrainingError
 from tunesmith.models.chat import Chat
+from tunesmith.models.labels import audit_labels
 from tunesmith.plan.steps import num_steps
+from tunesmith.train import execution as execution_module
 from tunesmith.train import loop as loop_module
-from tunesmith.train import passes as passes_module
-from tunesmith.train import run as run_module
 from tunesmith.train.checkpoint import lock
-from tunesmith.train.objectives.sft import sft
-from tunesmith.train.passes import Look
-from tunesmith.train.run import check_labels
+from tunesmith.train.method import DEFAULT, open_method
+from tunesmith.train.methods import sft as sft_module
+from tunesmith.train.units import Batch
 
 GOLDEN = Path(__file__).with_name("golden_20_steps.json")
 
@@ -76,7 +76,8 @@ def test_eight_batches_of_one_are_one_batch_of_eight(tiny_path: Path, tmp_path: 
 def test_a_mean_of_means_would_be_noticed(tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = one_step(tiny_path, tmp_path / "1x8", batch=8, accumulate=1)
     learned = series(tmp_path / "1x8", "learned")[0]
-    monkeypatch.setattr(passes_module, "sft", lambda m, b: sft(m, b) / b.num_learned * learned / 8)
+    sft_loss = sft_module.Method.loss
+    monkeypatch.setattr(sft_module.Method, "loss", lambda m, f, b: sft_loss(m, f, b) / b.num_learned * learned / 8)
     parts = one_step(tiny_path, tmp_path / "8x1", batch=1, accumulate=8)
     assert parts[0] != pytest.approx(whole[0], rel=1e-4)
 
@@ -118,7 +119,7 @@ def test_every_knob_of_training_changes_the_adapter(
     assert any(not torch.equal(usual[name], changed[name]) for name in usual)
 
 
-def test_the_first_look_is_at_the_untrained_model_and_the_last_at_the_last_step(tiny_path: Path, tmp_path: Path) -> None:
+def test_the_first_validation_is_of_the_untrained_model_and_the_last_of_the_last_step(tiny_path: Path, tmp_path: Path) -> None:
     train_tiny(tiny_path, tmp_path, train={"max_steps": 5, "evaluate_every": 3})
     assert [row["step"] for row in metrics(tmp_path) if "val_loss" in row] == [0, 3, 5]
     assert all(len(row["samples"]) == 3 for row in metrics(tmp_path) if "val_loss" in row)
@@ -130,23 +131,23 @@ def test_the_first_look_is_at_the_untrained_model_and_the_last_at_the_last_step(
 def scripted(
     monkeypatch: pytest.MonkeyPatch, losses: list[float], accuracies: Sequence[float] = (0.5,) * 8
 ) -> list[dict[str, torch.Tensor]]:
-    """Validation that gives these losses and accuracies in turn; returns the trained tensors as they were at each look."""
+    """Validation that gives these losses and accuracies in turn; returns the trained tensors as they were at each of them."""
     seen: list[dict[str, torch.Tensor]] = []
 
-    def look(model: Any, *_: object, **__: object) -> Look:
-        seen.append({n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad})
-        return Look(losses[len(seen) - 1], accuracies[len(seen) - 1])
+    def validate(method: object, forward: Any, *_: object) -> dict[str, float]:
+        seen.append({n: p.detach().clone() for n, p in forward.model.named_parameters() if p.requires_grad})
+        return {"loss": losses[len(seen) - 1], "accuracy": accuracies[len(seen) - 1]}
 
-    monkeypatch.setattr(run_module, "look", look)
+    monkeypatch.setattr(sft_module.Method, "validate", validate)
     return seen
 
 
-def same(place: Path, look: dict[str, torch.Tensor]) -> bool:
-    return same_tensors(adapter(place), look)
+def same(place: Path, seen: dict[str, torch.Tensor]) -> bool:
+    return same_tensors(adapter(place), seen)
 
 
-def same_tensors(saved: dict[str, torch.Tensor], look: dict[str, torch.Tensor]) -> bool:
-    return len(saved) == len(look) and all(torch.equal(saved[n.replace(".default", "")], t) for n, t in look.items())
+def same_tensors(saved: dict[str, torch.Tensor], seen: dict[str, torch.Tensor]) -> bool:
+    return len(saved) == len(seen) and all(torch.equal(saved[n.replace(".default", "")], t) for n, t in seen.items())
 
 
 def test_early_stopping_stops_and_the_best_steps_weights_are_what_is_saved(
@@ -194,7 +195,7 @@ def test_the_best_step_by_the_other_measure_is_kept_beside_and_survives_a_stop(
     assert same(tmp_path, kept)
     assert same_tensors(load_file(tmp_path / "out" / f"adapter-best-{other}" / "adapter_model.safetensors"), beside)
     assert done.fitted.other_step == (2 if best_by == "loss" else 4)
-    assert f"kept beside as adapter-best-{other}" in (tmp_path / "out" / "report.html").read_text()
+    assert f"saved as adapter-best-{other}" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_where_both_measures_agree_one_adapter_is_kept(
@@ -205,12 +206,12 @@ def test_where_both_measures_agree_one_adapter_is_kept(
     assert [path.name for path in (tmp_path / "out").glob("adapter*")] == ["adapter"]
 
 
-def test_a_look_finds_the_loss_and_the_share_of_tokens_that_are_the_likeliest(
+def test_a_validation_finds_the_loss_and_the_share_of_tokens_that_are_the_likeliest(
     tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"max_steps": 40, "evaluate_every": 40, "learning_rate": 1e-2}
     train_tiny(tiny_path, tmp_path / "trees", train=settings, method={"dropout": 0.0})
-    monkeypatch.setattr(passes_module, "why_not_packed", lambda *_, **__: "for the comparison")
+    monkeypatch.setattr(execution_module, "why_not_packed", lambda *_, **__: "for the comparison")
     train_tiny(tiny_path, tmp_path / "padded", train=settings, method={"dropout": 0.0})
     for name, rel in (("val_loss", 1e-4), ("val_accuracy", 0.02)):
         trees, padded = series(tmp_path / "trees", name), series(tmp_path / "padded", name)
@@ -242,18 +243,19 @@ def test_the_number_of_steps_follows_from_epochs_batches_and_accumulation() -> N
 def poisoned(at_call: int) -> Callable[..., torch.Tensor]:
     calls = 0
 
-    def objective(lean: Any, batch: Any) -> torch.Tensor:
+    def loss(method: object, forward: Any, batch: Batch) -> torch.Tensor:
         nonlocal calls
-        calls += lean.model.training
-        return sft(lean, batch) * (math.nan if lean.model.training and calls >= at_call else 1.0)
+        calls += 1
+        nll: torch.Tensor = forward.nll(batch)
+        return nll * (math.nan if calls >= at_call else 1.0)
 
-    return objective
+    return loss
 
 
 def test_a_loss_that_is_no_number_stops_and_the_last_good_checkpoint_stays(
     tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passes_module, "sft", poisoned(6))
+    monkeypatch.setattr(sft_module.Method, "loss", poisoned(6))
     with pytest.raises(TrainingError, match="broke at step 6") as caught:
         train_tiny(tiny_path, tmp_path, train={"max_steps": 9, "tokens_at_once": 10_000})
     assert "hint: " in str(caught.value)
@@ -264,13 +266,13 @@ def test_a_loss_that_is_no_number_stops_and_the_last_good_checkpoint_stays(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("looks", [[math.nan], [5.0, math.nan]])
+@pytest.mark.parametrize("found", [[math.nan], [5.0, math.nan]])
 def test_a_validation_loss_that_is_no_number_is_no_success(
-    looks: list[float], tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    found: list[float], tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scripted(monkeypatch, looks)
+    scripted(monkeypatch, found)
     with pytest.raises(TrainingError, match="not a number"):
-        train_tiny(tiny_path, tmp_path, train={"evaluate_every": 0 if len(looks) == 1 else 3})
+        train_tiny(tiny_path, tmp_path, train={"evaluate_every": 0 if len(found) == 1 else 3})
     assert not (tmp_path / "out").exists()
 
 
@@ -285,7 +287,7 @@ def test_a_learning_rate_of_a_million_is_not_recorded_as_success(tiny_path: Path
 def test_an_adapter_that_does_not_move_is_an_error_after_the_first_step(
     tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passes_module, "sft", lambda m, b: sft(m, b) * 0.0)
+    monkeypatch.setattr(sft_module.Method, "loss", lambda m, forward, batch: forward.nll(batch) * 0.0)
     with pytest.raises(TrainingError, match="the first step changed nothing"):
         train_tiny(tiny_path, tmp_path)
 
@@ -302,7 +304,7 @@ def test_two_processes_cannot_train_the_same_run(tiny_path: Path, tmp_path: Path
 def blocked(chat: Chat, rows: list[Any], limit: int, allow: tuple[str, ...] = ()) -> BlockedError | None:
     coded = [chat.rows(e.messages, max_tokens=limit) for e in rows]
     try:
-        check_labels(chat, rows, coded, allow=allow)
+        audit_labels(chat, rows, coded, allow=allow)
     except BlockedError as error:
         assert error.exit_code == 2 and error.problems[0].hint
         return error
@@ -339,6 +341,7 @@ def test_without_a_validation_split_training_says_so_before_it_begins(tiny_path:
             base,
             open_chat(base),
             {"train": examples(4), "val": []},
+            objective=open_method(DEFAULT),
             method=MethodConfig(),
             train=TrainConfig(),
             precision="float32",

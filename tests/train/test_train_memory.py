@@ -25,9 +25,9 @@ from tunesmith.models.reach import choose_modules
 from tunesmith.plan.memory import KEPT_KEYS, always_there, kept_a_token, memory_of
 from tunesmith.plan.shape import Shape
 from tunesmith.train import memory
-from tunesmith.train import passes as passes_module
 from tunesmith.train.memory import kept_bytes
-from tunesmith.train.objectives.sft import sft
+from tunesmith.train.methods import sft as sft_module
+from tunesmith.train.units import Unit
 
 GIB = 2**30
 
@@ -104,7 +104,7 @@ def test_the_plan_knows_what_a_token_keeps_before_anything_is_loaded(
     adapted.train()
     row = Encoded((tuple(range(1, 90)) * 23)[:tokens], (True,) * tokens)
     with packed(adapted, share=True) as lean:
-        measured = kept_bytes(lambda: sft(lean, lean.lay_out([row])), list(adapted.parameters()))
+        measured = kept_bytes(lambda: lean.loss(lean.lay_out([row])), list(adapted.parameters()))
     size, mlp = dtype.itemsize, targets == "all"
     a_token = partial(kept_a_token, shape, adapted_layers=2, adapted_mlp=mlp, bytes_a_weight=size, checkpointing=False)
     there = always_there(shape, trainable=0, bytes_a_weight=size)
@@ -147,9 +147,9 @@ def test_no_memory_still_takes_the_longest_row_whole(tiny_path: Path, tmp_path: 
     seen: list[int] = []
     real = memory.budget
 
-    def watched(model: object, rows: list[Encoded], *args: object, **how: object) -> memory.Budget:
-        seen.append(max(len(row.ids) for row in rows))
-        return real(model, rows, *args, **how)  # type: ignore[arg-type]
+    def watched(units: list[Unit], *args: object, **how: object) -> memory.Budget:
+        seen.append(max(unit.num_tokens for unit in units))
+        return real(units, *args, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr("tunesmith.train.run.budget", watched)
     monkeypatch.setattr(memory, "free_bytes", lambda _: 0)
@@ -186,7 +186,7 @@ def test_a_probe_that_runs_out_of_memory_leaves_the_word_to_the_first_step_and_n
     def full(*_: object) -> torch.Tensor:
         raise error
 
-    monkeypatch.setattr(passes_module, "sft", full)
+    monkeypatch.setattr(sft_module.Method, "loss", full)
     with pytest.raises(TrainingError, match="single example does not fit"):
         train_tiny(tiny_path, tmp_path)
     assert not (tmp_path / "work" / "memory.json").exists()

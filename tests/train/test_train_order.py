@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import pytest
@@ -12,14 +13,24 @@ from hypothesis import strategies as st
 
 from tunesmith.models.chat import Encoded
 from tunesmith.models.packed.layout import lay_out
-from tunesmith.train.batches import Batches, Sizes, collate, epoch_order, even_parts, parts_of, shared_tokens
+from tunesmith.train.batches import Batches, Sizes, epoch_order, even_parts, parts_of, shared_tokens
+from tunesmith.train.padded import collate
 from tunesmith.train.schedule import learning_rate
+from tunesmith.train.units import Batch, Unit, rows_of
 
 LENGTHS = st.lists(st.integers(1, 500), min_size=1, max_size=120)
 
 
-def rows(lengths: list[int]) -> list[Encoded]:
-    return [Encoded(tuple([n + 10] * size), tuple([False] + [True] * (size - 1))) for n, size in enumerate(lengths)]
+def row(number: int, size: int) -> Encoded:
+    return Encoded(tuple([number + 10] * size), tuple([False] + [True] * (size - 1)))
+
+
+def units(lengths: list[int]) -> list[Unit]:
+    return [Unit((row(n, size),), weight=size - 1) for n, size in enumerate(lengths)]
+
+
+def laid(units: Sequence[Unit]) -> Batch:
+    return Batch(tuple(units), lay_out(rows_of(units)))
 
 
 @given(LENGTHS, st.integers(1, 20), st.integers(0, 2**32), st.integers(0, 50))
@@ -46,11 +57,14 @@ def test_another_epoch_and_another_seed_have_another_order() -> None:
 
 def test_a_batch_is_the_same_whether_the_ones_before_it_were_asked_for_or_not() -> None:
     def fresh() -> Batches:
-        return Batches(rows([5, 9, 3, 14, 8, 2, 11]), sizes=Sizes(examples=2), seed=3, most_tokens=10_000, lay_out=lay_out)
+        return Batches(units([5, 9, 3, 14, 8, 2, 11]), sizes=Sizes(examples=2), seed=3, most_tokens=10_000, lay_out=laid)
+
+    def ids(parts: Sequence[Batch]) -> torch.Tensor:
+        return parts[0].layout.ids_T  # type: ignore[attr-defined, no-any-return]
 
     walked = fresh()
     for index in range(40):
-        assert torch.equal(walked.at(index)[0].ids_T, fresh().at(index)[0].ids_T)
+        assert torch.equal(ids(walked.at(index)), ids(fresh().at(index)))
 
 
 @given(LENGTHS, st.integers(1, 3000), st.integers(0, 2**32), st.integers(0, 50))
@@ -79,7 +93,7 @@ def test_a_batch_in_parts_is_the_same_rows_in_order_and_no_part_is_too_large(len
 
 
 def test_a_batch_shrinks_until_single_rows_are_left() -> None:
-    made = Batches(rows([40] * 8), sizes=Sizes(examples=8), seed=0, most_tokens=10_000, lay_out=lay_out)
+    made = Batches(units([40] * 8), sizes=Sizes(examples=8), seed=0, most_tokens=10_000, lay_out=laid)
     counts = [len(made.at(0))]
     while made.shrink():
         counts.append(len(made.at(0)))
@@ -156,15 +170,15 @@ def test_shared_tokens_are_counted_from_the_start() -> None:
 def test_a_batch_in_small_parts_has_the_rows_of_the_whole_one() -> None:
     def made(enough: int) -> Batches:
         return Batches(
-            rows([50, 90, 30, 140]), sizes=Sizes(examples=4), seed=3, most_tokens=10_000, lay_out=lay_out, enough=enough
+            units([50, 90, 30, 140]), sizes=Sizes(examples=4), seed=3, most_tokens=10_000, lay_out=laid, enough=enough
         )
 
     whole, parts = made(0).at(0), made(160).at(0)
     assert len(whole) == 1 and len(parts) == 2
-    assert sorted(len(row.ids) for part in parts for row in part.rows) == [30, 50, 90, 140]  # type: ignore[attr-defined]
+    assert sorted(len(row.ids) for part in parts for row in rows_of(part.units)) == [30, 50, 90, 140]
 
 
 def test_where_memory_runs_out_the_parts_that_were_too_large_become_smaller() -> None:
-    batches = Batches(rows([100] * 8), sizes=Sizes(examples=8), seed=3, most_tokens=10_000, lay_out=lay_out, enough=400)
+    batches = Batches(units([100] * 8), sizes=Sizes(examples=8), seed=3, most_tokens=10_000, lay_out=laid, enough=400)
     before = max(part.num_tokens for part in batches.at(0))
     assert batches.shrink() and max(part.num_tokens for part in batches.at(0)) <= before / 2

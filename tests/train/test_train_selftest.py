@@ -14,9 +14,10 @@ from fakes import DROPPING_TEMPLATE, NO_END_TEMPLATE, example, examples, make_ba
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.models.load import find_base
 from tunesmith.models.packed import model as packed_module
+from tunesmith.train import execution as execution_module
 from tunesmith.train import loop as loop_module
-from tunesmith.train import passes as passes_module
 from tunesmith.train import selftest as selftest_module
+from tunesmith.train.methods import sft as sft_module
 from tunesmith.train.selftest import Check, selftest
 
 NAMES = ["label audit", "accumulation", "packing, loss", "packing, gradients", "resume", "merge parity"]
@@ -56,8 +57,8 @@ def test_a_template_that_leaves_out_words_fails_the_label_audit(tmp_path: Path) 
 
 
 def test_a_mean_of_means_fails_accumulation(tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sft = passes_module.sft
-    monkeypatch.setattr(passes_module, "sft", lambda model, tree: 20 * sft(model, tree) / tree.num_learned)
+    loss = sft_module.Method.loss
+    monkeypatch.setattr(sft_module.Method, "loss", lambda *given: 20 * loss(*given) / given[-1].num_learned)
     check = one("accumulation", tiny_path, tmp_path)
     assert not check.passed and check.measured > 1e-3
 
@@ -72,7 +73,7 @@ def test_positions_that_do_not_restart_on_a_branch_fail_packing(
         return replace(tree, positions_T=torch.arange(len(tree.positions_T)))
 
     monkeypatch.setattr(packed_module, "lay_out", endless)
-    monkeypatch.setattr(passes_module, "why_not_packed", lambda *_, **__: "")  # training's own guard looks away
+    monkeypatch.setattr(execution_module, "why_not_packed", lambda *_, **__: "")  # training's own guard looks away
     assert not one("packing, loss", tiny_path, tmp_path).passed
     assert not one("packing, gradients", tiny_path, tmp_path).passed
 

@@ -17,6 +17,7 @@ from tunesmith.core.errors import Interrupted
 from tunesmith.core.reporter import Progress, SilentReporter
 from tunesmith.train import run as run_module
 from tunesmith.train import validation as validation_module
+from tunesmith.train.methods import sft as sft_module
 from tunesmith.train.validation import holding
 
 STEPS = {"max_steps": 4, "evaluate_every": 2, "checkpoint_every": 2}
@@ -43,15 +44,17 @@ def log(place: Path) -> list[dict[str, Any]]:
 
 def begin_small(patch: pytest.MonkeyPatch) -> None:
     """Four validation rows are many."""
-    patch.setattr(validation_module, "FIRST_ROWS", 2)
+    patch.setattr(validation_module, "FIRST_UNITS", 2)
 
 
 def test_the_first_validation_of_many_rows_is_small_and_a_phase_of_its_own(
     tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin_small(monkeypatch)
-    original, rows = run_module.look, []
-    monkeypatch.setattr(run_module, "look", lambda model, val, *a: (rows.append(len(val)), original(model, val, *a))[1])
+    original, rows = sft_module.Method.validate, list[int]()
+    monkeypatch.setattr(
+        sft_module.Method, "validate", lambda m, f, val, done: (rows.append(len(val)), original(m, f, val, done))[1]
+    )
     told = Heard()
     train_tiny(tiny_path, tmp_path, train=STEPS, reporter=told)
     assert told.bars[:2] == ["first validation 2 rows", "train 4 steps"]
@@ -93,7 +96,8 @@ def test_no_best_step_is_told_before_there_is_one(
 def asking(number: int, monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
     """A stop is asked for at call `number` of a validation's batches or of its generation passes; what happened after it."""
     calls, after = 0, list[str]()
-    original = getattr(run_module, name)
+    owner: Any = sft_module.Method if name == "validate" else run_module
+    original = getattr(owner, name)
 
     def watched(*given: Any) -> Any:
         *rest, on_done = given
@@ -109,12 +113,14 @@ def asking(number: int, monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]
 
         return original(*rest, note)
 
-    monkeypatch.setattr(run_module, name, watched)
+    monkeypatch.setattr(owner, name, watched)
     return after
 
 
 @pytest.mark.parametrize("small", [False, True])
-@pytest.mark.parametrize(("name", "number"), [("look", 1), ("look", 2), ("look", 3), ("_samples", 1), ("_samples", 70)])
+@pytest.mark.parametrize(
+    ("name", "number"), [("validate", 1), ("validate", 2), ("validate", 3), ("_samples", 1), ("_samples", 70)]
+)
 def test_a_stop_during_validation_is_answered_at_once_and_the_resumed_run_is_the_undisturbed_one(
     name: str, number: int, small: bool, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +141,7 @@ def test_a_stop_during_validation_is_answered_at_once_and_the_resumed_run_is_the
 def test_a_validation_that_does_not_listen_would_be_noticed(
     tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    after = asking(1, monkeypatch, "look")
+    after = asking(1, monkeypatch, "validate")
     monkeypatch.setattr(validation_module.Stop, "check", lambda stop: None)
     with pytest.raises(Interrupted):
         train_tiny(tiny_path, tmp_path, train=STEPS, rows=examples(20))

@@ -14,7 +14,7 @@ import pytest
 from fakes import Told, train_tiny
 from tunesmith.core.errors import TrainingError
 from tunesmith.train import loop as loop_module
-from tunesmith.train.watch import Conditions, Event, Machine, Watch, look_at_machine
+from tunesmith.train.watch import Conditions, Event, Machine, Watch, machine_now
 
 GIB = 2**30
 
@@ -81,7 +81,7 @@ def looks(*answers: list[str]) -> tuple[Rows, Told]:
     rows, told = Rows(), Told()
     watch = Watch(rows, told)
     for n, samples in enumerate(answers):
-        watch.look({"step": 10 * n, "val_loss": 2.0, "samples": samples})
+        watch.validation({"step": 10 * n, "val_loss": 2.0, "samples": samples})
     return rows, told
 
 
@@ -180,7 +180,7 @@ def test_a_disk_too_small_for_the_next_checkpoints_is_told(tmp_path: Path) -> No
 
 
 def test_the_real_machine_can_be_looked_at(tmp_path: Path) -> None:
-    seen = look_at_machine(tmp_path)
+    seen = machine_now(tmp_path)
     assert 0 < seen.free_memory <= seen.all_memory and seen.held > 0 and seen.free_disk > 0
 
 

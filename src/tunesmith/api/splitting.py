@@ -9,7 +9,7 @@ from typing import Any, cast, get_args
 
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.files import sha256_file
-from tunesmith.core.records import Example, Failure, Finding, to_json
+from tunesmith.core.records import Failure, Finding, Row, to_json
 from tunesmith.data.dedup.write import write_new_folder
 from tunesmith.data.leaks import find_leaks, without_copies
 from tunesmith.data.lines import Lines, read_lines
@@ -31,7 +31,7 @@ class SplitResult:
 
     n: int
     by: str
-    splits: Mapping[str, tuple[Example, ...]]
+    splits: Mapping[str, tuple[Row, ...]]
     units: Mapping[str, int]
     labels: Mapping[str, Mapping[str, int]]
     borders: tuple[str, ...]
@@ -129,7 +129,7 @@ def _check_options(by: str, *, val: float, test: float, group: str) -> None:
         )
 
 
-def _fill(place: Path, lines: Lines, kept: Mapping[str, Sequence[Example]]) -> dict[str, int]:
+def _fill(place: Path, lines: Lines, kept: Mapping[str, Sequence[Row]]) -> dict[str, int]:
     rows = {example.id: row for example, row in zip(lines.examples, lines.rows, strict=True)}
     counts = {}
     for name, examples in kept.items():

@@ -1,6 +1,4 @@
-"""The recipe: one YAML file that says what is to be done. One declaration a knob, from which the YAML key, the `--set`
-path, the JSON schema and the reference page all come. Unknown keys are errors; `quality` presets fill in what is not set.
-"""
+"""The recipe: one declaration per setting, from which the YAML key, the `--set` path and the reference page all come."""
 
 from __future__ import annotations
 
@@ -21,8 +19,10 @@ __all__ = [
     "MergeConfig",
     "MethodConfig",
     "MixConfig",
+    "ObjectiveConfig",
     "Quality",
     "Recipe",
+    "Section",
     "SplitConfig",
     "TemplateConfig",
     "TrainConfig",
@@ -34,7 +34,9 @@ Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Part = Annotated[float, Field(gt=0.0, lt=1.0)]  # of what must not be empty
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A part of the recipe: frozen, strict about keys, its settings documented in place."""
+
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
     )
@@ -49,7 +51,7 @@ class _Section(BaseModel):
         return value
 
 
-class FetchConfig(_Section):
+class FetchConfig(Section):
     """How web addresses are read. What was fetched is kept in the project; only what is new or changed is fetched again."""
 
     delay_s: Annotated[float, Field(ge=0, le=600)] = 1.0
@@ -58,7 +60,7 @@ class FetchConfig(_Section):
     """Pages of one source at most: those of a sitemap that changed last, and those of which a feed gives only the beginning."""
 
 
-class BuildConfig(_Section):
+class BuildConfig(Section):
     """How documents become examples."""
 
     style: Literal["auto", "passages", "examples", "qa", "rewrite"] = "auto"
@@ -74,21 +76,19 @@ class BuildConfig(_Section):
     """The system message put before every example. Empty: none (examples that bring their own keep it)."""
     dedup: Literal[0] | Annotated[float, Field(ge=0.2, le=1)] = 0.8
     """Share of common five-word runs from which two documents, or two pairs, are copies; the better one stays. 0 keeps all."""
-
     redact: bool = False
-    """Replace secrets and personal data by words such as `[EMAIL]` and `[AWS_KEY]` before anything is made of the documents."""
+    """Replace secrets and personal data in documents and rows by words such as `[EMAIL]` and `[AWS_KEY]`."""
     semantic: str = ""
     """Also look for training rows that say in other words what a validation, test or golden row says: `words` needs no model,
     `embeddings` takes the extra of that name, and the folder of a sentence-transformers model works too. Empty: golden rows
     alone, by words."""
-
     words_per_pair: Annotated[int, Field(ge=20, le=5000)] = 120
     """With `qa`: one question for so many words of a document, at least one a document."""
     real_share: Annotated[float, Field(ge=0.0, le=0.9)] = 0.3
     """With `qa`: share of examples that are the author's own passages, put beside the generated ones. 0.2 to 0.5 is usual."""
 
 
-class GeneratorConfig(_Section):
+class GeneratorConfig(Section):
     """The language model that writes data, for `build.style` qa and rewrite and for `tunesmith synth`."""
 
     url: str = ""
@@ -124,7 +124,7 @@ class GeneratorConfig(_Section):
         return url
 
 
-class SplitConfig(_Section):
+class SplitConfig(Section):
     """How the dataset is split. A document is never torn apart, and new documents never move old ones."""
 
     by: Literal["document", "thread", "author", "time", "group", "row"] = "document"
@@ -150,7 +150,7 @@ class SplitConfig(_Section):
         return self
 
 
-class MixConfig(_Section):
+class MixConfig(Section):
     """How often each training row is seen, and what is learned beside the author's own rows."""
 
     general: list[str] = []
@@ -163,7 +163,7 @@ class MixConfig(_Section):
     """Share of the author's training rows that one source may have at most. 1: no cap."""
 
 
-class TemplateConfig(_Section):
+class TemplateConfig(Section):
     """Options of the base's chat template, with one meaning in training, evaluation and use."""
 
     model_config = ConfigDict(extra="allow")
@@ -184,7 +184,7 @@ class TemplateConfig(_Section):
         return self
 
 
-class MethodConfig(_Section):
+class MethodConfig(Section):
     """What is adapted, and how."""
 
     kind: Literal["lora", "rslora", "dora"] = "lora"
@@ -201,7 +201,21 @@ class MethodConfig(_Section):
     """How many layers, counted from the top, are adapted."""
 
 
-class TrainConfig(_Section):
+class ObjectiveConfig(Section):
+    """What is minimised. Each file in `train/methods/` is a kind; further keys of this section are settings of the kind."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Annotated[str, Field(min_length=1)] = "sft"
+    """The training method. `sft` learns the answers of examples. `dpo` learns from preference rows to prefer the chosen one."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The settings of the kind, as they were written."""
+        return dict(self.model_extra or {})
+
+
+class TrainConfig(Section):
     """The training run."""
 
     epochs: Annotated[float, Field(gt=0, le=1000)] = 6.0
@@ -238,11 +252,12 @@ class TrainConfig(_Section):
     """Validation examples that a look takes in, spread over the documents."""
     patience: Annotated[int, Field(ge=0)] = 5
     """Looks without improvement after which training stops; 0 never stops early."""
-    best_by: Literal["loss", "accuracy"] = "loss"
-    """Which step's weights are the result: the one of the lowest validation loss, or of the largest share of validation tokens
-    that are the likeliest ones. Early stopping goes by the same. The best by the other measure is kept beside it."""
+    best_by: Annotated[str, Field(min_length=1)] = "loss"
+    """The validation figure that decides which step's weights are the result, and early stopping. `sft` has `loss` and
+    `accuracy` (target tokens that are the likeliest); `dpo` has `loss`, `preference_accuracy`, `margin` and `chosen_reward`.
+    The best step by the first other figure is saved as well."""
     min_delta: Annotated[float, Field(ge=0)] = 0.001
-    """What counts as an improvement: nats a token of the loss, or a share of the tokens for accuracy."""
+    """What counts as an improvement, in the unit of that figure: nats per token for the loss of `sft`, a share for accuracy."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 50
     """Steps between two checkpoints to resume from."""
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0
@@ -263,7 +278,7 @@ class TrainConfig(_Section):
     """Seed of data order, adapter initialisation and dropout."""
 
 
-class UseConfig(_Section):
+class UseConfig(Section):
     """The settings of use: how answers are drawn in the evaluation, in `chat` and by the merged model's own defaults."""
 
     temperature: Literal["auto"] | Annotated[float, Field(ge=0, le=2)] = "auto"
@@ -280,7 +295,7 @@ class UseConfig(_Section):
     """Seed of the draws, in the choice of the settings and in the evaluation."""
 
 
-class MergeConfig(_Section):
+class MergeConfig(Section):
     """The merged model: base and adapter as one folder."""
 
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -288,7 +303,7 @@ class MergeConfig(_Section):
     parity gate measures the file as it is stored."""
 
 
-class EvalConfig(_Section):
+class EvalConfig(Section):
     """What is measured on the test split."""
 
     baselines: list[str] = ["prompted"]
@@ -306,7 +321,7 @@ class EvalConfig(_Section):
     """Draws of the bootstrap and the permutation test."""
 
 
-class GateConfig(_Section):
+class GateConfig(Section):
     """The written rules of the verdict. Required: primary, parity, stop, answers. Advisory: general, served."""
 
     primary_margin: Annotated[float, Field(ge=0)] = 0.0
@@ -328,7 +343,7 @@ class GateConfig(_Section):
     """Bits per byte by which the tuned model may get worse on general text before the advisory gate fails."""
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """What is to be done, from source to verdict."""
 
     base: Annotated[str, Field(min_length=1)] = "auto"
@@ -347,14 +362,14 @@ class Recipe(_Section):
     mix: MixConfig = MixConfig()
     template: TemplateConfig = TemplateConfig()
     method: MethodConfig = MethodConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
     train: TrainConfig = TrainConfig()
     merge: MergeConfig = MergeConfig()
     use: UseConfig = UseConfig()
     eval: EvalConfig = EvalConfig()
     gates: GateConfig = GateConfig()
     allow: list[str] = []
-    """Blocking checks to override by name: `leak`, `cut`, `secrets` and the other findings of severity error. Each is written
-    into the manifests."""
+    """Blocking checks to override by name: `leak`, `cut`, `secrets` and other findings of severity error. Manifests name them."""
     _written: frozenset[str] | None = PrivateAttr(default=None)
     _by_base: frozenset[str] = PrivateAttr(default=frozenset())
 

@@ -9,17 +9,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from tunesmith.core.config import PRESETS, MixConfig, Recipe
+from tunesmith.core.config import PRESETS, MixConfig, Recipe, Section
 from tunesmith.core.errors import Problem, RecipeError
 
-__all__ = ["Knob", "knobs", "load_recipe", "recipe_from", "reference_page"]
+__all__ = ["Knob", "knobs", "load_recipe", "nearest", "recipe_from", "section_from", "shown"]
 
 _Path = tuple[str, ...]
+S = TypeVar("S", bound=Section)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,21 @@ def recipe_from(
         raise RecipeError(problems)
     names = {f"{key}.{inner}" for key, value in written.items() if isinstance(value, dict) for inner in value}
     return recipe.marked(written=names)
+
+
+def section_from(kind: type[S], values: Mapping[str, Any], *, name: str, why: str) -> S:
+    """A section that is declared where it is used, from plain values. `why`: what its keys are, for a key that it lacks.
+
+    RecipeError carries everything that is wrong.
+    """
+    declared = knobs(kind, f"{name}.")
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        data = {name: values}
+        details = [{**detail, "loc": (name, *detail["loc"])} for detail in error.errors()]
+        problems = [_problem(detail, data, {}, "", declared=declared, key=why) for detail in details]
+        raise RecipeError(problems) from None
 
 
 def _without_empty_sections(data: dict[str, Any]) -> dict[str, Any]:
@@ -195,7 +211,9 @@ def _override(data: dict[str, Any], text: str) -> Problem | None:
     for section in sections:
         target = target.setdefault(section, {})
         if not isinstance(target, dict):
-            return Problem(what="no such setting", value=name, expected="a path such as train.epochs", hint=_nearest_knob(name))
+            return Problem(
+                what="no such setting", value=name, expected="a path such as train.epochs", hint=_nearest_knob(name, knobs())
+            )
     target[last] = value
     return None
 
@@ -214,31 +232,46 @@ def _number_like(value: Any) -> Any:
     return value
 
 
-def _nearest_knob(name: str) -> str:
-    names = [knob.name for knob in knobs()]
+def nearest(word: str, known: Sequence[str]) -> str:
+    """`did you mean …?` with the word most like this one; empty if none is."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+def _nearest_knob(name: str, declared: Sequence[Knob]) -> str:
+    names = [knob.name for knob in declared]
     close = [n for n in names if n.split(".")[-1] == name.split(".")[-1]]
     if "." not in name:
         names = sorted({n.partition(".")[0] for n in names})
-    close = close or difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    return f"did you mean {close[0]}?" if close else "tunesmith init --print lists every setting"
+    hint = f"did you mean {close[0]}?" if close else nearest(name, names)
+    return hint or "tunesmith init --print lists every setting"
 
 
-def _problem(detail: Mapping[str, Any], data: Mapping[str, Any], places: Mapping[_Path, tuple[int, int]], file: str) -> Problem:
+def _problem(
+    detail: Mapping[str, Any],
+    data: Mapping[str, Any],
+    places: Mapping[_Path, tuple[int, int]],
+    file: str,
+    *,
+    declared: Sequence[Knob] | None = None,
+    key: str = "a key that exists",
+) -> Problem:
+    declared = knobs() if declared is None else declared
     location = tuple(str(part) for part in detail["loc"])
-    known: list[_Path] = [tuple(knob.name.split(".")) for knob in knobs()]
+    known: list[_Path] = [tuple(knob.name.split(".")) for knob in declared]
     path = next((location[:n] for n in range(len(location), 0, -1) if location[:n] in known), location)
     place = next((places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in places), None)
     where = f"{file}:{place[0]}:{place[1]}" if place else file
     name = ".".join(path)
     if detail["type"] == "extra_forbidden":
-        return Problem(what="unknown setting", value=name, expected="a key that exists", hint=_nearest_knob(name), where=where)
+        return Problem(what="unknown setting", value=name, expected=key, hint=_nearest_knob(name, declared), where=where)
     if detail["type"] == "missing":
         return Problem(
             what="missing setting", value=name, expected="a value: " + _text(name), hint=f"{name}: [./posts]", where=where
         )
     message = str(detail["msg"]).removeprefix("Value error, ")
     value = _value_at(data, path)
-    knob = next((k for k in knobs() if k.name == name), None)
+    knob = next((k for k in declared if k.name == name), None)
     expected = f"{knob.type} ({_lower(message)})" if knob else _lower(message)
     hint = "tunesmith init --print lists every setting"
     if knob and knob.type.startswith("list of") and isinstance(value, str):
@@ -246,7 +279,7 @@ def _problem(detail: Mapping[str, Any], data: Mapping[str, Any], places: Mapping
     elif knob and knob.default is None:
         hint = f"{name}: [./posts]"
     elif knob:
-        hint = f"{name}: {_example(knob.default)}  (the default). {knob.text}"
+        hint = f"{name}: {shown(knob.default)}  (the default). {knob.text}"
     return Problem(what=f"wrong value for {name}", value=value, expected=expected, hint=hint, where=where)
 
 
@@ -254,7 +287,8 @@ def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _example(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as it is written in a recipe."""
     return "[]" if value == [] else "''" if value == "" else str(value)
 
 
@@ -340,29 +374,3 @@ def _generator_problems(data: Mapping[str, Any], recipe: Recipe) -> list[Problem
             )
         )
     return problems
-
-
-def reference_page() -> str:
-    """The reference page of the recipe, in Markdown, from the declarations."""
-    lines = [
-        "# The recipe",
-        "",
-        "Every setting, made from the declarations in `core/config.py`. For a single run: `--set train.epochs=3`.",
-        "`quality` presets change defaults: "
-        + "; ".join(
-            f"`{name}` sets "
-            + (
-                ", ".join(f"{section}.{key} = {value}" for section, values in preset.items() for key, value in values.items())
-                or "nothing"
-            )
-            for name, preset in PRESETS.items()
-        )
-        + ".",
-        "",
-        "| setting | type | default | meaning |",
-        "|---|---|---|---|",
-    ]
-    for knob in knobs():
-        default = "required" if knob.default is None else f"`{_example(knob.default)}`" if knob.default != "" else "empty"
-        lines.append(f"| `{knob.name}` | {knob.type.replace('|', '/')} | {default} | {' '.join(knob.text.split())} |")
-    return "\n".join(lines) + "\n"

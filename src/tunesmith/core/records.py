@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import orjson
 
@@ -28,8 +28,10 @@ __all__ = [
     "Preference",
     "Quote",
     "Role",
+    "Row",
     "Score",
     "Support",
+    "as_example",
     "canonical_json",
     "digest",
     "from_dict",
@@ -42,6 +44,7 @@ __all__ = [
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length"]
 T = TypeVar("T")
+R = TypeVar("R", bound="Row")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,49 @@ class Origin:
     support: tuple[Support, ...] = ()
 
 
+class Row(Protocol):
+    """What a dataset is made of: an `Example` or a `Preference`. Splits, mixtures, leaks and copies are found by this alone.
+
+    `messages` is the conversation with the answer that is right, `answer` that answer, and `answers` every one that is learned
+    from. `id` names the row, `group` is what a split must not tear apart, `meta` holds its further columns.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def document_id(self) -> str: ...
+
+    @property
+    def group(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def title(self) -> str | None: ...
+
+    @property
+    def license(self) -> str | None: ...
+
+    @property
+    def meta(self) -> Mapping[str, str]: ...
+
+    @property
+    def prompt(self) -> tuple[Message, ...]: ...
+
+    @property
+    def messages(self) -> tuple[Message, ...]: ...
+
+    @property
+    def answer(self) -> str: ...
+
+    @property
+    def answers(self) -> tuple[str, ...]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """One training unit: messages that end with the assistant's turn. `group` is what a split must not tear apart.
@@ -129,6 +175,11 @@ class Example:
         """The last assistant turn: what is learned and what is scored."""
         return self.messages[-1].content
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The one answer."""
+        return (self.answer,)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preference:
@@ -142,6 +193,29 @@ class Preference:
     group: str
     source: str
     origin: Origin | None = None
+    title: str | None = None
+    license: str | None = None
+    meta: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The conversation with the chosen answer: the reference in evaluation."""
+        return (*self.prompt, Message(role="assistant", content=self.chosen))
+
+    @property
+    def rejected_messages(self) -> tuple[Message, ...]:
+        """The conversation with the rejected answer."""
+        return (*self.prompt, Message(role="assistant", content=self.rejected))
+
+    @property
+    def answer(self) -> str:
+        """The chosen answer."""
+        return self.chosen
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Chosen and rejected."""
+        return self.chosen, self.rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +314,7 @@ def _origin(row: Mapping[str, Any]) -> Origin:
     return Origin(**plain, support=support)
 
 
-def spread_over_documents(examples: Sequence[Example], most: int) -> list[Example]:
+def spread_over_documents(examples: Sequence[R], most: int) -> list[R]:
     """At most `most` rows, as many documents as can be: the first row of each, then the second of each; 0 takes all.
 
     Documents and rows come in the order of their hash, so a larger `most` only adds rows.
@@ -249,12 +323,20 @@ def spread_over_documents(examples: Sequence[Example], most: int) -> list[Exampl
     def mark(text: str) -> str:
         return hashlib.sha256(text.encode()).hexdigest()
 
-    by_document: dict[str, list[Example]] = {}
+    by_document: dict[str, list[R]] = {}
     for row in sorted(examples, key=lambda e: mark(e.id)):
         by_document.setdefault(row.group, []).append(row)
     documents = [by_document[group] for group in sorted(by_document, key=mark)]
     rounds = (rows[turn] for turn in range(max(map(len, documents), default=0)) for rows in documents if turn < len(rows))
     return list(rounds)[: most or None]
+
+
+def as_example(row: Row) -> Example:
+    """The row as an example whose answer is the right one: a preference with its chosen answer."""
+    if isinstance(row, Example):
+        return row
+    names = {f.name for f in fields(Example)} - {"messages"}
+    return Example(messages=row.messages, **{name: getattr(row, name) for name in names})
 
 
 def write_jsonl(path: Path, rows: Iterable[object]) -> int:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal, TypeVar
 
-from tunesmith.core.records import Example, Finding
+from tunesmith.core.records import Finding, Row
 from tunesmith.data.dedup.shingles import shingled
 from tunesmith.data.prose import words
 
 __all__ = ["find_leaks", "find_non_questions", "without_copies"]
 
 K = TypeVar("K", bound=str)
+R = TypeVar("R", bound=Row)
 _NEAR, _RELATED = 0.8, 0.5
 _CONTAINED = 8  # shingles of the smaller row from which "it stands in the larger" means something
 _MUCH_SHORTER = 0.75  # share of the larger row's length up to which standing inside it counts
@@ -58,7 +59,7 @@ _QUOTED_FIRST = re.compile(r"\A[\"“][^\"”]{1,300}[\"”](?=\s*[–—-]\s)")
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One example, and what stands in its prompts."""
+    """One row, and what its prompts say."""
 
     split: str
     id: str
@@ -80,14 +81,14 @@ class _Answer:
     shingles: frozenset[int]
 
 
-def find_leaks(splits: Mapping[str, Sequence[Example]]) -> tuple[Finding, ...]:
+def find_leaks(splits: Mapping[str, Sequence[Row]]) -> tuple[Finding, ...]:
     """What any two splits share, worst first; each pair of rows appears once, under the worst name that fits.
 
     `same_source` (error): a group lies in two splits. `exact_copies` (error): equal answers, case, spacing and punctuation
     aside. `near_copies` (error): ≥ 0.8 of the word 5-shingles shared (Jaccard, or share of a much shorter one), exactly
     computed. `related_copies` (warning): 0.5 to 0.8. `same_prompt` (warning). `no_source` (info): rows that name no
     document, so same-source leaks of theirs cannot be seen. Every turn of the assistant is compared, since every one is
-    learned; last answers under 20 words copy only with their prompts, earlier ones not at all.
+    learned, chosen and rejected ones alike; last answers under 20 words copy only with their prompts, earlier ones not at all.
     `rows`: the first twenty as `train:ID ~ test:ID`; `count` is of all.
     """
     rows, answers = _compared(splits)
@@ -117,7 +118,7 @@ def find_leaks(splits: Mapping[str, Sequence[Example]]) -> tuple[Finding, ...]:
     return tuple(finding for finding in found if finding is not None)
 
 
-def without_copies(splits: Mapping[K, Sequence[Example]]) -> tuple[dict[K, tuple[Example, ...]], int]:
+def without_copies(splits: Mapping[K, Sequence[R]]) -> tuple[dict[K, tuple[R, ...]], int]:
     """The splits without rows whose answers copy one in a split that matters more (all or half of it), and how many went.
 
     Half is enough to leave, because a post published twice is seldom cut into the same passages twice. Test matters most,
@@ -127,7 +128,7 @@ def without_copies(splits: Mapping[K, Sequence[Example]]) -> tuple[dict[K, tuple
     similar = ((answers[first].row, answers[second].row) for first, second, _ in _similar(answers))
     pairs = (*_equal_answers(answers), *similar)
     gone = {min(pair, key=lambda index: _WEIGHT.get(rows[index].split, 0)) for pair in pairs}
-    kept: dict[K, tuple[Example, ...]] = {}
+    kept: dict[K, tuple[R, ...]] = {}
     start = 0
     for name, examples in splits.items():
         kept[name] = tuple(example for index, example in enumerate(examples, start) if index not in gone)
@@ -135,7 +136,7 @@ def without_copies(splits: Mapping[K, Sequence[Example]]) -> tuple[dict[K, tuple
     return kept, len(gone)
 
 
-def find_non_questions(examples: Sequence[Example]) -> Finding | None:
+def find_non_questions(examples: Sequence[Row]) -> Finding | None:
     """User turns that neither ask nor request anything, such as answers that slipped into the question's place."""
     odd = [example for example in examples if not all(_asks(m.content) for m in example.prompt[-1:] if m.role == "user")]
     if not odd:
@@ -168,7 +169,7 @@ def _asks(text: str) -> bool:
     return bool(_ASKING_INSIDE.search(spoken))
 
 
-def _compared(splits: Mapping[K, Sequence[Example]]) -> tuple[list[_Row], list[_Answer]]:
+def _compared(splits: Mapping[K, Sequence[Row]]) -> tuple[list[_Row], list[_Answer]]:
     """The rows of all splits, and their answers in the same order.
 
     A short answer (a label, a number) is no copy by itself: it is one only together with its prompt, and exactly. Short ones
@@ -180,7 +181,7 @@ def _compared(splits: Mapping[K, Sequence[Example]]) -> tuple[list[_Row], list[_
         for example in examples:
             asked = [w.casefold() for message in example.prompt if message.role != "system" for w in words(message.content)]
             said = [(len(rows), message.content, False) for message in example.prompt if message.role == "assistant"]
-            turns += [*said, (len(rows), example.answer, True)]
+            turns += [*said, *((len(rows), answer, True) for answer in example.answers)]
             rows.append(_Row(str(split), example.id, example.group, " ".join(asked)))
     made = shingled([text for _, text, _ in turns])
     answers = []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core.errors import DatasetError, SourceError
-from tunesmith.core.records import Example, Failure
+from tunesmith.core.records import Failure, Row
 from tunesmith.data.formats.raw import json_rows
 from tunesmith.data.golden import golden_example
 from tunesmith.data.ingest.decode import decode
@@ -19,9 +19,9 @@ __all__ = ["Lines", "read_lines"]
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Rows as examples (a text is one turn of the assistant) with the rows themselves, in order; and the rows that are none."""
+    """Rows as examples or preferences (a text is one turn of the assistant), the rows themselves, and what failed."""
 
-    examples: tuple[Example, ...]
+    examples: tuple[Row, ...]
     rows: tuple[Any, ...]
     failed: tuple[Failure, ...]
 
@@ -42,7 +42,7 @@ def read_lines(path: Path) -> Lines:
             expected=f"JSON lines ({getattr(error, 'strerror', None) or error})",
             hint="tunesmith convert FILE says what a file holds",
         ) from error
-    examples: list[Example] = []
+    examples: list[Row] = []
     rows: list[Any] = []
     failed: list[Failure] = []
     seen: set[str] = set()
@@ -75,12 +75,13 @@ def read_lines(path: Path) -> Lines:
     return Lines(tuple(examples), tuple(rows), tuple(failed))
 
 
-def _example(row: Any, name: str, place: str) -> Example:
+def _example(row: Any, name: str, place: str) -> Row:
     reading = read_objects([(place, row, "")], name=name)
     given = row.get("id") if isinstance(row, dict) else None
     own = str(given) if isinstance(given, str | int) and not isinstance(given, bool) and str(given).strip() else place
-    if reading.pairs:
-        example = reading.pairs[0]
+    found: tuple[Row, ...] = (*reading.pairs, *reading.preferences)
+    if found:
+        example = found[0]
         return replace(example, id=own, group=own if example.group == example.id else example.group)
     document = reading.documents[0]
     columns = (

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import ceil, floor
+from typing import Generic, TypeVar
 
 from tunesmith.core.errors import DatasetError
-from tunesmith.core.records import Example, Finding, digest
+from tunesmith.core.records import Finding, Row, digest
 
 __all__ = ["Mixture", "SourceShare", "general_rows", "mix"]
 
+R = TypeVar("R", bound=Row)
 _RECOMMENDED = (0.1, 0.3)  # share of general rows against forgetting
 _AGAIN = "#again-"  # parts an id from the number of its further showing
 _SLACK = 0.01  # rows are whole
@@ -34,16 +36,16 @@ class SourceShare:
 
 
 @dataclass(frozen=True, slots=True)
-class Mixture:
+class Mixture(Generic[R]):
     """The training rows of an epoch, some of them more than once, with each source's share."""
 
-    rows: tuple[Example, ...]
+    rows: tuple[R, ...]
     sources: tuple[SourceShare, ...]
     general_share: float
     findings: tuple[Finding, ...]
 
 
-def general_rows(general: Sequence[Example], *, num_own: int, share: float) -> tuple[Example, ...]:
+def general_rows(general: Sequence[R], *, num_own: int, share: float) -> tuple[R, ...]:
     """So many rows of a general set that they make up `share` of the whole beside `num_own` others; all if it has too few.
 
     Chosen by the hash of their ids: a larger set of own rows only adds to the choice.
@@ -54,9 +56,7 @@ def general_rows(general: Sequence[Example], *, num_own: int, share: float) -> t
     return tuple(row for row in general if row.id in kept)
 
 
-def mix(
-    own: Sequence[Example], general: Sequence[Example], *, weights: Mapping[str, float], max_source: float, share: float
-) -> Mixture:
+def mix(own: Sequence[R], general: Sequence[R], *, weights: Mapping[str, float], max_source: float, share: float) -> Mixture[R]:
     """The rows that an epoch shows: own ones under the cap and weighted, then the general ones.
 
     `weights`: source or pattern (`notes-*`) → times that an epoch shows each of its rows; 0.5 shows half of them, the same half
@@ -69,7 +69,7 @@ def mix(
     everything = Counter(row.source for row in (*own, *general))
     factors = _factors(everything, weights)
     capped = _capped(own, max_source)
-    counted: list[Example] = []
+    counted: list[R] = []
     for row in (*capped, *general):
         times = floor(factors[row.source])
         rest = factors[row.source] - times
@@ -112,7 +112,7 @@ def _factors(sources: Mapping[str, int], weights: Mapping[str, float]) -> dict[s
     return factors
 
 
-def _capped(rows: Sequence[Example], max_source: float) -> list[Example]:
+def _capped(rows: Sequence[R], max_source: float) -> list[R]:
     """The rows with no source above `max_source` of what stays, as many as can stay."""
     counts = Counter(row.source for row in rows)
     if max_source >= 1 or not counts:
@@ -125,7 +125,7 @@ def _capped(rows: Sequence[Example], max_source: float) -> list[Example]:
             hint=f"--set mix.max_source={ceil(100 / len(counts)) / 100}",
         )
     limit = _limit(sorted(counts.values()), max_source)
-    by_source: dict[str, list[Example]] = defaultdict(list)
+    by_source: dict[str, list[R]] = defaultdict(list)
     for row in rows:
         by_source[row.source].append(row)
     kept = {id(row) for members in by_source.values() for row in sorted(members, key=lambda row: digest("cap", row.id))[:limit]}

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
-from tunesmith.core.records import Document, Example, Message, digest
+from tunesmith.core.records import Document, Example, Message, Row, digest
 from tunesmith.data.phrases import study
 from tunesmith.data.prose import Block, blocks_from_text, num_words
 from tunesmith.data.questions import Cue, ask
 from tunesmith.data.sentences import split_sentences
 
-__all__ = ["Built", "build_examples", "build_passages"]
+__all__ = ["Built", "Drops", "build_examples", "build_passages"]
+
+R = TypeVar("R", bound=Row)
 
 _STRETCH = 1.8  # a passage may be this much longer than asked before it is cut
 _MAX_PREVIOUS_WORDS = 40
@@ -27,10 +30,10 @@ _NOT_PROSE = "mostly addresses, figures or repetitions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """Examples, and what was dropped: reason → count, and up to three short samples of each."""
+class Built(Generic[R]):
+    """Examples or preferences, and what was dropped: reason → count, and up to three short samples of each."""
 
-    examples: tuple[Example, ...]
+    examples: tuple[R, ...]
     dropped: Mapping[str, int]
     dropped_samples: Mapping[str, tuple[str, ...]]
 
@@ -55,7 +58,7 @@ class _Passage:
     closes: bool = False
 
 
-class _Drops:
+class Drops:
     """Counts what is dropped and keeps the first samples of each reason."""
 
     def __init__(self) -> None:
@@ -70,13 +73,13 @@ class _Drops:
             self.samples[reason] = (*kept, line if len(line) <= 160 else line[:157].rstrip() + "…")
 
 
-def build_passages(documents: Sequence[Document], *, passage_words: int, min_words: int, system_prompt: str) -> Built:
+def build_passages(documents: Sequence[Document], *, passage_words: int, min_words: int, system_prompt: str) -> Built[Example]:
     """Examples whose answers are passages of the documents, verbatim: whole paragraphs, long ones cut at sentence ends only.
 
     Passages aim at `passage_words` and stay below 1.8 times that, except for single sentences longer than it. Those under
     `min_words` are dropped, as are copies and text that is nothing but a quotation. Prompts are unique over the whole set.
     """
-    drops = _Drops()
+    drops = Drops()
     passages: list[_Passage] = []
     seen: set[str] = set()
     for document in documents:
@@ -95,12 +98,12 @@ def build_passages(documents: Sequence[Document], *, passage_words: int, min_wor
     return Built(examples=examples, dropped=dict(drops.counts), dropped_samples=drops.samples)
 
 
-def build_examples(pairs: Sequence[Example], *, system_prompt: str) -> Built:
+def build_examples(pairs: Sequence[Example], *, system_prompt: str) -> Built[Example]:
     """Ready pairs, passed through: empty prompts or answers and exact copies dropped, a system message added where none is.
 
     Blanks at the ends of turns go. A right answer may be one word, so no answer is too short.
     """
-    drops = _Drops()
+    drops = Drops()
     examples: list[Example] = []
     seen: set[str] = set()
     for pair in pairs:
@@ -175,7 +178,7 @@ def _shown(text: str | None) -> str:
     return line if len(line) <= 120 else ""
 
 
-def _passages(document: Document, target: int, min_words: int, drops: _Drops) -> list[_Passage]:
+def _passages(document: Document, target: int, min_words: int, drops: Drops) -> list[_Passage]:
     made: list[_Passage] = []
     first = last = True
     for heading, blocks in _sections(blocks_from_text(document.text)):
@@ -273,7 +276,7 @@ def _merge_short(packed: list[list[_Piece]], target: int, min_words: int) -> lis
     return merged
 
 
-def _without_lead_in(pieces: list[_Piece], drops: _Drops) -> list[_Piece]:
+def _without_lead_in(pieces: list[_Piece], drops: Drops) -> list[_Piece]:
     """`Here is the code:` at the end of a passage leads to what is not there."""
     kept = list(pieces)
     while kept and kept[-1].kind == "paragraph" and kept[-1].text.rstrip().endswith(":"):

@@ -1,18 +1,19 @@
-"""Split examples into train, val and test so that what belongs together stays together, and new rows never move old ones."""
+"""Split rows of any kind into train, val and test: what belongs together stays together, and new rows never move old ones."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from tunesmith.core.errors import DatasetError
-from tunesmith.core.records import Example, Finding, digest
+from tunesmith.core.records import Finding, Row, digest
 from tunesmith.data.ingest.metadata import iso_date
 
 __all__ = ["By", "Drawn", "Split", "place", "split"]
 
+R = TypeVar("R", bound=Row)
 Split = Literal["train", "val", "test"]
 By = Literal["document", "thread", "author", "time", "group", "row"]
 _NEEDED: Mapping[Split, int] = {"train": 2, "val": 1, "test": 2}
@@ -34,13 +35,13 @@ _LEAST_TEST = 6  # the two-sided sign-flip test over k units cannot go below 2 /
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class Drawn(Generic[R]):
     """The rows of each split in the order given, how many units each has, and what the reader should know of the draw.
 
     `labels`: rows of each label by split, where the split was stratified. `borders`: the first days of val and test, by time.
     """
 
-    parts: Mapping[Split, tuple[Example, ...]]
+    parts: Mapping[Split, tuple[R, ...]]
     units: Mapping[Split, int]
     labels: Mapping[str, Mapping[Split, int]]
     borders: tuple[str, ...]
@@ -54,7 +55,7 @@ def place(group: str, *, val: float, test: float, seed: int) -> Split:
 
 
 def split(
-    examples: Sequence[Example],
+    examples: Sequence[R],
     *,
     by: By,
     val: float,
@@ -62,7 +63,7 @@ def split(
     seed: int,
     column: str = "",
     stratify: str = "",
-) -> Drawn:
+) -> Drawn[R]:
     """Draw the splits. `by` says what stays on one side: a document, thread, author, the rows of one value of `column` (group).
 
     All but `time` place a unit by a hash of its name, so rows that come later never move those that are there. `time` puts the
@@ -90,7 +91,7 @@ def split(
         )
     if labels:
         _refuse_missing_labels(names, places, labels, stratify, val=val, test=test, seed=seed, fixed=by == "time")
-    parts: dict[Split, list[Example]] = {"train": [], "val": [], "test": []}
+    parts: dict[Split, list[R]] = {"train": [], "val": [], "test": []}
     for example, unit in zip(examples, units, strict=True):
         parts[places[unit]].append(example)
     if 0 < counts["test"] < _LEAST_TEST:
@@ -104,7 +105,7 @@ def split(
     )
 
 
-def _units(examples: Sequence[Example], by: By, column: str) -> tuple[list[str], list[Finding]]:
+def _units(examples: Sequence[Row], by: By, column: str) -> tuple[list[str], list[Finding]]:
     """The unit of each row, and what could not be seen."""
     if by == "row":
         return [example.id for example in examples], []
@@ -128,7 +129,7 @@ def _units(examples: Sequence[Example], by: By, column: str) -> tuple[list[str],
     return units, [Finding(name=f"no_{by}", severity="warning", message=message, count=len(bare), rows=tuple(bare[:20]))]
 
 
-def _no_column(examples: Sequence[Example], what: str, column: str) -> DatasetError:
+def _no_column(examples: Sequence[Row], what: str, column: str) -> DatasetError:
     known = sorted({name for example in examples for name in example.meta})
     return DatasetError(
         f"no row has a value in the column of {what}s" if column else f"no row has a {what}",
@@ -142,7 +143,7 @@ def _by_hash(names: Sequence[str], labels: Mapping[str, str], *, val: float, tes
     return {name: place(f"{labels[name]}\0{name}" if labels else name, val=val, test=test, seed=seed) for name in names}
 
 
-def _by_time(examples: Sequence[Example], *, val: float, test: float) -> tuple[dict[str, Split], tuple[str, ...]]:
+def _by_time(examples: Sequence[Row], *, val: float, test: float) -> tuple[dict[str, Split], tuple[str, ...]]:
     """The latest days with about `test` of the dated rows to test, those before to val, the rest (and no date) to train."""
     days = _days(examples)
     rows = Counter(days[example.group] for example in examples if days[example.group])
@@ -156,7 +157,7 @@ def _by_time(examples: Sequence[Example], *, val: float, test: float) -> tuple[d
     return {group: of_day.get(day, "train") for group, day in days.items()}, borders
 
 
-def _days(examples: Sequence[Example]) -> dict[str, str]:
+def _days(examples: Sequence[Row]) -> dict[str, str]:
     """The day of each document: the latest of its rows, so that train holds nothing later than its border; empty if unknown."""
     days: dict[str, str] = {}
     for example in examples:
@@ -165,7 +166,7 @@ def _days(examples: Sequence[Example]) -> dict[str, str]:
     return days
 
 
-def _labels(examples: Sequence[Example], units: Sequence[str], column: str) -> dict[str, str]:
+def _labels(examples: Sequence[Row], units: Sequence[str], column: str) -> dict[str, str]:
     """The label of each unit: the most frequent of its rows, the first by name among equals."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for example, unit in zip(examples, units, strict=True):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from tunesmith.core.records import Example
+from tunesmith.core.records import Message, Preference, Row
 from tunesmith.models.chat import Chat, Encoded
 
 __all__ = ["Audit", "audit"]
@@ -28,10 +28,11 @@ class Audit:
     bos_counts: tuple[int, ...]
 
 
-def audit(chat: Chat, examples: Sequence[Example], encoded: Sequence[Sequence[Encoded]]) -> Audit:
+def audit(chat: Chat, examples: Sequence[Row], encoded: Sequence[Sequence[Encoded]]) -> Audit:
     """Count the faults that ruin a run in silence: cut answers, a missing end token, nothing learned, doubled BOS.
 
-    `encoded`: the rows of each example. Every answer of a conversation must be learned, with its end token. `cut_share` is
+    `encoded`: the rows of each example, as `encode_row` gives them. Every answer of a conversation, and both of a preference,
+    must be learned, with its end token. `cut_share` is
     learned tokens lost by cutting over all learned tokens. `prompt_differs`: examples with an answer whose prompt, tokenised
     alone as generation will see it, is not how its row begins. `rewritten`: the template drops words of an answer.
     """
@@ -40,16 +41,16 @@ def audit(chat: Chat, examples: Sequence[Example], encoded: Sequence[Sequence[En
     bos = chat.tokenizer.bos_token_id
     no_end, no_labels, cut, differs, rewritten, counts = [], [], [], [], [], set()
     for example, rows in zip(examples, encoded, strict=True):
-        turns = [turn for turn, message in enumerate(example.messages) if message.role == "assistant"]
+        parts = _conversations(example, rows)
         if is_cut := any(row.dropped for row in rows):
             cut.append(example.id)
-        if not any(row.num_learned for row in rows):
+        if not all(any(row.num_learned for row in own) for _, _, own in parts):
             no_labels.append(example.id)
-        if sum(_ended(chat, row) for row in rows) != len(turns) or not turns:
+        if any(sum(_ended(chat, row) for row in own) != len(turns) or not turns for _, turns, own in parts):
             no_end.append(example.id)
-        if not is_cut and any(not _begins(rows, chat.encode_prompt(example.messages[:turn])) for turn in turns):
+        if not is_cut and any(not _prompts_begin(chat, *part) for part in parts):
             differs.append(example.id)
-        if chat.rewrites(example.messages):
+        if any(chat.rewrites(messages) for messages, _, _ in parts):
             rewritten.append(example.id)
         if bos is not None:  # at the start only: some templates open every turn with this token
             counts |= {next((n for n, token in enumerate(row.ids) if token != bos), len(row.ids)) for row in rows}
@@ -65,6 +66,23 @@ def audit(chat: Chat, examples: Sequence[Example], encoded: Sequence[Sequence[En
         tuple(rewritten),
         tuple(sorted(counts)),
     )
+
+
+_Part = tuple[tuple[Message, ...], list[int], Sequence[Encoded]]
+
+
+def _conversations(example: Row, rows: Sequence[Encoded]) -> list[_Part]:
+    """The conversations that a row is learned by: their messages, the turns that are learned, and their encoded rows."""
+    if isinstance(example, Preference):
+        last = [len(example.prompt)]
+        return [(example.messages, last, rows[:1]), (example.rejected_messages, last, rows[1:])]
+    turns = [turn for turn, message in enumerate(example.messages) if message.role == "assistant"]
+    return [(example.messages, turns, rows)]
+
+
+def _prompts_begin(chat: Chat, messages: Sequence[Message], turns: Sequence[int], rows: Sequence[Encoded]) -> bool:
+    """Whether each learned answer comes after the prompt by which it is asked for in use."""
+    return all(_begins(rows, chat.encode_prompt(messages[:turn])) for turn in turns)
 
 
 def _ended(chat: Chat, row: Encoded) -> int:

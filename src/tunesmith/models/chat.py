@@ -153,6 +153,13 @@ class Chat:
             made.append(_Row(whole, ids, offsets, []))
         return tuple(self._cut(row.ids, self._learned(row), max_tokens) for row in reversed(made))
 
+    def answer_row(self, messages: Sequence[Message], *, max_tokens: int | None = None) -> Encoded:
+        """The row of the last answer, in which that answer alone is learned, its end token included. Cut as in `rows`."""
+        row = self.rows(messages)[-1]
+        begin = len(self.encode_prompt(messages[:-1]))
+        marks = [mark and place >= begin for place, mark in enumerate(row.learned)]
+        return self._cut(row.ids, marks, max_tokens)
+
     def encode(self, messages: Sequence[Message], *, max_tokens: int | None = None) -> Encoded:
         """The one row of a conversation. ModelError if it takes several: see `rows`."""
         made = self.rows(messages, max_tokens=max_tokens)

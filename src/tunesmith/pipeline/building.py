@@ -10,7 +10,19 @@ from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Draft
 from tunesmith.core.config import BuildConfig, Recipe
-from tunesmith.core.records import Document, Example, Finding, read_jsonl, to_json, write_jsonl
+from tunesmith.core.errors import DatasetError
+from tunesmith.core.records import (
+    Document,
+    Example,
+    Finding,
+    Message,
+    Preference,
+    Row,
+    as_example,
+    read_jsonl,
+    to_json,
+    write_jsonl,
+)
 from tunesmith.core.reporter import FindingReported, Reporter
 from tunesmith.data.checks.personal import check_personal
 from tunesmith.data.checks.redact import redact
@@ -19,20 +31,21 @@ from tunesmith.data.checks.run import worst_first
 from tunesmith.data.checks.secrets import check_secrets
 from tunesmith.data.dedup.semantic import similarity_named
 from tunesmith.data.passages import Built, build_examples, build_passages
+from tunesmith.data.preferences import build_preferences
 from tunesmith.data.report import dataset_report
 from tunesmith.data.report_quality import measure_quality
 from tunesmith.data.synth.outcome import Outcome
 from tunesmith.data.synth.shares import find_shares
 from tunesmith.models.chat import Chat, Encoded
+from tunesmith.models.labels import audit_labels, encode_row
 from tunesmith.pipeline.blocking import stop_at_errors
 from tunesmith.pipeline.draw import Beside, draw, draw_splits, drop_copies
 from tunesmith.pipeline.synthesis import build_with_generator
 from tunesmith.plan.plan import DataFacts
-from tunesmith.train.run import check_labels
 
 __all__ = ["build_settings", "data_facts", "fill_dataset"]
 
-Splits = Mapping[str, Sequence[Example]]
+Splits = Mapping[str, Sequence[Row]]
 
 
 def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the project)
@@ -46,9 +59,12 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     replies: Path,
     beside: Beside,
     blocked: Path,
+    record: type,
     reporter: Reporter,
 ) -> None:
-    """Build, split, check and write. DatasetError if a split is left empty; BlockedError for findings of severity error.
+    """Build rows of the kind `record`, split, check and write them.
+
+    DatasetError if a split is left empty; BlockedError for findings of severity error.
 
     `replies`: where replies of the generator are kept, for styles that ask one. `blocked`: the file that takes the rows of
     findings that stop the build.
@@ -56,21 +72,25 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     semantic = recipe.build.semantic
     similarity = similarity_named(semantic) if semantic else None  # opened before anything is paid for
     read = _read(documents, redacted=recipe.build.redact)
-    built, outcome, copies = _build(
-        read, recipe, passage_words=passage_words, replies=replies, blocked=blocked, reporter=reporter
-    )
+    if record is Preference:
+        built, outcome, copies = _preferences(read, recipe, reporter=reporter)
+    else:
+        built, outcome, copies = _build(
+            read, recipe, passage_words=passage_words, replies=replies, blocked=blocked, reporter=reporter
+        )
     drawn = draw(built.examples, recipe=recipe, documents=read.documents, beside=beside, similarity=similarity)
     kept = drawn.splits
-    findings = (*drawn.findings, *find_shares(kept))
-    quality = measure_quality(kept)
-    everything = [example for rows in kept.values() for example in rows]
+    shown = {name: [as_example(row) for row in rows] for name, rows in kept.items()}
+    findings = (*drawn.findings, *find_shares(shown))
+    quality = measure_quality(shown)
     found = worst_first([*findings, *quality.findings])
     for finding in found:
         reporter.event(
             FindingReported(name=finding.name, severity=finding.severity, message=finding.message, count=finding.count)
         )
+    everything = [example for rows in shown.values() for example in rows]
     stop_at_errors(found, everything, allow=recipe.allow, rows_file=blocked)
-    encoded = {name: [chat.rows(e.messages, max_tokens=limit) for e in rows] for name, rows in kept.items()}
+    encoded = {name: [encode_row(chat, row, max_tokens=limit) for row in rows] for name, rows in kept.items()}
     numbers = _numbers(chat, kept, encoded, allow=recipe.allow)
     leaks = sum(f.count for f in findings if f.severity == "error")
     numbers |= {"dropped": dict(built.dropped), "leaks": leaks, "copies_dropped": copies, **drawn.numbers}
@@ -80,7 +100,7 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     for name, rows in kept.items():
         write_jsonl(draft.path / f"{name}.jsonl", rows)
     report, page = dataset_report(
-        kept,
+        shown,
         dropped=built.dropped,
         dropped_samples=built.dropped_samples,
         findings=findings,
@@ -104,20 +124,33 @@ class _Read:
 
     documents: Sequence[Document]
     pairs: Sequence[Example]
+    preferences: Sequence[Preference]
     redacted: Counter[str]
 
 
 def _read(artifact: Artifact, *, redacted: bool) -> _Read:
     documents = list(read_jsonl(artifact.path / "documents.jsonl", Document))
     pairs = list(read_jsonl(artifact.path / "pairs.jsonl", Example))
+    some = artifact.numbers.get("preferences", 0)
+    preferences = list(read_jsonl(artifact.path / "preferences.jsonl", Preference)) if some else []
     counts: Counter[str] = Counter()
     if redacted:
         documents = [replace(one, text=redact(one.text, counts)) for one in documents]
-        pairs = [
-            replace(pair, messages=tuple(replace(turn, content=redact(turn.content, counts)) for turn in pair.messages))
-            for pair in pairs
+        pairs = [replace(pair, messages=_redacted(pair.messages, counts)) for pair in pairs]
+        preferences = [
+            replace(
+                row,
+                prompt=_redacted(row.prompt, counts),
+                chosen=redact(row.chosen, counts),
+                rejected=redact(row.rejected, counts),
+            )
+            for row in preferences
         ]
-    return _Read(documents, pairs, counts)
+    return _Read(documents, pairs, preferences, counts)
+
+
+def _redacted(turns: Sequence[Message], counts: Counter[str]) -> tuple[Message, ...]:
+    return tuple(replace(turn, content=redact(turn.content, counts)) for turn in turns)
 
 
 def _told(finding: Finding) -> dict[str, Any]:
@@ -126,9 +159,11 @@ def _told(finding: Finding) -> dict[str, Any]:
 
 def _build(
     read: _Read, recipe: Recipe, *, passage_words: int, replies: Path, blocked: Path, reporter: Reporter
-) -> tuple[Built, Outcome | None, int]:
+) -> tuple[Built[Any], Outcome | None, int]:
     b = recipe.build
     documents, pairs = list(read.documents), list(read.pairs)
+    if read.preferences:
+        _leave_preferences(len(read.preferences), alone=not documents and not pairs, reporter=reporter)
     style = ("examples" if pairs else "passages") if b.style == "auto" else b.style
     documents, pairs, copies = drop_copies(documents, pairs, threshold=b.dedup, reporter=reporter)
     left, what, other = (documents, "documents", "passages") if style == "examples" else (pairs, "pairs", "examples")
@@ -157,18 +192,52 @@ def _build(
     return passages, None, copies
 
 
+def _leave_preferences(count: int, *, alone: bool, reporter: Reporter) -> None:
+    """Say that this method does not learn from preference rows; DatasetError if there is nothing else."""
+    if not alone:
+        reporter.warn(f"{count} preference rows are left aside; --set objective.kind=dpo learns from them instead")
+        return
+    raise DatasetError(
+        "the sources hold preference rows, and this objective learns from answers",
+        value=f"{count} preference rows",
+        expected="documents, or rows with a prompt and an answer",
+        hint="--set objective.kind=dpo   or   tunesmith convert FILE --to prompt_completion --lossy (keeps the chosen answers)",
+    )
+
+
+def _preferences(read: _Read, recipe: Recipe, *, reporter: Reporter) -> tuple[Built[Any], None, int]:
+    """Preference rows without copies, checked; whatever else the sources hold is left aside."""
+    b, rows = recipe.build, read.preferences
+    others = ", ".join(f"{len(rows)} {name}" for name, rows in (("pairs", read.pairs), ("documents", read.documents)) if rows)
+    if not rows:
+        raise DatasetError(
+            f"objective.kind {recipe.objective.kind} learns from preference rows, and the sources hold none",
+            value=others or "no rows",
+            expected="rows with a prompt, a chosen and a rejected answer",
+            hint="--set objective.kind=sft   or   tunesmith synth FILE --kind preference (a language model writes them)",
+        )
+    if others:
+        reporter.warn(f"{others} are left aside: objective.kind {recipe.objective.kind} learns from preference rows")
+    for name in sorted(b.model_fields_set - {"dedup", "redact", "semantic", "system_prompt"}):
+        reporter.warn(f"build.{name} has no effect: preference rows are taken as they are")
+    built = build_preferences(rows, system_prompt=b.system_prompt, allow=recipe.allow)
+    _, kept, copies = drop_copies([], list(built.examples), threshold=b.dedup, reporter=reporter)
+    return replace(built, examples=tuple(kept)), None, copies
+
+
 def _numbers(
     chat: Chat, splits: Splits, encoded: Mapping[str, Sequence[Sequence[Encoded]]], *, allow: Sequence[str]
 ) -> dict[str, Any]:
     everything = [example for rows in splits.values() for example in rows]
     codes = [rows for parts in encoded.values() for rows in parts]
-    found = check_labels(chat, everything, codes, allow=allow)
+    found = audit_labels(chat, everything, codes, allow=allow)
     train = [row for rows in encoded["train"] for row in rows]
+    pairs = isinstance(everything[0], Preference)  # of which both rows are learned together
     return {
         **{name: len(rows) for name, rows in splits.items()},
         "examples": len(everything),
         "documents": {name: len({e.group for e in rows}) for name, rows in splits.items()},
-        "train_rows": len(train),
+        "train_rows": len(encoded["train"]) if pairs else len(train),
         "train_tokens": sum(len(row.ids) for row in train),
         "learned_tokens": sum(row.num_learned for row in train),
         "longest": max(len(row.ids) + row.dropped for rows in codes for row in rows),

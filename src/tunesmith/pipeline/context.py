@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.config import Recipe
-from tunesmith.core.records import Example
+from tunesmith.core.records import Example, Row
 from tunesmith.core.reporter import Reporter
 from tunesmith.eval.gates import Verdict
 from tunesmith.eval.measure import Measurements
@@ -18,6 +18,7 @@ from tunesmith.models.precision import Precision
 from tunesmith.models.use import Use
 from tunesmith.pipeline.draw import Beside
 from tunesmith.pipeline.reading import Documents
+from tunesmith.train.method import Method
 
 __all__ = ["Context", "Judged"]
 
@@ -104,6 +105,13 @@ class Context(Protocol):
 
     @property
     def judged(self) -> Judged: ...
+
+    @property
+    def objective(self) -> Method:
+        """The training method."""
+
+    def records(self, name: str) -> list[Row]:
+        """The rows of one split, of the kind that the objective learns from."""
 
     def rows(self, name: str) -> list[Example]:
         """The examples of one split."""

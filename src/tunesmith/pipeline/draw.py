@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tunesmith.core.config import Recipe
 from tunesmith.core.errors import DatasetError
-from tunesmith.core.records import Document, Example, Finding, digest, to_json
+from tunesmith.core.records import Document, Example, Finding, Preference, Row, digest, to_json
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.data.dedup.records import find_rewordings, without_near_copies
 from tunesmith.data.dedup.semantic import Similarity
@@ -24,14 +24,16 @@ __all__ = ["Beside", "Draw", "draw", "draw_splits", "drop_copies", "gather_besid
 
 _MANY_COPIES = 0.3
 _SOURCES_SHOWN = 20
-Splits = Mapping[str, Sequence[Example]]
+Splits = Mapping[str, Sequence[Row]]
+R = TypeVar("R", bound=Row)
+E = TypeVar("E", Example, Preference)
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
     """Examples from elsewhere: `general` ones to mix in, `golden` ones to keep out. `id` is the hash of both."""
 
-    general: tuple[Example, ...] = ()
+    general: tuple[Row, ...] = ()
     golden: tuple[Example, ...] = ()
     id: str = ""
 
@@ -45,32 +47,35 @@ class Draw:
     numbers: Mapping[str, Any]
 
 
-def gather_beside(recipe: Recipe, project: Path) -> Beside:
-    """Read the general set of the recipe and the golden set of the project.
+def gather_beside(recipe: Recipe, project: Path, *, record: type = Example) -> Beside:
+    """Read the general set of the recipe, of the kind `record`, and the golden set of the project.
 
     Raises:
         ArtifactError: the golden set is not as it was frozen.
         DatasetError: the general set holds no examples.
     """
     golden = read_golden(project)
-    pairs: tuple[Example, ...] = ()
+    pairs: tuple[Row, ...] = ()
     if recipe.mix.general:
-        pairs = extract(gather(recipe.mix.general), reporter=SilentReporter()).pairs
+        found = extract(gather(recipe.mix.general), reporter=SilentReporter())
+        pairs = found.preferences if record is Preference else found.pairs
         if not pairs:
             raise DatasetError(
                 "the general set holds no examples",
                 value=", ".join(recipe.mix.general),
-                expected="rows with a prompt and an answer",
+                expected="rows with a prompt, a chosen and a rejected answer"
+                if record is Preference
+                else "rows with a prompt and an answer",
                 hint="tunesmith convert FILE says what a file holds",
             )
         pairs = tuple({row.id: row for row in pairs}.values())
-    marks = [digest(row.id, to_json(row.messages)) for row in pairs]
+    marks = [digest(row.id, to_json(row.messages), *row.answers[1:]) for row in pairs]
     return Beside(pairs, golden.items, digest(golden.id, *marks) if pairs or golden.items else "")
 
 
 def drop_copies(
-    documents: Sequence[Document], pairs: Sequence[Example], *, threshold: float, reporter: Reporter
-) -> tuple[list[Document], list[Example], int]:
+    documents: Sequence[Document], pairs: Sequence[E], *, threshold: float, reporter: Reporter
+) -> tuple[list[Document], list[E], int]:
     """Documents and pairs without near copies of each other, and how many went; 0 as threshold keeps all."""
     if not threshold:
         return list(documents), list(pairs), 0
@@ -81,7 +86,7 @@ def drop_copies(
     return kept_documents, kept_pairs, total - left
 
 
-def draw_splits(examples: Sequence[Example], recipe: Recipe, documents: Sequence[Document] = ()) -> Drawn:
+def draw_splits(examples: Sequence[R], recipe: Recipe, documents: Sequence[Document] = ()) -> Drawn[R]:
     """The splits as the recipe says, by author and date of the documents where rows do not bring their own."""
     s = recipe.split
     known = {
@@ -95,7 +100,7 @@ def draw_splits(examples: Sequence[Example], recipe: Recipe, documents: Sequence
 
 
 def draw(
-    examples: Sequence[Example],
+    examples: Sequence[Row],
     *,
     recipe: Recipe,
     documents: Sequence[Document],
@@ -110,7 +115,7 @@ def draw(
     """
     m, golden = recipe.mix, beside.golden
     drawn = draw_splits(examples, recipe, documents)
-    parts: dict[str, Sequence[Example]] = {str(name): rows for name, rows in drawn.parts.items()}
+    parts: dict[str, Sequence[Row]] = {str(name): rows for name, rows in drawn.parts.items()}
     parts, held_out = _without_golden(parts, golden)
     own = {row.id for row in parts["train"]}
     parts["train"] = (*parts["train"], *general_rows(beside.general, num_own=len(parts["train"]), share=m.share))
@@ -122,7 +127,7 @@ def draw(
             expected="different rows in train, val and test",
             hint="add data that is not repeated, or look at the copies: tunesmith check FILE",
         )
-    watched = {**kept, **({"golden": tuple(golden)} if golden else {})}
+    watched: dict[str, Sequence[Row]] = {**kept, **({"golden": tuple(golden)} if golden else {})}
     leaks = find_leaks(watched)
     if similarity is not None:
         leaks = (*leaks, *find_rewordings(watched, similarity=similarity))
@@ -145,16 +150,15 @@ def draw(
     return Draw({**kept, "train": mixture.rows}, (*leaks, *drawn.findings, *mixture.findings), numbers)
 
 
-def _without_golden(
-    parts: Mapping[str, Sequence[Example]], golden: Sequence[Example]
-) -> tuple[dict[str, Sequence[Example]], int]:
+def _without_golden(parts: Mapping[str, Sequence[Row]], golden: Sequence[Example]) -> tuple[dict[str, Sequence[Row]], int]:
     """The splits without golden items, their documents and their copies; and how many rows that is."""
     if not golden:
         return dict(parts), 0
     groups = {item.group for item in golden}
     apart = {name: [row for row in rows if row.group not in groups] for name, rows in parts.items()}
-    kept, _ = without_copies({"golden": golden, **apart})
-    left: dict[str, Sequence[Example]] = {name: kept[name] for name in parts}
+    every: dict[str, Sequence[Row]] = {"golden": golden, **apart}
+    kept, _ = without_copies(every)
+    left: dict[str, Sequence[Row]] = {name: kept[name] for name in parts}
     return left, sum(map(len, parts.values())) - sum(map(len, left.values()))
 
 

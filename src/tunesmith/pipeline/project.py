@@ -18,7 +18,7 @@ import orjson
 
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.config import Recipe
-from tunesmith.core.records import Example, read_jsonl
+from tunesmith.core.records import Example, Row, as_example, read_jsonl
 from tunesmith.core.reporter import Reporter, SilentReporter, StageDone, VerdictReached
 from tunesmith.eval.evaluate import choose_items
 from tunesmith.eval.files import read_items
@@ -41,11 +41,13 @@ from tunesmith.pipeline.number_type import fixed_precision, kept_precision
 from tunesmith.pipeline.reading import Documents, read_sources
 from tunesmith.pipeline.stage import find_stage
 from tunesmith.pipeline.telling import plan_event
+from tunesmith.pipeline.training import objective_of
 from tunesmith.plan.base_defaults import REAL_BASE, for_base
 from tunesmith.plan.hardware import look
 from tunesmith.plan.plan import AdapterFacts, BaseFacts, Line, Plan, PrecisionFacts, make_plan
 from tunesmith.plan.shape import Shape, shape_of
 from tunesmith.systems.registry import baseline_kinds
+from tunesmith.train.method import Method
 
 __all__ = ["EXAMPLES", "Outcome", "Project"]
 
@@ -79,6 +81,7 @@ class Project:
         self.recipe = recipe
         self.store = Store(root / ".tunesmith")
         self.reporter: Reporter = reporter or SilentReporter()
+        self.objective: Method = objective_of(recipe)
         self._artifacts: dict[str, Artifact] = {}
         self._allow_private = allow_private
         self._offline = offline
@@ -188,7 +191,7 @@ class Project:
     @cached_property
     def beside(self) -> Beside:
         """The general set of the recipe, and the golden set beside it."""
-        return gather_beside(self.recipe, self.store.root.parent)
+        return gather_beside(self.recipe, self.store.root.parent, record=self.objective.record)
 
     @property
     def limit(self) -> int:
@@ -218,9 +221,13 @@ class Project:
         usual: int = self.dataset.numbers["answer_tokens"]
         return min(self.base.context - 1, max(_LEAST_ANSWER, round(1.25 * usual) + 1))
 
+    def records(self, name: str) -> list[Row]:
+        """The rows of one split, of the kind that the objective learns from."""
+        return list(read_jsonl(self.dataset.path / f"{name}.jsonl", self.objective.record))
+
     def rows(self, name: str) -> list[Example]:
-        """The examples of one split."""
-        return list(read_jsonl(self.dataset.path / f"{name}.jsonl", Example))
+        """The rows of one split as examples; of preferences, the chosen answer is the reference."""
+        return [as_example(row) for row in self.records(name)]
 
     @cached_property
     def shape(self) -> Shape:

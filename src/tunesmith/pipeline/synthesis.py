@@ -83,7 +83,7 @@ def build_with_generator(
     generator: GeneratorConfig,
     replies: Path,
     reporter: Reporter,
-) -> tuple[Built, Outcome]:
+) -> tuple[Built[Example], Outcome]:
     """The examples of `build.style` qa, with `passages`, the author's own, mixed in by `build.real_share`; or those of rewrite.
 
     Raises:

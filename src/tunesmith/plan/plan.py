@@ -14,7 +14,7 @@ from tunesmith.plan.duration import Durations, Speed, Work, durations
 from tunesmith.plan.hardware import Hardware
 from tunesmith.plan.memory import SCORED, Memory, always_there, answering, computing, kept_a_token, memory_of, stages
 from tunesmith.plan.shape import Shape
-from tunesmith.plan.steps import LONG_S, look_every, num_steps
+from tunesmith.plan.steps import LONG_S, num_steps, validation_every
 
 __all__ = ["AdapterFacts", "BaseFacts", "DataFacts", "Line", "Plan", "PrecisionFacts", "make_plan", "not_reached"]
 
@@ -140,7 +140,7 @@ def make_plan(
     numbers = {
         **asdict(data),
         "steps": steps,
-        "every": look_every(t, steps),
+        "every": validation_every(t, steps),
         "tokens": tokens,
         "memory_bytes": held.peak,
         "stage_bytes": asdict(held),
@@ -184,7 +184,7 @@ def _durations(
     recipe: Recipe, data: DataFacts, shape: Shape, precision: PrecisionFacts, *, steps: int, tokens: int
 ) -> Durations:
     t, e = recipe.train, recipe.eval
-    every = look_every(t, steps)
+    every = validation_every(t, steps)
     items = min(e.max_items or data.num_test, data.num_test)
     work = Work(
         step_tokens=tokens,

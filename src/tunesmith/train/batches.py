@@ -1,8 +1,8 @@
 """Batches in an order that is a pure function of (seed, epoch, index): resuming needs no state of a data loader.
 
-Examples are shuffled, then sorted within windows of a few batches so that those that begin alike and are of like length
+Units are shuffled, then sorted within windows of a few batches so that those that begin alike and are of like length
 come together (trees share more, rows pad less), and the batches of an epoch are shuffled again. A batch that is too large
-for one forward pass is learned in parts, weighted by tokens. Shapes: B rows, T positions.
+for one forward pass is learned in parts, weighted as its units are. Whatever is done, a unit stays whole.
 """
 
 from __future__ import annotations
@@ -12,50 +12,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
-import torch
 
 from tunesmith.models.chat import Encoded
+from tunesmith.train.units import Batch, Unit
 
-__all__ = ["Batch", "Batches", "Padded", "Sizes", "collate", "epoch_order", "even_parts", "parts_of", "shared_tokens"]
+__all__ = ["Batches", "Sizes", "epoch_order", "even_parts", "parts_of", "shared_tokens", "tokens_at_once"]
 
 _WINDOW = 8  # batches that are sorted together
 _BEGINNING = 32  # tokens: a system prompt or a history; grouping by the template of a question would make batches of one kind
 _RECOMPUTED = 16  # a batch is cut where that adds at most one token in so many
 
 
-class Batch(Protocol):
-    """What the loop has to know of a batch, whatever its layout."""
-
-    @property
-    def num_learned(self) -> int: ...
-
-    @property
-    def num_tokens(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Padded:
-    """Padded rows. ids_BT int64, mask_BT 1 where a token is real, learned_BT true where it is a label."""
-
-    ids_BT: torch.Tensor
-    mask_BT: torch.Tensor
-    learned_BT: torch.Tensor
-    num_learned: int
-    num_tokens: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """How much goes into a batch: `examples` rows, or about `tokens` tokens where that is not 0."""
+    """How much goes into a batch: `examples` units, or about `tokens` tokens where that is not 0."""
 
     examples: int
     tokens: int = 0
 
     def num_batches(self, lengths: Sequence[int]) -> int:
-        """Batches in an epoch over rows of these lengths: the same for every epoch."""
+        """Batches in an epoch over units of these lengths: the same for every epoch."""
         return -(-sum(lengths) // self.tokens) if self.tokens else -(-len(lengths) // self.examples)
 
 
@@ -68,7 +46,7 @@ def epoch_order(
     alike: Sequence[int] | None = None,
     short_first: bool = False,
 ) -> list[list[int]]:
-    """Indices of each batch of an epoch; every example stands in exactly one. `alike` numbers rows by their beginning.
+    """Indices of each batch of an epoch; every unit is in exactly one. `alike` numbers units by their beginning.
 
     `short_first` sorts the first epoch by length, before it is cut into batches; later epochs are shuffled as ever.
     """
@@ -141,49 +119,43 @@ def shared_tokens(before: Encoded, row: Encoded) -> int:
     return next((n for n, (a, b) in pairs if a != b), min(len(before.ids), len(row.ids)))
 
 
-def collate(rows: Sequence[Encoded], *, pad_id: int, device: torch.device | str) -> Padded:
-    """Pad rows on the right to the longest."""
-    longest = max(len(row.ids) for row in rows)
-    ids = torch.full((len(rows), longest), pad_id, dtype=torch.long)
-    mask = torch.zeros((len(rows), longest), dtype=torch.long)
-    learned = torch.zeros((len(rows), longest), dtype=torch.bool)
-    for i, row in enumerate(rows):
-        n = len(row.ids)
-        ids[i, :n] = torch.tensor(row.ids)
-        mask[i, :n] = 1
-        learned[i, :n] = torch.tensor(row.learned)
-    learned[:, 0] = False  # nothing stands before the first token to predict it from
-    return Padded(ids.to(device), mask.to(device), learned.to(device), int(learned.sum()), int(mask.sum()))
+def tokens_at_once(unit: Unit, *, shares: bool) -> int:
+    """Tokens that a unit takes in a forward pass of its own; with `shares`, what a row has in common with the one before it is
+    computed once.
+    """
+    common = sum(shared_tokens(a, b) for a, b in pairwise(unit.rows)) if shares else 0
+    return unit.num_tokens - common
 
 
 class Batches:
     """The training split as an endless, random-access row of batches, each in one part or, where memory asks for it, more.
 
-    `lay_out` makes a batch of rows; `most_tokens` is the most that goes through the model at once, in even parts of about
+    `lay_out` makes a batch of units; `most_tokens` is the most that goes through the model at once, in even parts of about
     `enough` tokens (0: whole). `shares`: what rows have in common is computed once.
     """
 
     def __init__(
         self,
-        rows: Sequence[Encoded],
+        units: Sequence[Unit],
         *,
         sizes: Sizes,
         seed: int,
         most_tokens: int,
-        lay_out: Callable[[Sequence[Encoded]], Batch],
+        lay_out: Callable[[Sequence[Unit]], Batch],
         short_first: bool = False,
         enough: int = 0,
         shares: bool = False,
     ) -> None:
         self.most_tokens = most_tokens
         self._enough, self._shares = enough, shares
-        self._rows = rows
-        self._lengths = [len(row.ids) for row in rows]
+        self._units = units
+        self._lengths = [unit.num_tokens for unit in units]
+        self._at_once = [tokens_at_once(unit, shares=shares) for unit in units]
         self._sizes = sizes
         self._seed = seed
         self._lay_out = lay_out
         self._short_first = short_first
-        beginnings = [row.ids[:_BEGINNING] for row in rows]
+        beginnings = [unit.rows[0].ids[:_BEGINNING] for unit in units]
         common = [beginning for beginning, count in Counter(beginnings).most_common() if count > 1]
         numbers = {beginning: number for number, beginning in enumerate(common, 1)}
         self._alike = [numbers.get(beginning, 0) for beginning in beginnings]
@@ -191,7 +163,7 @@ class Batches:
 
     def __len__(self) -> int:
         """Batches in one epoch."""
-        return min(len(self._rows), self._sizes.num_batches(self._lengths))
+        return min(len(self._units), self._sizes.num_batches(self._lengths))
 
     def _epoch(self, epoch: int) -> list[list[int]]:
         return epoch_order(
@@ -206,25 +178,27 @@ class Batches:
     def at(self, index: int) -> list[Batch]:
         """The parts of the batch at `index`, counted from the start of the run over all epochs."""
         epoch, place = divmod(index, len(self))
-        return [self._lay_out([self._rows[i] for i in part]) for part in self._parts(self._order(epoch)[place])]
+        return [self._lay_out([self._units[i] for i in part]) for part in self._parts(self._order(epoch)[place])]
 
     def _parts(self, batch: Sequence[int]) -> list[list[int]]:
-        parts = parts_of(batch, self._lengths, self.most_tokens)
+        parts = parts_of(batch, self._at_once, self.most_tokens)
         if not self._enough:
             return parts
         cut = []
         for part in parts:
-            pairs = pairwise(part)
-            again = [0, *(shared_tokens(self._rows[a], self._rows[b]) if self._shares else 0 for a, b in pairs)]
-            new = [self._lengths[row] - common for row, common in zip(part, again, strict=True)]
+            again = [0, *(self._common(a, b) for a, b in pairwise(part))]
+            new = [self._at_once[unit] - common for unit, common in zip(part, again, strict=True)]
             cut += even_parts(part, new, again, self._enough)
         return cut
 
+    def _common(self, before: int, unit: int) -> int:
+        return shared_tokens(self._units[before].rows[-1], self._units[unit].rows[0]) if self._shares else 0
+
     def shrink(self) -> bool:
         """Halve what goes through at once, if a batch can still be cut; whether it could."""
-        longest = max(self._lengths)
+        longest = max(self._at_once)
         parts = (part for batch in self._order(0) for part in self._parts(batch))
-        most = min(self.most_tokens, max(sum(self._lengths[i] for i in part) for part in parts))
+        most = min(self.most_tokens, max(sum(self._at_once[i] for i in part) for part in parts))
         if most <= longest:
             return False
         self.most_tokens = max(longest, most // 2)

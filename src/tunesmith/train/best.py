@@ -1,50 +1,47 @@
-"""The best weights of a run by validation loss and by accuracy: one of them is the result, the other lies beside it."""
+"""The best weights of a run by two validation figures: one chooses the result, the best by the other is saved as well."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from tunesmith.train.checkpoint import State, Tensors
-from tunesmith.train.passes import Look
+from tunesmith.train.method import Direction
 
-__all__ = ["Best", "Measure", "other_measure"]
-
-Measure = Literal["loss", "accuracy"]
+__all__ = ["Best", "other_figure"]
 
 _OTHER = "other/"  # before the names of what lies beside, in a checkpoint
 
 
-def other_measure(measure: Measure) -> Measure:
-    """Accuracy for loss, loss for accuracy."""
-    return "accuracy" if measure == "loss" else "loss"
+def other_figure(figures: Mapping[str, Direction], chosen: str) -> str:
+    """The first figure that is not `chosen`; `chosen` itself if a method measures nothing else."""
+    return next((name for name in figures if name != chosen), chosen)
 
 
 @dataclass(slots=True)
 class Best:
-    """`chosen` are the best weights by the `measure` that chooses, `other` those by the other one."""
+    """`chosen` are the best weights by the figure `by`, `other` those by the first other one of `figures`."""
 
-    measure: Measure
+    by: str
+    figures: Mapping[str, Direction]
     min_delta: float
     chosen: Tensors
     other: Tensors
 
     @classmethod
-    def starting(cls, measure: Measure, min_delta: float, tensors: Mapping[str, torch.Tensor]) -> Best:
+    def starting(cls, by: str, figures: Mapping[str, Direction], min_delta: float, tensors: Mapping[str, torch.Tensor]) -> Best:
         """At the start of a run, from its first weights; on resuming, from what `tensors` gave for the checkpoint."""
         chosen = _copy({name: tensor for name, tensor in tensors.items() if not name.startswith(_OTHER)})
-        beside = {name.removeprefix(_OTHER): tensor for name, tensor in tensors.items() if name.startswith(_OTHER)}
-        return cls(measure, min_delta, chosen, _copy(beside or chosen))
+        other = {name.removeprefix(_OTHER): tensor for name, tensor in tensors.items() if name.startswith(_OTHER)}
+        return cls(by, figures, min_delta, chosen, _copy(other or chosen))
 
-    def look(self, seen: Look, state: State, weights: Mapping[str, torch.Tensor], *, step: int) -> None:
-        """Take up what a validation at `step` found: `state` counts, and the weights are copied where they are the best."""
-        errors: dict[Measure, float] = {"loss": seen.loss, "accuracy": 1 - seen.accuracy}
-        error, other = errors[self.measure], errors[other_measure(self.measure)]
+    def update(self, found: Mapping[str, float], state: State, weights: Mapping[str, torch.Tensor], *, step: int) -> None:
+        """Count the figures of a validation at `step` in `state`, and copy the weights where they are the best so far."""
+        error, other = self._error(found, self.by), self._error(found, other_figure(self.figures, self.by))
         if error < state.best_error - (self.min_delta if state.best_step >= 0 else 0.0):
-            state.best_error, state.best_loss, state.best_step = error, seen.loss, step
+            state.best_error, state.best_loss, state.best_step = error, found["loss"], step
             state.looks_without_gain = 0
             self.chosen = _copy(weights)
         else:
@@ -52,6 +49,10 @@ class Best:
         if other < state.other_error:
             state.other_error, state.other_step = other, step
             self.other = _copy(weights)
+
+    def _error(self, found: Mapping[str, float], name: str) -> float:
+        """The figure as something to make small; 1 − value where higher is better, as checkpoints hold it."""
+        return found[name] if self.figures[name] == "lower" else 1 - found[name]
 
     def tensors(self) -> Tensors:
         """Both, as a checkpoint keeps them."""

@@ -1,13 +1,13 @@
 """The loop: evaluate → sample → save → stop → step → log, in this order, once a step.
 
-A method brings an objective and batches; everything else that training does stands here, in sight.
+A method brings units and their loss; everything else that training does is here, in sight.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol
@@ -17,20 +17,20 @@ import torch
 from tunesmith.core.errors import Interrupted, TrainingError
 from tunesmith.core.reporter import Reporter
 from tunesmith.models.adapters import adapter_moves
-from tunesmith.train.batches import Batch
-from tunesmith.train.best import Best, Measure
+from tunesmith.train.best import Best
 from tunesmith.train.checkpoint import Checkpoints, MetricLog, SaveRule, State, Tensors, optimizer_tensors, restore_optimizer
 from tunesmith.train.memory import is_out_of_memory
-from tunesmith.train.passes import Look
+from tunesmith.train.method import Direction
 from tunesmith.train.randomness import seed_all
 from tunesmith.train.schedule import learning_rate
 from tunesmith.train.stop import Stopped, stop_requests
+from tunesmith.train.units import Batch
 from tunesmith.train.validation import Validation, Validator, holding
 from tunesmith.train.watch import Conditions, Watch
 
 __all__ = ["FitSettings", "Fitted", "Objective", "RandomAccess", "fit"]
 
-Objective = Callable[[Any, Any], torch.Tensor]
+Objective = Callable[[Batch], torch.Tensor]
 
 
 class RandomAccess(Protocol):
@@ -56,7 +56,7 @@ class FitSettings:
     max_grad_norm: float
     evaluate_every: int
     patience: int
-    best_by: Measure
+    best_by: str
     min_delta: float
     checkpoint_every: int
     checkpoint_minutes: float
@@ -67,7 +67,7 @@ class FitSettings:
 class Fitted:
     """How a run ended: steps done, the best step and its validation loss, why it stopped, what it took in this process.
 
-    `other` are the weights of `other_step`, the best by the measure that did not choose; empty if that is the best step too.
+    `other` are the weights of `other_step`, the best by the figure that did not choose; empty if that is the best step too.
     """
 
     num_steps: int
@@ -91,16 +91,18 @@ def fit(
     objective: Objective,
     *,
     settings: FitSettings,
+    figures: Mapping[str, Direction],
     validation: Validation,
     checkpoints: Checkpoints,
     reporter: Reporter,
 ) -> Fitted:
     """Train until the last step or until patience runs out; leaves the best weights in the model.
 
-    Before step 1 the `validation` may be a small one; all its rows are then measured for the untrained model right before
+    `objective`: the summed loss of a batch, which a step divides by the batches' weights. `figures`: what validation measures.
+    Before step 1 the `validation` may be a small one; all its units are then measured for the untrained model right before
     they are for a trained one the first time.
 
-    Resumes from the newest checkpoint by itself. Losses are means in nats a learned token, weighted by tokens over all
+    Resumes from the newest checkpoint by itself. Losses are means weighted by units over all
     micro-batches of a step. Raises TrainingError on a loss that is no number, and Interrupted on Ctrl-C or SIGTERM;
     a validation that these end is made again on resuming.
     """
@@ -109,7 +111,7 @@ def fit(
     names = {p: name for name, p in named.items()}
     optimizer = torch.optim.AdamW(named.values(), lr=s.learning_rate, weight_decay=s.weight_decay)
     state, best_so_far = _take_up(checkpoints, named, optimizer, batches)
-    best = Best.starting(s.best_by, s.min_delta, best_so_far)
+    best = Best.starting(s.best_by, figures, s.min_delta, best_so_far)
     begin, resumed_at, num_tokens, loss = time.perf_counter(), state.step, 0, float("nan")
     stopped = False
     save_rule = SaveRule(steps=s.checkpoint_every, minutes=s.checkpoint_minutes, begun_at=resumed_at)
@@ -127,10 +129,10 @@ def fit(
         validator = Validator(validation, stop)
 
         def validate(step: int, say: Callable[[str], None]) -> None:  # evaluate, sample
-            seen, samples = validator.whole(step, say)
-            _finite(seen, step)
-            best.look(seen, state, named, step=step)
-            watch.look({"step": step, "val_loss": seen.loss, "val_accuracy": seen.accuracy, "samples": samples})
+            found, samples = validator.whole(step, say)
+            _finite(found, step)
+            best.update(found, state, named, step=step)
+            watch.validation({"step": step, **{f"val_{name}": found[name] for name in figures}, "samples": samples})
             state.seen_step = step
 
         if validation.begins_small and state.step == 0 and s.evaluate_every > 0:
@@ -258,13 +260,13 @@ def _step(
     max_grad_norm: float,
     seed: int,
 ) -> tuple[float, float]:
-    """One optimiser step over the micro-batches; returns mean loss (nats a token) and gradient norm before clipping."""
+    """One optimiser step over the micro-batches; returns mean loss and gradient norm before clipping."""
     seed_all(seed)  # dropout is a function of the step, so that a resumed run draws the same masks
     model.train()
-    total = sum(batch.num_learned for batch in micro)
+    total = sum(batch.weight for batch in micro)
     loss = 0.0
     for batch in micro:
-        part = objective(model, batch) / max(1, total)
+        part = objective(batch) / max(1, total)
         part.backward()  # type: ignore[no-untyped-call]
         loss += float(part.detach())
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -299,9 +301,10 @@ def _not_a_number(step: int, value: str) -> TrainingError:
     )
 
 
-def _finite(seen: Look, step: int) -> None:
-    if not math.isfinite(seen.loss):
-        raise _not_a_number(step, f"validation loss {seen.loss}")
+def _finite(found: Mapping[str, float], step: int) -> None:
+    for name, value in found.items():
+        if not math.isfinite(value):
+            raise _not_a_number(step, f"validation {name} {value}")
 
 
 def _best_so_far(state: State) -> str:

@@ -15,17 +15,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 import torch
 
 from tunesmith.core.errors import TrainingError
 from tunesmith.core.files import replace_file, storage_errors
-from tunesmith.models.chat import Encoded
 from tunesmith.models.memory import free_bytes, release_memory
 from tunesmith.models.packed.attention import KEPT_KEYS
-from tunesmith.train.passes import Passes
+from tunesmith.train.batches import tokens_at_once
+from tunesmith.train.execution import ExecutionPath
+from tunesmith.train.method import Method
+from tunesmith.train.units import Unit
 
 __all__ = ["ENOUGH", "Budget", "budget", "enough_tokens", "is_out_of_memory", "kept_bytes"]
 
@@ -75,9 +76,9 @@ def kept_bytes(forward: Callable[[], torch.Tensor], own: Sequence[torch.Tensor])
 
 
 def budget(
-    model: Any,
-    rows: Sequence[Encoded],
-    way: Passes,
+    units: Sequence[Unit],
+    path: ExecutionPath,
+    objective: Method,
     *,
     wanted: int | None,
     largest: int,
@@ -85,32 +86,38 @@ def budget(
 ) -> Budget:
     """The number that the recipe `wanted`, or what fits; `largest` is a batch, beyond which there is nothing to gain.
 
-    Never less than the longest row. `file` keeps what was found; an earlier finding in it is taken as it is.
+    Never less than the longest unit. `file` keeps what was found; an earlier finding in it is taken as it is.
     """
     if wanted is not None:
         return Budget(wanted)
     if file.exists():
         return _read(file)
-    worst = max(rows, key=lambda row: len(row.ids))
-    short = max((row for row in rows if len(row.ids) <= KEPT_KEYS), key=lambda row: len(row.ids), default=worst)
+    sizes = {unit: tokens_at_once(unit, shares=path.shares) for unit in units}
+    worst = max(units, key=sizes.__getitem__)
+    short = max((u for u in units if _longest_row(u) <= KEPT_KEYS), key=sizes.__getitem__, default=worst)
+    model = path.model
     own = list(model.parameters())
     model.train()
     try:
         kept = max(
-            kept_bytes(lambda row=row: way.objective(model, way.lay_out([row])), own) // len(row.ids)  # type: ignore[misc]
-            for row in dict.fromkeys((worst, short))
+            kept_bytes(lambda unit=unit: objective.loss(path, path.batch([unit])), own) // sizes[unit]  # type: ignore[misc]
+            for unit in dict.fromkeys((worst, short))
         )
         room = free_bytes(model.device)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        return Budget(len(worst.ids))  # one row is too much already: the first step says so, with what helps
+        return Budget(sizes[worst])  # one unit is too much already: the first step says so, with what helps
     fits = _power_of_two(int(_SHARE * room / max(1, kept)))
-    found = Budget(max(len(worst.ids), min(largest, fits)), kept, room, enough_tokens(model.device))
+    found = Budget(max(sizes[worst], min(largest, fits)), kept, room, enough_tokens(model.device))
     release_memory()
     with storage_errors("writing down what fits into memory", file):
         replace_file(file, orjson.dumps(asdict(found)))
     return found
+
+
+def _longest_row(unit: Unit) -> int:
+    return max(len(row.ids) for row in unit.rows)
 
 
 def enough_tokens(device: torch.device) -> int:

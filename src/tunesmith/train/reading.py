@@ -33,19 +33,19 @@ def read_curves(rows: Sequence[Mapping[str, Any]], *, min_delta: float) -> Readi
     Collapsed: gradients of exactly zero, twice or more: what the model says no longer hangs on its weights. Unstable: a
     training loss that jumps by more than half over the running mean, twice or more. Overfitting: validation ends over its
     best by more than three `min_delta` and by 1 % while the training loss still falls. Saturated: the last third of the
-    looks gained less than a fifth of what its share of the learning rate earned on average. Learning: the rest, if
+    validations gained less than a fifth of what its share of the learning rate earned on average. Learning: the rest, if
     validation fell at all.
     """
     losses = [float(r["loss"]) for r in rows if "loss" in r]
-    looks = [(int(r["step"]), float(r["val_loss"])) for r in rows if r.get("val_loss") is not None]
-    if len(looks) < 2 or len(losses) < 4:
+    validations = [(int(r["step"]), float(r["val_loss"])) for r in rows if r.get("val_loss") is not None]
+    if len(validations) < 2 or len(losses) < 4:
         return Reading(
             "too short to tell",
-            f"{len(losses)} steps and {len(looks)} looks at the validation split",
+            f"{len(losses)} steps and {len(validations)} validations",
             "train longer before you read the curves",
         )
-    first, last = looks[0][1], looks[-1][1]
-    best_step, best = min(looks, key=lambda look: look[1])
+    first, last = validations[0][1], validations[-1][1]
+    best_step, best = min(validations, key=lambda found: found[1])
     gain = first - best
     spikes = _spikes(losses)
     dead = sum(r.get("grad_norm") == 0 for r in rows if "loss" in r)
@@ -78,7 +78,7 @@ def read_curves(rows: Sequence[Mapping[str, Any]], *, min_delta: float) -> Readi
             f"validation was best at step {best_step} ({best:.3f}) and rose to {last:.3f} while training loss fell",
             "the best step is kept; more writing, fewer epochs or a lower rank would help",
         )
-    if _late_share(rows, looks) < _SATURATED:
+    if _late_share(rows, validations) < _SATURATED:
         return Reading(
             "saturated",
             f"validation fell from {first:.3f} to {best:.3f} and has levelled off",
@@ -89,17 +89,17 @@ def read_curves(rows: Sequence[Mapping[str, Any]], *, min_delta: float) -> Readi
     )
 
 
-def _late_share(rows: Sequence[Mapping[str, Any]], looks: Sequence[tuple[int, float]]) -> float:
-    """Gain of the last third of the looks over the gain of all, each for its share of the learning rate spent.
+def _late_share(rows: Sequence[Mapping[str, Any]], validations: Sequence[tuple[int, float]]) -> float:
+    """Gain of the last third of the validations over the gain of all, each for its share of the learning rate spent.
 
     A falling rate slows the curve by itself; only what the rate does not explain is saturation.
     """
-    turn = looks[-1 - max(1, len(looks) // 3)][0]
+    turn = validations[-1 - max(1, len(validations) // 3)][0]
     spent = {int(r["step"]): float(r.get("learning_rate") or 1.0) for r in rows if "loss" in r}
     late_rate = sum(rate for step, rate in spent.items() if step > turn) / sum(spent.values())
-    before = min(loss for step, loss in looks if step <= turn)
-    late = before - min(loss for _, loss in looks)
-    return late / (looks[0][1] - min(loss for _, loss in looks)) / max(late_rate, 1e-9)
+    before = min(loss for step, loss in validations if step <= turn)
+    late = before - min(loss for _, loss in validations)
+    return late / (validations[0][1] - min(loss for _, loss in validations)) / max(late_rate, 1e-9)
 
 
 def _mean(values: Sequence[float]) -> float:

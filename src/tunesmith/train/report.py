@@ -1,4 +1,4 @@
-"""The page of a run: how the curves read, the curves, and what the model said at each look."""
+"""The page of a run: how the curves read, the curves, and what the model said at each validation."""
 
 from __future__ import annotations
 
@@ -15,19 +15,30 @@ __all__ = ["run_report"]
 _TONES = {"learning": "good", "saturated": "good", "overfitting": "unsure", "too short to tell": "unsure"}
 
 
-def run_report(rows: Sequence[Mapping[str, Any]], fitted: Fitted, reading: Reading, facts: Mapping[str, str]) -> str:
-    """The page as HTML. `rows` are those of metrics.jsonl; `facts` are printed as they are, name and value."""
-    looks = [row for row in rows if "val_loss" in row]
+def run_report(
+    rows: Sequence[Mapping[str, Any]],
+    fitted: Fitted,
+    reading: Reading,
+    facts: Mapping[str, str],
+    *,
+    figures: Mapping[str, float],
+    loss_unit: str,
+) -> str:
+    """The page as HTML. `rows` are those of metrics.jsonl; `figures` those of the validation at the best step; `facts` are
+    printed as they are, name and value.
+    """
+    validations = [row for row in rows if "val_loss" in row]
     curves = [{key: value for key, value in row.items() if key != "samples"} for row in rows if "event" not in row]
     said, advice = (text(words[:1].upper() + words[1:]) for words in (reading.text, reading.advice))
     mark = badge(reading.shape, _TONES.get(reading.shape, "bad"))
     top = Raw(f'<header>{mark}<h1>{said}.</h1><p class="lead">{advice}.</p></header>')
     numbers = {
         "steps": f"{fitted.num_steps}{', stopped early' if fitted.stopped_early else ''}",
-        "best step": f"{fitted.best_step}, validation loss {fitted.best_loss:.4f} nats a token",
+        "best step": f"{fitted.best_step}, validation loss {fitted.best_loss:.4f} {loss_unit}",
+        "validation at the best step": ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items()),
         **facts,
     }
-    samples = [(row["step"], f"{row['val_loss']:.4f}", said) for row in looks for said in row.get("samples", [""])[:1]]
+    samples = [(row["step"], f"{row['val_loss']:.4f}", said) for row in validations for said in row.get("samples", [""])[:1]]
     unusual = [
         (r["step"], str(r["event"]).replace("_", " "), f"{r['value']:.3g}", f"{r['usual']:.3g}") for r in rows if "event" in r
     ]
@@ -37,7 +48,8 @@ def run_report(rows: Sequence[Mapping[str, Any]], fitted: Fitted, reading: Readi
             top,
             section("The curves", Raw(f'<figure class="light">{training_figure(curves)}</figure>')),
             section(
-                "What it said at each look", table(["step", "val loss", "greedy answer to one validation question"], samples)
+                "What it said at each validation",
+                table(["step", "val loss", "greedy answer to one validation question"], samples),
             ),
             *([section("What was unusual", table(["step", "what", "value", "usually"], unusual))] if unusual else []),
             section("In numbers", folded("all of it", table(["", ""], list(numbers.items())))),

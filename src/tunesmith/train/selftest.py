@@ -27,9 +27,9 @@ from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.merge import merge
 from tunesmith.models.reach import choose_modules
-from tunesmith.train.batches import collate
-from tunesmith.train.objectives.sft import sft_padded
-from tunesmith.train.passes import passes
+from tunesmith.train.execution import ExecutionPath, execution_path
+from tunesmith.train.method import DEFAULT, open_method
+from tunesmith.train.padded import PaddedModel
 from tunesmith.train.run import Place, train_adapter
 
 __all__ = ["Check", "SelfTest", "selftest"]
@@ -85,6 +85,7 @@ class _Bench:
             self.base,
             self.chat,
             {"train": self.examples[2:10], "val": self.examples[:2]},
+            objective=open_method(DEFAULT),
             method=MethodConfig(rank=4, alpha=8.0, dropout=settings.pop("dropout", 0.0), targets="attention"),
             train=TrainConfig.model_validate({**usual, "precision": "exact", "checkpoint_minutes": 0.0, **settings}),
             precision="float32",
@@ -167,15 +168,16 @@ _Pass = tuple[float, torch.Tensor]  # loss and gradients
 
 
 def _packing(bench: _Bench) -> tuple[str, _Pass, _Pass]:
-    model = _adapted(bench)
-    rows = [bench.chat.encode(e.messages) for e in bench.examples[:_PACKED]]
+    model, objective = _adapted(bench), open_method(DEFAULT)
+    units = objective.prepare(bench.examples[:_PACKED], bench.chat, max_tokens=bench.base.context)
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    silent = SilentReporter()
-    with passes(model, rows, [], pad_id=bench.chat.pad_id, share=True, trunk=None, compile=False, reporter=silent) as way:
+    with execution_path(
+        model, units, [], pad_id=bench.chat.pad_id, share=True, trunk=None, compile=False, reporter=SilentReporter()
+    ) as path:
         model.eval()
-        packed = _gradients(named, [way.objective(model, way.lay_out(rows))])
-    single = [collate([row], pad_id=bench.chat.pad_id, device=model.device) for row in rows]
-    return way.note, packed, _gradients(named, (sft_padded(model, batch) for batch in single))
+        packed = _gradients(named, [objective.loss(path, path.batch(units))])
+    alone = ExecutionPath(PaddedModel(model, bench.chat.pad_id), "one by one")
+    return path.note, packed, _gradients(named, (objective.loss(alone, alone.batch([unit])) for unit in units))
 
 
 def _gradients(

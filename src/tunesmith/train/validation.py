@@ -1,12 +1,12 @@
-"""Validation during a run: loss and accuracy on held-out rows and a few sample answers, which a stop request ends promptly.
+"""Validation during a run: the method's figures on held-out units and a few sample answers, which a stop request ends promptly.
 
-Where there are many rows, the first validation, before step 1, takes in a few of them: learning begins soon. The untrained
+Where there are many units, the first validation, before step 1, takes in a few of them: learning begins soon. The untrained
 model is then measured on all of them together with the first validation of a trained one, so that the curve has its start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,28 +14,27 @@ import torch
 
 from tunesmith.core.reporter import Reporter
 from tunesmith.train.checkpoint import Tensors
-from tunesmith.train.passes import Look
 from tunesmith.train.stop import Stop
 
-__all__ = ["FIRST_ROWS", "OnDone", "Validation", "Validator", "holding"]
+__all__ = ["FIRST_UNITS", "OnDone", "Validation", "Validator", "holding"]
 
-FIRST_ROWS = 16  # of the first validation
+FIRST_UNITS = 16  # of the first validation
 
 OnDone = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """`measure(n, on_done)`: loss and accuracy over the first `n` of `num_rows` rows; `sample(on_done)`: some answers."""
+    """`measure(n, on_done)`: named figures over the first `n` of `num_units` units; `sample(on_done)`: some answers."""
 
-    num_rows: int
-    measure: Callable[[int, OnDone], Look]
+    num_units: int
+    measure: Callable[[int, OnDone], Mapping[str, float]]
     sample: Callable[[OnDone], Sequence[str]]
 
     @property
     def begins_small(self) -> bool:
-        """Whether the first validation takes in fewer rows than the others."""
-        return self.num_rows > FIRST_ROWS
+        """Whether the first validation takes in fewer units than the others."""
+        return self.num_units > FIRST_UNITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +44,26 @@ class Validator:
     of: Validation
     stop: Stop
 
-    def first(self, reporter: Reporter) -> Look:
+    def first(self, reporter: Reporter) -> Mapping[str, float]:
         """The small one, before the first step."""
-        with reporter.progress("first validation", total=FIRST_ROWS, unit="rows") as progress:
-            seen = self.of.measure(FIRST_ROWS, self._watched(lambda count: progress.advance(count)))
-            progress.advance(0, f"loss {seen.loss:.3f} before anything is learned")
-            return seen
+        with reporter.progress("first validation", total=FIRST_UNITS, unit="rows") as progress:
+            found = self.of.measure(FIRST_UNITS, self._watched(lambda count: progress.advance(count)))
+            progress.advance(0, f"loss {found['loss']:.3f} before anything is learned")
+            return found
 
-    def whole(self, step: int, say: Callable[[str], None]) -> tuple[Look, list[str]]:
-        """All rows, then the samples."""
+    def whole(self, step: int, say: Callable[[str], None]) -> tuple[Mapping[str, float], list[str]]:
+        """All units, then the samples."""
         done = 0
 
         def count(rows: int) -> None:
             nonlocal done
             done += rows
-            say(f"validation at step {step}: {done}/{self.of.num_rows} rows")
+            say(f"validation at step {step}: {done}/{self.of.num_units} rows")
 
         count(0)
-        seen = self.of.measure(self.of.num_rows, self._watched(count))
+        found = self.of.measure(self.of.num_units, self._watched(count))
         say(f"sample answers at step {step}")
-        return seen, list(self.of.sample(self._watched(lambda _: None)))
+        return found, list(self.of.sample(self._watched(lambda _: None)))
 
     def _watched(self, on_done: OnDone) -> OnDone:
         def note(count: int) -> None:

@@ -22,7 +22,7 @@ import psutil
 from tunesmith.core.reporter import Reporter
 from tunesmith.eval.metrics.repetition import loops
 
-__all__ = ["Conditions", "Event", "Machine", "RowLog", "Watch", "look_at_machine"]
+__all__ = ["Conditions", "Event", "Machine", "RowLog", "Watch", "machine_now"]
 
 _WINDOW = 48  # steps that a step is compared with
 _LEAST = 6  # steps before anything is called unusual
@@ -60,7 +60,7 @@ class Machine:
     free_disk: int
 
 
-def look_at_machine(folder: Path) -> Machine:
+def machine_now(folder: Path) -> Machine:
     """Memory of machine and process, and the disk that `folder` lies on."""
     memory = psutil.virtual_memory()
     return Machine(
@@ -69,7 +69,7 @@ def look_at_machine(folder: Path) -> Machine:
 
 
 class Watch:
-    """Watches one run. `step` and `look` write their row and whatever it shows; `resume` feeds it the rows of before."""
+    """Watches one run. `step` and `validation` write their row and whatever it shows; `resume` feeds it the rows of before."""
 
     def __init__(self, log: RowLog, reporter: Reporter, *, conditions: Conditions | None = None) -> None:
         self._log, self._reporter, self._conditions = log, reporter, conditions
@@ -82,15 +82,15 @@ class Watch:
         self._told: dict[str, int] = {}
 
     def resume(self, rows: Sequence[Row]) -> None:
-        """Take in the rows that are in the log already, without a word."""
+        """Replay the rows that are in the log already, without printing warnings."""
         for row in rows:
             if "loss" in row:
                 self._of_step(row)
             elif "val_loss" in row:
-                self._of_look(row)
+                self._of_validation(row)
 
     def begin_step(self) -> None:
-        """A step begins now: what came before it (a look, a checkpoint) is not part of its time."""
+        """A step begins now: what came before it (a validation, a checkpoint) is not part of its time."""
         if self._conditions is not None:
             self._conditions.begin()
 
@@ -102,10 +102,10 @@ class Watch:
             for event in self._conditions.step(int(row["step"]), num_tokens):
                 self._say(event, int(row["step"]))
 
-    def look(self, row: Row) -> None:
-        """Write the row of a look (`step`, `val_loss`, `samples`) and what is unusual about it."""
+    def validation(self, row: Row) -> None:
+        """Write the row of a validation (`step`, `val_loss`, `samples`) and what is unusual about it."""
         self._log.write(row)
-        self._tell(row, self._of_look(row))
+        self._tell(row, self._of_validation(row))
 
     def _tell(self, row: Row, events: Sequence[Event]) -> None:
         for event in events:
@@ -156,7 +156,7 @@ class Watch:
             return [Event("gradient_zero", norm, usual, text, "check train.learning_rate and method.targets")]
         return []
 
-    def _of_look(self, row: Row) -> list[Event]:
+    def _of_validation(self, row: Row) -> list[Event]:
         samples = [str(text) for text in row.get("samples", [])]
         is_first = self._first_looping is None
         found = self._loop_events(samples)
@@ -196,7 +196,7 @@ class Conditions:
         folder: Path,
         *,
         clock: Callable[[], float] = time.perf_counter,
-        machine: Callable[[Path], Machine] = look_at_machine,
+        machine: Callable[[Path], Machine] = machine_now,
         every: int = 10,
     ) -> None:
         self.path = folder / "timing.jsonl"

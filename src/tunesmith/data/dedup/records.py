@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from tunesmith.core.records import Document, Example, Finding
+from tunesmith.core.records import Document, Example, Finding, Preference, Row
 from tunesmith.data.dedup.rows import text_of
 from tunesmith.data.dedup.search import Corpus, find_copies, sketch_texts
 from tunesmith.data.dedup.semantic import BY_WORDS, Similarity, similar_pairs
@@ -16,7 +16,7 @@ from tunesmith.data.dedup.shingles import shingled
 
 __all__ = ["find_rewordings", "without_near_copies"]
 
-R = TypeVar("R", Document, Example)
+R = TypeVar("R", Document, Example, Preference)
 _SHOWN = 20
 _REWORDINGS: Mapping[str, tuple[Literal["error", "warning"], str]] = {
     "golden_rewordings": ("error", "training rows that say a golden item in other words or order"),
@@ -42,7 +42,7 @@ def without_near_copies(records: Sequence[R], threshold: float) -> list[R]:
     return [record for number, record in enumerate(records) if number not in gone]
 
 
-def find_rewordings(splits: Mapping[str, Sequence[Example]], *, similarity: Similarity = BY_WORDS) -> tuple[Finding, ...]:
+def find_rewordings(splits: Mapping[str, Sequence[Row]], *, similarity: Similarity = BY_WORDS) -> tuple[Finding, ...]:
     """Training rows whose answers say what an answer in another split says, in other words or another order.
 
     `golden_rewordings` (error) and `golden_related` (warning): like a golden item by the two thresholds of `similarity`.
@@ -81,7 +81,7 @@ def _copied(first: str, second: str) -> bool:
     return 2 * len(a & b) >= len(a | b)
 
 
-def _worth(record: Document | Example) -> tuple[int, str, str]:
+def _worth(record: Document | Row) -> tuple[int, str, str]:
     if isinstance(record, Document):
         known = sum(1 for value in (record.title, record.url, record.author, record.date, record.license) if value)
         return -known, record.date or "~", record.id

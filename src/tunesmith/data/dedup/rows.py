@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
+from tunesmith.core import records
 from tunesmith.core.errors import SourceError
-from tunesmith.core.records import Example
 
 __all__ = ["Piece", "Row", "RowId", "id_rank", "pieces_of", "read_at", "read_piece", "row_of", "text_of"]
 
@@ -121,9 +121,10 @@ def id_rank(id: RowId) -> tuple[bool, int, str]:
     return (isinstance(id, str), id if isinstance(id, int) else 0, str(id))
 
 
-def text_of(example: Example) -> str:
-    """What is compared of an example: all that is said, without the system prompt."""
-    return "\n".join(message.content for message in example.messages if message.role != "system")
+def text_of(row: records.Row) -> str:
+    """What is compared of a row: all that is said, every answer included, without the system prompt."""
+    asked = [message.content for message in row.prompt if message.role != "system"]
+    return "\n".join([*asked, *row.answers])
 
 
 def _row(line: bytes) -> Row | str:
@@ -146,4 +147,4 @@ def _said(row: Mapping[str, Any]) -> str:
         reading = read_objects([("", row, "")], name="rows")
     except UnreadableError as error:
         raise ValueError(str(error).removeprefix("no row could be used; : ")) from error
-    return "\n".join([*map(text_of, reading.pairs), *(document.text for document in reading.documents)])
+    return "\n".join([*map(text_of, reading.pairs), *map(text_of, reading.preferences), *(d.text for d in reading.documents)])

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
-from tunesmith.core.records import Document, Example, Failure
+from tunesmith.core.records import Document, Example, Failure, Preference
 from tunesmith.data.ingest.item import PassingError, RawItem, Reading, UnreadableError
 from tunesmith.data.ingest.kinds import guess_kind, is_asset, unpacked
 from tunesmith.data.ingest.package import Package, open_package
@@ -28,6 +28,7 @@ def read_archive(data: bytes, *, name: str, read: Callable[[RawItem], Reading]) 
     """
     documents: list[Document] = []
     pairs: list[Example] = []
+    preferences: list[Preference] = []
     failures: list[Failure] = []
     notes: Counter[str] = Counter()
     num_passing = 0
@@ -55,13 +56,19 @@ def read_archive(data: bytes, *, name: str, read: Callable[[RawItem], Reading]) 
                 continue
             documents += reading.documents
             pairs += reading.pairs
+            preferences += reading.preferences
             failures += reading.failures
             num_passing += reading.num_passing
             notes.update(reading.notes)
-    if not documents and not pairs and not failures:
+    if not (documents or pairs or preferences or failures):
         raise UnreadableError("there is no writing in it")
     return Reading(
-        documents=tuple(documents), pairs=tuple(pairs), failures=tuple(failures), notes=dict(notes), num_passing=num_passing
+        documents=tuple(documents),
+        pairs=tuple(pairs),
+        preferences=tuple(preferences),
+        failures=tuple(failures),
+        notes=dict(notes),
+        num_passing=num_passing,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tunesmith.core.errors import DatasetError, Interrupted, TunesmithError
 from tunesmith.core.files import sha256_file
-from tunesmith.core.records import Document, Example, Failure, to_json, write_jsonl
+from tunesmith.core.records import Document, Example, Failure, Preference, to_json, write_jsonl
 from tunesmith.core.reporter import Reporter
 from tunesmith.data.ingest.archive import read_archive
 from tunesmith.data.ingest.chat_json import read_chat_json
@@ -46,28 +46,44 @@ def extract(gathered: Gathered, *, reporter: Reporter, me: str | None = None) ->
     """
     documents: list[Document] = []
     pairs: list[Example] = []
+    preferences: list[Preference] = []
     tally = Tally()
     for record in extracted(gathered, tally=tally, reporter=reporter, me=me):
         if isinstance(record, Document):
             documents.append(record)
+        elif isinstance(record, Preference):
+            preferences.append(record)
         else:
             pairs.append(record)
-    return Extracted(documents=tuple(documents), pairs=tuple(pairs), failures=tuple(tally.failures), notes=tally.told())
+    return Extracted(
+        documents=tuple(documents),
+        pairs=tuple(pairs),
+        preferences=tuple(preferences),
+        failures=tuple(tally.failures),
+        notes=tally.told(),
+    )
 
 
 def write_extracted(gathered: Gathered, folder: Path, *, reporter: Reporter, workers: int = 1) -> dict[str, Any]:
-    """What `extract` gives, written as it comes to `documents.jsonl`, `pairs.jsonl` and `failures.jsonl` below `folder`.
+    """What `extract` gives, written as it comes to `documents.jsonl`, `pairs.jsonl`, `preferences.jsonl`, `failures.jsonl`.
 
-    Returns the numbers of it: documents, pairs, words, notes, failures and how many of them may be gone another time
-    (`passing`). Memory does not grow with the size of the texts.
+    Returns the numbers of it: documents, pairs, preferences, words, notes, failures and how many of those may be gone another
+    time (`passing`). Memory does not grow with the size of the texts.
     """
     tally = Tally()
-    count: Counter[str] = Counter(documents=0, pairs=0, words=0)
-    with (folder / "documents.jsonl").open("wb") as documents, (folder / "pairs.jsonl").open("wb") as pairs:
+    count: Counter[str] = Counter(documents=0, pairs=0, preferences=0, words=0)
+    with (
+        (folder / "documents.jsonl").open("wb") as documents,
+        (folder / "pairs.jsonl").open("wb") as pairs,
+        (folder / "preferences.jsonl").open("wb") as preferences,
+    ):
         for record in extracted(gathered, tally=tally, reporter=reporter, workers=workers):
             if isinstance(record, Document):
                 documents.write(to_json(record) + b"\n")
                 count.update(documents=1, words=len(record.text.split()))
+            elif isinstance(record, Preference):
+                preferences.write(to_json(record) + b"\n")
+                count["preferences"] += 1
             else:
                 pairs.write(to_json(record) + b"\n")
                 count["pairs"] += 1
@@ -93,7 +109,7 @@ class Tally:
 
 def extracted(
     gathered: Gathered, *, tally: Tally, reporter: Reporter, me: str | None = None, workers: int = 1
-) -> Iterator[Document | Example]:
+) -> Iterator[Document | Example | Preference]:
     """The records that `extract` collects, one by one; `tally` is complete when the last one has passed.
 
     With several `workers` files on disk are read by as many processes; the records and their order are the same.
@@ -113,8 +129,9 @@ def extracted(
                 seen.add(mark)
                 num_records += 1
                 yield document
-            num_records += len(reading.pairs)
+            num_records += len(reading.pairs) + len(reading.preferences)
             yield from with_own_ids(reading.pairs, known)
+            yield from with_own_ids(reading.preferences, known)
             tally.failures += reading.failures
             tally.num_passing += reading.num_passing
             tally.notes.update(reading.notes)
@@ -161,6 +178,7 @@ def _as_told(reading: Reading, item: RawItem) -> Reading:
         reading,
         documents=tuple(replace(document, license=document.license or about["license"]) for document in reading.documents),
         pairs=tuple(replace(pair, license=pair.license or about["license"]) for pair in reading.pairs),
+        preferences=tuple(replace(row, license=row.license or about["license"]) for row in reading.preferences),
     )
 
 
@@ -169,6 +187,7 @@ def _joined(pieces: Iterator[Reading]) -> Reading:
     return Reading(
         documents=tuple(document for piece in every for document in piece.documents),
         pairs=tuple(pair for piece in every for pair in piece.pairs),
+        preferences=tuple(row for piece in every for row in piece.preferences),
         failures=every[-1].failures,
         notes=every[-1].notes,
     )

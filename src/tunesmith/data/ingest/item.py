@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunesmith.core.records import Document, Example, Failure, digest
+from tunesmith.core.records import Document, Example, Failure, Preference, digest
 
 __all__ = ["Extracted", "Gathered", "Kind", "PassingError", "RawItem", "Reading", "UnreadableError", "make_document"]
 
@@ -61,11 +61,13 @@ class Gathered:
 class Reading:
     """What one item holds. `notes` counts what was left out on purpose (code blocks, drafts), by name.
 
+    `preferences`: prompts with a chosen and a rejected answer.
     `num_passing`: how many of the failures may be gone another time.
     """
 
     documents: tuple[Document, ...] = ()
     pairs: tuple[Example, ...] = ()
+    preferences: tuple[Preference, ...] = ()
     failures: tuple[Failure, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
     num_passing: int = 0
@@ -73,10 +75,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extracted:
-    """Documents and ready pairs of all items, failures by name, and notes such as `4 drafts skipped` on what was left out."""
+    """What all items hold, failures by name, and notes such as `4 drafts skipped` on what was left out."""
 
     documents: tuple[Document, ...]
     pairs: tuple[Example, ...]
+    preferences: tuple[Preference, ...]
     failures: tuple[Failure, ...]
     notes: tuple[str, ...]
 

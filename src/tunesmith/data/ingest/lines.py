@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from tunesmith.core.errors import SourceError
-from tunesmith.core.records import Document, Example, Failure
+from tunesmith.core.records import Document, Example, Failure, Preference
 from tunesmith.data.ingest.item import PassingError, Reading, UnreadableError
 from tunesmith.data.ingest.rows import read_objects
 
@@ -54,6 +54,7 @@ def read_lines(path: Path, *, name: str, sha256: str) -> Iterator[Reading]:
 def read_pieces(rows: Iterable[tuple[str, Any, str]], *, name: str) -> Iterator[Reading]:
     """What `read_objects` makes of these rows, in pieces of 2,000 records; the last piece carries failures and notes."""
     pairs: list[Example] = []
+    preferences: list[Preference] = []
     documents: list[Document] = []
     problems: list[str] = []
     notes: Counter[str] = Counter()
@@ -68,17 +69,24 @@ def read_pieces(rows: Iterable[tuple[str, Any, str]], *, name: str) -> Iterator[
             continue
         num_good += 1
         pairs += reading.pairs
+        preferences += reading.preferences
         documents += reading.documents
         notes.update(reading.notes)
-        if len(pairs) + len(documents) >= _PIECE:
-            yield Reading(documents=tuple(documents), pairs=tuple(pairs))
-            documents, pairs = [], []
+        if len(pairs) + len(preferences) + len(documents) >= _PIECE:
+            yield Reading(documents=tuple(documents), pairs=tuple(pairs), preferences=tuple(preferences))
+            documents, pairs, preferences = [], [], []
     if not num_good:
         raise UnreadableError(f"{_NOTHING}{problems[0]}" if problems else "it is empty")
     failures = [Failure(source=name, reason=problem) for problem in problems]
     if num_bad > _MAX_LISTED:
         failures.append(Failure(source=name, reason=f"and {num_bad - _MAX_LISTED} more rows that could not be used"))
-    yield Reading(documents=tuple(documents), pairs=tuple(pairs), failures=tuple(failures), notes=dict(notes))
+    yield Reading(
+        documents=tuple(documents),
+        pairs=tuple(pairs),
+        preferences=tuple(preferences),
+        failures=tuple(failures),
+        notes=dict(notes),
+    )
 
 
 def _opened(path: Path) -> BinaryIO:

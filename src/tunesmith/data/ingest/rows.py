@@ -6,9 +6,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from tunesmith.core.records import Document, Example, Failure, Message, Origin, digest, from_dict, to_json
+from tunesmith.core.records import Document, Example, Failure, Message, Origin, Preference, Row, digest, from_dict, to_json
 from tunesmith.data.formats.entry import Entry, FormatError, Turn
 from tunesmith.data.formats.raw import RawRow, json_rows
 from tunesmith.data.formats.read import read_entry
@@ -17,8 +17,9 @@ from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
 from tunesmith.data.ingest.metadata import author_name, iso_date
 from tunesmith.data.prose import tidy
 
-__all__ = ["example_from_entry", "read_objects", "read_rows", "with_own_ids"]
+__all__ = ["example_from_entry", "preference_from_entry", "read_objects", "read_rows", "with_own_ids"]
 
+R = TypeVar("R", bound=Row)
 _GROUPS = ("group", "url", "title", "document_id", "source_id", "doc_id", "post_id")
 _OWN_COLUMNS = frozenset(("id", "group", "document_id", "source", "title", "license", "system", "system_prompt", "input"))
 _MAX_COLUMN = 100  # characters of a column that is kept beside the turns
@@ -46,6 +47,7 @@ def read_objects(rows: Iterable[RawRow], *, name: str) -> Reading:
     """
     documents: list[Document] = []
     pairs: list[Example] = []
+    preferences: list[Preference] = []
     problems: list[str] = []
     notes: Counter[str] = Counter()
     for place, row, problem in rows:
@@ -56,6 +58,10 @@ def read_objects(rows: Iterable[RawRow], *, name: str) -> Reading:
             entry, _ = read_entry(row)
             if entry.kind == "text":
                 documents.append(_document(entry.extras, entry.text, name=name))
+            elif entry.kind == "preference":
+                preference, left_out = preference_from_entry(entry, name=name)
+                preferences.append(preference)
+                notes.update(left_out)
             else:
                 example, left_out = example_from_entry(entry, name=name)
                 pairs.append(example)
@@ -64,12 +70,18 @@ def read_objects(rows: Iterable[RawRow], *, name: str) -> Reading:
             problems.append(f"{place}: {error}")
         except RecursionError:
             problems.append(f"{place}: it is nested too deeply")
-    if not documents and not pairs:
+    if not (documents or pairs or preferences):
         raise UnreadableError(f"no row could be used; {problems[0]}" if problems else "it is empty")
     failures = [Failure(source=name, reason=problem) for problem in problems[:_MAX_LISTED]]
     if len(problems) > _MAX_LISTED:
         failures.append(Failure(source=name, reason=f"and {len(problems) - _MAX_LISTED} more rows that could not be used"))
-    return Reading(documents=tuple(documents), pairs=tuple(pairs), failures=tuple(failures), notes=dict(notes))
+    return Reading(
+        documents=tuple(documents),
+        pairs=tuple(pairs),
+        preferences=tuple(preferences),
+        failures=tuple(failures),
+        notes=dict(notes),
+    )
 
 
 def example_from_entry(entry: Entry, *, name: str) -> tuple[Example, tuple[str, ...]]:
@@ -99,18 +111,34 @@ def example_from_entry(entry: Entry, *, name: str) -> tuple[Example, tuple[str, 
     return _example(messages, entry.extras, name=name), (*left_out, *fields, *_long_columns(entry.extras))
 
 
-def with_own_ids(examples: Iterable[Example], known: dict[str, bytes]) -> Iterator[Example]:
-    """The examples with ids that no two different rows share: of rows with one id, later and other ones get `#2`, `#3` …
+def preference_from_entry(entry: Entry, *, name: str) -> tuple[Preference, tuple[str, ...]]:
+    """The preference that a row is, and what it does not hold of the row, in words. FormatError for calls of tools."""
+    messages, fields = _messages(entry, entry.turns)
+    if not messages or messages[-1].role != "user":
+        raise FormatError("its prompt does not end with a turn of the user")
+    chosen, rejected = entry.answers
+    said = [[[message.role, message.content] for message in messages], chosen, rejected]
+    made = Preference(prompt=messages, chosen=chosen, rejected=rejected, **_about(said, entry.extras, name=name))
+    return made, (*fields, *_long_columns(entry.extras))
+
+
+def with_own_ids(examples: Iterable[R], known: dict[str, bytes]) -> Iterator[R]:
+    """The rows with ids that no two different rows share: of rows with one id, later and other ones get `#2`, `#3` …
 
     `known` (id → mark of what is said) is filled as they pass, so that several files share it. Rows without an id of their
     own keep the hash of what they say, which copies share.
     """
     for example in examples:
-        mark = hashlib.blake2b(to_json(example.messages), digest_size=12).digest()
+        mark = hashlib.blake2b(_said(example), digest_size=12).digest()
         id, number = example.id, 2
         while known.setdefault(id, mark) != mark:
             id, number = f"{example.id}#{number}", number + 1
         yield example if id == example.id else replace(example, id=id)
+
+
+def _said(row: Row) -> bytes:
+    """What a row says, as bytes."""
+    return to_json(row.messages if len(row.answers) == 1 else [row.prompt, row.answers])
 
 
 def _messages(entry: Entry, turns: Sequence[Turn]) -> tuple[tuple[Message, ...], list[str]]:
@@ -129,25 +157,29 @@ def _messages(entry: Entry, turns: Sequence[Turn]) -> tuple[tuple[Message, ...],
 
 def _example(messages: tuple[Message, ...], row: Mapping[str, Any], *, name: str) -> Example:
     content = [[message.role, message.content] for message in messages]
+    return Example(messages=messages, **_about(content, row, name=name))
+
+
+def _about(said: Sequence[Any], row: Mapping[str, Any], *, name: str) -> dict[str, Any]:
+    """What a row tells about itself, by the fields of its record. `said`: its turns and answers, of which an id is made."""
     group = next(
         (str(row[key]).strip() for key in _GROUPS if isinstance(row.get(key), str | int) and str(row[key]).strip()), ""
     )
     given = row.get("id")
     own = str(given).strip() if isinstance(given, str | int) and not isinstance(given, bool) else ""
-    id = own or digest("example", group, to_json(content))[:16]
+    id = own or digest("example", group, to_json(said))[:16]
     document = row.get("document_id")
     made = digest("document", group)[:16] if group else id
-    return Example(
-        id=id,
-        messages=messages,
-        document_id=document if isinstance(document, str) and document.strip() else made,
-        group=group or id,
-        source=_text_in(row, "source") or name,
-        title=_text_in(row, "title"),
-        origin=_origin(row.get("origin")),
-        license=_text_in(row, "license"),
-        meta=_columns(row),
-    )
+    return {
+        "id": id,
+        "document_id": document if isinstance(document, str) and document.strip() else made,
+        "group": group or id,
+        "source": _text_in(row, "source") or name,
+        "title": _text_in(row, "title"),
+        "origin": _origin(row.get("origin")),
+        "license": _text_in(row, "license"),
+        "meta": _columns(row),
+    }
 
 
 def _known(row: Mapping[str, Any]) -> Mapping[str, Any]:

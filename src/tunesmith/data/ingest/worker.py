@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from tunesmith.core.records import Document, Example, Failure, from_dict, to_json
+from tunesmith.core.records import Document, Example, Failure, Preference, from_dict, to_json
 from tunesmith.data.ingest.item import PassingError, RawItem, Reading, UnreadableError
 
 __all__ = ["asked", "reading_of", "serve"]
@@ -32,6 +32,7 @@ def reading_of(line: bytes) -> Reading | UnreadableError:
     return Reading(
         documents=tuple(from_dict(Document, row) for row in found["documents"]),
         pairs=tuple(from_dict(Example, row) for row in found["pairs"]),
+        preferences=tuple(from_dict(Preference, row) for row in found["preferences"]),
         failures=tuple(from_dict(Failure, row) for row in found["failures"]),
         notes=found["notes"],
         num_passing=found["num_passing"],

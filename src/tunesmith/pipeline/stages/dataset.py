@@ -11,6 +11,7 @@ from tunesmith.pipeline.building import build_settings, fill_dataset
 from tunesmith.pipeline.context import Context
 from tunesmith.pipeline.stage import FilledStage, Reference, Told
 from tunesmith.pipeline.synthesis import generator_settings
+from tunesmith.pipeline.training import record_setting
 from tunesmith.pipeline.words import folder_or_page, short
 
 __all__ = ["STAGE"]
@@ -33,6 +34,7 @@ def _settings(project: Context) -> Mapping[str, Any]:
         "beside": project.beside.id,
         "max_tokens": project.limit,
         "allow": sorted(r.allow),
+        **record_setting(project.objective),
         **project.template_settings,
     }
 
@@ -48,6 +50,7 @@ def _fill(project: Context, draft: Draft) -> None:
         replies=project.store.root / "replies",
         blocked=project.store.root / "blocked.jsonl",
         beside=project.beside,
+        record=project.objective.record,
         reporter=project.reporter,
     )
 

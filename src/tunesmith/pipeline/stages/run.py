@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Draft
 from tunesmith.core.reporter import Line
 from tunesmith.pipeline.context import Context
 from tunesmith.pipeline.stage import FilledStage, Reference, Told
-from tunesmith.train.run import Place, train_adapter
+from tunesmith.pipeline.training import fill_run, run_settings
+from tunesmith.train.run import Place
 
 __all__ = ["STAGE"]
-
-_SAVING = {"checkpoint_every", "checkpoint_minutes", "keep_checkpoints"}  # change nothing that is learned
 
 
 def _inputs(project: Context) -> list[Reference]:
@@ -22,35 +20,23 @@ def _inputs(project: Context) -> list[Reference]:
 
 
 def _settings(project: Context) -> Mapping[str, Any]:
-    r = project.settings
-    return {
-        "base": project.base.name,
-        "method": r.method.model_dump(),
-        "train": r.train.model_dump(exclude=_SAVING),
-        "allow": sorted(r.allow),
-        "precision": project.precision.name,
-        **project.template_settings,
-    }
+    settings = run_settings(project.settings, project.objective, base=project.base.name, precision=project.precision.name)
+    return {**settings, **project.template_settings}
 
 
 def _fill(project: Context, draft: Draft) -> None:
     _ = project.scorable  # what would stop the evaluation later stops here, before anything is trained
-    trained = train_adapter(
-        project.base,
-        project.chat,
-        {name: project.rows(name) for name in ("train", "val")},
-        method=project.settings.method,
-        train=project.settings.train,
+    fill_run(
+        draft,
+        base=project.base,
+        chat=project.chat,
+        examples={name: project.records(name) for name in ("train", "val")},
+        recipe=project.settings,
+        objective=project.objective,
         precision=project.precision.name,
         place=Place(draft.id, project.store.workspace(draft.id), draft.path),
         reporter=project.reporter,
     )
-    draft.numbers |= {
-        **trained.fitted.numbers(),
-        "reading": asdict(trained.reading),
-        "trainable": trained.coverage.num_trainable,
-    }
-    draft.numbers |= {"modules": len(trained.coverage.modules), "linear_modules": trained.coverage.num_linear}
 
 
 def _finish(project: Context, artifact: Artifact) -> None:

@@ -17,10 +17,11 @@ from safetensors.torch import load_file
 from fakes import Told, example, examples, train_tiny
 from tunesmith.core.errors import ModelError, TrainingError
 from tunesmith.models.packed import trunk as trunk_module
+from tunesmith.models.packed.model import PackedModel
 from tunesmith.train import compiling as compiling_module
-from tunesmith.train import passes as passes_module
-from tunesmith.train.batches import Batch
-from tunesmith.train.objectives.sft import sft
+from tunesmith.train import execution as execution_module
+from tunesmith.train.methods import sft as sft_module
+from tunesmith.train.units import Batch
 
 
 def losses(place: Path, name: str = "loss") -> list[float]:
@@ -45,7 +46,7 @@ def test_fifty_steps_on_trees_are_fifty_steps_on_padded_rows(
 ) -> None:
     path = request.getfixturevalue(base)
     train_tiny(path, tmp_path / "trees", train=FIFTY, method={"dropout": 0.0})
-    monkeypatch.setattr(passes_module, "why_not_packed", lambda *_, **__: "for the comparison")
+    monkeypatch.setattr(execution_module, "why_not_packed", lambda *_, **__: "for the comparison")
     train_tiny(path, tmp_path / "padded", train=FIFTY, method={"dropout": 0.0})
     assert losses(tmp_path / "trees") == pytest.approx(losses(tmp_path / "padded"), rel=1e-5)
     one, other = adapter(tmp_path / "trees"), adapter(tmp_path / "padded")
@@ -68,11 +69,11 @@ def test_training_flushes_denormals_and_leaves_the_floats_of_the_process_as_they
 ) -> None:
     inside: list[float] = []
 
-    def watched(lean: Any, batch: Batch) -> torch.Tensor:
+    def watched(method: object, forward: Any, batch: Batch) -> Any:
         inside.append(float(torch.tensor([1e-38]) * 0.1))
-        return sft(lean, batch)  # type: ignore[arg-type]
+        return forward.nll(batch)
 
-    monkeypatch.setattr(passes_module, "sft", watched)
+    monkeypatch.setattr(sft_module.Method, "loss", watched)
     train_tiny(tiny_path, tmp_path, train={"max_steps": 1})
     assert inside and set(inside) == {0.0}
     assert sys.float_info.min / 2 > 0.0
@@ -85,19 +86,19 @@ def test_a_batch_learned_in_parts_gives_the_same_steps(tiny_path: Path, tmp_path
 
 
 def out_of_memory_above(tokens: int) -> Any:
-    def objective(lean: Any, batch: Batch) -> torch.Tensor:
-        if lean.model.training and batch.num_tokens > tokens:
+    def loss(method: object, forward: Any, batch: Batch) -> Any:
+        if batch.num_tokens > tokens:
             raise torch.OutOfMemoryError("not enough memory")
-        return sft(lean, batch)  # type: ignore[arg-type]
+        return forward.nll(batch)
 
-    return objective
+    return loss
 
 
 def test_out_of_memory_halves_what_goes_through_at_once_and_goes_on(
     tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train_tiny(tiny_path, tmp_path / "whole", method={"dropout": 0.0})
-    monkeypatch.setattr(passes_module, "sft", out_of_memory_above(150))
+    monkeypatch.setattr(sft_module.Method, "loss", out_of_memory_above(150))
     told = Told()
     train_tiny(tiny_path, tmp_path / "small", method={"dropout": 0.0}, reporter=told)
     assert losses(tmp_path / "small") == pytest.approx(losses(tmp_path / "whole"), rel=1e-5)
@@ -107,7 +108,7 @@ def test_out_of_memory_halves_what_goes_through_at_once_and_goes_on(
 def test_an_example_that_never_fits_is_an_error_that_says_what_helps(
     tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passes_module, "sft", out_of_memory_above(3))
+    monkeypatch.setattr(sft_module.Method, "loss", out_of_memory_above(3))
     with pytest.raises(TrainingError, match="single example does not fit") as caught:
         train_tiny(tiny_path, tmp_path)
     assert "gradient_checkpointing" in str(caught.value)
@@ -119,7 +120,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(
     def broken(*_: Any) -> torch.Tensor:
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(passes_module, "sft", broken)
+    monkeypatch.setattr(sft_module.Method, "loss", broken)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         train_tiny(tiny_path, tmp_path)
 
@@ -167,7 +168,7 @@ def scripted_seconds(monkeypatch: pytest.MonkeyPatch, *values: float) -> list[fl
     left = list(values)
     monkeypatch.setattr(compiling_module, "seconds", lambda *_: left.pop(0))
     monkeypatch.setattr(compiling_module, "compiled", lambda _: nullcontext())
-    monkeypatch.setattr(passes_module, "compiled", lambda _: nullcontext())
+    monkeypatch.setattr(execution_module, "compiled", lambda _: nullcontext())
     return left
 
 
@@ -214,7 +215,7 @@ def test_a_trial_that_fails_half_way_leaves_no_gradient_behind_and_trains_plain(
     tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory that runs out in the trial is no reason to stop, and what its backward pass had written is not learned."""
-    real = compiling_module.sft
+    real = PackedModel.loss
 
     class Torn(torch.autograd.Function):
         @staticmethod
@@ -225,13 +226,18 @@ def test_a_trial_that_fails_half_way_leaves_no_gradient_behind_and_trains_plain(
         def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    def torn(lean: Any, tree: Any) -> torch.Tensor:
+    tried: list[object] = []
+
+    def torn_once(lean: Any, tree: Any) -> torch.Tensor:
+        tried.append(tree)
+        if len(tried) > 1:
+            return real(lean, tree)
         whole = [p.sum() for p in lean.model.parameters() if p.requires_grad]
         lost: torch.Tensor = Torn.apply(whole[0])  # type: ignore[no-untyped-call]
         return real(lean, tree) + sum(whole[1:]) + lost
 
     train_tiny(tiny_path, tmp_path / "plain", train={"max_steps": 2})
-    monkeypatch.setattr(compiling_module, "sft", torn)
+    monkeypatch.setattr(PackedModel, "loss", torn_once)
     train_tiny(tiny_path, tmp_path / "tried", train={"max_steps": 2, "compile": "auto"})
     assert "not compiled: DefaultCPUAllocator" in page(tmp_path / "tried")
     one, other = adapter(tmp_path / "plain"), adapter(tmp_path / "tried")

@@ -1,0 +1,45 @@
+"""The reference page of the recipe, made from the declarations of its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from tunesmith.core.config import PRESETS, Section
+from tunesmith.core.recipe_file import Knob, knobs, shown
+
+__all__ = ["reference_page"]
+
+
+def reference_page(objectives: Mapping[str, type[Section]]) -> str:
+    """The page in Markdown; `objectives`: the settings that each `objective.kind` has of its own."""
+    lines = [
+        "# The recipe",
+        "",
+        "Every setting, made from the declarations in `core/config.py` and `train/methods/`.",
+        "For a single run: `--set train.epochs=3`.",
+        "`quality` presets change defaults: "
+        + "; ".join(
+            f"`{name}` sets "
+            + (
+                ", ".join(f"{section}.{key} = {value}" for section, values in preset.items() for key, value in values.items())
+                or "nothing"
+            )
+            for name, preset in PRESETS.items()
+        )
+        + ".",
+        "",
+        "| setting | type | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    own = {kind: knobs(section, "objective.") for kind, section in objectives.items()}
+    for knob in knobs():
+        lines.append(_row(knob))
+        if knob.name == "objective.kind":
+            lines += [_row(replace(k, text=f"With `{kind}`: {k.text}")) for kind, every in own.items() for k in every]
+    return "\n".join(lines) + "\n"
+
+
+def _row(knob: Knob) -> str:
+    default = "required" if knob.default is None else f"`{shown(knob.default)}`" if knob.default != "" else "empty"
+    return f"| `{knob.name}` | {knob.type.replace('|', '/')} | {default} | {' '.join(knob.text.split())} |"

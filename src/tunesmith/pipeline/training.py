@@ -1,0 +1,76 @@
+"""The run stage: a dataset and a base in, an adapter and the evidence of how it was trained out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tunesmith.core.artifacts import Draft
+from tunesmith.core.config import Recipe
+from tunesmith.core.records import Example
+from tunesmith.core.reporter import Reporter
+from tunesmith.models.chat import Chat
+from tunesmith.models.load import BaseFolder, PrecisionName
+from tunesmith.train.method import Method, identity, open_method
+from tunesmith.train.run import Place, train_adapter
+
+__all__ = ["fill_run", "objective_of", "record_setting", "run_settings"]
+
+_SAVING = {"checkpoint_every", "checkpoint_minutes", "keep_checkpoints"}  # change nothing that is learned
+
+
+def objective_of(recipe: Recipe) -> Method:
+    """The training method that the recipe names. RecipeError for one that does not exist or is set wrongly."""
+    return open_method(recipe.objective.kind, recipe.objective.options, best_by=recipe.train.best_by)
+
+
+def run_settings(recipe: Recipe, objective: Method, *, base: str, precision: PrecisionName) -> dict[str, Any]:
+    """What a run depends on apart from its inputs. The default objective is not named: its runs keep their ids."""
+    return {
+        "base": base,
+        "method": recipe.method.model_dump(),
+        "train": recipe.train.model_dump(exclude=_SAVING),
+        **({"objective": kind} if (kind := identity(objective)) else {}),
+        "allow": sorted(recipe.allow),
+        "precision": precision,
+    }
+
+
+def record_setting(objective: Method) -> dict[str, Any]:
+    """The kind of rows as a setting of the dataset; nothing for examples, whose datasets keep their ids."""
+    return {} if objective.record is Example else {"record": objective.record.__name__}
+
+
+def fill_run(  # noqa: PLR0913 (what the project knows, and nothing of the project)
+    draft: Draft,
+    *,
+    base: BaseFolder,
+    chat: Chat,
+    examples: Mapping[str, Sequence[Any]],
+    recipe: Recipe,
+    objective: Method,
+    precision: PrecisionName,
+    place: Place,
+    reporter: Reporter,
+) -> None:
+    """Train the adapter into the draft, and note the numbers of the run."""
+    trained = train_adapter(
+        base,
+        chat,
+        examples,
+        objective=objective,
+        method=recipe.method,
+        train=recipe.train,
+        precision=precision,
+        place=place,
+        reporter=reporter,
+    )
+    draft.numbers |= {
+        **trained.fitted.numbers(),
+        "validation": trained.figures,
+        "reading": asdict(trained.reading),
+        "trainable": trained.coverage.num_trainable,
+        "modules": len(trained.coverage.modules),
+        "linear_modules": trained.coverage.num_linear,
+    }

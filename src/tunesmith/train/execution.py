@@ -1,0 +1,146 @@
+"""The execution path of a run: batches go through the model as token trees, or padded where a model does not take trees.
+
+Which of the two is decided by measurement on the run's own rows (`why_not_packed`) and reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from tunesmith.core.reporter import Reporter
+from tunesmith.models.batching import TOKENS, by_length, padded_tokens
+from tunesmith.models.chat import Encoded
+from tunesmith.models.packed.model import PackedModel, compiled, packed
+from tunesmith.models.packed.probe import why_not_packed
+from tunesmith.models.packed.trunk import cache_bytes, kept_trunk, lowest_adapted, room_for_cache
+from tunesmith.train.compiling import Compiling, Trial, compiling
+from tunesmith.train.padded import PaddedModel
+from tunesmith.train.units import Batch, Layout, Unit, rows_of
+
+__all__ = ["ExecutionPath", "RowModel", "TrunkCache", "execution_path"]
+
+
+class RowModel(Protocol):
+    """A model that reads rows in a layout of its own: `PackedModel` or `PaddedModel`."""
+
+    @property
+    def model(self) -> Any: ...
+
+    def lay_out(self, rows: Sequence[Encoded]) -> Layout: ...
+
+    def loss(self, layout: Any, /) -> torch.Tensor: ...
+
+    def log_probs(self, layout: Any, /) -> torch.Tensor: ...
+
+    def score(self, layout: Any, /) -> tuple[torch.Tensor, torch.Tensor]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkCache:
+    """Where and for what the frozen layers' work may be kept: `modules` are adapted, `base` is its fingerprint."""
+
+    folder: Path
+    modules: Sequence[str]
+    base: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionPath:
+    """What a method calls (see `train.method.Forward`): the same for a whole run. `note` says which path it is, and why.
+
+    About `score_tokens` are scored at once. `shares`: what rows of a batch have in common is computed once.
+    """
+
+    reads: RowModel
+    note: str
+    score_tokens: int = TOKENS
+    shares: bool = False
+
+    @property
+    def model(self) -> Any:
+        """The model that is trained."""
+        return self.reads.model
+
+    def batch(self, units: Sequence[Unit]) -> Batch:
+        """These units laid out for the model."""
+        return Batch(tuple(units), self.reads.lay_out(rows_of(units)))
+
+    def nll(self, batch: Batch) -> torch.Tensor:
+        """Σ −log p over the target tokens: nats, a float32 scalar with gradient."""
+        return self.reads.loss(batch.layout)
+
+    def log_probs(self, batch: Batch) -> torch.Tensor:
+        """log p_N (float32) with gradient."""
+        return self.reads.log_probs(batch.layout)
+
+    def scored(
+        self, units: Sequence[Unit], on_done: Callable[[int], None]
+    ) -> Iterator[tuple[Batch, torch.Tensor, torch.Tensor]]:
+        """(batch, log p_N, right_N) over all units in batches of like lengths, dropout off and without gradient."""
+        self.model.eval()
+        padded = [len(unit.rows) * max(len(row.ids) for row in unit.rows) for unit in units]
+        for near in by_length(padded, most=64, tokens=self.score_tokens):
+            batch = self.batch([units[i] for i in near])
+            yield batch, *self.reads.score(batch.layout)
+            on_done(len(near))
+
+
+@contextmanager
+def execution_path(
+    model: Any,
+    train: Sequence[Unit],
+    val: Sequence[Unit],
+    *,
+    pad_id: int,
+    share: bool,
+    trunk: TrunkCache | None,
+    reporter: Reporter,
+    compile: bool | Trial = False,
+) -> Iterator[ExecutionPath]:
+    """The path of `model` over units like `train`; with `trunk`, what lies below the adapted layers is computed once.
+
+    Layers are compiled if `compile` says so, or if a trial finds that it pays.
+    """
+    rows = rows_of(train)
+    if reason := why_not_packed(model, rows, training=True):
+        if compile is True:
+            reporter.warn("train.compile has no effect: this model is trained on padded rows")
+        tokens = padded_tokens(model.get_output_embeddings().weight.shape[0])
+        yield ExecutionPath(PaddedModel(model, pad_id), f"padded rows: {reason}", tokens)
+        return
+    with packed(model, share=share) as lean, ExitStack() as inside:
+        note = "token trees" + (", beginnings shared" if share else ", nothing shared")
+        if trunk is not None:
+            lean, kept = _with_trunk(lean, [*rows, *rows_of(val)], trunk, reporter)
+            note += kept
+        answer = compiling(lean, rows, compile) if isinstance(compile, Trial) else Compiling(compile, "layers compiled")
+        if answer.wanted:
+            inside.enter_context(compiled(lean))
+        if answer.wanted or isinstance(compile, Trial):
+            note += f", {answer.note}"
+        yield ExecutionPath(lean, note, shares=share)
+
+
+def _with_trunk(lean: PackedModel, rows: Sequence[Encoded], trunk: TrunkCache, reporter: Reporter) -> tuple[PackedModel, str]:
+    depth = lowest_adapted(trunk.modules)
+    if depth == 0:
+        return lean, ""
+    weight = lean.head.weight
+    size = cache_bytes(sum(len(row.ids) for row in dict.fromkeys(rows)), weight.shape[1], weight.element_size())
+    trunk.folder.mkdir(parents=True, exist_ok=True)
+    if reason := room_for_cache(trunk.folder, size):
+        return lean, f"; the {depth} frozen layers are computed every time: {reason}"
+    try:
+        with reporter.progress("frozen layers", total=len(set(rows)), unit="rows") as progress:
+            reading = kept_trunk(
+                lean, rows, depth=depth, folder=trunk.folder, base=trunk.base, on_done=lambda n: progress.advance(n, "")
+            )
+    except ValueError as error:  # measured to differ, or a model whose layers cannot be told apart: said in the report
+        return lean, f"; the {depth} frozen layers are computed every time: {error}"
+    return reading, f"; the {depth} frozen layers computed once and kept, {size / 2**20:.0f} MiB"

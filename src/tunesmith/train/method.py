@@ -1,0 +1,139 @@
+"""What a training method is, and how one is found by its name: each file in `train/methods/` is a method.
+
+A method turns examples into units, a batch of units into a loss, and held-out units into named figures. Everything else
+(order, parts, steps, checkpoints, early stopping) is the loop's and the same for all. `docs/concepts/methods.md` shows how to
+add one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import torch
+
+from tunesmith.core.config import Section
+from tunesmith.core.errors import Problem, RecipeError
+from tunesmith.core.recipe_file import nearest, section_from
+from tunesmith.models.chat import Chat
+from tunesmith.train import methods
+from tunesmith.train.units import Batch, Unit
+
+__all__ = ["DEFAULT", "Direction", "Forward", "Method", "Referenced", "identity", "method_names", "open_method", "settings_of"]
+
+DEFAULT = "sft"
+
+Direction = Literal["lower", "higher"]
+
+
+class Forward(Protocol):
+    """How a method's batches go through the model. Every number is of the target tokens of a batch, N in all."""
+
+    def nll(self, batch: Batch) -> torch.Tensor:
+        """Σ −log p in nats, a float32 scalar with gradient: the cheapest of the three."""
+        ...
+
+    def log_probs(self, batch: Batch) -> torch.Tensor:
+        """log p_N in float32, with gradient."""
+        ...
+
+    def scored(
+        self, units: Sequence[Unit], on_done: Callable[[int], None]
+    ) -> Iterator[tuple[Batch, torch.Tensor, torch.Tensor]]:
+        """All units in batches of like lengths: (batch, log p_N, whether each target is the likeliest token), dropout off
+        and without gradient. `on_done` hears how many more units are done.
+        """
+        ...
+
+
+class Method(Protocol):
+    """A training method. Its file also holds `Settings`, a section of knobs; the class takes them, validated.
+
+    `record`: the kind of record that it learns from. `figures`: the names of the validation figures and which direction is
+    better, `loss` among them; `train.best_by` names one, and the best step by the first other one is kept as well.
+    `loss_unit`: what the loss is counted in, for people.
+    """
+
+    settings: Any
+    record: type
+    figures: Mapping[str, Direction]
+    loss_unit: str
+
+    def prepare(self, examples: Sequence[Any], chat: Chat, *, max_tokens: int) -> list[Unit]:
+        """The units of these records, in order. TrainingError for records that it cannot learn from."""
+        ...
+
+    def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
+        """The sum of the losses of the units, with gradient; a step divides it by the sum of their weights."""
+        ...
+
+    def validate(self, forward: Forward, units: Sequence[Unit], on_done: Callable[[int], None]) -> dict[str, float]:
+        """The `figures` by name. `on_done` hears how many more units are done."""
+        ...
+
+
+@runtime_checkable
+class Referenced(Protocol):
+    """A method that needs numbers of the base for each unit: computed once, with the adapter off, and kept with the run."""
+
+    def reference(self, forward: Forward, units: Sequence[Unit], on_done: Callable[[int], None]) -> list[tuple[float, ...]]:
+        """Of each unit, in order, one number a row: it is put into `Unit.reference`."""
+        ...
+
+
+def method_names() -> list[str]:
+    """The names of all methods: those of the files in `train/methods/`. None of them is imported."""
+    return sorted(found.name for found in pkgutil.iter_modules(methods.__path__))
+
+
+def open_method(kind: str, options: Mapping[str, Any] | None = None, *, best_by: str = "loss") -> Method:
+    """The method of this name with its settings.
+
+    Raises:
+        RecipeError: no such method, settings that it does not have, or a `best_by` that it does not measure.
+    """
+    if kind not in method_names():
+        known = method_names()
+        raise RecipeError(
+            [
+                Problem(
+                    what="wrong value for objective.kind",
+                    value=kind,
+                    expected=f"one of {', '.join(known)}",
+                    hint=nearest(kind, known) or f"--set objective.kind={DEFAULT} is the default",
+                )
+            ]
+        )
+    module = importlib.import_module(f"{methods.__name__}.{kind}")
+    settings = section_from(module.Settings, options or {}, name="objective", why=f"a setting of objective.kind {kind}")
+    method: Method = module.Method(settings)
+    if best_by not in method.figures:
+        raise RecipeError(
+            [
+                Problem(
+                    what="wrong value for train.best_by",
+                    value=best_by,
+                    expected=f"one of {', '.join(method.figures)}, which objective.kind {kind} measures",
+                    hint=nearest(best_by, list(method.figures)) or "--set train.best_by=loss",
+                )
+            ]
+        )
+    return method
+
+
+def settings_of(kind: str) -> type[Section]:
+    """The declaration of a method's settings."""
+    found: type[Section] = importlib.import_module(f"{methods.__name__}.{kind}").Settings
+    return found
+
+
+def identity(method: Method) -> dict[str, Any]:
+    """Kind and settings of a method, as results made with it depend on them; empty for the default in its default settings.
+
+    A result of the default method thus keeps the id that it had before there were others.
+    """
+    kind = type(method).__module__.rpartition(".")[2]
+    settings = method.settings.model_dump()
+    return {"kind": kind, **settings} if kind != DEFAULT or settings else {}

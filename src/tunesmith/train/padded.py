@@ -1,0 +1,78 @@
+"""Padded rows through a model's plain forward pass: the reference, and the execution path of models without trees.
+
+Shapes: B rows, T positions, N target tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from tunesmith.models.chat import Encoded
+from tunesmith.models.packed.head import score_logits
+
+__all__ = ["Padded", "PaddedModel", "collate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Padded:
+    """Padded rows. ids_BT int64, mask_BT 1 where a token is real, learned_BT true at targets, row_N the row of each."""
+
+    ids_BT: torch.Tensor
+    mask_BT: torch.Tensor
+    learned_BT: torch.Tensor
+    row_N: torch.Tensor
+    num_learned: int
+    num_tokens: int
+
+
+def collate(rows: Sequence[Encoded], *, pad_id: int, device: torch.device | str) -> Padded:
+    """Pad rows on the right to the longest."""
+    longest = max(len(row.ids) for row in rows)
+    ids = torch.full((len(rows), longest), pad_id, dtype=torch.long)
+    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    learned = torch.zeros((len(rows), longest), dtype=torch.bool)
+    for i, row in enumerate(rows):
+        n = len(row.ids)
+        ids[i, :n] = torch.tensor(row.ids)
+        mask[i, :n] = 1
+        learned[i, :n] = torch.tensor(row.learned)
+    learned[:, 0] = False  # nothing stands before the first token to predict it from
+    row_N = learned.nonzero()[:, 0]
+    return Padded(ids.to(device), mask.to(device), learned.to(device), row_N.to(device), int(learned.sum()), int(mask.sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class PaddedModel:
+    """A causal language model of transformers that reads padded rows; the counterpart of `PackedModel`."""
+
+    model: Any
+    pad_id: int
+
+    def lay_out(self, rows: Sequence[Encoded]) -> Padded:
+        """The rows padded, on the model's device."""
+        return collate(rows, pad_id=self.pad_id, device=self.model.device)
+
+    def loss(self, batch: Padded) -> torch.Tensor:
+        """Σ −log p (nats, float32 scalar) over all target tokens."""
+        logits_NV, target_N = self._predictions(batch)
+        return F.cross_entropy(logits_NV.float(), target_N, reduction="sum")
+
+    def log_probs(self, batch: Padded) -> torch.Tensor:
+        """log p_N (float32) with gradient."""
+        logits_NV, target_N = self._predictions(batch)
+        return -F.cross_entropy(logits_NV.float(), target_N, reduction="none")
+
+    @torch.no_grad()
+    def score(self, batch: Padded) -> tuple[torch.Tensor, torch.Tensor]:
+        """(log p_N, right_N) without gradient."""
+        return score_logits(*self._predictions(batch))
+
+    def _predictions(self, batch: Padded) -> tuple[torch.Tensor, torch.Tensor]:
+        logits_BTV = self.model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False).logits
+        learned_BT = batch.learned_BT[:, 1:]  # position t is predicted at t − 1
+        return logits_BTV[:, :-1][learned_BT], batch.ids_BT[:, 1:][learned_BT]

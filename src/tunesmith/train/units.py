@@ -1,0 +1,79 @@
+"""Units: what a method learns together. Shuffling, sorting, cutting into parts and halving for want of memory never tear one.
+
+Shapes: R rows of a batch, N target tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from tunesmith.models.chat import Encoded
+
+__all__ = ["Batch", "Layout", "Unit", "rows_of"]
+
+
+class Layout(Protocol):
+    """Rows as a model reads them: a token tree, or padded rows. `row_N` says which row each target token is of."""
+
+    @property
+    def num_learned(self) -> int: ...
+
+    @property
+    def num_tokens(self) -> int: ...
+
+    @property
+    def row_N(self) -> torch.Tensor: ...  # noqa: N802 (the shape is part of the name)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One encoded row or more; `weight` is what the unit counts in the mean of a step.
+
+    `reference`: of each row, the log-probability of its target tokens under the base, where the method asks for it.
+    """
+
+    rows: tuple[Encoded, ...]
+    weight: int
+    reference: tuple[float, ...] = ()
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all its rows, those that they share counted in each."""
+        return sum(len(row.ids) for row in self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Whole units, and their rows, unit after unit, laid out for the model."""
+
+    units: tuple[Unit, ...]
+    layout: Layout
+
+    @property
+    def weight(self) -> int:
+        """What the batch counts in the mean of a step."""
+        return sum(unit.weight for unit in self.units)
+
+    @property
+    def num_learned(self) -> int:
+        """Target tokens of all rows."""
+        return self.layout.num_learned
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all rows, padding left out."""
+        return self.layout.num_tokens
+
+    def sum_by_row(self, values_N: torch.Tensor) -> torch.Tensor:
+        """values_R in float64: the sum over the target tokens of each row. Long rows would lose digits in float32."""
+        sums_R = torch.zeros(sum(len(unit.rows) for unit in self.units), dtype=torch.float64, device=values_N.device)
+        return sums_R.index_add(0, self.layout.row_N, values_N.double())
+
+
+def rows_of(units: Sequence[Unit]) -> list[Encoded]:
+    """The rows of all units, in order."""
+    return [row for unit in units for row in unit.rows]
