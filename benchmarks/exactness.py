@@ -36,8 +36,9 @@ NAMES = (
 
 def start(name: str) -> tuple[Any, list[Any]]:
     """The adapted model and the rows of fifty batches, the same on both sides."""
-    from architectures import PACKED, make, rows_alike
     from peft import LoraConfig, get_peft_model
+
+    from architectures import PACKED, make, rows_alike
 
     torch.set_num_threads(1)
     model = make(PACKED[name])

@@ -277,7 +277,7 @@ def train_tiny(
 
     folder = find_base(str(base))
     made = list(rows) if rows is not None else examples(20)
-    settings = {
+    settings: dict[str, Any] = {
         "max_steps": 6,
         "batch_examples": 4,
         "evaluate_every": 2,

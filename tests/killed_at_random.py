@@ -5,10 +5,13 @@ One process imports Tunesmith once and forks: twenty kills take a few seconds.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 __all__ = ["contents", "kill_at_random"]
 
@@ -54,6 +57,8 @@ def kill_at_random(whole: Sequence[object], killed: Sequence[object], *, module:
 
     `module`: what the verb imports, so that every try begins at once. Returns how many were killed before they had ended.
     """
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
     words = [module, seed, times, *whole, "--then", *killed]
     done = subprocess.run([sys.executable, "-c", _SERVER, *map(str, words)], check=True, capture_output=True, text=True)
     return int(done.stdout)

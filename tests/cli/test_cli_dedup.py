@@ -40,7 +40,7 @@ def failure(capsys: pytest.CaptureFixture[str], *words: object) -> str:
 
 
 def test_the_contract(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [{"id": f"r{n}", "text": prose(n)} for n in range(20)]
+    rows: list[dict[str, Any]] = [{"id": f"r{n}", "text": prose(n)} for n in range(20)]
     rows += [{"id": "copy", "text": rows[3]["text"].upper()}, {"id": 7, "text": rows[5]["text"] + " one more word"}]
     found = run(capsys, write(tmp_path / "rows.jsonl", rows), "--threshold", 0.8)
     assert {"n", "clusters", "pairs", "seconds"} <= found.keys()
@@ -88,7 +88,7 @@ def test_a_copy_stays_in_test_and_what_lies_across_files_is_said(tmp_path: Path,
 
 def test_examples_and_documents_are_compared_by_what_they_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     turns = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": prose(1)}]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"messages": [{"role": "system", "content": "Be kind."}, *turns]},
         {"messages": turns},
         {"instruction": "Why?", "output": prose(1)},
@@ -101,7 +101,7 @@ def test_examples_and_documents_are_compared_by_what_they_say(tmp_path: Path, ca
 def test_rows_that_say_the_same_in_another_order_are_copies_only_if_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [{"id": n, "text": ". ".join(prose(50 * n + s, 10) for s in range(6))} for n in range(40)]
+    rows: list[dict[str, Any]] = [{"id": n, "text": ". ".join(prose(50 * n + s, 10) for s in range(6))} for n in range(40)]
     turned = [{"id": 100 + n, "text": ". ".join(reversed(rows[n]["text"].split(". ")[1:]))} for n in range(5)]
     rows.append({"id": 200, "text": rows[3]["text"].upper()})
     file = write(tmp_path / "rows.jsonl", [*rows, *turned])

@@ -54,7 +54,7 @@ def failure(capsys: pytest.CaptureFixture[str], *words: object, code: int = 1) -
     return told.err + told.out
 
 
-def ids(path: Path) -> set[str]:
+def ids(path: Path) -> set[Any]:
     return {json.loads(line)["id"] for line in path.read_bytes().split(b"\n") if line}
 
 

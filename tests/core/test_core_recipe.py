@@ -122,7 +122,7 @@ def test_a_preset_never_makes_a_knob_without_effect_that_nobody_wrote(name: str,
     assert recipe_from({**SOURCES, "quality": name}, [change])
 
 
-WITHOUT_EFFECT = {
+WITHOUT_EFFECT: dict[str, dict[str, Any]] = {
     "train.patience": ({"train": {"evaluate_every": 0, "patience": 3}}),
     "train.min_delta": ({"train": {"patience": 0, "min_delta": 0.1}}),
     "train.epochs": ({"train": {"max_steps": 10, "epochs": 2}}),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from checks_clean import FOREIGN, clean_rows, json_rows, label_rows, swapped, words_of
-from checks_planting import Fault, answer_of, inserted, letters, one_of, prompt_of, turns_of
+from checks_planting import Fault, answer_of, in_turn, inserted, letters, one_of, prompt_of, turns_of
 from checks_private_faults import PRIVATE_FAULTS
 
 from tunesmith.core.records import Example
@@ -214,14 +214,7 @@ FAULTS: tuple[Fault, ...] = (
         answer_of(one_of("Mechanical", "mechanical.", "ELECTRICAL", "Wooden.")),
         label_rows,
     ),
-    *(
-        Fault(
-            f"answer in {name}",
-            "languages",
-            lambda row, draw, n, texts=texts: swapped(row, answer=texts[n % len(texts)].format(n=n)),
-        )
-        for name, texts in FOREIGN.items()
-    ),
+    *(Fault(f"answer in {name}", "languages", answer_of(in_turn(texts))) for name, texts in FOREIGN.items()),
     Fault("one opening for many prompts", "prompt_openings", prompt_of(_template)),
     Fault("few different answers", "diversity", lambda row, draw, n: swapped(row, answer=words_of(n % 9, 4)), _few_answers),
     Fault(

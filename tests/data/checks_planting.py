@@ -10,7 +10,19 @@ from checks_clean import clean_rows, conversation, swapped
 
 from tunesmith.core.records import Example
 
-__all__ = ["Fault", "Plant", "answer_of", "digits", "hex_digits", "inserted", "letters", "one_of", "prompt_of", "turns_of"]
+__all__ = [
+    "Fault",
+    "Plant",
+    "answer_of",
+    "digits",
+    "hex_digits",
+    "in_turn",
+    "inserted",
+    "letters",
+    "one_of",
+    "prompt_of",
+    "turns_of",
+]
 
 Plant = Callable[[Example, random.Random, int], Example]
 
@@ -31,6 +43,11 @@ def answer_of(make: Callable[[str, random.Random, int], str]) -> Plant:
 
 def prompt_of(make: Callable[[str, random.Random, int], str]) -> Plant:
     return lambda row, draw, n: swapped(row, prompt=make(row.messages[0].content, draw, n))
+
+
+def in_turn(texts: Sequence[str]) -> Callable[[str, random.Random, int], str]:
+    """One after the other, with the number of the row where a text has room for it."""
+    return lambda text, draw, n: texts[n % len(texts)].format(n=n)
 
 
 def inserted(make: Callable[[random.Random, int], str]) -> Plant:

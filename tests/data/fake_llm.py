@@ -37,7 +37,12 @@ class Asked:
     @property
     def role(self) -> str:
         """Who the model shall be, told by the form of the answer that is wanted."""
-        keys = (("questions", "planner"), ("sentences", "writer"), ("verdict", "critic"), ("winner", "judge"))
+        keys: tuple[tuple[str, str], ...] = (
+            ("questions", "planner"),
+            ("sentences", "writer"),
+            ("verdict", "critic"),
+            ("winner", "judge"),
+        )
         keys = (*keys, ("correctness", "grader"), ("plain", "rewriter"), ("tasks", "inventor"), ("harder", "evolver"))
         return next((role for key, role in keys if f'"{key}"' in self.system), "answerer")
 

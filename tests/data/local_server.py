@@ -66,7 +66,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # the client had enough: what the limits are for
 
     def do_HEAD(self) -> None:
-        status, headers, body = self.server.answers.get(self.path, (404, {}, b""))
+        answer = self.server.answers.get(self.path, (404, {}, b""))
+        status, headers, body = (404, {}, b"") if callable(answer) else answer
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)

@@ -104,7 +104,7 @@ def test_a_folder_is_checked_as_ingest_reads_it(tmp_path: Path) -> None:
 
 
 def test_a_redacted_copy_keeps_format_and_ids_and_counts_each_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    row = {"id": "olga@kettles.org", "messages": [{"role": "user", "content": "Ring +44 20 7946 0958?"}]}
+    row: dict[str, Any] = {"id": "olga@kettles.org", "messages": [{"role": "user", "content": "Ring +44 20 7946 0958?"}]}
     row["messages"] += [{"role": "assistant", "content": "Or write to olga@kettles.org."}]
     out = tmp_path / "clean.jsonl"
     _, answer = checked(jsonl(tmp_path / "r.jsonl", row), "--redact", "--out", out, capsys=capsys)
@@ -155,7 +155,11 @@ def test_slips_are_found_without_a_dictionary() -> None:
 
 
 def test_queries_are_read_from_logs_messages_and_bare_strings() -> None:
-    rows = ["a?", {"query": "b?"}, {"messages": [{"role": "user", "content": "c?"}, {"role": "assistant", "content": "no"}]}]
+    rows: list[Any] = [
+        "a?",
+        {"query": "b?"},
+        {"messages": [{"role": "user", "content": "c?"}, {"role": "assistant", "content": "no"}]},
+    ]
     rows += [{"request": {"body": {"messages": [{"role": "user", "content": "d?"}]}}, "response": {}}, {"n": 1}, 7]
     assert queries_from_rows(rows) == ["a?", "b?", "c?", "d?"]
 

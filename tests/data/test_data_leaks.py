@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from itertools import combinations
+from typing import Any
 
 import pytest
 from shared_material import example, ingest, material
@@ -252,7 +253,12 @@ def test_a_near_copy_in_chinese_is_found() -> None:
 def test_rows_that_share_one_answer_are_compared_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[int] = []
     probed = leaks._probed
-    monkeypatch.setattr(leaks, "_probed", lambda shingles, index: compared.append(1) or probed(shingles, index))
+
+    def counted(shingles: Any, index: Any) -> Any:
+        compared.append(1)
+        return probed(shingles, index)
+
+    monkeypatch.setattr(leaks, "_probed", counted)
     shared = prose(1)
     train = [example(f"q{n}?", shared, id=f"a{n}", group=f"d{n}") for n in range(2000)]
     splits = {"train": train, "test": [example("t?", changed(shared, 0), id="t", group="t-doc")]}

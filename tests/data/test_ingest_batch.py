@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -46,13 +47,13 @@ print(json.dumps({"slowest": slowest, "mebibytes": most, "items": len(gathered.i
 """
 
 
-def measured(*sources: Path) -> dict[str, object]:
+def measured(*sources: Path) -> dict[str, Any]:
     if not Path("/proc/self/status").exists():
         pytest.skip("peak memory is read from /proc, which only Linux has")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", SCRIPT, *map(str, sources)]
     done = subprocess.run(command, capture_output=True, env=environment, check=True, timeout=600)
-    found: dict[str, object] = orjson.loads(done.stdout)
+    found: dict[str, Any] = orjson.loads(done.stdout)
     return found
 
 
@@ -88,7 +89,7 @@ def hostile(folder: Path) -> None:
 def test_hostile_files_of_every_kind_take_under_five_seconds_and_the_good_one_is_read(tmp_path: Path) -> None:
     hostile(tmp_path / "in")
     found = measured(tmp_path / "in")
-    seconds, name = found["slowest"]  # type: ignore[misc]
+    seconds, name = found["slowest"]
     assert seconds < 5, name
     assert int(str(found["mebibytes"])) < 512
     batch = ingest(tmp_path / "in")
@@ -106,14 +107,15 @@ def test_hostile_files_of_every_kind_take_under_five_seconds_and_the_good_one_is
     } <= named
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_shared_file_ends_as_documents_pairs_or_a_named_reason() -> None:
     sources = [str(material(name)) for name in ("files", "feeds", "pages/article-extraction-benchmark")]
     gathered = gather(sources)
     pages = [item for item in gathered.items if item.kind == "html"][::6]
     items = tuple(item for item in gathered.items if item.kind != "html" or item in pages)
     batch = extract(Gathered(items=items, failures=gathered.failures), reporter=SilentReporter())
-    ends = {one.source for one in (*batch.documents, *batch.pairs, *batch.failures)}
+    every: tuple[Any, ...] = (*batch.documents, *batch.pairs, *batch.failures)
+    ends = {one.source for one in every}
     hashes = {document.sha256 for document in batch.documents}
     for item in items:
         if item.name not in ends:  # a copy of another file's text, kept once
@@ -125,9 +127,9 @@ def test_every_shared_file_ends_as_documents_pairs_or_a_named_reason() -> None:
     assert {document.extraction for document in batch.documents} >= {"pdf", "docx", "subtitles", "chat", "html"}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_no_shared_file_takes_five_seconds_or_half_a_gigabyte() -> None:
     found = measured(material("files"), material("feeds/hostile"))
-    seconds, name = found["slowest"]  # type: ignore[misc]
+    seconds, name = found["slowest"]
     assert seconds < 5, name
     assert int(str(found["mebibytes"])) < 512 and int(str(found["items"])) > 90

@@ -171,7 +171,13 @@ def test_entities_in_the_package_of_a_book_are_refused() -> None:
 
 def test_an_archive_is_read_like_a_folder_and_archives_inside_it_are_named(tmp_path: Path) -> None:
     inner = packed_as({"a.md": "Inside."})
-    members = {"posts/a.md": "# One\n\nWords.", "b.txt": "Text.", ".hidden.md": "no", "x.png": b"\x89PNG", "in.zip": inner}
+    members: dict[str, str | bytes] = {
+        "posts/a.md": "# One\n\nWords.",
+        "b.txt": "Text.",
+        ".hidden.md": "no",
+        "x.png": b"\x89PNG",
+        "in.zip": inner,
+    }
     (tmp_path / "all.zip").write_bytes(packed_as(members))
     found = ingest(tmp_path)
     assert [document.source for document in found.documents] == ["all.zip/b.txt", "all.zip/posts/a.md"]

@@ -143,7 +143,7 @@ def test_an_endless_body_is_cut_off_at_the_limit() -> None:
 
 
 def test_a_server_that_drips_bytes_is_given_up_at_the_deadline() -> None:
-    enough, sent = threading.Event(), []
+    enough, sent = threading.Event(), list[int]()
 
     def drip(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)

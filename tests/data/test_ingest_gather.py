@@ -215,5 +215,5 @@ def test_half_characters_of_a_page_do_not_stop_the_batch(tmp_path: Path) -> None
     )
     (tmp_path / "b.md").write_text('---\ntitle: "\\ud83d"\n---\nWords &#xD800; here.')
     found = ingest(tmp_path)
-    ends = {one.source for one in (*found.documents, *found.failures)}
+    ends = {document.source for document in found.documents} | {failure.source for failure in found.failures}
     assert ends == {"a.html", "b.md"} and all(document.text.encode() for document in found.documents)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib.util
 import io
 import zipfile
 from pathlib import Path
@@ -14,7 +15,6 @@ from local_server import Answer, LocalServer, serving
 from shared_material import ingest
 
 from tunesmith.core.errors import SourceError
-from tunesmith.data.ingest import parquet as parquet_module
 from tunesmith.data.ingest.gather import gather
 from tunesmith.data.ingest.hub import _chosen
 
@@ -60,7 +60,7 @@ def test_conversations_in_a_parquet_file_are_pairs_whatever_the_file_is_called(t
 def test_without_pyarrow_the_command_to_type_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.parquet").write_bytes(as_parquet(TALKS))
     (tmp_path / "b.md").write_text("Words.")
-    monkeypatch.setattr(parquet_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SourceError, match=r"pip install 'tunesmith\[tables\]'"):
         gather([str(tmp_path / "a.parquet")])
     assert [failure.source for failure in gather([str(tmp_path)]).failures] == ["a.parquet"]

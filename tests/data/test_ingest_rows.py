@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from shared_material import ingest, material
@@ -22,7 +23,7 @@ def turns(example: Example) -> list[tuple[str, str]]:
     return [(message.role, message.content) for message in example.messages]
 
 
-ASKED = [("user", "Why?"), ("assistant", "Because.")]
+ASKED: list[tuple[Any, str]] = [("user", "Why?"), ("assistant", "Because.")]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -341,7 +340,7 @@ def test_killed_at_several_moments_and_run_again_gives_the_same_bytes_and_pays_n
             process = start(server, tmp_path / "killed", concurrency)
             for _ in range(concurrency):  # every worker waits, so every reply before that is on the disk
                 assert server.hold.held.acquire(timeout=60)
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             process.wait()
             server.hold.end()
             server.hold = None

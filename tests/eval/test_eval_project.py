@@ -84,7 +84,12 @@ def test_code_that_changed_asks_the_models_again_and_the_same_code_does_not(
     tiny: BaseFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(judging, "_gather", lambda project: asked.append(1) or EVIDENCE)
+
+    def gathered(_: Any) -> Any:
+        asked.append(1)
+        return EVIDENCE
+
+    monkeypatch.setattr(judging, "_gather", gathered)
     first = at_the_end(tiny, tmp_path).outcome.evaluation.id
     assert at_the_end(tiny, tmp_path).outcome.evaluation.id == first
     assert at_the_end(tiny, tmp_path, "gates.stop_share=0.5").outcome.evaluation.id != first

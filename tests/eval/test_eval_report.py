@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -35,7 +36,7 @@ CURVE: tuple[dict[str, float | None], ...] = tuple(
 SHARPEST = '<script>alert("x")</script>'
 
 
-def whole(**more: object) -> Evidence:
+def whole(**more: Any) -> Evidence:
     made = evidence(
         {"base": 1.4, "prompted": 1.3, "tuned": 1.1, "merged": 1.1001}, with_parity=parity(), with_general=general(), ended=0.9
     )

@@ -99,7 +99,7 @@ def test_both_models_answer_the_same_questions_and_as_many_as_progress_says(monk
 
 
 def test_one_answer_more_or_less_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = {"top_p": 0.9, "repetition_penalty": 1.0, "questions": 18, "base_good": 1.0}
+    usual: dict[str, Any] = {"top_p": 0.9, "repetition_penalty": 1.0, "questions": 18, "base_good": 1.0}
     rows = [
         Candidate(temperature=0.5, tuned_good=1.0, overlap=0.10, **usual),
         Candidate(temperature=0.7, tuned_good=17 / 18, overlap=0.12, **usual),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import hashlib
 import http.server
+import importlib.util
 import json
+import shutil
 import struct
+import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -158,7 +161,7 @@ def _huge_string(data: bytes) -> bytes:
     return data[:24] + struct.pack("<Q", 2**62) + data[32:]
 
 
-FAULTS = {
+FAULTS: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda data: b"",
     "not a GGUF": lambda data: b"PK\x03\x04" + data[4:],
     "cut in half": _cut,
@@ -341,16 +344,16 @@ def test_a_cut_download_is_a_sentence_and_the_next_try_succeeds(registry: tuple[
 def test_without_pip_and_uv_the_message_says_what_to_type(
     registry: tuple[Path, NamedBase], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(fetching.shutil, "which", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ModelError) as error:
         find_base("tiny")
     assert "ensurepip" in problem(error)
 
 
 def test_without_pip_uv_is_asked_with_the_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(fetching.shutil, "which", lambda name: "/bin/uv" if name == "uv" else None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: "/bin/uv" if name == "uv" else None)
     command = fetching._downloader(tmp_path / "requirements.txt", tmp_path / "got")
     assert command[0] == "/bin/uv" and "--require-hashes" in command and "--no-deps" in command
     assert command[command.index("--python") + 1] == sys.executable
@@ -359,9 +362,8 @@ def test_without_pip_uv_is_asked_with_the_hash(tmp_path: Path, monkeypatch: pyte
 def test_a_full_disk_while_fetching_is_told_and_keeps_nothing(
     registry: tuple[Path, NamedBase], own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tunesmith.models import gguf
 
-    monkeypatch.setattr(gguf.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
     with pytest.raises(ModelError) as error:
         find_base("tiny")
     assert "TUNESMITH_CACHE" in problem(error)
@@ -433,7 +435,7 @@ def test_a_kept_base_that_was_damaged_is_fetched_again(registry: tuple[Path, Nam
 def test_offline_nothing_is_fetched_and_the_message_names_the_verb(
     registry: tuple[Path, NamedBase], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching.subprocess, "Popen", lambda *a, **k: pytest.fail("something was fetched"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("something was fetched"))
     with pytest.raises(ModelError) as error:
         find_base("tiny", offline=True)
     assert "tunesmith bases --fetch tiny" in problem(error)

@@ -161,7 +161,7 @@ def test_a_changed_file_changes_the_fingerprint_and_moving_the_folder_does_not(t
 def test_a_loaded_model_is_frozen_in_evaluation_mode_and_in_the_precision_asked(tiny_path: Path) -> None:
     base = find_base(str(tiny_path))
     for precision in ("float32", "bfloat16"):
-        model = load_model(base, precision)  # type: ignore[arg-type]
+        model = load_model(base, precision)
         assert not model.training and not any(p.requires_grad for p in model.parameters())
         assert model.dtype is getattr(torch, precision)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
 from typing import Any
 
@@ -105,8 +106,8 @@ def test_a_type_that_is_hopelessly_slow_is_tried_once(monkeypatch: pytest.Monkey
 def test_a_take_is_counted_in_processor_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock on the wall goes on while others work."""
     processor, wall = iter([1.0, 3.0]), iter(range(0, 10_000, 1000))
-    monkeypatch.setattr(precision.time, "process_time", lambda: next(processor))
-    monkeypatch.setattr(precision.time, "perf_counter", lambda: float(next(wall)))
-    monkeypatch.setattr(precision.torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(precision.torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(time, "process_time", lambda: next(processor))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(wall)))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert precision._timed(lambda: None) == 1.0

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import PACKED, REFUSED, SEEING, make
 
+from architectures import PACKED, REFUSED, SEEING, make
 from tunesmith.core.errors import ModelError
 from tunesmith.models.adapters import attach, open_adapter, save_adapter
 from tunesmith.models.reach import choose_modules, left_out, linear_modules, out_of_reach
@@ -25,7 +25,7 @@ def leaves(names: Any) -> set[str]:
 
 
 def share(model: Any, kind: str) -> float:
-    return out_of_reach(model)[kind] / sum(p.numel() for p in model.parameters())
+    return float(out_of_reach(model)[kind] / sum(p.numel() for p in model.parameters()))
 
 
 def adapted(model: Any, targets: Any = "all") -> Any:

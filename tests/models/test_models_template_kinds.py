@@ -149,7 +149,7 @@ CONTENT = st.lists(
 ANSWER = CONTENT.filter(lambda text: text.strip() == text and text != "")
 
 
-@pytest.fixture(scope="module", params=KINDS.values(), ids=KINDS)
+@pytest.fixture(scope="module", params=list(KINDS.values()), ids=list(KINDS))
 def kind(request: pytest.FixtureRequest) -> Kind:
     found: Kind = request.param
     return found

@@ -61,4 +61,5 @@ def test_a_merged_model_draws_by_itself_as_the_evaluation_did(
 def _said(model: torch.nn.Module, seed: int, **how: object) -> list[int]:
     torch.manual_seed(seed)
     ids = torch.tensor([[5, 40, 41, 42]])
-    return model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **how)[0].tolist()  # type: ignore[operator]
+    made: list[int] = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **how)[0].tolist()  # type: ignore[operator]
+    return made

@@ -44,7 +44,8 @@ def _both(
     q, k, v = (x.transpose(0, 1)[None] for x in inputs)
     by_products = tree_attention(SimpleNamespace(), q, k, v, None, tree=here, **options)[0][0]
     window, softcap = options.get("sliding_window", 0), options.get("softcap")
-    by_blocks = attend_by_blocks(*others, there, D**-0.5, window=window, softcap=softcap)
+    q, k, v = others
+    by_blocks = attend_by_blocks(q, k, v, there, D**-0.5, window=window, softcap=softcap)
     pairs = [(by_products, by_blocks)]
     if gradients:
         weight = torch.arange(by_products.numel()).view(by_products.shape).remainder(7).float()

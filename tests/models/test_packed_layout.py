@@ -71,7 +71,7 @@ def test_without_sharing_nothing_is_shared() -> None:
 @given(ROWS)
 def test_the_attention_plan_lets_a_token_see_its_own_row_up_to_itself_and_nothing_else(rows: list[tuple[int, ...]]) -> None:
     tree = lay_out([Encoded(row, (True,) * len(row)) for row in rows])
-    sees = [set() for _ in range(len(tree.ids_T))]
+    sees: list[set[int]] = [set() for _ in range(len(tree.ids_T))]
     plan = plan_attention([(s.begin, s.end, s.parent) for s in tree.segments], device="cpu")
     for number, (bucket, at) in enumerate(zip(plan.buckets, plan.rows(1, 1).buckets, strict=True)):
         n, mask = len(bucket.segments), plan.mask(number, 1, torch.float32)

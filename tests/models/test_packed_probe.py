@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import PACKED, REFUSED, SEEING, make, rows_alike
 
+from architectures import PACKED, REFUSED, SEEING, make, rows_alike
 from tunesmith.models.adapters import attach
 from tunesmith.models.chat import Encoded
 from tunesmith.models.dropout import switch_off_dropouts
@@ -28,7 +28,7 @@ def test_a_model_that_trees_would_change_is_refused_in_every_number_type_with_a_
     assert all(reasons) and not any(mark in reason for reason in reasons for mark in ("<", "()", "Error", "__"))
 
 
-@pytest.mark.parametrize("name", {**PACKED, **SEEING})
+@pytest.mark.parametrize("name", [*PACKED, *SEEING])
 def test_a_model_that_trees_suit_is_accepted_in_rounded_numbers_too(name: str) -> None:
     model = make({**PACKED, **SEEING}[name])
     switch_off_dropouts(model)

@@ -19,7 +19,7 @@ def wavering(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     left = ["bfloat16", "float32", "bfloat16"]
 
     def measure(wanted: Any, *, because: str = "", **_: int) -> Precision:
-        fallen = left.pop(0)
+        fallen: Any = left.pop(0)
         return Precision(wanted or fallen, because if wanted else "measured", 1.0 if fallen == "bfloat16" else 2.0, 2.0)
 
     monkeypatch.setattr(number_type, "choose_precision", measure)

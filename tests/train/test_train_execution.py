@@ -30,7 +30,8 @@ def losses(place: Path, name: str = "loss") -> list[float]:
 
 
 def adapter(place: Path) -> dict[str, torch.Tensor]:
-    return load_file(place / "out" / "adapter" / "adapter_model.safetensors")
+    tensors: dict[str, torch.Tensor] = load_file(place / "out" / "adapter" / "adapter_model.safetensors")
+    return tensors
 
 
 def page(place: Path) -> str:

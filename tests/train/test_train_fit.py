@@ -39,7 +39,8 @@ def series(place: Path, name: str) -> list[float]:
 
 
 def adapter(place: Path) -> dict[str, torch.Tensor]:
-    return load_file(place / "out" / "adapter" / "adapter_model.safetensors")
+    tensors: dict[str, torch.Tensor] = load_file(place / "out" / "adapter" / "adapter_model.safetensors")
+    return tensors
 
 
 # --- the numbers ------------------------------------------------------------------------------------------------------
@@ -178,11 +179,12 @@ def test_the_best_step_by_the_other_measure_is_kept_beside_and_survives_a_stop(
 ) -> None:
     settings = {"max_steps": 8, "evaluate_every": 2, "patience": 0, "best_by": best_by}
     seen = scripted(monkeypatch, [5.0, 4.0, 3.0, 4.5, 4.5], [0.1, 0.6, 0.3, 0.2, 0.2])
-    step, asked = loop_module._step, []
+    step, asked = loop_module._step, list[int]()
 
     def step_and_stop(*given: Any, **how: Any) -> tuple[float, float]:
         if len(seen) == 3 and not asked:
-            asked.append(os.kill(os.getpid(), signal.SIGINT))
+            asked.append(1)
+            os.kill(os.getpid(), signal.SIGINT)
         return step(*given, **how)
 
     monkeypatch.setattr(loop_module, "_step", step_and_stop)
