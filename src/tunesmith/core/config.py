@@ -369,7 +369,7 @@ class Recipe(Section):
     eval: EvalConfig = EvalConfig()
     gates: GateConfig = GateConfig()
     allow: list[str] = []
-    """Blocking checks to override by name: `leak`, `cut`, `secrets` and other findings of severity error. Manifests name them."""
+    """Blocking checks to override by name: `leak`, `cut`, `secrets` and other findings of severity error. Kept in manifests."""
     _written: frozenset[str] | None = PrivateAttr(default=None)
     _by_base: frozenset[str] = PrivateAttr(default=frozenset())
 
