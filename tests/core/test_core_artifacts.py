@@ -15,10 +15,10 @@ INPUTS = [{"kind": "sources", "id": "ab" * 32}]
 
 
 def make(store: Store, settings: dict[str, object], *, kind: str = "dataset") -> Artifact:
-    with store.create(kind, inputs=INPUTS, settings=settings) as draft:  # type: ignore[arg-type]
+    with store.create(kind, inputs=INPUTS, settings=settings) as draft:
         (draft.path / "rows.jsonl").write_text("{}\n")
         draft.numbers["rows"] = 1
-    found = store.find(kind, store.identify(kind, INPUTS, settings))  # type: ignore[arg-type]
+    found = store.find(kind, store.identify(kind, INPUTS, settings))
     assert found is not None
     return found
 

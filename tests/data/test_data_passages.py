@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ PARAGRAPH = (
 )
 
 
-def build(*texts: str, words: int = 40, least: int = 5) -> Built:
+def build(*texts: str, words: int = 40, least: int = 5) -> Built[Any]:
     documents = [document(text, name=f"{n}.md", title=f"Post {n}") for n, text in enumerate(texts)]
     return build_passages(documents, passage_words=words, min_words=least, system_prompt="")
 

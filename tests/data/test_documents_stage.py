@@ -10,7 +10,6 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tunesmith.api import documents as stage
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.recipe_file import recipe_from
 from tunesmith.core.reporter import SilentReporter
@@ -18,6 +17,7 @@ from tunesmith.data.ingest import extract as extracting
 from tunesmith.data.ingest.archive import read_archive
 from tunesmith.data.ingest.item import Gathered, PassingError, RawItem, Reading, UnreadableError
 from tunesmith.data.ingest.worker import reading_of
+from tunesmith.pipeline import reading
 
 
 def fails_with(error: UnreadableError) -> object:
@@ -29,7 +29,7 @@ def fails_with(error: UnreadableError) -> object:
 
 def read(folder: Path) -> Artifact:
     recipe = recipe_from({"sources": [str(folder / "in")]})
-    return stage.read_sources(recipe, Store(folder / "store"), reporter=SilentReporter()).artifact
+    return reading.read_sources(recipe, Store(folder / "store"), reporter=SilentReporter()).artifact
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_what_a_server_says_of_a_page_is_part_of_what_was_read(posts: Path, monk
     page = RawItem(name="x.org/a", source="x", kind="text", sha256="0" * 64, data=text.encode(), url="https://x.org/a")
     ids = set()
     for item in (page, replace(page, charset="text/plain; charset=latin-1"), replace(page, url="https://x.org/a?b")):
-        monkeypatch.setattr(stage, "gather", lambda *_, item=item, **__: Gathered(items=(item,)))
+        monkeypatch.setattr(reading, "gather", lambda *_, item=item, **__: Gathered(items=(item,)))
         ids.add(read(posts).id)
     assert len(ids) == 3
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,11 +20,11 @@ def rows(source: str, count: int) -> list[Example]:
     return [replace(example(f"{source} {n}?", f"{source} says {n}", id=f"{source}-{n}"), source=source) for n in range(count)]
 
 
-def mixed(own: list[Example], general: list[Example] | None = None, **knobs: object) -> Mixture:
+def mixed(own: list[Example], general: list[Example] | None = None, **knobs: object) -> Mixture[Any]:
     return mix(own, general or [], **{"weights": {}, "max_source": 1.0, "share": 0.2, **knobs})  # type: ignore[arg-type]
 
 
-def per_source(found: Mixture) -> Counter[str]:
+def per_source(found: Mixture[Any]) -> Counter[str]:
     return Counter(row.source for row in found.rows)
 
 

@@ -227,6 +227,7 @@ def test_base_and_tuned_really_differ_and_tuned_and_merged_do_not(whole: Measure
     base, _, tuned, merged = ([x.nats for x in s.likelihoods] for s in whole.systems)
     assert base == pytest.approx([x.nats for x in measured(model, tiny_chat, ITEMS)], rel=1e-5)
     assert sum(tuned) < sum(base) * 0.99
+    assert whole.parity is not None and whole.general is not None
     assert merged == pytest.approx(tuned, rel=1e-4) and whole.parity.max_abs_logit < 1e-4
     assert whole.general.base[0].nats != whole.general.tuned[0].nats
 
@@ -238,6 +239,7 @@ def test_the_folder_is_measured_as_it_is_stored_and_as_it_is_served(
     config = json.loads((tmp_path / "m" / "config.json").read_text())
     (tmp_path / "m" / "config.json").write_text(json.dumps({**config, "rope_theta": 500.0}))
     found = run(tiny, trained_adapter, find_base(str(tmp_path / "m")), baselines=[])
+    assert found.parity is not None
     assert (found.parity.stored, found.parity.precision, found.parity.as_summed) == ("bfloat16", "float32", 1.0)
     assert found.parity.differences == ("config.json: rope_theta is 500.0, in the base nothing",)
     served = found.served
@@ -258,7 +260,12 @@ def test_a_merged_model_that_breaks_when_opened_as_served_is_warned_of_and_not_m
     monkeypatch.setattr("tunesmith.systems.weights.load_model", overflowing)
     told = Told()
     found = run(tiny, trained_adapter, merged, told=told, baselines=[])
-    assert found.served is None and found.parity.differences == () and found.parity.stored == "float32"
+    assert (
+        found.served is None
+        and found.parity is not None
+        and found.parity.differences == ()
+        and found.parity.stored == "float32"
+    )
     assert any("as servers do costs was not measured" in warning for warning in told.warnings)
 
 
@@ -291,7 +298,8 @@ def test_an_adapter_that_is_not_there_is_an_error_and_never_the_base_in_its_plac
 
 
 def test_the_base_posing_as_merged_is_found_by_parity(tiny: BaseFolder, trained_adapter: Path) -> None:
-    assert run(tiny, trained_adapter, tiny).parity.max_abs_logit > 1e-2
+    parity = run(tiny, trained_adapter, tiny).parity
+    assert parity is not None and parity.max_abs_logit > 1e-2
 
 
 def test_a_merged_model_with_another_template_is_an_error(

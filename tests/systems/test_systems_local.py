@@ -139,9 +139,9 @@ def test_logits_that_a_model_scales_after_its_output_matrix_are_not_kept_wrong(t
         label="x",
         fingerprint="x",
         model=Scaled(),
-        chat=None,
+        chat=None,  # type: ignore[arg-type]
         context=768,
-        batch_examples=1,  # type: ignore[arg-type]
+        batch_examples=1,
     )
     for found, row in zip(system.kept_logits(rows), rows, strict=True):
         assert torch.equal(found, model_logits(model, row) * 0.5)

@@ -235,7 +235,8 @@ def test_a_trial_that_fails_half_way_leaves_no_gradient_behind_and_trains_plain(
             return real(lean, tree)
         whole = [p.sum() for p in lean.model.parameters() if p.requires_grad]
         lost: torch.Tensor = Torn.apply(whole[0])  # type: ignore[no-untyped-call]
-        return real(lean, tree) + sum(whole[1:]) + lost
+        total: torch.Tensor = real(lean, tree) + sum(whole[1:]) + lost
+        return total
 
     train_tiny(tiny_path, tmp_path / "plain", train={"max_steps": 2})
     monkeypatch.setattr(PackedModel, "loss", torn_once)
