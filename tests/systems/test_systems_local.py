@@ -25,7 +25,7 @@ from tunesmith.models.generate import Request, answer
 from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.merge import merge
 from tunesmith.models.use import Use
-from tunesmith.systems import local, weights
+from tunesmith.systems import local, logprobs, weights
 from tunesmith.systems.local import LocalSystem
 from tunesmith.systems.logits import keep_logits, model_logits
 from tunesmith.systems.system import TokenLogprobs
@@ -203,3 +203,19 @@ def test_without_logits_systems_are_compared_by_log_probabilities_and_without_th
 def test_log_probabilities_that_are_no_numbers_are_an_error_and_not_zero() -> None:
     with pytest.raises(EvaluationError, match="no numbers"):
         compare_given(given(-1.0), Foreign(), given(float("nan")), num_rows=1)
+
+
+def test_a_trial_of_token_trees_is_made_once_for_each_state_and_again_for_longer_rows(
+    tiny: BaseFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tried = load_model(tiny, "float32"), list[int]()
+
+    def trial(_: object, rows: Sequence[Encoded]) -> str:
+        tried.append(max(len(row.ids) for row in rows))
+        return ""
+
+    monkeypatch.setattr(logprobs, "why_not_packed", trial)
+    short, long = (Encoded(tuple(range(1, n)), (True,) * (n - 1)) for n in (6, 12))
+    for rows, adapter in (([short], True), ([short], True), ([short], False), ([long], True), ([short], True)):
+        logprobs.token_logprobs(model, rows, pad_id=0, batch_examples=2, adapter=adapter)
+    assert tried == [5, 5, 11]

@@ -122,9 +122,10 @@ def answering(shape: Shape, *, answers: int, prompt: int, room: int, free: int) 
 def stages(shape: Shape, *, training: int, test_tokens: int, trainable: int, cache: int) -> Stages:
     """`training`: bytes of that stage. `test_tokens`: of all rows to be scored; `cache`: what `answering` takes.
 
-    Merging holds the weights in float32 and their copy on its way to the disk; evaluation holds the base under its adapter
-    and the merged model, in float32.
+    Merging holds the weights in float32 and their copy on its way to the disk. Evaluation holds one copy of the weights in
+    float32 at a time, with what answers and scores take, or with the base alongside the merged model to check the sums.
     """
-    both = _LIBRARIES + 8 * shape.num_parameters + 4 * trainable
+    one = _LIBRARIES + 4 * shape.num_parameters + 4 * trainable
+    copy = 4 * shape.num_parameters
     scored = computing(shape, min(SCORED, test_tokens), bytes_a_number=4)
-    return Stages(training, both, both + max(cache, scored) + _HEAD)
+    return Stages(training, one + copy, one + max(cache, scored, copy) + _HEAD)

@@ -53,7 +53,12 @@ class LocalSystem:
         """Computed in float32 from the logits on."""
         with self._switched():
             return token_logprobs(
-                self.model, rows, pad_id=self.chat.pad_id, batch_examples=min(_ROWS, self.batch_examples), on_done=on_done
+                self.model,
+                rows,
+                pad_id=self.chat.pad_id,
+                batch_examples=min(_ROWS, self.batch_examples),
+                adapter=self.adapter,
+                on_done=on_done,
             )
 
     def logits(self, rows: Sequence[Encoded]) -> Iterator[torch.Tensor]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -30,16 +32,20 @@ def token_logprobs(
     *,
     pad_id: int,
     batch_examples: int,
+    adapter: bool = True,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> list[TokenLogprobs]:
-    """One TokenLogprobs a row, in order, computed in float32 from the logits on. At most `batch_examples` rows at once."""
+    """One TokenLogprobs per row, in order, computed in float32 from the logits on. At most `batch_examples` rows at once.
+
+    `adapter`: whether the model's adapter is on, so that a trial of token trees counts for that state alone.
+    """
     if not rows:
         return []
     found: dict[int, TokenLogprobs] = {}
     model.eval()
     with ExitStack() as stack:
         score, tokens = partial(_scored_padded, model, pad_id), padded_tokens(model.get_output_embeddings().weight.shape[0])
-        if not why_not_packed(model, rows):
+        if not _refused(model, rows, adapter=adapter):
             lean = stack.enter_context(packed(model))
             score, tokens = partial(_scored_by_tree, lean), TOKENS
         for batch in by_length([len(row.ids) for row in rows], most=batch_examples, tokens=tokens):
@@ -47,6 +53,27 @@ def token_logprobs(
                 found[i] = TokenLogprobs(tuple(log_p_N.tolist()), tuple(right_N.tolist()))
             on_done(len(batch))
     return [found[i] for i in range(len(rows))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What a trial of token trees gave, on rows of up to `longest` tokens."""
+
+    longest: int
+    reason: str
+
+
+_TRIALS: WeakKeyDictionary[Any, dict[bool, _Trial]] = WeakKeyDictionary()
+
+
+def _refused(model: Any, rows: Sequence[Encoded], *, adapter: bool) -> str:
+    """Why token trees are not this model's own numbers; a trial on rows as long as these is not made twice."""
+    longest = max(len(row.ids) for row in rows)
+    known = _TRIALS.setdefault(model, {})
+    trial = known.get(adapter)
+    if trial is None or trial.longest < longest:
+        trial = known[adapter] = _Trial(longest, why_not_packed(model, rows))
+    return trial.reason
 
 
 def padded(rows: Sequence[Encoded], pad_id: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -216,7 +216,7 @@ class SystemKind:
     instruction_tokens: Callable[[Chat], int] | None = None
     listed: bool = True
     num_greedy: int = 12
-    num_rows: int = 64
+    num_rows: int = 16
     required: bool = True
     facts: Callable[[SystemInputs, Any], FormFacts] | None = None
     limits: FormLimits = FormLimits()
