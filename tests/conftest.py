@@ -28,6 +28,14 @@ settings.register_profile(
 settings.load_profile("no clock")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is nightly is slow: `-m "not slow"`, which replaces the `-m` of pyproject.toml, leaves it out too."""
+    for item in items:
+        if item.get_closest_marker("nightly"):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a 2-layer Llama with a chat template. Not to be written to."""

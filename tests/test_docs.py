@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
@@ -177,6 +178,14 @@ def test_make_types_only_what_a_page_tells_people_to_type() -> None:
     typed = re.findall(r"^\t(.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(typed) >= 8
     assert not [line for line in typed if line not in pages]
+
+
+def test_what_is_nightly_is_left_out_by_plain_pytest_and_run_by_a_schedule() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
+    assert "-m 'not nightly'" in settings["addopts"]
+    assert "run: make nightly" in (ROOT / ".github" / "workflows" / "nightly.yml").read_text(encoding="utf-8")
+    marked = [path for path in (ROOT / "tests").rglob("test_*.py") if "mark.nightly" in path.read_text(encoding="utf-8")]
+    assert len(marked) >= 5
 
 
 # --- the workflows ----------------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def test_an_engine_that_is_not_installed_or_not_known_is_said() -> None:
     assert "the engine 'ray' is not installed" in done.stderr and "[ray]" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_ray_finds_the_same_ids_as_the_local_engine(file: Path) -> None:
     """In a process of its own: Ray starts daemons and threads that would outlive the test."""
     pytest.importorskip("ray.data", reason="needs the extra ray: pip install -c constraints.txt -e '.[ray]'")

@@ -376,7 +376,7 @@ def ships_rarely(share: float, repetitions: int) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("documents", [6, 12])
+@pytest.mark.parametrize("documents", [6, pytest.param(12, marks=pytest.mark.nightly)])
 def test_two_equally_good_systems_ship_at_most_one_time_in_forty(documents: int) -> None:
     assert ships_rarely(shipped(documents, repetitions=200), 200)
 

@@ -42,7 +42,7 @@ def test_one_document_has_a_share_and_no_interval_and_no_answer_has_neither() ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.1, 0.5])
-@pytest.mark.parametrize("correlation", [0.1, 0.3, 0.8])
+@pytest.mark.parametrize("correlation", [0.3, *(pytest.param(value, marks=pytest.mark.nightly) for value in (0.1, 0.8))])
 def test_the_interval_covers_the_truth_at_least_nine_times_in_ten(share: float, correlation: float) -> None:
     rng = np.random.default_rng(5)
     scale = (1 - correlation) / correlation

@@ -150,7 +150,8 @@ def damaged(data: bytes, draw: random.Random) -> bytes:
     return data[:place] + bytes([other]) + data[place + 1 :]
 
 
-def test_a_thousand_flips_and_truncations_are_all_seen_told_and_fallen_back_from(tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [100, pytest.param(1000, marks=pytest.mark.nightly)])
+def test_flips_and_truncations_are_all_seen_told_and_fallen_back_from(times: int, tmp_path: Path) -> None:
     root, draw = tmp_path / "run", random.Random(11)
     root.mkdir()
     for step in (1, 2):
@@ -158,7 +159,7 @@ def test_a_thousand_flips_and_truncations_are_all_seen_told_and_fallen_back_from
     newest = root / "checkpoints" / "step-00000002"
     log, first_row = root / "metrics.jsonl", (root / "metrics.jsonl").read_bytes().index(b"\n") + 1
     contents = {path: path.read_bytes() for path in [*sorted(newest.iterdir()), log]}
-    for number in range(1000):
+    for number in range(times):
         victim = draw.choice(list(contents))
         data = contents[victim]
         torn = data[:first_row] + damaged(data[first_row:], draw) if victim == log else damaged(data, draw)

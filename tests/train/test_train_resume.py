@@ -146,12 +146,21 @@ def test_a_signal_stops_at_the_step_boundary_with_a_checkpoint(
     assert result(tmp_path) == undisturbed
 
 
-def stopped(tiny_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The checkpoints of a run that was killed after its sixth step, oldest first."""
-    with monkeypatch.context() as patch, pytest.raises(Kill):
+@pytest.fixture(scope="module")
+def killed_run(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was killed after its sixth step. Not to be written to: `stopped` copies it."""
+    place = tmp_path_factory.mktemp("killed")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Kill):
         interrupt(patch, 12, die)
         train_tiny(tiny_path, place, train=STEPS)
-    found = sorted((place / "work" / "checkpoints").glob("step-*"))
+    return place
+
+
+@pytest.fixture
+def stopped(killed_run: Path, tmp_path: Path) -> list[Path]:
+    """The checkpoints of a run in `tmp_path` that was killed after its sixth step, oldest first."""
+    shutil.copytree(killed_run, tmp_path, dirs_exist_ok=True)
+    found = sorted((tmp_path / "work" / "checkpoints").glob("step-*"))
     assert [p.name for p in found] == ["step-00000003", "step-00000006"]
     return found
 
@@ -166,9 +175,9 @@ DAMAGE = [
 
 @pytest.mark.parametrize(("file", "damage"), [*DAMAGE, ("manifest.json", "cut"), ("trained.safetensors", "gone")])
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
-    file: str, damage: str, tiny_path: Path, tmp_path: Path, undisturbed: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    file: str, damage: str, tiny_path: Path, stopped: list[Path], tmp_path: Path, undisturbed: tuple[str, str]
 ) -> None:
-    victim = stopped(tiny_path, tmp_path, monkeypatch)[-1] / file
+    victim = stopped[-1] / file
     data = victim.read_bytes()
     if damage == "gone":
         victim.unlink()
@@ -182,25 +191,24 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
 
 
 def test_with_no_checkpoint_left_the_run_begins_anew_and_ends_the_same(
-    tiny_path: Path, tmp_path: Path, undisturbed: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    tiny_path: Path, stopped: list[Path], tmp_path: Path, undisturbed: tuple[str, str]
 ) -> None:
-    for folder in stopped(tiny_path, tmp_path, monkeypatch):
+    for folder in stopped:
         shutil.rmtree(folder)
     assert train_tiny(tiny_path, tmp_path, train=STEPS).fitted.resumed_at == 0
     assert result(tmp_path) == undisturbed
 
 
 def test_when_every_checkpoint_is_damaged_it_is_an_error_and_not_a_silent_start_from_zero(
-    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_path: Path, stopped: list[Path], tmp_path: Path
 ) -> None:
-    for folder in stopped(tiny_path, tmp_path, monkeypatch):
+    for folder in stopped:
         (folder / "best.safetensors").write_bytes(b"torn")
     with pytest.raises(TrainingError, match=r"no checkpoint of this run can be used: best\.safetensors is not as it was"):
         train_tiny(tiny_path, tmp_path, train=STEPS)
 
 
-def test_a_checkpoint_of_another_run_is_refused(tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stopped(tiny_path, tmp_path, monkeypatch)
+def test_a_checkpoint_of_another_run_is_refused(tiny_path: Path, stopped: list[Path], tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="made with another run"):
         train_tiny(tiny_path, tmp_path, train=STEPS, run_id="another")
 
@@ -214,43 +222,38 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_checkpoint_of_another_recipe_is_refused_by_name(
-    name: str, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tiny_path: Path, stopped: list[Path], tmp_path: Path
 ) -> None:
-    stopped(tiny_path, tmp_path, monkeypatch)
     with pytest.raises(TrainingError, match=f"the checkpoints here were made with {name}\\b"):
         train_tiny(tiny_path, tmp_path, **{"train": STEPS, **OTHERS[name]})
     assert len(list((tmp_path / "work" / "checkpoints").glob("step-*"))) == 2
 
 
-def test_a_checkpoint_of_another_base_is_refused_by_name(
-    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stopped(tiny_path, tmp_path, monkeypatch)
+def test_a_checkpoint_of_another_base_is_refused_by_name(tiny_path: Path, stopped: list[Path], tmp_path: Path) -> None:
     other = make_base(tmp_path / "other-base", seed=8)
     with pytest.raises(TrainingError, match="made with another base"):
         train_tiny(other, tmp_path, train=STEPS)
 
 
-def test_a_checkpoint_with_other_tensors_is_an_error(tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stopped(tiny_path, tmp_path, monkeypatch)
+def test_a_checkpoint_with_other_tensors_is_an_error(
+    tiny_path: Path, stopped: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(run_module, "_made_for", lambda *_: recorded_facts(tmp_path))
     with pytest.raises(TrainingError, match="other tensors"):
         train_tiny(tiny_path, tmp_path, train=STEPS, method={"targets": "attention"})
 
 
 def test_a_lost_metric_log_is_an_error_and_not_a_log_full_of_zeros(
-    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_path: Path, stopped: list[Path], tmp_path: Path
 ) -> None:
-    stopped(tiny_path, tmp_path, monkeypatch)
     (tmp_path / "work" / "metrics.jsonl").unlink()
     with pytest.raises(TrainingError, match="the metric log is gone"):
         train_tiny(tiny_path, tmp_path, train=STEPS)
 
 
 def test_resuming_under_other_conditions_says_that_equal_bytes_cannot_be_promised(
-    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_path: Path, stopped: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stopped(tiny_path, tmp_path, monkeypatch)
     here = checkpoint_module.machine_facts()
     monkeypatch.setattr(checkpoint_module, "machine_facts", lambda: {**here, "threads": "64", "torch": "1.0"})
     said = Told()
@@ -259,10 +262,7 @@ def test_resuming_under_other_conditions_says_that_equal_bytes_cannot_be_promise
     assert "threads was 1 and is 64" in said.warnings[0] and "and is 1.0" in said.warnings[0]
 
 
-def test_resuming_under_the_same_conditions_says_nothing(
-    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stopped(tiny_path, tmp_path, monkeypatch)
+def test_resuming_under_the_same_conditions_says_nothing(tiny_path: Path, stopped: list[Path], tmp_path: Path) -> None:
     said = Told()
     train_tiny(tiny_path, tmp_path, train=STEPS, reporter=said)
     assert not said.warnings
