@@ -18,7 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausa
 from transformers.utils import logging
 
 from tunesmith.core.config import MethodConfig, TrainConfig
-from tunesmith.core.records import Example, Message
+from tunesmith.core.records import Example, Message, Preference
 from tunesmith.core.reporter import Event, Progress, Reporter, SilentReporter
 from tunesmith.models.load import BaseFolder, find_base
 from tunesmith.train.method import DEFAULT, open_method
@@ -36,6 +36,7 @@ __all__ = [
     "examples",
     "make_base",
     "make_tokenizer",
+    "preferences",
     "train_tiny",
     "write_posts",
 ]
@@ -225,6 +226,18 @@ def examples(count: int, *, each: int = 1) -> list[Example]:
     return rows
 
 
+def preferences(count: int) -> list[Preference]:
+    """Prompts with a short answer that is preferred to a long one, each a document of its own."""
+    rows = []
+    for n in range(count):
+        thing, about = _THINGS[n % len(_THINGS)], {"document_id": f"d{n:03d}", "group": f"d{n:03d}", "source": "made.md"}
+        chosen = f"The {thing} waits."
+        rejected = f"The {thing} waits, and I wait with it{', and wait' * (n % 3)}. It was a slow day and it was a long day."
+        asked = conversation(f"Tell me about the {thing} {n}.")
+        rows.append(Preference(id=f"p{n:03d}", prompt=asked, chosen=chosen, rejected=rejected, **about))
+    return rows
+
+
 def write_posts(folder: Path, count: int = 14) -> Path:
     """Short posts in Markdown, two passages each, all different."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -268,7 +281,7 @@ def train_tiny(
     train: dict[str, Any] | None = None,
     method: dict[str, Any] | None = None,
     objective: dict[str, Any] | None = None,
-    rows: Sequence[Example] | None = None,
+    rows: Sequence[Example] | Sequence[Preference] | None = None,
     run_id: str = "tiny",
     reporter: Reporter | None = None,
 ) -> Trained:
@@ -276,7 +289,7 @@ def train_tiny(
     from tunesmith.models.chat import open_chat
 
     folder = find_base(str(base))
-    made = list(rows) if rows is not None else examples(20)
+    made: list[Any] = list(rows) if rows is not None else list(examples(20))
     settings: dict[str, Any] = {
         "max_steps": 6,
         "batch_examples": 4,

@@ -214,7 +214,7 @@ def _preferences(read: _Read, recipe: Recipe, *, reporter: Reporter) -> tuple[Bu
             f"objective.kind {recipe.objective.kind} learns from preference rows, and the sources hold none",
             value=others or "no rows",
             expected="rows with a prompt, a chosen and a rejected answer",
-            hint="--set objective.kind=sft   or   tunesmith synth FILE --kind preference (a language model writes them)",
+            hint="--set objective.kind=sft   or   tunesmith synth preference FILE (a language model writes them)",
         )
     if others:
         reporter.warn(f"{others} are left aside: objective.kind {recipe.objective.kind} learns from preference rows")
