@@ -20,6 +20,7 @@ __all__ = ["MOST_DOTS", "Strip", "difference_figure", "distribution_figure", "tr
 
 MOST_DOTS = 300
 _INK, _SOFT, _LINE, _BETTER, _WORSE, _SECOND = "#1d2126", "#5b6470", "#dfe3e8", "#1f6feb", "#b42318", "#c2410c"
+_A_TOKEN = "nats a token"
 _STYLE: Mapping[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tunesmith",
@@ -99,8 +100,10 @@ def distribution_figure(panels: Mapping[str, Sequence[Strip]]) -> str:
         return _svg(figure, "; ".join(f"{title}: {', '.join(_told(s) for s in strips)}" for title, strips in panels.items()))
 
 
-def training_figure(rows: Sequence[Mapping[str, float | None]]) -> str:
-    """Loss on both splits (perplexity on the right), learning rate and gradient norm by step; the best look is marked. SVG.
+def training_figure(rows: Sequence[Mapping[str, float | None]], *, loss_unit: str = _A_TOKEN) -> str:
+    """Loss on both splits, learning rate and gradient norm by step; the best validation is marked. SVG.
+
+    A loss in nats a token has its perplexity on the right.
 
     `rows` as in metrics.jsonl: step, loss, val_loss, learning_rate, grad_norm; what a row does not have is left out.
     """
@@ -114,7 +117,7 @@ def training_figure(rows: Sequence[Mapping[str, float | None]]) -> str:
         big = figure.add_subplot(grid[0, 0].get_gridspec()[0, :])
         for axes in grid[0]:
             axes.remove()
-        told = _losses(big, rows)
+        told = _losses(big, rows, loss_unit)
         for axes, key, title in ((grid[1, 0], "learning_rate", "learning rate"), (grid[1, 1], "grad_norm", "gradient norm")):
             steps, values = _series(rows, key)
             axes.plot(steps, values, color=_SOFT, linewidth=1.1)
@@ -126,8 +129,8 @@ def training_figure(rows: Sequence[Mapping[str, float | None]]) -> str:
         return _svg(figure, told)
 
 
-def _losses(axes: Any, rows: Sequence[Mapping[str, float | None]]) -> str:
-    """Both losses on `axes`, the best look marked; returns what the picture says in words."""
+def _losses(axes: Any, rows: Sequence[Mapping[str, float | None]], loss_unit: str) -> str:
+    """Both losses on `axes`, the best validation marked; returns what the picture says in words."""
     steps, values = _series(rows, "loss")
     axes.plot(steps, values, color=_BETTER, linewidth=0.9, alpha=0.45, label="train")
     looks, losses = _series(rows, "val_loss")
@@ -144,9 +147,10 @@ def _losses(axes: Any, rows: Sequence[Mapping[str, float | None]]) -> str:
             ha="right" if looks[best] > max(looks) / 2 else "left",
         )
         told += f"; validation loss best at step {looks[best]:g}: {losses[best]:.3f}"
-    axes.set_ylabel("loss (nats a token)")
-    perplexity = axes.secondary_yaxis("right", functions=(_perplexity, _loss))
-    perplexity.set_ylabel("perplexity")
+    axes.set_ylabel(f"loss ({loss_unit})")
+    if loss_unit == _A_TOKEN:
+        perplexity = axes.secondary_yaxis("right", functions=(_perplexity, _loss))
+        perplexity.set_ylabel("perplexity")
     axes.set_xlabel("step")
     if values or losses:
         axes.legend(loc="upper right", ncols=2)

@@ -46,7 +46,7 @@ def run_report(
         "Training run",
         [
             top,
-            section("The curves", Raw(f'<figure class="light">{training_figure(curves)}</figure>')),
+            section("The curves", Raw(f'<figure class="light">{training_figure(curves, loss_unit=loss_unit)}</figure>')),
             section(
                 "What it said at each validation",
                 table(["step", "val loss", "greedy answer to one validation question"], samples),
