@@ -133,7 +133,6 @@ def test_at_most_twenty_bad_rows_are_listed_and_the_rest_counted() -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "preference rows"),
         ({"prompt": "a", "answers": ["b", "c"]}, "ranked answers"),
         ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "tools": [{}]}, "tools"),
         ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0}]}, "weight 0"),
