@@ -232,7 +232,7 @@ def preferences(count: int) -> list[Preference]:
     for n in range(count):
         thing, about = _THINGS[n % len(_THINGS)], {"document_id": f"d{n:03d}", "group": f"d{n:03d}", "source": "made.md"}
         chosen = f"The {thing} waits."
-        rejected = f"The {thing} waits, and I wait with it{', and wait' * (n % 3)}. It was a slow day and it was a long day."
+        rejected = f"The {thing} waits, and {' '.join(random.Random(n).sample(_WORDS, 16 + n % 4))}, and I wait with it."
         asked = conversation(f"Tell me about the {thing} {n}.")
         rows.append(Preference(id=f"p{n:03d}", prompt=asked, chosen=chosen, rejected=rejected, **about))
     return rows

@@ -238,6 +238,7 @@ def _numbers(
         "examples": len(everything),
         "documents": {name: len({e.group for e in rows}) for name, rows in splits.items()},
         "train_rows": len(encoded["train"]) if pairs else len(train),
+        **({"together": 2} if pairs else {}),
         "train_tokens": sum(len(row.ids) for row in train),
         "learned_tokens": sum(row.num_learned for row in train),
         "longest": max(len(row.ids) + row.dropped for rows in codes for row in rows),
@@ -268,4 +269,5 @@ def data_facts(numbers: Mapping[str, Any], *, limit: int, room: int, template: t
         room=room,
         num_rows=numbers.get("train_rows", 0),
         template=template,
+        together=numbers.get("together", 1),
     )

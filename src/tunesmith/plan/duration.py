@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tunesmith.plan.shape import Shape
 
-__all__ = ["Durations", "Speed", "Work", "durations"]
+__all__ = ["Durations", "Speed", "Work", "duration_text", "durations"]
 
 _STEP = 1.2  # a whole step over its timed layers: embeddings, loss, optimiser, Python (measured on the embedded base)
 _FORWARD = 0.5  # of forward and backward together (docs/log.md)
@@ -80,3 +80,12 @@ def _evaluated_tokens(work: Work) -> float:
     made = answers * work.room * _ANSWERED
     batches = max(work.systems - 1, answers * _ANSWERED / max(1, work.at_once))  # base and tuned answer together
     return scored + parity + made + batches * work.room * _PASS
+
+
+def duration_text(seconds: float) -> str:
+    """A duration in the unit in which people would say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

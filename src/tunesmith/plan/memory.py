@@ -94,18 +94,27 @@ def kept_a_token(
     return (whole + _AROUND * shape.width) * bytes_a_weight
 
 
-def memory_of(there: int, a_token: Callable[[int], int], *, longest: int, batch_tokens: int, wanted: int, free: int) -> Memory:
-    """What a run takes whose longest example has `longest` tokens and whose largest batch `batch_tokens`, with `free` bytes.
+def memory_of(
+    there: int,
+    a_token: Callable[[int], int],
+    *,
+    longest: int,
+    batch_tokens: int,
+    wanted: int,
+    free: int,
+    together: int = 1,
+) -> Memory:
+    """What a run takes whose longest row has `longest` tokens and whose largest batch `batch_tokens`, with `free` bytes.
 
     `there` bytes are there anyway; `a_token(length)` is what a token of an example of that length keeps. `wanted` tokens
-    at once are taken as they are; 0 leaves it to what is enough and what fits.
+    at once are taken as they are; 0 leaves it to what is enough and what fits. `together`: rows that are never parted.
     """
     most = max(a_token(longest), a_token(min(longest, KEPT_KEYS)))
     fits = int(_SHARE * max(0, free - there) / most)
     chosen = min(ENOUGH, 1 << fits.bit_length() - 1 if fits else 0)
-    tokens = max(longest, min(batch_tokens, wanted or chosen))
+    tokens = max(together * longest, min(batch_tokens, wanted or chosen))
     at_once = tokens * (most if tokens > longest else a_token(longest))
-    return Memory(there + longest * a_token(longest), there + int(_HOLES * at_once), tokens)
+    return Memory(there + together * longest * a_token(longest), there + int(_HOLES * at_once), tokens)
 
 
 def computing(shape: Shape, tokens: int, *, bytes_a_number: int) -> int:

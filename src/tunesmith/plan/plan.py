@@ -10,15 +10,15 @@ from typing import Any
 
 from tunesmith.core.config import PRESETS, Recipe
 from tunesmith.core.errors import TrainingError
-from tunesmith.plan.duration import Durations, Speed, Work, durations
+from tunesmith.plan.duration import Durations, Speed, Work, duration_text, durations
 from tunesmith.plan.hardware import Hardware
 from tunesmith.plan.memory import SCORED, Memory, always_there, answering, computing, kept_a_token, memory_of, stages
+from tunesmith.plan.reach import not_reached
 from tunesmith.plan.shape import Shape
 from tunesmith.plan.steps import LONG_S, num_steps, validation_every
 
-__all__ = ["AdapterFacts", "BaseFacts", "DataFacts", "Line", "Plan", "PrecisionFacts", "make_plan", "not_reached"]
+__all__ = ["AdapterFacts", "BaseFacts", "DataFacts", "Line", "Plan", "PrecisionFacts", "make_plan"]
 
-_WORTH_NAMING = 0.005  # share of all weights from which a kind that no adapter reaches is named
 _GENERAL_TOKENS = 5_000  # of the general texts that evaluation scores
 _SHOWN, _FRAME = 3, 48  # passages that the prompted base is shown, and tokens of the instruction around them
 
@@ -50,6 +50,7 @@ class DataFacts:
     room: int
     num_rows: int = 0
     template: tuple[str, str] = ("", "")
+    together: int = 1
 
     @property
     def rows(self) -> int:
@@ -225,7 +226,8 @@ def _memory(
         there,
         lambda length: a_token(length=length),
         longest=longest,
-        batch_tokens=t.batch_tokens or t.batch_examples * longest,
+        batch_tokens=t.batch_tokens or t.batch_examples * longest * data.together,
+        together=data.together,
         wanted=0 if t.tokens_at_once == "auto" else t.tokens_at_once,
         free=hardware.free_bytes,
     )
@@ -258,6 +260,7 @@ def _lines(
     busy = "busy machine: times are estimates; " if hardware.busy else ""
     return (
         *_data_lines(base, data, shape),
+        *_objective(recipe),
         Line(
             "adapter",
             f"{m.kind} rank {m.rank}, alpha {m.alpha:g}, dropout {m.dropout:g}",
@@ -288,8 +291,8 @@ def _lines(
         Line("memory", f"≈ {n['memory_bytes'] / 2**30:.1f} GiB", _memory_reason(hardware, n)),
         Line(
             "time",
-            f"≈ {_duration(n['total_seconds'])}: training {_duration(n['seconds'])} · validation "
-            f"{_duration(n['validation_seconds'])} · evaluation {_duration(n['evaluation_seconds'])}",
+            f"≈ {duration_text(n['total_seconds'])}: training {duration_text(n['seconds'])} · validation "
+            f"{duration_text(n['validation_seconds'])} · evaluation {duration_text(n['evaluation_seconds'])}",
             f"{busy}{n['tokens']:,} tokens through {shape.layers} layers and the head, one layer measured on "
             f"{hardware.cores} cores",
         ),
@@ -303,14 +306,14 @@ def _lines(
     )
 
 
-def not_reached(out_of_reach: Mapping[str, int], num_parameters: int) -> str:
-    """`; no adapter reaches 71 % of the weights (experts), …`, for the kinds that make up a share worth naming."""
-    kinds = [
-        f"{count / num_parameters:.0%} {kind}"
-        for kind, count in out_of_reach.items()
-        if count >= _WORTH_NAMING * num_parameters
-    ]
-    return f"; of all weights no adapter reaches {', '.join(kinds)}" if kinds else ""
+def _objective(recipe: Recipe) -> tuple[Line, ...]:
+    """The training method, where it is not the default."""
+    o = recipe.objective
+    if o == type(o)():
+        return ()
+    return (
+        Line("objective", ", ".join([o.kind, *(f"{name} {value}" for name, value in o.options.items())]), "set in the recipe"),
+    )
 
 
 def _dropouts(rates: Mapping[str, float]) -> tuple[Line, ...]:
@@ -343,7 +346,7 @@ def _compiling(recipe: Recipe, steps: int, seconds: float) -> tuple[Line, ...]:
     if wanted == "auto":
         said = "compiled if that is measured to be faster" if long else "probably not compiled"
         limit = f"{'over' if long else 'less than'} {LONG_S // 60} minutes"
-        return (Line("compiling", f"layers {said}", f"train.compile auto: {steps} steps, ≈ {_duration(seconds)}, {limit}"),)
+        return (Line("compiling", f"layers {said}", f"train.compile auto: {steps} steps, ≈ {duration_text(seconds)}, {limit}"),)
     return (Line("compiling", "layers compiled, about a minute before the first step", "set in the recipe"),)
 
 
@@ -390,11 +393,3 @@ def _steps_reason(recipe: Recipe, data: DataFacts) -> str:
         f"{t.epochs:g} epochs ({_why(recipe, 'train', 'epochs', 'default')}) of {batches} batches of {size}, "
         f"{t.accumulate} a step; early stopping may end sooner"
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -24,7 +24,7 @@ from tunesmith.models.load import BaseFolder, PrecisionName, load_model
 from tunesmith.models.memory import release_memory
 from tunesmith.models.precision import without_denormals
 from tunesmith.models.reach import choose_modules
-from tunesmith.plan.plan import not_reached
+from tunesmith.plan.reach import not_reached
 from tunesmith.plan.steps import num_steps, validation_every
 from tunesmith.train.batches import Batches, Sizes
 from tunesmith.train.best import other_figure
