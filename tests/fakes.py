@@ -230,7 +230,8 @@ def preferences(count: int) -> list[Preference]:
     """Prompts with a short answer that is preferred to a long one, each a document of its own."""
     rows = []
     for n in range(count):
-        thing, about = _THINGS[n % len(_THINGS)], {"document_id": f"d{n:03d}", "group": f"d{n:03d}", "source": "made.md"}
+        thing = _THINGS[n % len(_THINGS)]
+        about: dict[str, Any] = {"document_id": f"d{n:03d}", "group": f"d{n:03d}", "source": "made.md"}
         chosen = f"The {thing} waits."
         rejected = f"The {thing} waits, and {' '.join(random.Random(n).sample(_WORDS, 16 + n % 4))}, and I wait with it."
         asked = conversation(f"Tell me about the {thing} {n}.")

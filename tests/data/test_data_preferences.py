@@ -84,7 +84,7 @@ def test_preferences_with_different_prompts_are_named_and_nothing_else_is_an_err
         ({"rejected": "Same.", "chosen": "Same. "}, "same_answers"),
     ],
 )
-def test_a_row_in_which_nothing_is_preferred_blocks_until_it_is_allowed_by_name(change: dict[str, str], name: str) -> None:
+def test_a_row_in_which_nothing_is_preferred_blocks_until_it_is_allowed_by_name(change: dict[str, Any], name: str) -> None:
     rows = preferences(6)
     rows[2] = replace(rows[2], **change)
     with pytest.raises(BlockedError) as caught:
@@ -122,7 +122,9 @@ def test_preferences_are_split_mixed_and_deduplicated_like_examples() -> None:
 @pytest.mark.parametrize(("side", "other"), [("chosen", "chosen"), ("rejected", "rejected"), ("rejected", "chosen")])
 def test_an_answer_that_stands_in_another_split_is_a_leak_whichever_side_it_is_on(side: str, other: str) -> None:
     train, test = preferences(2)
-    parts = {"train": [replace(train, **{side: LONG})], "test": [replace(test, **{other: LONG})]}
+    here: dict[str, Any] = {side: LONG}
+    there: dict[str, Any] = {other: LONG}
+    parts = {"train": [replace(train, **here)], "test": [replace(test, **there)]}
     assert [finding.name for finding in find_leaks(parts) if finding.severity == "error"] == ["exact_copies"]
     kept, removed = without_copies(parts)
     assert removed == 1 and not kept["train"] and len(kept["test"]) == 1

@@ -280,7 +280,12 @@ def test_swapped_preferences_teach_the_opposite(tiny_path: Path, tmp_path: Path)
 def test_parts_and_a_lack_of_memory_give_the_same_steps(
     tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = {"objective": DPO, "rows": preferences(16), "method": PLAIN, "train": {"max_steps": 3, "learning_rate": 1e-3}}
+    usual: dict[str, Any] = {
+        "objective": DPO,
+        "rows": preferences(16),
+        "method": PLAIN,
+        "train": {"max_steps": 3, "learning_rate": 1e-3},
+    }
     train_tiny(tiny_path, tmp_path / "whole", **usual)
     real = dpo_module.Method.loss
 
@@ -317,7 +322,12 @@ def test_the_reference_is_computed_once_kept_with_the_run_and_again_if_it_is_dam
 
 
 def test_padded_rows_learn_the_same_as_trees(tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = {"objective": DPO, "rows": preferences(12), "method": PLAIN, "train": {"max_steps": 3, "learning_rate": 1e-3}}
+    usual: dict[str, Any] = {
+        "objective": DPO,
+        "rows": preferences(12),
+        "method": PLAIN,
+        "train": {"max_steps": 3, "learning_rate": 1e-3},
+    }
     train_tiny(tiny_path, tmp_path / "trees", **usual)
     monkeypatch.setattr(execution_module, "why_not_packed", lambda *_, **__: "for the comparison")
     train_tiny(tiny_path, tmp_path / "padded", **usual)
