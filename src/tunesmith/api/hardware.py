@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tunesmith.plan.hardware import look
+from tunesmith.plan.hardware import measure_hardware
 
-__all__ = ["look"]
+__all__ = ["measure_hardware"]

@@ -137,7 +137,7 @@ def _print_plan(plan: Plan, *, json: bool) -> None:
 
 
 def _machine() -> tuple[int, float]:
-    from tunesmith.api.hardware import look
+    from tunesmith.api.hardware import measure_hardware
 
-    machine = look()
+    machine = measure_hardware()
     return machine.cores, machine.free_bytes / 2**30

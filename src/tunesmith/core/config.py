@@ -47,120 +47,120 @@ class Section(BaseModel):
         """Python counts True as 1; who writes `patience: true` did not mean 1."""
         kind = cls.model_fields[info.field_name or ""].annotation
         if isinstance(value, bool) and kind is not bool and bool not in get_args(kind):
-            raise ValueError("a number or a word, not yes or no")
+            raise ValueError("a value of another type than yes or no")
         return value
 
 
 class FetchConfig(Section):
-    """How web addresses are read. What was fetched is kept in the project; only what is new or changed is fetched again."""
+    """How web addresses are read. Fetched pages are cached in the project; only new or changed pages are fetched again."""
 
     delay_s: Annotated[float, Field(ge=0, le=600)] = 1.0
-    """Seconds between two requests to the same host. A longer delay that its robots.txt asks for counts instead."""
+    """Seconds between two requests to the same host. If its robots.txt asks for a longer delay, that one is used."""
     max_pages: Annotated[int, Field(ge=0, le=50_000)] = 500
-    """Pages of one source at most: those of a sitemap that changed last, and those of which a feed gives only the beginning."""
+    """Maximum pages to fetch per source: the latest pages of a sitemap, or the full text of truncated feed entries."""
 
 
 class BuildConfig(Section):
     """How documents become examples."""
 
     style: Literal["auto", "passages", "examples", "qa", "rewrite"] = "auto"
-    """`passages`: the author's own passages are the answers. `examples`: the rows are pairs already. `qa`: a language model
-    writes questions and answers (needs `generator`). `rewrite`: it writes a plain version of each passage as the prompt.
-    `auto`: pairs where the source holds pairs, else passages."""
+    """`passages`: the author's own passages become the answers. `examples`: each source row is already a prompt and an answer.
+    `qa`: a language model writes questions and answers (needs `generator`). `rewrite`: a language model writes a plain version
+    of each passage as the prompt. `auto`: `examples` if the source holds such rows, else `passages`."""
     passage_words: Literal["auto"] | Annotated[int, Field(ge=20, le=600)] = "auto"
-    """Words that a passage aims at; it ends at a paragraph or sentence border. `auto`: 90, or 40 on a base under 100 M
-    parameters, which loses the thread in longer ones."""
+    """Target length of a passage in words; passages end at a paragraph or sentence boundary. `auto`: 90, or 40 on a base with
+    fewer than 100 M parameters, because such models lose the thread in longer passages."""
     min_words: Annotated[int, Field(ge=1, le=200)] = 15
-    """Passages with fewer words than this are dropped, and counted."""
+    """Passages with fewer words than this are dropped and counted."""
     system_prompt: str = ""
-    """The system message put before every example. Empty: none (examples that bring their own keep it)."""
+    """The system message added to every example. Empty: none is added. Examples that have their own keep it."""
     dedup: Literal[0] | Annotated[float, Field(ge=0.2, le=1)] = 0.8
-    """Share of common five-word runs from which two documents, or two pairs, are copies; the better one stays. 0 keeps all."""
+    """Share of common five-word sequences from which two documents or examples are copies. The better is kept; 0 keeps all."""
     redact: bool = False
-    """Replace secrets and personal data in documents and rows by words such as `[EMAIL]` and `[AWS_KEY]`."""
+    """Replace secrets and personal data in documents and rows with placeholders such as `[EMAIL]` and `[AWS_KEY]`."""
     semantic: str = ""
-    """Also look for training rows that say in other words what a validation, test or golden row says: `words` needs no model,
-    `embeddings` takes the extra of that name, and the folder of a sentence-transformers model works too. Empty: golden rows
-    alone, by words."""
+    """Also find training rows that paraphrase a validation, test or golden row. `words` needs no model, `embeddings` needs the
+    extra of that name, and the folder of a sentence-transformers model works too. Empty: only golden rows are compared, by
+    their words."""
     words_per_pair: Annotated[int, Field(ge=20, le=5000)] = 120
-    """With `qa`: one question for so many words of a document, at least one a document."""
+    """With `qa`: one question per this many words of a document, and at least one per document."""
     real_share: Annotated[float, Field(ge=0.0, le=0.9)] = 0.3
-    """With `qa`: share of examples that are the author's own passages, put beside the generated ones. 0.2 to 0.5 is usual."""
+    """With `qa`: share of examples that are the author's own passages, mixed with the generated ones. 0.2 to 0.5 is usual."""
 
 
 class GeneratorConfig(Section):
     """The language model that writes data, for `build.style` qa and rewrite and for `tunesmith synth`."""
 
     url: str = ""
-    """Address of an OpenAI-compatible server, such as http://127.0.0.1:11434/v1. No name, key or query in it."""
+    """Address of an OpenAI-compatible server, such as http://127.0.0.1:11434/v1, without user name, key or query string."""
     model: str = ""
     """The model's name as the server knows it."""
     api_key_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
-    """Name of the environment variable that holds the key. Empty: no key is sent. The key itself is never written anywhere."""
+    """Name of the environment variable that holds the API key. Empty: no key is sent. The key itself is never stored."""
     concurrency: Annotated[int, Field(ge=1, le=256)] = 4
-    """Requests under way at once."""
+    """Maximum number of requests sent at the same time."""
     max_tokens_total: Annotated[int, Field(ge=0)] = 2_000_000
-    """Tokens, prompts and replies together, that one dataset or file may take. Replies kept from before count. 0: no limit."""
+    """Maximum tokens, prompts and replies together, for one dataset or file. Cached replies count. 0: no limit."""
     max_cost: Annotated[float, Field(ge=0)] = 0.0
-    """Money that one dataset or file may take, in the currency of the prices. 0: no limit."""
+    """Maximum cost of one dataset or file, in the currency of the prices. 0: no limit."""
     price_per_million_in: Annotated[float, Field(ge=0)] = 0.0
     """Price of a million tokens of prompts."""
     price_per_million_out: Annotated[float, Field(ge=0)] = 0.0
     """Price of a million tokens of replies."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
-    """Sampling temperature of what is written. Judges are asked at 0."""
+    """Sampling temperature for written data. Judges always run at temperature 0."""
     seed: int = 7
-    """Sent with each request; servers that honour it give the same reply again."""
+    """Seed sent with each request; servers that support it return the same reply again."""
     max_reply_tokens: Annotated[int, Field(ge=64, le=32_768)] = 1024
-    """Tokens of one reply at most. Replies that are cut here are sent back."""
+    """Maximum tokens per reply. Replies that reach this limit are rejected."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
-    """Seconds after which a request without an answer is tried again."""
+    """Seconds to wait for an answer before a request is retried."""
 
     @field_validator("url")
     @classmethod
     def _plain_address(cls, url: str) -> str:
         if url and not re.fullmatch(r"https?://[^\s@?#/]+(?:/[^\s@?#]*)?", url):
-            raise ValueError("an http:// or https:// address without a name, key, query or blank in it")
+            raise ValueError("an http:// or https:// address without user name, key, query string or spaces")
         return url
 
 
 class SplitConfig(Section):
-    """How the dataset is split. A document is never torn apart, and new documents never move old ones."""
+    """How the dataset is split. A document always stays in one split, and new documents never move old ones."""
 
     by: Literal["document", "thread", "author", "time", "group", "row"] = "document"
-    """What stays on one side: everything made from one post (`document`), one `thread`, one `author`, or one value of `group`.
-    `time`: train before val before test, by whole days. `row` is for data without documents; else it leaks."""
+    """What stays in one split: everything made from one post (`document`), a `thread`, an `author`, or one value of `group`.
+    `time`: train before val before test, by whole days. `row` is only for data without documents; with documents it leaks."""
     group: str = ""
-    """With `by: group`, the column of the rows whose values are kept on one side, such as customer."""
+    """With `by: group`: the column whose equal values stay in one split, such as customer."""
     stratify: str = ""
-    """A column of labels that every split must have; the draw is made within each label. Empty: no labels are looked at."""
+    """A column of labels that every split must contain; rows are split within each label. Empty: labels are ignored."""
     val: Part = 0.1
     """Share of documents for early stopping."""
     test: Part = 0.2
     """Share of documents for the verdict."""
     seed: int = 7
-    """Another seed draws another split."""
+    """Seed of the split; another seed gives another split."""
 
     @model_validator(mode="after")
     def _leave_something_to_learn(self) -> SplitConfig:
         if self.val + self.test >= 0.9:
-            raise ValueError("val + test of at most 0.9, so that a tenth is left to train on")
+            raise ValueError("val + test below 0.9, so that at least a tenth is left for training")
         if (self.by == "group") != bool(self.group):
-            raise ValueError("split.by: group and split.group: COLUMN together; one has no effect without the other")
+            raise ValueError("both split.by: group and split.group: COLUMN; one has no effect without the other")
         return self
 
 
 class MixConfig(Section):
-    """How often each training row is seen, and what is learned beside the author's own rows."""
+    """How often each training row is seen, and which other rows are mixed in."""
 
     general: list[str] = []
-    """Files or folders of general examples, mixed into the training split alone against forgetting. Empty: none."""
+    """Files or folders of general examples, mixed into the training split only, to reduce forgetting. Empty: none."""
     share: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
-    """Share of general rows among the training rows, if `general` is set. 0.1 to 0.3 is usual; outside it a finding says so."""
+    """Share of general rows among the training rows, if `general` is set. 0.1 to 0.3 is usual; other values give a warning."""
     weights: dict[str, Annotated[float, Field(ge=0, le=100)]] = {}
-    """Source, or a pattern such as `notes-*`, to the times an epoch shows each of its rows: 2 twice, 0.5 half of them."""
+    """How often an epoch shows the rows of a source, by name or pattern such as `notes-*`: 2 twice, 0.5 half of them."""
     max_source: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the author's training rows that one source may have at most. 1: no cap."""
+    """Maximum share of the author's training rows that may come from one source. 1: no limit."""
 
 
 class TemplateConfig(Section):
@@ -169,12 +169,12 @@ class TemplateConfig(Section):
     model_config = ConfigDict(extra="allow")
 
     enable_thinking: bool = False
-    """Whether the model is asked to think before it answers, for templates with such a switch, whatever its name there. Off, an
-    empty thinking block belongs to the prompt. Other keys of this section are passed to the template under their own names
-    (`reasoning_effort: low`); one that the template does not read is an error."""
+    """Whether the model is asked to think before it answers, for templates with such a switch under any name. If off, an empty
+    thinking block is part of the prompt. Other keys of this section are passed to the template under their own names
+    (`reasoning_effort: low`); a key that the template does not read is an error."""
     date: datetime.date = datetime.date(2026, 1, 1)
-    """The day that a template takes for today, if it writes a date. It does not follow the calendar, so a run that is continued
-    tomorrow, or on another machine, is the same run."""
+    """The date that a template uses as today, if it writes one. It is fixed, so that a run resumed tomorrow or on another
+    machine is the same run."""
 
     @model_validator(mode="after")
     def _only_plain_values(self) -> TemplateConfig:
@@ -185,14 +185,14 @@ class TemplateConfig(Section):
 
 
 class MethodConfig(Section):
-    """What is adapted, and how."""
+    """Which layers are adapted, and how."""
 
     kind: Literal["lora", "rslora", "dora"] = "lora"
     """The adapter: LoRA, rank-stabilised LoRA, or weight-decomposed LoRA."""
     rank: Annotated[int, Field(ge=1, le=512)] = 16
-    """Rank of the update of each adapted matrix."""
+    """Rank of the update to each adapted matrix."""
     alpha: Annotated[float, Field(gt=0)] = 32.0
-    """Scale of the update: alpha / rank multiplies it (alpha / sqrt(rank) with rslora)."""
+    """Scale of the update, which is multiplied by alpha / rank (alpha / sqrt(rank) with rslora)."""
     dropout: Share = 0.05
     """Dropout on the adapter's input during training."""
     targets: Literal["attention", "mlp", "all"] | list[str] = "all"
@@ -202,7 +202,7 @@ class MethodConfig(Section):
 
 
 class ObjectiveConfig(Section):
-    """What is minimised. Each file in `train/methods/` is a kind; further keys of this section are settings of the kind."""
+    """The training objective. Each file in `train/methods/` is a kind; other keys of this section are settings of that kind."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -221,140 +221,140 @@ class TrainConfig(Section):
     epochs: Annotated[float, Field(gt=0, le=1000)] = 6.0
     """Passes over the training split. Early stopping may end sooner."""
     max_steps: Annotated[int, Field(ge=0)] = 0
-    """Optimiser steps at most; 0 takes the number that `epochs` gives."""
+    """Maximum number of optimiser steps. 0: as many as `epochs` needs."""
     batch_examples: Annotated[int, Field(ge=1, le=4096)] = 8
-    """Examples in one batch."""
+    """Number of examples in one batch."""
     batch_tokens: Annotated[int, Field(ge=0)] = 0
-    """Tokens in one batch, about, in place of `batch_examples`; 0 counts examples."""
+    """Approximate number of tokens in one batch, used instead of `batch_examples`. 0: batches are counted in examples."""
     curriculum: Literal["none", "short_first"] = "none"
-    """`short_first`: the first epoch goes from the shortest examples to the longest; later ones are shuffled as ever."""
+    """`short_first`: the first epoch goes from the shortest example to the longest. Later epochs are shuffled as usual."""
     tokens_at_once: Literal["auto"] | Annotated[int, Field(ge=16)] = "auto"
-    """Tokens that go through the model at once, at most. `auto`: what fits into half of the free memory, measured, and on a CPU
-    about 384, which fill its matrix products. A larger batch is learned in parts, which gives the same step; where memory runs
-    out all the same, they are halved."""
+    """Maximum tokens per forward pass. `auto`: what fits into half of the free memory, as measured; on a CPU about 384, enough
+    to keep its matrix products busy. Larger batches are computed in parts, which gives the same step. If memory still runs
+    out, the parts are halved."""
     accumulate: Annotated[int, Field(ge=1, le=4096)] = 1
-    """Forward passes for one optimiser step, weighted by learned tokens."""
+    """Batches accumulated for one optimiser step, weighted by their target tokens."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Peak learning rate."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """What follows the warm-up: down to a tenth along a cosine, or constant."""
+    """Learning rate after the warm-up: a cosine down to a tenth of the peak, or constant."""
     warmup: Share = 0.05
-    """Share of the steps over which the learning rate rises to its peak."""
+    """Share of the steps during which the learning rate rises to its peak."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Decoupled weight decay of the adapter (AdamW)."""
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
-    """Gradients are scaled down to this norm; 0 turns clipping off."""
+    """Larger gradients are scaled down to this norm. 0 turns clipping off."""
     max_tokens: Annotated[int, Field(ge=16)] = 1024
-    """Tokens of an example at most, never more than the base's context. Longer ones are cut and counted; over 1 % blocks."""
+    """Maximum tokens per example, limited by the base's context. Longer examples are cut and counted; if more than 1 % of the
+    target tokens are cut, the build stops."""
     evaluate_every: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
-    """Steps between two looks at the validation split. `auto`: a twelfth of the run, at least 10. 0: only at the end."""
+    """Steps between two validations. `auto`: a twelfth of the run, at least 10. 0: validate only at the end."""
     val_examples: Annotated[int, Field(ge=1)] = 200
-    """Validation examples that a look takes in, spread over the documents."""
+    """Number of examples used per validation, spread over the documents."""
     patience: Annotated[int, Field(ge=0)] = 5
-    """Looks without improvement after which training stops; 0 never stops early."""
+    """Stop after this many validations without improvement. 0 disables early stopping."""
     best_by: Annotated[str, Field(min_length=1)] = "loss"
-    """The validation figure that decides which step's weights are the result, and early stopping. `sft` has `loss` and
-    `accuracy` (target tokens that are the likeliest); `dpo` has `loss`, `preference_accuracy`, `margin` and `chosen_reward`.
-    The best step by the first other figure is saved as well."""
+    """The validation figure that decides which weights to keep and when to stop early. `sft` has `loss` and `accuracy` (target
+    tokens predicted correctly); `dpo` has `loss`, `preference_accuracy`, `margin` and `chosen_reward`. The best weights by the
+    first of the other figures are saved as well."""
     min_delta: Annotated[float, Field(ge=0)] = 0.001
-    """What counts as an improvement, in the unit of that figure: nats per token for the loss of `sft`, a share for accuracy."""
+    """Smallest change that counts as an improvement, in the unit of that figure (nats per token, a share for accuracy)."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 50
-    """Steps between two checkpoints to resume from."""
+    """Steps between two checkpoints that a run can resume from."""
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0
-    """Minutes after which a checkpoint is due even if `checkpoint_every` is not reached; 0 goes by steps alone. What is learned
-    does not depend on it."""
+    """Minutes after which a checkpoint is saved even if `checkpoint_every` is not reached. 0: only steps count. This setting
+    does not change the trained weights."""
     keep_checkpoints: Annotated[int, Field(ge=2, le=1000)] = 2
-    """Checkpoints to keep, counted from the newest. Each holds the best steps by validation loss and by accuracy as well."""
+    """Number of newest checkpoints to keep. Each one also holds the best weights by validation loss and by accuracy."""
     compile: bool | Literal["auto"] = False
-    """Let torch compile the layers: about a minute before the first step, then up to a fifth faster on some CPUs, and nothing
-    gained on others. `auto` times both ways where training takes over twenty minutes. Needs a C++ compiler, and a resumed
-    run is then no longer promised to end with the same bytes."""
+    """Compile the layers with torch.compile. This takes about a minute before the first step; training is then up to a fifth
+    faster on some CPUs and no faster on others. `auto` times both if training takes more than twenty minutes. It needs a C++
+    compiler, and a resumed run may then end with different bytes."""
     gradient_checkpointing: bool = False
-    """Compute activations twice to save memory."""
+    """Compute activations a second time in the backward pass, to save memory."""
     precision: Literal["auto", "float32", "bfloat16", "exact"] = "auto"
-    """Type of the frozen weights in training. `auto` measures what this machine multiplies faster. The adapter is float32.
-    `exact`: float32, deterministic algorithms, and no sharing of what rows have in common."""
+    """Number type of the frozen weights; the adapter is always float32. `auto` measures which type is faster on this machine.
+    `exact`: float32, deterministic algorithms, and no shared computation between rows."""
     seed: int = 7
     """Seed of data order, adapter initialisation and dropout."""
 
 
 class UseConfig(Section):
-    """The settings of use: how answers are drawn in the evaluation, in `chat` and by the merged model's own defaults."""
+    """How answers are sampled: in the evaluation, in `chat` and in the merged model's own defaults."""
 
     temperature: Literal["auto"] | Annotated[float, Field(ge=0, le=2)] = "auto"
-    """0 takes the likeliest token each time. `auto`, here and in the next two: what serves both base and tuned model best on
-    validation questions, of seven candidates."""
+    """Sampling temperature; 0 always takes the most likely token. `auto`, here and in the next two settings: the best of seven
+    candidates on validation questions, judged on base and tuned model together."""
     top_p: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = "auto"
-    """Tokens are drawn from the likeliest that hold this much of the probability. Has no effect at temperature 0."""
+    """Sample only from the likeliest tokens that together have this probability. Has no effect at temperature 0."""
     repetition_penalty: Literal["auto"] | Annotated[float, Field(ge=1, le=2)] = "auto"
-    """Divides the scores of tokens that prompt and answer hold already; 1 changes nothing."""
+    """Penalty on tokens that already occur in prompt or answer. 1: no penalty."""
     draws: Annotated[int, Field(ge=3, le=20)] = 3
-    """Answers to each test question that the evaluation draws from base, prompted base and tuned model. Has no effect at
-    temperature 0, where all would be the same."""
+    """Answers per test question that the evaluation samples from base, prompted base and tuned model. Has no effect at
+    temperature 0, where all of them would be equal."""
     seed: int = 7
-    """Seed of the draws, in the choice of the settings and in the evaluation."""
+    """Seed of the sampling, both when the settings are chosen and in the evaluation."""
 
 
 class MergeConfig(Section):
-    """The merged model: base and adapter as one folder."""
+    """The merged model: base and adapter in one folder."""
 
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Type in which the merged weights are stored. `auto`: the base's own. The sum is made in float32 and rounded once, and the
-    parity gate measures the file as it is stored."""
+    """Number type of the stored merged weights. `auto`: that of the base. The merge is computed in float32 and rounded once,
+    and the parity gate measures the stored file."""
 
 
 class EvalConfig(Section):
     """What is measured on the test split."""
 
     baselines: list[str] = ["prompted"]
-    """Cheaper alternatives measured beside the base. `prompted`: the base, shown training passages in its prompt."""
+    """Cheaper alternatives measured alongside the base. `prompted`: the base with training passages in its prompt."""
     max_items: Annotated[int, Field(ge=0)] = 200
-    """Test items at most, spread over as many documents as can be. 0 takes all."""
+    """Maximum number of test items, spread over as many documents as possible. 0: all."""
     max_new_tokens: Literal["auto"] | Annotated[int, Field(ge=1, le=8192)] = "auto"
-    """Tokens of an answer at most; answers cut here are counted. `auto`: a quarter more than 99 of 100 references have."""
+    """Maximum tokens per answer; answers cut here are counted. `auto`: a quarter more than 99 % of the references need."""
     batch_examples: Annotated[int, Field(ge=1, le=4096)] = 256
-    """Answers generated at once at most, base and tuned together. A quarter of the free memory, and on a CPU 768 MiB of keys
-    and values, may allow fewer."""
+    """Maximum number of answers generated at once, base and tuned model together. Fewer are generated if their keys and values
+    need more than a quarter of the free memory (on a CPU: 768 MiB)."""
     primary: Literal["bits_per_byte", "word_overlap", "rouge_l", "exact_match"] = "bits_per_byte"
-    """The metric that the verdict hangs on. Bits per byte: how surprised the model is by the author's own held-out words."""
+    """The metric that decides the verdict. Bits per byte: how surprised the model is by the author's held-out words."""
     draws: Annotated[int, Field(ge=200, le=1_000_000)] = 10_000
-    """Draws of the bootstrap and the permutation test."""
+    """Number of resamples of the bootstrap and of the permutation test."""
 
 
 class GateConfig(Section):
-    """The written rules of the verdict. Required: primary, parity, stop, answers. Advisory: general, served."""
+    """The rules of the verdict. Required gates: primary, parity, stop, answers. Advisory gates: general, served."""
 
     primary_margin: Annotated[float, Field(ge=0)] = 0.0
-    """The interval of the improvement must lie clear of this margin (in the primary metric's own unit)."""
+    """The whole confidence interval of the improvement must be above this margin, in the unit of the primary metric."""
     min_documents: Annotated[int, Field(ge=2)] = 6
-    """Test documents below which no interval is claimed: the primary gate is then not measured. Under six can never pass."""
+    """Minimum number of test documents; with fewer, the primary gate is not measured. Fewer than six can never pass."""
     stop_share: Annotated[float, Field(ge=0, le=1)] = 0.9
-    """Share of answers at the settings of use that must end by themselves and have a word."""
+    """Share of sampled answers that must end by themselves and contain at least one word."""
     loop_margin: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Share of answers by which the tuned model may loop, or answer different questions with the same words, more than the
-    base."""
+    """Share of answers by which the tuned model may loop, or repeat one answer to different questions, more than the base."""
     parity_logit: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
-    """Largest difference of any logit between tuned and merged model, both computed in float32. `auto`: 0.001 for float32
-    weights, reported without a limit for 16-bit ones."""
+    """Largest allowed difference of any logit between tuned and merged model, both computed in float32. `auto`: 0.001 for
+    float32 weights; for 16-bit weights the difference is reported without a limit."""
     parity_top1: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = "auto"
-    """Share of positions at which tuned and merged model must choose the same token. `auto`: by the type of the stored
-    weights; docs/concepts/merged-model.md has the table."""
+    """Share of positions at which tuned and merged model must choose the same token. `auto`: depends on the number type of the
+    stored weights; see the table in docs/concepts/merged-model.md."""
     general_margin: Annotated[float, Field(ge=0)] = 0.1
-    """Bits per byte by which the tuned model may get worse on general text before the advisory gate fails."""
+    """Largest allowed increase in bits per byte on general text; beyond it the advisory gate fails."""
 
 
 class Recipe(Section):
-    """What is to be done, from source to verdict."""
+    """All settings of a project, from sources to verdict."""
 
     base: Annotated[str, Field(min_length=1)] = "auto"
-    """The model to start from: a name that `tunesmith bases` lists, a folder, a GGUF file, or a Hugging Face id. `auto`:
-    smollm2, fetched once and kept for all projects, or the embedded `apprentice` where it cannot be had."""
+    """The model to start from: a name in `tunesmith bases`, a folder, a GGUF file, or a Hugging Face id. `auto`: smollm2,
+    fetched once and cached for all projects, or the embedded `apprentice` if smollm2 is not available."""
     sources: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
-    """Where the writing is: folders, files, addresses of feeds, sites or pages, hf:OWNER/NAME."""
+    """Where your writing is: folders, files, addresses of feeds, sites or pages, or hf:OWNER/NAME for a hub data set."""
     me: str = ""
-    """Your name in chat exports: your turns become the answers. Empty: chats are documents, all names replaced."""
+    """Your name in chat exports: your turns become the answers. Empty: chats are read as documents with all names replaced."""
     quality: Quality = "good"
-    """A preset for what is not set otherwise: `draft` is quick, `best` takes its time."""
+    """Preset for all settings that you do not write: `draft` is quick, `best` takes longer and trains more."""
     fetch: FetchConfig = FetchConfig()
     build: BuildConfig = BuildConfig()
     generator: GeneratorConfig = GeneratorConfig()
@@ -369,12 +369,12 @@ class Recipe(Section):
     eval: EvalConfig = EvalConfig()
     gates: GateConfig = GateConfig()
     allow: list[str] = []
-    """Blocking checks to override by name: `leak`, `cut`, `secrets` and other findings of severity error. Kept in manifests."""
+    """Names of blocking findings to ignore, such as `leak`, `cut` or `secrets`. The list is stored in manifests."""
     _written: frozenset[str] | None = PrivateAttr(default=None)
     _by_base: frozenset[str] = PrivateAttr(default=frozenset())
 
     def has_written(self, name: str) -> bool:
-        """Whether somebody wrote the setting `name` (`train.epochs`) down, as against a preset or a default."""
+        """Whether the setting `name` (`train.epochs`) was written by the user rather than set by a preset or default."""
         if self._written is not None:
             return name in self._written
         section, _, key = name.partition(".")
@@ -382,11 +382,11 @@ class Recipe(Section):
 
     @property
     def by_base(self) -> Set[str]:
-        """Settings that were chosen to suit the base."""
+        """Names of settings whose values were chosen for this base."""
         return self._by_base
 
     def marked(self, *, written: Set[str] | None = None, by_base: Set[str] | None = None) -> Self:
-        """The same recipe, knowing which settings were written down and which were chosen to suit the base."""
+        """A copy that records which settings the user wrote and which were chosen for this base."""
         copy = self.model_copy()
         copy._written = self._written if written is None else frozenset(written)
         copy._by_base = self._by_base if by_base is None else frozenset(by_base)

@@ -43,7 +43,7 @@ from tunesmith.pipeline.stage import find_stage
 from tunesmith.pipeline.telling import plan_event
 from tunesmith.pipeline.training import objective_of
 from tunesmith.plan.base_defaults import REAL_BASE, for_base
-from tunesmith.plan.hardware import look
+from tunesmith.plan.hardware import measure_hardware
 from tunesmith.plan.plan import AdapterFacts, BaseFacts, Line, Plan, PrecisionFacts, make_plan
 from tunesmith.plan.shape import Shape, shape_of
 from tunesmith.systems.registry import baseline_kinds
@@ -254,7 +254,7 @@ class Project:
             r,
             facts,
             self.shape,
-            look(),
+            measure_hardware(),
             PrecisionFacts(**asdict(self.precision)),
             base=BaseFacts(self.base.name, self.base.origin),
             adapter=AdapterFacts(len(reach.modules), reach.num_linear, reach.num_trainable, reach.out_of_reach, reach.dropouts),

@@ -11,14 +11,14 @@ __all__ = ["plan_event"]
 
 
 def plan_event(plan: Plan, *, base: BaseFolder, method: str, rank: int, precision: Precision) -> PlanMade:
-    """What is about to be trained, how long it takes, and why in this precision."""
+    """The event that reports what will be trained, how long it takes, and the precision with its reason."""
     lines = {line.name: line for line in plan.lines}
-    told = [
+    shown = [
         Line(f"{method} rank {rank} on {lines['reach'].value}"),
-        Line(f"{lines['steps'].value} steps at most, {lines['time'].value}, {lines['memory'].value}"),
+        Line(f"at most {lines['steps'].value} steps, {lines['time'].value}, {lines['memory'].value}"),
         Line(f"{precision.name} base: {lines['precision'].reason}"),
     ]
     if plan.numbers["busy"]:
-        told.append(Line("busy machine: times are estimates", "warning"))
+        shown.append(Line("the machine is busy, so times are rough estimates", "warning"))
     origin = f", {base.origin}" if base.origin else ""
-    return PlanMade(title="plan", numbers=plan.numbers, text=f"base {base.name}{origin}", lines=tuple(told))
+    return PlanMade(title="plan", numbers=plan.numbers, text=f"base {base.name}{origin}", lines=tuple(shown))

@@ -1,4 +1,4 @@
-"""What this machine has, as far as the plan needs it."""
+"""The cores and the free memory of this machine, for the plan."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["Hardware", "is_busy", "look"]
+__all__ = ["Hardware", "is_busy", "measure_hardware"]
 
 _PRESSURE = Path("/proc/pressure/cpu")
 _WAITING = 30.0  # per cent of the last ten seconds in which some work waited for a processor
@@ -25,14 +25,14 @@ class Hardware:
     busy: bool = False
 
 
-def look() -> Hardware:
-    """Read the machine."""
+def measure_hardware() -> Hardware:
+    """The cores that this process may use, the memory that is free now, and whether the machine is busy."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Hardware(cores, int(psutil.virtual_memory().available), is_busy(cores))
 
 
 def is_busy(cores: int, pressure: Path = _PRESSURE) -> bool:
-    """Whether work is waiting for a processor: then whatever is timed now takes longer than it would alone."""
+    """Whether other work is waiting for a processor, so that anything timed now takes longer than it would alone."""
     try:
         found = re.search(r"some avg10=([\d.]+)", pressure.read_text(encoding="ascii"))
     except OSError:

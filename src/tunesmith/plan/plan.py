@@ -1,4 +1,4 @@
-"""The plan: the recipe resolved against data and machine, every number with its reason, before anything runs."""
+"""The plan: the recipe resolved for this data and machine, every number with its reason, before anything runs."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class BaseFacts:
 
 @dataclass(frozen=True, slots=True)
 class DataFacts:
-    """What the dataset holds. Tokens are sums over the training split; `longest` is the longest example
-    of all splits, `limit` where examples are cut; `room`: tokens of an answer in evaluation at most. `num_rows`: rows to train
-    on, where examples take more than one; else 0. `template`: the options of the chat template in effect, and the text after
-    which an answer begins."""
+    """Sizes of the dataset. Tokens are sums over the training split; `longest` is the longest example of all splits, `limit`
+    the length at which examples are cut, `room` the maximum tokens per answer in evaluation. `num_rows`: rows to train on if
+    examples take more than one, else 0. `template`: the options of the chat template in effect, and the text after which an
+    answer begins."""
 
     num_train: int
     num_val: int
@@ -65,8 +65,8 @@ class DataFacts:
 
 @dataclass(frozen=True, slots=True)
 class PrecisionFacts:
-    """Type of the frozen weights, why, and the tokens/s measured through one layer's matrices, forward and backward, in that
-    type and in float32."""
+    """Number type of the frozen weights, the reason, and the tokens/s measured through the matrices of one layer, forward and
+    backward, in that type and in float32."""
 
     name: str
     reason: str
@@ -130,7 +130,7 @@ def make_plan(
     if memory.least > hardware.free_bytes:
         raise TrainingError(
             "the run does not fit into memory",
-            value=f"≈ {memory.least / 2**30:.1f} GiB with one example of {limit} tokens at once",
+            value=f"≈ {memory.least / 2**30:.1f} GiB for a single example of {limit} tokens",
             expected=f"at most {hardware.free_bytes / 2**30:.1f} GiB, which is free now",
             hint="--set train.gradient_checkpointing=true, or --set train.max_tokens=512, or a smaller base",
         )
@@ -237,11 +237,11 @@ def _memory(
 
 
 def _why(recipe: Recipe, section: str, key: str, otherwise: str) -> str:
-    """Where a value comes from: the preset, the recipe, or the default with its reason."""
+    """Where a value comes from: the preset, the recipe, or the default and its reason."""
     preset, part = PRESETS[recipe.quality].get(section, {}), getattr(recipe, section)
     chosen = getattr(part, key)
     if f"{section}.{key}" in recipe.by_base:
-        return f"quality {recipe.quality} on a base of this size: recipes/voice"
+        return f"quality {recipe.quality} for a base of this size, see recipes/voice"
     if preset.get(key) == chosen:
         return f"preset {recipe.quality}"
     return otherwise if chosen == getattr(type(part)(), key) else "set in the recipe"
@@ -257,14 +257,14 @@ def _lines(
     n: Mapping[str, Any],
 ) -> tuple[Line, ...]:
     t, m = recipe.train, recipe.method
-    busy = "busy machine: times are estimates; " if hardware.busy else ""
+    busy = "the machine is busy, so times are rough; " if hardware.busy else ""
     return (
         *_data_lines(base, data, shape),
         *_objective(recipe),
         Line(
             "adapter",
             f"{m.kind} rank {m.rank}, alpha {m.alpha:g}, dropout {m.dropout:g}",
-            _why(recipe, "method", "rank", "default: enough for a voice, small enough to stay general"),
+            _why(recipe, "method", "rank", "default: enough to learn a style, small enough to stay general"),
         ),
         Line(
             "reach",
@@ -285,7 +285,7 @@ def _lines(
         ),
         Line(
             "evaluation",
-            f"every {n['every']} steps, patience {t.patience}, least gain {t.min_delta:g}" if n["every"] else "at the end only",
+            f"every {n['every']} steps, patience {t.patience}, min. gain {t.min_delta:g}" if n["every"] else "at the end only",
             _why(recipe, "train", "evaluate_every", "default: a twelfth of the run"),
         ),
         Line("memory", f"≈ {n['memory_bytes'] / 2**30:.1f} GiB", _memory_reason(hardware, n)),
@@ -293,15 +293,15 @@ def _lines(
             "time",
             f"≈ {duration_text(n['total_seconds'])}: training {duration_text(n['seconds'])} · validation "
             f"{duration_text(n['validation_seconds'])} · evaluation {duration_text(n['evaluation_seconds'])}",
-            f"{busy}{n['tokens']:,} tokens through {shape.layers} layers and the head, one layer measured on "
+            f"{busy}{n['tokens']:,} tokens through {shape.layers} layers and the head; one layer was timed on "
             f"{hardware.cores} cores",
         ),
         Line(
             "power",
-            "cannot be told"
+            "unknown: too few test documents"
             if n["detectable"] is None
-            else f"smallest visible effect ≈ {n['detectable']:.2f} standard deviations",
-            f"{data.test_documents} test documents, found four times in five by the verdict's rule, of their differences",
+            else f"smallest detectable effect ≈ {n['detectable']:.2f} standard deviations of the per-document difference",
+            f"what the verdict would detect with 80 % power on {data.test_documents} test documents",
         ),
     )
 
@@ -317,12 +317,12 @@ def _objective(recipe: Recipe) -> tuple[Line, ...]:
 
 
 def _dropouts(rates: Mapping[str, float]) -> tuple[Line, ...]:
-    """That the base's own dropouts are switched off, where it has any."""
+    """A line that reports the base's own dropouts as switched off, if it has any."""
     if not rates:
         return ()
     named = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
-    reason = f"the base is frozen, so noise inside it would only blur the gradient; it was made with {named}"
-    return (Line("dropout", "only the adapter's own; the base's is off in training", reason),)
+    reason = f"the base is frozen, so noise inside it would only blur the gradient; it was pretrained with {named}"
+    return (Line("dropout", "adapter only; the base's own dropout is off in training", reason),)
 
 
 def _memory_reason(hardware: Hardware, n: Mapping[str, Any]) -> str:
@@ -333,13 +333,13 @@ def _memory_reason(hardware: Hardware, n: Mapping[str, Any]) -> str:
             "evaluation": "--set eval.batch_examples=16",
             "merging": "a smaller base",
         }
-        return f"more than the {free}, in {n['largest_stage']}: {less[n['largest_stage']]}"
+        return f"more than the {free}, needed for {n['largest_stage']}: {less[n['largest_stage']]}"
     parts = " · ".join(f"{name} {size / 2**30:.1f}" for name, size in n["stage_bytes"].items())
-    return f"{free}; {parts} GiB; {n['tokens_at_once']:,} tokens at once in training"
+    return f"{free}; {parts} GiB; up to {n['tokens_at_once']:,} tokens per forward pass in training"
 
 
 def _compiling(recipe: Recipe, steps: int, seconds: float) -> tuple[Line, ...]:
-    """What becomes of the layers' compiling, where the recipe asks for it."""
+    """Whether the layers will be compiled, if the recipe asks for it."""
     wanted, long = recipe.train.compile, seconds >= LONG_S
     if not wanted:
         return ()
@@ -353,11 +353,11 @@ def _compiling(recipe: Recipe, steps: int, seconds: float) -> tuple[Line, ...]:
 def _packing(recipe: Recipe) -> tuple[str, str]:
     t, m = recipe.train, recipe.method
     if t.precision == "exact":
-        return "token trees, nothing shared", "train.precision exact: every row is computed on its own"
-    masks = "; a shared beginning gets one dropout mask, not one an example" if m.dropout else ""
-    trunk = "" if m.layers == "all" else f"; the layers below the top {m.layers} computed once and kept, if the disk has room"
-    most = "as many tokens at once as fit" if t.tokens_at_once == "auto" else f"at most {t.tokens_at_once:,} tokens at once"
-    return f"token trees, {most}", f"rows share what they have in common{masks}{trunk}"
+        return "token trees, nothing shared", "train.precision exact: every row is computed separately"
+    masks = "; a shared prefix gets one dropout mask instead of one per example" if m.dropout else ""
+    trunk = "" if m.layers == "all" else f"; layers below the top {m.layers} are computed once and cached, if the disk has room"
+    most = "as many tokens per pass as fit" if t.tokens_at_once == "auto" else f"at most {t.tokens_at_once:,} tokens per pass"
+    return f"token trees, {most}", f"shared prefixes are computed once{masks}{trunk}"
 
 
 def _data_lines(base: BaseFacts, data: DataFacts, shape: Shape) -> tuple[Line, ...]:
@@ -371,15 +371,15 @@ def _data_lines(base: BaseFacts, data: DataFacts, shape: Shape) -> tuple[Line, .
         Line(
             "data",
             f"{data.num_train} train · {data.num_val} val · {data.num_test} test",
-            f"{data.train_tokens:,} training tokens, {data.learned_tokens:,} of them learned"
-            + (f", in {data.rows:,} rows: the template writes earlier answers otherwise" if data.rows > data.num_train else ""),
+            f"{data.train_tokens:,} training tokens, {data.learned_tokens:,} of them target tokens"
+            + (f", in {data.rows:,} rows: the template rewrites earlier answers" if data.rows > data.num_train else ""),
         ),
         Line(
             "longest",
             f"{data.longest} tokens, limit {data.limit}",
-            f"{data.cut_share:.2%} of learned tokens would be cut",
+            f"{data.cut_share:.2%} of target tokens would be cut",
         ),
-        Line("template", data.template[0] or "no options", f"answers are learned and asked for after {data.template[1]!r}"),
+        Line("template", data.template[0] or "no options", f"in training and use, answers start after {data.template[1]!r}"),
     )
 
 
@@ -391,5 +391,5 @@ def _steps_reason(recipe: Recipe, data: DataFacts) -> str:
     size = f"about {t.batch_tokens:,} tokens" if t.batch_tokens else f"{t.batch_examples}"
     return (
         f"{t.epochs:g} epochs ({_why(recipe, 'train', 'epochs', 'default')}) of {batches} batches of {size}, "
-        f"{t.accumulate} a step; early stopping may end sooner"
+        f"{t.accumulate} per step; early stopping may end sooner"
     )

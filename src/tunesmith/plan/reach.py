@@ -16,4 +16,4 @@ def not_reached(out_of_reach: Mapping[str, int], num_parameters: int) -> str:
         for kind, count in out_of_reach.items()
         if count >= _WORTH_NAMING * num_parameters
     ]
-    return f"; of all weights no adapter reaches {', '.join(kinds)}" if kinds else ""
+    return f"; not adaptable, of all weights: {', '.join(kinds)}" if kinds else ""

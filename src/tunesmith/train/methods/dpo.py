@@ -31,7 +31,7 @@ class Settings(Section):
     """Settings of direct preference optimisation."""
 
     beta: Annotated[float, Field(gt=0, le=100)] = 0.1
-    """How strongly the tuned model is held to the base: a higher value keeps it closer. 0.1 to 0.5 is usual."""
+    """How strongly the tuned model is kept close to the base; higher is closer. 0.1 to 0.5 is usual."""
 
 
 class Method:
