@@ -8,7 +8,8 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,25 @@ def test_the_law_of_imports_names_every_package_of_the_house() -> None:
         f"tunesmith.{p.stem}" for p in SRC.glob("*.py") if p.stem != "__init__"
     }
     assert there == set(layers.split(" | "))
+
+
+def circle_in(imports: Mapping[str, Iterable[str]]) -> list[str]:
+    """Modules that import each other in a circle, by what each imports; [] if there are none."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports inside of functions and for types count too."""
+    grimp = pytest.importorskip("grimp", reason="needs import-linter, which the dev extra brings")
+    graph = grimp.build_graph("tunesmith", cache_dir=None)
+    graph.remove_import(importer="tunesmith", imported="tunesmith.api")  # the face, imported when a name of it is first used
+    imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    assert circle_in(imports) == []
+    assert circle_in(imports | {"tunesmith.core.errors": {"tunesmith.data.ingest.extract"}})
 
 
 def below_the_face(source: str) -> list[str]:

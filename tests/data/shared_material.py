@@ -9,8 +9,9 @@ import pytest
 
 from tunesmith.core.records import Document, Example, Message
 from tunesmith.core.reporter import SilentReporter
-from tunesmith.data.ingest.gather import Extracted, extract, gather
-from tunesmith.data.ingest.item import make_document
+from tunesmith.data.ingest.extract import extract
+from tunesmith.data.ingest.gather import gather
+from tunesmith.data.ingest.item import Extracted, make_document
 
 __all__ = ["document", "example", "ingest", "material"]
 

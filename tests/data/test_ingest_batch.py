@@ -16,7 +16,8 @@ import pytest
 from shared_material import ingest, material
 
 from tunesmith.core.reporter import SilentReporter
-from tunesmith.data.ingest.gather import extract, gather
+from tunesmith.data.ingest.extract import extract
+from tunesmith.data.ingest.gather import gather
 from tunesmith.data.ingest.item import Gathered
 
 # A process of its own: the memory of this one holds what other tests left behind.
@@ -25,7 +26,8 @@ import json, re, resource, sys, warnings
 warnings.simplefilter("ignore")
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.reporter import SilentReporter
-from tunesmith.data.ingest.gather import extract, gather
+from tunesmith.data.ingest.extract import extract
+from tunesmith.data.ingest.gather import gather
 from tunesmith.data.ingest.item import Gathered
 gathered = gather(sys.argv[1:])
 slowest = (0.0, "")

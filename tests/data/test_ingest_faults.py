@@ -10,7 +10,7 @@ from shared_material import ingest
 
 from tunesmith.core.records import Document, Failure
 from tunesmith.core.reporter import SilentReporter
-from tunesmith.data.ingest import extract as extracting
+from tunesmith.data.ingest import read_item as extracting
 from tunesmith.data.ingest.extract import Tally, extracted
 from tunesmith.data.ingest.gather import gather
 from tunesmith.data.ingest.item import Reading, UnreadableError

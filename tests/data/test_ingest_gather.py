@@ -12,7 +12,8 @@ from shared_material import ingest
 
 from tunesmith.core.errors import DatasetError, SourceError
 from tunesmith.core.reporter import SilentReporter
-from tunesmith.data.ingest.gather import extract, gather
+from tunesmith.data.ingest.extract import extract
+from tunesmith.data.ingest.gather import gather
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 

@@ -12,7 +12,9 @@ from local_server import Answer, FakeClock, LocalServer, local_web, serving
 from tunesmith.core.errors import DatasetError, SourceError
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.ingest.cache import Cache, Kept
-from tunesmith.data.ingest.gather import Extracted, Gathered, extract, gather
+from tunesmith.data.ingest.extract import extract
+from tunesmith.data.ingest.gather import gather
+from tunesmith.data.ingest.item import Extracted, Gathered
 from tunesmith.data.ingest.web import Web
 
 XML = {"Content-Type": "application/xml"}

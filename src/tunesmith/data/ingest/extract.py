@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tunesmith.core.errors import DatasetError, Interrupted, TunesmithError
-from tunesmith.core.files import sha256_file
+from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Document, Example, Failure, Preference, to_json, write_jsonl
 from tunesmith.core.reporter import Reporter
-from tunesmith.data.ingest.archive import read_archive
-from tunesmith.data.ingest.chat_json import read_chat_json
-from tunesmith.data.ingest.chat_text import is_chat_text, read_chat_text
-from tunesmith.data.ingest.decode import decode
-from tunesmith.data.ingest.feed import read_feed
-from tunesmith.data.ingest.html import read_html
-from tunesmith.data.ingest.item import Extracted, Gathered, Kind, PassingError, RawItem, Reading, UnreadableError
-from tunesmith.data.ingest.kinds import unpacked
-from tunesmith.data.ingest.lines import read_lines
-from tunesmith.data.ingest.markdown import read_markdown, read_text
+from tunesmith.data.ingest.item import Extracted, Gathered, PassingError, RawItem, Reading, UnreadableError
 from tunesmith.data.ingest.parallel import read_in_order
-from tunesmith.data.ingest.parquet import read_parquet
-from tunesmith.data.ingest.reader import OfText
-from tunesmith.data.ingest.readers import reader_of
-from tunesmith.data.ingest.rows import read_rows, with_own_ids
+from tunesmith.data.ingest.read_item import IN_PIECES, read_item, read_pieces
+from tunesmith.data.ingest.rows import with_own_ids
 
-__all__ = ["Tally", "extract", "extracted", "read_whole", "write_extracted"]
-
-
-_CHANGED = "it changed while it was being read; run the command again"
-_IN_PIECES: frozenset[Kind] = frozenset(["lines", "parquet"])
-_OF_TEXT: Mapping[Kind, OfText] = {"text": read_text, "markdown": read_markdown}
+__all__ = ["Tally", "extract", "extracted", "write_extracted"]
 
 
 def extract(gathered: Gathered, *, reporter: Reporter, me: str | None = None) -> Extracted:
@@ -142,29 +123,20 @@ def extracted(
 
 def _readings(items: Sequence[RawItem], *, me: str | None, workers: int) -> Iterator[tuple[RawItem, Reading, bool]]:
     """What the items hold, in their order, and whether that is all of it; why one cannot be read stands in its failures."""
-    if workers > 1 and all(item.path is not None and item.kind not in _IN_PIECES and not item.about for item in items):
+    if workers > 1 and all(item.path is not None and item.kind not in IN_PIECES and not item.about for item in items):
         for item, found in read_in_order(items, me=me, workers=workers):
             yield item, found if isinstance(found, Reading) else _unreadable(item, found), True
         return
     for item in items:
         try:
-            if item.kind in _IN_PIECES:
-                with _faults_named():
-                    for piece in _pieces(item):
-                        yield item, _as_told(piece, item), False
+            if item.kind in IN_PIECES:
+                for piece in read_pieces(item):
+                    yield item, _as_told(piece, item), False
                 yield item, Reading(), True
             else:
-                yield item, _as_told(read_whole(item, me=me), item), True
+                yield item, _as_told(read_item(item, me=me), item), True
         except UnreadableError as error:
             yield item, _unreadable(item, error), True
-
-
-def _pieces(item: RawItem) -> Iterator[Reading]:
-    if item.kind == "lines" and item.path is not None:
-        return read_lines(item.path, name=item.name, sha256=item.sha256)
-    if item.path is not None and sha256_file(item.path) != item.sha256:
-        raise PassingError(_CHANGED)
-    return read_parquet(item.path or _bytes(item), name=item.name)
 
 
 def _as_told(reading: Reading, item: RawItem) -> Reading:
@@ -182,84 +154,10 @@ def _as_told(reading: Reading, item: RawItem) -> Reading:
     )
 
 
-def _joined(pieces: Iterator[Reading]) -> Reading:
-    every = list(pieces)
-    return Reading(
-        documents=tuple(document for piece in every for document in piece.documents),
-        pairs=tuple(pair for piece in every for pair in piece.pairs),
-        preferences=tuple(row for piece in every for row in piece.preferences),
-        failures=every[-1].failures,
-        notes=every[-1].notes,
-    )
-
-
 def _unreadable(item: RawItem, error: UnreadableError) -> Reading:
     return Reading(
         failures=(Failure(source=item.name, reason=str(error)),), num_passing=1 if isinstance(error, PassingError) else 0
     )
-
-
-def read_whole(item: RawItem, *, me: str | None) -> Reading:
-    """What one item holds. UnreadableError says why it cannot be used; an error that no reader foresaw is such a reason too."""
-    with _faults_named():
-        return _read_whole(item, me=me)
-
-
-@contextmanager
-def _faults_named() -> Iterator[None]:
-    """Whatever a reader stumbles over becomes the reason why this one file cannot be used: the rest of the batch goes on."""
-    try:
-        yield
-    except (UnreadableError, TunesmithError, Interrupted):
-        raise
-    except Exception as error:
-        said = " ".join(str(error).split())[:120]
-        reason = PassingError if isinstance(error, MemoryError | OSError) else UnreadableError
-        raise reason(f"its reader failed ({type(error).__name__}{': ' if said else ''}{said})") from error
-
-
-def _read_whole(item: RawItem, *, me: str | None) -> Reading:
-    data = unpacked(_bytes(item))
-    if item.kind == "parquet":  # in an archive: as small as its limits are
-        return _joined(read_parquet(data, name=item.name))
-    if item.kind == "archive":
-        return read_archive(data, name=item.name, read=lambda member: read_whole(member, me=me))
-    if item.kind == "feed":
-        return read_feed(data, name=item.name, content_type=item.charset, url=item.url, without=item.without)
-    if item.kind == "rows":
-        return read_rows(data, name=item.name)
-    reader = reader_of(item.kind)
-    if reader is not None and reader.read is not None:
-        return reader.read(data, name=item.name)
-    text = decode(data, charset=_charset(item.charset))
-    if item.kind == "chat":
-        if is_chat_text(text[:8192]):
-            return read_chat_text(text, name=item.name, me=me)
-        return read_chat_json(data, name=item.name, me=me) or read_rows(data, name=item.name)
-    if item.kind == "html":
-        return read_html(text, name=item.name, url=item.url)
-    if reader is not None and reader.read_text is not None:
-        return reader.read_text(text, name=item.name)
-    return _OF_TEXT.get(item.kind, read_markdown)(text, name=item.name)
-
-
-def _bytes(item: RawItem) -> bytes:
-    if item.data is not None:
-        return item.data
-    if item.path is None:
-        raise AssertionError("an item has a path or data")
-    try:
-        data = item.path.read_bytes()
-    except OSError as error:
-        raise PassingError(f"it cannot be opened ({error.strerror or error})") from error
-    if hashlib.sha256(data).hexdigest() != item.sha256:
-        raise PassingError(_CHANGED)
-    return data
-
-
-def _charset(content_type: str | None) -> str | None:
-    _, found, rest = (content_type or "").lower().partition("charset=")
-    return rest.split(";")[0].strip(" \"'") if found else None
 
 
 def _nothing(failures: Sequence[Failure], notes: Counter[str]) -> DatasetError:

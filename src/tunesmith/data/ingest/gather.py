@@ -18,15 +18,14 @@ from tunesmith.core.records import Failure
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.data.ingest.addresses import gather_address
 from tunesmith.data.ingest.chat_json import is_chat_json
-from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.hub import fetch_from_hub, is_hub
-from tunesmith.data.ingest.item import Extracted, Gathered, Kind, RawItem, UnreadableError
+from tunesmith.data.ingest.item import Gathered, Kind, RawItem, UnreadableError
 from tunesmith.data.ingest.kinds import guess_kind, is_asset, unpacked
 from tunesmith.data.ingest.lines import is_lines
 from tunesmith.data.ingest.parquet import is_parquet, needs_pyarrow
 from tunesmith.data.ingest.web import Web
 
-__all__ = ["Extracted", "Gathered", "RawItem", "extract", "gather"]
+__all__ = ["gather"]
 
 _MAX_FILE_BYTES = 256 * 1024 * 1024
 _LARGE_BYTES = 16 * 1024 * 1024  # JSON lines beyond this are read piece by piece

@@ -14,6 +14,7 @@ import orjson
 
 from tunesmith.core.records import Document, Example, Failure, Preference, from_dict, to_json
 from tunesmith.data.ingest.item import PassingError, RawItem, Reading, UnreadableError
+from tunesmith.data.ingest.read_item import read_item
 
 __all__ = ["asked", "reading_of", "serve"]
 
@@ -41,14 +42,12 @@ def reading_of(line: bytes) -> Reading | UnreadableError:
 
 def serve(lines: BinaryIO, answers: int) -> None:
     """Answer every line, into an open file, until there are no more."""
-    from tunesmith.data.ingest.extract import read_whole  # the readers of all formats
-
     for line in lines:
         question = orjson.loads(line)
         facts = question["item"]
         item = RawItem(**(facts | {"path": Path(facts["path"])}))
         try:
-            answer = to_json(read_whole(item, me=question["me"]))
+            answer = to_json(read_item(item, me=question["me"]))
         except UnreadableError as error:
             answer = to_json({"unreadable": str(error), "passing": isinstance(error, PassingError)})
         _write(answers, answer + b"\n")

@@ -20,5 +20,5 @@ def all_readers() -> tuple[Reader, ...]:
 
 
 def reader_of(kind: Kind) -> Reader | None:
-    """The reader of a kind, or None if `extract.py` reads it itself, as it does kinds that bear on how files are gathered."""
+    """The reader of a kind, or None if `read_item.py` reads it itself, as it does kinds that bear on how files are gathered."""
     return next((reader for reader in all_readers() if reader.kind == kind), None)
