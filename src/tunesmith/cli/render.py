@@ -97,10 +97,11 @@ def _usage_hint(verb: str, said: str) -> str:
 
 def _print_problem(out: Console, problem: Problem, label: str, typed: Sequence[str]) -> None:
     first, *rest, hint = replace(problem, hint=_mended(problem, typed) or problem.hint).lines()
-    out.print(Text.assemble((f"{label:<7}", "bold red"), first))
+    width = len(label) + 2
+    out.print(Text.assemble((f"{label:<{width}}", "bold red"), first))
     for line in rest:
-        out.print(Text("       " + line))
-    out.print(Text.assemble(("hint:  ", "bold cyan"), hint.removeprefix("hint: ")))
+        out.print(Text(" " * width + line))
+    out.print(Text.assemble((f"{'hint:':<{width}}", "bold cyan"), hint.removeprefix("hint: ")))
 
 
 def _mended(problem: Problem, typed: Sequence[str]) -> str:

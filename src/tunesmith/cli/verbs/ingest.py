@@ -36,7 +36,7 @@ def command(
     found = read_sources(wanted, Store(project / ".tunesmith"), reporter=say, allow_private=allow_private)
     numbers, folder = found.artifact.numbers, found.artifact.path
     failed = numbers["failures"]
-    read = " · ".join(f"{numbers[kind]:,} {kind}" for kind in ("documents", "pairs") if numbers[kind])
+    read = " · ".join(f"{numbers[kind]:,} {kind}" for kind in ("documents", "pairs", "preferences") if numbers.get(kind))
     say.stage("documents", f"{read}, {numbers['words']:,} words", f"{len(failed)} could not be used")
     if found.traffic:
         say.detail(", ".join(f"{count} {what}" for what, count in sorted(found.traffic.items())))

@@ -11,6 +11,7 @@ from tunesmith.pipeline.words import short
 __all__ = ["STAGE"]
 
 _MOST_WARNINGS = 6
+_COUNTED = ("documents", "pairs", "preferences")
 
 
 class _Documents:
@@ -25,7 +26,7 @@ class _Documents:
 
     def tell(self, project: Context, artifact: Artifact) -> Told:
         n = artifact.numbers
-        read = " · ".join(f"{n[kind]:,} {kind}" for kind in ("documents", "pairs") if n[kind])
+        read = " · ".join(f"{n[kind]:,} {kind}" for kind in _COUNTED if n.get(kind))
         sources = ", ".join(short(source) for source in project.recipe.sources)
         failures = n["failures"]
         lines = [Line(f"{failure['source']}: {failure['reason']}", "warning") for failure in failures[:_MOST_WARNINGS]]
