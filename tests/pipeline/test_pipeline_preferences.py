@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,16 @@ def test_a_wrong_objective_is_told_before_anything_is_read(override: str, tiny_p
     with pytest.raises(RecipeError) as caught:
         project(tiny_path, tmp_path / "nowhere", tmp_path, override)
     assert problem(caught)
+
+
+def test_a_secret_in_a_rejected_answer_stops_the_build_and_can_be_redacted(tiny_path: Path, tmp_path: Path) -> None:
+    rows = preferences(30)
+    rows[3] = replace(rows[3], rejected=f"Use {'AKIA' + 'Q7RT2MZ5XW8LK3VN'} and wait by the door until it opens.")
+    source = rows_file(tmp_path / "in", rows)
+    with pytest.raises(BlockedError) as caught:
+        project(tiny_path, source, tmp_path).dataset  # noqa: B018
+    assert caught.value.names == ("secrets",)
+    clean = project(tiny_path, source, tmp_path, "build.redact=true")
+    assert clean.dataset.numbers["redacted"] == {"AWS_KEY": 1}
+    learned = [row for part in ("train", "val", "test") for row in clean.records(part)]
+    assert any("[AWS_KEY]" in row.rejected for row in learned if isinstance(row, Preference))

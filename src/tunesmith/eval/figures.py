@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["MOST_DOTS", "Strip", "difference_figure", "distribution_figure", "training_figure"]
+__all__ = ["A_TOKEN", "LOSS_UNIT", "MOST_DOTS", "Strip", "difference_figure", "distribution_figure", "training_figure"]
 
 MOST_DOTS = 300
 _INK, _SOFT, _LINE, _BETTER, _WORSE, _SECOND = "#1d2126", "#5b6470", "#dfe3e8", "#1f6feb", "#b42318", "#c2410c"
-_A_TOKEN = "nats a token"
+A_TOKEN = "nats a token"
+LOSS_UNIT = "unit of the training loss"  # the name of this fact in the numbers of evidence
 _STYLE: Mapping[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tunesmith",
@@ -100,7 +101,7 @@ def distribution_figure(panels: Mapping[str, Sequence[Strip]]) -> str:
         return _svg(figure, "; ".join(f"{title}: {', '.join(_told(s) for s in strips)}" for title, strips in panels.items()))
 
 
-def training_figure(rows: Sequence[Mapping[str, float | None]], *, loss_unit: str = _A_TOKEN) -> str:
+def training_figure(rows: Sequence[Mapping[str, float | None]], *, loss_unit: str = A_TOKEN) -> str:
     """Loss on both splits, learning rate and gradient norm by step; the best validation is marked. SVG.
 
     A loss in nats a token has its perplexity on the right.
@@ -148,7 +149,7 @@ def _losses(axes: Any, rows: Sequence[Mapping[str, float | None]], loss_unit: st
         )
         told += f"; validation loss best at step {looks[best]:g}: {losses[best]:.3f}"
     axes.set_ylabel(f"loss ({loss_unit})")
-    if loss_unit == _A_TOKEN:
+    if loss_unit == A_TOKEN:
         perplexity = axes.secondary_yaxis("right", functions=(_perplexity, _loss))
         perplexity.set_ylabel("perplexity")
     axes.set_xlabel("step")

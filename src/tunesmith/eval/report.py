@@ -13,7 +13,7 @@ import numpy as np
 from tunesmith.core.artifacts import folder_of
 from tunesmith.core.page import Raw, badge, card, folded, page, section, table, text
 from tunesmith.core.records import Generation
-from tunesmith.eval.figures import MOST_DOTS, Strip, difference_figure, distribution_figure, training_figure
+from tunesmith.eval.figures import A_TOKEN, LOSS_UNIT, MOST_DOTS, Strip, difference_figure, distribution_figure, training_figure
 from tunesmith.eval.floors import FLOORS
 from tunesmith.eval.gates import Verdict
 from tunesmith.eval.measure import METRICS, Comparison, Measurements, improvement
@@ -241,7 +241,8 @@ def _training(evidence: Evidence) -> Raw:
         "Thin: training loss of each step. Thick: validation loss at each look; the diamond marks the best, which is used."
     )
     reading = f"<p>{text(evidence.reading)}</p>" if evidence.reading else ""
-    return section("How training went", reading, _figure(training_figure(evidence.training), caption))
+    unit = str(evidence.numbers.get(LOSS_UNIT, A_TOKEN))
+    return section("How training went", reading, _figure(training_figure(evidence.training, loss_unit=unit), caption))
 
 
 def _gates(verdict: Verdict) -> Raw:

@@ -83,7 +83,7 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     shown = {name: [as_example(row) for row in rows] for name, rows in kept.items()}
     findings = (*drawn.findings, *find_shares(shown))
     quality = measure_quality(shown)
-    found = worst_first([*findings, *quality.findings])
+    found = worst_first([*findings, *quality.findings, *_in_rejected(kept)])
     for finding in found:
         reporter.event(
             FindingReported(name=finding.name, severity=finding.severity, message=finding.message, count=finding.count)
@@ -116,6 +116,18 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     (draft.path / "report.json").write_bytes(to_json(report))
     (draft.path / "report.html").write_text(page, encoding="utf-8")
     draft.numbers |= numbers
+
+
+def _in_rejected(splits: Splits) -> list[Finding]:
+    """Secrets and personal data in rejected answers, which are learned from as well."""
+    rejected = [
+        replace(as_example(row), messages=(Message(role="assistant", content=row.rejected),))
+        for rows in splits.values()
+        for row in rows
+        if isinstance(row, Preference)
+    ]
+    rows = rows_from_examples(rejected)
+    return [*check_secrets(rows), *check_personal(rows)] if rows else []
 
 
 @dataclass(frozen=True, slots=True)

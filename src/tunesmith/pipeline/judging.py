@@ -8,6 +8,7 @@ from typing import Any
 
 from tunesmith.core.records import Interval
 from tunesmith.eval.evaluate import Conditions, choose_items, evaluate, that_fit
+from tunesmith.eval.figures import A_TOKEN, LOSS_UNIT
 from tunesmith.eval.files import read_items
 from tunesmith.eval.gates import Verdict, decide
 from tunesmith.eval.measure import Measurements, SystemMeasures, measure
@@ -65,6 +66,7 @@ def _gather(project: Context) -> Evidence:
         reporter=project.reporter,
     )
     reading = project.run.numbers["reading"]
+    unit = {LOSS_UNIT: project.objective.loss_unit} if project.objective.loss_unit != A_TOKEN else {}
     used = (project.documents, project.dataset, project.run, project.use, project.model)
     return Evidence(
         items=items,
@@ -80,7 +82,7 @@ def _gather(project: Context) -> Evidence:
         ),
         reading=f"{reading['shape']}: {reading['text']}; {reading['advice']}",
         train_answers=tuple(e.answer for e in train),
-        numbers={"test items unscored, as too long or rewritten by the template": left_out, **measured.numbers},
+        numbers={"test items unscored, as too long or rewritten by the template": left_out, **measured.numbers, **unit},
         ids={artifact.kind: artifact.id for artifact in used},
     )
 
