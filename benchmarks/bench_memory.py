@@ -42,8 +42,8 @@ GIB = 2**30
 def measure(base: str, settings: dict[str, Any], project: Path) -> dict[str, Any]:
     """Plan, train, merge and evaluate in this process: planned and measured bytes and seconds of each stage."""
     from tunesmith.api import EXAMPLES, Project
-    from tunesmith.core.recipe_file import recipe_from
     from tunesmith.models.memory import release_memory
+    from tunesmith.pipeline.recipe_file import recipe_from
 
     overrides = [f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in settings.items()]
     made = Project(recipe_from({"sources": [str(EXAMPLES / "posts")], "base": base}, overrides), project)

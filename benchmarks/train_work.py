@@ -86,7 +86,7 @@ def write_post_rows(base: Path, file: Path) -> str:
     A file that was written for the same base is kept.
     """
     from tunesmith.api import Project
-    from tunesmith.core.config import Recipe
+    from tunesmith.pipeline.recipe import Recipe
 
     project = Project(Recipe(base=str(base), sources=[str(_POSTS)]), Path(tempfile.mkdtemp()))
     fingerprint = project.base.fingerprint

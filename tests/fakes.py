@@ -17,10 +17,10 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from tunesmith.core.config import MethodConfig, TrainConfig
 from tunesmith.core.records import Example, Message, Preference
 from tunesmith.core.reporter import Event, Progress, Reporter, SilentReporter
 from tunesmith.models.load import BaseFolder, find_base
+from tunesmith.pipeline.sections.run import MethodConfig, TrainConfig
 from tunesmith.train.method import DEFAULT, open_method
 from tunesmith.train.run import Place, Trained, train_adapter
 

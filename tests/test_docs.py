@@ -18,7 +18,7 @@ from types import ModuleType
 import pytest
 
 from tunesmith.cli.main import main
-from tunesmith.core.recipe_file import knobs
+from tunesmith.pipeline.recipe_file import knobs
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith.core.recipe_file import knobs
+from tunesmith.pipeline.recipe_file import knobs
+from tunesmith.pipeline.stage import kinds
 from tunesmith.systems.registry import system_kinds
 
 ROOT = Path(__file__).parents[1]
@@ -73,9 +74,9 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert circle_in(imports | {"tunesmith.core.errors": {"tunesmith.data.ingest.extract"}})
 
 
-def below_the_face(source: str) -> list[str]:
-    """What a module of the command line imports, anywhere in it, that is neither the Python face nor `core`."""
-    imported = [
+def imported(source: str) -> list[str]:
+    """The modules that a module imports, anywhere in it."""
+    return [
         name
         for node in ast.walk(ast.parse(source))
         for name in (
@@ -86,8 +87,12 @@ def below_the_face(source: str) -> list[str]:
             else []
         )
     ]
+
+
+def below_the_face(source: str) -> list[str]:
+    """What a module of the command line imports, anywhere in it, that is neither the Python face nor `core`."""
     allowed = re.compile(r"tunesmith(\.(api|cli|core)(\..+)?)?$")
-    return [name for name in imported if name.startswith("tunesmith") and not allowed.match(name)]
+    return [name for name in imported(source) if name.startswith("tunesmith") and not allowed.match(name)]
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.is_relative_to(SRC / "cli")], ids=named)
@@ -101,13 +106,51 @@ def test_the_command_line_imports_the_python_face_and_nothing_below_it(path: Pat
         "from tunesmith.data.split import split",
         "import tunesmith.models.load",
         "def f():\n    from tunesmith.train import run",
-        "if TYPE_CHECKING:\n    from tunesmith.plan.plan import Plan",
+        "if TYPE_CHECKING:\n    from tunesmith.plan.facts import DataFacts",
         "from tunesmith.eval import stats",
     ],
 )
 def test_an_import_below_the_face_is_found_wherever_it_stands(source: str) -> None:
     assert below_the_face(source)
     assert not below_the_face(source.replace("tunesmith.", "tunesmith.api."))
+
+
+BELOW_THE_PIPELINE = ("data", "models", "plan", "systems", "eval", "train")
+OF_SETTINGS = re.compile(r"tunesmith\.(core\.settings|(pipeline|api|cli)(\..+)?)$")
+
+
+def of_settings(source: str) -> list[str]:
+    """What a module imports that declares or holds settings of the recipe, or could hand them on."""
+    return [name for name in imported(source) if OF_SETTINGS.match(name)]
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.relative_to(SRC).parts[0] in BELOW_THE_PIPELINE], ids=named)
+def test_nothing_below_the_pipeline_takes_a_config_object(path: Path) -> None:
+    """A training method declares settings of its own with the class that the recipe's sections have; nobody else does."""
+    found = of_settings(path.read_text(encoding="utf-8"))
+    declares = path == SRC / "train" / "method.py" or path.parent == SRC / "train" / "methods"
+    assert set(found) <= ({"tunesmith.core.settings"} if declares else set())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from tunesmith.pipeline.recipe import Recipe",
+        "from tunesmith.pipeline.sections.run import TrainConfig",
+        "from tunesmith.pipeline import recipe",
+        "if TYPE_CHECKING:\n    from tunesmith.core.settings import Section",
+        "def f():\n    import tunesmith.api.recipes",
+    ],
+)
+def test_an_import_of_settings_is_found_wherever_it_stands(source: str) -> None:
+    assert of_settings(source)
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.is_relative_to(SRC / "core")], ids=named)
+def test_core_imports_nothing_of_the_house_but_itself_and_lists_no_stages(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert not [name for name in imported(source) if re.match(r"tunesmith\.(?!core\b)", name)]
+    assert not lists_of_two(source, set(kinds()))
 
 
 def test_rich_is_imported_in_one_place() -> None:
@@ -167,14 +210,14 @@ def test_no_error_is_swallowed() -> None:
     assert not bad
 
 
-def closed_lists(source: str, names: set[str]) -> list[int]:
-    """Lines with a `Literal[…]` that lists one of `names`."""
+def closed_lists(source: str, names: set[str], least: int = 1) -> list[int]:
+    """Lines with a `Literal[…]` that lists one of `names`, or `least` of them."""
     return [
         node.lineno
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Subscript)
         and ast.unparse(node.value).rsplit(".", 1)[-1] == "Literal"
-        and {part.value for part in ast.walk(node.slice) if isinstance(part, ast.Constant)} & names
+        and len({part.value for part in ast.walk(node.slice) if isinstance(part, ast.Constant)} & names) >= least
     ]
 
 
@@ -182,6 +225,29 @@ def test_there_is_no_closed_list_of_systems() -> None:
     names = {kind.name for kind in system_kinds()}
     assert len(names) >= 5 and closed_lists('x: typing.Literal["other", "tuned"]', names) == [1]
     assert not [named(p) for p in FILES if closed_lists(p.read_text(encoding="utf-8"), names)]
+
+
+def test_there_is_no_closed_list_of_stages() -> None:
+    """Two make a list: `use` alone is also a way of decoding."""
+    names = set(kinds())
+    assert len(names) >= 6 and closed_lists('def f(until: Literal["plan", "dataset", "run"]): ...', names, least=2) == [1]
+    assert not [named(p) for p in FILES if closed_lists(p.read_text(encoding="utf-8"), names, least=2)]
+
+
+def lists_of_two(source: str, names: set[str]) -> list[int]:
+    """Lines with a list, tuple, set, mapping or `Literal` in which two of `names` stand."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.List | ast.Tuple | ast.Set | ast.Dict)
+        and len({part.value for part in ast.iter_child_nodes(node) if isinstance(part, ast.Constant)} & names) > 1
+    ] + closed_lists(source, names, least=2)
+
+
+def test_a_list_of_stages_is_found_in_whatever_form() -> None:
+    for source in ('x = ["run", "model"]', 'x = {"run": 1, "dataset": 2}', 'x = {"use", "eval"}', 'x: Literal["run", "use"]'):
+        assert set(lists_of_two(source, set(kinds()))) == {1}
+    assert not lists_of_two('x = ["run", "other"]', set(kinds()))
 
 
 def test_nothing_is_pickled_and_no_foreign_code_is_run() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.api import Project
-from tunesmith.core.recipe_file import recipe_from
+from tunesmith.pipeline.recipe_file import recipe_from
 
 GRID: tuple[dict[str, Any], ...] = (
     {"rate": 5e-4, "layers": 10, "epochs": 3},

@@ -11,10 +11,10 @@ import pytest
 from fakes import TEMPLATE, conversation, make_base, make_tokenizer
 from tunesmith.api import Project
 from tunesmith.core.errors import EvaluationError, ModelError
-from tunesmith.core.recipe_file import recipe_from
 from tunesmith.eval.rehearsal import rehearse
 from tunesmith.eval.results import Item
 from tunesmith.models.chat import open_chat
+from tunesmith.pipeline.recipe_file import recipe_from
 
 SETTINGS: dict[str, Any] = {
     "build": {"passage_words": 40},

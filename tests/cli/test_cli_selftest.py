@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tunesmith.cli.main import main
-from tunesmith.train import selftest as selftest_module
-from tunesmith.train.selftest import Check, SelfTest
+from tunesmith.pipeline import selftest as selftest_module
+from tunesmith.pipeline.selftest import Check, SelfTest
 
 
 def result(*, passed: bool) -> SelfTest:

@@ -20,7 +20,7 @@ from shared_paths import material
 from tunesmith import __version__
 from tunesmith.cli.main import main, verb_helps
 from tunesmith.core.artifacts import Store
-from tunesmith.core.recipe_file import load_recipe
+from tunesmith.pipeline.recipe_file import load_recipe
 
 QUICK = (
     "build.passage_words=40",
@@ -273,7 +273,7 @@ def test_init_writes_a_recipe_that_loads_and_is_not_overwritten(tmp_path: Path, 
 
 
 def test_the_recipe_that_init_prints_holds_every_knob_and_loads_with_all_of_them_opened(tunesmith: Tunesmith) -> None:
-    from tunesmith.core.recipe_file import knobs, recipe_from
+    from tunesmith.pipeline.recipe_file import knobs, recipe_from
 
     text = tunesmith("init", "--print").out
     assert all(re.search(rf"^#? *{re.escape(k.name.rsplit('.', 1)[-1])}:", text, re.MULTILINE) for k in knobs())

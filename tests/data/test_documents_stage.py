@@ -11,13 +11,13 @@ import orjson
 import pytest
 
 from tunesmith.core.artifacts import Artifact, Store
-from tunesmith.core.recipe_file import recipe_from
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.ingest import extract as extracting
 from tunesmith.data.ingest.archive import read_archive
 from tunesmith.data.ingest.item import Gathered, PassingError, RawItem, Reading, UnreadableError
 from tunesmith.data.ingest.worker import reading_of
 from tunesmith.pipeline import reading
+from tunesmith.pipeline.recipe_file import recipe_from
 
 
 def fails_with(error: UnreadableError) -> object:

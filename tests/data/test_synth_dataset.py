@@ -14,10 +14,10 @@ from tunesmith.api import EXAMPLES, Project
 from tunesmith.cli.main import main
 from tunesmith.core.artifacts import Artifact
 from tunesmith.core.errors import DatasetError, GeneratorError
-from tunesmith.core.recipe_file import knobs, recipe_from
 from tunesmith.core.records import Document, Example, Message, Origin, Quote, Support, from_dict, read_jsonl, to_json
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.synth.shares import find_shares, origins
+from tunesmith.pipeline.recipe_file import knobs, recipe_from
 
 SPLIT = {"val": 0.2, "test": 0.3}
 

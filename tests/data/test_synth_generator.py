@@ -17,9 +17,7 @@ import fake_llm as fake_llm_module
 import pytest
 from fake_llm import Asked, Character, FakeLLM, Hold, Said, fake_llm, saying, with_usage
 
-from tunesmith.core.config import GeneratorConfig
 from tunesmith.core.errors import GeneratorError, RecipeError, StorageError
-from tunesmith.core.recipe_file import recipe_from
 from tunesmith.core.records import Message
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.synth.endpoint import Endpoint
@@ -27,6 +25,8 @@ from tunesmith.data.synth.generator import Generator
 from tunesmith.data.synth.ledger import Budget, Estimate, Ledger
 from tunesmith.data.synth.replies import Replies
 from tunesmith.data.synth.request import Request
+from tunesmith.pipeline.recipe_file import recipe_from
+from tunesmith.pipeline.sections.dataset import GeneratorConfig
 from tunesmith.pipeline.synthesis import open_generator
 
 QUIET = SilentReporter().progress("", total=1, unit="")

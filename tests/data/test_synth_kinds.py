@@ -12,7 +12,6 @@ import pytest
 from fake_llm import Asked, Character, FakeLLM, Said, as_json, fake_llm, good
 
 from tunesmith.api.synth_file import Made, SynthKind, synthesize
-from tunesmith.core.config import GeneratorConfig
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Document, Example, Preference, digest, read_jsonl
 from tunesmith.core.reporter import SilentReporter
@@ -20,6 +19,7 @@ from tunesmith.data.passages import build_passages
 from tunesmith.data.synth.outcome import Outcome
 from tunesmith.data.synth.preference import FLIPPED, TIED
 from tunesmith.data.synth.rewrite import FRAMES, build_rewrite
+from tunesmith.pipeline.sections.dataset import GeneratorConfig
 from tunesmith.pipeline.synthesis import open_generator
 
 TEXT = (

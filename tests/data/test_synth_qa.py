@@ -13,11 +13,11 @@ import pytest
 from fake_llm import Asked, Character, FakeLLM, Hold, Said, as_json, fake_llm, good, obedient, question_about, sentences_of
 
 from tunesmith.api import EXAMPLES
-from tunesmith.core.config import GeneratorConfig
 from tunesmith.core.records import Document, Example, digest, to_json
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.synth.outcome import Outcome
 from tunesmith.data.synth.qa import build_qa
+from tunesmith.pipeline.sections.dataset import GeneratorConfig
 from tunesmith.pipeline.synthesis import open_generator
 
 TEXTS = [
@@ -311,7 +311,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 from tunesmith.pipeline.synthesis import open_generator
-from tunesmith.core.config import GeneratorConfig
+from tunesmith.pipeline.sections.dataset import GeneratorConfig
 from tunesmith.core.records import Document, read_jsonl, write_jsonl
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.synth.qa import build_qa

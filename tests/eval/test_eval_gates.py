@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from evidence_fakes import evidence, general, items, likelihood, parity, served, system
 
-from tunesmith.core.config import GateConfig
 from tunesmith.core.records import FinishReason
 from tunesmith.eval.gates import Gate, Verdict, decide
 from tunesmith.eval.measure import measure
 from tunesmith.eval.results import Evidence, GeneralResult, Limit, ParityResult, SystemRun
 from tunesmith.models.use import Use
+from tunesmith.pipeline.sections.eval import GateConfig
 
 RULES = GateConfig()
 GOOD: dict[str, float] = {"base": 1.4, "prompted": 1.3, "tuned": 1.1, "merged": 1.1001}

@@ -13,7 +13,6 @@ from fakes import example, examples
 from tunesmith.api import Project
 from tunesmith.core.artifacts import Artifact
 from tunesmith.core.errors import EvaluationError
-from tunesmith.core.recipe_file import recipe_from
 from tunesmith.core.records import to_json, write_jsonl
 from tunesmith.eval.evaluate import Measured
 from tunesmith.eval.gates import decide
@@ -22,6 +21,7 @@ from tunesmith.models.use import GREEDY_USE
 from tunesmith.pipeline import evidence as evidence_module
 from tunesmith.pipeline import judging
 from tunesmith.pipeline.draw import Beside
+from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.pipeline.stages import eval as eval_stage
 
 EVIDENCE = evidence(

@@ -14,13 +14,13 @@ import orjson
 import pytest
 from evidence_fakes import evidence, general, parity
 
-from tunesmith.core.config import GateConfig
 from tunesmith.eval.figures import MOST_DOTS, Strip, difference_figure, distribution_figure, training_figure
 from tunesmith.eval.gates import decide
 from tunesmith.eval.measure import measure
 from tunesmith.eval.report import chosen_examples, evaluation_report
 from tunesmith.eval.results import Evidence
 from tunesmith.models.use import Use
+from tunesmith.pipeline.sections.eval import GateConfig
 from tunesmith.pipeline.stages import eval as stage
 
 CURVE: tuple[dict[str, float | None], ...] = tuple(

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from fakes import examples
-from tunesmith.core.config import UseConfig
 from tunesmith.eval import use_choice
 from tunesmith.eval.evaluate import choose_items
 from tunesmith.eval.use_choice import CANDIDATES, Asked, Candidate, Choice, choose_use, num_answers, set_use
@@ -17,6 +16,7 @@ from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import Chat
 from tunesmith.models.generate import Completion, Request
 from tunesmith.models.load import BaseFolder, load_model
+from tunesmith.pipeline.sections.use import UseConfig
 
 ITEMS = choose_items(examples(20), 0)
 ASKED = Asked(max_new_tokens=30, batch_examples=64, context=768)

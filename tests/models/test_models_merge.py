@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import PACKED
 from safetensors.torch import load_file, save_file
 
+from architectures import PACKED
 from fakes import conversation, copy_base, train_tiny
 from tunesmith.core.errors import EvaluationError, ModelError
 from tunesmith.core.records import Generation

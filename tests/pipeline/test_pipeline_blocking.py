@@ -10,7 +10,7 @@ import pytest
 from fakes import write_posts
 from tunesmith.api import Project
 from tunesmith.core.errors import BlockedError, RecipeError
-from tunesmith.core.recipe_file import recipe_from
+from tunesmith.pipeline.recipe_file import recipe_from
 
 KEY = "AKIA" + "Q7RT2MZ5XW8LK3VN"
 CARD = "4111 1111 1111 1111"

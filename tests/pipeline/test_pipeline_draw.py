@@ -11,12 +11,12 @@ import pytest
 from fakes import write_posts
 from tunesmith.api import Project
 from tunesmith.core.errors import ArtifactError, BlockedError, DatasetError, RecipeError
-from tunesmith.core.recipe_file import recipe_from
 from tunesmith.core.records import Example, Message, read_jsonl
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.golden import add_golden, golden_example
 from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
+from tunesmith.pipeline.recipe_file import recipe_from
 
 SETTINGS: dict[str, Any] = {"build": {"passage_words": 40, "min_words": 5}, "split": {"val": 0.2, "test": 0.3}}
 

@@ -12,8 +12,8 @@ import pytest
 from fakes import Told, preferences
 from tunesmith.api import Project
 from tunesmith.core.errors import BlockedError, DatasetError, RecipeError
-from tunesmith.core.recipe_file import recipe_from
 from tunesmith.core.records import Preference, to_json
+from tunesmith.pipeline.recipe_file import recipe_from
 
 QUICK = {"max_steps": 4, "evaluate_every": 2, "learning_rate": 0.01, "precision": "float32", "batch_examples": 4}
 

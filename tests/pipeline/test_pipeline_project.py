@@ -12,9 +12,9 @@ from fakes import Told, copy_base, write_posts
 from tunesmith.api import EXAMPLES, Project
 from tunesmith.core.errors import BlockedError, TunesmithError
 from tunesmith.core.files import MANIFEST, verify
-from tunesmith.core.recipe_file import recipe_from
 from tunesmith.core.reporter import Line, StageDone
 from tunesmith.eval.files import read_items
+from tunesmith.pipeline.recipe_file import recipe_from
 
 SETTINGS: dict[str, Any] = {
     "build": {"passage_words": 40},

@@ -14,9 +14,9 @@ from tunesmith.api import Project
 from tunesmith.api.events import EventLog
 from tunesmith.api.pipeline import follow
 from tunesmith.core.artifacts import Store
-from tunesmith.core.recipe_file import recipe_from
 from tunesmith.core.reporter import FindingReported, PlanMade, SeveralReporters, StageBegan, StageDone, VerdictReached
 from tunesmith.pipeline import stages
+from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.pipeline.stage import find_stage, kinds
 
 TOY = """

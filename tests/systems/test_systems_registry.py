@@ -9,7 +9,7 @@ from toy_systems import added, toy
 
 from tunesmith.api import Project
 from tunesmith.core.errors import EvaluationError, RecipeError
-from tunesmith.core.recipe_file import recipe_from
+from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.systems.registry import baseline_kinds, by_role, kind_of, pairs, system_kinds, title_of
 
 

@@ -10,7 +10,6 @@ import pytest
 from toy_systems import added, toy
 
 from fakes import Told, example, examples
-from tunesmith.core.config import GateConfig
 from tunesmith.core.errors import EvaluationError
 from tunesmith.eval.evaluate import Conditions, Measured, choose_items, evaluate
 from tunesmith.eval.files import write_evaluation
@@ -19,6 +18,7 @@ from tunesmith.eval.measure import Measurements, measure
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.models.load import BaseFolder, find_base
 from tunesmith.models.merge import merge
+from tunesmith.pipeline.sections.eval import GateConfig
 
 ITEMS = choose_items(examples(9), 0)
 

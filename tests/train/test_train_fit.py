@@ -19,7 +19,6 @@ from fakes import example, examples, train_tiny
 from tunesmith.core.errors import BlockedError, Interrupted, TrainingError
 from tunesmith.models.chat import Chat
 from tunesmith.models.labels import audit_labels
-from tunesmith.plan.steps import num_steps
 from tunesmith.train import execution as execution_module
 from tunesmith.train import loop as loop_module
 from tunesmith.train.checkpoint import lock
@@ -230,15 +229,6 @@ def test_without_patience_all_steps_are_done_and_the_best_is_still_kept(
     assert not done.fitted.stopped_early and done.fitted.num_steps == 6 and same(tmp_path, seen[1])
 
 
-def test_the_number_of_steps_follows_from_epochs_batches_and_accumulation() -> None:
-    from tunesmith.core.config import TrainConfig
-
-    config = TrainConfig(epochs=3, batch_examples=8, accumulate=2)
-    assert num_steps(config, 100, 9000) == round(3 * 13 / 2) and num_steps(config, 1, 90) >= 1
-    assert num_steps(TrainConfig(max_steps=7), 100, 9000) == 7
-    assert num_steps(TrainConfig(epochs=3, batch_tokens=1000), 100, 9000) == 27
-
-
 # --- broken runs ------------------------------------------------------------------------------------------------------
 
 
@@ -331,10 +321,10 @@ def test_an_example_with_nothing_to_learn_blocks(tiny_chat: Chat) -> None:
 
 
 def test_without_a_validation_split_training_says_so_before_it_begins(tiny_path: Path, tmp_path: Path) -> None:
-    from tunesmith.core.config import MethodConfig, TrainConfig
     from tunesmith.core.reporter import SilentReporter
     from tunesmith.models.chat import open_chat
     from tunesmith.models.load import find_base
+    from tunesmith.pipeline.sections.run import MethodConfig, TrainConfig
     from tunesmith.train.run import Place, train_adapter
 
     base = find_base(str(tiny_path))

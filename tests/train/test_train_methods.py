@@ -53,7 +53,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tunesmith.core.config import Section
+from tunesmith.core.settings import Section
 from tunesmith.core.records import Example
 from tunesmith.train.units import Unit
 

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from tunesmith.core.artifacts import Artifact
     from tunesmith.eval.gates import Verdict
     from tunesmith.pipeline.evidence import EXAMPLES
+    from tunesmith.pipeline.plan import Plan
     from tunesmith.pipeline.project import Outcome, Project
     from tunesmith.pipeline.reading import Documents
-    from tunesmith.plan.plan import Plan
 
 __all__ = [
     "EXAMPLES",
@@ -106,7 +106,7 @@ _NAMES = {
     ),
     "tunesmith.pipeline.project": ("Outcome", "Project"),
     "tunesmith.api.events": ("EventLog",),
-    "tunesmith.plan.plan": ("Plan",),
+    "tunesmith.pipeline.plan": ("Plan",),
     "tunesmith.pipeline.reading": ("Documents",),
     "tunesmith.eval.gates": ("Verdict",),
     "tunesmith.core.artifacts": ("Artifact",),

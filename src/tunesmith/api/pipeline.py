@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from tunesmith.api.recipes import as_overrides, find_recipe
 from tunesmith.core.artifacts import Artifact, Store
-from tunesmith.core.config import Recipe
 from tunesmith.core.reporter import Reporter, SilentReporter
+from tunesmith.pipeline.recipe import Recipe
 
 if TYPE_CHECKING:  # what loads torch is imported when it is used: reading sources does not need it
+    from tunesmith.pipeline.plan import Plan
     from tunesmith.pipeline.project import Outcome, Project
     from tunesmith.pipeline.reading import Documents
-    from tunesmith.plan.plan import Plan
 
 __all__ = ["PipelineOptions", "build", "evaluate", "follow", "ingest", "merge", "open_project", "plan", "run", "train"]
 

@@ -12,12 +12,22 @@ import orjson
 import yaml
 
 from tunesmith.api.older_pipeline import translate
-from tunesmith.core.config import Recipe
 from tunesmith.core.errors import Problem, RecipeError
 from tunesmith.core.files import replace_file, storage_errors
-from tunesmith.core.recipe_file import Knob, knobs, load_recipe, recipe_from
+from tunesmith.core.settings import Knob
+from tunesmith.pipeline.recipe import Recipe
+from tunesmith.pipeline.recipe_file import knobs, load_recipe, recipe_from
 
-__all__ = ["NewRecipe", "as_overrides", "find_recipe", "new_recipe", "recipe_text", "write_recipe"]
+__all__ = [
+    "NewRecipe",
+    "Recipe",
+    "as_overrides",
+    "find_recipe",
+    "new_recipe",
+    "recipe_from",
+    "recipe_text",
+    "write_recipe",
+]
 
 _NAME = "tunesmith.yaml"
 

@@ -13,8 +13,8 @@ from tunesmith.core.files import storage_errors
 from tunesmith.core.records import Example, Message
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.models.load import find_base
+from tunesmith.pipeline import selftest as promises
 from tunesmith.pipeline.evidence import EXAMPLES
-from tunesmith.train import selftest as promises
 from tunesmith.train.machine import machine_facts
 
 __all__ = ["SelftestResult", "example_rows", "selftest"]

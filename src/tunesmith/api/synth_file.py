@@ -10,7 +10,6 @@ from typing import Any, Literal, get_args
 import orjson
 
 from tunesmith.api.recipes import as_overrides, find_recipe
-from tunesmith.core.config import GeneratorConfig
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.files import check_out, replace_file, storage_errors
 from tunesmith.core.page import Raw, histogram, page, section, table, text
@@ -24,6 +23,7 @@ from tunesmith.data.synth.outcome import Outcome
 from tunesmith.data.synth.page import work_section
 from tunesmith.data.synth.preference import prefer
 from tunesmith.data.synth.score import RUBRIC, Grade, score
+from tunesmith.pipeline.sections.dataset import GeneratorConfig
 from tunesmith.pipeline.synthesis import open_generator, tell_outcome
 
 __all__ = ["KINDS", "Made", "SynthKind", "read_rows", "synth", "synthesize"]

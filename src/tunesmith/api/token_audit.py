@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunesmith.core.config import TrainConfig
 from tunesmith.core.errors import ModelError
 from tunesmith.core.records import Example
 from tunesmith.core.reporter import Reporter
@@ -12,6 +11,7 @@ from tunesmith.data.checks.tokens import TokenFacts
 from tunesmith.models.audit import audit
 from tunesmith.models.chat import Encoded, open_chat
 from tunesmith.models.load import find_base
+from tunesmith.pipeline.sections.run import TrainConfig
 
 __all__ = ["token_facts"]
 

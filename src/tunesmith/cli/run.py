@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 
 from tunesmith.api.events import EventLog, page_of
 from tunesmith.api.pipeline import follow
-from tunesmith.api.recipes import find_recipe
+from tunesmith.api.recipes import Recipe, find_recipe, recipe_from
 from tunesmith.cli.render import ConsoleReporter, console, print_json, table
-from tunesmith.core.config import Recipe
-from tunesmith.core.recipe_file import recipe_from
 from tunesmith.core.reporter import Reporter, SeveralReporters
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""Ground floor: errors, records, recipe, artifacts, files, reporter. Knows no stage and imports no heavy library."""
+"""Ground floor: errors, records, settings, artifacts, files, reporter. Knows no stage and imports no heavy library."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tunesmith.core.config import GateConfig
-from tunesmith.eval.gate import Gate, Outcome, missing
+from tunesmith.eval.gate import Gate, Limits, Outcome, missing
 from tunesmith.eval.measure import Measurements
 from tunesmith.eval.numbers import percent
 
@@ -12,7 +11,7 @@ __all__ = ["answers_gate", "stop_gate"]
 _LEAST_ITEMS = 20  # questions below which no gate about answers passes
 
 
-def stop_gate(measurements: Measurements, gates: GateConfig) -> Gate:
+def stop_gate(measurements: Measurements, gates: Limits) -> Gate:
     """Whether enough answers end by themselves; not measured where the references do not fit into the token limit either."""
     rule = (
         f"at the settings of use, at least {100 * gates.stop_share:g} % of the tuned model's answers end by themselves and have"
@@ -44,7 +43,7 @@ def stop_gate(measurements: Measurements, gates: GateConfig) -> Gate:
 _REPEATS = {"loop": "loop", "collapse": "are the same as an answer to another question"}
 
 
-def answers_gate(measurements: Measurements, gates: GateConfig) -> Gate:
+def answers_gate(measurements: Measurements, gates: Limits) -> Gate:
     """Whether what a reader would see first got worse: answers that loop, or that do not depend on the question."""
     rule = (
         "at the settings of use, the share of the tuned model's answers that loop, and of those that are the same as an answer"

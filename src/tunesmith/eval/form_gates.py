@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from tunesmith.core.config import GateConfig
-from tunesmith.eval.gate import Gate, Outcome, missing
+from tunesmith.eval.gate import Gate, Limits, Outcome, missing
 from tunesmith.eval.measure import Measurements
 from tunesmith.eval.results import FormResult, ParityResult
 from tunesmith.eval.tolerances import SERVED, STORED, Tolerance
@@ -16,7 +15,7 @@ from tunesmith.systems.system import FormLimits, SystemKind
 __all__ = ["form_gates"]
 
 
-def form_gates(measurements: Measurements, gates: GateConfig) -> list[Gate]:
+def form_gates(measurements: Measurements, gates: Limits) -> list[Gate]:
     """One for each form: merged and served always, by their own tables; others where they were asked for."""
     found = []
     for kind in by_role("form"):
@@ -29,7 +28,7 @@ def form_gates(measurements: Measurements, gates: GateConfig) -> list[Gate]:
     return found
 
 
-def _parity(parity: ParityResult | None, gates: GateConfig) -> Gate:
+def _parity(parity: ParityResult | None, gates: Limits) -> Gate:
     stored = "float32" if parity is None else parity.stored
     limits = _chosen(STORED[stored], gates)
     rule = f"merged model, stored in {stored} and computed in float32, against the tuned one: {_limits(limits)}"
@@ -60,7 +59,7 @@ def _served(served: ParityResult | None) -> Gate:
     return Gate(name="served", required=False, rule=rule, outcome=outcome, evidence=evidence, value=value)
 
 
-def _chosen(limits: Tolerance, gates: GateConfig) -> Tolerance:
+def _chosen(limits: Tolerance, gates: Limits) -> Tolerance:
     """The table's limits, with those that the recipe sets in their place."""
     if gates.parity_logit != "auto":
         limits = replace(limits, max_logit=gates.parity_logit)

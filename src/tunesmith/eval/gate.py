@@ -1,13 +1,25 @@
-"""One rule of the verdict and what came of it."""
+"""One rule of the verdict and what came of it; the limits that rules are held to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
-__all__ = ["Gate", "Outcome", "missing"]
+__all__ = ["Gate", "Limits", "Outcome", "missing"]
 
 Outcome = Literal["pass", "fail", "not measured"]
+
+
+class Limits(Protocol):
+    """The numbers in the rules of the verdict that can be set. What each means stands where it is declared."""
+
+    primary_margin: float
+    min_documents: int
+    stop_share: float
+    loop_margin: float
+    parity_logit: Literal["auto"] | float
+    parity_top1: Literal["auto"] | float
+    general_margin: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tunesmith.core.config import GateConfig
 from tunesmith.eval.answer_gates import answers_gate, stop_gate
 from tunesmith.eval.form_gates import form_gates
-from tunesmith.eval.gate import Gate, Outcome, missing
+from tunesmith.eval.gate import Gate, Limits, Outcome, missing
 from tunesmith.eval.measure import METRICS, Measurements, improvement
 from tunesmith.eval.numbers import signed, signed_range
 from tunesmith.eval.stats import Difference
@@ -38,7 +37,7 @@ class Verdict:
     not_measured: tuple[str, ...]
 
 
-def decide(measurements: Measurements, gates: GateConfig, *, baselines: Sequence[str] = ()) -> Verdict:
+def decide(measurements: Measurements, gates: Limits, *, baselines: Sequence[str] = ()) -> Verdict:
     """The verdict on the tuned model. `baselines` are the cheaper alternatives that the recipe asked for."""
     found = [_primary(measurements, gates)]
     compared = [kind for kind in by_role("baseline") if kind.name in baselines or kind.name in measurements.systems]
@@ -122,7 +121,7 @@ def _weigh(difference: Difference, gain: tuple[float, float, float], margin: flo
     return "not measured", f"{told}: {reason}; too few documents to tell", gain[0]
 
 
-def _primary(measurements: Measurements, gates: GateConfig) -> Gate:
+def _primary(measurements: Measurements, gates: Limits) -> Gate:
     label, unit = METRICS[measurements.primary].label, METRICS[measurements.primary].unit
     return _gain_gate(
         measurements,
@@ -135,7 +134,7 @@ def _primary(measurements: Measurements, gates: GateConfig) -> Gate:
     )
 
 
-def _beats(measurements: Measurements, gates: GateConfig, kind: SystemKind) -> Gate:
+def _beats(measurements: Measurements, gates: Limits, kind: SystemKind) -> Gate:
     label = METRICS[measurements.primary].label
     return _gain_gate(
         measurements,
@@ -147,7 +146,7 @@ def _beats(measurements: Measurements, gates: GateConfig, kind: SystemKind) -> G
     )
 
 
-def _general(measurements: Measurements, gates: GateConfig) -> Gate:
+def _general(measurements: Measurements, gates: Limits) -> Gate:
     rule = f"bits per byte on general text: the tuned model is worse by {gates.general_margin:g} at most, the interval included"
     general = measurements.general
     gain = improvement(general, "bits_per_byte") if general else None

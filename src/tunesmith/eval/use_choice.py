@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Protocol
 
-from tunesmith.core.config import UseConfig
 from tunesmith.eval.metrics.repetition import loops
 from tunesmith.eval.metrics.text import num_words, word_overlap
 from tunesmith.eval.results import Item
@@ -20,7 +19,7 @@ from tunesmith.models.chat import Chat
 from tunesmith.models.generate import Completion, Request, Sampling, answer
 from tunesmith.models.use import Use
 
-__all__ = ["CANDIDATES", "MOST_QUESTIONS", "Asked", "Candidate", "Choice", "choose_use", "num_answers", "set_use"]
+__all__ = ["CANDIDATES", "MOST_QUESTIONS", "Asked", "Candidate", "Choice", "Wanted", "choose_use", "num_answers", "set_use"]
 
 CANDIDATES: tuple[tuple[float, float, float], ...] = (  # temperature, top-p, repetition penalty
     (0.0, 1.0, 1.0),
@@ -35,6 +34,16 @@ _FIRST, _SECOND = 6, 12  # questions of the two rounds
 MOST_QUESTIONS = _FIRST + _SECOND
 _FINALISTS = 3
 _MODELS = 2
+
+
+class Wanted(Protocol):
+    """The settings of use as they are set, some of them left to be chosen (`auto`)."""
+
+    temperature: Literal["auto"] | float
+    top_p: Literal["auto"] | float
+    repetition_penalty: Literal["auto"] | float
+    draws: int
+    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +86,7 @@ class Choice:
     candidates: tuple[Candidate, ...] = ()
 
 
-def set_use(wanted: UseConfig) -> Use | None:
+def set_use(wanted: Wanted) -> Use | None:
     """The settings that a recipe sets in full, or None where something is left to choose.
 
     At temperature 0 nothing is drawn, so `top_p` then has no effect and need not be set.
@@ -95,7 +104,7 @@ def set_use(wanted: UseConfig) -> Use | None:
     )
 
 
-def num_answers(wanted: UseConfig, questions: int) -> int:
+def num_answers(wanted: Wanted, questions: int) -> int:
     """Answers that `choose_use` will ask for, for progress."""
     settings = len(_settings(wanted))
     first, second = min(questions, _FIRST), max(0, min(questions - _FIRST, _SECOND))
@@ -107,7 +116,7 @@ def choose_use(
     chat: Chat,
     items: Sequence[Item],
     *,
-    wanted: UseConfig,
+    wanted: Wanted,
     asked: Asked,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> Choice:
@@ -138,7 +147,7 @@ def choose_use(
     return Choice(use=use, candidates=tuple(table[s] for s in settings))
 
 
-def _settings(wanted: UseConfig) -> list[Sampling]:
+def _settings(wanted: Wanted) -> list[Sampling]:
     """The candidates with what the recipe sets in place of their own numbers, each once."""
     found = []
     for temperature, top_p, penalty in CANDIDATES:

@@ -20,9 +20,9 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from tunesmith.core.config import TemplateConfig
 from tunesmith.core.errors import ModelError
 from tunesmith.core.records import Message
+from tunesmith.models.template_options import DATE, ENABLE_THINKING, OPTIONS
 
 __all__ = ["PRIVATE", "PROBE", "ChatTemplate", "Reads", "Scalar", "reads", "template_text"]
 
@@ -136,18 +136,18 @@ class ChatTemplate:
 
         Setting these same options gives the same text again. ModelError for one that the template does not read.
         """
-        found, defaults = self.reads, TemplateConfig()
+        found = self.reads
         named: dict[str, Scalar] = {}
         if found.switches:
-            named["enable_thinking"] = bool(self.wanted.get("enable_thinking", defaults.enable_thinking))
-        elif self.wanted.get("enable_thinking", defaults.enable_thinking) != defaults.enable_thinking:
+            named["enable_thinking"] = bool(self.wanted.get("enable_thinking", ENABLE_THINKING))
+        elif self.wanted.get("enable_thinking", ENABLE_THINKING) != ENABLE_THINKING:
             raise self._unread("enable_thinking", "a template with a switch for thinking, which this one has not")
         if _CLOCK in found.names or (found.dates and "date" in self.wanted):
             named["date"] = self._day.isoformat()
-        elif self._day != defaults.date:
+        elif self._day != DATE:
             raise self._unread("date", "a template that writes a date, which this one does not")
         for name, value in self.wanted.items():
-            if name in TemplateConfig.model_fields:
+            if name in OPTIONS:
                 continue
             if name not in found.names or name in _GIVEN:
                 raise self._unread(name, f"one that it reads: {', '.join(found.options) or 'it reads none'}")
@@ -156,11 +156,11 @@ class ChatTemplate:
 
     @property
     def _day(self) -> date:
-        value = self.wanted.get("date", TemplateConfig().date)
+        value = self.wanted.get("date", DATE)
         return value if isinstance(value, date) else date.fromisoformat(str(value))
 
     def _unread(self, name: str, expected: str) -> ModelError:
-        near = difflib.get_close_matches(name, [*TemplateConfig.model_fields, *self.reads.options], n=1)
+        near = difflib.get_close_matches(name, [*OPTIONS, *self.reads.options], n=1)
         return ModelError(
             f"the base's chat template does not read template.{name}: it would have no effect",
             value=self.wanted[name],

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Draft
-from tunesmith.core.config import BuildConfig, Recipe
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import (
     Document,
@@ -40,8 +39,10 @@ from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.labels import audit_labels, encode_row
 from tunesmith.pipeline.blocking import stop_at_errors
 from tunesmith.pipeline.draw import Beside, draw, draw_splits, drop_copies
+from tunesmith.pipeline.recipe import Recipe
+from tunesmith.pipeline.sections.dataset import BuildConfig
 from tunesmith.pipeline.synthesis import build_with_generator
-from tunesmith.plan.plan import DataFacts
+from tunesmith.plan.facts import DataFacts
 
 __all__ = ["build_settings", "data_facts", "fill_dataset"]
 

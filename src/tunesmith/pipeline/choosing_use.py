@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 
 from tunesmith.core.artifacts import Draft
-from tunesmith.core.config import UseConfig
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Example, to_json
 from tunesmith.core.reporter import Reporter
@@ -21,6 +20,7 @@ from tunesmith.models.chat import Chat
 from tunesmith.models.load import BaseFolder, load_model
 from tunesmith.models.settings import generation_settings
 from tunesmith.models.use import Use, generation_fields
+from tunesmith.pipeline.sections.use import UseConfig
 
 __all__ = ["fields_for", "fill_use", "settings_of_stage"]
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from tunesmith.core.artifacts import Artifact, Store
-from tunesmith.core.config import Recipe
 from tunesmith.core.records import Example, Row
 from tunesmith.core.reporter import Reporter
 from tunesmith.eval.gates import Verdict
@@ -18,6 +17,7 @@ from tunesmith.models.precision import Precision
 from tunesmith.models.use import Use
 from tunesmith.pipeline.draw import Beside
 from tunesmith.pipeline.reading import Documents
+from tunesmith.pipeline.recipe import Recipe
 from tunesmith.train.method import Method
 
 __all__ = ["Context", "Judged"]

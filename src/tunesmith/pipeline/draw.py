@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tunesmith.core.config import Recipe
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Document, Example, Finding, Preference, Row, digest, to_json
 from tunesmith.core.reporter import Reporter, SilentReporter
@@ -19,6 +18,7 @@ from tunesmith.data.ingest.gather import gather
 from tunesmith.data.leaks import find_leaks, without_copies
 from tunesmith.data.mix import general_rows, mix
 from tunesmith.data.split import Drawn, split
+from tunesmith.pipeline.recipe import Recipe
 
 __all__ = ["Beside", "Draw", "draw", "draw_splits", "drop_copies", "gather_beside"]
 

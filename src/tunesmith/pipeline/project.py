@@ -17,7 +17,6 @@ from typing import Any
 import orjson
 
 from tunesmith.core.artifacts import Artifact, Store
-from tunesmith.core.config import Recipe
 from tunesmith.core.records import Example, Row, as_example, read_jsonl
 from tunesmith.core.reporter import Reporter, SilentReporter, StageDone, VerdictReached
 from tunesmith.eval.evaluate import choose_items
@@ -32,19 +31,21 @@ from tunesmith.models.older_readers import unread_by_older_readers
 from tunesmith.models.precision import Precision, choose_precision
 from tunesmith.models.reach import reach_of
 from tunesmith.models.use import Use, read_use
+from tunesmith.pipeline.base_defaults import REAL_BASE, for_base
 from tunesmith.pipeline.blocking import check_allowed
 from tunesmith.pipeline.building import data_facts
 from tunesmith.pipeline.draw import Beside, gather_beside
 from tunesmith.pipeline.evidence import EXAMPLES, same_verdict
 from tunesmith.pipeline.judging import Judged, comparison, judge
 from tunesmith.pipeline.number_type import fixed_precision, kept_precision
+from tunesmith.pipeline.plan import Line, Plan, make_plan
 from tunesmith.pipeline.reading import Documents, read_sources
+from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.stage import find_stage
 from tunesmith.pipeline.telling import plan_event
 from tunesmith.pipeline.training import objective_of
-from tunesmith.plan.base_defaults import REAL_BASE, for_base
+from tunesmith.plan.facts import AdapterFacts, BaseFacts, PrecisionFacts
 from tunesmith.plan.hardware import measure_hardware
-from tunesmith.plan.plan import AdapterFacts, BaseFacts, Line, Plan, PrecisionFacts, make_plan
 from tunesmith.plan.shape import Shape, shape_of
 from tunesmith.systems.registry import baseline_kinds
 from tunesmith.train.method import Method

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Store
-from tunesmith.core.config import Recipe
 from tunesmith.core.errors import SourceError, StorageError
 from tunesmith.core.files import collect_temporary, new_temporary, storage_errors
 from tunesmith.core.records import canonical_json, digest
@@ -21,6 +20,7 @@ from tunesmith.data.ingest.extract import write_extracted
 from tunesmith.data.ingest.gather import gather
 from tunesmith.data.ingest.item import Gathered
 from tunesmith.data.ingest.web import Limits, Web
+from tunesmith.pipeline.recipe import Recipe
 
 __all__ = ["Documents", "read_sources"]
 

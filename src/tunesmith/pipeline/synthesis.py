@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tunesmith.core.config import BuildConfig, GeneratorConfig
 from tunesmith.core.errors import DatasetError, GeneratorError
 from tunesmith.core.records import Document, Example, spread_over_documents
 from tunesmith.core.reporter import Reporter
@@ -20,6 +19,7 @@ from tunesmith.data.synth.outcome import Outcome
 from tunesmith.data.synth.qa import build_qa
 from tunesmith.data.synth.replies import Replies
 from tunesmith.data.synth.rewrite import build_rewrite
+from tunesmith.pipeline.sections.dataset import BuildConfig, GeneratorConfig
 
 __all__ = ["build_with_generator", "generator_settings", "open_generator", "tell_outcome"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tunesmith.core.reporter import Line, PlanMade
 from tunesmith.models.load import BaseFolder
 from tunesmith.models.precision import Precision
-from tunesmith.plan.plan import Plan
+from tunesmith.pipeline.plan import Plan
 
 __all__ = ["plan_event"]
 

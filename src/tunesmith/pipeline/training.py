@@ -7,17 +7,16 @@ from dataclasses import asdict
 from typing import Any
 
 from tunesmith.core.artifacts import Draft
-from tunesmith.core.config import Recipe
 from tunesmith.core.records import Example
 from tunesmith.core.reporter import Reporter
 from tunesmith.models.chat import Chat
 from tunesmith.models.load import BaseFolder, PrecisionName
+from tunesmith.pipeline.recipe import Recipe
 from tunesmith.train.method import Method, identity, open_method
 from tunesmith.train.run import Place, train_adapter
+from tunesmith.train.settings import SAVING
 
 __all__ = ["fill_run", "objective_of", "record_setting", "run_settings"]
-
-_SAVING = {"checkpoint_every", "checkpoint_minutes", "keep_checkpoints"}  # change nothing that is learned
 
 
 def objective_of(recipe: Recipe) -> Method:
@@ -30,7 +29,7 @@ def run_settings(recipe: Recipe, objective: Method, *, base: str, precision: Pre
     return {
         "base": base,
         "method": recipe.method.model_dump(),
-        "train": recipe.train.model_dump(exclude=_SAVING),
+        "train": recipe.train.model_dump(exclude=set(SAVING)),
         **({"objective": kind} if (kind := identity(objective)) else {}),
         "allow": sorted(recipe.allow),
         "precision": precision,

@@ -14,9 +14,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 
-from tunesmith.core.config import Section
 from tunesmith.core.errors import Problem, RecipeError
-from tunesmith.core.recipe_file import nearest, section_from
+from tunesmith.core.settings import Section, nearest, section_from
 from tunesmith.models.chat import Chat
 from tunesmith.train import methods
 from tunesmith.train.units import Batch, Unit

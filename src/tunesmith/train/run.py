@@ -6,14 +6,13 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import orjson
 import torch
 
-from tunesmith.core.config import MethodConfig, TrainConfig
 from tunesmith.core.errors import TrainingError
 from tunesmith.core.records import Example, canonical_json, digest, spread_over_documents
 from tunesmith.core.reporter import Reporter
@@ -37,6 +36,7 @@ from tunesmith.train.method import DEFAULT, Method, identity
 from tunesmith.train.reading import Reading, read_curves
 from tunesmith.train.reference import with_reference
 from tunesmith.train.report import run_report
+from tunesmith.train.settings import SAVING, AdapterSettings, TrainSettings, values_of
 from tunesmith.train.units import Unit, rows_of
 from tunesmith.train.validation import OnDone, Validation, holding
 
@@ -72,8 +72,8 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
     examples: Mapping[str, Sequence[Any]],
     *,
     objective: Method,
-    method: MethodConfig,
-    train: TrainConfig,
+    method: AdapterSettings,
+    train: TrainSettings,
     precision: PrecisionName,
     place: Place,
     reporter: Reporter,
@@ -156,16 +156,13 @@ def _refuse_other_records(objective: Method, rows: Sequence[Any]) -> None:
         )
 
 
-def _fit_settings(train: TrainConfig, units: Sequence[Unit]) -> FitSettings:
+def _fit_settings(train: TrainSettings, units: Sequence[Unit]) -> FitSettings:
     steps = num_steps(train, len(units), sum(unit.num_tokens for unit in units))
-    return FitSettings(
-        num_steps=steps,
-        evaluate_every=validation_every(train, steps),
-        **train.model_dump(include=set(FitSettings.__dataclass_fields__) - {"num_steps", "evaluate_every"}),
-    )
+    as_set = {f.name: getattr(train, f.name) for f in fields(FitSettings) if f.name not in {"num_steps", "evaluate_every"}}
+    return FitSettings(num_steps=steps, evaluate_every=validation_every(train.evaluate_every, steps), **as_set)
 
 
-def _compile(train: TrainConfig, units: Sequence[Unit], place: Place) -> bool | Trial:
+def _compile(train: TrainSettings, units: Sequence[Unit], place: Place) -> bool | Trial:
     """Whether to compile, as set; or the trial that tells, for the number of tokens that the run will see."""
     if train.compile != "auto":
         return train.compile
@@ -176,7 +173,7 @@ def _compile(train: TrainConfig, units: Sequence[Unit], place: Place) -> bool | 
 
 
 def _report(
-    place: Place, fitted: Fitted, facts: Mapping[str, str], objective: Method, train: TrainConfig
+    place: Place, fitted: Fitted, facts: Mapping[str, str], objective: Method, train: TrainSettings
 ) -> tuple[Reading, dict[str, float]]:
     """Write the logs, the reading and the page; the reading, and the validation figures of the best step."""
     metrics = [orjson.loads(line) for line in (place.workspace / "metrics.jsonl").read_bytes().split(b"\n") if line]
@@ -201,7 +198,7 @@ def _covered(coverage: Coverage, dropout: float) -> dict[str, str]:
 
 
 def _with_adapter(
-    base: BaseFolder, method: MethodConfig, train: TrainConfig, precision: PrecisionName
+    base: BaseFolder, method: AdapterSettings, train: TrainSettings, precision: PrecisionName
 ) -> tuple[Any, Coverage, list[str]]:
     """The base with a fresh adapter, what it covers, and the names of the adapted modules."""
     model = load_model(base, precision)
@@ -230,7 +227,7 @@ def _save_weights(model: Any, base: BaseFolder, fitted: Fitted, figure: str, pla
 
 
 def _checkpoints(
-    place: Place, made_for: dict[str, str], path: ExecutionPath, train: TrainConfig, reporter: Reporter
+    place: Place, made_for: dict[str, str], path: ExecutionPath, train: TrainSettings, reporter: Reporter
 ) -> Checkpoints:
     """The run's checkpoints, which know what they belong to and how its batches go through the model."""
     return Checkpoints(
@@ -244,7 +241,7 @@ def _checkpoints(
 
 
 def _budget(
-    units: Sequence[Unit], path: ExecutionPath, objective: Method, train: TrainConfig, limit: int, place: Place
+    units: Sequence[Unit], path: ExecutionPath, objective: Method, train: TrainSettings, limit: int, place: Place
 ) -> Budget:
     """What the recipe says goes through at once, or what fits; a batch of the longest units at most."""
     longest = limit * max(len(unit.rows) for unit in units)
@@ -258,7 +255,7 @@ def _budget(
     )
 
 
-def _batches(units: Sequence[Unit], train: TrainConfig, path: ExecutionPath, most: Budget) -> Batches:
+def _batches(units: Sequence[Unit], train: TrainSettings, path: ExecutionPath, most: Budget) -> Batches:
     return Batches(
         units,
         sizes=Sizes(examples=train.batch_examples, tokens=train.batch_tokens),
@@ -272,15 +269,15 @@ def _batches(units: Sequence[Unit], train: TrainConfig, path: ExecutionPath, mos
 
 
 def _made_for(
-    base: BaseFolder, units: Sequence[Unit], objective: Method, method: MethodConfig, train: TrainConfig
+    base: BaseFolder, units: Sequence[Unit], objective: Method, method: AdapterSettings, train: TrainSettings
 ) -> dict[str, str]:
     """What a checkpoint belongs to, by name: resuming with another base, data, method or schedule is refused."""
-    settings = train.model_dump(exclude={"checkpoint_every", "checkpoint_minutes", "keep_checkpoints"})
+    settings = {name: value for name, value in values_of(train, TrainSettings).items() if name not in SAVING}
     own = {"objective": digest(canonical_json(kind))} if (kind := identity(objective)) else {}
     return {
         "base": base.fingerprint,
         "training data": digest(*(str((row.ids, row.learned)) for row in rows_of(units))),
-        "method": digest(canonical_json(method.model_dump())),
+        "method": digest(canonical_json(values_of(method, AdapterSettings))),
         "training settings": digest(canonical_json(settings)),
         **own,
     }

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from tunesmith.core.config import Section
 from tunesmith.core.records import Preference
+from tunesmith.core.settings import Section
 from tunesmith.models.chat import Chat
 from tunesmith.models.labels import encode_row
 from tunesmith.train.method import Direction, Forward

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from tunesmith.core.config import Section
 from tunesmith.core.records import Example
+from tunesmith.core.settings import Section
 from tunesmith.models.chat import Chat
 from tunesmith.train.method import Direction, Forward
 from tunesmith.train.units import Batch, Unit

@@ -7,21 +7,17 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shared_paths import material
 from tunesmith.core.errors import TrainingError
-from tunesmith.core.recipe_file import recipe_from
-from tunesmith.models import batching, generate
-from tunesmith.plan.hardware import Hardware, is_busy, measure_hardware
-from tunesmith.plan.memory import ENOUGH, ENOUGH_CACHE, SCORED, answering
-from tunesmith.plan.plan import AdapterFacts, BaseFacts, DataFacts, Plan, PrecisionFacts, make_plan
-from tunesmith.plan.shape import Shape, shape_of
-from tunesmith.plan.steps import num_steps, validation_every
-from tunesmith.train import memory as train_memory
+from tunesmith.pipeline.plan import Plan, make_plan
+from tunesmith.pipeline.recipe_file import recipe_from
+from tunesmith.plan.facts import AdapterFacts, BaseFacts, DataFacts, PrecisionFacts
+from tunesmith.plan.hardware import Hardware
+from tunesmith.plan.memory import ENOUGH
+from tunesmith.plan.shape import Shape
 
 DATA = DataFacts(
     num_train=100,
@@ -156,15 +152,6 @@ def test_an_evaluation_that_takes_more_than_training_is_the_peak() -> None:
     assert "more than" in line(over, "memory").reason and "eval.batch_examples=16" in line(over, "memory").reason
 
 
-def test_many_answers_take_no_more_than_the_cache_that_generation_allows_itself() -> None:
-    assert answering(SHAPE, answers=10**6, prompt=900, room=900, free=2**40) == ENOUGH_CACHE
-    assert answering(SHAPE, answers=10**6, prompt=900, room=900, free=4 * 2**20) == 2**20
-
-
-def test_the_numbers_of_the_engine_are_those_that_it_uses() -> None:
-    assert (ENOUGH, SCORED, ENOUGH_CACHE) == (train_memory.ENOUGH, batching.TOKENS, generate.ENOUGH_CACHE)
-
-
 def test_validation_and_evaluation_have_times_of_their_own() -> None:
     usual, n = plan(), plan().numbers
     assert n["total_seconds"] == pytest.approx(n["seconds"] + n["validation_seconds"] + n["evaluation_seconds"], abs=0.2)
@@ -186,21 +173,6 @@ def test_a_busy_machine_is_told_with_the_time(busy: bool) -> None:
     assert ("the machine is busy" in line(made, "time").reason) == busy == made.numbers["busy"]
 
 
-@pytest.mark.parametrize(("waiting", "busy"), [("0.00", False), ("12.50", False), ("64.20", True)])
-def test_work_that_waits_for_a_processor_makes_a_machine_busy(waiting: str, busy: bool, tmp_path: Path) -> None:
-    file = tmp_path / "cpu"
-    file.write_text(f"some avg10={waiting} avg60=1.00 avg300=1.00 total=7\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n")
-    assert is_busy(2, file) == busy
-
-
-@pytest.mark.parametrize(("load", "busy"), [(0.4, False), (2.9, False), (7.5, True)])
-def test_where_waiting_is_not_told_the_load_decides(
-    load: float, busy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("psutil.getloadavg", lambda: (load, 9.0, 9.0))
-    assert is_busy(2, tmp_path / "nothing") == busy
-
-
 def test_longer_work_takes_longer() -> None:
     assert plan({"train": {"epochs": 12}}).numbers["seconds"] > 1.8 * plan({"train": {"epochs": 6}}).numbers["seconds"]
 
@@ -208,29 +180,6 @@ def test_longer_work_takes_longer() -> None:
 @pytest.mark.parametrize("detectable", [None, math.inf])
 def test_an_effect_that_cannot_be_told_is_said_and_not_made_up(detectable: float | None) -> None:
     assert line(plan(detectable=detectable), "power").value == "unknown: too few test documents"
-
-
-def test_the_shape_of_a_published_model_is_counted_right() -> None:
-    config = json.loads((material("models/configs") / "phi-3-mini-4k-instruct-config.json").read_text())
-    shape = shape_of(config, {"model.layers.0.mlp.down_proj.weight": (3072, 8192), "model.norm.weight": (3072,)})
-    assert (shape.layers, shape.width, shape.inner, shape.heads, shape.vocabulary) == (32, 3072, 8192, 32, 32064)
-    assert (shape.num_parameters, shape.linear_params) == (3072 * 8193, 3072 * 8192)
-
-
-def test_a_multimodal_config_is_read_in_its_text_part() -> None:
-    assert shape_of({"text_config": {"hidden_size": 9, "num_hidden_layers": 2}}, {}).width == 9
-
-
-def test_the_machine_is_read() -> None:
-    machine = measure_hardware()
-    assert machine.cores >= 1 and machine.free_bytes > 0
-
-
-def test_looks_are_spread_over_the_run_unless_the_recipe_says_when() -> None:
-    train = recipe_from({"sources": ["x"]}).train
-    assert validation_every(train, 1200) == 100 and validation_every(train, 20) == 10
-    assert validation_every(recipe_from({"sources": ["x"], "train": {"evaluate_every": 3}}).train, 1200) == 3
-    assert num_steps(train, 1, 90) >= 1
 
 
 def test_the_plan_says_whether_layers_will_be_compiled_by_the_time_that_the_steps_take() -> None:
@@ -243,7 +192,7 @@ def test_the_plan_says_whether_layers_will_be_compiled_by_the_time_that_the_step
 
 
 def test_the_plan_imports_neither_torch_nor_transformers() -> None:
-    code = "import sys, tunesmith.plan.plan, tunesmith.plan.hardware, tunesmith.plan.shape, tunesmith.plan.steps;"
+    code = "import sys, tunesmith.pipeline.plan, tunesmith.plan.hardware, tunesmith.plan.shape, tunesmith.plan.steps;"
     code += "print(sorted({'torch', 'transformers', 'peft'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
@@ -269,14 +218,3 @@ def test_the_plan_says_that_the_bases_own_dropouts_are_off_where_it_has_any() ->
         "off in training" in line(made, "dropout").value and "attn_pdrop 0.1, resid_pdrop 0.2" in line(made, "dropout").reason
     )
     assert not [x for x in plan().lines if x.name == "dropout"]
-
-
-def test_the_matrices_of_a_tower_that_sees_are_not_counted_with_the_language_model() -> None:
-    text = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 10}
-    tensors = {
-        "language_model.model.layers.0.mlp.up_proj.weight": (16, 8),
-        "vision_tower.encoder.layers.0.mlp.fc1.weight": (32, 8),
-        "model.visual.blocks.0.mlp.fc1.weight": (32, 8),
-    }
-    shape = shape_of({"text_config": text}, tensors)
-    assert (shape.linear_params, shape.num_parameters) == (16 * 8, 16 * 8 + 2 * 32 * 8)

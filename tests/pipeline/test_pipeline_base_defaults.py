@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tunesmith.core.config import PRESETS, Recipe
-from tunesmith.core.recipe_file import recipe_from
-from tunesmith.plan.base_defaults import REAL_BASE, REAL_PRESETS, for_base
+from tunesmith.pipeline.base_defaults import REAL_BASE, REAL_PRESETS, for_base
+from tunesmith.pipeline.recipe import PRESETS, Recipe
+from tunesmith.pipeline.recipe_file import recipe_from
 
 
 def recipe(overrides: list[str] | None = None, **data: Any) -> Recipe:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunesmith.core.config import PRESETS, Recipe
 from tunesmith.core.errors import Problem, RecipeError
-from tunesmith.core.recipe_file import knobs, load_recipe, recipe_from
-from tunesmith.core.recipe_page import reference_page
+from tunesmith.models.template_options import DATE, ENABLE_THINKING, OPTIONS
+from tunesmith.pipeline.recipe import PRESETS, Recipe
+from tunesmith.pipeline.recipe_file import knobs, load_recipe, recipe_from
+from tunesmith.pipeline.recipe_page import reference_page
+from tunesmith.pipeline.sections.dataset import TemplateConfig
+from tunesmith.pipeline.sections.run import MethodConfig
 from tunesmith.train.method import method_names, settings_of
+from tunesmith.train.settings import AdapterSettings, TrainSettings, values_of
 
 SOURCES = {"sources": ["./posts"]}
 
@@ -209,4 +215,27 @@ def test_a_value_that_is_none_of_several_types_is_one_problem() -> None:
 def test_the_reference_page_of_the_recipe_is_the_one_that_the_declarations_make() -> None:
     page = Path(__file__).parents[2] / "docs" / "reference" / "recipe.md"
     made = reference_page({kind: settings_of(kind) for kind in method_names()})
-    assert page.read_text(encoding="utf-8") == made, "make it again: reference_page() of core/recipe_page.py"
+    assert page.read_text(encoding="utf-8") == made, "make it again: reference_page() of pipeline/recipe_page.py"
+
+
+def test_what_training_reads_is_all_that_its_sections_hold_so_that_a_checkpoint_knows_every_setting() -> None:
+    """Planted: a section with one setting more, which training does not read and a checkpoint would not see."""
+    recipe = recipe_from({**SOURCES, "quality": "best", "train": {"seed": 3}})
+    assert values_of(recipe.method, AdapterSettings) == recipe.method.model_dump()
+    assert values_of(recipe.train, TrainSettings) == recipe.train.model_dump()
+
+    class More(MethodConfig):
+        warmth: int = 3
+
+    assert values_of(More(), AdapterSettings) != More().model_dump()
+
+
+def test_the_names_and_defaults_of_template_options_are_those_that_templates_are_read_by() -> None:
+    assert tuple(TemplateConfig.model_fields) == OPTIONS
+    assert TemplateConfig().model_dump() == {"enable_thinking": ENABLE_THINKING, "date": DATE}
+
+
+def test_a_recipe_is_read_without_torch() -> None:
+    code = "import sys; from tunesmith.api.recipes import new_recipe; new_recipe();"
+    code += "print(sorted({'torch', 'transformers', 'peft'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

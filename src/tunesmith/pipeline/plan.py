@@ -8,84 +8,20 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from tunesmith.core.config import PRESETS, Recipe
 from tunesmith.core.errors import TrainingError
+from tunesmith.pipeline.recipe import PRESETS, Recipe
 from tunesmith.plan.duration import Durations, Speed, Work, duration_text, durations
+from tunesmith.plan.facts import AdapterFacts, BaseFacts, DataFacts, PrecisionFacts
 from tunesmith.plan.hardware import Hardware
 from tunesmith.plan.memory import SCORED, Memory, always_there, answering, computing, kept_a_token, memory_of, stages
 from tunesmith.plan.reach import not_reached
 from tunesmith.plan.shape import Shape
 from tunesmith.plan.steps import LONG_S, num_steps, validation_every
 
-__all__ = ["AdapterFacts", "BaseFacts", "DataFacts", "Line", "Plan", "PrecisionFacts", "make_plan"]
+__all__ = ["Line", "Plan", "make_plan"]
 
 _GENERAL_TOKENS = 5_000  # of the general texts that evaluation scores
 _SHOWN, _FRAME = 3, 48  # passages that the prompted base is shown, and tokens of the instruction around them
-
-
-@dataclass(frozen=True, slots=True)
-class BaseFacts:
-    """The base's name, and where its weights come from if that is not its own folder (a quantised file, the hub)."""
-
-    name: str
-    origin: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DataFacts:
-    """Sizes of the dataset. Tokens are sums over the training split; `longest` is the longest example of all splits, `limit`
-    the length at which examples are cut, `room` the maximum tokens per answer in evaluation. `num_rows`: rows to train on if
-    examples take more than one, else 0. `template`: the options of the chat template in effect, and the text after which an
-    answer begins."""
-
-    num_train: int
-    num_val: int
-    num_test: int
-    test_documents: int
-    train_tokens: int
-    learned_tokens: int
-    longest: int
-    limit: int
-    cut_share: float
-    room: int
-    num_rows: int = 0
-    template: tuple[str, str] = ("", "")
-    together: int = 1
-
-    @property
-    def rows(self) -> int:
-        """Rows that an epoch of training takes."""
-        return self.num_rows or self.num_train
-
-    @property
-    def mean(self) -> float:
-        """Tokens of a row."""
-        return self.train_tokens / max(1, self.rows)
-
-
-@dataclass(frozen=True, slots=True)
-class PrecisionFacts:
-    """Number type of the frozen weights, the reason, and the tokens/s measured through the matrices of one layer, forward and
-    backward, in that type and in float32."""
-
-    name: str
-    reason: str
-    layer_tokens_per_s: float
-    float32_tokens_per_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterFacts:
-    """What the adapter covers: `modules` of `linear` layers, with `trainable` new parameters.
-
-    `out_of_reach` counts the base's parameters that no adapter can change, by kind; `dropouts` are the base's own, by name.
-    """
-
-    modules: int
-    linear: int
-    trainable: int
-    out_of_reach: Mapping[str, int]
-    dropouts: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +77,7 @@ def make_plan(
     numbers = {
         **asdict(data),
         "steps": steps,
-        "every": validation_every(t, steps),
+        "every": validation_every(t.evaluate_every, steps),
         "tokens": tokens,
         "memory_bytes": held.peak,
         "stage_bytes": asdict(held),
@@ -185,7 +121,7 @@ def _durations(
     recipe: Recipe, data: DataFacts, shape: Shape, precision: PrecisionFacts, *, steps: int, tokens: int
 ) -> Durations:
     t, e = recipe.train, recipe.eval
-    every = validation_every(t, steps)
+    every = validation_every(t.evaluate_every, steps)
     items = min(e.max_items or data.num_test, data.num_test)
     work = Work(
         step_tokens=tokens,

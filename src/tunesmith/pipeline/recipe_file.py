@@ -2,61 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from tunesmith.core.config import PRESETS, MixConfig, Recipe, Section
 from tunesmith.core.errors import Problem, RecipeError
+from tunesmith.core.settings import Knob, Places, declared, nearest_knob, problem_of
+from tunesmith.pipeline.recipe import PRESETS, Recipe
+from tunesmith.pipeline.sections.dataset import MixConfig
 
-__all__ = ["Knob", "knobs", "load_recipe", "nearest", "recipe_from", "section_from", "shown"]
+__all__ = ["knobs", "load_recipe", "recipe_from"]
 
 _Path = tuple[str, ...]
-S = TypeVar("S", bound=Section)
 
 
-@dataclass(frozen=True, slots=True)
-class Knob:
-    """One setting as people type it (`train.epochs`), its type, default and meaning."""
-
-    name: str
-    type: str
-    default: Any
-    text: str
-
-
-def knobs(model: type[BaseModel] = Recipe, prefix: str = "") -> list[Knob]:
-    """Every knob of the recipe, in the order of declaration."""
-    found: list[Knob] = []
-    for name, info in model.model_fields.items():
-        annotation = info.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            found += knobs(annotation, f"{prefix}{name}.")
-        else:
-            default = None if info.is_required() else info.get_default(call_default_factory=True)
-            found.append(Knob(f"{prefix}{name}", _type_text(annotation), default, info.description or ""))
-    return found
-
-
-def _type_text(annotation: Any) -> str:
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Literal:
-        return " | ".join(str(a) for a in arguments)
-    if origin in (typing.Union, types.UnionType):
-        return " | ".join(_type_text(a) for a in arguments)
-    if origin is typing.Annotated:
-        return _type_text(arguments[0])
-    if origin is list:
-        return f"list of {_type_text(arguments[0])}"
-    return str(getattr(annotation, "__name__", annotation))
+def knobs() -> list[Knob]:
+    """Every setting of the recipe, in the order of declaration."""
+    return declared(Recipe)
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = (), *, changes: Mapping[str, Any] | None = None) -> Recipe:
@@ -81,7 +47,7 @@ def recipe_from(
     data: Mapping[str, Any],
     overrides: Sequence[str] = (),
     *,
-    places: Mapping[_Path, tuple[int, int]] | None = None,
+    places: Places | None = None,
     file: str = "",
 ) -> Recipe:
     """The recipe from plain values: preset first, then `data`, then overrides."""
@@ -96,7 +62,8 @@ def recipe_from(
     try:
         recipe = Recipe.model_validate(merged)
     except ValidationError as error:
-        found = (_problem(dict(detail), merged, places or {}, file) for detail in error.errors())
+        every = knobs()
+        found = (problem_of(dict(detail), merged, every, places=places, file=file) for detail in error.errors())
         told = {(problem.what, repr(problem.value), problem.where): problem for problem in found}  # `auto | int` fails twice
         problems += told.values()
         raise RecipeError(sorted(problems, key=_line)) from None
@@ -105,21 +72,6 @@ def recipe_from(
         raise RecipeError(problems)
     names = {f"{key}.{inner}" for key, value in written.items() if isinstance(value, dict) for inner in value}
     return recipe.marked(written=names)
-
-
-def section_from(kind: type[S], values: Mapping[str, Any], *, name: str, why: str) -> S:
-    """A section that is declared where it is used, from plain values. `why`: what its keys are, for a key that it lacks.
-
-    RecipeError carries everything that is wrong.
-    """
-    declared = knobs(kind, f"{name}.")
-    try:
-        return kind.model_validate(dict(values))
-    except ValidationError as error:
-        data = {name: values}
-        details = [{**detail, "loc": (name, *detail["loc"])} for detail in error.errors()]
-        problems = [_problem(detail, data, {}, "", declared=declared, key=why) for detail in details]
-        raise RecipeError(problems) from None
 
 
 def _without_empty_sections(data: dict[str, Any]) -> dict[str, Any]:
@@ -212,7 +164,7 @@ def _override(data: dict[str, Any], text: str) -> Problem | None:
         target = target.setdefault(section, {})
         if not isinstance(target, dict):
             return Problem(
-                what="no such setting", value=name, expected="a path such as train.epochs", hint=_nearest_knob(name, knobs())
+                what="no such setting", value=name, expected="a path such as train.epochs", hint=nearest_knob(name, knobs())
             )
     target[last] = value
     return None
@@ -230,78 +182,6 @@ def _number_like(value: Any) -> Any:
         except ValueError:
             return value
     return value
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """`did you mean …?` with the word most like this one; empty if none is."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
-    return f"did you mean {close[0]}?" if close else ""
-
-
-def _nearest_knob(name: str, declared: Sequence[Knob]) -> str:
-    names = [knob.name for knob in declared]
-    close = [n for n in names if n.split(".")[-1] == name.split(".")[-1]]
-    if "." not in name:
-        names = sorted({n.partition(".")[0] for n in names})
-    hint = f"did you mean {close[0]}?" if close else nearest(name, names)
-    return hint or "tunesmith init --print lists every setting"
-
-
-def _problem(
-    detail: Mapping[str, Any],
-    data: Mapping[str, Any],
-    places: Mapping[_Path, tuple[int, int]],
-    file: str,
-    *,
-    declared: Sequence[Knob] | None = None,
-    key: str = "a key that exists",
-) -> Problem:
-    declared = knobs() if declared is None else declared
-    location = tuple(str(part) for part in detail["loc"])
-    known: list[_Path] = [tuple(knob.name.split(".")) for knob in declared]
-    path = next((location[:n] for n in range(len(location), 0, -1) if location[:n] in known), location)
-    place = next((places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in places), None)
-    where = f"{file}:{place[0]}:{place[1]}" if place else file
-    name = ".".join(path)
-    if detail["type"] == "extra_forbidden":
-        return Problem(what="unknown setting", value=name, expected=key, hint=_nearest_knob(name, declared), where=where)
-    if detail["type"] == "missing":
-        return Problem(
-            what="missing setting", value=name, expected="a value: " + _text(name), hint=f"{name}: [./posts]", where=where
-        )
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    value = _value_at(data, path)
-    knob = next((k for k in declared if k.name == name), None)
-    expected = f"{knob.type} ({_lower(message)})" if knob else _lower(message)
-    hint = "tunesmith init --print lists every setting"
-    if knob and knob.type.startswith("list of") and isinstance(value, str):
-        hint = f"{name}: [{value}]"
-    elif knob and knob.default is None:
-        hint = f"{name}: [./posts]"
-    elif knob:
-        hint = f"{name}: {shown(knob.default)}  (the default). {knob.text}"
-    return Problem(what=f"wrong value for {name}", value=value, expected=expected, hint=hint, where=where)
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
-def shown(value: Any) -> str:
-    """A value as it is written in a recipe."""
-    return "[]" if value == [] else "''" if value == "" else str(value)
-
-
-def _text(name: str) -> str:
-    return next((knob.text for knob in knobs() if knob.name == name), name)
-
-
-def _value_at(data: Any, path: _Path) -> Any:
-    for part in path:
-        if not isinstance(data, Mapping) or part not in data:
-            return data if not isinstance(data, Mapping) else None
-        data = data[part]
-    return data
 
 
 def _without_effect(data: Mapping[str, Any], recipe: Recipe) -> list[Problem]:

@@ -17,7 +17,6 @@ from typing import Any, Self
 import orjson
 import torch
 
-from tunesmith.core.config import MethodConfig, TrainConfig
 from tunesmith.core.records import Example
 from tunesmith.core.reporter import Event, Progress, Reporter, SilentReporter
 from tunesmith.eval.parity import compare_hops
@@ -27,6 +26,7 @@ from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.merge import merge
 from tunesmith.models.reach import choose_modules
+from tunesmith.pipeline.sections.run import MethodConfig, TrainConfig
 from tunesmith.train.execution import ExecutionPath, execution_path
 from tunesmith.train.method import DEFAULT, open_method
 from tunesmith.train.padded import PaddedModel

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tunesmith.core.config import PRESETS, Section
-from tunesmith.core.recipe_file import Knob, knobs, shown
+from tunesmith.core.settings import Knob, Section, declared, shown
+from tunesmith.pipeline.recipe import PRESETS
+from tunesmith.pipeline.recipe_file import knobs
 
 __all__ = ["reference_page"]
 
@@ -16,7 +17,7 @@ def reference_page(objectives: Mapping[str, type[Section]]) -> str:
     lines = [
         "# The recipe",
         "",
-        "Every setting, made from the declarations in `core/config.py` and `train/methods/`.",
+        "Every setting, made from the declarations in `pipeline/sections/` and `train/methods/`.",
         "For a single run: `--set train.epochs=3`.",
         "`quality` presets change defaults: "
         + "; ".join(
@@ -32,7 +33,7 @@ def reference_page(objectives: Mapping[str, type[Section]]) -> str:
         "| setting | type | default | meaning |",
         "|---|---|---|---|",
     ]
-    own = {kind: knobs(section, "objective.") for kind, section in objectives.items()}
+    own = {kind: declared(section, "objective.") for kind, section in objectives.items()}
     for knob in knobs():
         lines.append(_row(knob))
         if knob.name == "objective.kind":

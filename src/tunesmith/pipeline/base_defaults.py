@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tunesmith.core.config import Quality, Recipe
+from tunesmith.pipeline.recipe import Quality, Recipe
 
 __all__ = ["REAL_BASE", "REAL_PRESETS", "for_base"]
 

@@ -1,0 +1,77 @@
+"""The recipe: one declaration per setting, from which the YAML key, the `--set` path and the reference page all come."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, PrivateAttr
+
+from tunesmith.core.settings import Section
+from tunesmith.pipeline.sections.dataset import BuildConfig, GeneratorConfig, MixConfig, SplitConfig, TemplateConfig
+from tunesmith.pipeline.sections.documents import FetchConfig
+from tunesmith.pipeline.sections.eval import EvalConfig, GateConfig
+from tunesmith.pipeline.sections.model import MergeConfig
+from tunesmith.pipeline.sections.run import MethodConfig, ObjectiveConfig, TrainConfig
+from tunesmith.pipeline.sections.use import UseConfig
+
+__all__ = ["PRESETS", "Quality", "Recipe"]
+
+Quality = Literal["draft", "good", "best"]
+
+
+class Recipe(Section):
+    """All settings of a project, from sources to verdict."""
+
+    base: Annotated[str, Field(min_length=1)] = "auto"
+    """The model to start from: a name in `tunesmith bases`, a folder, a GGUF file, or a Hugging Face id. `auto`: smollm2,
+    fetched once and cached for all projects, or the embedded `apprentice` if smollm2 is not available."""
+    sources: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+    """Where your writing is: folders, files, addresses of feeds, sites or pages, or hf:OWNER/NAME for a hub data set."""
+    me: str = ""
+    """Your name in chat exports: your turns become the answers. Empty: chats are read as documents with all names replaced."""
+    quality: Quality = "good"
+    """Preset for all settings that you do not write: `draft` is quick, `best` takes longer and trains more."""
+    fetch: FetchConfig = FetchConfig()
+    build: BuildConfig = BuildConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    split: SplitConfig = SplitConfig()
+    mix: MixConfig = MixConfig()
+    template: TemplateConfig = TemplateConfig()
+    method: MethodConfig = MethodConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    train: TrainConfig = TrainConfig()
+    merge: MergeConfig = MergeConfig()
+    use: UseConfig = UseConfig()
+    eval: EvalConfig = EvalConfig()
+    gates: GateConfig = GateConfig()
+    allow: list[str] = []
+    """Names of blocking findings to ignore, such as `leak`, `cut` or `secrets`. The list is stored in manifests."""
+    _written: frozenset[str] | None = PrivateAttr(default=None)
+    _by_base: frozenset[str] = PrivateAttr(default=frozenset())
+
+    def has_written(self, name: str) -> bool:
+        """Whether the setting `name` (`train.epochs`) was written by the user rather than set by a preset or default."""
+        if self._written is not None:
+            return name in self._written
+        section, _, key = name.partition(".")
+        return key in getattr(self, section).model_fields_set
+
+    @property
+    def by_base(self) -> Set[str]:
+        """Names of settings whose values were chosen for this base."""
+        return self._by_base
+
+    def marked(self, *, written: Set[str] | None = None, by_base: Set[str] | None = None) -> Self:
+        """A copy that records which settings the user wrote and which were chosen for this base."""
+        copy = self.model_copy()
+        copy._written = self._written if written is None else frozenset(written)
+        copy._by_base = self._by_base if by_base is None else frozenset(by_base)
+        return copy
+
+
+PRESETS: dict[Quality, dict[str, dict[str, Any]]] = {
+    "draft": {"train": {"epochs": 2.0}, "method": {"rank": 8, "alpha": 16.0}},
+    "good": {},
+    "best": {"train": {"epochs": 12.0, "patience": 8, "learning_rate": 7e-4}, "method": {"rank": 32, "alpha": 64.0}},
+}

@@ -1,0 +1,17 @@
+"""Settings of the stage that merges base and adapter."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tunesmith.core.settings import Section
+
+__all__ = ["MergeConfig"]
+
+
+class MergeConfig(Section):
+    """The merged model: base and adapter in one folder."""
+
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number type of the stored merged weights. `auto`: that of the base. The merge is computed in float32 and rounded once,
+    and the parity gate measures the stored file."""

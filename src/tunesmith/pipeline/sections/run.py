@@ -1,0 +1,108 @@
+"""Settings of the run stage: the adapter, the training method, the training run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from tunesmith.core.settings import Section
+
+__all__ = ["MethodConfig", "ObjectiveConfig", "TrainConfig"]
+
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class MethodConfig(Section):
+    """Which layers are adapted, and how."""
+
+    kind: Literal["lora", "rslora", "dora"] = "lora"
+    """The adapter: LoRA, rank-stabilised LoRA, or weight-decomposed LoRA."""
+    rank: Annotated[int, Field(ge=1, le=512)] = 16
+    """Rank of the update to each adapted matrix."""
+    alpha: Annotated[float, Field(gt=0)] = 32.0
+    """Scale of the update, which is multiplied by alpha / rank (alpha / sqrt(rank) with rslora)."""
+    dropout: Share = 0.05
+    """Dropout on the adapter's input during training."""
+    targets: Literal["attention", "mlp", "all"] | list[str] = "all"
+    """Which linear layers are adapted: `attention`, `mlp`, `all`, or a list such as [q_proj, v_proj], which must exist."""
+    layers: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
+    """How many layers, counted from the top, are adapted."""
+
+
+class ObjectiveConfig(Section):
+    """The training objective. Each file in `train/methods/` is a kind; other keys of this section are settings of that kind."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Annotated[str, Field(min_length=1)] = "sft"
+    """The training method. `sft` learns the answers of examples. `dpo` learns from preference rows to prefer the chosen one."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The settings of the kind, as they were written."""
+        return dict(self.model_extra or {})
+
+
+class TrainConfig(Section):
+    """The training run."""
+
+    epochs: Annotated[float, Field(gt=0, le=1000)] = 6.0
+    """Passes over the training split. Early stopping may end sooner."""
+    max_steps: Annotated[int, Field(ge=0)] = 0
+    """Maximum number of optimiser steps. 0: as many as `epochs` needs."""
+    batch_examples: Annotated[int, Field(ge=1, le=4096)] = 8
+    """Number of examples in one batch."""
+    batch_tokens: Annotated[int, Field(ge=0)] = 0
+    """Approximate number of tokens in one batch, used instead of `batch_examples`. 0: batches are counted in examples."""
+    curriculum: Literal["none", "short_first"] = "none"
+    """`short_first`: the first epoch goes from the shortest example to the longest. Later epochs are shuffled as usual."""
+    tokens_at_once: Literal["auto"] | Annotated[int, Field(ge=16)] = "auto"
+    """Maximum tokens per forward pass. `auto`: what fits into half of the free memory, as measured; on a CPU about 384, enough
+    to keep its matrix products busy. Larger batches are computed in parts, which gives the same step. If memory still runs
+    out, the parts are halved."""
+    accumulate: Annotated[int, Field(ge=1, le=4096)] = 1
+    """Batches accumulated for one optimiser step, weighted by their target tokens."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Peak learning rate."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Learning rate after the warm-up: a cosine down to a tenth of the peak, or constant."""
+    warmup: Share = 0.05
+    """Share of the steps during which the learning rate rises to its peak."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decoupled weight decay of the adapter (AdamW)."""
+    max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
+    """Larger gradients are scaled down to this norm. 0 turns clipping off."""
+    max_tokens: Annotated[int, Field(ge=16)] = 1024
+    """Maximum tokens per example, limited by the base's context. Longer examples are cut and counted; if more than 1 % of the
+    target tokens are cut, the build stops."""
+    evaluate_every: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    """Steps between two validations. `auto`: a twelfth of the run, at least 10. 0: validate only at the end."""
+    val_examples: Annotated[int, Field(ge=1)] = 200
+    """Number of examples used per validation, spread over the documents."""
+    patience: Annotated[int, Field(ge=0)] = 5
+    """Stop after this many validations without improvement. 0 disables early stopping."""
+    best_by: Annotated[str, Field(min_length=1)] = "loss"
+    """The validation figure that decides which weights to keep and when to stop early. `sft` has `loss` and `accuracy` (target
+    tokens predicted correctly); `dpo` has `loss`, `preference_accuracy`, `margin` and `chosen_reward`. The best weights by the
+    first of the other figures are saved as well."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.001
+    """Smallest change that counts as an improvement, in the unit of that figure (nats per token, a share for accuracy)."""
+    checkpoint_every: Annotated[int, Field(ge=1)] = 50
+    """Steps between two checkpoints that a run can resume from."""
+    checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0
+    """Minutes after which a checkpoint is saved even if `checkpoint_every` is not reached. 0: only steps count. This setting
+    does not change the trained weights."""
+    keep_checkpoints: Annotated[int, Field(ge=2, le=1000)] = 2
+    """Number of newest checkpoints to keep. Each one also holds the best weights by validation loss and by accuracy."""
+    compile: bool | Literal["auto"] = False
+    """Compile the layers with torch.compile. This takes about a minute before the first step; training is then up to a fifth
+    faster on some CPUs and no faster on others. `auto` times both if training takes more than twenty minutes. It needs a C++
+    compiler, and a resumed run may then end with different bytes."""
+    gradient_checkpointing: bool = False
+    """Compute activations a second time in the backward pass, to save memory."""
+    precision: Literal["auto", "float32", "bfloat16", "exact"] = "auto"
+    """Number type of the frozen weights; the adapter is always float32. `auto` measures which type is faster on this machine.
+    `exact`: float32, deterministic algorithms, and no shared computation between rows."""
+    seed: int = 7
+    """Seed of data order, adapter initialisation and dropout."""

@@ -1,0 +1,73 @@
+"""What the plan calculates with: base, data, adapter and number type, as they were found before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["AdapterFacts", "BaseFacts", "DataFacts", "PrecisionFacts"]
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFacts:
+    """The base's name, and where its weights come from if that is not its own folder (a quantised file, the hub)."""
+
+    name: str
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFacts:
+    """Sizes of the dataset. Tokens are sums over the training split; `longest` is the longest example of all splits, `limit`
+    the length at which examples are cut, `room` the maximum tokens per answer in evaluation. `num_rows`: rows to train on if
+    examples take more than one, else 0. `template`: the options of the chat template in effect, and the text after which an
+    answer begins. `together`: rows of one unit, which are learned together."""
+
+    num_train: int
+    num_val: int
+    num_test: int
+    test_documents: int
+    train_tokens: int
+    learned_tokens: int
+    longest: int
+    limit: int
+    cut_share: float
+    room: int
+    num_rows: int = 0
+    template: tuple[str, str] = ("", "")
+    together: int = 1
+
+    @property
+    def rows(self) -> int:
+        """Rows that an epoch of training takes."""
+        return self.num_rows or self.num_train
+
+    @property
+    def mean(self) -> float:
+        """Tokens of a row."""
+        return self.train_tokens / max(1, self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionFacts:
+    """Number type of the frozen weights, the reason, and the tokens/s measured through the matrices of one layer, forward and
+    backward, in that type and in float32."""
+
+    name: str
+    reason: str
+    layer_tokens_per_s: float
+    float32_tokens_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFacts:
+    """What the adapter covers: `modules` of `linear` layers, with `trainable` new parameters.
+
+    `out_of_reach` counts the base's parameters that no adapter can change, by kind; `dropouts` are the base's own, by name.
+    """
+
+    modules: int
+    linear: int
+    trainable: int
+    out_of_reach: Mapping[str, int]
+    dropouts: Mapping[str, float]
