@@ -162,7 +162,7 @@ def test_wrong_files_thresholds_and_engines_are_errors_in_four_parts(
     assert "cannot read this file" in failure(capsys, tmp_path)
     assert "one JSON array" in failure(capsys, tmp_path / "array.json")
     assert "threshold" in failure(capsys, file, "--threshold", 0.1)
-    assert "no such engine" in failure(capsys, file, "--engine", "spark")
+    assert "unknown engine" in failure(capsys, file, "--engine", "spark")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     assert "holds something else" in failure(capsys, file, "--out", tmp_path / "full")

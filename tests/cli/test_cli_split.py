@@ -106,7 +106,7 @@ def test_texts_with_an_id_can_be_split(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_what_is_typed_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write(tmp_path / "rows.jsonl", examples(40))
-    assert "no such way" in failure(capsys, "split", file, "--by", "post")
+    assert "unknown value of" in failure(capsys, "split", file, "--by", "post")
     assert "leave too little" in failure(capsys, "split", file, "--val", 0.5, "--test", 0.5)
     assert "go together" in failure(capsys, "split", file, "--by", "group")
     assert "go together" in failure(capsys, "split", file, "--group", "author")
@@ -119,7 +119,7 @@ def test_what_is_typed_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_nothing_to_verify_is_not_a_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "not measured" in failure(capsys, "golden", "verify", "--project", tmp_path, code=3)
-    assert "no such project" in failure(capsys, "golden", "verify", "--project", tmp_path / "nowhere")
+    assert "the project does not exist" in failure(capsys, "golden", "verify", "--project", tmp_path / "nowhere")
 
 
 def test_golden_add_list_and_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -416,7 +416,7 @@ def test_chat_draws_at_the_settings_of_use_and_says_so_first(
     use = Store(walked / ".tunesmith").resolve("use:latest")
     said = chatting(walked, tunesmith, monkeypatch, "And now?\n")
     assert said.err.strip().startswith("answers are") and use.numbers["settings"] in said.err.splitlines()[0]
-    assert "the settings of use, as evaluated" in said.err
+    assert "the sampling settings, as evaluated" in said.err
 
 
 @pytest.mark.parametrize("typed", ["/help", "/HELP", "/halp", "/", "/clear", "clear"])

@@ -112,5 +112,5 @@ def test_a_clean_set_is_called_clean_and_further_sections_stand_on_the_page() ->
     data, page = dataset_report(
         splits, quality=measure_quality(splits), dropped={}, dropped_samples={}, findings=(), sections=further
     )
-    assert data["quality_sentence"] == "The checks found nothing to mend." and "<h2>Mix</h2>" in page
+    assert data["quality_sentence"] == "The checks found no errors." and "<h2>Mix</h2>" in page
     assert html.fromstring(page).find_class("figure")[1].text_content() == "clean" and data["quality"]["summary"]["topics"]

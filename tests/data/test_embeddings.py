@@ -64,7 +64,9 @@ def test_a_missing_library_is_the_same_error(tmp_path: Path, monkeypatch: pytest
 def test_a_name_or_an_empty_folder_is_refused_and_nothing_is_fetched(tmp_path: Path, made: bool) -> None:
     if made:
         (tmp_path / "some" / "model").mkdir(parents=True)
-    with pytest.raises(ModelError, match="no sentence encoder in this place" if made else "no such folder") as caught:
+    with pytest.raises(
+        ModelError, match="this folder holds no sentence encoder" if made else "the folder does not exist"
+    ) as caught:
         open_encoder(str(tmp_path / "some" / "model"))
     assert "hf download OWNER/NAME --local-dir" in str(caught.value)
 

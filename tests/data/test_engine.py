@@ -67,7 +67,7 @@ def test_small_pieces_and_many_workers_find_the_same(file: Path, monkeypatch: py
 
 
 def test_an_engine_that_is_not_installed_or_not_known_is_said() -> None:
-    with pytest.raises(DatasetError, match="no such engine"):
+    with pytest.raises(DatasetError, match="unknown engine"):
         engine_named("spark")
     code = "import sys; sys.modules['ray'] = None; from tunesmith.data.engine import ray_engine; ray_engine()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -35,7 +35,7 @@ def test_documents_can_be_golden(tmp_path: Path) -> None:
 
 def test_no_golden_set_is_an_empty_one(tmp_path: Path) -> None:
     assert read_golden(tmp_path).items == () and golden_damage(tmp_path) == () and read_golden(tmp_path).id == ""
-    with pytest.raises(DatasetError, match="nothing to add"):
+    with pytest.raises(DatasetError, match="no rows to add"):
         add_golden(tmp_path, [])
 
 

@@ -103,7 +103,7 @@ def test_names_that_no_file_can_have_are_told_without_a_traceback(source: str) -
 
 def test_a_link_to_nothing_is_called_that(tmp_path: Path) -> None:
     (tmp_path / "broken").symlink_to(tmp_path / "nothing")
-    with pytest.raises(SourceError, match="a link to nothing"):
+    with pytest.raises(SourceError, match="link has no target"):
         gather([str(tmp_path / "broken")])
 
 
@@ -117,7 +117,7 @@ def test_a_missing_file_is_not_taken_for_an_address(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize(
     ("files", "what"),
-    [({}, "this folder is empty"), ({"x.png": PNG}, "no writing"), ({"x.pdf": b"%PDF"}, "nothing in this folder can be used")],
+    [({}, "this folder is empty"), ({"x.png": PNG}, "no writing"), ({"x.pdf": b"%PDF"}, "no file in this folder can be used")],
 )
 def test_a_folder_without_writing_says_why(tmp_path: Path, files: dict[str, bytes], what: str) -> None:
     for name, data in files.items():
@@ -194,7 +194,7 @@ def test_a_feed_a_page_and_markdown_are_read_from_an_address() -> None:
         found = extract(gathered, reporter=SilentReporter())
         assert [item.kind for item in gathered.items] == ["feed", "html", "markdown"]
         assert [document.title for document in found.documents] == ["One", "T", "P"]
-        with pytest.raises(SourceError, match="no feed and no page at this address"):
+        with pytest.raises(SourceError, match="no feed or page at this address"):
             gather([server.url("/thing")], web=local_web())
 
 

@@ -89,7 +89,7 @@ def nothing(data: bytes, *, name: str) -> Reading:
 
 
 def test_a_reader_that_recognises_nothing_or_reads_nothing_is_refused_when_it_is_made() -> None:
-    with pytest.raises(AssertionError, match="recognises nothing"):
+    with pytest.raises(AssertionError, match="recognises no file"):
         Reader(kind="toy", read=nothing)
     with pytest.raises(AssertionError, match="one of read and read_text"):
         Reader(kind="toy", suffixes=frozenset([".toy"]))

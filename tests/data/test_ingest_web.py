@@ -327,7 +327,7 @@ def test_of_a_large_site_the_pages_that_changed_last_are_read_and_the_rest_is_co
         assert titles(found) == ["rain", "wind"]
         assert gathered.notes == {
             "pages beyond fetch.max_pages left out": 1,
-            "addresses of other sites in the sitemap passed over": 2,
+            "addresses of other sites in the sitemap skipped": 2,
         }
 
 

@@ -197,7 +197,11 @@ def test_a_server_that_is_not_there_is_said_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", ["<html>hello</html>", '{"choices": []}', '{"choices": [{}]}', "[1]", '{"hello": 1}'])
 def test_a_page_that_is_no_reply_is_said_and_not_kept(tmp_path: Path, page: str) -> None:
     web = saying("", page=page)
-    with fake_llm(web) as server, generator(server, tmp_path) as g, pytest.raises(GeneratorError, match="no chat completion"):
+    with (
+        fake_llm(web) as server,
+        generator(server, tmp_path) as g,
+        pytest.raises(GeneratorError, match="not a chat completion"),
+    ):
         g.ask(HELLO)
     assert not list(tmp_path.rglob("*.json"))
 

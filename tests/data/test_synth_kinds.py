@@ -151,7 +151,7 @@ def test_distil_takes_prompts_without_answers(tmp_path: Path) -> None:
     ("said", "reason"),
     [
         (Said("I'm sorry, but I can't help with that."), "the model refused"),
-        (Said("As an AI language model, I have no kettle."), "it speaks as an AI model"),
+        (Said("As an AI language model, I have no kettle."), "it presents itself as an AI model"),
         (Said("Take the lid off and then the", finish="length"), "cut off at the token limit"),
         (Said("[TODO]"), "a placeholder"),
         (Said("<think>no end"), None),
@@ -186,7 +186,7 @@ def test_evolve_makes_prompts_harder_and_answers_them(log: Path) -> None:
         (lambda first: first, "trivial"),
         (lambda first: first.replace("How do I", "How can I"), "trivial"),
         (lambda first: first + " Please, and thank you very much indeed.", "trivial"),
-        (lambda first: "The kettle mends itself in the night under seven blankets of snow.", "a prompt that asks for nothing"),
+        (lambda first: "The kettle mends itself in the night under seven blankets of snow.", "a prompt without a request"),
         (lambda first: "Why?", "a prompt that is not 3 to 200 words"),
     ],
 )

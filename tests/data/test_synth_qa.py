@@ -189,12 +189,12 @@ FAULTS: Mapping[str, tuple[Character, str]] = {
     ),
     "critic babbles": (instead("critic", lambda asked: Said("Looks fine to me")), "the judge gave no verdict"),
     "critic without verdict": (instead("critic", lambda asked: as_json(verdict="maybe")), "the judge gave no verdict"),
-    "no question": (asks(lambda s: s), "a question that asks nothing"),
-    "a sentence with a question mark": (asks(lambda s: s.rstrip(".!?") + "?"), "a question that asks nothing"),
-    "a question and a remark": (asks(lambda s: "What is it about? " + s), "a question that asks nothing"),
+    "no question": (asks(lambda s: s), "not a question"),
+    "a sentence with a question mark": (asks(lambda s: s.rstrip(".!?") + "?"), "not a question"),
+    "a question and a remark": (asks(lambda s: "What is it about? " + s), "not a question"),
     "question about the text": (
         asks(lambda s: f"What does the author say about {s.split()[0]} here?"),
-        "a question that needs a text beside it",
+        "a question that needs a text next to it",
     ),
     "question of one word": (asks(lambda s: "Why?"), "a question that is not 4 to 40 words in one line"),
     "question without evidence": (

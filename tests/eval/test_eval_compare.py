@@ -116,7 +116,7 @@ def test_windows_line_ends_blank_lines_and_a_byte_order_mark_are_no_trouble(tmp_
 
 BAD: dict[str, tuple[bytes, str]] = {
     "not json": (b'{"id": 1,\n', "not JSON"),
-    "a list": (b"[1]\n", "no JSON object"),
+    "a list": (b"[1]\n", "not a JSON object"),
     "missing fields": (b'{"id": "q", "prediction": "x"}\n', "missing prompt, reference"),
     "a null prediction": (b'{"id": "q", "prompt": "p", "reference": "r", "prediction": null}\n', "missing prediction"),
     "a number for a text": (b'{"id": "q", "prompt": "p", "reference": "r", "prediction": 3}\n', "not text"),

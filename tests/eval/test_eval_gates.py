@@ -108,7 +108,7 @@ def test_one_of_six_documents_that_does_not_gain_leaves_it_open() -> None:
 def test_a_prompt_that_does_as_well_stops_the_fine_tuning() -> None:
     verdict = judged({"base": 1.6, "prompted": 1.0, "tuned": 1.3})
     assert (verdict.verdict, gate(verdict, "beats_prompt").outcome) == ("DON'T SHIP", "fail")
-    assert verdict.sentence.startswith("Don't fine-tune, a prompt does it")
+    assert verdict.sentence.startswith("Don't fine-tune, a prompt is enough")
     assert gate(verdict, "primary").outcome == "pass"
 
 
@@ -184,7 +184,7 @@ def test_a_model_that_serving_changes_is_reported_and_does_not_decide(faulty: Pa
 def test_a_model_that_was_not_opened_as_served_is_not_measured_and_said(nothing: ParityResult | None) -> None:
     verdict = judged(with_served=nothing)
     assert gate(verdict, "served").outcome == "not measured"
-    assert "what opening the merged model as servers do costs" in verdict.not_measured
+    assert "what opening the merged model in 16 bits costs" in verdict.not_measured
 
 
 def test_limits_set_in_the_recipe_take_the_place_of_the_table() -> None:
@@ -218,7 +218,7 @@ def test_a_model_that_answers_without_a_word_does_not_ship(said: str) -> None:
 def test_the_stop_gate_looks_at_the_share_and_prints_its_interval_beside_it() -> None:
     stop = gate(judged(ended=0.9), "stop")
     assert stop.outcome == "pass" and stop.value == 0.9
-    assert "27 of 30 answers ended by themselves (90 % [" in stop.evidence and "at the share itself" in stop.rule
+    assert "27 of 30 answers ended by themselves (90 % [" in stop.evidence and "the share itself" in stop.rule
 
 
 def test_an_interval_that_includes_the_margin_and_not_zero_is_said_to_include_the_margin() -> None:

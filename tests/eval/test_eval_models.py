@@ -312,7 +312,7 @@ def test_a_merged_model_with_another_template_is_an_error(
 
 
 def test_nothing_to_evaluate_on_is_an_error(tiny: BaseFolder, trained_adapter: Path, merged: BaseFolder) -> None:
-    with pytest.raises(EvaluationError, match="nothing to evaluate on"):
+    with pytest.raises(EvaluationError, match="no test items to evaluate"):
         evaluate(
             tiny,
             adapter=trained_adapter,
@@ -343,7 +343,7 @@ def test_an_adapter_that_is_loaded_and_then_ignored_is_found(
         return adapted
 
     monkeypatch.setattr("tunesmith.systems.weights.open_adapter", ignoring)
-    with pytest.raises(EvaluationError, match="the adapter changes nothing"):
+    with pytest.raises(EvaluationError, match="the adapter has no effect"):
         run(tiny, trained_adapter, merged)
 
 
@@ -351,5 +351,5 @@ def test_parity_of_logits_that_are_no_numbers_is_an_error_and_not_zero(tiny: Bas
     broken = load_model(tiny, "float32")
     broken.get_output_embeddings().weight.data[0] = float("nan")
     rows = encode_items(tiny_chat, ITEMS[:2], [i.prompt for i in ITEMS[:2]], context=768)
-    with pytest.raises(EvaluationError, match="no numbers"):
+    with pytest.raises(EvaluationError, match="not numbers"):
         compare_hops("adapter → merged", model, broken, rows, ((), ()))

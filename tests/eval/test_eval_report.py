@@ -79,7 +79,7 @@ def test_a_margin_is_drawn_beside_zero_and_named() -> None:
 def test_empty_answers_and_what_was_cut_off_are_named_as_what_they_are() -> None:
     data, html = report(whole())
     assert ">empty</th>" in html and data["systems"]["tuned"]["empty"]["count"] == 0  # type: ignore[index]
-    assert "Beyond the reference" in html and "equal length" not in html.lower()
+    assert "With the longer answer cut to the reference" in html and "equal length" not in html.lower()
 
 
 def test_an_improvement_has_one_sign_in_table_sentence_and_terminal() -> None:
@@ -107,7 +107,7 @@ def test_the_settings_of_use_and_what_the_answers_are_like_stand_on_the_first_sc
     assert re.search(r"ended by themselves: 90 % \[\d+, \d+\] → 90 % \[\d+, \d+\]", line) and "looped: 0 % [0" in line
     assert "With greedy decoding: ended by themselves 90 % → 90 %" in line
     assert "3 answers per question, seed 7 (chosen on 18 validation questions)" in html
-    assert "Every answer is the first draw at the settings of use" in html
+    assert "Every answer is the first of those sampled" in html
     assert data["use"]["temperature"] == 0.7 and data["systems"]["tuned"]["greedy"]["ended"]["n"] == 30  # type: ignore[index]
 
 
@@ -248,6 +248,6 @@ def test_thousands_of_items_stay_a_small_picture_and_keep_the_extremes() -> None
 
 def test_the_curves_name_the_unit_of_their_loss_and_only_nats_a_token_have_a_perplexity() -> None:
     rows = [{"step": n, "loss": 0.7 / n, "val_loss": 0.7 / n, "learning_rate": 1e-3, "grad_norm": 1.0} for n in range(1, 5)]
-    assert "perplexity" in training_figure(rows) and "nats a token" in training_figure(rows)
+    assert "perplexity" in training_figure(rows) and "nats per token" in training_figure(rows)
     pairs = training_figure(rows, loss_unit="nats a pair")
     assert "nats a pair" in pairs and "perplexity" not in pairs

@@ -1,4 +1,4 @@
-"""The choice of the settings of use: by its rule, for both models alike, cheap, and never against the recipe."""
+"""The choice of the sampling settings: by its rule, for both models alike, cheap, and never against the recipe."""
 
 from __future__ import annotations
 

@@ -264,7 +264,7 @@ def test_an_answer_with_thinking_of_its_own_is_refused_with_the_setting_that_hel
         )
     )
     turns = conversation("q", "<think>\nhalf past six\n</think>\n\nLate.")
-    with pytest.raises(ModelError, match="brings its own thinking") as caught:
+    with pytest.raises(ModelError, match="contains its own thinking") as caught:
         opened(tmp_path / "off", kind, special=()).encode(turns)
     assert "template.enable_thinking=true" in caught.value.problems[0].hint
     on = opened(tmp_path / "on", kind, special=(), enable_thinking=True)

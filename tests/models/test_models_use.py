@@ -1,4 +1,4 @@
-"""The settings of use on disk: what transformers reads is how the evaluation drew, whatever the base's own file says."""
+"""The sampling settings on disk: what transformers reads is how the evaluation drew, whatever the base's own file says."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_settings_are_read_as_they_were_written_and_a_broken_file_is_an_error(tm
     (tmp_path / "use.json").write_bytes(to_json({**json.loads(to_json(WARM)), "candidates": []}))
     assert read_use(tmp_path / "use.json") == WARM
     (tmp_path / "use.json").write_text('{"temperature": "warm"}')
-    with pytest.raises(ModelError, match="settings of use cannot be read"):
+    with pytest.raises(ModelError, match="sampling settings cannot be read"):
         read_use(tmp_path / "use.json")
 
 

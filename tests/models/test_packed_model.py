@@ -115,7 +115,7 @@ def test_attention_that_looks_across_rows_is_found(monkeypatch: pytest.MonkeyPat
         return torch.zeros(groups * b.longest, b.above + b.longest, dtype=dtype)
 
     monkeypatch.setattr(attention_plan.AttentionPlan, "_mask", leaky)
-    assert "changes its log-probabilities" in why_not_packed(make(PACKED["Llama"]), rows_alike())
+    assert "change its log-probabilities" in why_not_packed(make(PACKED["Llama"]), rows_alike())
 
 
 def test_after_the_engine_the_model_is_as_it_was() -> None:
@@ -412,7 +412,7 @@ def test_a_window_that_only_the_longest_row_meets_is_looked_at(monkeypatch: pyte
         return plain(self, bucket, groups, dtype)
 
     monkeypatch.setattr(attention_plan.AttentionPlan, "_mask", without_window)
-    assert "changes its log-probabilities" in why_not_packed(model, rows)
+    assert "change its log-probabilities" in why_not_packed(model, rows)
 
 
 def test_the_lowest_adapted_layer_and_the_size_of_the_cache() -> None:

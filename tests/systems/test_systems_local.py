@@ -201,7 +201,7 @@ def test_without_logits_systems_are_compared_by_log_probabilities_and_without_th
 
 
 def test_log_probabilities_that_are_no_numbers_are_an_error_and_not_zero() -> None:
-    with pytest.raises(EvaluationError, match="no numbers"):
+    with pytest.raises(EvaluationError, match="not numbers"):
         compare_given(given(-1.0), Foreign(), given(float("nan")), num_rows=1)
 
 

@@ -34,12 +34,12 @@ def test_two_files_with_one_name_are_an_error(tmp_path: Path) -> None:
 
 def test_a_baseline_that_no_file_declares_is_told_of_before_anything_is_made(tmp_path: Path) -> None:
     recipe = recipe_from({"sources": ["./posts"], "eval": {"baselines": ["promted"]}})
-    with pytest.raises(RecipeError, match="no baseline") as caught:
+    with pytest.raises(RecipeError, match="not a baseline") as caught:
         Project(recipe, tmp_path)
     problem = caught.value.problems[0]
     assert (problem.value, problem.hint) == ("promted", "--set eval.baselines=[prompted]")
     with pytest.raises(RecipeError):
-        baseline_kinds(["tuned"])  # a system, and no baseline
+        baseline_kinds(["tuned"])  # a system, and not a baseline
 
 
 def test_a_system_of_older_evidence_that_nothing_declares_keeps_its_name() -> None:

@@ -80,7 +80,7 @@ def test_a_baseline_added_by_one_file_is_asked_compared_gated_and_shown(
         assert gain.differences["bits_per_byte"].n == 0
         gate = next(gate for gate in verdict.gates if gate.name == "beats_parrot")
         assert (gate.required, gate.outcome) == (True, "not measured")
-        assert "whether the parrot toy would have done" in verdict.not_measured and verdict.exit_code != 0
+        assert "whether the parrot toy would be enough" in verdict.not_measured and verdict.exit_code != 0
         assert report["systems"]["parrot"]["label"] == "a toy that repeats the question"
         assert "parrot toy" in page and "beats parrot" in page
         assert (tmp_path / "out" / "predictions-parrot.jsonl").is_file()

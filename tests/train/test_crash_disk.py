@@ -91,8 +91,8 @@ def test_a_run_on_a_disk_that_fills_up_stops_with_a_message_and_goes_on_when_the
         train_tiny(tiny_path, tmp_path, train=STEPS)
     problem = caught.value.problems[0]
     assert (
-        "goes on where it stopped" in problem.hint and "intact" in problem.expected
-    ) or "nothing was there" in problem.expected
+        "resumes where it stopped" in problem.hint and "intact" in problem.expected
+    ) or "no earlier checkpoint" in problem.expected
     train_tiny(tiny_path, tmp_path, train=STEPS)
     assert result(tmp_path) == undisturbed
 

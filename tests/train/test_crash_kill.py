@@ -84,7 +84,7 @@ def test_a_signal_to_the_process_writes_a_checkpoint_at_the_step_boundary_and_se
     process.send_signal(number)
     _, said = process.communicate("go on\n")
     assert process.returncode == code
-    assert "stopped at step 5, checkpoint written" in said and "goes on from there" in said
+    assert "stopped at step 5, checkpoint written" in said and "the same command again to resume" in said
     assert (tmp_path / "work" / "checkpoints" / "step-00000005" / "manifest.json").is_file()
 
 

@@ -142,7 +142,7 @@ def test_upper_layers_learn_the_same_with_the_trunk_kept_or_computed(
     monkeypatch.setattr(trunk_module, "_SHARE_OF_DISK", 0.25 if frozen == "kept" else 0.0)
     train_tiny(tiny_path, tmp_path / "other", train=settings, method=method, rows=with_system(20))
     assert losses(tmp_path / "other") == pytest.approx(losses(tmp_path / "usual"), rel=1e-5)
-    assert "computed once and kept" in page(tmp_path / "usual")
+    assert "computed once and cached" in page(tmp_path / "usual")
     assert ("computed every time" in page(tmp_path / "other")) == (frozen == "computed")
 
 

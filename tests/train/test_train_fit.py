@@ -280,7 +280,7 @@ def test_an_adapter_that_does_not_move_is_an_error_after_the_first_step(
     tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sft_module.Method, "loss", lambda m, forward, batch: forward.nll(batch) * 0.0)
-    with pytest.raises(TrainingError, match="the first step changed nothing"):
+    with pytest.raises(TrainingError, match="the first step did not change"):
         train_tiny(tiny_path, tmp_path)
 
 
@@ -328,7 +328,7 @@ def test_without_a_validation_split_training_says_so_before_it_begins(tiny_path:
     from tunesmith.train.run import Place, train_adapter
 
     base = find_base(str(tiny_path))
-    with pytest.raises(TrainingError, match="nothing to validate on"):
+    with pytest.raises(TrainingError, match="no validation examples"):
         train_adapter(
             base,
             open_chat(base),

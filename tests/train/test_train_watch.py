@@ -69,7 +69,7 @@ def test_a_gradient_ten_times_the_usual_and_a_gradient_of_zero_are_told() -> Non
     norms = [1.0] * 20 + [30.0] + [1.0] * 5 + [0.0]
     rows, told = steps([2.0] * 27, norms)
     assert rows.events() == [(21, "gradient_jump"), (27, "gradient_zero")]
-    assert "30 times its usual size" in told.warnings[0] and "taught nothing" in told.warnings[1]
+    assert "30 times its usual size" in told.warnings[0] and "the model learned nothing" in told.warnings[1]
 
 
 def test_many_events_of_a_kind_are_all_in_the_log_and_seldom_on_the_screen() -> None:

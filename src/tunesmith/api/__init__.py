@@ -1,8 +1,8 @@
 """The Python face: a function for everything that Tunesmith does, and the records that they return.
 
 Each takes plain values and returns a frozen record, whose `as_dict()` is what the command of the same name prints with
-`--json`. `Project` is a recipe at work in a folder. What a name stands for is imported when it is first used, so that
-reading a file does not wait for what loads a model.
+`--json`. `Project` is a recipe in a folder. A name is imported when it is first used, so that
+reading a file does not load torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The bases that are known by name, which of them are on this machine, and fetching one."""
+"""The known base models, which of them are on this machine, and downloading one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["AUTO", "EMBEDDED", "BaseRow", "fetch_base", "list_bases"]
 
 @dataclass(frozen=True, slots=True)
 class BaseRow:
-    """A named base, and where it lies; `path` is empty and `origin` too where it is not on this machine."""
+    """A named base and its folder; `path` and `origin` are empty if it is not on this machine."""
 
     base: NamedBase
     path: str = ""
@@ -31,7 +31,7 @@ class BaseRow:
 
 
 def list_bases() -> list[BaseRow]:
-    """Every named base but the embedded one, the smallest first. Nothing is fetched; a kept base is verified."""
+    """Every named base except the embedded one, the smallest first. Fetches nothing; verifies cached bases."""
     rows = []
     for base in sorted(BASES.values(), key=lambda base: base.parameters):
         found = kept_base(base)
@@ -40,7 +40,7 @@ def list_bases() -> list[BaseRow]:
 
 
 def fetch_base(name: str, *, reporter: Reporter | None = None) -> BaseFolder:
-    """Get a named base onto this machine, or find that it is there. ModelError if it cannot be had, or is not in the table."""
+    """Download a named base unless it is cached. ModelError if it is not available, or its name is unknown."""
     if name not in BASES:
         raise ModelError(
             "no base of this name is known",

@@ -1,4 +1,4 @@
-"""`check`: what is wrong with examples that somebody made, and what leaks between their splits."""
+"""`check`: faults in a file of examples, and leaks between splits."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _MOST_PLACES = 20
 class CheckFinding:
     """One kind of fault: `reason` says what it is and `fix` what to do; `message` is both in one text.
 
-    `count` rows are concerned. `rows` names them (ids, or pairs of ids for leaks), possibly not all; `where` gives the places
+    `count` rows have it. `rows` names them (ids, or pairs of ids for leaks), possibly not all; `where` gives the places
     (`train line 12`) of those among the first 20 that have one.
     """
 
@@ -79,8 +79,8 @@ class CheckResult:
     """The findings, the worst first, and figures about the examples.
 
     `sizes`: examples of each file, by its name without folder and ending. `summary`: languages, topics, lengths, formats,
-    `tokens` (null without a base), and where asked for `against` and `redacted`. `places`: where each id stands.
-    `tokens`: what the tokenizer made of the examples; None without a base.
+    `tokens` (null without a base), and on request `against` and `redacted`. `places`: file and line of each id.
+    `tokens`: token counts and label audit; None without a base.
     """
 
     sizes: Mapping[str, int]
@@ -110,17 +110,17 @@ def check(
     semantic: str = "",
     reporter: Reporter | None = None,
 ) -> CheckResult:
-    """Check the examples of all files together and, of several files, what leaks between them: each file is a split.
+    """Check the examples of all files together. If there are several files, each is a split, and leaks between them are found.
 
-    `base`: count tokens, cuts and labels with this model's tokenizer, with `max_tokens` tokens of an example at most (0: the
+    `base`: count tokens, cuts and labels with this model's tokenizer, with at most `max_tokens` tokens per example (0: the
     recipe's default). `against`: a file of real queries to compare the prompts with. `redact_to`: write a copy without secrets
     and personal data there. `cap`: the largest share of the rows, from 0 to 1, that one document may have. `semantic`: `words`,
-    `embeddings` or the folder of an encoder finds rewordings between splits.
+    `embeddings` or the folder of an encoder finds paraphrases between splits.
 
     Raises:
         DatasetError: a file without examples.
         ModelError: a base that cannot be found, or has no chat template.
-        SourceError: a file that cannot be read, or options that do not go together.
+        SourceError: a file that cannot be read, or options that exclude each other.
     """
     files = [Path(name) for name in (file, *more)]
     out = Path(redact_to) if redact_to is not None else None
@@ -210,7 +210,7 @@ def _leaks(splits: Mapping[str, Sequence[Example]], semantic: str) -> list[Findi
 
 
 def _redact(file: Path, out: Path) -> dict[str, int]:
-    """Write the rows with secrets and personal data replaced; rows that are no JSON are left out, counted as `unreadable`."""
+    """Write the rows with private data replaced; rows that are not JSON are left out and counted as `unreadable`."""
     counts: Counter[str] = Counter()
     kept = []
     for _, row, problem in raw_rows(file):
@@ -223,7 +223,7 @@ def _redact(file: Path, out: Path) -> dict[str, int]:
 
 
 def _places(loaded: Mapping[str, Loaded]) -> dict[str, str]:
-    """Where each id stands: `train line 12`. Of copies with one id, the first."""
+    """File and line of each id, such as `train line 12`; of several rows with one id, the first."""
     places: dict[str, str] = {}
     for name, one in loaded.items():
         for id, where in one.places.items():

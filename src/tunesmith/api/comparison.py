@@ -47,7 +47,7 @@ def compare(a: str | Path, b: str | Path, *, metric: str = "word_overlap", draws
     """Compare two prediction files on the same items, paired by id and clustered by group.
 
     Each line is a JSON object with `id`, `prompt`, `reference`, `prediction` and optionally `group` and `finish_reason`.
-    `draws`: of the bootstrap and the permutation test, with `seed`.
+    `draws`: resamples of the bootstrap and the permutation test, with `seed`.
 
     Raises:
         EvaluationError: an unknown metric, or files that cannot be read or compared.

@@ -1,4 +1,4 @@
-"""`chat`: base, adapter and merged model answer the same words. Each keeps its own conversation."""
+"""`chat`: base, tuned and merged model answer the same questions. Each has its own conversation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["AnswerPiece", "Conversation", "chat"]
 
 @dataclass(frozen=True, slots=True)
 class AnswerPiece:
-    """A further piece of the answer of one system; `ended` where the answer is complete (`text` is then empty)."""
+    """The next piece of one system's answer; `ended` if the answer is complete (`text` is then empty)."""
 
     system: str
     text: str
@@ -39,14 +39,14 @@ class _Speaker:
     history: list[Message] = field(default_factory=list)
 
     def conversation(self) -> tuple[Message, ...]:
-        """What the model is given: the system message of its training, then what was said."""
+        """The prompt: the system message of training, then the conversation."""
         return (*self.opening, *self.history)
 
 
 class Conversation:
-    """Base, tuned and, where it was made, merged model of one run, each with what was said to it and by it so far.
+    """Base, tuned and (if it exists) merged model of one run, each with its own conversation so far.
 
-    `systems`: their names. `run`: the id of the run. `base`: the name of its base. `how`: the settings of the draws, in words.
+    `systems`: their names. `run`: the id of the run. `base`: the name of its base. `how`: the sampling settings in words.
     """
 
     def __init__(
@@ -57,16 +57,16 @@ class Conversation:
         self._speakers, self._format, self._request, self._context = speakers, chat_format, request, base.context
 
     def ask(self, question: str) -> dict[str, str]:
-        """The whole answer of every system. ModelError for a question that does not fit into the context."""
+        """The complete answer of every system. ModelError for a question that does not fit into the context."""
         answers = dict.fromkeys(self.systems, "")
         for piece in self.stream(question):
             answers[piece.system] += piece.text
         return answers
 
     def stream(self, question: str) -> Iterator[AnswerPiece]:
-        """The same, piece by piece as the answers grow; base and tuned are made in one batch, for they share their weights.
+        """The same, streamed piece by piece. Base and tuned model share their weights, so they answer in one batch.
 
-        The oldest turns are dropped where the conversation leaves no room for an answer.
+        The oldest turns are dropped if the conversation leaves no room for an answer.
         """
         for speaker in self._speakers:
             speaker.history.append(Message(role="user", content=question))
@@ -92,7 +92,7 @@ class Conversation:
             speaker.history.append(Message(role="assistant", content=said[speaker.name]))
 
     def clear(self) -> None:
-        """Forget what was said."""
+        """Start a new conversation."""
         for speaker in self._speakers:
             speaker.history.clear()
 
@@ -105,15 +105,15 @@ def chat(
     temperature: float | None = None,
     seed: int | None = None,
 ) -> Conversation:
-    """Open a conversation with the models of a run; all of them draw at the same settings.
+    """Open a conversation with the models of a run; all use the same sampling settings.
 
-    `run`: the first digits of its id, or `run:latest`. `max_new_tokens`: tokens of an answer at most. `temperature` replaces
-    that of the settings of use, 0 is greedy; `seed` replaces the seed of the draws.
+    `run`: the first digits of its id, or `run:latest`. `max_new_tokens`: maximum tokens per answer. `temperature` replaces
+    that of the evaluation, 0 is greedy; `seed` replaces the seed of the sampling.
 
     Raises:
-        ArtifactError: there is no such run.
+        ArtifactError: the run does not exist.
         EvaluationError: a seed without a temperature above 0.
-        ModelError: the base is not here, or no longer the one that the run was trained on.
+        ModelError: the base is missing, or has changed since the run was trained.
     """
     store = Store(Path(project) / ".tunesmith")
     artifact = store.resolve(run)
@@ -133,13 +133,13 @@ def chat(
 
 
 def _use_of(store: Store, run: Artifact) -> Use | None:
-    """The settings of use that were last set or chosen for a run."""
+    """The sampling settings that were last set or chosen for a run."""
     found = [a for a in store.all() if a.kind == "use" and run.reference() in a.manifest["inputs"]]
     return read_use(found[-1].path / "use.json") if found else None
 
 
 def _sampling(use: Use | None, temperature: float | None, seed: int | None) -> tuple[Sampling, str]:
-    """How tokens are chosen, and the same in words. A temperature replaces that of the settings of use."""
+    """The sampling settings, and the same in words. `temperature` replaces the stored one."""
     usual = use or GREEDY_USE
     wanted = usual if temperature is None else replace(usual, temperature=temperature)
     if temperature == 0:
@@ -157,8 +157,8 @@ def _sampling(use: Use | None, temperature: float | None, seed: int | None) -> t
     if temperature is not None:
         return wanted.sampling, drawn
     if use is None:
-        return wanted.sampling, "greedy: no settings of use belong to this run yet, `tunesmith merge` chooses them"
-    return wanted.sampling, f"{drawn}: the settings of use, as evaluated" + (
+        return wanted.sampling, "greedy: no sampling settings belong to this run yet, `tunesmith merge` chooses them"
+    return wanted.sampling, f"{drawn}: the sampling settings, as evaluated" + (
         " (--greedy: no draws)" if drawn != "greedy" else ""
     )
 
@@ -168,7 +168,7 @@ def _base_of(run: Artifact) -> BaseFolder:
     made_on = next(i["id"] for i in run.manifest["inputs"] if i["kind"] == "base")
     if base.fingerprint != made_on:
         raise ModelError(
-            "the base is no longer the one that this run was trained on",
+            "the base has changed since this run was trained",
             value=f"{base.name} {base.fingerprint[:8]}",
             expected=f"fingerprint {made_on[:8]}",
             hint="restore the base, or train again: tunesmith run",
@@ -177,7 +177,7 @@ def _base_of(run: Artifact) -> BaseFolder:
 
 
 def _opening(store: Store, run: Artifact) -> tuple[Message, ...]:
-    """The system message that every training example began with, so that the model is asked as it was trained; or none."""
+    """The system message that all training examples started with, so that the model is used as it was trained; or none."""
     made_of = next(i["id"] for i in run.manifest["inputs"] if i["kind"] == "dataset")
     dataset = store.find("dataset", made_of)
     if dataset is None:

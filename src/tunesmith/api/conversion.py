@@ -1,4 +1,4 @@
-"""`convert`: what format a file of examples is in, row by row, and the same rows in another."""
+"""`convert`: detect the format of examples, row by row, and convert them to another."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["ConvertResult", "FormatKind", "FormatResult", "convert", "detect_for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatKind:
-    """One format met in a file: what was seen that tells it, how sure that is (0 to 1), and the places of its rows."""
+    """One format found in a file: the evidence for it, its certainty (0 to 1), and the places of its rows."""
 
     format: str
     saw: str
@@ -31,9 +31,9 @@ class FormatKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatResult:
-    """The formats of a file, the commonest first; (place, reason) of rows that no format fits.
+    """The formats of a file, the most common first; (place, reason) of rows that fit no format.
 
-    `by_row`: (place, format, how sure) of every row that was read, in order.
+    `by_row`: (place, format, certainty) of every row that was read, in order.
     """
 
     kinds: tuple[FormatKind, ...]
@@ -46,7 +46,7 @@ class FormatResult:
         return len({kind.format for kind in self.kinds}) > 1
 
     def as_dict(self) -> dict[str, Any]:
-        """The object that `tunesmith convert FILE --json` prints; `by_row` of a mixed file alone."""
+        """The object that `tunesmith convert FILE --json` prints; `by_row` only for a mixed file."""
         rows: dict[str, Any] = {
             "rows": len(self.by_row) + len(self.unreadable),
             "formats": [
@@ -62,10 +62,10 @@ class FormatResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertResult:
-    """Rows in the format `to`, and what became of the others.
+    """Rows in the format `to`, and the reasons why others were refused.
 
     `formats`: rows of each format that was read. `num_rows`: rows of the file, also those that could not be read. `refused`:
-    (place, reason) of rows that were left out. `lost`: fields let go, counted. `turns`: whether prompts are lists of turns.
+    (place, reason) of rows that were left out. `lost`: dropped fields, counted. `turns`: whether prompts are lists of turns.
     `out`: the file written, if any.
     """
 
@@ -93,7 +93,7 @@ class ConvertResult:
 
 
 def detect_formats(file: str | Path, *, from_: str = "") -> FormatResult:
-    """What formats the rows of a JSON, JSON lines, CSV or TSV file are in. `from_`: read all rows as this format.
+    """Detect the formats of the rows of a JSON, JSON Lines, CSV or TSV file. `from_`: read all rows as this format.
 
     Raises:
         DatasetError: an unknown format.
@@ -116,10 +116,10 @@ def detect_formats(file: str | Path, *, from_: str = "") -> FormatResult:
 
 
 def convert(file: str | Path, *, to: str, from_: str = "", out: str | Path | None = None, lossy: bool = False) -> ConvertResult:
-    """The rows of a file in the format `to` (`messages`, `sharegpt`, `alpaca` …), written to `out` where it is given.
+    """The rows of a file in the format `to` (`messages`, `sharegpt`, `alpaca` …), written to `out` if given.
 
-    `from_`: read all rows as this format, whatever they look like. `lossy`: let go of what the format cannot hold; else such
-    rows are refused. JSON lines are written, or an array where `out` ends in `.json`.
+    `from_`: read all rows in this format, without detection. `lossy`: drop what the format cannot hold; otherwise such
+    rows are refused. JSON Lines are written, or an array if `out` ends in `.json`.
 
     Raises:
         DatasetError: an unknown format, or no row that can be written.

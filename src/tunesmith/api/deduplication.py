@@ -21,12 +21,12 @@ __all__ = ["MANY_COPIES", "DedupResult", "dedup"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DedupResult:
-    """Ids are those of the file (`file:id` where several were read), or `line N` where no row of it has an id.
+    """Ids are those of the file (`file:id` if several were read), or `line N` if its rows have no ids.
 
     `n` rows were compared. `clusters`: ids of rows that copy each other, each cluster sorted. `pairs`: how many pairs are
-    alike at the threshold or above; `reworded`: how many more say the same in other words. `removed`: ids that would go;
+    at or above the threshold; `reworded`: how many more are paraphrases. `removed`: ids that would be removed;
     `share` of all rows (0 to 1). `by_source`: rows and removed rows of each source, empty for an unknown one. `across`:
-    clusters that lie in two files, by the names of both. `failed`: rows that could not be read. `cut_bands`: above 0,
+    clusters that occur in two files, by the names of both. `failed`: rows that could not be read. `cut_bands`: above 0,
     clusters may be split. `out`: the folder written, if any.
     """
 
@@ -73,17 +73,17 @@ def dedup(
     """Find copies among the rows of all files together; with `out`, write the files without them into that new folder.
 
     `threshold`: the share of common word 5-shingles (0.2 to 1) from which two rows are copies. `semantic`: empty, `words`,
-    `embeddings` or a folder with an encoder: rows that say the same in other words are copies too. `engine`: `local` with
-    `workers` threads (0: one a core), or `ray`.
+    `embeddings` or a folder with an encoder: paraphrases are copies too. `engine`: `local` with
+    `workers` threads (0: one per core), or `ray`.
 
     Raises:
-        DatasetError: a threshold out of range, an id that comes twice in a file, or no row that can be used.
+        DatasetError: a threshold out of range, an id that occurs twice in a file, or no row that can be used.
         SourceError: a file that cannot be read.
-        StorageError: `out` holds something else already, or cannot be written.
+        StorageError: `out` already exists with other contents, or cannot be written.
     """
     if not 0.2 <= threshold <= 1:
         raise DatasetError(
-            "this threshold finds nothing useful",
+            "this threshold is outside the useful range",
             value=threshold,
             expected="a share of common word 5-shingles from 0.2 to 1",
             hint="--threshold 0.8",
@@ -112,7 +112,7 @@ def dedup(
 
 
 def _shown_id(rows: Rows, row: int) -> RowId:
-    """The id as it stands in the file; with the file's name before it where there are several files."""
+    """The id in the file, with the file's name before it if there are several files."""
     return rows.ids[row] if len(rows.names) == 1 else f"{rows.names[rows.files[row]]}:{rows.ids[row]}"
 
 

@@ -1,4 +1,4 @@
-"""The events of a pipeline, kept for programs: what happened in which order, and what came out."""
+"""The events of a pipeline run, stored in order for programs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["EventLog", "page_of"]
 
 
 class EventLog(SilentReporter):
-    """A reporter that keeps every event. Give it to `run` or `open_project`, alone or with another in `SeveralReporters`."""
+    """A reporter that stores every event. Pass it to `run` or `open_project`, alone or with others in `SeveralReporters`."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
 
     def event(self, event: Event) -> None:
-        """Keep it."""
+        """Store the event."""
         self.events.append(event)
 
     def done(self, kind: str) -> StageDone:
@@ -37,11 +37,11 @@ class EventLog(SilentReporter):
         raise KeyError("verdict")
 
     def as_dicts(self) -> list[dict[str, Any]]:
-        """Every event as JSON would hold it, its class as `event`."""
+        """Every event as plain values for JSON, with its class name as `event`."""
         return [{"event": type(event).__name__, **asdict(event)} for event in self.events]
 
 
 def page_of(path: str) -> str:
-    """What to open of an artifact: its page, or the folder where it has none."""
+    """The page of an artifact, or its folder if it has no page."""
     page = Path(path) / "report.html"
     return str(page if page.is_file() else path)

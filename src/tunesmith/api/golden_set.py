@@ -18,9 +18,9 @@ __all__ = ["GoldenAdded", "GoldenList", "GoldenState", "golden_add", "golden_lis
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenAdded:
-    """`added` items are new in `version`, `known` were there already, `items` are there now. `id` names the set as it is now.
+    """`added` items are new in `version`, `known` were already in the set, `items` are in it now. `id` names the current set.
 
-    `failed`: rows and files that could not be read. `folder`: where the set is kept.
+    `failed`: rows and files that could not be read. `folder`: where the set is stored.
     """
 
     added: int
@@ -39,7 +39,7 @@ class GoldenAdded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenList:
-    """The set as it stands: its items and its versions, oldest first."""
+    """The current set: its items and its versions, oldest first."""
 
     golden: Golden
 
@@ -52,7 +52,7 @@ class GoldenList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenState:
-    """`ok`: every byte is as it was frozen, or None where there is nothing to verify. `items` counts those of a sound set."""
+    """`ok`: whether every byte is unchanged, or None if there is no golden set. `items`: number of items if intact."""
 
     ok: bool | None
     items: int
@@ -65,10 +65,10 @@ class GoldenState:
 
 
 def golden_add(*files: str | Path, project: str | Path = ".") -> GoldenAdded:
-    """Freeze the examples of `files` as a new version. Rows that are there already add nothing; a document is one item.
+    """Freeze the examples of `files` as a new version. Rows that are already in the set are skipped; a document is one item.
 
     Raises:
-        ArtifactError: the set is damaged, and nothing is built on it.
+        ArtifactError: the set is damaged, so nothing is added.
         DatasetError: no row was given.
         SourceError: a file that cannot be read.
     """
@@ -90,16 +90,16 @@ def golden_add(*files: str | Path, project: str | Path = ".") -> GoldenAdded:
 
 
 def golden_list(*, project: str | Path = ".") -> GoldenList:
-    """The golden set of a project; empty where there is none. ArtifactError for a damaged one."""
+    """The golden set of a project; empty if there is none. ArtifactError for a damaged one."""
     return GoldenList(golden=read_golden(Path(project)))
 
 
 def golden_verify(*, project: str | Path = ".") -> GoldenState:
-    """Whether every byte of the golden set is as it was frozen. ArtifactError for a project that is not there."""
+    """Whether every byte of the golden set is unchanged. ArtifactError for a project that does not exist."""
     root = Path(project)
     if not root.is_dir():
         raise ArtifactError(
-            "there is no such project", value=str(root), expected="a folder", hint="tunesmith golden verify --project DIR"
+            "the project does not exist", value=str(root), expected="a folder", hint="tunesmith golden verify --project DIR"
         )
     faults = tuple(golden_damage(root))
     items = 0 if faults else len(read_golden(root).items)

@@ -1,4 +1,4 @@
-"""Reading the four YAML files of the blog-tuning pipeline that Tunesmith grew from, and saying what has no place here."""
+"""Convert the four YAML files of the blog-tuning pipeline that Tunesmith grew from, and list settings without an equivalent."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ _MOVES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
 }
 _LEFT: Mapping[str, str] = {
     "dataset.name": "name the files of the data set under sources",
-    "validation": "the label audit looks at every example, not at a sample",
+    "validation": "the label audit checks every example, not a sample",
     "lora.num_layers": "method.layers counts the adapted layers",
     "paths": "artifacts go to .tunesmith, named by their content",
     "optimizer.type": "AdamW with train.weight_decay 0 is Adam",
     "evaluation.method": "all metrics are measured",
-    "evaluation.temperature": "comparisons are greedy, so that they do not hang on luck",
+    "evaluation.temperature": "comparisons are greedy, so that they do not depend on chance",
     "metrics.bertscore": "not measured by Tunesmith",
     "metrics.simple": "gates compare with the base instead of with a fixed score",
     "comparison": "the base is always measured; the verdict comes from gates, not from score bands",
@@ -57,7 +57,7 @@ _LEFT: Mapping[str, str] = {
 
 
 def translate(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Recipe values and notes on what was not carried over. RecipeError if the files are absent or not understood."""
+    """Recipe values, and notes on what was not converted. RecipeError if the files are missing or not understood."""
     flat: dict[str, Any] = {}
     for name in _FILES:
         flat |= _flatten(_read(folder / name), "")
@@ -89,7 +89,7 @@ def translate(folder: Path) -> tuple[dict[str, Any], list[str]]:
         if any(k == key or k.startswith(key + ".") for k in flat)
     ]
     if len(values["sources"]) > 1:
-        notes.insert(0, "the train, val and test files are pooled and split anew by document, copies removed")
+        notes.insert(0, "the train, val and test files are pooled, copies are removed, and the rest is split again by document")
     if "lora.keys" in flat:
         notes.insert(
             0, "method.targets must exist in the base; on a fused one (Phi-3) name qkv_proj instead of q_proj, k_proj, v_proj"
@@ -128,7 +128,7 @@ def _flatten(data: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def _sources(folder: Path, flat: Mapping[str, Any]) -> list[str]:
-    """The data files where they lie, if they are found beside the configuration; else where the configuration has them."""
+    """The data files next to the configuration if they exist, else the paths in the configuration."""
     named = [Path(str(flat[key])) for key in ("paths.train_data", "paths.test_data") if key in flat]
     if named:
         named.insert(1, named[0].with_name("val.json"))

@@ -1,8 +1,8 @@
-"""The pipeline as functions: sources in, and the artifact of a stage out, with the stages before it made as needed.
+"""The pipeline as functions: they take sources and return the artifact of a stage; earlier stages run as needed.
 
     outcome = run("./posts", base="smollm2", settings={"train.epochs": 3})
 
-`open_project` gives the same as an object whose stages are properties. What is done already is never done again.
+`open_project` gives the same as an object whose stages are properties. Finished stages are reused.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _ORDER = ("documents", "dataset", "plan", "run", "use", "model", "eval")
 
 
 class PipelineOptions(TypedDict, total=False):
-    """What may be said of every stage; all of it may be left out.
+    """Options of every stage; all are optional.
 
     `project`: the folder of the project, whose `.tunesmith` holds the artifacts; this folder by default. `recipe`: a recipe to
     use in place of the project's `tunesmith.yaml`; with sources, none is needed. `base`: the base model: a known name, a
     folder, a GGUF file or a hub id. `settings`: settings of the recipe by their names, such as `{"train.epochs": 3}`. `allow`:
-    blocking checks to go on despite. `offline`: fetch neither a base nor an address. `allow_private`: let addresses of this
-    machine and the local network be fetched. `reporter`: what is told of progress and warnings; silence by default.
+    blocking findings to ignore. `offline`: fetch neither a base nor an address. `allow_private`: allow addresses of this
+    machine and the local network. `reporter`: receives progress and warnings; silent by default.
     """
 
     project: str | Path
@@ -47,10 +47,10 @@ class PipelineOptions(TypedDict, total=False):
 
 
 def open_project(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Project:
-    """The project of a recipe, `sources` replacing its own; its stages are properties, and nothing is done before one is asked.
+    """The project of a recipe; `sources` replace its own. Its stages are properties and run when they are first used.
 
     Raises:
-        RecipeError: with everything that is wrong with the recipe and the settings.
+        RecipeError: everything that is wrong with the recipe and the settings.
     """
     from tunesmith.pipeline.project import Project
 
@@ -64,7 +64,7 @@ def open_project(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Pr
 
 
 def ingest(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Documents:
-    """Read the sources into documents, and say how much of them had to be fetched.
+    """Read the sources into documents, and report how much was fetched.
 
     Raises:
         RecipeError: as `open_project`.
@@ -92,15 +92,15 @@ def build(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Artifact:
 
 
 def plan(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Plan:
-    """Every number of the run with its reason; the dataset is built, and nothing is trained. Errors as `build`."""
+    """Every number of the run with its reason; builds the dataset but trains nothing. Errors as `build`."""
     return open_project(*sources, **options).plan
 
 
 def train(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Artifact:
-    """The training run, with the adapter in its folder `adapter`; one that was interrupted goes on. Errors as `build`.
+    """The training run, with the adapter in its folder `adapter`; an interrupted run is resumed. Errors as `build`.
 
     Raises:
-        TrainingError: training cannot go on, with what to change.
+        TrainingError: training cannot continue; the hint says what to change.
     """
     return open_project(*sources, **options).run
 

@@ -1,4 +1,4 @@
-"""The documents stage alone, for a recipe that is open already; it needs no model."""
+"""Only the documents stage, for a recipe that is already open; it needs no model."""
 
 from __future__ import annotations
 

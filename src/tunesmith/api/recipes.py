@@ -1,4 +1,4 @@
-"""Recipes: a commented one to begin with, one translated from an older pipeline, and the one that a command means."""
+"""Recipes: a commented new one, one converted from an older pipeline, and the one that a command uses."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _NAME = "tunesmith.yaml"
 
 @dataclass(frozen=True, slots=True)
 class NewRecipe:
-    """A recipe in YAML, and `notes` on what of an older pipeline means something else here, or was not carried over."""
+    """A recipe in YAML, and `notes` on settings of an older pipeline that mean something else here or were not converted."""
 
     text: str
     notes: tuple[str, ...] = ()
 
 
 def new_recipe(*sources: str | Path, older: str | Path | None = None) -> NewRecipe:
-    """A recipe with every setting at its default and its meaning, for `sources` (`./posts` where none is named).
+    """A recipe with every setting at its default and its meaning, for `sources` (`./posts` if none is given).
 
-    `older`: a folder with data_, model_, training_ and evaluation_config.yaml to translate.
+    `older`: a folder with data_, model_, training_ and evaluation_config.yaml to convert.
 
     Raises:
         RecipeError: files of the older pipeline that are missing, not understood, or make no valid recipe.
@@ -63,7 +63,7 @@ def write_recipe(recipe: NewRecipe, *, project: str | Path = ".", force: bool = 
     """Write `tunesmith.yaml` into the project folder, and return its path.
 
     Raises:
-        RecipeError: there is one already, and `force` does not say that it may go.
+        RecipeError: there is one already, and `force` is False.
         StorageError: the file cannot be written.
     """
     file = Path(project) / _NAME
@@ -95,12 +95,12 @@ def find_recipe(
     project: str | Path = ".",
     recipe: str | Path | None = None,
 ) -> Recipe:
-    """The recipe in the file `recipe`, else in the project's `tunesmith.yaml`, else one made of the sources alone.
+    """The recipe in the file `recipe`, else in the project's `tunesmith.yaml`, else one made from the sources only.
 
     `changes` replaces whole top-level keys (`sources`, `base`, `allow`); `overrides` are settings such as `train.epochs=3`.
 
     Raises:
-        RecipeError: with everything that is wrong; also where there is neither a recipe nor a source.
+        RecipeError: everything that is wrong; also if there is neither a recipe nor a source.
     """
     wanted = dict(changes or {})
     file = Path(recipe) if recipe is not None else Path(project) / _NAME
@@ -121,7 +121,7 @@ def find_recipe(
 
 
 def recipe_text(values: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
-    """A recipe as YAML: what is set stands open, everything else is commented out at its default, each with its meaning."""
+    """A recipe as YAML: set values as they are, all others commented out at their defaults, each with its meaning."""
     lines = [
         "# Tunesmith recipe. What is commented out has the value shown; remove the `# ` to change it.",
         *(f"# {note}" for note in notes),

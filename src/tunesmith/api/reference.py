@@ -118,7 +118,7 @@ def _literal(value: object) -> str:
 
 
 def _markdown(docstring: str) -> str:
-    """A docstring as Markdown: what stands below `Raises:` becomes a list."""
+    """A docstring as Markdown; the lines below `Raises:` become a list."""
     text, raises, errors = docstring.partition("\nRaises:\n")
     if not raises:
         return text + "\n"

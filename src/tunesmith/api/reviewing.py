@@ -1,4 +1,4 @@
-"""`review`: a page with a sample of rows to read, and the decisions made on it applied to the file."""
+"""`review`: a page with a sample of rows to review, and applying its decisions to the file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["ReviewApplied", "ReviewPage", "apply_review", "review"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewPage:
-    """The page that was written, with `rows` of `total` rows; `unreadable` further ones cannot be read or learned."""
+    """The page that was written, with `rows` of `total` rows; `unreadable` more rows cannot be read or trained on."""
 
     page: Path
     rows: int
@@ -34,7 +34,7 @@ class ReviewPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewApplied:
-    """The rows as decided, with what was done, and the file they were written to."""
+    """The rows after the decisions, what was done, and the file they were written to."""
 
     applied: Applied
     out: Path
@@ -46,7 +46,7 @@ class ReviewApplied:
 
 
 def review(file: str | Path, *, rows: int = 50, out: str | Path | None = None) -> ReviewPage:
-    """Write a page of at most `rows` rows to read and judge to `out`, by default `FILE.review.html` in this folder.
+    """Write a page with at most `rows` rows to review to `out`, by default `FILE.review.html` in the current folder.
 
     Raises:
         DatasetError: a file without examples.
@@ -71,8 +71,8 @@ def apply_review(file: str | Path, decisions: str | Path, *, out: str | Path | N
     """Apply the decisions that the page saved to `file`, and write the rows that remain to `out`.
 
     Raises:
-        DatasetError: decisions that are none, or that were made on another file.
-        SourceError: a file that holds no rows, or no place to write to.
+        DatasetError: an invalid file of decisions, or one made for another file.
+        SourceError: a file that holds no rows, or no file to write to.
         StorageError: `out` cannot be written.
     """
     path, decided = Path(file), Path(decisions)

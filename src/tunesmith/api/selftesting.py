@@ -1,4 +1,4 @@
-"""`selftest`: what training promises, measured on this machine."""
+"""`selftest`: check on this machine that training keeps its promises."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WORDS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelftestResult:
-    """All checks in the order in which they ran, whether every one held, and the machine that they ran on."""
+    """All checks in the order in which they ran, whether all passed, and the machine that they ran on."""
 
     base: str
     passed: bool

@@ -21,11 +21,11 @@ __all__ = ["SplitResult", "split"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitResult:
-    """The rows of each split, and what the reader should know of the draw.
+    """The rows of each split, and facts about how they were split.
 
     `n` rows were read. `units`: documents, threads, authors … of each split, `labels` the rows of each label by split.
     `borders`: the first days of val and test in a split by time. `removed_copies`: rows taken out because they copy a row of
-    a split that matters more. `leaks` and `findings`: what leaks all the same, and what is odd. `failed`: rows that could not
+    a split with priority. `leaks` and `findings`: remaining leaks and other problems. `failed`: rows that could not
     be used. `out`: the folder written, if any.
     """
 
@@ -77,14 +77,14 @@ def split(
 ) -> SplitResult:
     """Split a file's rows by `document`, `thread`, `author`, `time`, `group` or `row`; new rows never move old ones.
 
-    `val` and `test` are shares of units (0 to 1). `group`: with `by="group"`, the column that stays on one side. `stratify`:
-    a column of labels that every split must have. With `out`, train, val, test and what was removed are written into that
-    new folder.
+    `val` and `test` are shares of units (0 to 1). `group`: with `by="group"`, the column whose equal values stay in one split.
+    `stratify`: a column of labels that every split must contain. With `out`, all splits and the removed rows go into that new
+    folder.
 
     Raises:
-        DatasetError: options that do not go together, too few units, or no row that can be used.
+        DatasetError: options that exclude each other, too few units, or no row that can be used.
         SourceError: a file that cannot be read.
-        StorageError: `out` holds something else already, or cannot be written.
+        StorageError: `out` already exists with other contents, or cannot be written.
     """
     _check_options(by, val=val, test=test, group=group)
     path, folder = Path(file), Path(out) if out is not None else None
@@ -112,7 +112,7 @@ def split(
 
 def _check_options(by: str, *, val: float, test: float, group: str) -> None:
     if by not in get_args(By):
-        raise DatasetError("there is no such way to split", value=by, expected=", ".join(get_args(By)), hint="--by document")
+        raise DatasetError("unknown value of `by`", value=by, expected=", ".join(get_args(By)), hint="--by document")
     if not (0 <= val < 1 and 0 <= test < 1 and val + test < 0.9):
         raise DatasetError(
             "these shares leave too little to train on",

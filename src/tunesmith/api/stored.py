@@ -1,4 +1,4 @@
-"""`show` and `path`: the artifacts of a project, found again."""
+"""`show` and `path`: find the artifacts of a project."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["artifact", "artifacts"]
 
 
 def artifacts(*, project: str | Path = ".") -> tuple[Artifact, ...]:
-    """Every whole artifact of a project, oldest first."""
+    """Every complete artifact of a project, oldest first."""
     return tuple(Store(Path(project) / ".tunesmith").all())
 
 
 def artifact(id: str, *, project: str | Path = ".") -> Artifact:
-    """The artifact of these first digits, or the newest of a kind (`run:latest`). ArtifactError if it is none or several."""
+    """The artifact with these first digits, or the latest of a kind (`run:latest`). ArtifactError unless exactly one."""
     return Store(Path(project) / ".tunesmith").resolve(id)

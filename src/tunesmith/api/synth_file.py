@@ -1,4 +1,4 @@
-"""A file of examples in, a file that a language model wrote or graded out, with a page about it beside it."""
+"""`synth`: a language model writes or grades a file of examples; a page about the result is saved with it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def synth(
     """Let a language model write or grade examples: `self_instruct`, `evolve`, `distil`, `preference` or `score`.
 
     The model is that of the `generator` section of the project's recipe, with `settings` such as `{"generator.url": …}`; its
-    replies are kept in the project and paid for once. Everything else as `synthesize`, whose errors it raises.
+    replies are cached in the project and paid for once. Everything else, including errors, is as in `synthesize`.
 
     Raises:
         RecipeError: settings that are wrong.
@@ -94,14 +94,14 @@ def synthesize(
     count: int = 100,
     threshold: float = 3.5,
 ) -> Made:
-    """Make `out` (JSON lines of Example, or Preference) from the examples of `file`, and a report beside it.
+    """Make `out` (JSON lines of Example, or Preference) from the examples of `file`, and a report in the same folder.
 
     `kind`: one of `KINDS`, in which `-` may stand for `_`.
-    `count`: new tasks wanted of self_instruct. `threshold`: mean grade that score keeps. Nothing but the replies paid for is
-    written before all of it is done; the same command goes on after an interruption.
+    `count`: number of new tasks (self_instruct). `threshold`: lowest mean grade to keep (score). Only the paid replies are
+    written before the work is done; after an interruption the same command resumes.
 
     Raises:
-        DatasetError: no such kind, a file without prompts, or nothing was made.
+        DatasetError: an unknown kind, a file without prompts, or an empty result.
         GeneratorError: the server cannot be used, or the budget is used up.
         SourceError: `out` is `file`, or a folder.
     """
@@ -129,7 +129,7 @@ def synthesize(
         tell_outcome(asked, done.outcome, reporter)
     if not done.rows:
         raise DatasetError(
-            "nothing passed the gates",
+            "no example passed the gates",
             value=", ".join(f"{n} {reason}" for reason, n in sorted(done.outcome.dropped.items())) or "no rows",
             expected="replies that can be used",
             hint="try a stronger model with --set generator.model=NAME"

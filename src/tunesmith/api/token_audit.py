@@ -1,4 +1,4 @@
-"""What a base's tokenizer and chat template make of examples: the figures behind `tunesmith check --base`."""
+"""Token counts and label audit of examples with a base's tokenizer and chat template, for `tunesmith check --base`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["token_facts"]
 
 
 def token_facts(base: str, examples: Sequence[Example], *, max_tokens: int = 0, reporter: Reporter) -> TokenFacts:
-    """Encode the examples as training would, and count what is cut, not learned, or without an end token.
+    """Encode the examples as training would, and count cut examples, answers without target tokens, and missing end tokens.
 
-    `max_tokens`: tokens of an example at most; 0 takes the recipe's default, and never more than the base's context.
+    `max_tokens`: maximum tokens per example, limited by the base's context; 0: the recipe's default.
     ModelError for a base that cannot be found or has no chat template; rows that the template refuses are in `refused`.
     """
     folder = find_base(base)

@@ -1,7 +1,7 @@
 """The `tunesmith` command: finds the verbs, runs one. Imports nothing heavy, so `--help` answers at once.
 
 Exit codes: 0 pass or SHIP, 1 error, 2 DON'T SHIP or a blocking finding, 3 CAN'T TELL or not measured,
-130 or 143 when stopped by Ctrl-C or SIGTERM with a checkpoint to go on from.
+130 or 143 when stopped by Ctrl-C or SIGTERM with a checkpoint to resume from.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PLAIN: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pr
 def verb_helps() -> dict[str, str]:
     """The help of every verb by its name: the docstring of its module, read from the source without importing it.
 
-    The pipeline and what belongs to it stands first, in its order; every other verb after it, by name.
+    The verbs of the pipeline come first, in their order; all others follow by name.
     """
     found = {}
     for folder in map(Path, verbs.__path__):
@@ -41,7 +41,7 @@ def verb_helps() -> dict[str, str]:
 
 
 class _Verbs(TyperGroup):
-    """Commands that hold a name and a help text; the module of a verb is imported when the verb is called."""
+    """Commands with a name and a help text; the module of a verb is imported when the verb is called."""
 
     def __init__(self, **settings: Any) -> None:
         known = {name: TyperCommand(name, help=text, rich_markup_mode=None) for name, text in verb_helps().items()}
@@ -66,7 +66,7 @@ app = typer.Typer(
 
 @app.callback()
 def _top(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version, and end.")] = False
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False
 ) -> None:
     if version:
         from tunesmith import __version__
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=typed, prog_name="tunesmith", standalone_mode=False)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on where it was\n")
+        sys.stderr.write("stopped; type the same command again to continue\n")
         sys.exit(130)
     except Exception as error:
         from tunesmith.cli.render import exit_code_of

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and the command of the verbs that go as far as one stage."""
+"""Options shared by several verbs, and the command of the verbs that run the pipeline up to one stage."""
 
 from __future__ import annotations
 
@@ -10,29 +10,32 @@ import typer
 
 __all__ = ["Allow", "Base", "Json", "Offline", "Private", "ProjectDir", "RecipeFile", "Settings", "Sources", "stage_command"]
 
-ProjectDir = Annotated[Path, typer.Option("--project", help="Folder of the project; artifacts go to its .tunesmith.")]
+ProjectDir = Annotated[
+    Path, typer.Option("--project", help="Folder of the project; artifacts are stored in its .tunesmith folder.")
+]
 RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="Recipe to use instead of PROJECT/tunesmith.yaml.")]
 Sources = Annotated[
-    list[str] | None, typer.Option("--source", help="Folder, file or address of writing; may be repeated. No recipe needed.")
+    list[str] | None,
+    typer.Option("--source", help="Folder, file or address with your writing; may be repeated. Needs no recipe."),
 ]
 Base = Annotated[
     str | None, typer.Option("--base", help="Base model: a name of `tunesmith bases`, a folder, a GGUF file, or a hub id.")
 ]
-Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing: neither a base nor an address.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Use no network: fetch neither a base model nor an address.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override one setting, such as train.epochs=3; may be repeated.")
 ]
 Allow = Annotated[
-    list[str] | None, typer.Option("--allow", help="Continue despite a blocking check, by its name: secrets, leak, cut …")
+    list[str] | None, typer.Option("--allow", help="Continue despite a blocking finding, by its name: secrets, leak, cut …")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Private = Annotated[
-    bool, typer.Option("--allow-private", help="Let addresses of this machine and the local network be fetched.")
+    bool, typer.Option("--allow-private", help="Allow fetching addresses of this machine and the local network.")
 ]
 
 
 def stage_command(name: str) -> Callable[..., None]:
-    """The command of a verb that goes as far as the stage `name`."""
+    """The command of a verb that runs the pipeline up to the stage `name`."""
 
     def command(  # noqa: PLR0913 (the options of a verb)
         project: ProjectDir = Path("."),

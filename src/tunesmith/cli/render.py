@@ -1,6 +1,6 @@
-"""The one place that draws: stage lines, progress, errors, tables. Talk goes to stderr, data to stdout.
+"""The only module that prints: stage lines, progress, errors, tables. Messages go to stderr, data to stdout.
 
-Plain lines without bars or colour where the output is no terminal; `NO_COLOR` is honoured by rich itself.
+Without a terminal, plain lines without bars or colour are printed. `NO_COLOR` is honoured by rich.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _QUIET_S = 15.0  # between two progress lines where there is no terminal
 
 
 def console() -> Console:
-    """Where talk goes. Text is shown as it is: brackets and colons in names and rows are no markup."""
+    """The console for messages, on stderr. Text is printed as it is; brackets and colons are not read as markup."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=not sys.stderr.isatty())
 
 
@@ -61,7 +61,7 @@ def exit_code_of(error: Exception, typed: Sequence[str]) -> int | None:
     """
     out = console()
     if isinstance(error, Interrupted):
-        out.print(f"  {error}; the same command goes on from there")
+        out.print(f"  {error}; type the same command again to resume")
         return error.exit_code
     if isinstance(error, typer.Abort):
         return 130
@@ -72,7 +72,7 @@ def exit_code_of(error: Exception, typed: Sequence[str]) -> int | None:
         problem = Problem(
             what=said[:1].lower() + said[1:],
             value=shlex.join(["tunesmith", *typed]),
-            expected="a verb and options that it has",
+            expected="a verb with its own options",
             hint=_usage_hint(verb, said),
         )
         _print_problem(out, problem, "error", typed)
@@ -88,7 +88,7 @@ def exit_code_of(error: Exception, typed: Sequence[str]) -> int | None:
 
 
 def _usage_hint(verb: str, said: str) -> str:
-    """Sources named without `--source`, the likeliest slip, are given it; all else is in the help of the verb."""
+    """Suggest `--source` for sources named without it, the most common mistake; otherwise the help of the verb."""
     extra = re.search(r"unexpected extra argument\S* \((.+)\)", said)
     if extra and verb in {"run", "build", "plan", "train", "merge", "init"}:
         return shlex.join(["tunesmith", verb, *(word for source in extra[1].split() for word in ("--source", source))])
@@ -96,7 +96,7 @@ def _usage_hint(verb: str, said: str) -> str:
 
 
 def _print_problem(out: Console, problem: Problem, label: str, typed: Sequence[str]) -> None:
-    first, *rest, hint = replace(problem, hint=_mended(problem, typed) or problem.hint).lines()
+    first, *rest, hint = replace(problem, hint=_corrected(problem, typed) or problem.hint).lines()
     width = len(label) + 2
     out.print(Text.assemble((f"{label:<{width}}", "bold red"), first))
     for line in rest:
@@ -104,8 +104,8 @@ def _print_problem(out: Console, problem: Problem, label: str, typed: Sequence[s
     out.print(Text.assemble((f"{'hint:':<{width}}", "bold cyan"), hint.removeprefix("hint: ")))
 
 
-def _mended(problem: Problem, typed: Sequence[str]) -> str:
-    """The command as it was typed, with what works in place of the value at fault; empty where that is not known."""
+def _corrected(problem: Problem, typed: Sequence[str]) -> str:
+    """The typed command with the wrong value replaced by the right one; empty if no replacement is known."""
     if not problem.instead or problem.value not in typed:
         return ""
     return shlex.join(["tunesmith", *(problem.instead if word == problem.value else word for word in typed)])
@@ -123,7 +123,7 @@ class ConsoleReporter:
         self._out.print(f"\n  Tunesmith {__version__} · {cores} cores · {free_gib:.1f} GiB free\n")
 
     def stage(self, name: str, text: str, note: str = "") -> None:
-        """One numbered line for one stage: its name, what came out, and a note to the right."""
+        """One numbered line per stage: its name, its result, and a note on the right."""
         self._number += 1
         self._out.print(
             Text.assemble(
@@ -140,7 +140,7 @@ class ConsoleReporter:
         self._out.print(Text("  " + " " * _WIDTH + text))
 
     def event(self, event: Event) -> None:
-        """What came out of a stage, the plan, the verdict."""
+        """Print the result of a stage, the plan or the verdict."""
         if isinstance(event, StageDone | PlanMade):
             if event.text:
                 self.stage(event.title, event.text, getattr(event, "note", ""))
@@ -152,15 +152,15 @@ class ConsoleReporter:
                 self.aside(text)
 
     def note(self, text: str) -> None:
-        """Something the reader should know before the work begins."""
+        """Information before the work begins."""
         self.detail(text)
 
     def warn(self, text: str) -> None:
-        """Something the reader should know and may want to change."""
+        """A warning: something the user may want to change."""
         self._out.print(Text.assemble("  " + " " * _WIDTH, ("! ", "yellow"), text))
 
     def verdict(self, verdict: str, sentence: str) -> None:
-        """The answer. The word says it without the colour."""
+        """The verdict, as a word and a colour."""
         style = {"SHIP": "bold green", "DON'T SHIP": "bold red"}.get(verdict, "bold yellow")
         self._out.print(Text.assemble("\n  ", (f"{verdict:<{_WIDTH}}", style), sentence))
 
@@ -181,19 +181,19 @@ class ConsoleReporter:
 
 
 class _Pace:
-    """How far a piece of work is, and how fast it goes since it began here."""
+    """The progress of a piece of work, and its speed since it was started here."""
 
     def __init__(self, name: str, total: float, unit: str, done: float) -> None:
         self.name, self.total, self.unit, self.done = name, total, unit, done
         self._before, self._begin = done, time.monotonic()
 
     def rate(self) -> float:
-        """Units a second."""
+        """Units per second."""
         return (self.done - self._before) / max(1e-3, time.monotonic() - self._begin)
 
 
 class _Bar:
-    """A bar with rate and time left; it vanishes when the work is done, since the stage's line says what came of it."""
+    """A bar with rate and time left. It disappears when the work is done, because the stage prints its own line."""
 
     def __init__(self, out: Console, pace: _Pace) -> None:
         self._pace = pace
@@ -223,7 +223,7 @@ class _Bar:
 
 
 class _Lines:
-    """Progress for logs: a plain line at most every few seconds."""
+    """Progress for logs: a plain line every few seconds."""
 
     def __init__(self, out: Console, pace: _Pace) -> None:
         self._out, self._pace, self._last = out, pace, time.monotonic()
@@ -249,7 +249,7 @@ def _duration(seconds: float) -> str:
 
 
 class SideBySide:
-    """Answers that grow beside each other on a terminal; one after the other, whole, where there is none."""
+    """Answers streamed side by side on a terminal; without a terminal, one complete answer after the other."""
 
     def __init__(self, names: list[str]) -> None:
         self._said = dict.fromkeys(names, "")

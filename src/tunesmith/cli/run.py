@@ -1,4 +1,4 @@
-"""`run`, `demo`, and the verbs that stop at one stage."""
+"""`run`, `demo`, and the verbs that run the pipeline up to one stage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Choice", "demo", "open_recipe", "run", "stage"]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the command line says about which recipe to use and how to change it."""
+    """Which recipe the command line names, and the changes to it."""
 
     project: Path
     recipe: Path | None
@@ -35,7 +35,7 @@ class Choice:
     offline: bool = False
 
     def then(self, verb: str) -> str:
-        """The command that goes on with the same project and sources, to be pasted."""
+        """The next command for the same project and sources, ready to paste."""
         words = ["tunesmith", verb]
         words += ["--project", str(self.project)] if self.project != Path(".") else []
         words += ["--recipe", str(self.recipe)] if self.recipe else []
@@ -51,7 +51,7 @@ def open_recipe(choice: Choice) -> Recipe:
 
 
 def demo(choice: Choice, *, json: bool) -> None:
-    """The whole pipeline on the posts that come with the package: on a real base in minutes, or on the embedded one."""
+    """Run the full pipeline on the bundled sample posts: on a real base in minutes, or on the embedded one."""
     from tunesmith.api import EXAMPLES
     from tunesmith.api.bases import AUTO, EMBEDDED
 
@@ -113,7 +113,7 @@ _LAST = {"build": "dataset", "plan": "plan", "train": "run", "merge": "model"}
 
 
 def stage(name: str, choice: Choice, *, json: bool) -> None:
-    """Go as far as the stage of a verb."""
+    """Run the pipeline up to the stage of a verb."""
     recipe, say, log = open_recipe(choice), ConsoleReporter(console()), EventLog()
     project = _project(recipe, choice, SeveralReporters(log) if name == "plan" else SeveralReporters(say, log))
     follow(project, until=_LAST[name])

@@ -225,7 +225,7 @@ def collect_temporary(directory: Path, *, alone: bool = False) -> int:
 
 
 _DISK_TROUBLES = {
-    errno.ENOSPC: ("the disk is full", "free some space, then type the same command again: it goes on where it stopped"),
+    errno.ENOSPC: ("the disk is full", "free some space, then type the same command again: it resumes where it stopped"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, then type the same command again"),
     errno.EROFS: ("the disk is read-only", "choose a place that can be written to"),
     errno.EACCES: ("no permission to write", "choose a place that you may write to, or change its permissions"),

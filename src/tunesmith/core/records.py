@@ -230,7 +230,7 @@ class Failure:
 class Generation:
     """A system's answer to one item. `fingerprint` is the hash of weights, adapter, template and sampling settings.
 
-    `draw` counts the draws at the settings of use from 0; None for a greedy answer.
+    `draw` counts the draws with the sampling settings from 0; None for a greedy answer.
     """
 
     item_id: str
@@ -362,5 +362,5 @@ def read_jsonl(path: Path, kind: type[T]) -> Iterator[T]:
                     f"line {number} of {path.name} is not a {kind.__name__}",
                     value=line[:80].decode(errors="replace"),
                     expected=f"one JSON object a line with the fields of {kind.__name__} ({error})",
-                    hint=f"delete {path.parent} and run the command again: it is made anew",
+                    hint=f"delete {path.parent} and run the command again: it is rebuilt",
                 ) from error

@@ -120,7 +120,7 @@ def encoder_folder(where: str = BUNDLED) -> Path:
     folder = Path(where).expanduser()
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
         raise ModelError(
-            "there is no sentence encoder in this place" if folder.is_dir() else "there is no such folder",
+            "this folder holds no sentence encoder" if folder.is_dir() else "the folder does not exist",
             value=where,
             expected=f"`{BUNDLED}`, or a folder written by sentence-transformers",
             hint=f"use `{BUNDLED}`, or download one first: hf download OWNER/NAME --local-dir FOLDER",

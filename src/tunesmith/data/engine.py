@@ -32,7 +32,7 @@ def engine_named(name: str, *, workers: int = 0) -> Engine:
     """The engine of that name, `local` or `ray`. `workers`: threads of the local one, 0 for one a core."""
     if name not in get_args(EngineName):
         raise DatasetError(
-            "there is no such engine", value=name, expected="local, or ray for more than one machine", hint="--engine local"
+            "unknown engine", value=name, expected="local, or ray for more than one machine", hint="--engine local"
         )
     return ray_engine() if name == "ray" else local_engine(workers)
 

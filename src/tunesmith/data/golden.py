@@ -70,7 +70,7 @@ def add_golden(project: Path, rows: Sequence[Example]) -> tuple[Golden, int]:
     """
     if not rows:
         raise DatasetError(
-            "nothing to add to the golden set",
+            "no rows to add to the golden set",
             value="no rows",
             expected="examples or documents",
             hint="tunesmith golden add questions.jsonl",
@@ -138,7 +138,7 @@ def golden_damage(project: Path) -> tuple[str, ...]:
             continue
         manifest = verify(folder) or {}
         if manifest.get("kind") != "golden" or manifest.get("version") != expected:
-            faults.append(f"version {folder.name} is no version of a golden set")
+            faults.append(f"version {folder.name} is not a version of a golden set")
         elif expected > 1 and not faults and manifest.get("parent") != parent:
             faults.append(f"version {folder.name} does not follow on version {expected - 1:04d}: that one was replaced")
         elif [_hash(item) for item in read_jsonl(folder / _ITEMS, Example)] != manifest.get("hashes"):

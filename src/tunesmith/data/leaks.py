@@ -105,7 +105,7 @@ def find_leaks(splits: Mapping[str, Sequence[Row]]) -> tuple[Finding, ...]:
     same_prompt = [pair for pair in _equal(prompts) if pair not in copies]
     found = [
         _source_finding(rows),
-        _finding("exact_copies", "error", "answers that stand word for word in another split", exact, rows),
+        _finding("exact_copies", "error", "answers that occur word for word in another split", exact, rows),
         _finding(
             "near_copies", "error", "answers nearly the same as one in another split (shared 5-word runs ≥ 0.8)", near, rows
         ),
@@ -270,7 +270,7 @@ def _source_finding(rows: Sequence[_Row]) -> Finding | None:
     return Finding(
         name="same_source",
         severity="error",
-        message=f"{len(torn)} documents lie in more than one split, with {num_rows} rows",
+        message=f"{len(torn)} documents are in more than one split, with {num_rows} rows",
         count=len(torn),
         rows=shown,
     )

@@ -60,7 +60,7 @@ def read_lines(path: Path) -> Lines:
                 "an id comes more than once",
                 value=example.id,
                 expected="an id of its own for every row",
-                hint="number the rows anew, or drop their ids: rows without ids are named by their places",
+                hint="give the rows new ids, or remove their ids: rows without ids are named by line",
             )
         seen.add(example.id)
         examples.append(example)

@@ -78,7 +78,7 @@ def mix(own: Sequence[R], general: Sequence[R], *, weights: Mapping[str, float],
         counted += [row if turn == 0 else replace(row, id=f"{row.id}{_AGAIN}{turn + 1}") for turn in range(times)]
     if not counted:
         raise DatasetError(
-            "nothing is left to train on",
+            "no rows are left to train on",
             value=", ".join(f"{name}: {weight}" for name, weight in weights.items()),
             expected="weights that leave rows",
             hint="raise mix.weights in the recipe",

@@ -57,7 +57,7 @@ def _with_system(row: Preference, text: str) -> Preference:
 def _block(name: str, what: str, rows: Sequence[Preference], total: int, expected: str, allow: Sequence[str]) -> None:
     if rows and name not in allow:
         raise BlockedError(
-            f"some preference rows {what}: there is nothing to prefer",
+            f"some preference rows {what}: neither answer is preferred",
             name=name,
             value=f"{len(rows)} of {total}, first {rows[0].id} ({rows[0].source})",
             expected=expected,

@@ -104,13 +104,13 @@ def _verdict(
             else "no leaks between the splits"
         )
     gone = sum(dropped.values())
-    parts.append(f"{_count(gone, 'piece')} dropped" if gone else "nothing dropped")
+    parts.append(f"{_count(gone, 'piece')} dropped" if gone else "no rows dropped")
     generated = sum(e.origin is not None and e.origin.generated != "prompt" for rows in splits.values() for e in rows)
     if generated:
         parts.append(f"{generated / total:.0%} of the answers written by a model")
     if cut is not None:
         num_cut = int(cut.get("num_cut", 0))
-        parts.append(f"{_count(num_cut, 'example')} cut for length" if num_cut else "nothing cut")
+        parts.append(f"{_count(num_cut, 'example')} cut for length" if num_cut else "no rows cut")
     return "; ".join(parts) + "."
 
 
@@ -220,7 +220,7 @@ def _dropped_section(report: Mapping[str, Any]) -> str:
             if facts["samples"]
         ]
     else:
-        parts.append(Raw("<p>Nothing was dropped.</p>"))
+        parts.append(Raw("<p>No rows were dropped.</p>"))
     cut = report["cut"]
     if cut is None:
         parts.append(Raw('<p id="cut" class="soft">Whether examples are too long for the model was not measured.</p>'))

@@ -42,10 +42,10 @@ def quality_sentence(quality: Mapping[str, Any]) -> str:
     """What the checks found, in one sentence: the worst by name."""
     worst = [finding for finding in quality["findings"] if finding["severity"] != "info"]
     if not worst:
-        return "The checks found nothing to mend."
+        return "The checks found no errors."
     named = ", ".join(f"{finding['name'].replace('_', ' ')} ({finding['count']:,})" for finding in worst[:3])
     more = f" and {len(worst) - 3} more" if len(worst) > 3 else ""
-    return f"The checks ask you to look at {named}{more}."
+    return f"The checks ask you to review {named}{more}."
 
 
 def glance(report: Mapping[str, Any]) -> Raw:
@@ -64,7 +64,7 @@ def glance(report: Mapping[str, Any]) -> Raw:
         (
             "How good",
             f"{errors + warnings}" if errors + warnings else "clean",
-            f"kinds of fault: {errors} to mend, {warnings} to look at" if errors + warnings else "no check found a fault",
+            f"kinds of fault: {errors} to fix, {warnings} to review" if errors + warnings else "no check found a fault",
         ),
         (
             "Does it leak",
@@ -111,7 +111,9 @@ def quality_section(quality: Mapping[str, Any]) -> Raw:
         ]
         parts.append(folded("which rows", Raw("<ul>" + "".join(f"<li>{text(line)}</li>" for line in listed) + "</ul>")))
     else:
-        parts.append(Raw("<p>Some thirty checks found nothing: turns, answers, copies, lengths, variety, damage, secrets.</p>"))
+        parts.append(
+            Raw("<p>Some thirty checks found no faults: turns, answers, copies, lengths, variety, damage, secrets.</p>")
+        )
     figures = quality["summary"]
     if figures["topics"]:
         parts += [Raw("<h3>What the examples are about</h3>"), _bars([(t["name"], t["share"]) for t in figures["topics"]])]

@@ -149,7 +149,7 @@ def read_decisions(path: Path, file: Path) -> tuple[Decision, ...]:
         sha256 = saved["sha256"]
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise DatasetError(
-            "this is no file of decisions",
+            "this is not a file of decisions",
             value=str(path),
             expected=f"what “Save decisions” of a review page gave ({error})",
             hint=f"tunesmith review {file}",

@@ -1,4 +1,4 @@
-"""The gates that look at answers drawn at the settings of use: whether they end, and whether they loop or are all the same."""
+"""The gates on sampled answers: whether they end by themselves, and whether they loop or are all the same."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _LEAST_ITEMS = 20  # questions below which no gate about answers passes
 
 
 def stop_gate(measurements: Measurements, gates: Limits) -> Gate:
-    """Whether enough answers end by themselves; not measured where the references do not fit into the token limit either."""
+    """Whether enough answers end by themselves; not measured if the references do not fit into the token limit either."""
     rule = (
-        f"at the settings of use, at least {100 * gates.stop_share:g} % of the tuned model's answers end by themselves and have"
-        f" a word, for {_LEAST_ITEMS} questions or more; the rule looks at the share itself, not at its interval"
+        f"at least {100 * gates.stop_share:g} % of the tuned model's sampled answers end by themselves and contain a word,"
+        f" on at least {_LEAST_ITEMS} questions; the rule tests the share itself, not its interval"
     )
     system, limit = measurements.systems.get("tuned"), measurements.limit
     outcome: Outcome = "not measured"
@@ -31,7 +31,7 @@ def stop_gate(measurements: Measurements, gates: Limits) -> Gate:
     if limit is not None and limit.too_long > (1 - gates.stop_share) * limit.num_references:
         evidence += (
             f": {limit.too_long} of {limit.num_references} references need more than the limit of {limit.max_new_tokens}"
-            " tokens, so this says nothing about the model; set eval.max_new_tokens=auto"
+            " tokens, so this does not measure the model; set eval.max_new_tokens=auto"
         )
     elif answers.num_items < _LEAST_ITEMS and most >= gates.stop_share:
         evidence += ": too few answers to tell"
@@ -40,15 +40,15 @@ def stop_gate(measurements: Measurements, gates: Limits) -> Gate:
     return Gate(name="stop", required=True, rule=rule, outcome=outcome, evidence=evidence, value=value)
 
 
-_REPEATS = {"loop": "loop", "collapse": "are the same as an answer to another question"}
+_REPEATS = {"loop": "loop", "collapse": "repeat the answer to another question"}
 
 
 def answers_gate(measurements: Measurements, gates: Limits) -> Gate:
-    """Whether what a reader would see first got worse: answers that loop, or that do not depend on the question."""
+    """Whether answers that loop, or that do not depend on the question, became more frequent."""
     rule = (
-        "at the settings of use, the share of the tuned model's answers that loop, and of those that are the same as an answer"
-        f" to another question, exceeds that of the base (or of the references) by at most {100 * gates.loop_margin:g} points,"
-        f" interval included, on {_LEAST_ITEMS} questions or more"
+        "the share of the tuned model's sampled answers that loop, and of those that repeat the answer to another question,"
+        f" exceeds that of the base (or of the references) by at most {100 * gates.loop_margin:g} points,"
+        f" interval included, on at least {_LEAST_ITEMS} questions"
     )
     found = [_more_often(measurements, name, gates.loop_margin) for name in _REPEATS]
     outcomes = [outcome for outcome, _, _ in found]
@@ -68,7 +68,7 @@ def answers_gate(measurements: Measurements, gates: Limits) -> Gate:
 
 
 def _more_often(measurements: Measurements, name: str, margin: float) -> tuple[Outcome, str, float | None]:
-    """By how much more of the tuned model's answers have a fault than is usual: than the base's, or the references' if more."""
+    """How much more often the tuned model's answers have a fault than those of the base, or the references if higher."""
     comparison, what = measurements.comparison("base", "tuned"), _REPEATS[name]
     difference = comparison.differences[name] if comparison else None
     if difference is None or difference.ci is None or difference.mean is None or difference.mean_a is None:

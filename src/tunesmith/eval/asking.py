@@ -21,7 +21,7 @@ from tunesmith.systems.system import OwnPrompts, Role, System, SystemInputs, Sys
 __all__ = ["Asking", "Conditions", "Decoding", "num_answers"]
 
 Decoding = Literal["use", "greedy"]
-"""At the settings of use, or greedily."""
+"""At the sampling settings, or greedily."""
 
 _DECODINGS: Mapping[Role, tuple[Decoding, ...]] = {
     "reference": ("use", "greedy"),
@@ -37,7 +37,7 @@ _Prompts = Sequence[Sequence[Message]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
     """Under which every system answers: cheaper alternatives to measure too, maximum tokens per answer, answers at once, the
-    options of the chat template, and the settings of use."""
+    options of the chat template, and the sampling settings."""
 
     baselines: tuple[str, ...]
     max_new_tokens: int
@@ -53,7 +53,7 @@ def num_answers(kinds: Sequence[SystemKind], conditions: Conditions, num_items: 
 
 
 def _asked(kind: SystemKind, conditions: Conditions, num_items: int) -> list[_Asked]:
-    """What a system is asked, in order. Where the settings of use are greedy, nothing is asked twice."""
+    """What a system is asked, in order. Where the sampling settings are greedy, nothing is asked twice."""
     decodings = _DECODINGS[kind.role]
     asked: list[_Asked] = []
     if "use" in decodings:
@@ -124,7 +124,7 @@ class Asking:
         ]
 
     def _with_greedy(self, kind: SystemKind, answers: list[_Answered]) -> list[_Answered]:
-        """Where the settings of use are greedy, their first answers are the greedy ones too."""
+        """Where the sampling settings are greedy, their first answers are the greedy ones too."""
         if "greedy" not in _DECODINGS[kind.role] or any(decoding == "greedy" for _, decoding, _, _ in answers):
             return answers
         return [*answers, *((place, "greedy", 0, said) for place, _, _, said in answers[: kind.num_greedy])]

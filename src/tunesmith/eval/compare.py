@@ -109,7 +109,7 @@ def read_predictions(path: Path) -> dict[str, Prediction]:
             continue
         row = _row(path, number, line)
         if row.id in rows:
-            raise _wrong(path, number, f"this id stood on line {rows[row.id].line} already", row.id, "each id once")
+            raise _wrong(path, number, f"this id is already on line {rows[row.id].line}", row.id, "each id once")
         rows[row.id] = row
     if not rows:
         raise EvaluationError(
@@ -122,7 +122,7 @@ def read_predictions(path: Path) -> dict[str, Prediction]:
 
 
 def _wrong(path: Path, line: int, what: str, value: object, expected: str) -> EvaluationError:
-    return EvaluationError(f"{path}:{line}: {what}", value=value, expected=expected, hint=f"mend line {line} of {path}")
+    return EvaluationError(f"{path}:{line}: {what}", value=value, expected=expected, hint=f"fix line {line} of {path}")
 
 
 def _row(path: Path, number: int, line: bytes) -> Prediction:
@@ -132,7 +132,7 @@ def _row(path: Path, number: int, line: bytes) -> Prediction:
         shown = line[:60].decode(errors="replace")
         raise _wrong(path, number, "this line is not JSON", shown, f"one JSON object a line ({error.msg})") from error
     if not isinstance(row, dict):
-        raise _wrong(path, number, "this line is no JSON object", row, f"an object with {', '.join(_REQUIRED)}")
+        raise _wrong(path, number, "this line is not a JSON object", row, f"an object with {', '.join(_REQUIRED)}")
     if missing := [name for name in _REQUIRED if row.get(name) is None]:
         raise _wrong(path, number, f"missing {', '.join(missing)}", sorted(row), f"an object with {', '.join(_REQUIRED)}")
     if isinstance(row["id"], bool) or not isinstance(row["id"], str | int):

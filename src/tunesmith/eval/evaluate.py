@@ -2,7 +2,7 @@
 
 Systems come from `systems.registry`. Those that share weights are measured together on one copy, and asked in one batch where
 they are asked the same; that copy is given back before the next is read. Reference, baselines and tuned model answer at the
-settings of use, each item several times; reference, tuned model and its forms also greedily on a part of the items, for
+sampling settings, each item several times; reference, tuned model and its forms also greedily on a part of the items, for
 diagnosis and parity.
 """
 
@@ -88,7 +88,9 @@ def evaluate(
     EvaluationError if the merged model speaks another chat format, or if the adapter changes nothing.
     """
     if not items:
-        raise EvaluationError("there is nothing to evaluate on", value=0, expected="test items", hint="--set split.test=0.2")
+        raise EvaluationError(
+            "there are no test items to evaluate", value=0, expected="test items", hint="--set split.test=0.2"
+        )
     chat = open_chat(base, conditions.template)
     if merged is not None and open_chat(merged, conditions.template).fingerprint != chat.fingerprint:
         raise EvaluationError(
@@ -227,7 +229,7 @@ class _Found:
         same = any(run.likelihoods == tuned for name, run in self.runs.items() if name != kind.name)
         if tuned and same and adapter_moves(model):
             raise EvaluationError(
-                "the adapter changes nothing: base and tuned model give every reference the same probability",
+                "the adapter has no effect: base and tuned model give every reference the same probability",
                 value=str(self.asking.inputs.adapter),
                 expected="an adapter that moves the model",
                 hint="delete the run's folder and train again: its weights are not zero, so they are not being used",

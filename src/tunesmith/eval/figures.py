@@ -20,7 +20,7 @@ __all__ = ["A_TOKEN", "LOSS_UNIT", "MOST_DOTS", "Strip", "difference_figure", "d
 
 MOST_DOTS = 300
 _INK, _SOFT, _LINE, _BETTER, _WORSE, _SECOND = "#1d2126", "#5b6470", "#dfe3e8", "#1f6feb", "#b42318", "#c2410c"
-A_TOKEN = "nats a token"
+A_TOKEN = "nats per token"
 LOSS_UNIT = "unit of the training loss"  # the name of this fact in the numbers of evidence
 _STYLE: Mapping[str, Any] = {
     "svg.fonttype": "none",
@@ -104,7 +104,7 @@ def distribution_figure(panels: Mapping[str, Sequence[Strip]]) -> str:
 def training_figure(rows: Sequence[Mapping[str, float | None]], *, loss_unit: str = A_TOKEN) -> str:
     """Loss on both splits, learning rate and gradient norm by step; the best validation is marked. SVG.
 
-    A loss in nats a token has its perplexity on the right.
+    A loss in nats per token has its perplexity on the right.
 
     `rows` as in metrics.jsonl: step, loss, val_loss, learning_rate, grad_norm; what a row does not have is left out.
     """

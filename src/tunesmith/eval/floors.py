@@ -20,9 +20,9 @@ __all__ = ["FLOORS", "floor_answers", "nearest_answers", "random_references"]
 
 FLOORS: Mapping[str, str] = MappingProxyType(
     {
-        "random_reference": "The reference of another document, drawn at random.",
-        "prompt_echo": "The prompt handed back as the answer.",
-        "nearest_training_answer": "The training answer that shares the rarest words with the prompt, copied.",
+        "random_reference": "The reference of another document, chosen at random.",
+        "prompt_echo": "The prompt, repeated as the answer.",
+        "nearest_training_answer": "The training answer that shares the rarest words with the prompt.",
     }
 )
 

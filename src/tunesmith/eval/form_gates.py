@@ -1,4 +1,4 @@
-"""The gates that compare another form of the tuned model with it: merged, opened as servers do, and others declared."""
+"""The gates that compare the tuned model with its other forms: merged, merged and opened as servers do, and declared ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["form_gates"]
 
 
 def form_gates(measurements: Measurements, gates: Limits) -> list[Gate]:
-    """One for each form: merged and served always, by their own tables; others where they were asked for."""
+    """One gate per form: merged and served always, with their own tables of limits; others if they were requested."""
     found = []
     for kind in by_role("form"):
         if kind.name == "merged":
@@ -45,7 +45,7 @@ def _parity(parity: ParityResult | None, gates: Limits) -> Gate:
 
 
 def _served(served: ParityResult | None) -> Gate:
-    """Advisory: that a served model rounds is known beforehand, what it costs is not."""
+    """Advisory: a served model always rounds; this gate reports what the rounding costs."""
     kind = "bfloat16" if served is None else served.precision
     rule = f"merged model opened in {kind}, as servers do, against the tuned one in float32: {_limits(SERVED[kind])}"
     outcome: Outcome
@@ -60,7 +60,7 @@ def _served(served: ParityResult | None) -> Gate:
 
 
 def _chosen(limits: Tolerance, gates: Limits) -> Tolerance:
-    """The table's limits, with those that the recipe sets in their place."""
+    """The limits of the table, replaced by those that the recipe sets."""
     if gates.parity_logit != "auto":
         limits = replace(limits, max_logit=gates.parity_logit)
     if gates.parity_top1 != "auto":
@@ -71,10 +71,10 @@ def _chosen(limits: Tolerance, gates: Limits) -> Tolerance:
 def _limits(limits: Tolerance) -> str:
     parts = [] if limits.max_logit is None else [f"no logit differs by more than {limits.max_logit:g}"]
     parts += [f"mean KL at most {limits.mean_kl:g} nats", f"same token at {100 * limits.top1:g} % of positions or more"]
-    for share, what in ((limits.equal, "are equal"), (limits.begun, "begin alike")):
+    for share, what in ((limits.equal, "are equal"), (limits.begun, "start the same")):
         parts += [] if share is None else [f"{100 * share:g} % of the greedy answers {what} (one may always differ)"]
     if limits.as_summed is not None:
-        parts.append(f"{100 * limits.as_summed:g} % of the adapted weights are the sum, rounded once")
+        parts.append(f"{100 * limits.as_summed:g} % of the adapted weights equal base plus update, rounded once")
     return ", ".join(parts)
 
 
@@ -92,21 +92,21 @@ def _within(found: ParityResult, limits: Tolerance) -> bool:
 
 
 def _enough(alike: int, total: int, share: float | None) -> bool:
-    """Whether only as many answers differ as rounding explains; more do where one side was made by another model."""
+    """Whether no more answers differ than rounding explains; more differ if one side is another model."""
     return share is None or total - alike <= max(1.0, (1 - share) * total + 1e-9)
 
 
 def _compared(found: ParityResult) -> str:
-    summed = "" if found.as_summed is None else f", {100 * found.as_summed:.4g} % of the adapted weights as summed"
+    summed = "" if found.as_summed is None else f", {100 * found.as_summed:.4g} % of the adapted weights equal base plus update"
     return (
         f"{found.hop}: largest difference of a logit {found.max_abs_logit:.2g}, mean KL {found.mean_kl:.2g}, same token at"
         f" {100 * found.top1_agreement:.2f} % of {found.num_positions} positions, {found.greedy_equal} of {found.greedy_total}"
-        f" greedy answers equal and {found.greedy_begun} begin alike ({found.precision}){summed}"
+        f" greedy answers equal, {found.greedy_begun} start the same ({found.precision}){summed}"
     )
 
 
 def _form(kind: SystemKind, found: FormResult) -> Gate:
-    """By the limits that the system declares; what they ask for and was not measured is no pass."""
+    """A gate with the limits that the system declares; a limit whose figure was not measured does not pass."""
     rules = [rule for rule in _rules(kind.limits, found) if rule.limit is not None]
     within = [rule.is_within for rule in rules]
     outcome: Outcome = "not measured" if None in within or not rules else "pass"
@@ -129,7 +129,7 @@ def _form(kind: SystemKind, found: FormResult) -> Gate:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """A limit in words, the limit, what was found (None: not measured), and whether that is within."""
+    """A limit in words, the limit, the measured value (None: not measured), and whether it is within the limit."""
 
     words: str
     limit: float | None
@@ -151,13 +151,13 @@ def _rules(limits: FormLimits, found: FormResult) -> list[_Rule]:
             None if top1 is None or limits.top1 is None else top1 >= limits.top1,
         ),
         _Rule(
-            f"log-probabilities of the references differ by {limits.mean_abs_logprob or 0:g} nats a token on average, or less",
+            f"log-probabilities of the references differ by at most {limits.mean_abs_logprob or 0:g} nats per token on average",
             limits.mean_abs_logprob,
             per_token,
             _at_most(per_token, limits.mean_abs_logprob),
         ),
         _Rule(
-            f"{100 * (limits.begun or 0):g} % of the greedy answers begin alike (one may always differ)",
+            f"{100 * (limits.begun or 0):g} % of the greedy answers start the same (one may always differ)",
             limits.begun,
             begun,
             enough,
@@ -170,11 +170,11 @@ def _at_most(value: float | None, limit: float | None) -> bool | None:
 
 
 def _seen(found: FormResult) -> str:
-    """What was compared without logits."""
-    told = ""
+    """The comparison of a form that gives no logits."""
+    differ = ""
     if found.mean_abs_logprob is not None and found.max_abs_logprob is not None:
-        told = (
+        differ = (
             f"log-probabilities of {found.num_tokens} reference tokens differ by {found.mean_abs_logprob:.2g} nats on average,"
-            f" {found.max_abs_logprob:.2g} at most; "
+            f" at most {found.max_abs_logprob:.2g}; "
         )
-    return f"{told}{found.greedy_equal} of {found.greedy_total} greedy answers equal and {found.greedy_begun} begin alike"
+    return f"{differ}{found.greedy_equal} of {found.greedy_total} greedy answers equal, {found.greedy_begun} start the same"

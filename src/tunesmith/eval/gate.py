@@ -1,4 +1,4 @@
-"""One rule of the verdict and what came of it; the limits that rules are held to."""
+"""One rule of the verdict and its outcome, and the limits that rules use."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Limits(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """One rule and what came of it. `rule` and `evidence` are plain words with numbers; `value` is what the rule looks at.
+    """One rule and its outcome. `rule` and `evidence` are plain words with numbers; `value` is the number that the rule tests.
 
-    `margin` is what an improvement must lie above; None for rules about something else.
+    `margin` is the limit that an improvement must exceed; None for rules about something else.
     """
 
     name: str
@@ -39,5 +39,5 @@ class Gate:
 
 
 def missing(reason: str) -> tuple[Outcome, str, None]:
-    """Outcome, evidence and value of a rule that could not be looked at."""
+    """Outcome, evidence and value of a rule that could not be measured."""
     return "not measured", reason, None

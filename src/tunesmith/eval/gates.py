@@ -28,7 +28,7 @@ _SIGNIFICANCE = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The answer: one word, its exit code (0, 2, 3), a sentence for people, every gate, and what nobody looked at."""
+    """The verdict: one word, its exit code (0, 2, 3), a sentence that explains it, every gate, and what was not measured."""
 
     verdict: VerdictName
     exit_code: int
@@ -65,7 +65,7 @@ _TOPIC = {
     "stop": "whether answers end by themselves",
     "answers": "whether answers loop or are all the same",
     "general": "general skills",
-    "equal_length": "whether the gain holds with what goes beyond the reference's length cut off",
+    "equal_length": "whether the gain holds when answers are cut to the reference's length",
 }
 
 
@@ -75,7 +75,7 @@ def _of_all(own: Mapping[str, str], words: Callable[[GateWords], str]) -> dict[s
     return {**own, **{one.name: words(one) for one in declared}}
 
 
-def _told(difference: Difference, gain: tuple[float, float, float]) -> str:
+def _figures(difference: Difference, gain: tuple[float, float, float]) -> str:
     p = "" if difference.p is None else f", p = {difference.p:.3g}"
     return (
         f"improvement {signed_range(gain)}, better on {difference.better} of {difference.n} items"
@@ -96,29 +96,29 @@ def _gain_gate(measurements: Measurements, *, name: str, over: str, margin: floa
     if difference is None:
         outcome, evidence, value = missing(f"{over} or tuned was not run")
     elif difference.num_groups < min_documents:
-        outcome, evidence, value = missing(f"{difference.num_groups} test documents are too few to rely on an interval")
+        outcome, evidence, value = missing(f"{difference.num_groups} test documents are too few for a reliable interval")
     elif gain is None:
         outcome, evidence, value = missing("there is no interval")
     else:
         outcome, evidence, value = _weigh(difference, gain, margin)
         if outcome == "not measured" and measurements.detectable is not None and over == "base":
-            evidence += f"; this test set finds a gain of {margin + measurements.detectable:.3f} four times in five"
+            evidence += f"; this test set would detect a gain of {margin + measurements.detectable:.3f} with 80 % power"
     return Gate(name=name, required=True, rule=rule, outcome=outcome, evidence=evidence, value=value, margin=margin)
 
 
 def _weigh(difference: Difference, gain: tuple[float, float, float], margin: float) -> tuple[Outcome, str, float]:
-    told = _told(difference, gain)
+    figures = _figures(difference, gain)
     if gain[1] > margin and _clear(difference):
-        return "pass", told, gain[0]
+        return "pass", figures, gain[0]
     if gain[2] <= margin:
-        return "fail", told, gain[0]
+        return "fail", figures, gain[0]
     if gain[1] <= margin:
         reason = f"the interval includes the margin of {margin:g}" if margin > 0 else "the interval includes no improvement"
     elif difference.smallest_p is not None and difference.smallest_p > _SIGNIFICANCE:
         reason = f"with {difference.num_groups} documents p cannot fall below {difference.smallest_p:.3g}"
     else:
         reason = "the permutation test does not agree"
-    return "not measured", f"{told}: {reason}; too few documents to tell", gain[0]
+    return "not measured", f"{figures}: {reason}; too few documents to tell", gain[0]
 
 
 def _primary(measurements: Measurements, gates: Limits) -> Gate:
@@ -129,7 +129,7 @@ def _primary(measurements: Measurements, gates: Limits) -> Gate:
         over="base",
         margin=gates.primary_margin,
         min_documents=gates.min_documents,
-        rule=f"{label}: the whole 95 % interval of the gain over the base lies above {gates.primary_margin:g} {unit},"
+        rule=f"{label}: the whole 95 % interval of the gain over the base is above {gates.primary_margin:g} {unit},"
         f" with p ≤ {_SIGNIFICANCE}, on at least {gates.min_documents} test documents",
     )
 
@@ -142,12 +142,12 @@ def _beats(measurements: Measurements, gates: Limits, kind: SystemKind) -> Gate:
         over=kind.name,
         margin=0.0,
         min_documents=gates.min_documents,
-        rule=f"{label}: {kind.words.rule}, the whole interval above 0",
+        rule=f"{label}: {kind.words.rule}, with the whole interval above 0",
     )
 
 
 def _general(measurements: Measurements, gates: Limits) -> Gate:
-    rule = f"bits per byte on general text: the tuned model is worse by {gates.general_margin:g} at most, the interval included"
+    rule = f"bits per byte on general text: the tuned model is at most {gates.general_margin:g} worse, interval included"
     general = measurements.general
     gain = improvement(general, "bits_per_byte") if general else None
     outcome: Outcome
@@ -169,7 +169,7 @@ def _general(measurements: Measurements, gates: Limits) -> Gate:
 
 def _equal_length(measurements: Measurements) -> Gate:
     label = METRICS[measurements.primary].label
-    rule = f"{label}: still better than the base once what the longer answer has beyond the reference's length is cut off"
+    rule = f"{label}: still better than the base when the longer answer is cut to the reference's length"
     comparison = measurements.comparison("base", "tuned")
     difference = comparison.length_matched[measurements.primary] if comparison else None
     gain = improvement(difference, measurements.primary) if difference else None
@@ -199,21 +199,21 @@ def _yes(measurements: Measurements) -> tuple[VerdictName, int, str]:
 
 
 _FAILED = {
-    "primary": "Tuning did not help: there is no improvement over the base beyond the margin.",
-    "stop": "Too few of the tuned model's answers have words and end by themselves.",
-    "answers": "Far more of the tuned model's answers than of the base's loop or are the same to different questions.",
+    "primary": "Tuning did not help: the improvement over the base is not above the margin.",
+    "stop": "Too few of the tuned model's answers end by themselves with at least one word.",
+    "answers": "The tuned model loops, or gives different questions the same answer, far more often than the base.",
 }
 _UNKNOWN = {
-    "primary": "The test set is too small, or the difference too slight, to tell whether tuning helped.",
-    "stop": "It cannot be told whether the tuned model's answers end by themselves.",
+    "primary": "The test set is too small, or the difference too small, to tell whether tuning helped.",
+    "stop": "Whether the tuned model's answers end by themselves could not be measured.",
     "answers": "There are too few answers to tell whether the tuned model loops more than the base.",
 }
 
 
 def _no(failed: Sequence[Gate], found: Sequence[Gate]) -> tuple[VerdictName, int, str]:
-    """The first two reasons; where answers got worse although the primary metric improved, that is said."""
-    told = _of_all(_FAILED, lambda words: words.failed)
-    reasons = [told[gate.name] for gate in failed[:2]]
+    """The first two reasons, and a note if answers got worse although the primary metric improved."""
+    sentences = _of_all(_FAILED, lambda words: words.failed)
+    reasons = [sentences[gate.name] for gate in failed[:2]]
     helped = any(gate.name == "primary" and gate.outcome == "pass" for gate in found)
     if helped and {gate.name for gate in failed} & {"stop", "answers"}:
         reasons.insert(0, "The primary metric improved, but the answers got worse.")
@@ -221,5 +221,5 @@ def _no(failed: Sequence[Gate], found: Sequence[Gate]) -> tuple[VerdictName, int
 
 
 def _unsure(unknown: Sequence[Gate]) -> tuple[VerdictName, int, str]:
-    told = _of_all(_UNKNOWN, lambda words: words.unknown)
-    return "CAN'T TELL", 3, " ".join(told[gate.name] for gate in unknown[:2])
+    sentences = _of_all(_UNKNOWN, lambda words: words.unknown)
+    return "CAN'T TELL", 3, " ".join(sentences[gate.name] for gate in unknown[:2])

@@ -49,7 +49,7 @@ def _check_words(chat: Chat, item: Item, row: Encoded) -> None:
             "the tokens to be scored are not the words of the reference",
             value=f"{item.id}: {read[:80]!r}",
             expected=repr(item.reference.strip()[:80]),
-            hint="choose a base with another tokenizer or chat template: bits per byte cannot be told with this one",
+            hint="choose a base with another tokenizer or chat template: bits per byte cannot be measured with this one",
         )
 
 
@@ -81,7 +81,7 @@ def checked_logprobs(
             f"{name} gave other log-probabilities than it was asked for",
             value=f"{len(given)} rows, {given[at] if at < len(given) else 'none'} in row {at + 1}",
             expected=f"{len(wanted)} rows, {wanted[at] if at < len(wanted) else 'none'} in row {at + 1}: one a learned token",
-            hint=f"mend `logprobs` in the file of the package tunesmith.systems that declares {name}",
+            hint=f"fix `logprobs` in the file of the package tunesmith.systems that declares {name}",
         )
     return found
 

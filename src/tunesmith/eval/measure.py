@@ -2,7 +2,7 @@
 
 All systems are compared on the same items, paired by item and clustered by document. The figures are those of
 `eval.stats`; an item that a system has no answer or likelihood for is unscored there, never zero. What is said of answers is
-measured at the settings of use: the score of an item is the mean over its draws. Greedy answers are only counted.
+measured with the sampling settings: the score of an item is the mean over its draws. Greedy answers are only counted.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class MetricInfo:
 class SystemMeasures:
     """One system in figures. `scores` are per item, in the order of the items; `perplexity`: exp(nats per token), all items.
 
-    `answers` are the shares at the settings of use, `greedy` those of greedy decoding, for diagnosis.
+    `answers` are the shares with the sampling settings, `greedy` those of greedy decoding, for diagnosis.
     """
 
     name: str
@@ -117,21 +117,21 @@ _ALL = (
         label="bits per byte",
         unit="bits",
         higher_is_better=False,
-        description="How surprised the model is by the author's own held-out words, for each byte of text; lower is better.",
+        description="How surprised the model is by the author's held-out words, per byte of text; lower is better.",
     ),
     MetricInfo(
         name="token_accuracy",
         label="token accuracy",
         unit="share",
         higher_is_better=True,
-        description="Share of the reference's tokens that the model would have chosen itself, given those before.",
+        description="Share of the reference's tokens that the model predicts correctly from the tokens before them.",
     ),
     MetricInfo(
         name="end_probability",
         label="P(end) at the end",
         unit="share",
         higher_is_better=True,
-        description="Probability that the model gives to stopping where the author stopped.",
+        description="Probability of the end token at the place where the author stopped.",
     ),
     _text("word_overlap", "word overlap"),
     _text("rouge_l", "ROUGE-L"),
@@ -144,14 +144,14 @@ _ALL = (
         label="loops",
         unit="share",
         higher_is_better=False,
-        description=f"Share of answers that go round in a loop: {LOOP}.",
+        description=f"Share of answers that loop: {LOOP}.",
     ),
     MetricInfo(
         name="collapse",
         label="same answer",
         unit="share",
         higher_is_better=False,
-        description="Share of answers that have the same words, in the same order, as an answer to a different question.",
+        description="Share of answers with the same words in the same order as an answer to a different question.",
     ),
 )
 METRICS: Mapping[str, MetricInfo] = MappingProxyType({info.name: info for info in _ALL})

@@ -56,7 +56,7 @@ def compare_given(subject: Given, system: System, given: Given, *, num_rows: int
     ]
     if not all(math.isfinite(one) for one in apart):
         raise EvaluationError(
-            f"{system.label}: a system gives log-probabilities that are no numbers",
+            f"{system.label}: a system returned log-probabilities that are not numbers",
             value="NaN or infinity",
             expected="finite log-probabilities from both",
             hint="train again with a lower train.learning_rate",
@@ -134,7 +134,7 @@ def _parts(hop: str, a: Iterable[torch.Tensor], b: Iterable[torch.Tensor]) -> It
             )
         if not bool(a_TV.isfinite().all() and b_TV.isfinite().all()):
             raise EvaluationError(
-                f"{hop}: a model gives logits that are no numbers",
+                f"{hop}: a model returned logits that are not numbers",
                 value="NaN or infinity",
                 expected="finite logits from both",
                 hint="train again with a lower train.learning_rate",

@@ -95,29 +95,29 @@ def _top(measurements: Measurements, verdict: Verdict) -> Raw:
     )
     if measurements.detectable is not None:
         found = measurements.detectable + (primary.margin or 0.0)
-        caption += f" A true gain of {found:.3f} would be found four times in five by the rule below, with this many documents."
+        caption += f" With this many documents, the rule below would detect a true gain of {found:.3f} with 80 % power."
     if primary.margin:
-        caption += f" The dashed line is the margin of {primary.margin:g} that the whole interval over the base must clear."
+        caption += f" The dashed line is the margin of {primary.margin:g}; the whole interval over the base must be above it."
     if measurements.num_items > MOST_DOTS:
-        caption += f" {MOST_DOTS} dots are drawn, evenly by rank."
+        caption += f" Only {MOST_DOTS} dots are drawn, evenly spaced by rank."
     picture = difference_figure(strips, axis=axis, margin=primary.margin or 0.0)
-    told = _answers_line(measurements)
-    told += f'<p class="soft">The rule: {text(primary.rule)}. What came out: {text(primary.evidence)}.</p>'
+    lines = _answers_line(measurements)
+    lines += f'<p class="soft">Rule: {text(primary.rule)}. Result: {text(primary.evidence)}.</p>'
     missing = ", ".join(verdict.not_measured)
     return Raw(
         f"<header><p>{badge(verdict.verdict, _TONES[verdict.verdict])}</p><h1>{text(verdict.sentence)}</h1>"
         f'<p class="soft">Not measured: {text(missing)}.</p></header>'
         + (_figure(picture, caption) if any(strip.values for strip in strips) else "")
-        + told
+        + lines
     )
 
 
 def _answers_line(measurements: Measurements) -> str:
-    """What the answers are like at the settings of use, base → tuned, and greedily in small."""
+    """Shares of answers that end, loop and repeat, base → tuned: sampled ones, and greedy ones in small print."""
     if "base" not in measurements.systems or "tuned" not in measurements.systems:
         return ""
     base, tuned = measurements.systems["base"], measurements.systems["tuned"]
-    found = {"ended by themselves": "ended", "looped": "loop", "were the same for different questions": "collapse"}
+    found = {"ended by themselves": "ended", "looped": "loop", "repeated the answer to another question": "collapse"}
     shown, small = [], []
     for words, name in found.items():
         a, b = getattr(base.answers, name), getattr(tuned.answers, name)
@@ -125,14 +125,14 @@ def _answers_line(measurements: Measurements) -> str:
         a, b = getattr(base.greedy, name), getattr(tuned.greedy, name)
         small.append(f"{words} {percent(a, interval=False)} → {percent(b, interval=False)}")
     greedy = f"<br><small>With greedy decoding: {text('; '.join(small))}.</small>" if _shows_greedy(measurements) else ""
-    lead = f"Answers at {measurements.use.words}, base → tuned"
+    lead = f"Answers sampled at {measurements.use.words}, base → tuned"
     if measurements.use.is_plain_greedy:
         lead = "Greedy answers, base → tuned"
-    return f"<p>{text(lead)}. Of them {text('; '.join(shown))}.{greedy}</p>"
+    return f"<p>{text(lead)}: {text('; '.join(shown))}.{greedy}</p>"
 
 
 def _shows_greedy(measurements: Measurements) -> bool:
-    """Whether there are greedy answers beside those at the settings of use, and they are others."""
+    """Whether greedy answers were generated in addition to sampled ones."""
     asked = any(system.greedy.ended.n for system in measurements.systems.values())
     return asked and not measurements.use.is_plain_greedy
 
@@ -159,13 +159,13 @@ def _compared(evidence: Evidence, measurements: Measurements) -> Raw:
         )
     head = [
         "system",
-        "what it is",
+        "description",
         "fingerprint",
         METRICS[measurements.primary].label,
         "perplexity",
         "ended by itself",
         "loops",
-        "same answer",
+        "same answer twice",
         "cut at limit",
         "empty",
     ]
@@ -181,12 +181,12 @@ def _compared(evidence: Evidence, measurements: Measurements) -> Raw:
 
 
 def _how_drawn(measurements: Measurements) -> str:
-    """The settings of use in one sentence."""
+    """The sampling settings in one sentence."""
     use = measurements.use
     draws = f", {use.draws} answers per question, seed {use.seed}" if use.num_draws > 1 else ""
     how = f" ({use.how})" if use.how not in ("", use.words) else ""
-    small = " The small figures are those of greedy decoding, which nobody uses a chat model with; they are for diagnosis."
-    return f"Settings of use: {use.words}{draws}{how}." + (small if _shows_greedy(measurements) else "")
+    small = " The small figures are for greedy decoding; chat models are rarely used that way, so they are only for diagnosis."
+    return f"Sampling: {use.words}{draws}{how}." + (small if _shows_greedy(measurements) else "")
 
 
 def _origins(evidence: Evidence) -> str:
@@ -218,8 +218,8 @@ def _examples(evidence: Evidence, measurements: Measurements, chosen: Sequence[t
             parts.append(f"<p>{text(item.question)}</p>")
             parts.append(f'<div class="cards" style="{_FOUR}">{"".join(cards)}</div>')
     note = (
-        "Chosen by the gain in the primary metric and marked so; two are drawn at random, so that the picture is not only"
-        f" extremes. Every answer is the first draw at the settings of use ({measurements.use.words})."
+        "Chosen by their gain in the primary metric, plus two at random so that not only extremes are shown. Every answer is"
+        f" the first of those sampled ({measurements.use.words})."
     )
     return section(
         "Answers side by side", f'<p class="soft">{text(note)}</p>', *(parts or ["<p>No answers were generated.</p>"])
@@ -227,7 +227,7 @@ def _examples(evidence: Evidence, measurements: Measurements, chosen: Sequence[t
 
 
 def _first_answers(run: SystemRun) -> dict[str, Generation]:
-    """The first answer to each item at the settings of use."""
+    """The first sampled answer to each item."""
     found: dict[str, Generation] = {}
     for generation in sorted(run.generations, key=lambda g: g.draw or 0):
         found.setdefault(generation.item_id, generation)
@@ -237,9 +237,7 @@ def _first_answers(run: SystemRun) -> dict[str, Generation]:
 def _training(evidence: Evidence) -> Raw:
     if not evidence.training:
         return section("How training went", "<p>Not measured: there is no training log.</p>")
-    caption = (
-        "Thin: training loss of each step. Thick: validation loss at each look; the diamond marks the best, which is used."
-    )
+    caption = "Thin: training loss per step. Thick: validation loss. The diamond marks the lowest one; those weights are used."
     reading = f"<p>{text(evidence.reading)}</p>" if evidence.reading else ""
     unit = str(evidence.numbers.get(LOSS_UNIT, A_TOKEN))
     return section("How training went", reading, _figure(training_figure(evidence.training, loss_unit=unit), caption))
@@ -256,10 +254,8 @@ def _gates(verdict: Verdict) -> Raw:
         ]
         for gate in verdict.gates
     ]
-    note = (
-        "SHIP needs every required gate to pass. One that could not be measured is not a pass: then the answer is CAN'T TELL."
-    )
-    return section("Gates", table(["gate", "", "outcome", "rule", "what came out"], rows), f'<p class="soft">{text(note)}</p>')
+    note = "SHIP needs every required gate to pass. If one could not be measured, the verdict is CAN'T TELL."
+    return section("Gates", table(["gate", "", "outcome", "rule", "result"], rows), f'<p class="soft">{text(note)}</p>')
 
 
 def _scores(measurements: Measurements) -> Raw:
@@ -277,10 +273,10 @@ def _scores(measurements: Measurements) -> Raw:
     ]
     main = measurements.comparison("base", "tuned")
     if main is not None:
-        parts.append(f"<h3>Gain of tuned over {title_of('base')}: positive is better</h3>")
+        parts.append(f"<h3>Gain of tuned over {title_of('base')} (positive is better)</h3>")
         parts.append(_differences(main))
-        note = "Lengths and distinct runs have no better side: there it is the plain difference."
-        note += " p: sign-flip permutation test by document; Holm: the same, adjusted for all the metrics of this table."
+        note = "For lengths and distinct sequences neither direction is better, so the plain difference is shown."
+        note += " p: sign-flip permutation test by document; Holm: the same, adjusted for all metrics of this table."
         parts.append(f'<p class="soft">{text(note)}</p>')
     return section("Scores", *parts)
 
@@ -298,7 +294,7 @@ def _floors(measurements: Measurements) -> Raw:
     for system in measurements.systems.values():
         cells = [summary_cell(system.summaries[metric], metric) for metric in ("word_overlap", "rouge_l")]
         rows.append([title_of(system.name), *cells, system.summaries["word_overlap"].n])
-    note = "What an answer scores that took no understanding. A score is only as good as its distance from these."
+    note = "Scores of trivial answers that need no understanding. A score means something only if it is well above them."
     return section(
         "Floors",
         f'<p class="soft">{text(note)}</p>',
@@ -319,11 +315,11 @@ def _pictures(evidence: Evidence, measurements: Measurements) -> Raw:
         "Distributions",
         _figure(
             distribution_figure({METRICS[name].label: strips(name) for name in metrics}),
-            "One dot an item; the box holds the middle half, the stroke is the median.",
+            "One dot per item; the box spans the middle half, the line in it is the median.",
         ),
         _figure(
             distribution_figure({"words in the answer": [reference, *strips("answer_words")]}),
-            "Length of the answers beside the length of what the author wrote. A gain that is only length shows here.",
+            "Lengths of the answers and of what the author wrote. If a gain comes from length alone, it shows here.",
         ),
     )
 
@@ -335,9 +331,7 @@ def _folded(evidence: Evidence, measurements: Measurements) -> Raw:
             parts.append(folded(f"Gain of {title_of(comparison.b)} over {title_of(comparison.a)}", _differences(comparison)))
     matched = [c for c in measurements.comparisons if c.b == "tuned"]
     for comparison in matched:
-        title = (
-            f"Beyond the reference's length cut off, of the longer answer alone: gain of tuned over {title_of(comparison.a)}"
-        )
+        title = f"With the longer answer cut to the reference's length: gain of tuned over {title_of(comparison.a)}"
         rows = gain_rows(comparison, matched=True)
         parts.append(folded(title, table(["metric", "gain [95 % interval]", "relative", "better on", "p", "p (Holm)"], rows)))
     rows_of_items = [
@@ -355,10 +349,10 @@ def _folded(evidence: Evidence, measurements: Measurements) -> Raw:
     meanings = [[info.label, info.unit, info.description] for info in METRICS.values()]
     parts.append(folded("What the metrics mean", table(["metric", "unit", "meaning"], meanings)))
     how = (
-        f"Intervals: cluster bootstrap by document (BCa, widened for few documents), {measurements.draws} draws, seed"
-        f" {measurements.seed}; shares: Wilson on an effective number of answers, since draws of one question and questions of"
-        " one document resemble each other. The score of an item is the mean over its draws. Tests: sign-flip permutation by"
-        " document. Items that could not be scored are counted and are in no mean."
+        f"Intervals of means: cluster bootstrap by document (BCa, widened for few documents), {measurements.draws} resamples,"
+        f" seed {measurements.seed}. Intervals of shares: Wilson, on an effective number of answers, since answers to one"
+        " question and questions from one document resemble each other. The score of an item is the mean over its sampled"
+        " answers. Tests: sign-flip permutation by document. Unscored items are counted and excluded from all means."
     )
     parts.append(folded("How the numbers were made", f"<p>{text(how)}</p>"))
     return section("Everything else", *parts)

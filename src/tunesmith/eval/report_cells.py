@@ -76,7 +76,7 @@ def gain_rows(comparison: Comparison, *, matched: bool = False) -> list[list[obj
         hover += difference.ci.method if difference.ci else "no interval: fewer than two documents"
         sign = -1.0 if info.higher_is_better is False else 1.0
         relative = "–" if difference.relative is None else f"{signed(sign * 100 * difference.relative, 1)} %"
-        better = "no better side" if info.higher_is_better is None else f"{difference.better} of {difference.n}"
+        better = "neither is better" if info.higher_is_better is None else f"{difference.better} of {difference.n}"
         smallest = f"the smallest p that {difference.num_groups} documents allow is {difference.smallest_p:.3g}"
         shown = tip(_gain(difference, name), hover)
         rows.append([label, shown, relative, better, tip(_p(difference.p), smallest), _p(adjusted[name])])

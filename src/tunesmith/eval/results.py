@@ -81,7 +81,7 @@ class Likelihood:
 class SystemRun:
     """One system on the items. `fingerprint` hashes weights, adapter, template, prompt and sampling; no two may share one.
 
-    `generations` are the answers at the settings of use, one for each item and draw; `greedy` those of greedy decoding, for a
+    `generations` are the sampled answers, one for each item and draw; `greedy` those of greedy decoding, for a
     part of the items. Generations or likelihoods may be missing for items: these are unscored.
     """
 
@@ -196,7 +196,7 @@ def check_evidence(evidence: Evidence) -> None:
     for run in evidence.systems:
         if run.fingerprint in seen:
             raise EvaluationError(
-                f"{seen[run.fingerprint]} and {run.name} are the same system, so comparing them says nothing",
+                f"{seen[run.fingerprint]} and {run.name} are the same system, so a comparison is meaningless",
                 value=run.fingerprint,
                 expected="another fingerprint for each system: other weights, adapter, prompt or settings",
                 hint="check that the adapter was really loaded: tunesmith run",

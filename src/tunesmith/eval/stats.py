@@ -253,7 +253,7 @@ def _scored(values: Sequence[float | None], groups: Sequence[str], draws: int) -
             "a score is not a finite number",
             value=[v for v in scored.tolist() if not math.isfinite(v)][:3],
             expected="finite numbers, or None for an item that could not be scored",
-            hint="look for a model that diverged: tunesmith show RUN",
+            hint="check whether the model diverged: tunesmith show RUN",
         )
     numbers: dict[str, int] = {}
     codes = np.array([numbers.setdefault(g, len(numbers)) for _, g in kept], dtype=np.intp)

@@ -1,4 +1,4 @@
-"""Choosing the settings of use on validation questions: one setting for base and tuned model, so that neither is favoured.
+"""Choosing the sampling settings on validation questions: one setting for base and tuned model, so that neither is favoured.
 
 Every candidate answers a few questions with both models; the best three answer more. An answer is good if it ends by itself,
 has a word and does not loop. The settings whose worse model has the largest share of good answers are taken; those within
@@ -120,7 +120,7 @@ def choose_use(
     asked: Asked,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> Choice:
-    """The settings of use for `model` (adapted) and the base behind it, by the rule at the top of this file.
+    """The sampling settings for `model` (adapted) and the base behind it, by the rule at the top of this file.
 
     `items` are validation questions; the first 18 are used. What the recipe sets is kept, the rest comes from `CANDIDATES`.
     """

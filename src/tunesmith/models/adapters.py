@@ -84,7 +84,7 @@ def attach(
     }
     if missing := sorted(set(modules) - there):
         raise ModelError(
-            "the adapter was not put on every layer asked for",
+            "the adapter was not applied to every requested layer",
             value=missing[0],
             expected=f"{len(modules)} adapted layers, {len(there)} are",
             hint="name layers that the plan shows to be within reach: --set method.targets=[…]",

@@ -141,7 +141,7 @@ def _hidden(template: ChatTemplate, answer: Message, after: str) -> ModelError:
     """Why an answer cannot be learned, with what helps."""
     if _THOUGHT in answer.content and template.options.get("enable_thinking") is False:
         return ModelError(
-            "an answer brings its own thinking, and the base's chat template is told not to think",
+            "an answer contains its own thinking, but template.enable_thinking is off",
             value=answer.content[:120],
             expected="answers without a thinking block, or a prompt that opens one",
             hint="--set template.enable_thinking=true, or take the blocks out of the answers",

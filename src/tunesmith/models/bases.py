@@ -167,7 +167,7 @@ _ALL = (
         licence="Apache-2.0",
         template="ChatML",
         context=8192,
-        good_for="a clearer voice, three times the time",
+        good_for="better text, three times the time",
     ),
     _base(
         "smollm2-1.7b",

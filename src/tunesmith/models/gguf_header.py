@@ -120,12 +120,12 @@ def _read(reader: _Reader, size: int) -> GgufHeader:
         block, num_bytes = GGML_QUANT_SIZES[tensor_type]
         weights = math.prod(dimensions)
         if weights % block:
-            raise ValueError(f"the size of {name} is no multiple of its block")
+            raise ValueError(f"the size of {name} is not a multiple of its block")
         types[tensor_type.name] += weights
         end = max(end, offset + weights // block * num_bytes)
     alignment = settings.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment < 1:
-        raise ValueError("its alignment is no number")
+        raise ValueError("its alignment is not a number")
     data = -(-reader.place() // alignment) * alignment
     if data + end > size:
         raise ValueError(f"{data + end:,} bytes promised, {size:,} there")

@@ -32,7 +32,7 @@ def audit_labels(chat: Chat, examples: Sequence[Row], encoded: Sequence[Sequence
     found = audit(chat, examples, encoded)
     if found.without_labels and "zero_labels" not in allow:
         raise BlockedError(
-            "some examples have nothing to learn",
+            "some examples have no target tokens",
             name="zero_labels",
             value=f"{len(found.without_labels)} of {found.num_examples}, first {found.without_labels[0]}",
             expected="an answer in every example",
@@ -45,10 +45,10 @@ def audit_labels(chat: Chat, examples: Sequence[Row], encoded: Sequence[Sequence
         )
         shown = ", ".join(f"{title!r} {length:,} tokens" for length, title in lengths[:3])
         raise BlockedError(
-            f"{found.cut_share:.1%} of the learned tokens would be cut",
+            f"{found.cut_share:.1%} of the target tokens would be cut",
             name="cut",
             value=f"{len(found.cut)} of {found.num_examples} examples; the longest: {shown}",
-            expected="at most 1 %: what is cut is never learned",
+            expected="at most 1 %; the rest of a cut answer is never trained",
             hint=f"--set train.max_tokens={lengths[0][0]}, or --set build.passage_words=60, or --allow cut",
         )
     endless = set(found.without_end) - set(found.cut)
@@ -73,7 +73,7 @@ def audit_labels(chat: Chat, examples: Sequence[Row], encoded: Sequence[Sequence
             "the prompt in training is not the prompt in use",
             name="template",
             value=f"{len(found.prompt_differs)} prompts tokenise differently; BOS tokens per example {list(found.bos_counts)}",
-            expected="the same token ids with and without the answer, and one BOS at most",
+            expected="the same token ids with and without the answer, and at most one BOS",
             hint="repair the base's chat template or tokenizer",
         )
     return found

@@ -70,7 +70,7 @@ def _auto(*, offline: bool, reporter: Reporter) -> Located:
         return _named(BASES[_DEFAULT], offline=offline, reporter=reporter)
     except ModelError as error:
         problem = error.problems[0]
-        reporter.note(f"base: the embedded {EMBEDDED}, since {_DEFAULT} cannot be had: {problem.what} ({problem.value})")
+        reporter.note(f"base: the embedded {EMBEDDED}, since {_DEFAULT} is not available: {problem.what} ({problem.value})")
         return Located(EMBEDDED, _EMBEDDED_FOLDER)
 
 
@@ -81,7 +81,7 @@ def _named(base: NamedBase, *, offline: bool, reporter: Reporter) -> Located:
         raise _not_here(base.name)
     folder = _folder(base)
     if folder.exists():
-        reporter.warn(f"the {base.name} that was kept is damaged ({damage(folder)}): it is fetched again")
+        reporter.warn(f"the {base.name} in the cache is damaged ({damage(folder)}): it is fetched again")
     reporter.note(f"{base.name}: {base.hub}, {base.parameters} M parameters, {base.licence}; {base.size_mb} MB from the hub")
     try:
         return Located(base.name, fetch_from_hub(base.hub), f"{base.hub} from the hub")
@@ -149,7 +149,7 @@ def _committed(name: str, folder: Path, manifest: Mapping[str, Any]) -> Located:
 
 def _not_here(name: str) -> ModelError:
     return ModelError(
-        "the base is not on this machine, and nothing is to be fetched",
+        "the base is not on this machine, and --offline forbids fetching it",
         value=name,
         expected="a base that was fetched before, a folder, or a GGUF file",
         hint=f"tunesmith bases --fetch {name}   (or --base {EMBEDDED}, which comes with Tunesmith)",

@@ -160,7 +160,7 @@ def _stored(name: str, own: torch.Tensor, total: torch.Tensor, precision: Stored
             "a merged tensor has another shape than in the base's files",
             value=f"{name}: {tuple(total.shape)}",
             expected=f"{tuple(own.shape)}",
-            hint="open an issue that names the base: its weights are stored in a way that merging does not know",
+            hint="open an issue that names the base: merging does not support the way its weights are stored",
         )
     made = total.to(kind).contiguous()
     if kind == torch.float16 and not bool(made.isfinite().all()):

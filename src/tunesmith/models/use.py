@@ -1,4 +1,4 @@
-"""The settings of use: how answers are drawn when a model is used, by the evaluation, `chat` and the merged model's own
+"""The sampling settings: how answers are drawn when a model is used, by the evaluation, `chat` and the merged model's own
 defaults alike."""
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def read_use(path: Path) -> Use:
         return TypeAdapter(Use).validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise ModelError(
-            "the settings of use cannot be read",
+            "the sampling settings cannot be read",
             value=str(path),
             expected="temperature, top_p, repetition_penalty, draws and seed, as a stage wrote them",
             hint="delete that folder and run again: tunesmith run",

@@ -96,7 +96,7 @@ def _block(finding: Finding, by_id: Mapping[str, Example], rows_file: Path) -> B
     if name in _PRIVATE:
         fix = "--set build.redact=true puts words such as [EMAIL] in their place"
     elif not fix:
-        fix = "mend the rows in the source"
+        fix = "fix the rows in the source"
     return BlockedError(
         f"the rows are not fit to learn from: {finding.name.replace('_', ' ')}",
         name=name,

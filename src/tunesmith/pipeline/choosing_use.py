@@ -1,4 +1,4 @@
-"""The stage between training and merging: the settings of use, as the recipe sets them or chosen on validation questions."""
+"""The stage between training and merging: the sampling settings, as the recipe sets them or chosen on validation questions."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def fill_use(
 
 
 def fields_for(base: BaseFolder, use: Use) -> dict[str, Any]:
-    """The fields of a generation_config.json that carry the settings of use, over the base's own file."""
+    """The fields of a generation_config.json that carry the sampling settings, over the base's own file."""
     own = base.path / "generation_config.json"
     before: Mapping[str, Any] = orjson.loads(own.read_bytes()) if own.is_file() else {}
     return generation_fields(use, before)
@@ -75,11 +75,11 @@ def _chosen(
     items = that_fit(chat, choose_items(validation, MOST_QUESTIONS), context=asked.context)
     if not items:
         raise EvaluationError(
-            "there is no validation question on which the settings of use could be chosen",
+            "there is no validation question on which the sampling settings could be chosen",
             value=f"{len(validation)} validation examples, none of which fits into the context",
             expected="one at least",
             hint="--set use.temperature=0.7 --set use.top_p=0.9 --set use.repetition_penalty=1.1",
         )
     model = open_adapter(load_model(base, "float32"), adapter)
-    with reporter.progress("settings of use", total=num_answers(wanted, len(items)), unit="answers") as progress:
+    with reporter.progress("sampling settings", total=num_answers(wanted, len(items)), unit="answers") as progress:
         return choose_use(model, chat, items, wanted=wanted, asked=asked, on_done=progress.advance)

@@ -82,7 +82,7 @@ def drop_copies(
     kept_documents, kept_pairs = without_near_copies(documents, threshold), without_near_copies(pairs, threshold)
     total, left = len(documents) + len(pairs), len(kept_documents) + len(kept_pairs)
     if total - left > _MANY_COPIES * total:
-        reporter.warn(f"{total - left} of {total} documents and pairs are copies of others: look at how they were collected")
+        reporter.warn(f"{total - left} of {total} documents and pairs are copies of others; check how they were collected")
     return kept_documents, kept_pairs, total - left
 
 
@@ -125,7 +125,7 @@ def draw(
             f"nothing is left in {empty[0]} once copies of the other splits are out",
             value=f"{removed + held_out} of {len(examples)} rows are copies",
             expected="different rows in train, val and test",
-            hint="add data that is not repeated, or look at the copies: tunesmith check FILE",
+            hint="add data that is not repeated, or list the copies: tunesmith check FILE",
         )
     watched: dict[str, Sequence[Row]] = {**kept, **({"golden": tuple(golden)} if golden else {})}
     leaks = find_leaks(watched)

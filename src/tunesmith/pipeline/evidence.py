@@ -54,6 +54,6 @@ def same_verdict(evaluation: Artifact, verdict: Verdict) -> Verdict:
             "the evaluation on disk holds another verdict than its evidence gives now",
             value=f"{held.verdict} on disk, {verdict.verdict} now: {evaluation.path}",
             expected="the same verdict from the same evidence",
-            hint="delete that folder and type the same command again: a library that computes otherwise was installed since",
+            hint="delete that folder and type the same command again: a library was replaced and computes other numbers",
         )
     return held

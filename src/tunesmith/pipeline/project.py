@@ -150,7 +150,7 @@ class Project:
 
     @property
     def use(self) -> Artifact:
-        """The settings of use: as the recipe sets them, or chosen on validation questions for base and tuned model alike."""
+        """The sampling settings: as the recipe sets them, or chosen on validation questions for base and tuned model alike."""
         return self.artifact("use")
 
     @property

@@ -33,7 +33,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = (), *, changes: Mapping[s
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        hint = "tunesmith init" if isinstance(error, FileNotFoundError) else "ls -l shows who may read it"
+        hint = "tunesmith init" if isinstance(error, FileNotFoundError) else "ls -l shows its permissions"
         if isinstance(error, UnicodeDecodeError):
             hint = f"open {path} in an editor and save it as UTF-8"
         raise RecipeError(
@@ -198,7 +198,7 @@ def _without_effect(data: Mapping[str, Any], recipe: Recipe) -> list[Problem]:
                 complain(
                     f"train.{name}",
                     train[name],
-                    "train.evaluate_every above 0, without which nothing stops early",
+                    "train.evaluate_every above 0; without validations there is no early stopping",
                     f"remove train.{name}, or set train.evaluate_every: 25",
                 )
     elif recipe.train.patience == 0 and train.get("min_delta"):

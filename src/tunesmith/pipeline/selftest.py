@@ -124,7 +124,7 @@ def _labels(bench: _Bench) -> tuple[float, float, str]:
     found = audit(bench.chat, bench.examples, encoded)
     faults = {
         "without an end token": len(found.without_end),
-        "with nothing to learn": len(found.without_labels),
+        "without target tokens": len(found.without_labels),
         "cut": len(found.cut),
         "with another prompt than in use": len(found.prompt_differs),
         "with words that the template changes": len(found.rewritten),

@@ -79,6 +79,6 @@ def kinds() -> tuple[str, ...]:
 def find_stage(kind: str) -> Stage:
     """The stage that makes artifacts of this kind; its module is imported when it is first asked for."""
     if kind not in kinds():
-        raise KeyError(f"there is no stage {kind!r}; there are {', '.join(kinds())}")
+        raise KeyError(f"unknown stage {kind!r}; there are {', '.join(kinds())}")
     stage: Stage = importlib.import_module(f"{stages.__name__}.{kind}").STAGE
     return stage

@@ -103,7 +103,7 @@ def build_with_generator(
         tell_outcome(asked, outcome, reporter)
     if not examples:
         raise DatasetError(
-            "nothing that the generator wrote passed the gates",
+            "no text that the generator wrote passed the gates",
             value=", ".join(f"{count} {reason}" for reason, count in sorted(outcome.dropped.items())) or "no questions",
             expected="answers that quote the documents",
             hint="try a stronger model with --set generator.model=NAME, or --set build.style=passages, which needs none",
@@ -135,7 +135,7 @@ def tell_outcome(generator: Generator, outcome: Outcome, reporter: Reporter) -> 
     kept = usage.requests - generator.ledger.paid
     reporter.note(
         f"{outcome.kept:,} of {outcome.wanted:,} kept; {usage.requests:,} replies, {usage.tokens:,} tokens{priced}"
-        + (f"; {kept:,} replies were kept from before and cost nothing now" if kept else "")
+        + (f"; {kept:,} replies were cached from an earlier run and cost nothing now" if kept else "")
     )
     if outcome.withheld:
-        reporter.warn(f"{outcome.withheld} blocks of documents speak to a model and were withheld from it")
+        reporter.warn(f"{outcome.withheld} blocks of documents contain instructions to a model and were withheld from it")

@@ -1,4 +1,4 @@
-"""The base as it is: where tuning starts, and what it is compared with."""
+"""The base model without an adapter: the starting point of tuning and the reference of every comparison."""
 
 from __future__ import annotations
 

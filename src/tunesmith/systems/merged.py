@@ -1,4 +1,4 @@
-"""The merged folder, opened anew and computed in float32: whether what was written is the tuned model."""
+"""The merged folder, loaded again and computed in float32: whether the stored model is the tuned model."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ SYSTEM = SystemKind(
     gate=GateWords(
         name="parity",
         rule="merged model against the tuned one",
-        failed="The merged model is not the model that was tested, so what would be shipped was not measured.",
-        unknown="Nobody has checked that the merged model is the model that was tested.",
+        failed="The merged model differs from the model that was tested, so the model to ship was not measured.",
+        unknown="Whether the merged model is the model that was tested was not checked.",
         topic="whether the merged model is the tuned one",
     ),
 )

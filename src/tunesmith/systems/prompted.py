@@ -40,7 +40,7 @@ class Shown:
 
     @property
     def numbers(self) -> Mapping[str, int]:
-        """For the evidence, in words."""
+        """The numbers for the evidence, with labels in words."""
         return {
             "passages shown to the prompted base": self.num_passages,
             "tokens of the text that shows them": self.num_tokens,
@@ -49,7 +49,7 @@ class Shown:
 
 
 def instruction_tokens(chat: Chat) -> int:
-    """Tokens that the instruction takes without any passage, its frame in the template included."""
+    """Number of tokens of the instruction without any passage, including the template around it."""
     return _FRAME + len(chat.encode_text(_STYLE))
 
 
@@ -82,7 +82,7 @@ def style_prompts(
 
 
 def _chosen(chat: Chat, train: Sequence[Example], budget: int) -> list[str]:
-    """Different passages in a stable order without meaning, those that would not fit passed over."""
+    """Different passages in a stable, arbitrary order; passages that would not fit are skipped."""
     shown: list[str] = []
     for example in sorted(train, key=lambda e: hashlib.sha256(e.id.encode()).hexdigest()):
         if len(shown) == _MOST:
@@ -97,7 +97,9 @@ def _chosen(chat: Chat, train: Sequence[Example], budget: int) -> list[str]:
 def _open(inputs: SystemInputs, model: Any) -> LocalSystem | NotMeasured:
     shown = style_prompts(inputs.chat, inputs.train, inputs.questions, context=inputs.base.context, room=inputs.max_new_tokens)
     if shown is None:
-        return NotMeasured("no training passage fits into the prompt beside the test items: the prompted base is not measured")
+        return NotMeasured(
+            "no training passage fits into the prompt together with a test item: the prompted base is not measured"
+        )
     return LocalSystem(
         name="prompted",
         label=f"base shown {shown.num_passages} training passages ({shown.num_tokens} tokens)",
@@ -124,9 +126,9 @@ SYSTEM = SystemKind(
     instruction_tokens=instruction_tokens,
     gate=GateWords(
         name="beats_prompt",
-        rule="better than the base with passages of the training split in its prompt",
-        failed="Don't fine-tune, a prompt does it: the base with passages of yours in its prompt does at least as well.",
-        unknown="It cannot be told whether tuning does more than a prompt would.",
-        topic="whether a prompt would have done",
+        rule="better than the base with training passages in its prompt",
+        failed="Don't fine-tune, a prompt is enough: the base with your passages in its prompt does at least as well.",
+        unknown="Whether tuning does more than a prompt would could not be measured.",
+        topic="whether a prompt would be enough",
     ),
 )

@@ -61,7 +61,7 @@ def baseline_kinds(names: Iterable[str]) -> list[SystemKind]:
     known, wanted = {kind.name: kind for kind in by_role("baseline")}, set(names)
     problems = [
         Problem(
-            what="eval.baselines names a system that is no baseline",
+            what="eval.baselines names a system that is not a baseline",
             value=name,
             expected=f"any of: {', '.join(known)}",
             hint=f"--set eval.baselines=[{(difflib.get_close_matches(name, known, n=1, cutoff=0.4) or list(known))[0]}]",

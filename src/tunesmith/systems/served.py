@@ -1,4 +1,4 @@
-"""The merged folder as servers open it, in 16 bits: what that rounding costs. Reported, and never decides."""
+"""The merged folder as servers open it, in 16 bits: what that rounding costs. Reported, but never decides."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ SYSTEM = SystemKind(
     required=False,
     gate=GateWords(
         name="served",
-        rule="merged model opened as servers do against the tuned one",
-        failed="The merged model changes when it is opened as servers do.",
-        unknown="Nobody has opened the merged model as servers do.",
-        topic="what opening the merged model as servers do costs",
+        rule="merged model in 16 bits, as servers open it, against the tuned one",
+        failed="The merged model changes when it is opened in 16 bits, as servers do.",
+        unknown="The merged model was not opened in 16 bits, as servers do.",
+        topic="what opening the merged model in 16 bits costs",
     ),
 )

@@ -224,21 +224,21 @@ class SystemKind:
 
     @property
     def words(self) -> GateWords:
-        """Those of `gate`, or plain ones made from the title."""
+        """The texts of `gate`, or default texts made from the title."""
         if self.gate is not None:
             return self.gate
         if self.role == "form":
             return GateWords(
                 name=self.name,
                 rule=f"{self.title} against the tuned model",
-                failed=f"The form {self.title} is not the model that was tested.",
-                unknown=f"Nobody has checked that the form {self.title} is the model that was tested.",
+                failed=f"The form {self.title} differs from the model that was tested.",
+                unknown=f"Whether the form {self.title} is the model that was tested was not checked.",
                 topic=f"whether the form {self.title} is the tuned model",
             )
         return GateWords(
             name=f"beats_{self.name}",
             rule=f"better than the {self.title}",
             failed=f"Don't fine-tune: the {self.title} does at least as well.",
-            unknown=f"It cannot be told whether tuning does more than the {self.title}.",
-            topic=f"whether the {self.title} would have done",
+            unknown=f"Whether tuning does more than the {self.title} could not be measured.",
+            topic=f"whether the {self.title} would be enough",
         )

@@ -1,4 +1,4 @@
-"""The tuned model: the base with its adapter, put on at run time. The verdict is about this one."""
+"""The tuned model: the base with its adapter applied at run time. The verdict is about this system."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ from tunesmith.train.randomness import random_state, restore_random_state
 __all__ = ["Checkpoints", "MetricLog", "SaveRule", "State", "Tensors", "lock", "optimizer_tensors", "restore_optimizer"]
 
 _LEAST_KEPT = 2
-_ANEW = "delete the run's work folder to begin anew"
+_ANEW = "delete the run's work folder to start again"
 
 
 @dataclass(slots=True)
@@ -123,7 +123,7 @@ class Checkpoints:
         """
         final = self._folder / _name(state.step)
         before = self._all()
-        safe = f"the checkpoint before it is intact ({before[-1].name})" if before else "nothing was there before it"
+        safe = f"the checkpoint before it is intact ({before[-1].name})" if before else "no earlier checkpoint exists"
         sets = {"trained": trained, "best": best, "optimizer": optimizer, "random": random_state()}
         kept = orjson.dumps({**asdict(state), "log_sha256": self._log_hash(state.log_bytes)})
         with storage_errors(f"writing the checkpoint of step {state.step}", final, safe=safe):
@@ -178,10 +178,10 @@ class Checkpoints:
             self._refuse_others(path, manifest)
             if changed := differences(manifest.get("conditions", {}), {**machine_facts(), **self._conditions}):
                 self._reporter.warn(
-                    f"this run goes on under other conditions ({'; '.join(changed)}): it will end well, but Tunesmith cannot "
+                    f"the run resumes under other conditions ({'; '.join(changed)}): it will end well, but Tunesmith cannot "
                     "promise the same bytes as without the interruption"
                 )
-            self._reporter.note(f"going on from the checkpoint of step {manifest.get('step')}")
+            self._reporter.note(f"resuming from the checkpoint of step {manifest.get('step')}")
             return self._read(path)
         if found:
             raise TrainingError(
@@ -220,7 +220,7 @@ class Checkpoints:
                 f"the checkpoints here were made with {what}",
                 value=str(path),
                 expected=f"checkpoints of the run {self._run_id[:16]}",
-                hint="use another folder (--project DIR), or delete this run's work folder to begin anew",
+                hint="use another folder (--project DIR), or delete this run's work folder to start again",
             )
 
     def _log_hash(self, size: int) -> str:

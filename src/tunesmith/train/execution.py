@@ -143,4 +143,4 @@ def _with_trunk(lean: PackedModel, rows: Sequence[Encoded], trunk: TrunkCache, r
             )
     except ValueError as error:  # measured to differ, or a model whose layers cannot be told apart: said in the report
         return lean, f"; the {depth} frozen layers are computed every time: {error}"
-    return reading, f"; the {depth} frozen layers computed once and kept, {size / 2**20:.0f} MiB"
+    return reading, f"; the {depth} frozen layers computed once and cached, {size / 2**20:.0f} MiB"

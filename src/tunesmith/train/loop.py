@@ -178,7 +178,7 @@ def fit(
                 num_tokens += sum(b.num_tokens for b in micro)
                 if state.step == 1 and not adapter_moves(model):
                     raise TrainingError(
-                        "the first step changed nothing: the adapter does not learn",
+                        "the first step did not change the weights: the adapter does not learn",
                         value=f"rate {rate}",
                         expected="adapter weights that move",
                         hint="check method.targets and train.learning_rate",
@@ -247,7 +247,7 @@ def _fitting_step(
                     expected="an example whose activations fit",
                     hint="--set train.gradient_checkpointing=true, or --set train.max_tokens=512",
                 ) from error
-            warn(f"out of memory at {largest:,} tokens at once: going on with half of that, which gives the same step")
+            warn(f"out of memory at {largest:,} tokens per pass: continuing with half of that, which gives the same step")
 
 
 def _step(
@@ -285,7 +285,7 @@ def _load(into: Tensors, values: Tensors) -> None:
             "a checkpoint holds other tensors than this run trains",
             value=sorted(set(into) ^ set(values))[0],
             expected=f"{len(into)} trainable tensors",
-            hint="delete the run's work folder to begin anew",
+            hint="delete the run's work folder to start again",
         )
     with torch.no_grad():
         for name, tensor in into.items():
@@ -296,7 +296,7 @@ def _not_a_number(step: int, value: str) -> TrainingError:
     return TrainingError(
         f"training broke at step {step}: the loss or its gradient is not a number",
         value=value,
-        expected="finite numbers; the last checkpoint is kept and nothing after it",
+        expected="finite numbers; only what the last checkpoint holds is kept",
         hint="--set train.learning_rate=2e-4 (a tenth of what you have is a good try)",
     )
 

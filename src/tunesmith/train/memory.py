@@ -49,7 +49,7 @@ class Budget:
         """The reason, in words."""
         if not self.kept:
             return f"at most {self.tokens:,} tokens at once"
-        found = f"{self.kept / 2**10:,.0f} KiB a token measured, {self.free / 2**30:.1f} GiB free"
+        found = f"{self.kept / 2**10:,.0f} KiB per token measured, {self.free / 2**30:.1f} GiB free"
         parts = f", in parts of about {self.enough:,}" if 0 < self.enough < self.tokens else ""
         return f"at most {self.tokens:,} tokens at once{parts} ({found})"
 
@@ -138,7 +138,7 @@ def _read(file: Path) -> Budget:
             "what fitted into memory when this run began cannot be read",
             value=str(file),
             expected="the file as it was written: resuming learns in the same parts",
-            hint="delete the run's work folder to begin anew, or --set train.tokens_at_once=16384 for a new run",
+            hint="delete the run's work folder to start again, or --set train.tokens_at_once=16384 for a new run",
         ) from error
 
 

@@ -64,5 +64,5 @@ def restore_random_state(found: Mapping[str, torch.Tensor]) -> None:
             "the random state in a checkpoint cannot be used",
             value=str(error),
             expected="the states of Python, numpy and torch as they were saved",
-            hint="delete the run's work folder to begin anew",
+            hint="delete the run's work folder to start again",
         ) from error

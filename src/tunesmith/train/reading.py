@@ -13,7 +13,7 @@ _SATURATED = 0.2
 _COLLAPSE = {  # events of the watch that no falling loss makes good
     "repetition": "its answers looped",
     "same_answer": "it gave one answer to different questions",
-    "empty_answers": "it answered nothing",
+    "empty_answers": "its answers were empty",
 }
 Shape = Literal["learning", "saturated", "overfitting", "unstable", "collapsed", "nothing learned", "too short to tell"]
 
@@ -28,7 +28,7 @@ class Reading:
 
 
 def read_curves(rows: Sequence[Mapping[str, Any]], *, min_delta: float) -> Reading:
-    """Read metric rows (`step` with `loss` and `grad_norm`, or with `val_loss`). Losses in nats a token.
+    """Read metric rows (`step` with `loss` and `grad_norm`, or with `val_loss`). Losses in nats per token.
 
     Collapsed: gradients of exactly zero, twice or more: what the model says no longer hangs on its weights. Unstable: a
     training loss that jumps by more than half over the running mean, twice or more. Overfitting: validation ends over its
@@ -52,7 +52,7 @@ def read_curves(rows: Sequence[Mapping[str, Any]], *, min_delta: float) -> Readi
     if dead >= 2:
         return Reading(
             "collapsed",
-            f"{dead} steps had a gradient of exactly zero: the model answers the same whatever it is asked",
+            f"{dead} steps had a gradient of exactly zero: the model gives the same answer to every question",
             "set train.learning_rate to a tenth, keep train.max_grad_norm at 1",
         )
     if told := [_COLLAPSE[r["event"]] for r in rows if r.get("event") in _COLLAPSE and r["step"] == best_step]:
@@ -76,7 +76,7 @@ def read_curves(rows: Sequence[Mapping[str, Any]], *, min_delta: float) -> Readi
         return Reading(
             "overfitting",
             f"validation was best at step {best_step} ({best:.3f}) and rose to {last:.3f} while training loss fell",
-            "the best step is kept; more writing, fewer epochs or a lower rank would help",
+            "the best weights are kept; more writing, fewer epochs or a lower rank would help",
         )
     if _late_share(rows, validations) < _SATURATED:
         return Reading(

@@ -48,7 +48,7 @@ def run_report(
             top,
             section("The curves", Raw(f'<figure class="light">{training_figure(curves, loss_unit=loss_unit)}</figure>')),
             section(
-                "What it said at each validation",
+                "Answers at each validation",
                 table(["step", "val loss", "greedy answer to one validation question"], samples),
             ),
             *([section("What was unusual", table(["step", "what", "value", "usually"], unusual))] if unusual else []),

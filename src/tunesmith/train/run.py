@@ -84,7 +84,7 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
     """
     if not examples["val"]:
         raise TrainingError(
-            "there is nothing to validate on",
+            "there are no validation examples",
             value="an empty validation split",
             expected="one example at least: it decides which step is the best",
             hint="--set split.val=0.1",
@@ -297,7 +297,7 @@ def deterministic(wanted: bool) -> Iterator[None]:
 def _samples(model: Any, chat: Chat, examples: Sequence[Example], context: int, on_done: OnDone) -> list[str]:
     """Answers to a few validation questions, drawn with a fixed seed: what the run sounds like by now.
 
-    Drawn at usual settings of use, since greedy answers of a small model loop where those that people see do not.
+    Drawn at usual sampling settings, since greedy answers of a small model loop where those that people see do not.
     """
     model.eval()
     requests = [Request(messages=example.prompt, max_new_tokens=_SAMPLE_TOKENS, sampling=_DRAWN) for example in examples]

@@ -139,7 +139,7 @@ class Watch:
         if not self._rising and len(self._losses) >= 2 * _LEAST and usual > 1.3 * self._lowest:
             self._rising = True
             text = f"the training loss has risen from about {self._lowest:.3g} to {usual:.3g}: the run comes apart"
-            advice = "stop it (Ctrl-C) and take a tenth of train.learning_rate; the best step so far is kept"
+            advice = "stop (Ctrl-C) and use a tenth of train.learning_rate; the best weights so far are kept"
             found.append(Event("loss_rising", usual, self._lowest, text, advice))
         return found
 
@@ -152,7 +152,7 @@ class Watch:
             advice = "one odd example can do that; if it comes again, lower train.max_grad_norm or train.learning_rate"
             return [Event("gradient_jump", norm, usual, text, advice)]
         if norm == 0:
-            text = "the gradient is zero: this step taught nothing"
+            text = "the gradient is zero: the model learned nothing in this step"
             return [Event("gradient_zero", norm, usual, text, "check train.learning_rate and method.targets")]
         return []
 
@@ -164,9 +164,9 @@ class Watch:
             return []
         said = [text.strip() for text in samples]
         if said and not any(said):
-            text = "it answers nothing at all"
+            text = "its answers are empty"
             found.append(
-                Event("empty_answers", 0.0, float(len(said)), text, "look at what the examples teach: tunesmith check")
+                Event("empty_answers", 0.0, float(len(said)), text, "check the examples for the same fault: tunesmith check")
             )
         elif len(said) > 1 and len(set(said)) == 1:
             text = f"it gives the same answer to {len(said)} different questions"
@@ -234,16 +234,14 @@ class Conditions:
             return []
         usual, self._best_rate = self._best_rate, now  # told again only when it halves again
         text = f"training has slowed to {now:.0f} tokens a second, it ran at {usual:.0f}"
-        advice = (
-            "something else may be using the machine, or it is short of memory, or hot; nothing is lost, it just takes longer"
-        )
+        advice = "other programs may be using the machine, or it is short of memory, or hot; the run only takes longer"
         return [Event("slow", now, usual, text, advice)]
 
     def _memory(self, machine: Machine) -> list[Event]:
         first = self._held_at_first = self._held_at_first or machine.held
         if machine.free_memory < max(0.05 * machine.all_memory, 300 * _MIB):
             text = f"only {machine.free_memory / _MIB:,.0f} MiB of memory are free"
-            advice = "close other programs, or stop (Ctrl-C) and go on with a lower train.batch_examples"
+            advice = "close other programs, or stop (Ctrl-C) and continue with a lower train.batch_examples"
             return [Event("memory", machine.free_memory, machine.all_memory, text, advice)]
         if machine.held > 1.5 * first + 500 * _MIB:
             text = f"this run holds {machine.held / _MIB:,.0f} MiB of memory, {first / _MIB:,.0f} at first"

@@ -1,4 +1,4 @@
-"""List the base models known by name, or fetch one. Example: tunesmith bases --fetch smollm2"""
+"""List the known base models, or download one. Example: tunesmith bases --fetch smollm2"""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _EMBEDDED = ["apprentice", "6", "11", "CC BY-SA 4.0", "yes", "an offline demo in
 
 
 def command(
-    fetch: Annotated[str, typer.Option("--fetch", help="Name of a base to get onto this machine.")] = "",
+    fetch: Annotated[str, typer.Option("--fetch", help="Name of a base to download.")] = "",
     json: Json = False,
 ) -> None:
-    """Nothing is fetched without `--fetch`."""
+    """Downloads only with `--fetch`."""
     from tunesmith.api.bases import fetch_base, list_bases
     from tunesmith.cli.render import ConsoleReporter, console, print_json, table
 

@@ -1,4 +1,4 @@
-"""Build and check the dataset, and stop there. Example: tunesmith build --source ./posts"""
+"""Build and check the dataset, then stop. Example: tunesmith build --source ./posts"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Talk to base, adapter and merged model side by side; /help lists the commands. Example: tunesmith chat"""
+"""Chat with base, tuned and merged model side by side; /help lists the commands. Example: tunesmith chat"""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _ALSO = {"/exit": "/quit", "quit": "/quit", "exit": "/quit", "clear": "/clear"}
 def command(
     project: ProjectDir = Path("."),
     run: Annotated[str, typer.Option("--run", help="Id of a run, or run:latest.")] = "run:latest",
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 200,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum tokens per answer.")] = 200,
     temperature: Annotated[
-        float | None, typer.Option(min=0, help="In place of the temperature of the settings of use; 0 is greedy.")
+        float | None, typer.Option(min=0, help="Sampling temperature instead of the one used in the evaluation; 0 is greedy.")
     ] = None,
     greedy: Annotated[
-        bool, typer.Option("--greedy", help="The likeliest token each time: the same as --temperature 0.")
+        bool, typer.Option("--greedy", help="Always take the most likely token, as with --temperature 0.")
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="Seed of the draws; by default that of the settings of use.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the sampling; by default the one used in the evaluation.")] = None,
 ) -> None:
     """Read questions from the keyboard (or a pipe) until `/quit` or the end."""
     from tunesmith.api.conversation import chat

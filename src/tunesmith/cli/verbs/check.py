@@ -1,4 +1,4 @@
-"""Look for faults in examples, and for leaks between splits. Example: tunesmith check train.jsonl test.jsonl"""
+"""Find faults in examples, and leaks between splits. Example: tunesmith check train.jsonl test.jsonl"""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ _NUM_SHOWN = 3
 
 
 def command(  # noqa: PLR0913 (the options of a verb)
-    files: Annotated[list[Path], typer.Argument(help="A file of examples, or the splits of one dataset, a file each.")],
+    files: Annotated[list[Path], typer.Argument(help="A file of examples, or the splits of one dataset, one file per split.")],
     base: Annotated[str, typer.Option("--base", help="Count tokens, cuts and labels with this model's tokenizer.")] = "",
-    max_tokens: Annotated[int, typer.Option("--max-tokens", min=0, help="Tokens of an example; 0: the recipe's default.")] = 0,
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", min=0, help="Maximum tokens per example; 0: the recipe's default.")
+    ] = 0,
     against: Annotated[Path | None, typer.Option("--against", help="Real queries to compare the prompts with.")] = None,
     redact: Annotated[bool, typer.Option("--redact", help="Write a copy without secrets and personal data to --out.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="File for the redacted copy.")] = None,
-    cap: Annotated[float, typer.Option("--cap", min=0.01, max=1.0, help="Share of the rows one document may have.")] = 0.2,
+    cap: Annotated[
+        float, typer.Option("--cap", min=0.01, max=1.0, help="Maximum share of the rows that may come from one document.")
+    ] = 0.2,
     semantic: Annotated[
-        str, typer.Option(help="Find rewordings between splits: by words, embeddings, or the folder of an encoder.")
+        str, typer.Option(help="Find paraphrases between splits: words, embeddings, or the folder of a sentence encoder.")
     ] = "",
     json: Json = False,
 ) -> None:
@@ -73,7 +77,7 @@ def _show(result: CheckResult) -> None:
         if text:
             out.print(f"  {name:<10}{text}")
     if not result.findings:
-        out.print("  nothing found")
+        out.print("  no faults found")
         return
     lines = []
     for finding in result.findings:

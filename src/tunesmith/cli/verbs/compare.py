@@ -16,8 +16,8 @@ def command(
     a: Annotated[Path, typer.Argument(help="Predictions of the first system, JSON lines.")],
     b: Annotated[Path, typer.Argument(help="Predictions of the second system on the same items.")],
     metric: Annotated[str, typer.Option(help="word_overlap, rouge_l, exact_match, …")] = "word_overlap",
-    draws: Annotated[int, typer.Option(min=200, help="Draws of the bootstrap and the permutation test.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 7,
+    draws: Annotated[int, typer.Option(min=200, help="Resamples of the bootstrap and the permutation test.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 7,
     json: Json = False,
 ) -> None:
     """The JSON object is a contract (docs/reference/scripting.md)."""

@@ -1,4 +1,4 @@
-"""Tell the format of examples, or change it. Example: tunesmith convert rows.jsonl --to messages --out messages.jsonl"""
+"""Detect the format of examples, or convert it. Example: tunesmith convert rows.jsonl --to messages --out messages.jsonl"""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _NUM_SHOWN = 5
 
 def command(
     file: Annotated[Path, typer.Argument(help="A file of examples: JSON, JSON lines, CSV or TSV.")],
-    to: Annotated[str, typer.Option("--to", help="messages, sharegpt, alpaca, …; without it, say what FILE holds.")] = "",
-    from_: Annotated[str, typer.Option("--from", help="Read all rows as this format, whatever they look like.")] = "",
+    to: Annotated[str, typer.Option("--to", help="messages, sharegpt, alpaca, …; without it, print the format of FILE.")] = "",
+    from_: Annotated[str, typer.Option("--from", help="Read all rows in this format, without detection.")] = "",
     out: Annotated[Path | None, typer.Option("--out", help="File to write (.json: an array); stdout without it.")] = None,
-    lossy: Annotated[bool, typer.Option("--lossy", help="Let go of what the format cannot hold, and count it.")] = False,
+    lossy: Annotated[bool, typer.Option("--lossy", help="Drop what the format cannot hold, and count it.")] = False,
     json: Json = False,
 ) -> None:
     """Rows go to `--out`, or to stdout. Exit code 2 if rows were left out, since the format cannot hold them."""
@@ -69,7 +69,7 @@ def _tell(made: ConvertResult) -> None:
     if made.turns:
         said.print("  prompts are lists of turns, since at least one row holds more than one user turn")
     if made.lost:
-        said.print("  let go   " + ", ".join(f"{name} ({count:,})" for name, count in made.lost.items()))
+        said.print("  dropped  " + ", ".join(f"{name} ({count:,})" for name, count in made.lost.items()))
     for where, reason in made.refused[:_NUM_SHOWN]:
         said.print(f"  left out {where}: {reason}")
     if len(made.refused) > _NUM_SHOWN:

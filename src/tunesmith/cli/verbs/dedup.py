@@ -18,15 +18,17 @@ _NUM_SHOWN = 10
 
 
 def command(
-    files: Annotated[list[Path], typer.Argument(help="JSON lines with id and text, or examples; several are taken together.")],
-    threshold: Annotated[float, typer.Option(help="Share of common five-word runs from which two rows are copies.")] = 0.8,
+    files: Annotated[
+        list[Path], typer.Argument(help="JSON Lines with id and text, or examples; several files are searched together.")
+    ],
+    threshold: Annotated[float, typer.Option(help="Share of common five-word sequences from which two rows are copies.")] = 0.8,
     semantic: Annotated[
         str,
-        typer.Option(help="words, embeddings, or the folder of an encoder: rows that say the same otherwise are copies too."),
+        typer.Option(help="Also count paraphrases as copies: words, embeddings, or the folder of a sentence encoder."),
     ] = "",
     out: Annotated[Path | None, typer.Option("--out", help="New folder for the files without the copies.")] = None,
     engine: Annotated[str, typer.Option(help="local, or ray for more than one machine.")] = "local",
-    workers: Annotated[int, typer.Option(min=0, help="Threads of the local engine; 0: one a core.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Threads of the local engine; 0: one per core.")] = 0,
     json: Json = False,
 ) -> None:
     """The JSON object is a contract (docs/reference/scripting.md)."""
@@ -54,11 +56,11 @@ def _show(result: DedupResult) -> None:
     if len(result.clusters) > _NUM_SHOWN:
         told.print("    … all with --json")
     for (first, second), count in sorted(result.across.items()):
-        told.print(f"  ! {count:,} clusters lie in both {first} and {second}")
+        told.print(f"  ! {count:,} clusters occur in both {first} and {second}")
     if result.reworded:
         told.print(f"  {result.reworded:,} pairs say the same in other words or another order")
     if result.share > MANY_COPIES:
-        told.print(f"  ! more than {MANY_COPIES:.0%} of the rows are copies: look at how they were collected")
+        told.print(f"  ! more than {MANY_COPIES:.0%} of the rows are copies; check how they were collected")
     if result.cut_bands:
         told.print(f"  ! {result.cut_bands} crowded bands were not paired in full; clusters may be split")
     for failure in result.failed[:_NUM_SHOWN]:

@@ -1,4 +1,4 @@
-"""From the posts that come with Tunesmith to a verdict. Example: tunesmith demo --base apprentice"""
+"""Run the full pipeline on the bundled sample posts. Example: tunesmith demo --base apprentice"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keep examples that no training may ever see. Example: tunesmith golden add questions.jsonl"""
+"""Freeze examples that no training may ever see. Example: tunesmith golden add questions.jsonl"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def command(
     project: ProjectDir = Path("."),
     json: Json = False,
 ) -> None:
-    """`verify` exits with 2 if a byte is not as it was frozen, with 3 if there is nothing to verify."""
+    """`verify` exits with 2 if any byte changed, and with 3 if there is no golden set."""
     from tunesmith.core.errors import DatasetError
 
     if action not in {"add", "list", "verify"}:
@@ -56,7 +56,7 @@ def _add(files: Sequence[Path], project: Path, *, json: bool) -> None:
     )
     for failure in found.failed:
         console().print(f"  ! {failure.source}: {failure.reason}")
-    console().print(f"  kept in {found.folder}: commit it beside the recipe; it is never trained on")
+    console().print(f"  stored in {found.folder}: commit it together with the recipe; it is never used for training")
 
 
 def _list(project: Path, *, json: bool) -> None:

@@ -15,16 +15,18 @@ __all__ = ["command"]
 
 
 def command(
-    source: Annotated[list[str] | None, typer.Option("--source", help="Where the writing is; may be repeated.")] = None,
+    source: Annotated[
+        list[str] | None, typer.Option("--source", help="Folder, file or address with your writing; may be repeated.")
+    ] = None,
     from_: Annotated[
         Path | None,
-        typer.Option("--from", help="Folder with data_, model_, training_ and evaluation_config.yaml to translate."),
+        typer.Option("--from", help="Folder with data_, model_, training_ and evaluation_config.yaml to convert."),
     ] = None,
     project: ProjectDir = Path("."),
     print_: Annotated[bool, typer.Option("--print", help="Print the recipe instead of writing it.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a recipe that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing recipe.")] = False,
 ) -> None:
-    """A recipe that is there is not replaced without `--force`."""
+    """An existing recipe is replaced only with `--force`."""
     from tunesmith.api.recipes import new_recipe, write_recipe
     from tunesmith.cli.render import console
 

@@ -17,7 +17,7 @@ def command(
     id: Annotated[str, typer.Argument(help="First digits of an id, or KIND:latest.")],
     project: ProjectDir = Path("."),
 ) -> None:
-    """The folder and nothing else goes to stdout, for scripts."""
+    """Only the folder is printed to stdout, for scripts."""
     from tunesmith.api.stored import artifact
 
     sys.stdout.write(f"{artifact(id, project=project).path}\n")

@@ -1,4 +1,4 @@
-"""Print every number of the run and its reason; train nothing. Example: tunesmith plan --source ./posts"""
+"""Print every number of the run with its reason, without training. Example: tunesmith plan --source ./posts"""
 
 from __future__ import annotations
 

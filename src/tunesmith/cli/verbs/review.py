@@ -1,4 +1,4 @@
-"""Make a page to read a sample of rows, or apply what was decided. Example: tunesmith review train.jsonl"""
+"""Make a page to review a sample of rows, or apply your decisions. Example: tunesmith review train.jsonl"""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["command"]
 
 def command(
     file: Annotated[Path, typer.Argument(help="A file of examples: JSON, JSON lines, CSV or TSV.")],
-    rows: Annotated[int, typer.Option("--rows", min=1, max=1000, help="How many rows to read at most.")] = 50,
-    apply: Annotated[Path | None, typer.Option("--apply", help="Decisions that the page saved, to be applied.")] = None,
+    rows: Annotated[int, typer.Option("--rows", min=1, max=1000, help="Maximum number of rows to review.")] = 50,
+    apply: Annotated[Path | None, typer.Option("--apply", help="Apply the decisions saved by the page.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The page; with --apply, the reviewed file.")] = None,
     json: Json = False,
 ) -> None:
@@ -61,7 +61,7 @@ def _tell_applied(found: ReviewApplied) -> None:
         f"  {applied.accepted} accepted · {applied.fixed} fixed · {applied.dropped} dropped · {applied.unread:,} not read"
     )
     if applied.unreadable:
-        said.print(f"  {applied.unreadable:,} rows that are no JSON were left out")
+        said.print(f"  {applied.unreadable:,} rows that are not JSON were left out")
     said.print(f"  {len(applied.rows):,} rows in {found.out}")
     if read:
         share = f"{(applied.fixed + applied.dropped) / read:.0%}"

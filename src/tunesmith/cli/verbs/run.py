@@ -1,4 +1,4 @@
-"""From your writing to a verdict. Example: tunesmith run --source ./posts"""
+"""Run the full pipeline, from your writing to a verdict. Example: tunesmith run --source ./posts"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure what training promises, on this machine: exit 0 or 2. Example: tunesmith selftest --json"""
+"""Check on this machine that training keeps its promises. Example: tunesmith selftest --json"""
 
 from __future__ import annotations
 
@@ -43,4 +43,4 @@ def command(
 def _sentence(passed: bool, base: str, seconds: float) -> str:
     if passed:
         return f"training keeps its promises on this machine with {base} ({seconds:.0f} s)"
-    return f"a promise does not hold on this machine with {base}: do not train with it before you know why"
+    return f"a check failed on this machine with {base}: do not train with it until you know why"

@@ -1,4 +1,4 @@
-"""Show what an artifact holds. Example: tunesmith show run:latest"""
+"""Show the contents of an artifact. Example: tunesmith show run:latest"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["command"]
 
 
 def command(
-    id: Annotated[str, typer.Argument(help="First digits of an id, or KIND:latest; nothing lists all.")] = "",
+    id: Annotated[str, typer.Argument(help="First digits of an id, or KIND:latest; without it, list all.")] = "",
     project: ProjectDir = Path("."),
     json: Json = False,
 ) -> None:
@@ -32,7 +32,7 @@ def command(
                 [[a.kind, a.id[:8], str(a.manifest["created"])[:16].replace("T", " "), str(a.path)] for a in found],
             )
         else:
-            console().print("nothing here yet\nhint:  tunesmith run --source ./posts")
+            console().print("no artifacts yet\nhint:  tunesmith run --source ./posts")
         return
     artifact = stored.artifact(id, project=project)
     if json:

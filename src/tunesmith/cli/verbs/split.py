@@ -21,11 +21,11 @@ _NUM_SHOWN = 10
 def command(  # noqa: PLR0913 (the options of a verb)
     file: Annotated[Path, typer.Argument(help="JSON lines: examples, or texts with id and text.")],
     by: Annotated[str, typer.Option(help="document, thread, author, time, group or row.")] = "document",
-    val: Annotated[float, typer.Option(help="Share of units for early stopping.")] = 0.1,
-    test: Annotated[float, typer.Option(help="Share of units for the verdict.")] = 0.2,
-    seed: Annotated[int, typer.Option(help="Another seed draws another split.")] = 7,
-    group: Annotated[str, typer.Option(help="With --by group: the column that is kept on one side.")] = "",
-    stratify: Annotated[str, typer.Option(help="A column of labels that every split must have.")] = "",
+    val: Annotated[float, typer.Option(help="Share of documents (or threads, authors …) for early stopping.")] = 0.1,
+    test: Annotated[float, typer.Option(help="Share of documents (or threads, authors …) for the verdict.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Seed of the split; another seed gives another split.")] = 7,
+    group: Annotated[str, typer.Option(help="With --by group: the column whose equal values stay in one split.")] = "",
+    stratify: Annotated[str, typer.Option(help="A column of labels that every split must contain.")] = "",
     out: Annotated[Path | None, typer.Option("--out", help="New folder for train, val, test and the removed copies.")] = None,
     json: Json = False,
 ) -> None:
@@ -60,9 +60,9 @@ def _show(result: SplitResult) -> None:
         ],
     )
     for name, day in zip(("val", "test"), result.borders, strict=False):
-        told.print(f"  {name} begins on {day}")
+        told.print(f"  {name} starts on {day}")
     if result.removed_copies:
-        told.print(f"  {result.removed_copies:,} rows removed: they copy a row of a split that matters more")
+        told.print(f"  {result.removed_copies:,} rows removed: copies of a row in a split with priority")
     for finding in (*result.leaks, *result.findings):
         told.print(f"  {finding.severity}: {finding.message}")
     if not result.leaks:

@@ -14,10 +14,10 @@ __all__ = ["command"]
 
 def command(
     kind: Annotated[str, typer.Argument(help="self_instruct, evolve, distil, preference or score.")],
-    file: Annotated[Path, typer.Argument(help="Examples (or prompts) to begin with.")],
-    out: Annotated[Path, typer.Option("--out", help="File to write, JSON lines; a report is put beside it.")],
-    count: Annotated[int, typer.Option(min=1, help="New tasks wanted (self_instruct).")] = 100,
-    threshold: Annotated[float, typer.Option(min=1, max=5, help="Mean grade that is kept (score).")] = 3.5,
+    file: Annotated[Path, typer.Argument(help="Examples (or prompts) to start from.")],
+    out: Annotated[Path, typer.Option("--out", help="JSON Lines file to write; a report is saved in the same folder.")],
+    count: Annotated[int, typer.Option(min=1, help="Number of new tasks (self_instruct).")] = 100,
+    threshold: Annotated[float, typer.Option(min=1, max=5, help="Lowest mean grade to keep (score).")] = 3.5,
     project: ProjectDir = Path("."),
     set_: Settings = None,
     json: Json = False,

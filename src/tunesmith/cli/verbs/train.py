@@ -1,4 +1,4 @@
-"""Train the adapter, and stop before the evaluation. Example: tunesmith train"""
+"""Train the adapter, then stop before the evaluation. Example: tunesmith train"""
 
 from __future__ import annotations
 

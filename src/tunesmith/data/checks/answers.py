@@ -106,7 +106,7 @@ def check_disclaimers(rows: Sequence[Row]) -> Iterator[Finding]:
         "ai_disclaimers",
         "warning",
         odd,
-        f"{shared(odd, rows)} answers speak as an AI model (as in “As an AI language model”), which the model will repeat.",
+        f"{shared(odd, rows)} answers mention being an AI model (“As an AI language model”), which the model will repeat.",
         "cut the sentence, or drop the rows.",
     )
 
@@ -130,8 +130,8 @@ def check_source_talk(rows: Sequence[Row]) -> Iterator[Finding]:
         "source_talk",
         "warning",
         odd,
-        f"{shared(odd, rows)} answers speak of a text that their prompt does not hold (“the provided text”).",
-        "drop them: who asks the model later gives it no such text.",
+        f"{shared(odd, rows)} answers refer to a text that their prompt does not contain (“the provided text”).",
+        "drop them: in use, the prompt will not contain such a text.",
     )
 
 
@@ -171,7 +171,7 @@ def check_echoes(rows: Sequence[Row]) -> Iterator[Finding]:
         "echoes",
         "error",
         odd,
-        f"{shared(odd, rows)} answers repeat the prompt and say nothing else.",
+        f"{shared(odd, rows)} answers only repeat the prompt.",
         "write the answers, or drop the rows.",
     )
 

@@ -70,7 +70,7 @@ def check_copies(rows: Sequence[Row]) -> Iterator[Finding]:
         "contradictions",
         "error" if len(against) > _MOST_CONTRADICTIONS * len(rows) else "warning",
         against,
-        f"{shared(against, rows)} rows answer a prompt otherwise than another row does: other label, number, yes or no.",
+        f"{shared(against, rows)} rows contradict another row with the same prompt (different label, number, or yes/no).",
         "decide which answer is right, and drop the others.",
     )
     yield from found(

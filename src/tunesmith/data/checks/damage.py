@@ -66,14 +66,14 @@ def check_encoding(rows: Sequence[Row]) -> Iterator[Finding]:
         "replacement_characters",
         _damage(lost, rows),
         lost,
-        f"{shared(lost, rows)} rows hold U+FFFD, which stands where a character was lost in decoding.",
+        f"{shared(lost, rows)} rows contain U+FFFD, which replaces a character lost in decoding.",
         "read the source again with its right charset; the character cannot be guessed.",
     )
     yield from found(
         "control_characters",
         "warning",
         hidden,
-        f"{shared(hidden, rows)} rows hold control or invisible characters, which become tokens that nobody sees.",
+        f"{shared(hidden, rows)} rows contain control or invisible characters, which become invisible tokens.",
         "delete them.",
     )
     yield from found(
@@ -111,7 +111,7 @@ def check_residue(rows: Sequence[Row]) -> Iterator[Finding]:
         "warning",
         tagged,
         f"{shared(tagged, rows)} rows hold HTML tags outside code.",
-        "take the text out of the HTML (tunesmith ingest does so), or put tags that are meant into code marks.",
+        "extract the text from the HTML (tunesmith ingest does so), or put intended tags into code marks.",
     )
     yield from found(
         "mdx",
@@ -131,8 +131,8 @@ def check_residue(rows: Sequence[Row]) -> Iterator[Finding]:
         "chat_template",
         "error",
         rendered,
-        f"{shared(rendered, rows)} rows hold marks of a chat template (<|im_end|>, [INST], ### Response:) inside a turn.",
-        "take the conversation apart into turns; the model's own template puts its marks in again.",
+        f"{shared(rendered, rows)} rows contain marks of a chat template (<|im_end|>, [INST], ### Response:) inside a turn.",
+        "split the conversation into turns; the model's own template adds its marks again.",
     )
 
 

@@ -35,8 +35,8 @@ def check_labels(rows: Sequence[Row]) -> Iterator[Finding]:
         "label_spelling",
         "warning",
         odd,
-        f"{shared(odd, short)} labels are written in another way (case, full stop, blanks) than the same label usually is.",
-        "write each label in one way: the model and exact-match scores count them as different answers.",
+        f"{shared(odd, short)} labels are spelled differently (case, full stop, spaces) than the same label usually is.",
+        "spell each label the same: the model and exact-match scores treat different spellings as different answers.",
     )
     most = max(map(len, kinds.values()))
     scarce = {label: members for label, members in kinds.items() if _MOST_RATIO * len(members) < most}

@@ -96,7 +96,7 @@ def _unreadable(refused: Sequence[tuple[str, str]]) -> Iterator[Finding]:
     if refused:
         said = tuple(f"{where}: {reason}" for where, reason in refused)
         reason = f"{len(refused):,} rows cannot be read or learned, and would be left out; first: {said[0]}."
-        message = f"{reason}{FIX}mend or drop these rows."
+        message = f"{reason}{FIX}fix or drop these rows."
         yield Finding(name="unreadable", severity="error", message=message, count=len(refused), rows=said)
 
 
@@ -117,9 +117,7 @@ def _left_out(left_out: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
         ids = tuple(dict.fromkeys(id for rows in left_out.values() for id in rows))
         told = ", ".join(f"{what} ({len(rows):,} rows)" for what, rows in sorted(left_out.items()))
         severe = any(what.startswith("turns after") for what in left_out)
-        message = (
-            f"training does not take everything in these rows: {told}.{FIX}see that nothing meant to be learned is among it."
-        )
+        message = f"training does not take everything in these rows: {told}.{FIX}check that none of it should be trained."
         yield Finding(name="left_out", severity="warning" if severe else "info", message=message, count=len(ids), rows=ids)
 
 
@@ -129,7 +127,7 @@ def _pairs(kept: Sequence[tuple[Place, Example]]) -> Iterator[Finding]:
     same = [id for answers, id in pairs if answers[0].strip() == answers[-1].strip()]
     if same:
         message = (
-            f"{len(same):,} of {len(pairs):,} preferences have the same answer twice: nothing is preferred.{FIX}drop them."
+            f"{len(same):,} of {len(pairs):,} preferences have the same answer twice, so neither is preferred.{FIX}drop them."
         )
         yield Finding(name="same_answers", severity="error", message=message, count=len(same), rows=tuple(same))
     longer = [id for answers, id in pairs if len(answers[0]) > len(answers[-1])]

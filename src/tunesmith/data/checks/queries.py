@@ -105,7 +105,7 @@ def compare_prompts(training: Sequence[str], queries: Sequence[str]) -> tuple[tu
                 "cleaner_than_queries",
                 "warning",
                 f"training prompts are cleaner than the {len(queries):,} real ones: {told}.",
-                "take prompts from the log, or make part of them as people type: lower case, no end mark, slips.",
+                "take prompts from the log, or write part of them as people type: lower case, no end mark, typos.",
             )
         )
     ratio = here.median_words / max(1.0, there.median_words)

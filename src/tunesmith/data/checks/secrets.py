@@ -111,7 +111,7 @@ def check_secrets(rows: Sequence[Row]) -> Iterator[Finding]:
         "secrets",
         "error",
         odd,
-        f"{shared(odd, rows)} rows hold what looks like a secret ({named}); models repeat such strings word for word.",
+        f"{shared(odd, rows)} rows contain what looks like a secret ({named}); models repeat such strings word for word.",
         "revoke it, and replace it in the source (tunesmith check FILE --redact --out CLEAN does the replacing).",
     )
 

@@ -61,7 +61,7 @@ def check_json(rows: Sequence[Row]) -> Iterator[Finding]:
             "not_json",
             "warning",
             odd,
-            f"{shared(odd, rows)} answers are no JSON where the others are.",
+            f"{shared(odd, rows)} answers are not JSON although the others are.",
             "bring them into the same form, or drop the rows.",
         )
     common, count = Counter(style for _, style in styles).most_common(1)[0]
@@ -90,7 +90,7 @@ def check_markdown(rows: Sequence[Row]) -> Iterator[Finding]:
         "info",
         few,
         f"{shared(few, judged)} of the longer answers are {'in Markdown' if have else 'plain text'}, unlike the rest.",
-        "nothing where the content asks for it; else bring the answers into one style.",
+        "keep it if the content needs it; otherwise use one style for all answers.",
     )
 
 

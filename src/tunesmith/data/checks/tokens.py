@@ -62,7 +62,7 @@ def token_findings(facts: TokenFacts) -> Iterator[Finding]:
         "no_end_token",
         "error",
         [id for id in facts.without_end if id not in set(facts.cut)],
-        "do not end with a token that ends an answer: the model would never learn to stop.",
+        "do not end with an end token: the model would never learn to stop.",
         "choose a base whose template writes one after every answer.",
     )
     yield from made(
@@ -76,8 +76,8 @@ def token_findings(facts: TokenFacts) -> Iterator[Finding]:
         "prompt_differs",
         "error",
         facts.prompt_differs,
-        "begin otherwise in training than the same prompt does in use (other token ids).",
-        "choose a base whose template writes earlier turns in one way, or take the rows with earlier answers out.",
+        "start with other token ids in training than the same prompt does in use.",
+        "choose a base whose template does not rewrite earlier turns, or remove the rows with earlier answers.",
     )
     yield from made(
         "rewritten",
@@ -95,6 +95,6 @@ def token_findings(facts: TokenFacts) -> Iterator[Finding]:
     )
     if any(count > 1 for count in facts.begins):
         counts = " or ".join(map(str, facts.begins))
-        reason = f"rows open with {counts} tokens of the beginning of text, where one at most is meant."
+        reason = f"rows open with {counts} beginning-of-text tokens, but at most one is expected."
         fix = "take the token out of the texts, or choose a base whose template writes it once."
         yield Finding(name="begin_tokens", severity="error", message=f"{reason} Fix: {fix}", count=whole)

@@ -35,7 +35,7 @@ def check_empty(rows: Sequence[Row]) -> Iterator[Finding]:
         "empty_answers",
         "error",
         answers,
-        f"{shared(answers, rows)} answers are empty: the model would learn to say nothing.",
+        f"{shared(answers, rows)} answers are empty: the model would learn to give empty answers.",
         "write the answers, or drop the rows.",
     )
     prompts = [row for row in rows if any(m.role == "user" and not m.content.strip() for m in row.example.messages)]
@@ -43,7 +43,7 @@ def check_empty(rows: Sequence[Row]) -> Iterator[Finding]:
         "empty_prompts",
         "error",
         prompts,
-        f"{shared(prompts, rows)} rows have an empty user turn: their answers would be learned as replies to nothing.",
+        f"{shared(prompts, rows)} rows have an empty user turn: their answers would be learned as replies to an empty prompt.",
         "write the prompts, or drop the rows.",
     )
 
@@ -57,7 +57,7 @@ def check_questions(rows: Sequence[Row]) -> Iterator[Finding]:
         "warning",
         odd,
         f"{shared(odd, rows)} prompts are neither a question nor a request: often answers in the question's place.",
-        "read them; reword those that ask nothing, drop those that are answers.",
+        "read them; reword those without a question, drop those that are answers.",
     )
 
 
@@ -104,7 +104,7 @@ def check_conversations(rows: Sequence[Row]) -> Iterator[Finding]:
         "info",
         few,
         f"{shared(several, rows)} rows are conversations of several exchanges, {shared(one, rows)} are a single one{little}.",
-        "nothing, if the model will meet both in about this proportion; else add to the smaller kind or take it out.",
+        "keep them if both will be used in about this proportion; otherwise add to the smaller kind or remove it.",
     )
 
 

@@ -74,8 +74,8 @@ def check_phrases(rows: Sequence[Row]) -> Iterator[Finding]:
         "machine_phrases",
         "info",
         odd,
-        f"{shared(odd, rows)} answers hold several stock phrases of chat models. That is no proof: people write so, too.",
-        "if the voice shall be an author's own, read these first; generated answers teach the generator's voice.",
+        f"{shared(odd, rows)} answers contain several stock phrases of chat models. This is not proof: people use them too.",
+        "if the style should be an author's own, read these first; generated answers teach the generator's style.",
     )
 
 

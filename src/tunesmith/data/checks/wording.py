@@ -34,7 +34,7 @@ def check_openings(rows: Sequence[Row]) -> Iterator[Finding]:
                 f"{shared(odd, rows)} {field}s begin with the same three words ({quoted}), over 15 % for one opening.",
                 "reword part of them: the model learns the template, not the task."
                 if field == "prompt"
-                else "nothing if the form is wanted; else reword part of them.",
+                else "keep it if the form is intended; otherwise reword part of them.",
             )
 
 
@@ -55,8 +55,8 @@ def check_instructions(rows: Sequence[Row]) -> Iterator[Finding]:
         "instruction_wording",
         "info",
         odd,
-        f"{shared(odd, rows)} prompts word the instruction otherwise than the {count:,} that begin with “{most} …”.",
-        "use one wording if you will use one; else word all of them in many ways, not a few.",
+        f"{shared(odd, rows)} prompts word the instruction differently from the {count:,} that begin with “{most} …”.",
+        "use one wording if you will always use one; otherwise vary the wording of all of them.",
     )
 
 

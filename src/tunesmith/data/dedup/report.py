@@ -222,6 +222,6 @@ def _refuse_twins(rows: Rows) -> None:
     raise DatasetError(
         f"{len(twins)} ids come more than once",
         value=", ".join(f"{id} ({count} times)" for id, count in twins[:5]),
-        expected="an id of its own for every row, so that clusters of ids can be told apart",
-        hint="number the rows anew, or drop their ids: rows without ids are named by their lines",
+        expected="a unique id for every row, so that clusters of ids are unambiguous",
+        hint="give the rows new ids, or remove their ids: rows without ids are named by line",
     )

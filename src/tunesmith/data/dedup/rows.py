@@ -108,7 +108,7 @@ def row_of(row: object) -> Row:
     text = row.get("text")
     if not isinstance(text, str):
         if text is not None:
-            raise ValueError("its text is no string")
+            raise ValueError("its text is not a string")
         text = _said(row)
     if not text.strip():
         raise ValueError("its text is empty")

@@ -89,7 +89,7 @@ def _with_system(row: Row, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
         return turns
     if turns and turns[0].role == "system":
         if turns[0].content != system:
-            raise FormatError("it has two system prompts, one beside its turns and one among them")
+            raise FormatError("it has two system prompts, one in a field of its own and one among its turns")
         return turns
     return (Turn(role="system", content=system), *turns)
 
@@ -144,7 +144,7 @@ def _history(row: Row) -> list[tuple[Turn, Turn]]:
     past = row.get("history") or []
     pairs = past if isinstance(past, list) else None
     if pairs is None or not all(isinstance(p, list) and len(p) == 2 and all(isinstance(t, str) for t in p) for p in pairs):
-        raise FormatError("its history is no list of pairs of texts")
+        raise FormatError("its history is not a list of pairs of texts")
     return [(Turn(role="user", content=asked), Turn(role="assistant", content=said)) for asked, said in pairs]
 
 
@@ -314,7 +314,7 @@ def _log(row: Row) -> Entry:
     except UnreadableError as error:
         raise FormatError(str(error)) from error
     if turns is None:
-        raise FormatError("it is no logged call with request and response")
+        raise FormatError("it is not a logged call with request and response")
     return Entry(kind="conversation", turns=turns_from(turns), extras=_extras(row, "request", "response"))
 
 

@@ -87,7 +87,7 @@ def parse_rendered(text: str, template: str) -> tuple[Turn, ...]:
     else:
         turns = _marked(text, _MARKS[template])
     if not turns:
-        raise FormatError(f"it has no turns of the template {template} that can be told apart")
+        raise FormatError(f"it has no turns of the template {template} that can be distinguished")
     return turns
 
 

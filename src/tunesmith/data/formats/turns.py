@@ -152,7 +152,7 @@ def as_sharegpt(turns: Sequence[Turn]) -> tuple[list[dict[str, Any]], list[str]]
     for turn in turns:
         if turn.tool_calls:
             if turn.content:
-                raise FormatError("a turn both speaks and calls a tool, which ShareGPT rows cannot hold")
+                raise FormatError("a turn has both text and a tool call, which ShareGPT rows cannot hold")
             calls = [{"name": call.name, "arguments": call.arguments} for call in turn.tool_calls]
             value = orjson.dumps(calls[0] if len(calls) == 1 else calls).decode()
             rows.append({**turn.more, "from": "function_call", "value": value})

@@ -208,7 +208,7 @@ def _site(found: Addressed, listed: Sequence[Listed], url: str, *, web: Web, rep
         elif not is_asset(urlsplit(one.address).path):
             pages[one.address] = max(one.changed, pages.get(one.address, ""))
     if elsewhere:
-        found.notes["addresses of other sites in the sitemap passed over"] += elsewhere
+        found.notes["addresses of other sites in the sitemap skipped"] += elsewhere
     newest = sorted(pages, key=lambda address: (pages[address], address), reverse=True)
     if beyond := newest[web.limits.max_pages :]:
         found.notes[_BEYOND] += len(beyond)
@@ -283,8 +283,8 @@ def _failure(address: str, error: SourceError | UnreadableError) -> Failure:
 
 def _neither(source: str, error: UnreadableError) -> SourceError:
     return SourceError(
-        f"there is no feed and no page at this address: {error}",
+        f"no feed or page at this address: {error}",
         value=source,
         expected="a feed (RSS, Atom, JSON Feed), a sitemap or a web page",
-        hint="open the blog in a browser and look for its RSS or Atom link",
+        hint="open the blog in a browser and find its RSS or Atom link",
     )

@@ -61,7 +61,7 @@ def read_archive(data: bytes, *, name: str, read: Callable[[RawItem], Reading]) 
             num_passing += reading.num_passing
             notes.update(reading.notes)
     if not (documents or pairs or preferences or failures):
-        raise UnreadableError("there is no writing in it")
+        raise UnreadableError("it contains no text")
     return Reading(
         documents=tuple(documents),
         pairs=tuple(pairs),

@@ -32,7 +32,7 @@ def _read(conversations: Sequence[object], *, name: str, key: str, branch: Any, 
     problems: list[str] = []
     for number, conversation in enumerate(conversations, 1):
         if not isinstance(conversation, Mapping):
-            problems.append(f"conversation {number}: it is no object")
+            problems.append(f"conversation {number}: it is not an object")
             continue
         turns = [Message(role=role, content=text) for role, text in branch(conversation) if text]
         id = str(conversation.get(key) or conversation.get("id") or number)

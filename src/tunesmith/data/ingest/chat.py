@@ -18,7 +18,7 @@ _SILENCE_S = 8 * 3600
 _LEAST_WORDS = 200  # a thread of fewer words goes on after a silence
 _MAX_TURNS = 60
 _OWN_NOTE = "chats without a message of the person named as `me`"
-_UNANSWERED = "chats in which the person named as `me` answers nobody"
+_UNANSWERED = "chats without an answer by the person named as `me`"
 _MEDIA = re.compile(
     r"""^(?:<(?:media|attached|image|video|audio|sticker|gif|document)[^<>]*>
     |(?:image|video|audio|sticker|gif|document|contact\ card)\ omitted
@@ -49,7 +49,9 @@ def read_chats(chats: Iterable[tuple[str | None, Sequence[Said]]], *, name: str,
         notes.update(reading.notes)
     if not documents and not pairs:
         unanswered = notes[_UNANSWERED] > 0
-        raise UnreadableError(f"{me} answers nobody in it within 8 hours" if unanswered else "it holds no message with words")
+        raise UnreadableError(
+            f"{me} answers no message in it within 8 hours" if unanswered else "it holds no message with words"
+        )
     return Reading(documents=tuple(documents), pairs=tuple(pairs), notes=dict(notes))
 
 

@@ -165,7 +165,7 @@ def _nothing(failures: Sequence[Failure], notes: Counter[str]) -> DatasetError:
     drafts = notes.get("drafts skipped", 0)
     why = listed or (f"all {drafts} files are drafts" if drafts else "the sources hold no words")
     return DatasetError(
-        "nothing in the sources could be used",
+        "none of the sources could be used",
         value=f"{len(failures)} failures" if failures else "no documents",
         expected=f"at least one document or pair ({why})",
         hint="tunesmith run --source FOLDER, with posts, pages, books, mails, chats or tables in it",

@@ -198,7 +198,7 @@ def _decompress(body: bytes, response: http.client.HTTPResponse, url: str) -> by
             elif name == "deflate":
                 body = _inflate_deflate(body)
             elif name != "identity":
-                raise UnreadableError(f"it is compressed as {name}, which nobody asked for")
+                raise UnreadableError(f"it is compressed as {name}, which was not requested")
         except UnreadableError as error:
             raise refused(
                 url,

@@ -33,8 +33,8 @@ _HEAD_BYTES = 200_000
 _KINDS = "Markdown, text, HTML, feeds, PDF, Word, EPUB, subtitles, mail, chats, CSV, Parquet, JSON or JSON lines"
 _EXPECTED = "a folder, a file, or an http(s) address"
 _ASSETS = "images, styles, code and other assets skipped"
-_HIDDEN = "hidden files passed over"
-_LINKS = "links to folders, to nothing or to outside passed over"
+_HIDDEN = "hidden files skipped"
+_LINKS = "links to folders, to missing files or to outside skipped"
 _LONG_NAME = 200
 _ADDRESS = re.compile(r"(?!.*\.(md|mdx|txt|html?|jsonl?|csv|pdf|docx|epub)$)[\w-]+(\.[\w-]+)*\.[a-z]{2,}(/\S*)?", re.I)
 
@@ -87,7 +87,7 @@ def _from_disk(source: str, failures: list[Failure], notes: Counter[str]) -> lis
             f"this source cannot be opened ({error.strerror or error})",
             value=source if len(source) <= _LONG_NAME else source[:_LONG_NAME] + "…",
             expected=_EXPECTED,
-            hint=f"ls -ld {shlex.quote(str(path.parent))} shows who may read it"
+            hint=f"ls -ld {shlex.quote(str(path.parent))} shows its permissions"
             if isinstance(error, PermissionError)
             else "name a folder or file that is there",
         ) from error
@@ -199,7 +199,7 @@ def _from_hub(source: str) -> Iterator[RawItem]:
 def _missing(source: str, path: Path) -> SourceError:
     if path.is_symlink():
         return SourceError(
-            "this is a link to nothing",
+            "this link has no target",
             value=source,
             expected=_EXPECTED,
             hint=f"ls -l {shlex.quote(source)} shows where it leads",
@@ -229,11 +229,11 @@ def _nearest(source: str, path: Path) -> str:
 
 def _nothing_in(source: str, bad: Sequence[Failure], passed: Counter[str]) -> SourceError:
     if bad:
-        what = "nothing in this folder can be used"
+        what = "no file in this folder can be used"
         listed = "; ".join(f"{failure.source}: {failure.reason}" for failure in bad[:3])
         expected = f"{_KINDS} ({listed})"
     else:
         there = ", ".join(f"{count} {what}" for what, count in sorted(passed.items()) if count)
-        what = "there is no writing in this folder" if there else "this folder is empty"
+        what = "this folder contains no text" if there else "this folder is empty"
         expected = _KINDS + (f" (only {there})" if there else "")
     return SourceError(what, value=source, expected=expected, hint="name a folder that holds writing")

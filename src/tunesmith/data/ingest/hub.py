@@ -113,5 +113,5 @@ def _licence(info: Any) -> str | None:
 
 def _error(source: str, what: str, expected: str) -> SourceError:
     return SourceError(
-        what, value=source, expected=expected, hint="look the data set up on its hub, or save its files and name their folder"
+        what, value=source, expected=expected, hint="check the data set on its hub, or save its files and name their folder"
     )

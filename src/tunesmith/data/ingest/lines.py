@@ -46,7 +46,7 @@ def read_lines(path: Path, *, name: str, sha256: str) -> Iterator[Reading]:
         raise SourceError(
             "a file changed while it was being read",
             value=str(path),
-            expected="a file that nobody writes to meanwhile",
+            expected="a file that does not change while it is read",
             hint="type the same command again when it is complete",
         )
 

@@ -41,7 +41,7 @@ def read_markdown(text: str, *, name: str) -> Reading:
         if (title is None and blocks[0].text.startswith("# ")) or (title and heading.casefold() == title.casefold()):
             title, blocks = title or heading, blocks[1:]
     if not any(block.kind != "heading" for block in blocks):
-        raise UnreadableError("there is no prose in it" if body.strip() else "it is empty")
+        raise UnreadableError("it contains no prose" if body.strip() else "it is empty")
     document = make_document(
         name=name,
         text=text_from_blocks(blocks),

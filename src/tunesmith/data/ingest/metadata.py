@@ -102,7 +102,7 @@ def _parse(text: str, style: str) -> Mapping[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, Mapping):
-        raise UnreadableError("its front matter is no list of `key: value` lines")
+        raise UnreadableError("its front matter is not a list of `key: value` lines")
     return values
 
 

@@ -46,4 +46,4 @@ class Reader:
         if (self.read is None) == (self.read_text is None):
             raise AssertionError(f"the reader of {self.kind} needs one of read and read_text")
         if not (self.first_bytes or self.member or self.suffixes or self.first_lines):
-            raise AssertionError(f"the reader of {self.kind} recognises nothing")
+            raise AssertionError(f"the reader of {self.kind} recognises no file")

@@ -25,9 +25,9 @@ _OWN_COLUMNS = frozenset(("id", "group", "document_id", "source", "title", "lice
 _MAX_COLUMN = 100  # characters of a column that is kept beside the turns
 _MAX_LISTED = 20
 _NO_EXAMPLES = {
-    "preference": "preference rows (chosen and rejected) are no examples; tunesmith convert --to prompt_completion --lossy "
+    "preference": "preference rows (chosen and rejected) are not examples; tunesmith convert --to prompt_completion --lossy "
     "keeps the chosen answers",
-    "ranking": "ranked answers are no examples; tunesmith convert --to prompt_completion --lossy keeps the best ones",
+    "ranking": "ranked answers are not examples; tunesmith convert --to prompt_completion --lossy keeps the best ones",
 }
 
 
@@ -148,7 +148,7 @@ def _messages(entry: Entry, turns: Sequence[Turn]) -> tuple[tuple[Message, ...],
     fields: dict[str, None] = {}
     for turn in turns:
         if turn.role == "assistant" and turn.more.get("weight") == 0:
-            raise FormatError("it marks an answer as not to be learned (weight 0), which training does not do")
+            raise FormatError("it excludes an answer from training (weight 0), which Tunesmith does not support")
         fields.update(dict.fromkeys(f"fields of turns left out: {key}" for key in turn.more))
         if turn.role != "tool":
             messages.append(Message(role=turn.role, content=turn.content))

@@ -38,7 +38,7 @@ def read_sitemap(data: bytes) -> list[Listed]:
     lines = [line.strip() for line in decode(data).splitlines()]
     found = [Listed(line, "", False) for line in lines if line.startswith(("http://", "https://")) and len(line) < _MAX_ADDRESS]
     if not found:
-        raise UnreadableError("it is no sitemap")
+        raise UnreadableError("it is not a sitemap")
     return found[:_MAX_LISTED]
 
 

@@ -118,7 +118,7 @@ class Endpoint:
         choices = getattr(completion, "choices", None)
         if not choices or getattr(choices[0], "message", None) is None:
             raise GeneratorError(
-                "what the server sent is no chat completion",
+                "the server's reply is not a chat completion",
                 value=" ".join(str(completion).split())[:120],
                 expected=f"an OpenAI-compatible server at {self.url}",
                 hint=f"check generator.url: it often ends in /v1; {_PASSAGES}",
@@ -134,7 +134,7 @@ class Endpoint:
                     "the generator asks for a long pause",
                     value=f"Retry-After: {told:.0f} s",
                     expected=f"at most {_PATIENCE_S:.0f} s",
-                    hint="type the same command later: replies are kept, none is paid twice",
+                    hint="type the same command later: replies are cached, and none is paid twice",
                 )
             seconds = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (attempt - 1)) if told is None else told
             now = time.monotonic()
@@ -174,7 +174,7 @@ class Endpoint:
             f"the generator does not answer after {attempts} attempts",
             value=self._said(error),
             expected=f"an OpenAI-compatible server at {self.url}",
-            hint=f"start it and type the same command again (replies are kept); {_PASSAGES}",
+            hint=f"start it and type the same command again (replies are cached); {_PASSAGES}",
         )
 
     def _said(self, error: openai.APIError) -> str:

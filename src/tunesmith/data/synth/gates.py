@@ -54,10 +54,10 @@ _LEANS = re.compile(
 )
 _MACHINE_TALK = {
     "refusals": REFUSED,
-    "ai_disclaimers": "it speaks as an AI model",
+    "ai_disclaimers": "it presents itself as an AI model",
     "placeholders": "a placeholder",
     "fill_ins": "a placeholder",
-    "source_talk": "it speaks of “the text”, which its reader does not have",
+    "source_talk": "it refers to “the text”, which its reader does not have",
     "loops": "it goes round in a loop",
     "mojibake": "damaged characters",
     "replacement_characters": "damaged characters",
@@ -135,9 +135,9 @@ def fault_of_question(question: str) -> str:
     if not _QUESTION_WORDS[0] <= num_words(question) <= _QUESTION_WORDS[1] or "\n" in question.strip():
         return f"a question that is not {_QUESTION_WORDS[0]} to {_QUESTION_WORDS[1]} words in one line"
     if not question.rstrip(" \"'”’)»").endswith(("?", "？")) or asks_nothing(question):
-        return f"a question that asks nothing: {question}"
+        return f"not a question: {question}"
     if leaning := _LEANS.search(question):
-        return f"a question that needs a text beside it: “{leaning.group()}”"
+        return f"a question that needs a text next to it: “{leaning.group()}”"
     if speaks_to_a_model(question):
         return "an instruction to a model"
     return ""

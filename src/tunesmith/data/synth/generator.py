@@ -81,7 +81,7 @@ class Generator:
         self.ledger.expected = estimate.prompt_tokens + estimate.completion_tokens
         reporter.note(estimate.text(self.ledger.budget, model=self.model, host=self.host))
         if estimate.exceeds(self.ledger.budget):
-            reporter.warn("this will probably stop at the budget before it ends; what is done is kept")
+            reporter.warn("this will probably reach the budget before it ends; finished work is kept")
 
     def ask(self, messages: Sequence[Message], *, draw: int = 0, temperature: float | None = None) -> Asked:
         """The reply to these messages: the one kept, or a new one. Another `draw` asks for another sample.

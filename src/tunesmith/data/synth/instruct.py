@@ -200,7 +200,7 @@ def _fault_of_prompt(prompt: str) -> str:
     least, most = _PROMPT_WORDS
     if not least <= num_words(prompt) <= most:
         return f"a prompt that is not {least} to {most} words"
-    return f"a prompt that asks for nothing: {prompt[:80]}" if asks_nothing(prompt) else ""
+    return f"a prompt without a request: {prompt[:80]}" if asks_nothing(prompt) else ""
 
 
 def _trivial(first: str, harder: str) -> str:
@@ -209,7 +209,9 @@ def _trivial(first: str, harder: str) -> str:
     if seen.has(harder):
         return "trivial: it asks what the first one asked"
     return (
-        "trivial: nothing was added" if len(set(content_stems(harder)) - set(content_stems(first))) < _LEAST_NEW_STEMS else ""
+        "trivial: no requirement was added"
+        if len(set(content_stems(harder)) - set(content_stems(first))) < _LEAST_NEW_STEMS
+        else ""
     )
 
 

@@ -158,6 +158,6 @@ class Ledger:
                 "the money budget is used up",
                 value=f"{spent:,.4f} for {u.requests:,} replies; with the next up to {cost:,.4f}",
                 expected=f"at most {b.max_cost:,.4f} (generator.max_cost)",
-                hint=f"--set generator.max_cost={2 * b.max_cost:g} goes on; replies are kept, none is paid twice",
+                hint=f"--set generator.max_cost={2 * b.max_cost:g} continues; replies are cached, and none is paid twice",
             )
         return None

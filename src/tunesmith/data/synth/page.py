@@ -52,7 +52,7 @@ def _work(made: Mapping[str, Any]) -> list[str]:
     lead = f"{made['kept']:,} of {made['wanted']:,} wanted passed the gates; {used['replies']:,} replies, {tokens}{cost}."
     parts: list[str] = [Raw(f"<p>{text(lead)}</p>")]
     if used["uncounted_replies"]:
-        note = f"{used['uncounted_replies']:,} replies came without a token count; upper bounds stand in."
+        note = f"{used['uncounted_replies']:,} replies came without a token count; upper bounds are used."
         parts.append(Raw(f'<p class="soft">{text(note)}</p>'))
     counted = sorted({*made["dropped"], *made["sent_back"]}, key=lambda reason: -made["dropped"].get(reason, 0))
     if counted:
@@ -60,7 +60,7 @@ def _work(made: Mapping[str, Any]) -> list[str]:
         parts.append(table(["gate", "sent back", "dropped in the end"], rows, numeric=[1, 2]))
     if made["withheld"]["blocks"]:
         lines = "".join(f"<li>{text(sample)}</li>" for sample in made["withheld"]["samples"])
-        count = f"{made['withheld']['blocks']:,} blocks speak to a model and were withheld from it"
+        count = f"{made['withheld']['blocks']:,} blocks contain instructions to a model and were withheld from it"
         parts.append(folded(count, Raw(f"<ul>{lines}</ul>")))
     return parts
 
@@ -80,4 +80,4 @@ def _samples(splits: Mapping[str, Sequence[Example]]) -> list[str]:
         cards.append(card(asked if example.origin and example.origin.generated == "both" else "prompt", Raw(lines)))
     if not cards:
         return []
-    return [folded("generated sentences beside their quotes", Raw('<div class="cards">' + "".join(cards) + "</div>"))]
+    return [folded("generated sentences next to their quotes", Raw('<div class="cards">' + "".join(cards) + "</div>"))]

@@ -173,7 +173,7 @@ def _evidence(quoted: Sequence[str], part: Part, question: str, seen: Likeness) 
     if seen.has(question):
         raise Fault(_ASKED_ALREADY)
     if num_words(question) >= _COPIED_WORDS and part.source.find(question):
-        raise Fault(f"a question that asks nothing: it is a sentence of the source, “{question}”")
+        raise Fault(f"not a question: it is a sentence of the source, “{question}”")
     found = [part.source.find(quote) for quote in quoted]
     if not found or not all(found):
         raise Fault("a question whose quotes are not in the source")

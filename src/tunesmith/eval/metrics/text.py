@@ -154,21 +154,21 @@ _ALL = (
         score=word_overlap,
         higher_is_better=True,
         unit="share",
-        description="How many of the words in the answer and the reference are in both: shared words divided by all words.",
+        description="Words that answer and reference share, divided by all words that occur in either.",
     ),
     TextMetric(
         name="rouge_l",
         score=rouge_l,
         higher_is_better=True,
         unit="share",
-        description="How many of the reference's words the answer has in the same order, gaps allowed (ROUGE-L, F-measure).",
+        description="Words that answer and reference have in the same order, gaps allowed (ROUGE-L, F-measure).",
     ),
     TextMetric(
         name="exact_match",
         score=exact_match,
         higher_is_better=True,
         unit="share",
-        description="Share of answers that are the reference to the letter, white space at the ends aside.",
+        description="Share of answers equal to the reference, apart from white space at the ends.",
     ),
     TextMetric(
         name="length_ratio",
@@ -182,14 +182,14 @@ _ALL = (
         score=_answer_words,
         higher_is_better=None,
         unit="words",
-        description="How many words the answer has.",
+        description="Number of words in the answer.",
     ),
     TextMetric(
         name="distinct_3",
         score=_distinct_3,
         higher_is_better=None,
         unit="share",
-        description="Share of the answer's three-word runs that differ from each other; low means it goes in circles.",
+        description="Share of distinct three-word sequences in the answer; a low share means that the answer repeats itself.",
     ),
 )
 TEXT_METRICS: Mapping[str, TextMetric] = MappingProxyType({metric.name: metric for metric in _ALL})

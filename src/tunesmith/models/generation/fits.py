@@ -67,7 +67,7 @@ def _examine(model: Any) -> Fit:
             wanted = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 :].float()
         allowed = 1e-3 if model.dtype == torch.float32 else 5e-2
         if not bool((logits - wanted).norm() <= allowed * wanted.norm()):
-            return Fit("a memory of its own beside keys and values")
+            return Fit("a memory of its own in addition to keys and values")
     if wrong := _wrong_windows(config, engine.windows):
         return Fit(wrong)
     layers = engine.layers().values()
@@ -118,7 +118,7 @@ def _wrong_windows(config: Any, seen: dict[int, int]) -> str:
     kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"] * len(seen)
     wanted = [window if kind == "sliding_attention" else 0 for kind in kinds]
     told = [seen[layer] for layer in range(len(kinds))]
-    return "" if wanted == told else "a sliding window that its attention is not told"
+    return "" if wanted == told else "a sliding window that is not passed to its attention"
 
 
 def _longest(config: Any) -> int | None:

@@ -32,7 +32,7 @@ class Sampling:
             "top_p": (0 < self.top_p <= 1, "above 0, at most 1 (all tokens)"),
             "top_k": (self.top_k >= 0, "0 (all tokens) or more"),
             "min_p": (0 <= self.min_p <= 1, "from 0 (all tokens) to 1"),
-            "repetition_penalty": (0 < self.repetition_penalty < float("inf"), "above 0; 1 changes nothing"),
+            "repetition_penalty": (0 < self.repetition_penalty < float("inf"), "above 0; 1 has no effect"),
         }
         for name, (fine, expected) in allowed.items():
             if not fine:

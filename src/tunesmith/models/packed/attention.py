@@ -159,7 +159,7 @@ def tree_attention(
     if options.get("dropout"):
         raise UnknownAttention("its attention drops weights at random in training")
     if options.get("s_aux") is not None:
-        raise UnknownAttention("its attention has sinks, which a token tree does not know")
+        raise UnknownAttention("its attention has sinks, which token trees do not support")
     if key.shape[-1] != value.shape[-1]:
         raise UnknownAttention("the keys and values of its attention differ in width")
     scale = query.shape[-1] ** -0.5 if options.get("scaling") is None else options["scaling"]

@@ -119,5 +119,5 @@ def layers_of(decoder: Any) -> torch.nn.ModuleList:
     wanted = decoder.config.num_hidden_layers
     found = [m for m in decoder.children() if isinstance(m, torch.nn.ModuleList) and len(m) == wanted]
     if len(found) != 1:
-        raise ValueError("this model's layers do not lie in one list")
+        raise ValueError("the layers of this model are not in one list")
     return found[0]

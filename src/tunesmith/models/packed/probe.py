@@ -45,14 +45,14 @@ def why_not_packed(model: Any, rows: Sequence[Encoded], *, training: bool = Fals
         try:
             with packed(model) as lean:
                 if _leaks(lean):
-                    return "its layers carry something from one branch of a token tree into the next"
+                    return "its layers leak information from one branch of a token tree into the next"
             off = _disagreement(model, chosen)
         except UnknownAttention as error:
             return str(error)
         except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError):
             _LOG.debug("a token tree was refused by the model's forward pass", exc_info=True)
             return "its forward pass cannot read a token tree"
-    return "" if off <= _EXACT else f"a token tree changes its log-probabilities by {off:.2g} nats per token"
+    return "" if off <= _EXACT else f"token trees change its log-probabilities by {off:.2g} nats per token"
 
 
 @contextmanager

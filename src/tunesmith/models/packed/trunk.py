@@ -29,7 +29,7 @@ from tunesmith.models.packed.model import PackedModel, layers_of
 __all__ = ["Trunk", "cache_bytes", "kept_trunk", "lowest_adapted", "room_for_cache"]
 
 _SHARE_OF_DISK = 0.25  # of the free disk, at most
-_EXACT, _ROUNDED = 1e-4, 1e-2  # nats a token that reading instead of computing may change, float32 and rounded types
+_EXACT, _ROUNDED = 1e-4, 1e-2  # nats per token that reading instead of computing may change, float32 and rounded types
 
 
 def lowest_adapted(modules: Sequence[str]) -> int:
@@ -183,5 +183,5 @@ def kept_trunk(
     tree = lean.lay_out(unique[:4])
     off = float((reading.score(tree)[0] - lean.score(tree)[0]).abs().mean())
     if off > (_EXACT if lean.head.weight.dtype == torch.float32 else _ROUNDED):
-        raise ValueError(f"kept hidden states change its log-probabilities by {off:.2g} nats a token")
+        raise ValueError(f"cached hidden states change its log-probabilities by {off:.2g} nats per token")
     return reading

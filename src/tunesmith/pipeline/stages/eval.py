@@ -68,7 +68,7 @@ def _compared(m: Measurements, a: str, metric: str) -> str:
 
 
 def _answers(m: Measurements) -> Iterator[str]:
-    """What the answers are like at the settings of use, base → tuned, with greedy decoding alongside."""
+    """What the answers are like with the sampling settings, base → tuned, with greedy decoding alongside."""
     draws = f", {m.use.draws} draws, seed {m.use.seed}" if m.use.num_draws > 1 else ""
     yield f"{'answers at':<{_NAME}}{m.use.words}{draws}"
     base, tuned = m.systems["base"], m.systems["tuned"]

@@ -1,4 +1,4 @@
-"""The settings of use: as the recipe sets them, or chosen on validation questions for base and tuned model alike."""
+"""The sampling settings: as the recipe sets them, or chosen on validation questions for base and tuned model alike."""
 
 from __future__ import annotations
 

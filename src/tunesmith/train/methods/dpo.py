@@ -44,7 +44,7 @@ class Method:
         "margin": "higher",
         "chosen_reward": "higher",
     }
-    loss_unit = "nats a pair"
+    loss_unit = "nats per pair"
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

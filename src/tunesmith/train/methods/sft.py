@@ -27,7 +27,7 @@ class Method:
 
     record = Example
     figures: Mapping[str, Direction] = {"loss": "lower", "accuracy": "higher"}
-    loss_unit = "nats a token"
+    loss_unit = "nats per token"
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -42,7 +42,7 @@ class Method:
         return forward.nll(batch)
 
     def validate(self, forward: Forward, units: Sequence[Unit], on_done: Callable[[int], None]) -> dict[str, float]:
-        """`loss`: mean −log p in nats a token; `accuracy`: share of target tokens that are the likeliest ones."""
+        """`loss`: mean −log p in nats per token; `accuracy`: share of target tokens that are the likeliest ones."""
         total, right, count = 0.0, 0, 0
         for _, log_p_N, right_N in forward.scored(units, on_done):
             total -= float(log_p_N.double().sum())

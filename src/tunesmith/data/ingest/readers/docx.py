@@ -66,7 +66,7 @@ def read_docx(data: bytes, *, name: str) -> Reading:
         title, blocks = title or blocks[0].text.lstrip("# "), blocks[1:]
     text = text_from_blocks(blocks)
     if not num_words(text):
-        raise UnreadableError("there is no text in it")
+        raise UnreadableError("it contains no text")
     document = make_document(
         name=name,
         text=text,

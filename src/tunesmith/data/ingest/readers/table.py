@@ -43,7 +43,7 @@ def table_rows(data: bytes, *, name: str) -> Iterator[tuple[str, Any, str]]:
         except StopIteration:
             break
         except csv.Error as error:
-            yield f"row {number}", None, f"it is no row of a table ({error})"
+            yield f"row {number}", None, f"it is not a row of a table ({error})"
             continue
         if reader.line_num >= len(lines) and _is_open(lines[begin:], dialect):
             yield f"row {number}", None, "a quote is opened in it and never closed, so that all lines below belong to it"
