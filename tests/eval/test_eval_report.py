@@ -249,5 +249,5 @@ def test_thousands_of_items_stay_a_small_picture_and_keep_the_extremes() -> None
 def test_the_curves_name_the_unit_of_their_loss_and_only_nats_a_token_have_a_perplexity() -> None:
     rows = [{"step": n, "loss": 0.7 / n, "val_loss": 0.7 / n, "learning_rate": 1e-3, "grad_norm": 1.0} for n in range(1, 5)]
     assert "perplexity" in training_figure(rows) and "nats per token" in training_figure(rows)
-    pairs = training_figure(rows, loss_unit="nats a pair")
-    assert "nats a pair" in pairs and "perplexity" not in pairs
+    pairs = training_figure(rows, loss_unit="nats per pair")
+    assert "nats per pair" in pairs and "perplexity" not in pairs

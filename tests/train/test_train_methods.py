@@ -264,7 +264,7 @@ def test_short_answers_that_are_preferred_are_preferred_on_pairs_never_seen(tiny
     accuracy, margin = series(tmp_path, "val_preference_accuracy"), series(tmp_path, "val_margin")
     assert accuracy[0] == 0.5 and series(tmp_path, "val_loss")[0] == pytest.approx(math.log(2))
     assert accuracy[-1] > 0.9 and margin[-1] > 1 > margin[0] == 0
-    assert made.figures["margin"] == max(margin) and "nats a pair" in (tmp_path / "out" / "report.html").read_text()
+    assert made.figures["margin"] == max(margin) and "nats per pair" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_swapped_preferences_teach_the_opposite(tiny_path: Path, tmp_path: Path) -> None:
