@@ -77,9 +77,9 @@ def split(
 ) -> SplitResult:
     """Split a file's rows by `document`, `thread`, `author`, `time`, `group` or `row`; new rows never move old ones.
 
-    `val` and `test` are shares of units (0 to 1). `group`: with `by="group"`, the column whose equal values stay in one split.
-    `stratify`: a column of labels that every split must contain. With `out`, all splits and the removed rows go into that new
-    folder.
+    `val` and `test` are shares of units (0 to 1). `group`: with `by="group"`, the column whose equal values stay in one
+    split. `stratify`: a column of labels that every split must contain. With `out`, all splits and the removed rows are
+    written into that new folder.
 
     Raises:
         DatasetError: options that exclude each other, too few units, or no row that can be used.
