@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tunesmith.eval.proportions import clustered_share, wilson
+from tunesmith.core.proportion import wilson
+from tunesmith.eval.proportions import clustered_share
 
 
 def test_wilson_gives_the_published_values() -> None:

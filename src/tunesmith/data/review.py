@@ -9,7 +9,6 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ import orjson
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.files import sha256_file
 from tunesmith.core.page import Raw, badge, page, text
+from tunesmith.core.proportion import wilson
 from tunesmith.core.records import Example, Finding, to_json
 from tunesmith.data.formats.convert import raw_rows
 from tunesmith.data.formats.entry import Entry, FormatError, Turn
@@ -30,7 +30,6 @@ _KINDS = ("accept", "fix", "drop")
 _SCRIPT = (Path(__file__).parent / "review.js").read_text(encoding="utf-8")
 _STYLE = (Path(__file__).parent / "review.css").read_text(encoding="utf-8")
 _TONES = {"error": "bad", "warning": "unsure", "info": "unsure"}
-_Z = 1.96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +197,7 @@ def apply_decisions(file: Path, decisions: Sequence[Decision]) -> Applied:
         elif decision.decision == "fix":
             kept.append(_fixed(row, decision))
     read, bad = len(by_row), counts["fix"] + counts["drop"]
-    low, high = _wilson(bad, read)
+    low, high = wilson(bad / max(1, read), read)
     return Applied(
         rows=tuple(kept),
         accepted=counts["accept"],
@@ -273,13 +272,3 @@ def _replaced(row: Any, old: str, new: str) -> Iterator[Any]:
         changes = [new] if value == old else _replaced(value, old, new)
         for changed in changes:
             yield {**row, key: changed} if isinstance(row, dict) else [*row[:key], changed, *row[key + 1 :]]
-
-
-def _wilson(bad: int, read: int) -> tuple[float, float]:
-    """95 % Wilson interval of a share."""
-    if not read:
-        return 0.0, 1.0
-    share = bad / read
-    middle = (share + _Z**2 / (2 * read)) / (1 + _Z**2 / read)
-    half = _Z / (1 + _Z**2 / read) * sqrt(share * (1 - share) / read + _Z**2 / (4 * read**2))
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith.core.proportion import Z, wilson
 from tunesmith.core.records import Interval
 from tunesmith.eval.stats import LEVEL
 
-__all__ = ["Share", "clustered_share", "wilson"]
+__all__ = ["Share", "clustered_share"]
 
-_Z = 1.959963984540054
 _WORKING_CORRELATION = 0.1
 
 
@@ -26,17 +25,6 @@ class Share:
     n: int
     share: float | None
     ci: Interval | None
-
-
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """Low and high of the 95 % interval of a proportion seen in `n` independent answers (Wilson 1927).
-
-    `n` may be an effective number, above 0.
-    """
-    z2 = _Z * _Z
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return (0.0 if share == 0 else max(0.0, middle - half), 1.0 if share == 1 else min(1.0, middle + half))
 
 
 def clustered_share(hits: Sequence[bool], groups: Sequence[str]) -> Share:
@@ -71,5 +59,5 @@ def _effective_number(hits_G: NDArray[np.float64], sizes_G: NDArray[np.float64])
     least, most = n / squares, n / (1 + _WORKING_CORRELATION * (squares - 1))
     variance = float(((hits_G - share * sizes_G) ** 2).sum()) / n**2 * num_groups / (num_groups - 1)
     found = share * (1 - share) / variance if variance > 0 else least
-    narrowing = float(_Z / t.ppf(0.5 + LEVEL / 2, num_groups - 1)) ** 2
+    narrowing = float(Z / t.ppf(0.5 + LEVEL / 2, num_groups - 1)) ** 2
     return min(most, max(least, found)) * narrowing

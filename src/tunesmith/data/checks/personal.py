@@ -9,6 +9,8 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+from stdnum import iban, luhn
+
 from tunesmith.core.records import Finding
 from tunesmith.data.checks.identities import IDENTITIES
 from tunesmith.data.checks.rows import Row, found, shared
@@ -95,18 +97,8 @@ def _numbers(pattern: re.Pattern[str], holds: Callable[[re.Match[str]], bool]) -
 
 
 def _is_card(text: str) -> bool:
-    digits = [int(c) for c in text if c.isdigit()]
-    if not 13 <= len(digits) <= 19 or len(set(digits)) < 2:
-        return False
-    doubled = [d if place % 2 == 0 else d * 2 - 9 * (d > 4) for place, d in enumerate(reversed(digits))]
-    return sum(doubled) % 10 == 0
-
-
-def _is_iban(text: str) -> bool:
-    packed = text.replace(" ", "")
-    if not 15 <= len(packed) <= 34:
-        return False
-    return int("".join(str(int(c, 36)) for c in packed[4:] + packed[:4])) % 97 == 1
+    digits = "".join(c for c in text if c.isdigit())
+    return 13 <= len(digits) <= 19 and len(set(digits)) > 1 and luhn.is_valid(digits)
 
 
 def _is_ipv6(text: str) -> bool:
@@ -126,7 +118,7 @@ _WITHOUT_DIGITS: tuple[tuple[str, Callable[[str], list[tuple[int, int]]]], ...] 
 _LETTERED = (*_WITHOUT_DIGITS, *(("ID_NUMBER", _numbers(shape, holds)) for shape, holds in IDENTITIES))
 _FINDERS = (
     *_WITHOUT_DIGITS,
-    ("IBAN", _numbers(_IBAN, lambda match: _is_iban(match[0]))),
+    ("IBAN", _numbers(_IBAN, lambda match: iban.is_valid(match[0], check_country=False))),
     ("CARD", _numbers(_CARD, lambda match: _is_card(match[0]))),
     *(("ID_NUMBER", _numbers(shape, holds)) for shape, holds in IDENTITIES),
     ("SSN", _numbers(_SSN, lambda match: True)),

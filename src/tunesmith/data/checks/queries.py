@@ -10,10 +10,11 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import sqrt
+from math import hypot
 from statistics import median
 from typing import Any
 
+from tunesmith.core.proportion import wilson
 from tunesmith.core.records import Finding
 from tunesmith.data.checks.rows import FIX
 from tunesmith.data.prose import words
@@ -31,7 +32,6 @@ _ENDS = re.compile(r"[.?!…:。？！][\"”’')\]]*\s*\Z")
 _COMMON, _RARE, _LEAST_LETTERS, _MOST_LETTERS = 12, 2, 5, 30
 _LEAST_DIFFERENCE, _LEAST_RATIO = 0.10, 1.5
 _FEWEST = 20
-_Z = 1.96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,22 +178,14 @@ def _mistyped(word: str, near: Mapping[str, set[str]]) -> bool:
 
 def _difference(name: str, here: Style, there: Style) -> Difference:
     p, q = getattr(here, name), getattr(there, name)
-    (low_p, high_p), (low_q, high_q) = _wilson(p, here.count), _wilson(q, there.count)
+    (low_p, high_p), (low_q, high_q) = wilson(p, here.count), wilson(q, there.count)
     return Difference(
         name=name,
         training=p,
         queries=q,
-        low=p - q - sqrt((p - low_p) ** 2 + (high_q - q) ** 2),
-        high=p - q + sqrt((high_p - p) ** 2 + (q - low_q) ** 2),
+        low=p - q - hypot(p - low_p, high_q - q),
+        high=p - q + hypot(high_p - p, q - low_q),
     )
-
-
-def _wilson(share: float, count: int) -> tuple[float, float]:
-    if not count:
-        return 0.0, 1.0
-    middle = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
-    half = _Z / (1 + _Z**2 / count) * sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    return middle - half, middle + half
 
 
 def _finding(name: str, severity: str, reason: str, fix: str) -> Finding:
