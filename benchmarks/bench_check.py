@@ -15,10 +15,10 @@ from checks_clean import clean_rows
 
 from record import write_result
 from tunesmith.core.records import Example
-from tunesmith.data.checks.load import load_examples
 from tunesmith.data.checks.rows import rows_from_examples
 from tunesmith.data.checks.run import CHECKS, check_examples
 from tunesmith.data.checks.summary import summarize
+from tunesmith.data.dataset.load import load_examples
 
 ROUNDS = 3
 

@@ -23,9 +23,8 @@ from pathlib import Path
 import trafilatura
 
 from record import write_result
-from tunesmith.data.ingest.decode import decode
 from tunesmith.data.ingest.html import read_html
-from tunesmith.data.ingest.item import UnreadableError
+from tunesmith.data.text.decode import UnreadableError, decode
 
 Reader = Callable[[str], str]
 _SHARED = Path(os.environ.get("TUNESMITH_SHARED", "../shared"))

@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 
 from record import write_result
 from tunesmith.core.reporter import SilentReporter
-from tunesmith.data.dedup.semantic import BY_WORDS, similarity_named
-from tunesmith.data.dedup.shingles import words_of
 from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
+from tunesmith.data.similar.semantic import BY_WORDS, similarity_named
+from tunesmith.data.similar.shingles import words_of
 
 LABELLED = Path(__file__).parent / "data" / "rewordings.json"
 KINDS = ("near copy", "light", "medium", "heavy")

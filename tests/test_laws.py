@@ -103,7 +103,7 @@ def test_the_command_line_imports_the_python_face_and_nothing_below_it(path: Pat
 @pytest.mark.parametrize(
     "source",
     [
-        "from tunesmith.data.split import split",
+        "from tunesmith.data.dataset.split import split",
         "import tunesmith.models.load",
         "def f():\n    from tunesmith.train import run",
         "if TYPE_CHECKING:\n    from tunesmith.plan.facts import DataFacts",

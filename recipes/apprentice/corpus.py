@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core.records import Document, digest
-from tunesmith.data.ingest.item import UnreadableError, make_document
+from tunesmith.data.dataset.passages import build_passages
+from tunesmith.data.ingest.item import make_document
 from tunesmith.data.ingest.markdown import read_markdown
-from tunesmith.data.passages import build_passages
-from tunesmith.data.sentences import split_sentences
+from tunesmith.data.text.decode import UnreadableError
+from tunesmith.data.text.sentences import split_sentences
 
 __all__ = [
     "COMMON",

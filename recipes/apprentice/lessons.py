@@ -25,7 +25,7 @@ from typing import Any
 from corpus import COMMON, Pair, chat_row, content_words, fresh, passage_pairs, side, stories, transcripts
 
 from tunesmith.core.records import Document, digest
-from tunesmith.data.sentences import split_sentences
+from tunesmith.data.text.sentences import split_sentences
 
 __all__ = ["main", "renamed", "said_back", "sentence_pairs"]
 

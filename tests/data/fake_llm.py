@@ -18,9 +18,9 @@ from typing import Any
 
 from local_server import running
 
-from tunesmith.data.lexicon import STOP_WORDS
-from tunesmith.data.prose import words
-from tunesmith.data.sentences import split_sentences
+from tunesmith.data.text.lexicon import STOP_WORDS
+from tunesmith.data.text.prose import words
+from tunesmith.data.text.sentences import split_sentences
 
 __all__ = ["Asked", "Character", "FakeLLM", "Hold", "Said", "fake_llm", "good", "obedient", "saying"]
 

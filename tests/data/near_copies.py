@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from tunesmith.data.dedup.shingles import words_of
+from tunesmith.data.similar.shingles import words_of
 
 __all__ = ["brute_pairs", "exact_jaccard", "prose", "runs", "with_changes"]
 

@@ -15,12 +15,12 @@ from shared_material import material
 from tunesmith.cli.main import main
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import to_json
-from tunesmith.data.checks.load import load_examples
 from tunesmith.data.checks.queries import compare_prompts, queries_from_rows
 from tunesmith.data.checks.rows import rows_from_examples
 from tunesmith.data.checks.summary import summarize
 from tunesmith.data.checks.tokens import TokenFacts, token_findings
 from tunesmith.data.checks.topics import find_topics
+from tunesmith.data.dataset.load import load_examples
 
 
 def jsonl(path: Path, *rows: Any) -> Path:

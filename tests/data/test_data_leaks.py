@@ -10,9 +10,10 @@ import pytest
 from shared_material import example, ingest, material
 
 from tunesmith.core.records import Example, Finding, Message
-from tunesmith.data import leaks
-from tunesmith.data.dedup.shingles import words_of
-from tunesmith.data.leaks import find_leaks, find_non_questions, without_copies
+from tunesmith.data.checks.asking import find_non_questions
+from tunesmith.data.dataset import leaks
+from tunesmith.data.dataset.leaks import find_leaks, without_copies
+from tunesmith.data.similar.shingles import words_of
 
 WORDS = [f"w{n}" for n in range(4000)]
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from shared_material import document, example, ingest, material
 
 from tunesmith.core.records import Message
-from tunesmith.data.passages import Built, build_examples, build_passages
-from tunesmith.data.phrases import study
-from tunesmith.data.prose import blocks_from_text, num_words, text_from_blocks
-from tunesmith.data.questions import Cue, ask
-from tunesmith.data.sentences import split_sentences
+from tunesmith.data.dataset.passages import Built, build_examples, build_passages
+from tunesmith.data.dataset.phrases import study
+from tunesmith.data.dataset.questions import Cue, ask
+from tunesmith.data.text.prose import blocks_from_text, num_words, text_from_blocks
+from tunesmith.data.text.sentences import split_sentences
 
 PARAGRAPH = (
     "The kettle boiled over again this morning. I looked at the small steam hole and found it shut. "

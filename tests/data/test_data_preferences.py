@@ -13,14 +13,14 @@ from fakes import example, preferences
 from tunesmith.core.errors import BlockedError, DatasetError
 from tunesmith.core.records import Preference, as_example, from_dict, to_json
 from tunesmith.core.reporter import SilentReporter
-from tunesmith.data.dedup.records import find_rewordings, without_near_copies
+from tunesmith.data.dataset.leaks import find_leaks, without_copies
+from tunesmith.data.dataset.lines import read_lines
+from tunesmith.data.dataset.mix import general_rows, mix
+from tunesmith.data.dataset.preferences import build_preferences
+from tunesmith.data.dataset.split import split
 from tunesmith.data.ingest.extract import extract, write_extracted
 from tunesmith.data.ingest.gather import gather
-from tunesmith.data.leaks import find_leaks, without_copies
-from tunesmith.data.lines import read_lines
-from tunesmith.data.mix import general_rows, mix
-from tunesmith.data.preferences import build_preferences
-from tunesmith.data.split import split
+from tunesmith.data.similar.records import find_rewordings, without_near_copies
 
 LONG = "The harbour was quiet in the morning and the boats lay side by side until the wind came up from the west again"
 

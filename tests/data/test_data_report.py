@@ -12,8 +12,8 @@ from shared_material import example
 
 from tunesmith.core.records import Failure, Finding
 from tunesmith.core.records import to_json as json_of
-from tunesmith.data.report import dataset_report
-from tunesmith.data.report_quality import measure_quality
+from tunesmith.data.dataset.report import dataset_report
+from tunesmith.data.dataset.report_quality import measure_quality
 
 
 def report(**changes: Any) -> tuple[dict[str, Any], str]:
@@ -37,7 +37,7 @@ def test_the_verdict_says_how_much_whether_it_leaks_and_what_was_dropped() -> No
     data, page = report()
     assert (
         data["verdict"]
-        == "16 examples from 8 documents, 372 words to learn from; no leaks between the splits; 3 pieces dropped; nothing cut."
+        == "16 examples from 8 documents, 372 words to learn from; no leaks between the splits; 3 pieces dropped; no rows cut."
     )
     assert data["verdict"] in html.fromstring(page).text_content()
 

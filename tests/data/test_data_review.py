@@ -18,8 +18,8 @@ from tunesmith.cli.main import main
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.files import sha256_file
 from tunesmith.core.records import to_json
-from tunesmith.data.formats import read_entry
-from tunesmith.data.review import Decision, apply_decisions, choose_rows, read_decisions
+from tunesmith.data.dataset.review import Decision, apply_decisions, choose_rows, read_decisions
+from tunesmith.data.rows import read_entry
 
 TALK = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
 ROWS: dict[str, Any] = {

@@ -14,7 +14,7 @@ from shared_material import example
 
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Example
-from tunesmith.data.split import Drawn, place, split
+from tunesmith.data.dataset.split import Drawn, place, split
 
 NAMES = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=30, unique=True)
 

@@ -9,9 +9,9 @@ import pytest
 from near_copies import brute_pairs, exact_jaccard, prose, with_changes
 from shared_material import ingest, material
 
-from tunesmith.data.dedup.minhash import MOST_IN_A_BAND, candidate_pairs, rows_for
-from tunesmith.data.dedup.search import Corpus, Found, find_copies, sketch_texts
-from tunesmith.data.engine import local_engine
+from tunesmith.data.similar.engine import local_engine
+from tunesmith.data.similar.minhash import MOST_IN_A_BAND, candidate_pairs, rows_for
+from tunesmith.data.similar.search import Corpus, Found, find_copies, sketch_texts
 
 
 def found_in(texts: list[str], threshold: float = 0.8, workers: int = 1) -> Found:

@@ -10,9 +10,9 @@ from near_copies import exact_jaccard, prose
 from shared_material import example
 
 from tunesmith.core.records import Document
-from tunesmith.data.dedup.records import find_rewordings, without_near_copies
-from tunesmith.data.dedup.semantic import BY_WORDS, content_words, embed_by_words, similar_pairs
 from tunesmith.data.ingest.item import make_document
+from tunesmith.data.similar.records import find_rewordings, without_near_copies
+from tunesmith.data.similar.semantic import BY_WORDS, content_words, embed_by_words, similar_pairs
 
 
 def text(seed: int) -> str:
@@ -54,7 +54,7 @@ def test_pairs_are_those_of_the_plain_product_in_any_block_and_may_be_kept_to_tw
     vectors = np.random.default_rng(1).normal(size=(50, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     plain = {(i, j) for j in range(50) for i in range(j) if vectors[i] @ vectors[j] >= 0.5}
-    monkeypatch.setattr("tunesmith.data.dedup.semantic._BLOCK", 7)
+    monkeypatch.setattr("tunesmith.data.similar.semantic._BLOCK", 7)
     assert {(a, b) for a, b, _ in similar_pairs(vectors, threshold=0.5)} == plain
     sided = {(a, b) for a, b, _ in similar_pairs(vectors, threshold=0.5, first=20)}
     assert sided == {(a, b) for a, b in plain if a < 20 <= b} and sided

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from near_copies import exact_jaccard, prose, runs
 
-from tunesmith.data.dedup.search import jaccard
-from tunesmith.data.dedup.shingles import shingled, words_of
+from tunesmith.data.similar.search import jaccard
+from tunesmith.data.similar.shingles import shingled, words_of
 
 TEXTS = st.lists(st.text(alphabet=st.sampled_from("aB é—.’'ß日本\u0301ﬁ９ \n\0Ωप्"), max_size=60), min_size=1, max_size=8)
 ANY_TEXTS = st.lists(st.text(max_size=40), min_size=1, max_size=6)

@@ -14,8 +14,9 @@ from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.ingest import extract as extracting
 from tunesmith.data.ingest.archive import read_archive
-from tunesmith.data.ingest.item import Gathered, PassingError, RawItem, Reading, UnreadableError
+from tunesmith.data.ingest.item import Gathered, RawItem, Reading
 from tunesmith.data.ingest.worker import reading_of
+from tunesmith.data.text.decode import PassingError, UnreadableError
 from tunesmith.pipeline import reading
 from tunesmith.pipeline.recipe_file import recipe_from
 

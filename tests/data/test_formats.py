@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunesmith.data.formats import FORMATS, TARGETS, FormatError, detect, needs_turns, read_entry, write_entry
-from tunesmith.data.formats.rendered import TEMPLATES, parse_rendered, render, template_of
+from tunesmith.data.rows import FORMATS, TARGETS, FormatError, detect, needs_turns, read_entry, write_entry
+from tunesmith.data.rows.rendered import TEMPLATES, parse_rendered, render, template_of
 
 TALK = [
     {"role": "system", "content": "Be brief."},

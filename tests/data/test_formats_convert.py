@@ -12,7 +12,8 @@ from shared_material import material
 
 from tunesmith.cli.main import main
 from tunesmith.core.errors import SourceError
-from tunesmith.data.formats.convert import convert, read_file
+from tunesmith.data.ingest.row_file import read_file
+from tunesmith.data.rows.convert import convert
 
 HOSTILE = [
     b'{"prompt": NaN, "completion": "b"}',

@@ -12,8 +12,8 @@ from shared_material import document, example
 
 from tunesmith.core.errors import ArtifactError, DatasetError
 from tunesmith.core.records import Example
-from tunesmith.data.dedup.records import find_rewordings
-from tunesmith.data.golden import add_golden, golden_damage, golden_example, read_golden
+from tunesmith.data.dataset.golden import add_golden, golden_damage, golden_example, read_golden
+from tunesmith.data.similar.records import find_rewordings
 
 ITEMS = [example(f"Question {n}?", prose(n, 40), id=f"g{n}") for n in range(6)]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from shared_material import ingest, material
 
-from tunesmith.data.ingest.item import UnreadableError
 from tunesmith.data.ingest.readers.docx import read_docx
 from tunesmith.data.ingest.readers.epub import read_epub
+from tunesmith.data.text.decode import UnreadableError
 
 W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 STYLES = f"""<w:styles {W}><w:style w:styleId="H2"><w:name w:val="heading 2"/></w:style>

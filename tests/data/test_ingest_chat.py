@@ -17,7 +17,8 @@ from tunesmith.data.ingest.chat_json import is_chat_json, read_chat_json
 from tunesmith.data.ingest.chat_text import is_chat_text, read_chat_text
 from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
-from tunesmith.data.ingest.item import Reading, UnreadableError
+from tunesmith.data.ingest.item import Reading
+from tunesmith.data.text.decode import UnreadableError
 
 WHATSAPP = """12/03/2023, 09:00 - Messages are end-to-end encrypted.
 12/03/2023, 09:00 - Ada Byron: Did it rain, Tom?

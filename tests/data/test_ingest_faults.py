@@ -13,11 +13,12 @@ from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.ingest import read_item as extracting
 from tunesmith.data.ingest.extract import Tally, extracted
 from tunesmith.data.ingest.gather import gather
-from tunesmith.data.ingest.item import Reading, UnreadableError
+from tunesmith.data.ingest.item import Reading
 from tunesmith.data.ingest.markdown import read_markdown
 from tunesmith.data.ingest.metadata import author_name
 from tunesmith.data.ingest.readers.mail import read_mail
 from tunesmith.data.ingest.rows import read_rows
+from tunesmith.data.text.decode import UnreadableError
 
 LAUGHS = "\n".join([f"a0: &a0 [{'x, ' * 9}x]", *(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 9}x]" for n in range(1, 9)), "author: *a8"])
 

@@ -11,10 +11,9 @@ from shared_material import ingest, material
 
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.records import Document
-from tunesmith.data.ingest.decode import decode, gunzip
 from tunesmith.data.ingest.feed import read_feed
 from tunesmith.data.ingest.html import read_html
-from tunesmith.data.ingest.item import UnreadableError
+from tunesmith.data.text.decode import UnreadableError, decode, gunzip
 
 RSS = """<?xml version="1.0"?><rss version="2.0" xmlns:content="http://purl.org/rss/1.0/modules/content/"><channel>
 <title>Blog</title>

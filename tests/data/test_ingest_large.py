@@ -17,8 +17,9 @@ from tunesmith.data.ingest import lines as lines_module
 from tunesmith.data.ingest import parallel, worker
 from tunesmith.data.ingest.extract import Tally, extract, extracted, write_extracted
 from tunesmith.data.ingest.gather import gather
-from tunesmith.data.ingest.item import Reading, UnreadableError
+from tunesmith.data.ingest.item import Reading
 from tunesmith.data.ingest.lines import is_lines
+from tunesmith.data.text.decode import UnreadableError
 
 ROWS = [
     {"text": "It rained.", "title": "Rain"},

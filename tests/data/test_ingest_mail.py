@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from shared_material import ingest
 
-from tunesmith.data.ingest.item import UnreadableError
 from tunesmith.data.ingest.readers.mail import read_mail
+from tunesmith.data.text.decode import UnreadableError
 
 HEAD = "From: Ada Byron <ada@x.org>\nDate: Tue, 11 Apr 2023 08:00:00 +0000\nSubject: {}\n"
 LINE = "From ada@x.org Tue Apr 11 08:00:00 2023\n"

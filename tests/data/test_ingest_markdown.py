@@ -13,10 +13,10 @@ from shared_material import ingest, material
 
 from tunesmith.core.records import Document
 from tunesmith.data.ingest import markdown_rules, markup
-from tunesmith.data.ingest.item import UnreadableError
 from tunesmith.data.ingest.markdown import read_markdown, read_text
 from tunesmith.data.ingest.markup import tag_end, without_braces
 from tunesmith.data.ingest.metadata import iso_date, title_from_name
+from tunesmith.data.text.decode import UnreadableError
 
 
 def read(text: str, name: str = "post.md") -> Document:

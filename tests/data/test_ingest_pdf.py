@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from shared_material import ingest, material
 
-from tunesmith.data.ingest.item import UnreadableError
 from tunesmith.data.ingest.readers.pdf import read_pdf
+from tunesmith.data.text.decode import UnreadableError
 
 Page = list[tuple[int, int, int, str]]  # x, y, size, text
 

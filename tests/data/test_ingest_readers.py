@@ -17,7 +17,8 @@ from tunesmith.data.ingest.reader import Reader
 
 TOY = '''"""Recipe cards: a title in capitals after a star, then what to do."""
 
-from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
+from tunesmith.data.ingest.item import Reading, make_document
+from tunesmith.data.text.decode import UnreadableError
 from tunesmith.data.ingest.reader import Reader
 
 

@@ -11,8 +11,8 @@ import pytest
 from shared_material import ingest, material
 
 from tunesmith.core.records import Example, Message, Origin, to_json
-from tunesmith.data.ingest.item import UnreadableError
 from tunesmith.data.ingest.rows import read_rows
+from tunesmith.data.text.decode import UnreadableError
 
 
 def pairs(*rows: object) -> tuple[Example, ...]:

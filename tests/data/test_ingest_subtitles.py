@@ -7,9 +7,8 @@ import time
 import pytest
 from shared_material import ingest, material
 
-from tunesmith.data.ingest.decode import decode
-from tunesmith.data.ingest.item import UnreadableError
 from tunesmith.data.ingest.readers.subtitles import read_subtitles
+from tunesmith.data.text.decode import UnreadableError, decode
 
 
 def speech(text: str) -> str:

@@ -9,9 +9,10 @@ import orjson
 import pytest
 from shared_material import ingest
 
-from tunesmith.data.ingest.item import UnreadableError
-from tunesmith.data.ingest.readers.table import read_table, table_rows
+from tunesmith.data.ingest.readers.table import read_table
 from tunesmith.data.ingest.rows import read_rows
+from tunesmith.data.rows.table import table_rows
+from tunesmith.data.text.decode import UnreadableError
 
 ASKED = [("user", "Why?"), ("assistant", "Because,\nyes.")]
 
@@ -40,7 +41,7 @@ def test_rows_of_another_length_are_named_and_the_rest_goes_on() -> None:
     found = read_table(b'prompt,completion\na?,b,c\nd?,e\nf?,"' + b"x" * 2_100_000 + b'"\ng?,h\n', name="a.csv")
     assert [failure.reason.split(" (")[0] for failure in found.failures][:2] == [
         "row 2: 3 cells where the head has 2",
-        "row 4: it is no row of a table",
+        "row 4: it is not a row of a table",
     ]
     assert found.pairs[0].messages[0].content == "d?"
 

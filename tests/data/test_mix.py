@@ -13,7 +13,7 @@ from shared_material import example
 
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Example
-from tunesmith.data.mix import Mixture, general_rows, mix
+from tunesmith.data.dataset.mix import Mixture, general_rows, mix
 
 
 def rows(source: str, count: int) -> list[Example]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunesmith.data.prose import tidy
+from tunesmith.data.text.prose import tidy
 
 
 def test_encoded_data_goes_and_long_paragraphs_without_blanks_stay() -> None:

@@ -11,10 +11,10 @@ from tunesmith.core.records import Document
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
-from tunesmith.data.sentences import split_sentences
 from tunesmith.data.synth.grounding import WITHHELD, Source, fault_of_sentence
 from tunesmith.data.synth.guard import delimited, speaks_to_a_model
 from tunesmith.data.synth.parts import parts_of, passage_around, withhold
+from tunesmith.data.text.sentences import split_sentences
 
 TEXT = (
     "The kettle arrived in 1998, and it wouldn’t stop boiling. I took the lid off; the “cut-out” was furred.\n\n"

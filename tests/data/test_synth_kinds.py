@@ -15,7 +15,7 @@ from tunesmith.api.synth_file import Made, SynthKind, synthesize
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Document, Example, Preference, digest, read_jsonl
 from tunesmith.core.reporter import SilentReporter
-from tunesmith.data.passages import build_passages
+from tunesmith.data.dataset.passages import build_passages
 from tunesmith.data.synth.outcome import Outcome
 from tunesmith.data.synth.preference import FLIPPED, TIED
 from tunesmith.data.synth.rewrite import FRAMES, build_rewrite

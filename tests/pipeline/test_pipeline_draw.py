@@ -13,7 +13,7 @@ from tunesmith.api import Project
 from tunesmith.core.errors import ArtifactError, BlockedError, DatasetError, RecipeError
 from tunesmith.core.records import Example, Message, read_jsonl
 from tunesmith.core.reporter import SilentReporter
-from tunesmith.data.golden import add_golden, golden_example
+from tunesmith.data.dataset.golden import add_golden, golden_example
 from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
 from tunesmith.pipeline.recipe_file import recipe_from

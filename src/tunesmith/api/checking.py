@@ -15,7 +15,6 @@ from tunesmith.core.errors import SourceError
 from tunesmith.core.files import check_out
 from tunesmith.core.records import Example, Finding
 from tunesmith.core.reporter import Reporter, SilentReporter
-from tunesmith.data.checks.load import Loaded, load_examples
 from tunesmith.data.checks.provenance import MOST_SOURCE
 from tunesmith.data.checks.queries import compare_prompts, queries_from_rows
 from tunesmith.data.checks.redact import redact_row
@@ -23,10 +22,11 @@ from tunesmith.data.checks.rows import FIX, rows_from_examples
 from tunesmith.data.checks.run import check_rows, worst_first
 from tunesmith.data.checks.summary import summarize
 from tunesmith.data.checks.tokens import TokenFacts, token_findings
-from tunesmith.data.dedup.records import find_rewordings
-from tunesmith.data.dedup.semantic import similarity_named
-from tunesmith.data.formats.convert import raw_rows
-from tunesmith.data.leaks import find_leaks
+from tunesmith.data.dataset.leaks import find_leaks
+from tunesmith.data.dataset.load import Loaded, load_examples
+from tunesmith.data.ingest.row_file import raw_rows
+from tunesmith.data.similar.records import find_rewordings
+from tunesmith.data.similar.semantic import similarity_named
 
 __all__ = ["CheckFinding", "CheckResult", "check"]
 

@@ -12,9 +12,10 @@ from typing import Any
 from tunesmith.api.row_files import write_rows
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.files import check_out
-from tunesmith.data.formats import FORMATS, TARGETS
-from tunesmith.data.formats.convert import Converted, read_file
-from tunesmith.data.formats.convert import convert as converted
+from tunesmith.data.ingest.row_file import read_file
+from tunesmith.data.rows import FORMATS, TARGETS
+from tunesmith.data.rows.convert import Converted
+from tunesmith.data.rows.convert import convert as converted
 
 __all__ = ["ConvertResult", "FormatKind", "FormatResult", "convert", "detect_formats"]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Failure
-from tunesmith.data.dedup.report import MANY_COPIES, Deduplicated, Rows, dedup_files
-from tunesmith.data.dedup.rows import RowId, id_rank
-from tunesmith.data.dedup.semantic import similarity_named
-from tunesmith.data.dedup.write import write_kept
-from tunesmith.data.engine import engine_named
+from tunesmith.data.similar.engine import engine_named
+from tunesmith.data.similar.files import MANY_COPIES, Deduplicated, Rows, dedup_files
+from tunesmith.data.similar.row_pieces import RowId, id_rank
+from tunesmith.data.similar.semantic import similarity_named
+from tunesmith.data.similar.write import write_kept
 
 __all__ = ["MANY_COPIES", "DedupResult", "dedup"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from tunesmith.core.errors import ArtifactError
 from tunesmith.core.records import Example, Failure
 from tunesmith.core.reporter import SilentReporter
-from tunesmith.data.golden import FOLDER, Golden, add_golden, golden_damage, golden_example, read_golden
+from tunesmith.data.dataset.golden import FOLDER, Golden, add_golden, golden_damage, golden_example, read_golden
 from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
 

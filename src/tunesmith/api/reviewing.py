@@ -10,10 +10,10 @@ from typing import Any
 from tunesmith.api.row_files import write_rows
 from tunesmith.core.errors import SourceError
 from tunesmith.core.files import check_out, replace_file, storage_errors
-from tunesmith.data.checks.load import load_examples
 from tunesmith.data.checks.run import check_examples
-from tunesmith.data.formats.convert import holds_rows
-from tunesmith.data.review import Applied, apply_decisions, choose_rows, read_decisions, review_page
+from tunesmith.data.dataset.load import load_examples
+from tunesmith.data.dataset.review import Applied, apply_decisions, choose_rows, read_decisions, review_page
+from tunesmith.data.ingest.row_file import holds_rows
 
 __all__ = ["ReviewApplied", "ReviewPage", "apply_review", "review"]
 

@@ -10,11 +10,11 @@ from typing import Any, cast, get_args
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.files import sha256_file
 from tunesmith.core.records import Failure, Finding, Row, to_json
-from tunesmith.data.dedup.write import write_new_folder
-from tunesmith.data.leaks import find_leaks, without_copies
-from tunesmith.data.lines import Lines, read_lines
-from tunesmith.data.split import By
-from tunesmith.data.split import split as drawn_splits
+from tunesmith.data.dataset.leaks import find_leaks, without_copies
+from tunesmith.data.dataset.lines import Lines, read_lines
+from tunesmith.data.dataset.split import By
+from tunesmith.data.dataset.split import split as drawn_splits
+from tunesmith.data.similar.write import write_new_folder
 
 __all__ = ["SplitResult", "split"]
 

@@ -28,11 +28,11 @@ from tunesmith.data.checks.redact import redact
 from tunesmith.data.checks.rows import rows_from_examples
 from tunesmith.data.checks.run import worst_first
 from tunesmith.data.checks.secrets import check_secrets
-from tunesmith.data.dedup.semantic import similarity_named
-from tunesmith.data.passages import Built, build_examples, build_passages
-from tunesmith.data.preferences import build_preferences
-from tunesmith.data.report import dataset_report
-from tunesmith.data.report_quality import measure_quality
+from tunesmith.data.dataset.passages import Built, build_examples, build_passages
+from tunesmith.data.dataset.preferences import build_preferences
+from tunesmith.data.dataset.report import dataset_report
+from tunesmith.data.dataset.report_quality import measure_quality
+from tunesmith.data.similar.semantic import similarity_named
 from tunesmith.data.synth.outcome import Outcome
 from tunesmith.data.synth.shares import find_shares
 from tunesmith.models.chat import Chat, Encoded

@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Document, Example, Finding, Preference, Row, digest, to_json
 from tunesmith.core.reporter import Reporter, SilentReporter
-from tunesmith.data.dedup.records import find_rewordings, without_near_copies
-from tunesmith.data.dedup.semantic import Similarity
-from tunesmith.data.golden import read_golden
+from tunesmith.data.dataset.golden import read_golden
+from tunesmith.data.dataset.leaks import find_leaks, without_copies
+from tunesmith.data.dataset.mix import general_rows, mix
+from tunesmith.data.dataset.split import Drawn, split
 from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
-from tunesmith.data.leaks import find_leaks, without_copies
-from tunesmith.data.mix import general_rows, mix
-from tunesmith.data.split import Drawn, split
+from tunesmith.data.similar.records import find_rewordings, without_near_copies
+from tunesmith.data.similar.semantic import Similarity
 from tunesmith.pipeline.recipe import Recipe
 
 __all__ = ["Beside", "Draw", "draw", "draw_splits", "drop_copies", "gather_beside"]

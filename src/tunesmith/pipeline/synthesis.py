@@ -11,7 +11,7 @@ from typing import Any
 from tunesmith.core.errors import DatasetError, GeneratorError
 from tunesmith.core.records import Document, Example, spread_over_documents
 from tunesmith.core.reporter import Reporter
-from tunesmith.data.passages import Built
+from tunesmith.data.dataset.passages import Built
 from tunesmith.data.synth.endpoint import Endpoint
 from tunesmith.data.synth.generator import Generator
 from tunesmith.data.synth.ledger import Budget, Ledger

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from tunesmith.core.records import Finding
 from tunesmith.data.checks.rows import Row, found, shared
-from tunesmith.data.lexicon import STOP_WORDS
-from tunesmith.data.prose import words
+from tunesmith.data.text.lexicon import STOP_WORDS
+from tunesmith.data.text.prose import words
 
 __all__ = ["check_copies", "check_near_copies"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tunesmith.core.records import Example, Finding
-from tunesmith.data.checks.language import language_of
+from tunesmith.data.text.language import language_of
 
 __all__ = ["FIX", "Row", "found", "plain", "rows_from_examples", "shared"]
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.checks.rows import Row
-from tunesmith.data.lexicon import STOP_WORDS
-from tunesmith.data.prose import words
+from tunesmith.data.text.lexicon import STOP_WORDS
+from tunesmith.data.text.prose import words
 
 __all__ = ["Topic", "find_topics"]
 

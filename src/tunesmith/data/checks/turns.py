@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tunesmith.core.records import Example, Finding
+from tunesmith.data.checks.asking import find_non_questions
 from tunesmith.data.checks.rows import Row, found, shared
-from tunesmith.data.leaks import find_non_questions
 
 __all__ = ["check_conversations", "check_empty", "check_questions", "check_roles", "check_system_prompts"]
 

@@ -15,10 +15,11 @@ from tunesmith.core.records import Failure
 from tunesmith.core.reporter import Reporter
 from tunesmith.data.ingest.cache import Kept
 from tunesmith.data.ingest.feed import Excerpt, Survey, joined, survey_feed
-from tunesmith.data.ingest.item import RawItem, UnreadableError
+from tunesmith.data.ingest.item import RawItem
 from tunesmith.data.ingest.kinds import guess_kind, is_asset, unpacked
 from tunesmith.data.ingest.sitemap import Listed, is_sitemap, read_sitemap
 from tunesmith.data.ingest.web import Web
+from tunesmith.data.text.decode import UnreadableError
 
 __all__ = ["Addressed", "gather_address"]
 

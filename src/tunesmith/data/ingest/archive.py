@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from tunesmith.core.records import Document, Example, Failure, Preference
-from tunesmith.data.ingest.item import PassingError, RawItem, Reading, UnreadableError
+from tunesmith.data.ingest.item import RawItem, Reading
 from tunesmith.data.ingest.kinds import guess_kind, is_asset, unpacked
 from tunesmith.data.ingest.package import Package, open_package
 from tunesmith.data.ingest.slack import LISTS, members_of, with_profiles
+from tunesmith.data.text.decode import PassingError, UnreadableError
 
 __all__ = ["read_archive"]
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from tunesmith.core.records import Example, Failure, Message, Role, digest
 from tunesmith.data.ingest.chat import example
-from tunesmith.data.ingest.item import Reading, UnreadableError
-from tunesmith.data.prose import tidy
+from tunesmith.data.ingest.item import Reading
+from tunesmith.data.text.decode import UnreadableError
+from tunesmith.data.text.prose import tidy
 
 __all__ = ["read_chatgpt", "read_claude"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tunesmith.data.prose import Block, tidy
+from tunesmith.data.text.prose import Block, tidy
 
 __all__ = ["BlockWriter"]
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tunesmith.core.records import Document, Example, Message, Role, digest, to_json
-from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
-from tunesmith.data.lexicon import STOP_WORDS
-from tunesmith.data.prose import num_words, tidy
+from tunesmith.data.ingest.item import Reading, make_document
+from tunesmith.data.text.decode import UnreadableError
+from tunesmith.data.text.lexicon import STOP_WORDS
+from tunesmith.data.text.prose import num_words, tidy
 
 __all__ = ["Said", "example", "read_chat", "read_chats"]
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from tunesmith.data.ingest.chat import Said, read_chats
-from tunesmith.data.ingest.item import Reading, UnreadableError
+from tunesmith.data.ingest.item import Reading
+from tunesmith.data.text.decode import UnreadableError
 
 __all__ = ["is_chat_text", "read_chat_text"]
 

@@ -11,10 +11,11 @@ from typing import Any
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Document, Example, Failure, Preference, to_json, write_jsonl
 from tunesmith.core.reporter import Reporter
-from tunesmith.data.ingest.item import Extracted, Gathered, PassingError, RawItem, Reading, UnreadableError
+from tunesmith.data.ingest.item import Extracted, Gathered, RawItem, Reading
 from tunesmith.data.ingest.parallel import read_in_order
 from tunesmith.data.ingest.read_item import IN_PIECES, read_item, read_pieces
-from tunesmith.data.ingest.rows import with_own_ids
+from tunesmith.data.rows.example import with_own_ids
+from tunesmith.data.text.decode import PassingError, UnreadableError
 
 __all__ = ["Tally", "extract", "extracted", "write_extracted"]
 

@@ -17,11 +17,12 @@ from lxml import etree
 
 from tunesmith.core.records import Document, Failure
 from tunesmith.data.ingest.blocks import BlockWriter
-from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
+from tunesmith.data.ingest.item import Reading, make_document
 from tunesmith.data.ingest.licences import licence_name
 from tunesmith.data.ingest.markup import fragment_blocks
 from tunesmith.data.ingest.metadata import author_name, iso_date
-from tunesmith.data.prose import Block, num_words, text_from_blocks
+from tunesmith.data.text.decode import UnreadableError
+from tunesmith.data.text.prose import Block, num_words, text_from_blocks
 
 __all__ = ["Excerpt", "Survey", "is_json_feed", "joined", "read_feed", "survey_feed"]
 

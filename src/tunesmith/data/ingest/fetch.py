@@ -14,8 +14,7 @@ from urllib.parse import urljoin
 from tunesmith import __version__
 from tunesmith.core.errors import SourceError
 from tunesmith.data.ingest.address import checked_url, connection_to, hang_up, refused, request_target, resolve
-from tunesmith.data.ingest.decode import MAX_INFLATED_BYTES, inflate
-from tunesmith.data.ingest.item import UnreadableError
+from tunesmith.data.text.decode import MAX_INFLATED_BYTES, UnreadableError, inflate
 
 __all__ = ["MAX_BODY_BYTES", "MAX_REDIRECTS", "MAX_SECONDS", "Fetched", "Validators", "ask", "fetch", "status_error"]
 

@@ -19,11 +19,12 @@ from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.data.ingest.addresses import gather_address
 from tunesmith.data.ingest.chat_json import is_chat_json
 from tunesmith.data.ingest.hub import fetch_from_hub, is_hub
-from tunesmith.data.ingest.item import Gathered, Kind, RawItem, UnreadableError
+from tunesmith.data.ingest.item import Gathered, Kind, RawItem
 from tunesmith.data.ingest.kinds import guess_kind, is_asset, unpacked
 from tunesmith.data.ingest.lines import is_lines
 from tunesmith.data.ingest.parquet import is_parquet, needs_pyarrow
 from tunesmith.data.ingest.web import Web
+from tunesmith.data.text.decode import UnreadableError
 
 __all__ = ["gather"]
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from lxml import etree
 
-from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
+from tunesmith.data.ingest.item import Reading, make_document
 from tunesmith.data.ingest.licences import licence_name, licence_of_page
 from tunesmith.data.ingest.markup import fragment_blocks, tree_blocks
 from tunesmith.data.ingest.metadata import iso_date, title_from_name
-from tunesmith.data.prose import Block, num_words, text_from_blocks
+from tunesmith.data.text.decode import UnreadableError
+from tunesmith.data.text.prose import Block, num_words, text_from_blocks
 
 __all__ = ["read_html"]
 

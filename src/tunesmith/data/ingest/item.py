@@ -1,4 +1,4 @@
-"""What passes between gathering and extracting: raw items in, readings out, and the reason why one cannot be read."""
+"""What passes between gathering and extracting: raw items in, readings out."""
 
 from __future__ import annotations
 
@@ -9,17 +9,9 @@ from pathlib import Path
 
 from tunesmith.core.records import Document, Example, Failure, Preference, digest
 
-__all__ = ["Extracted", "Gathered", "Kind", "PassingError", "RawItem", "Reading", "UnreadableError", "make_document"]
+__all__ = ["Extracted", "Gathered", "Kind", "RawItem", "Reading", "make_document"]
 
 Kind = str  # of a file: one that `kinds.py` knows, or that of a reader in `readers/`
-
-
-class UnreadableError(ValueError):
-    """Inside `ingest` only: this one item cannot be used; the message is the reason in words for the user."""
-
-
-class PassingError(UnreadableError):
-    """The same item may well be usable another time: a library is not installed, a reader was stopped, a file is locked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

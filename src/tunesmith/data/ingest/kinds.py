@@ -7,11 +7,11 @@ from pathlib import PurePosixPath
 
 from tunesmith.data.ingest.chat_json import is_chat_json
 from tunesmith.data.ingest.chat_text import is_chat_text
-from tunesmith.data.ingest.decode import decode, gunzip, is_gzip
-from tunesmith.data.ingest.item import Kind, PassingError, UnreadableError
+from tunesmith.data.ingest.item import Kind
 from tunesmith.data.ingest.package import is_zip, open_package
 from tunesmith.data.ingest.parquet import is_parquet, needs_pyarrow
 from tunesmith.data.ingest.readers import all_readers
+from tunesmith.data.text.decode import PassingError, UnreadableError, decode, gunzip, is_gzip
 
 __all__ = ["guess_kind", "is_asset", "unpacked"]
 

@@ -12,8 +12,9 @@ import orjson
 
 from tunesmith.core.errors import SourceError
 from tunesmith.core.records import Document, Example, Failure, Preference
-from tunesmith.data.ingest.item import PassingError, Reading, UnreadableError
+from tunesmith.data.ingest.item import Reading
 from tunesmith.data.ingest.rows import read_objects
+from tunesmith.data.text.decode import PassingError, UnreadableError
 
 __all__ = ["is_lines", "read_lines", "read_pieces"]
 

@@ -11,11 +11,12 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from tunesmith.data.ingest.blocks import BlockWriter
-from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
+from tunesmith.data.ingest.item import Reading, make_document
 from tunesmith.data.ingest.markdown_rules import FOOTNOTES, make_parser, without_templates
 from tunesmith.data.ingest.markup import DROPPED_TAGS, fragment_blocks, without_braces
 from tunesmith.data.ingest.metadata import read_front_matter, title_from_name
-from tunesmith.data.prose import Block, num_words, text_from_blocks
+from tunesmith.data.text.decode import UnreadableError
+from tunesmith.data.text.prose import Block, num_words, text_from_blocks
 
 __all__ = ["read_markdown", "read_text"]
 

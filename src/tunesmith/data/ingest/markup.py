@@ -9,8 +9,8 @@ from functools import lru_cache
 from lxml import etree, html
 
 from tunesmith.data.ingest.blocks import BlockWriter
-from tunesmith.data.ingest.item import UnreadableError
-from tunesmith.data.prose import Block
+from tunesmith.data.text.decode import UnreadableError
+from tunesmith.data.text.prose import Block
 
 __all__ = ["DROPPED_TAGS", "fragment_blocks", "tag_end", "tree_blocks", "without_braces"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from dateutil import parser as dateutil_parser
 
-from tunesmith.data.ingest.item import UnreadableError
+from tunesmith.data.text.decode import UnreadableError
 
 __all__ = ["Metadata", "author_name", "iso_date", "read_front_matter", "title_from_name"]
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from lxml import etree
 
-from tunesmith.data.ingest.item import UnreadableError
+from tunesmith.data.text.decode import UnreadableError
 
 __all__ = ["MAX_MEMBER_BYTES", "Package", "feed_xml", "is_zip", "open_package", "read_xml"]
 

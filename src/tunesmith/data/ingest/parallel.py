@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 from tunesmith.data.ingest import worker
-from tunesmith.data.ingest.item import PassingError, RawItem, Reading, UnreadableError
+from tunesmith.data.ingest.item import RawItem, Reading
+from tunesmith.data.text.decode import PassingError, UnreadableError
 
 __all__ = ["read_in_order"]
 

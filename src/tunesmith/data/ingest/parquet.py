@@ -8,8 +8,9 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from tunesmith.data.ingest.item import PassingError, Reading, UnreadableError
+from tunesmith.data.ingest.item import Reading
 from tunesmith.data.ingest.lines import read_pieces
+from tunesmith.data.text.decode import PassingError, UnreadableError
 
 __all__ = ["is_parquet", "needs_pyarrow", "read_parquet"]
 

@@ -11,10 +11,9 @@ from tunesmith.core.files import sha256_file
 from tunesmith.data.ingest.archive import read_archive
 from tunesmith.data.ingest.chat_json import read_chat_json
 from tunesmith.data.ingest.chat_text import is_chat_text, read_chat_text
-from tunesmith.data.ingest.decode import decode
 from tunesmith.data.ingest.feed import read_feed
 from tunesmith.data.ingest.html import read_html
-from tunesmith.data.ingest.item import Kind, PassingError, RawItem, Reading, UnreadableError
+from tunesmith.data.ingest.item import Kind, RawItem, Reading
 from tunesmith.data.ingest.kinds import unpacked
 from tunesmith.data.ingest.lines import read_lines
 from tunesmith.data.ingest.markdown import read_markdown, read_text
@@ -22,6 +21,7 @@ from tunesmith.data.ingest.parquet import read_parquet
 from tunesmith.data.ingest.reader import OfText
 from tunesmith.data.ingest.readers import reader_of
 from tunesmith.data.ingest.rows import read_rows
+from tunesmith.data.text.decode import PassingError, UnreadableError, decode
 
 __all__ = ["IN_PIECES", "read_item", "read_pieces"]
 

@@ -1,34 +1,24 @@
-"""JSON and JSON lines to examples and documents, in whatever format the rows are (see `tunesmith.data.formats`)."""
+"""JSON and JSON lines to examples and documents, in whatever format the rows are (see `tunesmith.data.rows`)."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from tunesmith.core.records import Document, Example, Failure, Message, Origin, Preference, Row, digest, from_dict, to_json
-from tunesmith.data.formats.entry import Entry, FormatError, Turn
-from tunesmith.data.formats.raw import RawRow, json_rows
-from tunesmith.data.formats.read import read_entry
-from tunesmith.data.ingest.decode import decode
-from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
+from tunesmith.core.records import Document, Example, Failure, Preference
+from tunesmith.data.ingest.item import Reading, make_document
 from tunesmith.data.ingest.metadata import author_name, iso_date
-from tunesmith.data.prose import tidy
+from tunesmith.data.rows.entry import FormatError
+from tunesmith.data.rows.example import example_from_entry, preference_from_entry, text_in
+from tunesmith.data.rows.raw import RawRow, json_rows
+from tunesmith.data.rows.read import read_entry
+from tunesmith.data.text.decode import UnreadableError, decode
+from tunesmith.data.text.prose import tidy
 
-__all__ = ["example_from_entry", "preference_from_entry", "read_objects", "read_rows", "with_own_ids"]
+__all__ = ["read_objects", "read_rows"]
 
-R = TypeVar("R", bound=Row)
-_GROUPS = ("group", "url", "title", "document_id", "source_id", "doc_id", "post_id")
-_OWN_COLUMNS = frozenset(("id", "group", "document_id", "source", "title", "license", "system", "system_prompt", "input"))
-_MAX_COLUMN = 100  # characters of a column that is kept beside the turns
 _MAX_LISTED = 20
-_NO_EXAMPLES = {
-    "preference": "preference rows (chosen and rejected) are not examples; tunesmith convert --to prompt_completion --lossy "
-    "keeps the chosen answers",
-    "ranking": "ranked answers are not examples; tunesmith convert --to prompt_completion --lossy keeps the best ones",
-}
 
 
 def read_rows(data: bytes, *, name: str) -> Reading:
@@ -84,144 +74,6 @@ def read_objects(rows: Iterable[RawRow], *, name: str) -> Reading:
     )
 
 
-def example_from_entry(entry: Entry, *, name: str) -> tuple[Example, tuple[str, ...]]:
-    """The example that a row is, and what it does not hold of the row, in words (each once).
-
-    The row's `id` is kept; without one, the id is the hash of group and turns. FormatError for rows that must not be learned:
-    answers marked as bad, calls of tools, preferences.
-    """
-    if entry.kind in _NO_EXAMPLES:
-        raise FormatError(_NO_EXAMPLES[entry.kind])
-    left_out: list[str] = []
-    turns = list(entry.turns)
-    if entry.kind == "label":
-        if not entry.label:
-            raise FormatError("it is marked as a bad answer (label: false), and would be learned as a good one")
-        turns.append(Turn(role="assistant", content=entry.answers[0]))
-        left_out.append("labels (true) of answers left out")
-    while turns and turns[-1].role != "assistant":
-        turns.pop()
-        if "turns after the last answer left out" not in left_out:
-            left_out.append("turns after the last answer left out")
-    if not turns:
-        raise FormatError("it has no turn of the assistant to learn from")
-    messages, fields = _messages(entry, turns)
-    if not any(message.role == "user" for message in messages):
-        raise FormatError("it has no turn of the user")
-    return _example(messages, entry.extras, name=name), (*left_out, *fields, *_long_columns(entry.extras))
-
-
-def preference_from_entry(entry: Entry, *, name: str) -> tuple[Preference, tuple[str, ...]]:
-    """The preference that a row is, and what it does not hold of the row, in words. FormatError for calls of tools."""
-    messages, fields = _messages(entry, entry.turns)
-    if not messages or messages[-1].role != "user":
-        raise FormatError("its prompt does not end with a turn of the user")
-    chosen, rejected = entry.answers
-    said = [[[message.role, message.content] for message in messages], chosen, rejected]
-    made = Preference(prompt=messages, chosen=chosen, rejected=rejected, **_about(said, entry.extras, name=name))
-    return made, (*fields, *_long_columns(entry.extras))
-
-
-def with_own_ids(examples: Iterable[R], known: dict[str, bytes]) -> Iterator[R]:
-    """The rows with ids that no two different rows share: of rows with one id, later and other ones get `#2`, `#3` …
-
-    `known` (id → mark of what is said) is filled as they pass, so that several files share it. Rows without an id of their
-    own keep the hash of what they say, which copies share.
-    """
-    for example in examples:
-        mark = hashlib.blake2b(_said(example), digest_size=12).digest()
-        id, number = example.id, 2
-        while known.setdefault(id, mark) != mark:
-            id, number = f"{example.id}#{number}", number + 1
-        yield example if id == example.id else replace(example, id=id)
-
-
-def _said(row: Row) -> bytes:
-    """What a row says, as bytes."""
-    return to_json(row.messages if len(row.answers) == 1 else [row.prompt, row.answers])
-
-
-def _messages(entry: Entry, turns: Sequence[Turn]) -> tuple[tuple[Message, ...], list[str]]:
-    if entry.tools or any(turn.tool_calls or turn.role == "tool" for turn in turns):
-        raise FormatError("it calls or defines tools, which training does not encode; tunesmith convert keeps such rows")
-    messages = []
-    fields: dict[str, None] = {}
-    for turn in turns:
-        if turn.role == "assistant" and turn.more.get("weight") == 0:
-            raise FormatError("it excludes an answer from training (weight 0), which Tunesmith does not support")
-        fields.update(dict.fromkeys(f"fields of turns left out: {key}" for key in turn.more))
-        if turn.role != "tool":
-            messages.append(Message(role=turn.role, content=turn.content))
-    return tuple(messages), list(fields)
-
-
-def _example(messages: tuple[Message, ...], row: Mapping[str, Any], *, name: str) -> Example:
-    content = [[message.role, message.content] for message in messages]
-    return Example(messages=messages, **_about(content, row, name=name))
-
-
-def _about(said: Sequence[Any], row: Mapping[str, Any], *, name: str) -> dict[str, Any]:
-    """What a row tells about itself, by the fields of its record. `said`: its turns and answers, of which an id is made."""
-    group = next(
-        (str(row[key]).strip() for key in _GROUPS if isinstance(row.get(key), str | int) and str(row[key]).strip()), ""
-    )
-    given = row.get("id")
-    own = str(given).strip() if isinstance(given, str | int) and not isinstance(given, bool) else ""
-    id = own or digest("example", group, to_json(said))[:16]
-    document = row.get("document_id")
-    made = digest("document", group)[:16] if group else id
-    return {
-        "id": id,
-        "document_id": document if isinstance(document, str) and document.strip() else made,
-        "group": group or id,
-        "source": _text_in(row, "source") or name,
-        "title": _text_in(row, "title"),
-        "origin": _origin(row.get("origin")),
-        "license": _text_in(row, "license"),
-        "meta": _columns(row),
-    }
-
-
-def _known(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    given = row.get("meta")
-    return {**given, **row} if isinstance(given, Mapping) else row
-
-
-def _long_columns(row: Mapping[str, Any]) -> list[str]:
-    """Columns of text that are too long to be kept, in words."""
-    passed = {*_OWN_COLUMNS, *_GROUPS}
-    long = [str(key) for key, v in _known(row).items() if key not in passed and isinstance(v, str) and len(v) > _MAX_COLUMN]
-    return [f"fields left out: {key[:_MAX_COLUMN]}" for key in long]
-
-
-def _columns(row: Mapping[str, Any]) -> dict[str, str]:
-    """Further short columns as text, such as author, date, thread or label: what a split can go by."""
-    return {
-        str(key): " ".join(str(value).split())
-        for key, value in _known(row).items()
-        if key not in _OWN_COLUMNS
-        and isinstance(value, str | int | float)
-        and str(value).strip()
-        and len(str(value)) <= _MAX_COLUMN
-    }
-
-
-def _origin(value: object) -> Origin | None:
-    """The label of generated text in rows that Tunesmith wrote; any other `origin` says nothing here."""
-    if not isinstance(value, Mapping) or not {"kind", "model", "prompt_sha256", "date", "generated"} <= value.keys():
-        return None
-    blank = {"id": "", "messages": [], "document_id": "", "group": "", "source": ""}
-    try:
-        return from_dict(Example, {**blank, "origin": value}).origin
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FormatError(f"its origin is not as Tunesmith writes it ({error})") from error
-
-
-def _text_in(row: Mapping[str, Any], key: str) -> str | None:
-    value = row.get(key)
-    return value if isinstance(value, str) and value.strip() else None
-
-
 def _document(row: Mapping[str, Any], text: str, *, name: str) -> Document:
     text = "\n\n".join(part for part in map(tidy, text.replace("\r\n", "\n").split("\n\n")) if part)
     if not text:
@@ -229,10 +81,10 @@ def _document(row: Mapping[str, Any], text: str, *, name: str) -> Document:
     return make_document(
         name=name,
         text=text,
-        title=_text_in(row, "title"),
-        url=_text_in(row, "url"),
+        title=text_in(row, "title"),
+        url=text_in(row, "url"),
         author=author_name(row.get("authors") or row.get("author")),
         date=iso_date(row.get("date")),
-        license=_text_in(row, "license"),
+        license=text_in(row, "license"),
         extraction="rows",
     )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunesmith.data.ingest.decode import decode
-from tunesmith.data.ingest.item import UnreadableError
 from tunesmith.data.ingest.package import feed_xml
+from tunesmith.data.text.decode import UnreadableError, decode
 
 __all__ = ["Listed", "is_sitemap", "read_sitemap"]
 

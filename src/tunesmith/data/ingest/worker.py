@@ -13,8 +13,9 @@ from typing import Any, BinaryIO
 import orjson
 
 from tunesmith.core.records import Document, Example, Failure, Preference, from_dict, to_json
-from tunesmith.data.ingest.item import PassingError, RawItem, Reading, UnreadableError
+from tunesmith.data.ingest.item import RawItem, Reading
 from tunesmith.data.ingest.read_item import read_item
+from tunesmith.data.text.decode import PassingError, UnreadableError
 
 __all__ = ["asked", "reading_of", "serve"]
 

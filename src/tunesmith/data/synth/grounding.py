@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tunesmith.core.records import Quote
-from tunesmith.data.lexicon import STOP_WORDS
-from tunesmith.data.sentences import split_sentences
+from tunesmith.data.text.lexicon import STOP_WORDS
+from tunesmith.data.text.sentences import split_sentences
 
 __all__ = ["LEAST_QUOTE_WORDS", "WITHHELD", "Source", "content_stems", "fault_of_sentence", "is_about"]
 

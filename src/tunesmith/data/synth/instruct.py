@@ -9,16 +9,16 @@ from typing import Any
 
 from tunesmith.core.records import Example, Message, Origin, digest
 from tunesmith.core.reporter import Reporter
-from tunesmith.data.prose import num_words
+from tunesmith.data.similar.likeness import QUESTION_SHINGLE, Likeness
 from tunesmith.data.synth.attempts import attempted, decision
 from tunesmith.data.synth.gates import NOT_JSON, Fault, asks_nothing, fault_of_text, kind_of, object_in, text_in
 from tunesmith.data.synth.generator import Asked, Generator
 from tunesmith.data.synth.grounding import content_stems
 from tunesmith.data.synth.guard import delimited
 from tunesmith.data.synth.ledger import Estimate
-from tunesmith.data.synth.likeness import QUESTION_SHINGLE, Likeness
 from tunesmith.data.synth.outcome import Outcome, Tally
 from tunesmith.data.synth.prompts import DATA, turns
+from tunesmith.data.text.prose import num_words
 
 __all__ = ["AGAIN", "distil", "evolve", "once", "self_instruct"]
 

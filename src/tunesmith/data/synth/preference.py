@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from tunesmith.core.records import Example, Message, Origin, Preference, digest
 from tunesmith.core.reporter import Reporter
-from tunesmith.data.prose import num_words
 from tunesmith.data.synth.attempts import attempted, decision
 from tunesmith.data.synth.gates import Fault, fault_of_text, text_in
 from tunesmith.data.synth.generator import Asked, Generator
@@ -15,6 +14,7 @@ from tunesmith.data.synth.instruct import AGAIN, once
 from tunesmith.data.synth.ledger import Estimate
 from tunesmith.data.synth.outcome import Outcome, Tally
 from tunesmith.data.synth.prompts import DATA, turns
+from tunesmith.data.text.prose import num_words
 
 __all__ = ["FLIPPED", "TIED", "prefer"]
 

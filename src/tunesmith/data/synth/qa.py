@@ -10,17 +10,17 @@ from typing import Any
 
 from tunesmith.core.records import Document, Example, Message, Origin, Quote, digest
 from tunesmith.core.reporter import Reporter
-from tunesmith.data.prose import num_words
+from tunesmith.data.similar.likeness import QUESTION_SHINGLE, Likeness, repeated
 from tunesmith.data.synth.attempts import ATTEMPTS, attempted, decision, told
 from tunesmith.data.synth.gates import NOT_JSON, Answer, Fault, answer_in, fault_of_question, kind_of, object_in
 from tunesmith.data.synth.generator import Asked, Generator
 from tunesmith.data.synth.grounding import is_about
 from tunesmith.data.synth.guard import speaks_to_a_model
 from tunesmith.data.synth.ledger import Estimate
-from tunesmith.data.synth.likeness import QUESTION_SHINGLE, Likeness, repeated
 from tunesmith.data.synth.outcome import Outcome, Tally
 from tunesmith.data.synth.parts import Part, parts_of, passage_around, withhold
 from tunesmith.data.synth.prompts import critique, plan, write
+from tunesmith.data.text.prose import num_words
 
 __all__ = ["LONGEST_ANSWER", "SHORTEST_ANSWER", "build_qa"]
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 
 from tunesmith.core.records import Document, Example, Message, Origin, Support, digest
 from tunesmith.core.reporter import Reporter
-from tunesmith.data.prose import num_words, words
-from tunesmith.data.sentences import split_sentences
 from tunesmith.data.synth.attempts import attempted
 from tunesmith.data.synth.gates import NOT_JSON, Fault, fault_of_text, object_in
 from tunesmith.data.synth.generator import Asked, Generator
@@ -20,6 +18,8 @@ from tunesmith.data.synth.guard import delimited, speaks_to_a_model
 from tunesmith.data.synth.ledger import Estimate
 from tunesmith.data.synth.outcome import Outcome, Tally
 from tunesmith.data.synth.prompts import DATA, turns
+from tunesmith.data.text.prose import num_words, words
+from tunesmith.data.text.sentences import split_sentences
 
 __all__ = ["FRAMES", "build_rewrite"]
 

@@ -8,7 +8,6 @@ from statistics import mean
 
 from tunesmith.core.records import Example
 from tunesmith.core.reporter import Reporter
-from tunesmith.data.prose import num_words
 from tunesmith.data.synth.attempts import attempted
 from tunesmith.data.synth.gates import NOT_JSON, Fault, object_in
 from tunesmith.data.synth.generator import Generator
@@ -16,6 +15,7 @@ from tunesmith.data.synth.guard import delimited
 from tunesmith.data.synth.ledger import Estimate
 from tunesmith.data.synth.outcome import Outcome, Tally
 from tunesmith.data.synth.prompts import DATA, turns
+from tunesmith.data.text.prose import num_words
 
 __all__ = ["RUBRIC", "Grade", "score"]
 

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tunesmith.data.ingest.blocks import BlockWriter
-from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
+from tunesmith.data.ingest.item import Reading, make_document
 from tunesmith.data.ingest.metadata import iso_date, title_from_name
 from tunesmith.data.ingest.package import Package, feed_xml, open_package, read_xml
 from tunesmith.data.ingest.reader import Reader
-from tunesmith.data.prose import num_words, text_from_blocks
+from tunesmith.data.text.decode import UnreadableError
+from tunesmith.data.text.prose import num_words, text_from_blocks
 
 __all__ = ["READER", "read_docx"]
 

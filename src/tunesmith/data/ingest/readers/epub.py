@@ -11,13 +11,13 @@ from urllib.parse import unquote
 from lxml import etree
 
 from tunesmith.core.records import Document, Failure
-from tunesmith.data.ingest.decode import decode
-from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
+from tunesmith.data.ingest.item import Reading, make_document
 from tunesmith.data.ingest.markup import fragment_blocks
 from tunesmith.data.ingest.metadata import iso_date, title_from_name
 from tunesmith.data.ingest.package import Package, open_package, read_xml
 from tunesmith.data.ingest.reader import Reader
-from tunesmith.data.prose import num_words, text_from_blocks
+from tunesmith.data.text.decode import UnreadableError, decode
+from tunesmith.data.text.prose import num_words, text_from_blocks
 
 __all__ = ["READER", "read_epub"]
 

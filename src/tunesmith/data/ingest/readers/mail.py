@@ -12,10 +12,11 @@ from email.utils import parseaddr, parsedate_to_datetime
 
 from tunesmith.core.records import Document, Failure
 from tunesmith.data.ingest.blocks import BlockWriter
-from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
+from tunesmith.data.ingest.item import Reading, make_document
 from tunesmith.data.ingest.markup import fragment_blocks
 from tunesmith.data.ingest.reader import Reader
-from tunesmith.data.prose import Block, num_words, text_from_blocks
+from tunesmith.data.text.decode import UnreadableError
+from tunesmith.data.text.prose import Block, num_words, text_from_blocks
 
 __all__ = ["READER", "is_mail", "read_mail"]
 

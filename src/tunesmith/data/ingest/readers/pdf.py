@@ -16,10 +16,11 @@ import orjson
 
 from tunesmith.data.ingest import pdf_worker
 from tunesmith.data.ingest.blocks import BlockWriter
-from tunesmith.data.ingest.item import PassingError, Reading, UnreadableError, make_document
+from tunesmith.data.ingest.item import Reading, make_document
 from tunesmith.data.ingest.metadata import iso_date, title_from_name
 from tunesmith.data.ingest.reader import Reader
-from tunesmith.data.prose import num_words, text_from_blocks
+from tunesmith.data.text.decode import PassingError, UnreadableError
+from tunesmith.data.text.prose import num_words, text_from_blocks
 
 __all__ = ["READER", "is_pdf", "read_pdf"]
 

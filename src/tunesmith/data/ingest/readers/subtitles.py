@@ -9,10 +9,11 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from tunesmith.data.ingest.blocks import BlockWriter
-from tunesmith.data.ingest.item import Reading, UnreadableError, make_document
+from tunesmith.data.ingest.item import Reading, make_document
 from tunesmith.data.ingest.metadata import title_from_name
 from tunesmith.data.ingest.reader import Reader
-from tunesmith.data.prose import num_words, text_from_blocks
+from tunesmith.data.text.decode import UnreadableError
+from tunesmith.data.text.prose import num_words, text_from_blocks
 
 __all__ = ["READER", "is_subtitles", "read_subtitles"]
 

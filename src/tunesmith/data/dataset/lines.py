@@ -1,0 +1,94 @@
+"""A file of rows as examples, each beside the row it came from: rows are sorted into files without losing a field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tunesmith.core.errors import DatasetError, SourceError
+from tunesmith.core.records import Failure, Row
+from tunesmith.data.dataset.golden import golden_example
+from tunesmith.data.ingest.rows import read_objects
+from tunesmith.data.rows.raw import json_rows
+from tunesmith.data.text.decode import UnreadableError, decode
+
+__all__ = ["Lines", "read_lines"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Rows as examples or preferences (a text is one turn of the assistant), the rows themselves, and what failed."""
+
+    examples: tuple[Row, ...]
+    rows: tuple[Any, ...]
+    failed: tuple[Failure, ...]
+
+
+def read_lines(path: Path) -> Lines:
+    """The rows of a JSON or JSON-lines file. Each example gets an id of its own: the row's, else `line N` or `row N`.
+
+    Raises:
+        SourceError: the file cannot be read or is no JSON.
+        DatasetError: no row can be used, or an id comes twice.
+    """
+    try:
+        whole = list(json_rows(decode(path.read_bytes()).encode()))
+    except (OSError, UnreadableError) as error:
+        raise SourceError(
+            "cannot read this file",
+            value=str(path),
+            expected=f"JSON lines ({getattr(error, 'strerror', None) or error})",
+            hint="tunesmith convert FILE says what a file holds",
+        ) from error
+    examples: list[Row] = []
+    rows: list[Any] = []
+    failed: list[Failure] = []
+    seen: set[str] = set()
+    for place, row, problem in whole:
+        try:
+            if problem:
+                raise UnreadableError(problem)
+            example = _example(row, path.name, place)
+        except UnreadableError as error:
+            reason = str(error).removeprefix("no row could be used; ").removeprefix(f"{place}: ")
+            failed.append(Failure(source=f"{path.name} {place}", reason=reason))
+            continue
+        if example.id in seen:
+            raise DatasetError(
+                "an id comes more than once",
+                value=example.id,
+                expected="an id of its own for every row",
+                hint="give the rows new ids, or remove their ids: rows without ids are named by line",
+            )
+        seen.add(example.id)
+        examples.append(example)
+        rows.append(row)
+    if not examples:
+        raise DatasetError(
+            "no row in this file can be used",
+            value=str(path),
+            expected="examples or texts, one a line" + (f"; {failed[0].source}: {failed[0].reason}" if failed else ""),
+            hint="tunesmith convert FILE says what a file holds",
+        )
+    return Lines(tuple(examples), tuple(rows), tuple(failed))
+
+
+def _example(row: Any, name: str, place: str) -> Row:
+    reading = read_objects([(place, row, "")], name=name)
+    given = row.get("id") if isinstance(row, dict) else None
+    own = str(given) if isinstance(given, str | int) and not isinstance(given, bool) and str(given).strip() else place
+    found: tuple[Row, ...] = (*reading.pairs, *reading.preferences)
+    if found:
+        example = found[0]
+        return replace(example, id=own, group=own if example.group == example.id else example.group)
+    document = reading.documents[0]
+    columns = (
+        {str(key): str(value) for key, value in row.items() if isinstance(value, str | int | float) and len(str(value)) <= 100}
+        if isinstance(row, dict)
+        else {}
+    )
+    dropped = {"id", "text", "content", "body", "document"}
+    group = next((columns[key] for key in ("group", "url", "document_id", "title") if columns.get(key)), own)
+    meta = {key: value for key, value in columns.items() if key not in dropped and value.strip()}
+    return replace(golden_example(document), id=own, group=group, meta=meta)

@@ -1,0 +1,91 @@
+"""Near copies among documents and examples that are in memory: the better copy stays; and rewordings between splits."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from tunesmith.core.records import Document, Example, Finding, Preference, Row
+from tunesmith.data.similar.row_pieces import text_of
+from tunesmith.data.similar.search import Corpus, find_copies, sketch_texts
+from tunesmith.data.similar.semantic import BY_WORDS, Similarity, similar_pairs
+from tunesmith.data.similar.shingles import shingled
+
+__all__ = ["find_rewordings", "without_near_copies"]
+
+R = TypeVar("R", Document, Example, Preference)
+_SHOWN = 20
+_REWORDINGS: Mapping[str, tuple[Literal["error", "warning"], str]] = {
+    "golden_rewordings": ("error", "training rows that say a golden item in other words or order"),
+    "golden_related": ("warning", "training rows much like a golden item in what they say"),
+    "rewordings": ("warning", "training rows that say a row of another split in other words or order"),
+    "related": ("warning", "training rows much like a row of another split in what they say"),
+}
+
+
+def without_near_copies(records: Sequence[R], threshold: float) -> list[R]:
+    """The records without those that copy a better one, in the order given.
+
+    Of a cluster that one stays which has more words; then more of title, url, author, date and licence; then the earlier
+    date; then the smaller id. An example is compared by its whole conversation, so the same answer to another question is
+    no copy.
+    """
+    texts = [record.text if isinstance(record, Document) else text_of(record) for record in records]
+    sketch = sketch_texts(texts, threshold=threshold)
+    gone: set[int] = set()
+    for cluster in find_copies(Corpus(sketch, texts), threshold=threshold).clusters:
+        best = min(cluster, key=lambda row: (-int(sketch.num_words_D[row]), *_worth(records[row]), row))
+        gone |= {row for row in cluster if row != best}
+    return [record for number, record in enumerate(records) if number not in gone]
+
+
+def find_rewordings(splits: Mapping[str, Sequence[Row]], *, similarity: Similarity = BY_WORDS) -> tuple[Finding, ...]:
+    """Training rows whose answers say what an answer in another split says, in other words or another order.
+
+    `golden_rewordings` (error) and `golden_related` (warning): like a golden item by the two thresholds of `similarity`.
+    `rewordings` and `related` (warnings): like a row of any other split; an author who says a thing twice is no fault. Those
+    that share half of their five-word runs are left to `find_leaks`. Where no split is named train, any two are compared.
+    """
+    names = ["train", *(name for name in splits if name != "train")] if "train" in splits else list(splits)
+    rows = [(name, row) for name in names for row in splits[name]]
+    vectors = similarity.vectors([row.answer for _, row in rows])
+    borders = np.cumsum([0, *(len(splits[name]) for name in names)]).tolist()
+    found: dict[str, list[tuple[float, str]]] = {name: [] for name in _REWORDINGS}
+    for start, end in itertools.pairwise(borders[:2] if "train" in splits else borders):
+        pairs = similar_pairs(vectors[start:], threshold=similarity.related, first=end - start)
+        for (split, row), (other, twin), likeness in ((rows[start + a], rows[start + b], value) for a, b, value in pairs):
+            is_golden = "golden" in (split, other)
+            if is_golden or not _copied(row.answer, twin.answer):
+                kind = "rewordings" if likeness >= similarity.same else "related"
+                found[f"golden_{kind}" if is_golden else kind].append((-likeness, f"{split}:{row.id} ~ {other}:{twin.id}"))
+    return tuple(
+        Finding(
+            name=name,
+            severity=severity,
+            message=f"{len(found[name])} pairs of {what} (by {similarity.name})",
+            count=len(found[name]),
+            rows=tuple(pair for _, pair in sorted(found[name])[:_SHOWN]),
+        )
+        for name, (severity, what) in _REWORDINGS.items()
+        if found[name]
+    )
+
+
+def _copied(first: str, second: str) -> bool:
+    """Whether two texts share half of their five-word runs or more (Jaccard): copies, not rewordings."""
+    made = shingled([first, second])
+    a, b = set(made.of(0).tolist()), set(made.of(1).tolist())
+    return 2 * len(a & b) >= len(a | b)
+
+
+def _worth(record: Document | Row) -> tuple[int, str, str]:
+    if isinstance(record, Document):
+        known = sum(1 for value in (record.title, record.url, record.author, record.date, record.license) if value)
+        return -known, record.date or "~", record.id
+    known = sum(1 for value in (record.title, record.license) if value) + sum(
+        1 for k in ("url", "author", "date") if k in record.meta
+    )
+    return -known, record.meta.get("date", "~"), record.id
