@@ -13,12 +13,13 @@ import pytest
 from tunesmith.core.errors import SourceError
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.ingest import gather as gather_module
-from tunesmith.data.ingest import lines as lines_module
 from tunesmith.data.ingest import parallel, worker
+from tunesmith.data.ingest import rows as rows_module
 from tunesmith.data.ingest.extract import Tally, extract, extracted, write_extracted
 from tunesmith.data.ingest.gather import gather
 from tunesmith.data.ingest.item import Reading
 from tunesmith.data.ingest.lines import is_lines
+from tunesmith.data.rows import raw
 from tunesmith.data.text.decode import UnreadableError
 
 ROWS = [
@@ -40,7 +41,7 @@ def test_json_lines_in_pieces_give_what_they_give_in_one(tmp_path: Path, monkeyp
     path = write_rows(tmp_path / "rows.jsonl", ROWS * 9, head=head)
     whole = extract(gather([str(path)]), reporter=SilentReporter())
     monkeypatch.setattr(gather_module, "_LARGE_BYTES", 10)
-    monkeypatch.setattr(lines_module, "_PIECE", 4)
+    monkeypatch.setattr(rows_module, "_PIECE", 4)
     gathered = gather([str(path)])
     assert gathered.items[0].kind == "lines"
     assert extract(gathered, reporter=SilentReporter()) == whole
@@ -57,7 +58,7 @@ def test_a_giant_line_is_named_and_the_rest_goes_on(tmp_path: Path, monkeypatch:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"text": "first"}\n{"text": "' + b"x" * 5000 + b'"}\n{"text": "last"}\n')
     monkeypatch.setattr(gather_module, "_LARGE_BYTES", 10)
-    monkeypatch.setattr(lines_module, "_MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(raw, "_MAX_LINE_BYTES", 1000)
     found = extract(gather([str(path)]), reporter=SilentReporter())
     assert [document.text for document in found.documents] == ["first", "last"]
     assert [failure.reason for failure in found.failures] == ["line 2: it is longer than 20 MB"]

@@ -11,7 +11,7 @@ from tunesmith.core.errors import DatasetError
 from tunesmith.core.files import sha256_file
 from tunesmith.core.records import Failure, Finding, Row, to_json
 from tunesmith.data.dataset.leaks import find_leaks, without_copies
-from tunesmith.data.dataset.lines import Lines, read_lines
+from tunesmith.data.dataset.lines import Lines, read_rows_as_examples
 from tunesmith.data.dataset.split import By
 from tunesmith.data.dataset.split import split as drawn_splits
 from tunesmith.data.similar.write import write_new_folder
@@ -88,7 +88,7 @@ def split(
     """
     _check_options(by, val=val, test=test, group=group)
     path, folder = Path(file), Path(out) if out is not None else None
-    lines = read_lines(path)
+    lines = read_rows_as_examples(path)
     drawn = drawn_splits(lines.examples, by=cast("By", by), val=val, test=test, seed=seed, column=group, stratify=stratify)
     kept, removed = without_copies({str(name): rows for name, rows in drawn.parts.items()})
     if folder is not None:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core.errors import DatasetError, SourceError
-from tunesmith.core.records import Failure, Row
+from tunesmith.core.records import Document, Failure, Row
 from tunesmith.data.dataset.golden import golden_example
-from tunesmith.data.ingest.rows import read_objects
+from tunesmith.data.ingest.rows import record_of
 from tunesmith.data.rows.raw import json_rows
 from tunesmith.data.text.decode import UnreadableError, decode
 
-__all__ = ["Lines", "read_lines"]
+__all__ = ["Lines", "read_rows_as_examples"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Lines:
     failed: tuple[Failure, ...]
 
 
-def read_lines(path: Path) -> Lines:
+def read_rows_as_examples(path: Path) -> Lines:
     """The rows of a JSON or JSON-lines file. Each example gets an id of its own: the row's, else `line N` or `row N`.
 
     Raises:
@@ -51,8 +51,7 @@ def read_lines(path: Path) -> Lines:
                 raise UnreadableError(problem)
             example = _example(row, path.name, place)
         except UnreadableError as error:
-            reason = str(error).removeprefix("no row could be used; ").removeprefix(f"{place}: ")
-            failed.append(Failure(source=f"{path.name} {place}", reason=reason))
+            failed.append(Failure(source=f"{path.name} {place}", reason=str(error)))
             continue
         if example.id in seen:
             raise DatasetError(
@@ -75,14 +74,11 @@ def read_lines(path: Path) -> Lines:
 
 
 def _example(row: Any, name: str, place: str) -> Row:
-    reading = read_objects([(place, row, "")], name=name)
+    record, _ = record_of(row, name=name)
     given = row.get("id") if isinstance(row, dict) else None
     own = str(given) if isinstance(given, str | int) and not isinstance(given, bool) and str(given).strip() else place
-    found: tuple[Row, ...] = (*reading.pairs, *reading.preferences)
-    if found:
-        example = found[0]
-        return replace(example, id=own, group=own if example.group == example.id else example.group)
-    document = reading.documents[0]
+    if not isinstance(record, Document):
+        return replace(record, id=own, group=own if record.group == record.id else record.group)
     columns = (
         {str(key): str(value) for key, value in row.items() if isinstance(value, str | int | float) and len(str(value)) <= 100}
         if isinstance(row, dict)
@@ -91,4 +87,4 @@ def _example(row: Any, name: str, place: str) -> Row:
     dropped = {"id", "text", "content", "body", "document"}
     group = next((columns[key] for key in ("group", "url", "document_id", "title") if columns.get(key)), own)
     meta = {key: value for key, value in columns.items() if key not in dropped and value.strip()}
-    return replace(golden_example(document), id=own, group=group, meta=meta)
+    return replace(golden_example(record), id=own, group=group, meta=meta)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
-from tunesmith.core.records import Document, Example, Failure, Preference
-from tunesmith.data.ingest.item import RawItem, Reading
+from tunesmith.core.records import Failure
+from tunesmith.data.ingest.item import RawItem, Reading, joined
 from tunesmith.data.ingest.kinds import guess_kind, is_asset, unpacked
 from tunesmith.data.ingest.package import Package, open_package
 from tunesmith.data.ingest.slack import LISTS, members_of, with_profiles
@@ -27,12 +26,7 @@ def read_archive(data: bytes, *, name: str, read: Callable[[RawItem], Reading]) 
 
     Reading stops, with a failure, where the files unpack to more than 100 MB together.
     """
-    documents: list[Document] = []
-    pairs: list[Example] = []
-    preferences: list[Preference] = []
-    failures: list[Failure] = []
-    notes: Counter[str] = Counter()
-    num_passing = 0
+    readings: list[Reading] = []
     with open_package(data) as package:
         members = _members(package)
         for member in sorted(package.names):
@@ -40,37 +34,24 @@ def read_archive(data: bytes, *, name: str, read: Callable[[RawItem], Reading]) 
             if any(part.startswith((".", "__MACOSX")) for part in parts):
                 continue
             if is_asset(member):
-                notes[_ASSETS] += 1
+                readings.append(Reading(notes={_ASSETS: 1}))
                 continue
             if members and member in LISTS:
-                notes["lists of members and channels left out"] += 1
+                readings.append(Reading(notes={"lists of members and channels left out": 1}))
                 continue
             source = f"{name}/{member}"
             try:
                 content = package.read(member)
-                reading = read(_item(with_profiles(content, members) if members else content, source))
+                readings.append(read(_item(with_profiles(content, members) if members else content, source)))
             except UnreadableError as error:
-                failures.append(Failure(source=source, reason=str(error)))
-                num_passing += isinstance(error, PassingError)
+                passing = int(isinstance(error, PassingError))
+                readings.append(Reading(failures=(Failure(source=source, reason=str(error)),), num_passing=passing))
                 if package.exhausted:
                     break
-                continue
-            documents += reading.documents
-            pairs += reading.pairs
-            preferences += reading.preferences
-            failures += reading.failures
-            num_passing += reading.num_passing
-            notes.update(reading.notes)
-    if not (documents or pairs or preferences or failures):
+    found = joined(readings)
+    if not (found.documents or found.pairs or found.preferences or found.failures):
         raise UnreadableError("it contains no text")
-    return Reading(
-        documents=tuple(documents),
-        pairs=tuple(pairs),
-        preferences=tuple(preferences),
-        failures=tuple(failures),
-        notes=dict(notes),
-        num_passing=num_passing,
-    )
+    return found
 
 
 def _members(package: Package) -> dict[str, dict[str, str]]:

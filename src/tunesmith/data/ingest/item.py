@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunesmith.core.records import Document, Example, Failure, Preference, digest
 
-__all__ = ["Extracted", "Gathered", "Kind", "RawItem", "Reading", "make_document"]
+__all__ = ["Extracted", "Gathered", "Kind", "RawItem", "Reading", "joined", "make_document"]
 
 Kind = str  # of a file: one that `kinds.py` knows, or that of a reader in `readers/`
 
@@ -74,6 +75,22 @@ class Extracted:
     preferences: tuple[Preference, ...]
     failures: tuple[Failure, ...]
     notes: tuple[str, ...]
+
+
+def joined(readings: Iterable[Reading]) -> Reading:
+    """Several readings as one, in their order."""
+    every = list(readings)
+    notes: Counter[str] = Counter()
+    for reading in every:
+        notes.update(reading.notes)
+    return Reading(
+        documents=tuple(document for reading in every for document in reading.documents),
+        pairs=tuple(pair for reading in every for pair in reading.pairs),
+        preferences=tuple(row for reading in every for row in reading.preferences),
+        failures=tuple(failure for reading in every for failure in reading.failures),
+        notes=dict(notes),
+        num_passing=sum(reading.num_passing for reading in every),
+    )
 
 
 def make_document(

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import orjson
 
 from tunesmith.core.errors import SourceError
-from tunesmith.core.records import Document, Example, Failure, Preference
 from tunesmith.data.ingest.item import Reading
-from tunesmith.data.ingest.rows import read_objects
-from tunesmith.data.text.decode import PassingError, UnreadableError
+from tunesmith.data.ingest.rows import read_in_pieces
+from tunesmith.data.rows.raw import json_lines
+from tunesmith.data.text.decode import PassingError
 
-__all__ = ["is_lines", "read_lines", "read_pieces"]
-
-_PIECE = 2_000  # records
-_MAX_LINE_BYTES = 20 * 1024 * 1024
-_MAX_LISTED = 20
-_NOTHING = "no row could be used; "
+__all__ = ["is_lines", "read_lines"]
 
 
 def is_lines(head: bytes) -> bool:
@@ -42,7 +36,7 @@ def read_lines(path: Path, *, name: str, sha256: str) -> Iterator[Reading]:
     """
     state = hashlib.sha256()
     with _opened(path) as file:
-        yield from read_pieces(_rows(file, state), name=name)
+        yield from read_in_pieces(json_lines(file, taken=state.update), name=name)
     if state.hexdigest() != sha256:
         raise SourceError(
             "a file changed while it was being read",
@@ -52,68 +46,8 @@ def read_lines(path: Path, *, name: str, sha256: str) -> Iterator[Reading]:
         )
 
 
-def read_pieces(rows: Iterable[tuple[str, Any, str]], *, name: str) -> Iterator[Reading]:
-    """What `read_objects` makes of these rows, in pieces of 2,000 records; the last piece carries failures and notes."""
-    pairs: list[Example] = []
-    preferences: list[Preference] = []
-    documents: list[Document] = []
-    problems: list[str] = []
-    notes: Counter[str] = Counter()
-    num_bad = num_good = 0
-    for row in rows:
-        try:
-            reading = read_objects([row], name=name)
-        except UnreadableError as error:
-            num_bad += 1
-            if num_bad <= _MAX_LISTED:
-                problems.append(str(error).removeprefix(_NOTHING))
-            continue
-        num_good += 1
-        pairs += reading.pairs
-        preferences += reading.preferences
-        documents += reading.documents
-        notes.update(reading.notes)
-        if len(pairs) + len(preferences) + len(documents) >= _PIECE:
-            yield Reading(documents=tuple(documents), pairs=tuple(pairs), preferences=tuple(preferences))
-            documents, pairs, preferences = [], [], []
-    if not num_good:
-        raise UnreadableError(f"{_NOTHING}{problems[0]}" if problems else "it is empty")
-    failures = [Failure(source=name, reason=problem) for problem in problems]
-    if num_bad > _MAX_LISTED:
-        failures.append(Failure(source=name, reason=f"and {num_bad - _MAX_LISTED} more rows that could not be used"))
-    yield Reading(
-        documents=tuple(documents),
-        pairs=tuple(pairs),
-        preferences=tuple(preferences),
-        failures=tuple(failures),
-        notes=dict(notes),
-    )
-
-
 def _opened(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
         raise PassingError(f"it cannot be opened ({error.strerror or error})") from error
-
-
-def _rows(file: BinaryIO, state: Any) -> Iterator[tuple[str, Any, str]]:
-    """(place, row, problem) of each line that is not blank; `state` takes every byte."""
-    number = 0
-    while line := file.readline(_MAX_LINE_BYTES):
-        number += 1
-        state.update(line)
-        if len(line) >= _MAX_LINE_BYTES and not line.endswith(b"\n"):
-            while line and not line.endswith(b"\n"):
-                line = file.readline(_MAX_LINE_BYTES)
-                state.update(line)
-            yield f"line {number}", None, "it is longer than 20 MB"
-            continue
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        if not line.strip():
-            continue
-        try:
-            yield f"line {number}", orjson.loads(line), ""
-        except orjson.JSONDecodeError as error:
-            yield f"line {number}", None, f"not valid JSON ({str(error).split(':')[0]})"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.data.ingest.item import Reading
-from tunesmith.data.ingest.lines import read_pieces
+from tunesmith.data.ingest.rows import read_in_pieces
 from tunesmith.data.text.decode import PassingError, UnreadableError
 
 __all__ = ["is_parquet", "needs_pyarrow", "read_parquet"]
@@ -40,7 +40,7 @@ def read_parquet(source: Path | bytes, *, name: str) -> Iterator[Reading]:
     """
     if reason := needs_pyarrow():
         raise PassingError(reason)
-    return read_pieces(_rows(source), name=name)
+    return read_in_pieces(_rows(source), name=name)
 
 
 def _rows(source: Path | bytes) -> Iterator[tuple[str, Any, str]]:

@@ -13,7 +13,7 @@ from tunesmith.data.ingest.chat_json import read_chat_json
 from tunesmith.data.ingest.chat_text import is_chat_text, read_chat_text
 from tunesmith.data.ingest.feed import read_feed
 from tunesmith.data.ingest.html import read_html
-from tunesmith.data.ingest.item import Kind, RawItem, Reading
+from tunesmith.data.ingest.item import Kind, RawItem, Reading, joined
 from tunesmith.data.ingest.kinds import unpacked
 from tunesmith.data.ingest.lines import read_lines
 from tunesmith.data.ingest.markdown import read_markdown, read_text
@@ -58,7 +58,7 @@ def _faults_named() -> Iterator[None]:
 def _whole(item: RawItem, *, me: str | None) -> Reading:
     data = unpacked(_bytes(item))
     if item.kind == "parquet":  # in an archive: as small as its limits are
-        return _joined(read_parquet(data, name=item.name))
+        return joined(read_parquet(data, name=item.name))
     if item.kind == "archive":
         return read_archive(data, name=item.name, read=lambda member: read_item(member, me=me))
     if item.kind == "feed":
@@ -86,17 +86,6 @@ def _pieces(item: RawItem) -> Iterator[Reading]:
     if item.path is not None and sha256_file(item.path) != item.sha256:
         raise PassingError(_CHANGED)
     return read_parquet(item.path or _bytes(item), name=item.name)
-
-
-def _joined(pieces: Iterator[Reading]) -> Reading:
-    every = list(pieces)
-    return Reading(
-        documents=tuple(document for piece in every for document in piece.documents),
-        pairs=tuple(pair for piece in every for pair in piece.pairs),
-        preferences=tuple(row for piece in every for row in piece.preferences),
-        failures=every[-1].failures,
-        notes=every[-1].notes,
-    )
 
 
 def _bytes(item: RawItem) -> bytes:

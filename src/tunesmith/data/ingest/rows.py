@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tunesmith.core.records import Document, Example, Failure, Preference
-from tunesmith.data.ingest.item import Reading, make_document
+from tunesmith.data.ingest.item import Reading, joined, make_document
 from tunesmith.data.ingest.metadata import author_name, iso_date
 from tunesmith.data.rows.entry import FormatError
 from tunesmith.data.rows.example import example_from_entry, preference_from_entry, text_in
@@ -16,8 +16,9 @@ from tunesmith.data.rows.read import read_entry
 from tunesmith.data.text.decode import UnreadableError, decode
 from tunesmith.data.text.prose import tidy
 
-__all__ = ["read_objects", "read_rows"]
+__all__ = ["read_in_pieces", "read_objects", "read_rows", "record_of"]
 
+_PIECE = 2_000  # records
 _MAX_LISTED = 20
 
 
@@ -35,43 +36,68 @@ def read_objects(rows: Iterable[RawRow], *, name: str) -> Reading:
     Texts stay as they are, blanks included; what an example cannot hold is counted in `notes`. UnreadableError, with the
     first problem, if no row could be used.
     """
+    return joined(read_in_pieces(rows, name=name))
+
+
+def read_in_pieces(rows: Iterable[RawRow], *, name: str) -> Iterator[Reading]:
+    """The same in pieces of 2,000 records, so that memory does not grow; the last piece carries failures and notes."""
     documents: list[Document] = []
     pairs: list[Example] = []
     preferences: list[Preference] = []
     problems: list[str] = []
     notes: Counter[str] = Counter()
+    num_bad = num_good = 0
     for place, row, problem in rows:
-        if problem:
-            problems.append(f"{place}: {problem}")
-            continue
         try:
-            entry, _ = read_entry(row)
-            if entry.kind == "text":
-                documents.append(_document(entry.extras, entry.text, name=name))
-            elif entry.kind == "preference":
-                preference, left_out = preference_from_entry(entry, name=name)
-                preferences.append(preference)
-                notes.update(left_out)
-            else:
-                example, left_out = example_from_entry(entry, name=name)
-                pairs.append(example)
-                notes.update(left_out)
-        except (FormatError, UnreadableError) as error:
-            problems.append(f"{place}: {error}")
-        except RecursionError:
-            problems.append(f"{place}: it is nested too deeply")
-    if not (documents or pairs or preferences):
+            if problem:
+                raise UnreadableError(problem)
+            record, left_out = record_of(row, name=name)
+        except UnreadableError as error:
+            num_bad += 1
+            if num_bad <= _MAX_LISTED:
+                problems.append(f"{place}: {error}")
+            continue
+        num_good += 1
+        notes.update(left_out)
+        if isinstance(record, Document):
+            documents.append(record)
+        elif isinstance(record, Preference):
+            preferences.append(record)
+        else:
+            pairs.append(record)
+        if len(pairs) + len(preferences) + len(documents) >= _PIECE:
+            yield Reading(documents=tuple(documents), pairs=tuple(pairs), preferences=tuple(preferences))
+            documents, pairs, preferences = [], [], []
+    if not num_good:
         raise UnreadableError(f"no row could be used; {problems[0]}" if problems else "it is empty")
-    failures = [Failure(source=name, reason=problem) for problem in problems[:_MAX_LISTED]]
-    if len(problems) > _MAX_LISTED:
-        failures.append(Failure(source=name, reason=f"and {len(problems) - _MAX_LISTED} more rows that could not be used"))
-    return Reading(
+    failures = [Failure(source=name, reason=problem) for problem in problems]
+    if num_bad > _MAX_LISTED:
+        failures.append(Failure(source=name, reason=f"and {num_bad - _MAX_LISTED} more rows that could not be used"))
+    yield Reading(
         documents=tuple(documents),
         pairs=tuple(pairs),
         preferences=tuple(preferences),
         failures=tuple(failures),
         notes=dict(notes),
     )
+
+
+def record_of(row: object, *, name: str) -> tuple[Document | Example | Preference, tuple[str, ...]]:
+    """What one parsed row is to Tunesmith, and what of it the record does not hold, in words.
+
+    UnreadableError, with the reason, for a row that cannot be read or must not be learned.
+    """
+    try:
+        entry, _ = read_entry(row)
+        if entry.kind == "text":
+            return _document(entry.extras, entry.text, name=name), ()
+        if entry.kind == "preference":
+            return preference_from_entry(entry, name=name)
+        return example_from_entry(entry, name=name)
+    except FormatError as error:
+        raise UnreadableError(str(error)) from error
+    except RecursionError as error:
+        raise UnreadableError("it is nested too deeply") from error
 
 
 def _document(row: Mapping[str, Any], text: str, *, name: str) -> Document:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import io
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO
 
 import orjson
 
 from tunesmith.data.text.decode import UnreadableError
 
-__all__ = ["RawRow", "json_rows"]
+__all__ = ["RawRow", "json_lines", "json_rows"]
 
 RawRow = tuple[str, Any, str]  # place, row, problem
+_MAX_LINE_BYTES = 20 * 1024 * 1024
 _CONTAINERS = ("data", "rows", "examples", "train")
 
 
@@ -26,7 +28,7 @@ def json_rows(data: bytes) -> Iterator[RawRow]:
     except orjson.JSONDecodeError as error:
         if data.lstrip()[:1] == b"[" and data.count(b"\n[") == 0:
             raise UnreadableError(f"not valid JSON: {error}") from error
-        yield from _lines(data)
+        yield from json_lines(io.BytesIO(data))
         return
     if isinstance(whole, Mapping):
         wrapped = next((whole[key] for key in _CONTAINERS if isinstance(whole.get(key), list)), None)
@@ -37,8 +39,20 @@ def json_rows(data: bytes) -> Iterator[RawRow]:
         yield f"row {number}", row, ""
 
 
-def _lines(data: bytes) -> Iterator[RawRow]:
-    for number, line in enumerate(data.split(b"\n"), 1):
+def json_lines(file: BinaryIO, *, taken: Callable[[bytes], object] = bool) -> Iterator[RawRow]:
+    """(place, row, problem) of each line that is not blank, read one by one; `taken` is given every byte of the file."""
+    number = 0
+    while line := file.readline(_MAX_LINE_BYTES):
+        number += 1
+        taken(line)
+        if len(line) >= _MAX_LINE_BYTES and not line.endswith(b"\n"):
+            while line and not line.endswith(b"\n"):
+                line = file.readline(_MAX_LINE_BYTES)
+                taken(line)
+            yield f"line {number}", None, "it is longer than 20 MB"
+            continue
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
         if not line.strip():
             continue
         try:

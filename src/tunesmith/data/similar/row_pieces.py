@@ -140,11 +140,7 @@ def _row(line: bytes) -> Row | str:
 
 def _said(row: Mapping[str, Any]) -> str:
     """The text of a row that is an example or a document in another form."""
-    from tunesmith.data.ingest.rows import read_objects  # knows every format, and takes a third of a second to load
-    from tunesmith.data.text.decode import UnreadableError
+    from tunesmith.data.ingest.rows import record_of  # knows every format, and takes a third of a second to load
 
-    try:
-        reading = read_objects([("", row, "")], name="rows")
-    except UnreadableError as error:
-        raise ValueError(str(error).removeprefix("no row could be used; : ")) from error
-    return "\n".join([*map(text_of, reading.pairs), *map(text_of, reading.preferences), *(d.text for d in reading.documents)])
+    record, _ = record_of(row, name="rows")
+    return record.text if isinstance(record, records.Document) else text_of(record)
