@@ -455,5 +455,5 @@ def test_chat_on_a_base_that_has_changed_is_refused(
     assert tunesmith("train", "--source", posts, "--project", tmp_path, *quick(base)).code == 0
     (base / "chat_template.jinja").write_text("changed" + (base / "chat_template.jinja").read_text())
     said = chatting(tmp_path, tunesmith, monkeypatch, "hello\n")
-    assert said.code == 1 and "no longer the one" in said.err
+    assert said.code == 1 and "the base has changed" in said.err
     assert Store(tmp_path / ".tunesmith").resolve("run:latest").numbers["num_steps"] == 6

@@ -14,7 +14,7 @@ from tunesmith.core.errors import BlockedError, DatasetError
 from tunesmith.core.records import Preference, as_example, from_dict, to_json
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.dataset.leaks import find_leaks, without_copies
-from tunesmith.data.dataset.lines import read_lines
+from tunesmith.data.dataset.lines import read_rows_as_examples
 from tunesmith.data.dataset.mix import general_rows, mix
 from tunesmith.data.dataset.preferences import build_preferences
 from tunesmith.data.dataset.split import split
@@ -140,7 +140,7 @@ def test_preferences_and_golden_examples_are_compared() -> None:
 
 def test_a_file_of_preferences_can_be_split_row_by_row(tmp_path: Path) -> None:
     rows = [json.loads(to_json(row)) for row in preferences(3)]
-    lines = read_lines(written(tmp_path, *rows))
+    lines = read_rows_as_examples(written(tmp_path, *rows))
     assert [row.id for row in lines.examples] == ["p000", "p001", "p002"] and not lines.failed
 
 
