@@ -19,8 +19,8 @@ from typing import Any
 from local_server import running
 
 from tunesmith.data.text.lexicon import STOP_WORDS
-from tunesmith.data.text.prose import words
 from tunesmith.data.text.sentences import split_sentences
+from tunesmith.data.text.words import words
 
 __all__ = ["Asked", "Character", "FakeLLM", "Hold", "Said", "fake_llm", "good", "obedient", "saying"]
 

@@ -14,8 +14,9 @@ from tunesmith.core.records import Message
 from tunesmith.data.dataset.passages import Built, build_examples, build_passages
 from tunesmith.data.dataset.phrases import study
 from tunesmith.data.dataset.questions import Cue, ask
-from tunesmith.data.text.prose import blocks_from_text, num_words, text_from_blocks
+from tunesmith.data.text.prose import blocks_from_text, text_from_blocks
 from tunesmith.data.text.sentences import split_sentences
+from tunesmith.data.text.words import num_words
 
 PARAGRAPH = (
     "The kettle boiled over again this morning. I looked at the small steam hole and found it shut. "

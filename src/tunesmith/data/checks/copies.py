@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tunesmith.core.records import Finding
 from tunesmith.data.checks.rows import Row, found, shared
 from tunesmith.data.text.lexicon import STOP_WORDS
-from tunesmith.data.text.prose import words
+from tunesmith.data.text.words import fold, singular, words
 
 __all__ = ["check_copies", "check_near_copies"]
 
@@ -122,7 +122,7 @@ def _oppose(one: Row, other: Row) -> bool:
         return False
     if len(one.tokens) <= _LABEL_WORDS and len(other.tokens) <= _LABEL_WORDS:
         return True
-    said, other_said = (row.answer.casefold().replace("’", "'") for row in (one, other))
+    said, other_said = (fold(row.answer) for row in (one, other))
     begins, other_begins = (text.split()[0].strip(".,!:;") for text in (said, other_said))
     if (begins in _YES and other_begins in _NO) or (begins in _NO and other_begins in _YES):
         return True
@@ -145,7 +145,7 @@ def _asked(text: str) -> _Asked:
 
 
 def _content(said: Sequence[str]) -> frozenset[str]:
-    return frozenset(word[:-1] if word.endswith("s") and len(word) > 4 else word for word in said if word not in _PASSED_OVER)
+    return frozenset(singular(word) for word in said if word not in _PASSED_OVER)
 
 
 def _similar(kinds: Sequence[_Asked]) -> Iterator[tuple[int, int]]:

@@ -17,7 +17,7 @@ from typing import Any
 from tunesmith.core.proportion import wilson
 from tunesmith.core.records import Finding
 from tunesmith.data.checks.rows import FIX
-from tunesmith.data.text.prose import words
+from tunesmith.data.text.words import words
 
 __all__ = ["Difference", "Style", "compare_prompts", "queries_from_rows", "style_of"]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tunesmith.data.checks.rows import Row
 from tunesmith.data.text.lexicon import STOP_WORDS
-from tunesmith.data.text.prose import words
+from tunesmith.data.text.words import words
 
 __all__ = ["Topic", "find_topics"]
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 from tunesmith.core.records import Finding, Row
 from tunesmith.data.similar.shingles import shingled
-from tunesmith.data.text.prose import words
+from tunesmith.data.text.words import fold, words
 
 __all__ = ["find_leaks", "without_copies"]
 
@@ -125,7 +125,7 @@ def _compared(splits: Mapping[K, Sequence[Row]]) -> tuple[list[_Row], list[_Answ
         is_own = int(made.num_words_D[number]) >= _OWN_WORDS
         if not is_own and not is_last:
             continue
-        plain = " ".join(word.casefold().replace("’", "'") for word in words(text)) or " ".join(text.split())
+        plain = " ".join(fold(word) for word in words(text)) or " ".join(text.split())
         runs = frozenset(made.of(number).tolist()) if is_own else frozenset()
         answers.append(_Answer(row, rows[row].split, plain if is_own else f"{rows[row].prompt}\0{plain}", runs))
     return rows, answers

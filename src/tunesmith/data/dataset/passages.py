@@ -10,8 +10,9 @@ from typing import Generic, TypeVar
 from tunesmith.core.records import Document, Example, Message, Row, digest
 from tunesmith.data.dataset.phrases import study
 from tunesmith.data.dataset.questions import Cue, ask
-from tunesmith.data.text.prose import Block, blocks_from_text, num_words
+from tunesmith.data.text.prose import Block, blocks_from_text
 from tunesmith.data.text.sentences import split_sentences
+from tunesmith.data.text.words import num_words
 
 __all__ = ["Built", "Drops", "build_examples", "build_passages"]
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunesmith.data.text.lexicon import DETERMINERS, NOT_TOPICS, STOP_WORDS, VERB_MARKERS, VERBS
+from tunesmith.data.text.words import singular
 
 __all__ = ["Collection", "Phrase", "study"]
 
@@ -58,12 +59,12 @@ class Collection:
 
         Words that stand in `context` (title, heading) count for more.
         """
-        favoured = {_stem(token) for token in _TOKEN.findall(context.lower().replace("’", "'")) if token not in STOP_WORDS}
+        favoured = {singular(token) for token in _TOKEN.findall(context.lower().replace("’", "'")) if token not in STOP_WORDS}
         scores: dict[tuple[str, ...], float] = defaultdict(float)
         surfaces: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
         for run in _runs(passage):
             for words in _candidates(run):
-                key = tuple(_stem(word.lower()) for word in words)
+                key = tuple(singular(word.lower()) for word in words)
                 if not self._is_topic(words, run):
                     continue
                 part = 1.0 if len(words) == len(run.words) else 0.5  # half of it is owed to the longer phrase it is cut from
@@ -79,7 +80,7 @@ class Collection:
     def _weight(self, words: Sequence[str], favoured: set[str]) -> float:
         lowered = [word.lower() for word in words]
         rarity = [math.log((1 + self.num_documents) / (1 + self.document_count.get(word, 0))) + 0.3 for word in lowered]
-        share = sum(_stem(word) in favoured for word in lowered) / len(words)
+        share = sum(singular(word) in favoured for word in lowered) / len(words)
         return max(0.05, sum(rarity) / len(rarity)) * (1.0, 1.7, 1.5)[len(words) - 1] * (1 + 0.9 * share)
 
     def _is_topic(self, words: Sequence[str], run: _Run) -> bool:
@@ -102,7 +103,7 @@ class Collection:
         )
 
     def _is_noun(self, word: str, run: _Run, length: int) -> bool:
-        stem = _stem(word)
+        stem = singular(word)
         nouns, verbs = self.noun_uses.get(stem, 0), self.verb_uses.get(stem, 0)
         whole = length == len(run.words)
         introduced = whole and (run.before in DETERMINERS or run.before in _PREPOSITIONS)
@@ -146,11 +147,11 @@ def study(texts: Iterable[str]) -> Collection:
             lower.update(word for word in run.words if word.islower())
             upper.update(word.lower() for word in run.words[run.starts_sentence :] if word[0].isupper())
             if run.before in VERB_MARKERS:
-                verbs[_stem(run.words[0].lower())] += 1
+                verbs[singular(run.words[0].lower())] += 1
             elif (run.before in DETERMINERS or run.before in _PREPOSITIONS) and len(run.words) <= _MAX_WORDS:
                 noun_runs.add(tuple(word.lower() for word in run.words))
         document_count.update(seen)
-    nouns = Counter(_stem(words[-1]) for words in noun_runs)
+    nouns = Counter(singular(words[-1]) for words in noun_runs)
     return Collection(total, document_count, nouns, verbs, lower, upper)
 
 
@@ -182,18 +183,8 @@ def _candidates(run: _Run) -> Iterator[tuple[str, ...]]:
 
 
 @functools.lru_cache(maxsize=100_000)
-def _stem(word: str) -> str:
-    word = word.removesuffix("'s")
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
-    if word.endswith(("ches", "shes", "sses", "xes", "zzes")):
-        return word[:-2]
-    return word[:-1] if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3 else word
-
-
-@functools.lru_cache(maxsize=100_000)
 def _is_verb(word: str) -> bool:
-    forms = {word, _stem(word)}
+    forms = {word, singular(word)}
     for end in ("ed", "ing", "es", "d"):
         if word.endswith(end):
             base = word.removesuffix(end)

@@ -12,7 +12,7 @@ from tunesmith.core.records import Example, Failure, Finding
 from tunesmith.data.dataset.report_quality import Quality, glance, quality_section, quality_sentence
 from tunesmith.data.synth.page import synthesis_section
 from tunesmith.data.synth.shares import origins
-from tunesmith.data.text.prose import num_words
+from tunesmith.data.text.words import num_words
 
 __all__ = ["dataset_report"]
 

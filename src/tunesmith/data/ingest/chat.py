@@ -11,7 +11,8 @@ from tunesmith.core.records import Document, Example, Message, Role, digest, to_
 from tunesmith.data.ingest.item import Reading, make_document
 from tunesmith.data.text.decode import UnreadableError
 from tunesmith.data.text.lexicon import STOP_WORDS
-from tunesmith.data.text.prose import num_words, tidy
+from tunesmith.data.text.prose import tidy
+from tunesmith.data.text.words import num_words
 
 __all__ = ["Said", "example", "read_chat", "read_chats"]
 

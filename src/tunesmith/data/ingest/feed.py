@@ -22,7 +22,8 @@ from tunesmith.data.ingest.licences import licence_name
 from tunesmith.data.ingest.markup import fragment_blocks
 from tunesmith.data.ingest.metadata import author_name, iso_date
 from tunesmith.data.text.decode import UnreadableError
-from tunesmith.data.text.prose import Block, num_words, text_from_blocks
+from tunesmith.data.text.prose import Block, text_from_blocks
+from tunesmith.data.text.words import num_words
 
 __all__ = ["Excerpt", "Survey", "is_json_feed", "joined", "read_feed", "survey_feed"]
 

@@ -12,7 +12,8 @@ from tunesmith.data.ingest.licences import licence_name, licence_of_page
 from tunesmith.data.ingest.markup import fragment_blocks, tree_blocks
 from tunesmith.data.ingest.metadata import iso_date, title_from_name
 from tunesmith.data.text.decode import UnreadableError
-from tunesmith.data.text.prose import Block, num_words, text_from_blocks
+from tunesmith.data.text.prose import Block, text_from_blocks
+from tunesmith.data.text.words import num_words
 
 __all__ = ["read_html"]
 

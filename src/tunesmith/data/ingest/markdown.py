@@ -16,7 +16,8 @@ from tunesmith.data.ingest.markdown_rules import FOOTNOTES, make_parser, without
 from tunesmith.data.ingest.markup import DROPPED_TAGS, fragment_blocks, without_braces
 from tunesmith.data.ingest.metadata import read_front_matter, title_from_name
 from tunesmith.data.text.decode import UnreadableError
-from tunesmith.data.text.prose import Block, num_words, text_from_blocks
+from tunesmith.data.text.prose import Block, text_from_blocks
+from tunesmith.data.text.words import num_words
 
 __all__ = ["read_markdown", "read_text"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from tunesmith.data.text.prose import words
+from tunesmith.data.text.words import fold, words
 
 __all__ = ["QUESTION_SHINGLE", "Likeness", "repeated"]
 
@@ -38,7 +38,7 @@ class Likeness:
         self._sizes.append(len(runs))
 
     def _runs(self, text: str) -> frozenset[tuple[str, ...]]:
-        said = [word.casefold().replace("’", "'") for word in words(text)]
+        said = [fold(word) for word in words(text)]
         width = min(self._shingle, len(said)) or 1
         return frozenset(tuple(said[i : i + width]) for i in range(max(0, len(said) - width + 1)))
 

@@ -10,7 +10,6 @@ Shapes: N texts, T terms, K dimensions.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from tunesmith.data.similar.embeddings import open_encoder
 from tunesmith.data.similar.shingles import words_of
 from tunesmith.data.text.lexicon import STOP_WORDS
+from tunesmith.data.text.words import stem
 
 __all__ = [
     "BY_WORDS",
@@ -36,12 +36,11 @@ Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 _DIMENSIONS = 256
 _LEAST_WORDS = 6  # content words below which a text says too little to be told from others
 _BLOCK = 2048
-_ENDING = re.compile(r"(?<=\w{3})(?:ingly|edly|ments?|ness|ing|ied|ies|ed|es|ly|s)$")
 
 
 def content_words(text: str) -> list[str]:
     """The words that carry the meaning: no function words, endings cut."""
-    return [_ENDING.sub("", word) for word in words_of(text) if word not in STOP_WORDS and len(word) > 1]
+    return [stem(word) for word in words_of(text) if word not in STOP_WORDS and len(word) > 1]
 
 
 def embed_by_words(texts: Sequence[str]) -> NDArray[np.float32]:

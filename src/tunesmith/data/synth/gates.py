@@ -19,7 +19,7 @@ from tunesmith.data.checks.asking import find_non_questions
 from tunesmith.data.synth.grounding import LEAST_QUOTE_WORDS, Source, fault_of_sentence
 from tunesmith.data.synth.guard import speaks_to_a_model
 from tunesmith.data.synth.request import Reply
-from tunesmith.data.text.prose import num_words, words
+from tunesmith.data.text.words import num_words, words
 
 __all__ = [
     "CUT",

@@ -21,6 +21,7 @@ from functools import cached_property
 from tunesmith.core.records import Quote
 from tunesmith.data.text.lexicon import STOP_WORDS
 from tunesmith.data.text.sentences import split_sentences
+from tunesmith.data.text.words import fold, stem
 
 __all__ = ["LEAST_QUOTE_WORDS", "WITHHELD", "Source", "content_stems", "fault_of_sentence", "is_about"]
 
@@ -35,7 +36,6 @@ _NUMBER = re.compile(r"\d")
 _NEGATIONS = frozenset(["no", "not", "never", "none", "nothing", "neither", "nor", "without", "cannot"])
 _NAME = re.compile(r"(?<=[a-z,;:’'”\")] )([A-Z][\w’'\-]+(?: [A-Z][\w’'\-]+)*)")
 _NOT_NAMES = frozenset(["i", "i'm", "i've", "i'd", "i'll"])
-_SUFFIX = re.compile(r"(?:'s|ing|edly|ed|ies|es|s|ly|er|est|ment|ness|ation|tion)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,8 @@ class _Word:
     end: int
 
 
-def _fold(word: str) -> str:
-    return word.casefold().replace("’", "'")
-
-
 def _words(text: str) -> list[_Word]:
-    return [_Word(_fold(match.group()), match.start(), match.end()) for match in _WORD.finditer(text)]
+    return [_Word(fold(match.group()), match.start(), match.end()) for match in _WORD.finditer(text)]
 
 
 class Source:
@@ -143,7 +139,7 @@ class Source:
     def _names(self) -> frozenset[str]:
         written = [match.group() for match in _WORD.finditer(self.text)]
         small = {word for word in written if word[0].islower()}
-        return frozenset(_fold(word) for word in written if word[0].isupper() and _fold(word) not in small) - _NOT_NAMES
+        return frozenset(fold(word) for word in written if word[0].isupper() and fold(word) not in small) - _NOT_NAMES
 
     def around(self, quotes: Iterable[Quote]) -> str:
         """The sentences that the quotes stand in."""
@@ -191,32 +187,20 @@ def _align(wanted: Sequence[str], said: Sequence[str]) -> _Alignment:
 
 def content_stems(text: str) -> list[str]:
     """The content words of a text, without their endings: function words and words under three letters left out."""
-    stems = []
-    for match in _WORD.finditer(text):
-        word = _fold(match.group())
-        if len(word) >= 3 and word not in STOP_WORDS and not _NUMBER.search(word):
-            stems.append(_stem(word))
-    return stems
-
-
-def _stem(word: str) -> str:
-    for _ in range(2):
-        shorter = _SUFFIX.sub("", word)
-        if len(shorter) >= 3:
-            word = shorter
-    return word[:-1] if len(word) > 4 and word[-1] in "ey" else word
+    said = (fold(word) for word in _WORD.findall(text))
+    return [stem(word) for word in said if len(word) >= 3 and word not in STOP_WORDS and not _NUMBER.search(word)]
 
 
 def fault_of_sentence(sentence: str, quotes: Sequence[Quote], source: Source, *, question: str) -> str:
     """Why the quotes do not carry the sentence (a reason for people and for the writer), or nothing."""
     support = source.around(quotes)
-    carried = {_fold(word) for word in _WORD.findall(support)}
-    asked = {_fold(word) for word in _WORD.findall(question)}
-    numbers = {_fold(word) for word in _WORD.findall(sentence) if _NUMBER.search(word)}
+    carried = {fold(word) for word in _WORD.findall(support)}
+    asked = {fold(word) for word in _WORD.findall(question)}
+    numbers = {fold(word) for word in _WORD.findall(sentence) if _NUMBER.search(word)}
     if strange := sorted(numbers - carried - asked):
         return f"a number that its quotes do not have: {strange[0]}"
-    everywhere = {_fold(word) for word in _WORD.findall(source.text)} | asked
-    names = {_fold(word) for match in _NAME.finditer(sentence) for word in _WORD.findall(match.group(1))} - _NOT_NAMES
+    everywhere = {fold(word) for word in _WORD.findall(source.text)} | asked
+    names = {fold(word) for match in _NAME.finditer(sentence) for word in _WORD.findall(match.group(1))} - _NOT_NAMES
     if strange := sorted(names - everywhere - {word + "s" for word in everywhere}):
         return f"a name that the text does not have: {strange[0]}"
     known, given = set(content_stems(support)), set(content_stems(question))
@@ -230,8 +214,8 @@ def fault_of_sentence(sentence: str, quotes: Sequence[Quote], source: Source, *,
 
 def is_about(question: str, passage: str) -> bool:
     """Whether a question is about a passage: a third of its content words stand there, and all of its numbers."""
-    said = {_fold(word) for word in _WORD.findall(passage)}
-    if any(_NUMBER.search(word) and _fold(word) not in said for word in _WORD.findall(question)):
+    said = {fold(word) for word in _WORD.findall(passage)}
+    if any(_NUMBER.search(word) and fold(word) not in said for word in _WORD.findall(question)):
         return False
     known, asked = set(content_stems(passage)), content_stems(question)
     return sum(stem in known for stem in asked) >= _SHARE_OF_QUESTION * len(asked)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from tunesmith.core.records import Document, Quote
 from tunesmith.data.synth.grounding import WITHHELD, Source
 from tunesmith.data.synth.guard import speaks_to_a_model
-from tunesmith.data.text.prose import num_words
 from tunesmith.data.text.sentences import split_sentences
+from tunesmith.data.text.words import num_words
 
 __all__ = ["Part", "parts_of", "passage_around", "withhold"]
 

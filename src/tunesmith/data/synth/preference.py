@@ -14,7 +14,7 @@ from tunesmith.data.synth.instruct import AGAIN, once
 from tunesmith.data.synth.ledger import Estimate
 from tunesmith.data.synth.outcome import Outcome, Tally
 from tunesmith.data.synth.prompts import DATA, turns
-from tunesmith.data.text.prose import num_words
+from tunesmith.data.text.words import num_words
 
 __all__ = ["FLIPPED", "TIED", "prefer"]
 

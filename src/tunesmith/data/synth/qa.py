@@ -20,7 +20,7 @@ from tunesmith.data.synth.ledger import Estimate
 from tunesmith.data.synth.outcome import Outcome, Tally
 from tunesmith.data.synth.parts import Part, parts_of, passage_around, withhold
 from tunesmith.data.synth.prompts import critique, plan, write
-from tunesmith.data.text.prose import num_words
+from tunesmith.data.text.words import num_words
 
 __all__ = ["LONGEST_ANSWER", "SHORTEST_ANSWER", "build_qa"]
 

@@ -18,8 +18,8 @@ from tunesmith.data.synth.guard import delimited, speaks_to_a_model
 from tunesmith.data.synth.ledger import Estimate
 from tunesmith.data.synth.outcome import Outcome, Tally
 from tunesmith.data.synth.prompts import DATA, turns
-from tunesmith.data.text.prose import num_words, words
 from tunesmith.data.text.sentences import split_sentences
+from tunesmith.data.text.words import num_words, words
 
 __all__ = ["FRAMES", "build_rewrite"]
 

@@ -15,7 +15,7 @@ from tunesmith.data.synth.guard import delimited
 from tunesmith.data.synth.ledger import Estimate
 from tunesmith.data.synth.outcome import Outcome, Tally
 from tunesmith.data.synth.prompts import DATA, turns
-from tunesmith.data.text.prose import num_words
+from tunesmith.data.text.words import num_words
 
 __all__ = ["RUBRIC", "Grade", "score"]
 

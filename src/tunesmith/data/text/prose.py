@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Block", "BlockKind", "blocks_from_text", "num_words", "text_from_blocks", "tidy", "words"]
+__all__ = ["Block", "BlockKind", "blocks_from_text", "text_from_blocks", "tidy"]
 
 BlockKind = Literal["paragraph", "heading", "list", "quote"]
 
-_WORD = re.compile(r"[^\W_]+(?:['’\-.&][^\W_]+)*")
 _HEADING = re.compile(r"#{1,6} \S")
 _ITEM = re.compile(r"(?:- |\d{1,9}\. )\S")
 _INVISIBLE = dict.fromkeys([0x00AD, 0x200B, 0x2060, 0xFEFF, *range(0x00, 0x09), 0x0E, 0x0F, *range(0x10, 0x20), 0x7F])
@@ -32,16 +31,6 @@ def tidy(text: str) -> str:
     text = text.replace("\u2028", "\n").replace("\u2029", "\n").replace("\x85", "\n").translate(_INVISIBLE)
     lines = (_SPACES.sub(" ", line).strip() for line in _GIANT.sub("", text).split("\n"))
     return "\n".join(line for line in lines if line)
-
-
-def words(text: str) -> list[str]:
-    """The words of a text, as written: letters and digits, joined by inner apostrophes, hyphens, dots and ampersands."""
-    return _WORD.findall(text)
-
-
-def num_words(text: str) -> int:
-    """How many words a text has."""
-    return sum(1 for _ in _WORD.finditer(text))
 
 
 def text_from_blocks(blocks: Iterable[Block]) -> str:

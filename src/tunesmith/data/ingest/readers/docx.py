@@ -13,7 +13,8 @@ from tunesmith.data.ingest.metadata import iso_date, title_from_name
 from tunesmith.data.ingest.package import Package, feed_xml, open_package, read_xml
 from tunesmith.data.ingest.reader import Reader
 from tunesmith.data.text.decode import UnreadableError
-from tunesmith.data.text.prose import num_words, text_from_blocks
+from tunesmith.data.text.prose import text_from_blocks
+from tunesmith.data.text.words import num_words
 
 __all__ = ["READER", "read_docx"]
 

@@ -16,7 +16,8 @@ from tunesmith.data.ingest.item import Reading, make_document
 from tunesmith.data.ingest.markup import fragment_blocks
 from tunesmith.data.ingest.reader import Reader
 from tunesmith.data.text.decode import UnreadableError
-from tunesmith.data.text.prose import Block, num_words, text_from_blocks
+from tunesmith.data.text.prose import Block, text_from_blocks
+from tunesmith.data.text.words import num_words
 
 __all__ = ["READER", "is_mail", "read_mail"]
 
