@@ -111,7 +111,7 @@ def test_help_imports_no_torch() -> None:
     assert "HEAVY []" in done.stderr and "demo" in done.stdout
 
 
-# --- the road ---------------------------------------------------------------------------------------------------------
+# --- pipeline ---------------------------------------------------------------------------------------------------------
 
 CONTRACT = {"verdict", "seconds", "report", "dataset", "run", "comparison"}
 EXIT = {"SHIP": 0, "DON'T SHIP": 2, "CAN'T TELL": 3}

@@ -117,7 +117,7 @@ def test_a_missing_file_is_not_taken_for_an_address(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize(
     ("files", "what"),
-    [({}, "this folder is empty"), ({"x.png": PNG}, "no writing"), ({"x.pdf": b"%PDF"}, "no file in this folder can be used")],
+    [({}, "this folder is empty"), ({"x.png": PNG}, "no text"), ({"x.pdf": b"%PDF"}, "no file in this folder can be used")],
 )
 def test_a_folder_without_writing_says_why(tmp_path: Path, files: dict[str, bytes], what: str) -> None:
     for name, data in files.items():

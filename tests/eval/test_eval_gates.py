@@ -262,9 +262,7 @@ def test_a_model_that_says_one_sentence_again_and_again_does_not_ship_though_its
 def test_a_model_that_gives_one_answer_to_every_question_does_not_ship() -> None:
     verdict = decided(with_answers(["It depends on the kettle."]))
     assert (verdict.verdict, gate(verdict, "answers").outcome, gate(verdict, "stop").outcome) == ("DON'T SHIP", "fail", "pass")
-    assert (
-        "100 % of the tuned model's answers are the same as an answer to another question" in gate(verdict, "answers").evidence
-    )
+    assert "100 % of the tuned model's answers repeat the answer to another question" in gate(verdict, "answers").evidence
 
 
 def test_a_model_that_loops_no_more_than_its_base_passes_the_gate_of_answers() -> None:

@@ -20,7 +20,7 @@ from tunesmith.models.load import BaseFolder
 from tunesmith.models.use import GREEDY_USE
 from tunesmith.pipeline import evidence as evidence_module
 from tunesmith.pipeline import judging
-from tunesmith.pipeline.draw import Beside
+from tunesmith.pipeline.draw import OtherSets
 from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.pipeline.stages import eval as eval_stage
 
@@ -63,7 +63,7 @@ def test_general_rows_that_were_mixed_in_are_never_shown_as_the_author_s_passage
 ) -> None:
     made, own = at_the_end(tiny, tmp_path), examples(4)
     strange = example("What is 2 and 2?", "Four.", id="general-1")
-    made.__dict__["beside"] = Beside(general=(strange,))
+    made.__dict__["other_sets"] = OtherSets(general=(strange,))
     write_jsonl(tmp_path / "dataset" / "train.jsonl", [*own, strange, replace(strange, id="general-1#again-2")])
     write_jsonl(tmp_path / "dataset" / "test.jsonl", examples(6)[4:])
     (tmp_path / "run" / "metrics.jsonl").write_bytes(b"")

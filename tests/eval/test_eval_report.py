@@ -103,7 +103,7 @@ def test_the_settings_of_use_and_what_the_answers_are_like_stand_on_the_first_sc
     use = Use(temperature=0.7, top_p=0.9, repetition_penalty=1.1, draws=3, seed=7, how="chosen on 18 validation questions")
     data, html = report(whole(systems=greedy, use=use))
     line = html[: html.index("<h2>")]
-    assert "Answers at temperature 0.7, top-p 0.9, repetition penalty 1.1, base → tuned" in line
+    assert "Answers sampled at temperature 0.7, top-p 0.9, repetition penalty 1.1, base → tuned" in line
     assert re.search(r"ended by themselves: 90 % \[\d+, \d+\] → 90 % \[\d+, \d+\]", line) and "looped: 0 % [0" in line
     assert "With greedy decoding: ended by themselves 90 % → 90 %" in line
     assert "3 answers per question, seed 7 (chosen on 18 validation questions)" in html

@@ -1,4 +1,4 @@
-"""The whole road from a folder of posts to a verdict, on the tiny base; what is done is never done again."""
+"""The whole pipeline from a folder of posts to a verdict, on the tiny base; what is done is never done again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def project(base: Path, posts: Path, root: Path, *overrides: str) -> Project:
 
 @pytest.fixture(scope="module")
 def root(tiny_path: Path, posts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose road has been walked once."""
+    """A project whose pipeline has run once."""
     place = tmp_path_factory.mktemp("project")
     assert project(tiny_path, posts, place).outcome.verdict.verdict
     return place

@@ -20,7 +20,7 @@ from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.pipeline.stage import find_stage, kinds
 
 TOY = """
-from tunesmith.pipeline.stage import FilledStage, Told
+from tunesmith.pipeline.stage import FilledStage, StageText
 
 def _fill(project, draft):
     (draft.path / "count.txt").write_text(str(len(project.rows("train"))))
@@ -32,7 +32,7 @@ STAGE = FilledStage(
     inputs=lambda project: [project.dataset.reference()],
     settings=lambda project: {},
     fill=_fill,
-    words=lambda project, artifact: Told(text=f"{artifact.numbers['rows']} rows"),
+    words=lambda project, artifact: StageText(text=f"{artifact.numbers['rows']} rows"),
 )
 """
 SETTINGS: dict[str, Any] = {

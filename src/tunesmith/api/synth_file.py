@@ -24,7 +24,7 @@ from tunesmith.data.synth.page import work_section
 from tunesmith.data.synth.preference import prefer
 from tunesmith.data.synth.score import RUBRIC, Grade, score
 from tunesmith.pipeline.sections.dataset import GeneratorConfig
-from tunesmith.pipeline.synthesis import open_generator, tell_outcome
+from tunesmith.pipeline.synthesis import open_generator, report_outcome
 
 __all__ = ["KINDS", "Made", "SynthKind", "read_rows", "synth", "synthesize"]
 
@@ -126,7 +126,7 @@ def synthesize(
     }
     with open_generator(generator, replies) as asked:
         done = works[wanted](asked)
-        tell_outcome(asked, done.outcome, reporter)
+        report_outcome(asked, done.outcome, reporter)
     if not done.rows:
         raise DatasetError(
             "no example passed the gates",

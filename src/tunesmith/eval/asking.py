@@ -152,18 +152,18 @@ class Asking:
         return run, logprobs
 
     def logprobs(self, system: System, rows: Sequence[Encoded]) -> Sequence[TokenLogprobs] | None:
-        """What the system gives for `rows`, checked; None where it cannot tell."""
+        """The system's log-probabilities for `rows`, checked; None if it cannot compute them."""
         return checked_logprobs(system.name, system.logprobs(rows, on_done=self.progress.advance), rows)
 
     def logprobs_of(self, system: System, items: Sequence[Item]) -> tuple[list[Encoded], Sequence[TokenLogprobs]] | None:
-        """The rows of other items under their plain prompts, and what the system gives for them; None where it cannot tell."""
+        """The rows of other items under their plain prompts, and the log-probabilities for them; None without any."""
         prompts = [item.prompt for item in items]
         rows = encode_items(self.inputs.chat, items, prompts, context=self.inputs.base.context)
         found = checked_logprobs(system.name, system.logprobs(rows, on_done=lambda count: None), rows)
         return None if found is None else (rows, found)
 
     def generations(self, name: str, answers: Sequence[_Answered], mark: str, *, decoding: Decoding) -> tuple[Generation, ...]:
-        """The answers that were decoded in one way, as records, under the fingerprint `mark`."""
+        """The answers of one decoding method, as records, under the fingerprint `mark`."""
         return tuple(
             Generation(
                 item_id=self.items[place].id,

@@ -118,7 +118,7 @@ def training_figure(rows: Sequence[Mapping[str, float | None]], *, loss_unit: st
         big = figure.add_subplot(grid[0, 0].get_gridspec()[0, :])
         for axes in grid[0]:
             axes.remove()
-        told = _losses(big, rows, loss_unit)
+        description = _losses(big, rows, loss_unit)
         for axes, key, title in ((grid[1, 0], "learning_rate", "learning rate"), (grid[1, 1], "grad_norm", "gradient norm")):
             steps, values = _series(rows, key)
             axes.plot(steps, values, color=_SOFT, linewidth=1.1)
@@ -127,27 +127,27 @@ def training_figure(rows: Sequence[Mapping[str, float | None]], *, loss_unit: st
             axes.set_ylim(0, 1.08 * max(values, default=1.0) or 1.0)
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_major_locator(MaxNLocator(4))
-        return _svg(figure, told)
+        return _svg(figure, description)
 
 
 def _losses(axes: Any, rows: Sequence[Mapping[str, float | None]], loss_unit: str) -> str:
-    """Both losses on `axes`, the best validation marked; returns what the picture says in words."""
+    """Both losses on `axes`, the best validation marked; returns a description in words."""
     steps, values = _series(rows, "loss")
     axes.plot(steps, values, color=_BETTER, linewidth=0.9, alpha=0.45, label="train")
-    looks, losses = _series(rows, "val_loss")
-    axes.plot(looks, losses, color=_SECOND, linewidth=1.6, marker="o", markersize=3.2, label="validation")
-    told = f"training loss over {len(steps)} steps"
+    at, losses = _series(rows, "val_loss")
+    axes.plot(at, losses, color=_SECOND, linewidth=1.6, marker="o", markersize=3.2, label="validation")
+    description = f"training loss over {len(steps)} steps"
     if losses:
         best = int(np.argmin(losses))
-        axes.plot([looks[best]], [losses[best]], marker="D", markersize=7, color="none", markeredgecolor=_INK, linestyle="none")
+        axes.plot([at[best]], [losses[best]], marker="D", markersize=7, color="none", markeredgecolor=_INK, linestyle="none")
         axes.annotate(
-            f"best: {losses[best]:.3f} at step {looks[best]:g}",
-            (looks[best], losses[best]),
+            f"best: {losses[best]:.3f} at step {at[best]:g}",
+            (at[best], losses[best]),
             xytext=(-6, 12),
             textcoords="offset points",
-            ha="right" if looks[best] > max(looks) / 2 else "left",
+            ha="right" if at[best] > max(at) / 2 else "left",
         )
-        told += f"; validation loss best at step {looks[best]:g}: {losses[best]:.3f}"
+        description += f"; validation loss best at step {at[best]:g}: {losses[best]:.3f}"
     axes.set_ylabel(f"loss ({loss_unit})")
     if loss_unit == A_TOKEN:
         perplexity = axes.secondary_yaxis("right", functions=(_perplexity, _loss))
@@ -155,7 +155,7 @@ def _losses(axes: Any, rows: Sequence[Mapping[str, float | None]], loss_unit: st
     axes.set_xlabel("step")
     if values or losses:
         axes.legend(loc="upper right", ncols=2)
-    return told
+    return description
 
 
 def _perplexity(loss: Any) -> Any:

@@ -78,9 +78,9 @@ class Comparison:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurements:
     """All numbers of an evaluation. `references` holds the share of references that loop, and of those that are the same for
-    different questions: what is natural for this kind of text. `detectable` is the smallest true mean difference found four
-    times in five by the rule of the primary gate (`eval.stats.detectable_effect`), in units of the primary metric, from the
-    spread of the documents' differences seen here; None if it cannot be told."""
+    different questions: what is usual for this kind of text. `detectable` is the smallest true mean difference that the rule
+    of the primary gate detects with 80 % power (`eval.stats.detectable_effect`), in units of the primary metric, from the
+    measured spread of the documents' differences; None if it cannot be computed."""
 
     primary: str
     num_items: int

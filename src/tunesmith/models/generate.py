@@ -131,7 +131,7 @@ def _jobs(chat: Chat, requests: Sequence[Request], context: int) -> list[Job]:
 def _run(
     model: Any, chat: Chat, requests: Sequence[Request], endings: Sequence[Ending], most: int, context: int
 ) -> Iterator[list[Made]]:
-    """All passes over all requests, by the fastest way that is exact for this model."""
+    """All passes over all requests, by the fastest execution path that is exact for this model."""
     if not requests:
         return
     jobs = _jobs(chat, requests, context)

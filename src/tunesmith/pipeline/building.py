@@ -38,7 +38,7 @@ from tunesmith.data.synth.shares import find_shares
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.labels import audit_labels, encode_row
 from tunesmith.pipeline.blocking import stop_at_errors
-from tunesmith.pipeline.draw import Beside, draw, draw_splits, drop_copies
+from tunesmith.pipeline.draw import OtherSets, draw, draw_splits, drop_copies
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.sections.dataset import BuildConfig
 from tunesmith.pipeline.synthesis import build_with_generator
@@ -58,7 +58,7 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     passage_words: int,
     limit: int,
     replies: Path,
-    beside: Beside,
+    other_sets: OtherSets,
     blocked: Path,
     record: type,
     reporter: Reporter,
@@ -79,7 +79,7 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
         built, outcome, copies = _build(
             read, recipe, passage_words=passage_words, replies=replies, blocked=blocked, reporter=reporter
         )
-    drawn = draw(built.examples, recipe=recipe, documents=read.documents, beside=beside, similarity=similarity)
+    drawn = draw(built.examples, recipe=recipe, documents=read.documents, other_sets=other_sets, similarity=similarity)
     kept = drawn.splits
     shown = {name: [as_example(row) for row in rows] for name, rows in kept.items()}
     findings = (*drawn.findings, *find_shares(shown))

@@ -15,7 +15,7 @@ from tunesmith.models.chat import Chat
 from tunesmith.models.load import BaseFolder
 from tunesmith.models.precision import Precision
 from tunesmith.models.use import Use
-from tunesmith.pipeline.draw import Beside
+from tunesmith.pipeline.draw import OtherSets
 from tunesmith.pipeline.reading import Documents
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.train.method import Method
@@ -79,7 +79,7 @@ class Context(Protocol):
         """Test items that can be scored; raises what would stop the evaluation."""
 
     @property
-    def beside(self) -> Beside:
+    def other_sets(self) -> OtherSets:
         """The general set and the golden set."""
 
     @property

@@ -20,7 +20,7 @@ from tunesmith.data.similar.records import find_rewordings, without_near_copies
 from tunesmith.data.similar.semantic import Similarity
 from tunesmith.pipeline.recipe import Recipe
 
-__all__ = ["Beside", "Draw", "draw", "draw_splits", "drop_copies", "gather_beside"]
+__all__ = ["Draw", "OtherSets", "draw", "draw_splits", "drop_copies", "gather_other_sets"]
 
 _MANY_COPIES = 0.3
 _SOURCES_SHOWN = 20
@@ -30,8 +30,8 @@ E = TypeVar("E", Example, Preference)
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """Examples from elsewhere: `general` ones to mix in, `golden` ones to keep out. `id` is the hash of both."""
+class OtherSets:
+    """Examples from other sets: `general` ones to mix in, `golden` ones to hold out. `id` is the hash of both."""
 
     general: tuple[Row, ...] = ()
     golden: tuple[Example, ...] = ()
@@ -47,7 +47,7 @@ class Draw:
     numbers: Mapping[str, Any]
 
 
-def gather_beside(recipe: Recipe, project: Path, *, record: type = Example) -> Beside:
+def gather_other_sets(recipe: Recipe, project: Path, *, record: type = Example) -> OtherSets:
     """Read the general set of the recipe, of the kind `record`, and the golden set of the project.
 
     Raises:
@@ -70,7 +70,7 @@ def gather_beside(recipe: Recipe, project: Path, *, record: type = Example) -> B
             )
         pairs = tuple({row.id: row for row in pairs}.values())
     marks = [digest(row.id, to_json(row.messages), *row.answers[1:]) for row in pairs]
-    return Beside(pairs, golden.items, digest(golden.id, *marks) if pairs or golden.items else "")
+    return OtherSets(pairs, golden.items, digest(golden.id, *marks) if pairs or golden.items else "")
 
 
 def drop_copies(
@@ -104,7 +104,7 @@ def draw(
     *,
     recipe: Recipe,
     documents: Sequence[Document],
-    beside: Beside,
+    other_sets: OtherSets,
     similarity: Similarity | None = None,
 ) -> Draw:
     """Draw the splits, take copies and golden items out, mix general rows in, and look for what leaks all the same.
@@ -113,12 +113,12 @@ def draw(
 
     DatasetError if a split is left empty.
     """
-    m, golden = recipe.mix, beside.golden
+    m, golden = recipe.mix, other_sets.golden
     drawn = draw_splits(examples, recipe, documents)
     parts: dict[str, Sequence[Row]] = {str(name): rows for name, rows in drawn.parts.items()}
     parts, held_out = _without_golden(parts, golden)
     own = {row.id for row in parts["train"]}
-    parts["train"] = (*parts["train"], *general_rows(beside.general, num_own=len(parts["train"]), share=m.share))
+    parts["train"] = (*parts["train"], *general_rows(other_sets.general, num_own=len(parts["train"]), share=m.share))
     kept, removed = without_copies(parts)
     if empty := [name for name, rows in kept.items() if not rows]:
         raise DatasetError(

@@ -34,15 +34,15 @@ from tunesmith.models.use import Use, read_use
 from tunesmith.pipeline.base_defaults import REAL_BASE, for_base
 from tunesmith.pipeline.blocking import check_allowed
 from tunesmith.pipeline.building import data_facts
-from tunesmith.pipeline.draw import Beside, gather_beside
+from tunesmith.pipeline.draw import OtherSets, gather_other_sets
 from tunesmith.pipeline.evidence import EXAMPLES, same_verdict
 from tunesmith.pipeline.judging import Judged, comparison, judge
 from tunesmith.pipeline.number_type import fixed_precision, kept_precision
 from tunesmith.pipeline.plan import Line, Plan, make_plan
+from tunesmith.pipeline.plan_event import plan_event
 from tunesmith.pipeline.reading import Documents, read_sources
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.stage import find_stage
-from tunesmith.pipeline.telling import plan_event
 from tunesmith.pipeline.training import objective_of
 from tunesmith.plan.facts import AdapterFacts, BaseFacts, PrecisionFacts
 from tunesmith.plan.hardware import measure_hardware
@@ -118,7 +118,7 @@ class Project:
         if kind not in self._artifacts:
             stage = find_stage(kind)
             found = self._artifacts[kind] = stage.obtain(self)
-            told = stage.tell(self, found)
+            shown = stage.describe(self, found)
             self.reporter.event(
                 StageDone(
                     kind=kind,
@@ -126,9 +126,9 @@ class Project:
                     id=found.id,
                     path=str(found.path),
                     numbers=found.numbers,
-                    text=told.text,
-                    note=told.note,
-                    lines=told.lines,
+                    text=shown.text,
+                    note=shown.note,
+                    lines=shown.lines,
                 )
             )
         return self._artifacts[kind]
@@ -190,9 +190,9 @@ class Project:
         return Outcome(verdict, measurements, made)
 
     @cached_property
-    def beside(self) -> Beside:
-        """The general set of the recipe, and the golden set beside it."""
-        return gather_beside(self.recipe, self.store.root.parent, record=self.objective.record)
+    def other_sets(self) -> OtherSets:
+        """The general set of the recipe, and the golden set of the project."""
+        return gather_other_sets(self.recipe, self.store.root.parent, record=self.objective.record)
 
     @property
     def limit(self) -> int:
@@ -281,7 +281,7 @@ class Project:
 
     def authors_rows(self, train: Sequence[Example]) -> list[Example]:
         """The training rows in the author's voice: general ones that are mixed in are not."""
-        strangers = {row.messages for row in self.beside.general}
+        strangers = {row.messages for row in self.other_sets.general}
         return [row for row in train if row.messages not in strangers]
 
     @cached_property

@@ -13,14 +13,14 @@ from tunesmith.core.reporter import Line, StageBegan
 from tunesmith.pipeline import stages
 from tunesmith.pipeline.context import Context
 
-__all__ = ["FilledStage", "Reference", "Stage", "Told", "find_stage", "kinds"]
+__all__ = ["FilledStage", "Reference", "Stage", "StageText", "find_stage", "kinds"]
 
 Reference = dict[str, str]  # the kind and id of an input
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What a stage says of its artifact to a person: one line (empty: none), a note to its right, and lines below."""
+class StageText:
+    """The text that describes an artifact: one line (empty: none), a note to its right, and lines below."""
 
     text: str = ""
     note: str = ""
@@ -28,7 +28,7 @@ class Told:
 
 
 class Stage(Protocol):
-    """One step of the pipeline, which makes artifacts of one kind. `title` is the word that a person reads."""
+    """One step of the pipeline, which makes artifacts of one kind. `title` is its name for people."""
 
     @property
     def kind(self) -> str: ...
@@ -37,17 +37,17 @@ class Stage(Protocol):
     def title(self) -> str: ...
 
     def obtain(self, project: Context) -> Artifact:
-        """The artifact for the project's recipe: found if it is there, else made, from those of the stages before."""
+        """The artifact for the project's recipe: an existing one, or a new one made from those of earlier stages."""
 
-    def tell(self, project: Context, artifact: Artifact) -> Told:
-        """What came out, in words."""
+    def describe(self, project: Context, artifact: Artifact) -> StageText:
+        """The result, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilledStage:
-    """The usual stage: its artifact is named by `inputs` and `settings`; `fill` makes it where it is not there yet.
+    """The usual stage: its artifact is named by `inputs` and `settings`; `fill` makes it if it does not exist yet.
 
-    `finish`: what is left to do once the artifact is committed, also where it was there already.
+    `finish` runs after the artifact is committed, also if it existed already.
     """
 
     kind: str
@@ -55,7 +55,7 @@ class FilledStage:
     inputs: Callable[[Context], list[Reference]]
     settings: Callable[[Context], Mapping[str, Any]]
     fill: Callable[[Context, Draft], None]
-    words: Callable[[Context, Artifact], Told]
+    words: Callable[[Context, Artifact], StageText]
     finish: Callable[[Context, Artifact], None] = lambda project, artifact: None
 
     def obtain(self, project: Context) -> Artifact:
@@ -66,13 +66,13 @@ class FilledStage:
         self.finish(project, made)
         return made
 
-    def tell(self, project: Context, artifact: Artifact) -> Told:
+    def describe(self, project: Context, artifact: Artifact) -> StageText:
         """As of every stage."""
         return self.words(project, artifact)
 
 
 def kinds() -> tuple[str, ...]:
-    """The kinds of artifact that there is a stage for."""
+    """The kinds of artifacts that stages make."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(stages.__path__)))
 
 

@@ -21,7 +21,7 @@ from tunesmith.data.synth.replies import Replies
 from tunesmith.data.synth.rewrite import build_rewrite
 from tunesmith.pipeline.sections.dataset import BuildConfig, GeneratorConfig
 
-__all__ = ["build_with_generator", "generator_settings", "open_generator", "tell_outcome"]
+__all__ = ["build_with_generator", "generator_settings", "open_generator", "report_outcome"]
 
 _WITHOUT_EFFECT = {"api_key_env", "concurrency", "timeout_s", "max_tokens_total", "max_cost"}  # on what is written
 
@@ -100,7 +100,7 @@ def build_with_generator(
                 system_prompt=build.system_prompt,
                 reporter=reporter,
             )
-        tell_outcome(asked, outcome, reporter)
+        report_outcome(asked, outcome, reporter)
     if not examples:
         raise DatasetError(
             "no text that the generator wrote passed the gates",
@@ -127,7 +127,7 @@ def _with_passages(
     return tuple(example for document in documents for example in by_document.get(document.id, ()))
 
 
-def tell_outcome(generator: Generator, outcome: Outcome, reporter: Reporter) -> None:
+def report_outcome(generator: Generator, outcome: Outcome, reporter: Reporter) -> None:
     """What it took, said after the work: the share that was paid for now is the one thing that no artifact holds."""
     usage, budget = outcome.usage, outcome.budget
     cost = budget.cost(usage.prompt_tokens, usage.completion_tokens)

@@ -46,31 +46,31 @@ def _show(result: DedupResult) -> None:
     from tunesmith.api.deduplication import MANY_COPIES
     from tunesmith.cli.render import console, table
 
-    told = console()
-    told.print(
+    out = console()
+    out.print(
         f"  {result.n:,} rows · {len(result.clusters):,} clusters of copies · {len(result.removed):,} rows could go"
         f" ({result.share:.1%}) · {result.n / max(result.seconds, 1e-9):,.0f} rows/s"
     )
     for cluster in result.clusters[:_NUM_SHOWN]:
-        told.print("    " + " ~ ".join(map(str, cluster[:6])) + (", …" if len(cluster) > 6 else ""))
+        out.print("    " + " ~ ".join(map(str, cluster[:6])) + (", …" if len(cluster) > 6 else ""))
     if len(result.clusters) > _NUM_SHOWN:
-        told.print("    … all with --json")
+        out.print("    … all with --json")
     for (first, second), count in sorted(result.across.items()):
-        told.print(f"  ! {count:,} clusters occur in both {first} and {second}")
+        out.print(f"  ! {count:,} clusters occur in both {first} and {second}")
     if result.reworded:
-        told.print(f"  {result.reworded:,} pairs say the same in other words or another order")
+        out.print(f"  {result.reworded:,} pairs say the same in other words or another order")
     if result.share > MANY_COPIES:
-        told.print(f"  ! more than {MANY_COPIES:.0%} of the rows are copies; check how they were collected")
+        out.print(f"  ! more than {MANY_COPIES:.0%} of the rows are copies; check how they were collected")
     if result.cut_bands:
-        told.print(f"  ! {result.cut_bands} crowded bands were not paired in full; clusters may be split")
+        out.print(f"  ! {result.cut_bands} crowded bands were not paired in full; clusters may be split")
     for failure in result.failed[:_NUM_SHOWN]:
-        told.print(f"  ! {failure.source}: {failure.reason}")
+        out.print(f"  ! {failure.source}: {failure.reason}")
     if len(result.failed) > _NUM_SHOWN:
-        told.print(f"  ! and {len(result.failed) - _NUM_SHOWN:,} more rows that could not be read")
+        out.print(f"  ! and {len(result.failed) - _NUM_SHOWN:,} more rows that could not be read")
     if len(result.by_source) > 1:
         listed = sorted(result.by_source.items(), key=lambda item: (-item[1][1], item[0]))[:_NUM_SHOWN]
         cells = [[source or "unknown", f"{n:,}", f"{gone:,}", f"{gone / n:.1%}"] for source, (n, gone) in listed]
         table("", ["source", "rows", "copies", "share"], cells)
-    told.print(
+    out.print(
         f"  written to {result.out}" if result.out is not None else "  hint: --out FOLDER writes the files without the copies"
     )

@@ -32,37 +32,37 @@ def command(
         if json:
             print_json(page.as_dict())
         else:
-            _tell_page(file, page)
+            _print_page(file, page)
     else:
         applied = apply_review(file, apply, out=out)
         if json:
             print_json(applied.as_dict())
         else:
-            _tell_applied(applied)
+            _print_applied(applied)
 
 
-def _tell_page(file: Path, page: ReviewPage) -> None:
+def _print_page(file: Path, page: ReviewPage) -> None:
     from tunesmith.cli.render import console
 
-    said = console()
-    said.print(f"  {page.rows} of {page.total:,} rows in {page.page}")
+    out = console()
+    out.print(f"  {page.rows} of {page.total:,} rows in {page.page}")
     if page.unreadable:
-        said.print(f"  {page.unreadable:,} more rows cannot be read or learned; tunesmith check names them")
-    said.print("  open it in a browser, read, and save the decisions; then:")
-    said.print(f"  {shlex.join(['tunesmith', 'review', str(file)])} --apply decisions.json --out reviewed.jsonl")
+        out.print(f"  {page.unreadable:,} more rows cannot be read or learned; tunesmith check names them")
+    out.print("  open it in a browser, read, and save the decisions; then:")
+    out.print(f"  {shlex.join(['tunesmith', 'review', str(file)])} --apply decisions.json --out reviewed.jsonl")
 
 
-def _tell_applied(found: ReviewApplied) -> None:
+def _print_applied(found: ReviewApplied) -> None:
     from tunesmith.cli.render import console
 
-    said, applied = console(), found.applied
+    out, applied = console(), found.applied
     read = applied.accepted + applied.fixed + applied.dropped
-    said.print(
+    out.print(
         f"  {applied.accepted} accepted · {applied.fixed} fixed · {applied.dropped} dropped · {applied.unread:,} not read"
     )
     if applied.unreadable:
-        said.print(f"  {applied.unreadable:,} rows that are not JSON were left out")
-    said.print(f"  {len(applied.rows):,} rows in {found.out}")
+        out.print(f"  {applied.unreadable:,} rows that are not JSON were left out")
+    out.print(f"  {len(applied.rows):,} rows in {found.out}")
     if read:
         share = f"{(applied.fixed + applied.dropped) / read:.0%}"
-        said.print(f"  {share} of the rows read needed work; of the whole file {applied.low:.0%} to {applied.high:.0%} (95 %)")
+        out.print(f"  {share} of the rows read needed work; of the whole file {applied.low:.0%} to {applied.high:.0%} (95 %)")

@@ -45,7 +45,7 @@ def command(  # noqa: PLR0913 (the options of a verb)
 def _show(result: SplitResult) -> None:
     from tunesmith.cli.render import console, table
 
-    told = console()
+    out = console()
     table(
         "",
         ["split", "rows", "units", *result.labels],
@@ -60,15 +60,15 @@ def _show(result: SplitResult) -> None:
         ],
     )
     for name, day in zip(("val", "test"), result.borders, strict=False):
-        told.print(f"  {name} starts on {day}")
+        out.print(f"  {name} starts on {day}")
     if result.removed_copies:
-        told.print(f"  {result.removed_copies:,} rows removed: copies of a row in a split with priority")
+        out.print(f"  {result.removed_copies:,} rows removed: copies of a row in a split with priority")
     for finding in (*result.leaks, *result.findings):
-        told.print(f"  {finding.severity}: {finding.message}")
+        out.print(f"  {finding.severity}: {finding.message}")
     if not result.leaks:
-        told.print("  no leaks between the splits")
+        out.print("  no leaks between the splits")
     for failure in result.failed[:_NUM_SHOWN]:
-        told.print(f"  ! {failure.source}: {failure.reason}")
+        out.print(f"  ! {failure.source}: {failure.reason}")
     if (more := len(result.failed) - _NUM_SHOWN) > 0:
-        told.print(f"  ! and {more:,} more rows that cannot be read; tunesmith check names them")
-    told.print(f"  written to {result.out}" if result.out is not None else "  hint: --out FOLDER writes train, val and test")
+        out.print(f"  ! and {more:,} more rows that cannot be read; tunesmith check names them")
+    out.print(f"  written to {result.out}" if result.out is not None else "  hint: --out FOLDER writes train, val and test")

@@ -105,10 +105,10 @@ def _same(module: Any, lean: Callable[[torch.Tensor], torch.Tensor], width: int,
 
 def _alike(module: Any, lean: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> bool:
     found = []
-    for way in (module, lean):
+    for variant in (module, lean):
         torch.manual_seed(1)
         try:
-            found.append(way(x))
+            found.append(variant(x))
         except (RuntimeError, TypeError, ValueError):  # takes other input than this: not what it looked like
             return False
     return isinstance(found[0], torch.Tensor) and torch.equal(*found)

@@ -9,7 +9,7 @@ from tunesmith.core.artifacts import Artifact, Draft
 from tunesmith.core.reporter import Line
 from tunesmith.pipeline.building import build_settings, fill_dataset
 from tunesmith.pipeline.context import Context
-from tunesmith.pipeline.stage import FilledStage, Reference, Told
+from tunesmith.pipeline.stage import FilledStage, Reference, StageText
 from tunesmith.pipeline.synthesis import generator_settings
 from tunesmith.pipeline.training import record_setting
 from tunesmith.pipeline.words import folder_or_page, short
@@ -31,7 +31,7 @@ def _settings(project: Context) -> Mapping[str, Any]:
         **({"generator": generator_settings(r.generator)} if r.build.style in {"qa", "rewrite"} else {}),
         "split": r.split.model_dump(),
         "mix": r.mix.model_dump(),
-        "beside": project.beside.id,
+        "beside": project.other_sets.id,
         "max_tokens": project.limit,
         "allow": sorted(r.allow),
         **record_setting(project.objective),
@@ -49,18 +49,18 @@ def _fill(project: Context, draft: Draft) -> None:
         limit=project.limit,
         replies=project.store.root / "replies",
         blocked=project.store.root / "blocked.jsonl",
-        beside=project.beside,
+        other_sets=project.other_sets,
         record=project.objective.record,
         reporter=project.reporter,
     )
 
 
-def _words(project: Context, artifact: Artifact) -> Told:
+def _words(project: Context, artifact: Artifact) -> StageText:
     n, split = artifact.numbers, project.recipe.split
     by = {"document": "post", "group": split.group}.get(split.by, split.by)
     sizes = " · ".join(f"{n[name]:,} {name}" for name in ("train", "val", "test"))
     leaks = f"{n['leaks']} leaks" if n["leaks"] else "no leaks"
-    return Told(
+    return StageText(
         text=f"{sizes}, split by {by}",
         note=f"{leaks} · {n['cut']['num_cut']} cut · end token in {n['with_end']}/{n['examples']}",
         lines=tuple(Line(text) for text in _details(project, artifact)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tunesmith.core.artifacts import Artifact
 from tunesmith.core.reporter import Line, StageBegan
 from tunesmith.pipeline.context import Context
-from tunesmith.pipeline.stage import Told
+from tunesmith.pipeline.stage import StageText
 from tunesmith.pipeline.words import short
 
 __all__ = ["STAGE"]
@@ -24,7 +24,7 @@ class _Documents:
         project.reporter.event(StageBegan(kind=self.kind, title=self.title))
         return project.sources.artifact
 
-    def tell(self, project: Context, artifact: Artifact) -> Told:
+    def describe(self, project: Context, artifact: Artifact) -> StageText:
         n = artifact.numbers
         read = " · ".join(f"{n[kind]:,} {kind}" for kind in _COUNTED if n.get(kind))
         sources = ", ".join(short(source) for source in project.recipe.sources)
@@ -32,7 +32,7 @@ class _Documents:
         lines = [Line(f"{failure['source']}: {failure['reason']}", "warning") for failure in failures[:_MOST_WARNINGS]]
         if (more := len(failures) - _MOST_WARNINGS) > 0:
             lines.append(Line(f"and {more} more, listed in {artifact.path / 'failures.jsonl'}", "warning"))
-        return Told(text=f"{read} from {sources}", note=f"{len(failures)} could not be used", lines=tuple(lines))
+        return StageText(text=f"{read} from {sources}", note=f"{len(failures)} could not be used", lines=tuple(lines))
 
 
 STAGE = _Documents()

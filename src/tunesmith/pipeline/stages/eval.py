@@ -13,7 +13,7 @@ from tunesmith.eval.measure import METRICS, Measurements, improvement
 from tunesmith.eval.numbers import percent, signed_range
 from tunesmith.pipeline.context import Context
 from tunesmith.pipeline.evidence import measuring_code
-from tunesmith.pipeline.stage import FilledStage, Reference, Told
+from tunesmith.pipeline.stage import FilledStage, Reference, StageText
 
 __all__ = ["STAGE"]
 
@@ -40,10 +40,10 @@ def _fill(project: Context, draft: Draft) -> None:
     draft.numbers |= {"verdict": judged.verdict.verdict, "items": len(judged.evidence.items)}
 
 
-def _words(project: Context, artifact: Artifact) -> Told:
+def _words(project: Context, artifact: Artifact) -> StageText:
     m = project.judged.measurements
     systems = " · ".join(m.systems)
-    return Told(
+    return StageText(
         text=f"{systems} on {m.num_items} held-out answers of {m.num_documents} documents",
         lines=tuple(Line(text) for part in (_metrics(m), _answers(m), _parity(m)) for text in part),
     )

@@ -11,7 +11,7 @@ from tunesmith.models.merge import merge
 from tunesmith.models.older_readers import unread_by_older_readers
 from tunesmith.pipeline.choosing_use import fields_for
 from tunesmith.pipeline.context import Context
-from tunesmith.pipeline.stage import FilledStage, Reference, Told
+from tunesmith.pipeline.stage import FilledStage, Reference, StageText
 
 __all__ = ["STAGE"]
 
@@ -37,8 +37,8 @@ def _fill(project: Context, draft: Draft) -> None:
     draft.numbers |= {"findings": [unread] if unread else []}
 
 
-def _words(project: Context, artifact: Artifact) -> Told:
-    return Told(lines=tuple(Line(text, "warning") for text in artifact.numbers["findings"]))
+def _words(project: Context, artifact: Artifact) -> StageText:
+    return StageText(lines=tuple(Line(text, "warning") for text in artifact.numbers["findings"]))
 
 
 STAGE = FilledStage(kind="model", title="merge", inputs=_inputs, settings=_settings, fill=_fill, words=_words)

@@ -8,7 +8,7 @@ from typing import Any
 from tunesmith.core.artifacts import Artifact, Draft
 from tunesmith.core.reporter import Line
 from tunesmith.pipeline.context import Context
-from tunesmith.pipeline.stage import FilledStage, Reference, Told
+from tunesmith.pipeline.stage import FilledStage, Reference, StageText
 from tunesmith.pipeline.training import fill_run, run_settings
 from tunesmith.train.run import Place
 
@@ -43,12 +43,12 @@ def _finish(project: Context, artifact: Artifact) -> None:
     project.store.clear_workspace(artifact.id)
 
 
-def _words(project: Context, artifact: Artifact) -> Told:
+def _words(project: Context, artifact: Artifact) -> StageText:
     n = artifact.numbers
     first = next((row["val_loss"] for row in project.metrics(artifact) if "val_loss" in row), n["best_loss"])
     early = ", stopped early" if n["stopped_early"] else ""
     rate = f"{n['num_tokens'] / n['seconds']:,.0f} tokens/s" if n["seconds"] and n["num_tokens"] else ""
-    return Told(
+    return StageText(
         text=f"{n['num_steps']} steps{early} · val loss {first:.3f} → {n['best_loss']:.3f}, best at {n['best_step']}",
         note=rate,
         lines=(

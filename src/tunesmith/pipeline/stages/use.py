@@ -10,7 +10,7 @@ from tunesmith.eval.use_choice import Asked
 from tunesmith.models.use import read_use
 from tunesmith.pipeline.choosing_use import fill_use, settings_of_stage
 from tunesmith.pipeline.context import Context
-from tunesmith.pipeline.stage import FilledStage, Reference, Told
+from tunesmith.pipeline.stage import FilledStage, Reference, StageText
 
 __all__ = ["STAGE"]
 
@@ -40,9 +40,9 @@ def _fill(project: Context, draft: Draft) -> None:
     )
 
 
-def _words(project: Context, artifact: Artifact) -> Told:
+def _words(project: Context, artifact: Artifact) -> StageText:
     use = read_use(artifact.path / "use.json")
-    return Told(text=use.words, note=use.how)
+    return StageText(text=use.words, note=use.how)
 
 
 STAGE = FilledStage(kind="use", title="use", inputs=_inputs, settings=_settings, fill=_fill, words=_words)
