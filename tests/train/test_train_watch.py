@@ -162,7 +162,7 @@ def test_a_machine_in_order_is_left_in_peace_and_its_times_stand_beside_the_log(
 def test_a_run_that_slows_to_less_than_half_is_told_once(tmp_path: Path) -> None:
     ((step, event),) = ran(tmp_path, lambda n: 1.0 if n <= 30 else 2.5, well)
     assert event.kind == "slow" and 34 <= step <= 36
-    assert "slowed to 40 tokens a second, it ran at 100" in event.text
+    assert "slowed to 40 tokens per second, before it was 100" in event.text
 
 
 def test_memory_that_runs_out_or_grows_is_told(tmp_path: Path) -> None:

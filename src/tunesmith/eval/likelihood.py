@@ -80,7 +80,7 @@ def checked_logprobs(
         raise EvaluationError(
             f"{name} gave other log-probabilities than it was asked for",
             value=f"{len(given)} rows, {given[at] if at < len(given) else 'none'} in row {at + 1}",
-            expected=f"{len(wanted)} rows, {wanted[at] if at < len(wanted) else 'none'} in row {at + 1}: one a learned token",
+            expected=f"{len(wanted)} rows, {wanted[at] if at < len(wanted) else 'none'} in row {at + 1}: one per target token",
             hint=f"fix `logprobs` in the file of the package tunesmith.systems that declares {name}",
         )
     return found

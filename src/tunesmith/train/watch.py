@@ -233,7 +233,7 @@ class Conditions:
         if now >= 0.5 * self._best_rate:
             return []
         usual, self._best_rate = self._best_rate, now  # told again only when it halves again
-        text = f"training has slowed to {now:.0f} tokens a second, it ran at {usual:.0f}"
+        text = f"training has slowed to {now:.0f} tokens per second, before it was {usual:.0f}"
         advice = "other programs may be using the machine, or it is short of memory, or hot; the run only takes longer"
         return [Event("slow", now, usual, text, advice)]
 

@@ -17,7 +17,7 @@ from tunesmith.data.text.words import num_words
 __all__ = ["dataset_report"]
 
 _TONES = {"error": "bad", "warning": "unsure", "info": "unsure"}
-_WORDS = {"error": "leak", "warning": "look at", "info": "note"}
+_WORDS = {"error": "leak", "warning": "review", "info": "note"}
 _MAX_FAILURES = 50
 
 

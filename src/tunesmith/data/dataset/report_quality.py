@@ -15,7 +15,7 @@ from tunesmith.data.checks.summary import summarize
 __all__ = ["Quality", "glance", "measure_quality", "quality_section", "quality_sentence"]
 
 _TONES = {"error": "bad", "warning": "unsure", "info": "unsure"}
-_WORDS = {"error": "mend", "warning": "look at", "info": "note"}
+_WORDS = {"error": "fix", "warning": "review", "info": "note"}
 _MAX_ROWS = 50
 
 

@@ -148,8 +148,8 @@ class Ledger:
                 "the token budget is used up",
                 value=f"{u.tokens:,} tokens for {u.requests:,} replies; the next could take up to {most_in + most_out:,}",
                 expected=f"at most {b.max_tokens:,} tokens (generator.max_tokens_total)",
-                hint=f"--set generator.max_tokens_total={max(2 * b.max_tokens, round(1.5 * self.expected))} goes on; "
-                "replies are kept, none is paid twice",
+                hint=f"--set generator.max_tokens_total={max(2 * b.max_tokens, round(1.5 * self.expected))} continues; "
+                "replies are cached, and none is paid twice",
             )
         cost = b.cost(u.prompt_tokens + more_in, u.completion_tokens + more_out)
         if b.max_cost and cost > b.max_cost:

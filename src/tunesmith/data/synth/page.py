@@ -32,7 +32,7 @@ def synthesis_section(report: Mapping[str, Any], splits: Mapping[str, Sequence[E
     ]
     for finding in report["findings"]:
         if finding["name"] == "real_share":
-            mark = badge("look at", "unsure") if finding["severity"] == "warning" else badge("fine", "good")
+            mark = badge("review", "unsure") if finding["severity"] == "warning" else badge("fine", "good")
             parts.append(Raw(f"<p>{mark} {text(finding['message'])}.</p>"))
     if report["synthesis"] is not None:
         parts += _work(report["synthesis"])
