@@ -43,38 +43,29 @@ def content_words(text: str) -> list[str]:
     return [stem(word) for word in words_of(text) if word not in STOP_WORDS and len(word) > 1]
 
 
-def embed_by_words(texts: Sequence[str]) -> NDArray[np.float32]:
-    """A vector of length 1 for each text (N × K), or of length 0 for one without content words.
+def embed_by_words(texts: Sequence[str], *, dimensions: int = _DIMENSIONS) -> NDArray[np.float32]:
+    """A vector of length 1 at most for each text (N × K), or of length 0 for one without content words.
 
-    Deterministic, but a text's vector depends on the other texts: rarity is counted over all of them.
+    Deterministic, but a text's vector depends on the other texts: rarity is counted over all of them. Words that stand in one
+    text alone count for its length only, since they tell nothing about others.
     """
     from scipy.sparse import csr_matrix
     from scipy.sparse.linalg import svds
 
     counts = [Counter(content_words(text)) for text in texts]
     spread = Counter(word for count in counts for word in count)
-    terms = {word: place for place, word in enumerate(sorted(word for word, number in spread.items() if number > 1))}
-    rarity = np.array([np.log((1 + len(texts)) / (1 + spread[word])) + 1 for word in terms])
-    rows: list[int] = []
-    columns: list[int] = []
-    values: list[float] = []
-    lengths = np.ones(len(texts))
-    for row, count in enumerate(counts):
-        if not count:
-            continue
-        alone = (
-            sum((1 + np.log(n)) ** 2 for word, n in count.items() if word not in terms)
-            * (np.log((1 + len(texts)) / 2) + 1) ** 2
-        )
-        held = [(terms[word], (1 + np.log(n)) * rarity[terms[word]]) for word, n in count.items() if word in terms]
-        lengths[row] = np.sqrt(alone + sum(value * value for _, value in held))
-        rows += [row] * len(held)
-        columns += [place for place, _ in held]
-        values += [value / lengths[row] for _, value in held]
-    matrix = csr_matrix((values, (rows, columns)), shape=(len(texts), max(1, len(terms))), dtype=np.float64)
-    if min(matrix.shape) <= _DIMENSIONS:
+    terms = {word: column for column, word in enumerate(sorted(spread))}
+    rows = [row for row, count in enumerate(counts) for _ in count]
+    columns = [terms[word] for count in counts for word in count]
+    spread_T = np.array([spread[word] for word in terms])
+    rarity_T = np.log((1 + len(texts)) / (1 + spread_T)) + 1
+    values = (1 + np.log([float(number) for count in counts for number in count.values()])) * rarity_T[columns]
+    matrix = csr_matrix((values, (rows, columns)), shape=(len(texts), max(1, len(terms))))
+    lengths = np.sqrt(matrix.multiply(matrix).sum(axis=1))
+    matrix = csr_matrix(matrix.multiply(1 / np.maximum(lengths, 1e-12)))[:, np.flatnonzero(spread_T > 1)]
+    if min(matrix.shape) <= dimensions:
         return np.asarray(matrix.todense(), np.float32)
-    left, strength, _ = svds(matrix, k=_DIMENSIONS, v0=np.ones(min(matrix.shape)))
+    left, strength, _ = svds(matrix, k=dimensions, v0=np.ones(min(matrix.shape)))
     return np.asarray(left * strength, np.float32)
 
 
