@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tunesmith.cli.main import main, verb_helps
-from tunesmith.core.recipe_file import knobs
+from tunesmith.pipeline.recipe_file import knobs
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "tunesmith"
@@ -29,7 +29,8 @@ FORBIDDEN = re.compile(rf"\b(?:{DIALECT})\b", re.IGNORECASE)
 NORMAL = re.compile(r"(?:takes?|under) a second|a second time|no longer", re.IGNORECASE)
 PROMPTS = {  # texts for a language model, word lists and patterns: none is read by a user
     *("data/synth/prompts.py", "data/synth/guard.py", "data/synth/instruct.py", "data/synth/score.py", "data/synth/rewrite.py"),
-    *("data/leaks.py", "data/lexicon.py", "data/questions.py", "data/phrases.py", "data/ingest/chat.py"),
+    *("data/dataset/leaks.py", "data/text/lexicon.py", "data/dataset/questions.py", "data/dataset/phrases.py"),
+    *("data/ingest/chat.py", "data/checks/asking.py"),
 }
 
 
@@ -43,8 +44,9 @@ def messages(source: str) -> Iterator[tuple[int, str]]:
     tree = ast.parse(source)
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
-        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip()
-        if is_text and id(node) not in docstrings:
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in docstrings:
+            continue
+        if " " in node.value.strip():
             yield node.lineno, node.value
 
 

@@ -10,7 +10,7 @@ import pytest
 from shared_material import example, ingest, material
 
 from tunesmith.core.records import Example, Finding, Message
-from tunesmith.data.checks.asking import find_non_questions
+from tunesmith.data.checks.asking import asks
 from tunesmith.data.dataset import leaks
 from tunesmith.data.dataset.leaks import find_leaks, without_copies
 from tunesmith.data.similar.shingles import words_of
@@ -279,19 +279,18 @@ def test_rows_that_share_one_answer_are_compared_as_one(monkeypatch: pytest.Monk
     ],
 )
 def test_questions_and_requests_pass(prompt: str) -> None:
-    assert find_non_questions([example(prompt, "x", id="1")]) is None
+    assert asks(prompt)
 
 
 @pytest.mark.parametrize(
     "prompt", ["You mentioned that rain was a factor.", "**Use gutters**: They keep the wall dry", "Rain is wet."]
 )
 def test_statements_in_the_place_of_a_question_are_found(prompt: str) -> None:
-    found = find_non_questions([example(prompt, "x", id="1"), example("Why?", "y", id="2")])
-    assert found is not None and found.count == 1 and "1 of 2 prompts" in found.message
+    assert not asks(prompt)
 
 
 def test_the_known_non_questions_of_the_seed_set_are_found() -> None:
     pairs = ingest(material("seed-qa")).pairs
-    found = find_non_questions(pairs)
-    unmarked = sum("?" not in pair.prompt[-1].content for pair in pairs)
-    assert found is not None and unmarked - 6 <= found.count <= unmarked == 91
+    prompts = [pair.prompt[-1].content for pair in pairs]
+    found = sum(not asks(prompt) for prompt in prompts)
+    assert sum("?" not in prompt for prompt in prompts) == 91 and 91 - 6 <= found <= 91

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from shared_material import document, example, ingest, material
 
-from tunesmith.core.records import Message
+from tunesmith.core.records import Example, Message
 from tunesmith.data.dataset.passages import Built, build_examples, build_passages
 from tunesmith.data.dataset.phrases import study
 from tunesmith.data.dataset.questions import Cue, ask
@@ -24,7 +23,7 @@ PARAGRAPH = (
 )
 
 
-def build(*texts: str, words: int = 40, least: int = 5) -> Built[Any]:
+def build(*texts: str, words: int = 40, least: int = 5) -> Built[Example]:
     documents = [document(text, name=f"{n}.md", title=f"Post {n}") for n, text in enumerate(texts)]
     return build_passages(documents, passage_words=words, min_words=least, system_prompt="")
 

@@ -68,7 +68,7 @@ def test_preferences_with_different_prompts_are_named_and_nothing_else_is_an_err
         return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
     bad = {"chosen": turns("One?", "A."), "rejected": turns("Two?", "B.")}
-    with pytest.raises(DatasetError, match="nothing in the sources could be used") as caught:
+    with pytest.raises(DatasetError, match="none of the sources could be used") as caught:
         extract(gather([str(written(tmp_path, bad))]), reporter=SilentReporter())
     assert "must differ in one answer" in caught.value.problems[0].expected and caught.value.problems[0].hint
     good = {"chosen": turns("One?", "A."), "rejected": turns("One?", "B.")}

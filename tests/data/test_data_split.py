@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -35,11 +34,11 @@ def with_meta(made: list[Example], **columns: list[str]) -> list[Example]:
     ]
 
 
-def drawn(made: list[Example], by: str = "document", **knobs: object) -> Drawn[Any]:
+def drawn(made: list[Example], by: str = "document", **knobs: object) -> Drawn[Example]:
     return split(made, **{"by": by, "val": 0.1, "test": 0.2, "seed": 7, **knobs})  # type: ignore[arg-type]
 
 
-def values_by_split(found: Drawn[Any], column: str) -> dict[str, set[str]]:
+def values_by_split(found: Drawn[Example], column: str) -> dict[str, set[str]]:
     return {str(name): {row.meta.get(column, "") for row in part} for name, part in found.parts.items()}
 
 

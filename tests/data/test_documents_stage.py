@@ -12,7 +12,7 @@ import pytest
 
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.reporter import SilentReporter
-from tunesmith.data.ingest import extract as extracting
+from tunesmith.data.ingest import read_item
 from tunesmith.data.ingest.archive import read_archive
 from tunesmith.data.ingest.item import Gathered, RawItem, Reading
 from tunesmith.data.ingest.worker import reading_of
@@ -45,7 +45,7 @@ def test_a_failure_that_passed_is_gone_and_what_was_made_without_its_file_is_ano
     posts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as now:
-        now.setattr(extracting, "_OF_TEXT", fails_with(PassingError("it is locked")))
+        now.setattr(read_item, "_OF_TEXT", fails_with(PassingError("it is locked")))
         first, again = read(posts), read(posts)
     assert first.id == again.id and first.numbers["passing"] == 1 and first.numbers["documents"] == 1
     later = read(posts)
@@ -55,7 +55,7 @@ def test_a_failure_that_passed_is_gone_and_what_was_made_without_its_file_is_ano
 
 def test_a_failure_that_stays_is_not_read_again(posts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as now:
-        now.setattr(extracting, "_OF_TEXT", fails_with(UnreadableError("it is broken")))
+        now.setattr(read_item, "_OF_TEXT", fails_with(UnreadableError("it is broken")))
         first = read(posts)
     assert read(posts).id == first.id and first.numbers["documents"] == 1
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,11 +19,11 @@ def rows(source: str, count: int) -> list[Example]:
     return [replace(example(f"{source} {n}?", f"{source} says {n}", id=f"{source}-{n}"), source=source) for n in range(count)]
 
 
-def mixed(own: list[Example], general: list[Example] | None = None, **knobs: object) -> Mixture[Any]:
+def mixed(own: list[Example], general: list[Example] | None = None, **knobs: object) -> Mixture[Example]:
     return mix(own, general or [], **{"weights": {}, "max_source": 1.0, "share": 0.2, **knobs})  # type: ignore[arg-type]
 
 
-def per_source(found: Mixture[Any]) -> Counter[str]:
+def per_source(found: Mixture[Example]) -> Counter[str]:
     return Counter(row.source for row in found.rows)
 
 

@@ -1,15 +1,11 @@
-"""User turns that neither ask nor request anything. Rules for English."""
+"""Whether a user turn asks or requests anything. Rules for English."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
-from tunesmith.core.records import Finding, Row
+__all__ = ["asks"]
 
-__all__ = ["find_non_questions"]
-
-_MAX_ROWS = 20
 _REQUESTS_TEXT = """
 write tell describe explain continue give list name show summarize summarise compare discuss share talk walk outline
 complete rewrite translate imagine consider help suggest make create draft generate provide define identify state
@@ -42,23 +38,7 @@ _TELLING = re.compile(r"(?:you|he|she|it|they|this|that|these|those)\b", re.IGNO
 _QUOTED_FIRST = re.compile(r"\A[\"“][^\"”]{1,300}[\"”](?=\s*[–—-]\s)")  # words spoken about
 
 
-def find_non_questions(examples: Sequence[Row]) -> Finding | None:
-    """User turns that neither ask nor request anything, such as answers that slipped into the question's place."""
-    odd = [example for example in examples if not all(_asks(m.content) for m in example.prompt[-1:] if m.role == "user")]
-    if not odd:
-        return None
-    shown = tuple(f"{example.id}: {' '.join(example.prompt[-1].content.split())[:100]}" for example in odd[:_MAX_ROWS])
-    share = len(odd) / len(examples)
-    return Finding(
-        name="questions",
-        severity="warning",
-        message=f"{len(odd)} of {len(examples)} prompts ({share:.1%}) are neither a question nor a request",
-        count=len(odd),
-        rows=shown,
-    )
-
-
-def _asks(text: str) -> bool:
+def asks(text: str) -> bool:
     """Whether a turn asks or requests: a question mark, an asking or commanding first word, or a request inside."""
     text = text.strip()
     if not text or "?" in text or "？" in text:

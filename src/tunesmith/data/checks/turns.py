@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tunesmith.core.records import Example, Finding
-from tunesmith.data.checks.asking import find_non_questions
+from tunesmith.data.checks.asking import asks
 from tunesmith.data.checks.rows import Row, found, shared
 
 __all__ = ["check_conversations", "check_empty", "check_questions", "check_roles", "check_system_prompts"]
@@ -51,7 +51,9 @@ def check_empty(rows: Sequence[Row]) -> Iterator[Finding]:
 def check_questions(rows: Sequence[Row]) -> Iterator[Finding]:
     """`questions`: last user turns that neither ask nor request (English wording; rows in other languages are passed over)."""
     asked = [row for row in rows if row.language in ("", "English") and row.said.strip()]
-    odd = [row for row in asked if find_non_questions([row.example]) is not None]
+    odd = [
+        row for row in asked if any(message.role == "user" and not asks(message.content) for message in row.example.prompt[-1:])
+    ]
     yield from found(
         "questions",
         "warning",

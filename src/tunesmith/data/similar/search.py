@@ -84,17 +84,14 @@ class Corpus:
 @dataclass(frozen=True, slots=True)
 class Found:
     """`num_pairs`: pairs of rows at or above the threshold, exact copies among them. `clusters`: rows joined by such pairs,
-    each sorted, two or more. `exact_D`: for each row the first row with the same words. `cut_bands`: bands too crowded to
-    pair all their rows; 0 means that nothing was passed over. `pairs_P2`, `similarity_P`: the near pairs, between first
-    rows.
+    each sorted, two or more. `cut_bands`: bands too crowded to pair all their rows; 0 means that nothing was passed over.
+    `pairs_P2`: the near pairs, between first rows.
     """
 
     num_pairs: int
     clusters: tuple[tuple[int, ...], ...]
-    exact_D: NDArray[np.int64]
     cut_bands: int
     pairs_P2: Pairs
-    similarity_P: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +126,12 @@ def find_copies(corpus: Corpus, *, threshold: float, engine: Engine | None = Non
     local, cut = candidate_pairs(corpus.sketch.keys_DB[worded])
     candidates = _by_component(worded[local], len(exact))
     parts = list(run(_compare, _Jobs(corpus, candidates)))
-    similarity = np.concatenate([np.zeros(0), *parts])
-    near = similarity >= threshold
-    pairs, similarity = candidates[near], similarity[near]
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    pairs, similarity = pairs[order], similarity[order]
+    pairs = candidates[np.concatenate([np.zeros(0), *parts]) >= threshold]
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
     num_pairs = int((counts * (counts - 1) // 2).sum() + (counts[pairs[:, 0]] * counts[pairs[:, 1]]).sum())
     copies = np.flatnonzero(exact != np.arange(len(exact)))
     edges = np.concatenate([pairs, np.stack([exact[copies], copies], axis=1)])
-    return Found(num_pairs, clusters_of(edges, len(exact)), exact, cut, pairs, similarity)
+    return Found(num_pairs, clusters_of(edges, len(exact)), cut, pairs)
 
 
 def jaccard(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> float:

@@ -15,7 +15,7 @@ import orjson
 
 from tunesmith.core.records import Example, Message, Quote, Support
 from tunesmith.data.checks import check_examples
-from tunesmith.data.checks.asking import find_non_questions
+from tunesmith.data.checks.asking import asks
 from tunesmith.data.synth.grounding import LEAST_QUOTE_WORDS, Source, fault_of_sentence
 from tunesmith.data.synth.guard import speaks_to_a_model
 from tunesmith.data.synth.request import Reply
@@ -29,7 +29,6 @@ __all__ = [
     "Answer",
     "Fault",
     "answer_in",
-    "asks_nothing",
     "fault_of_question",
     "fault_of_reply",
     "fault_of_text",
@@ -134,18 +133,13 @@ def fault_of_question(question: str) -> str:
         return "an empty question"
     if not _QUESTION_WORDS[0] <= num_words(question) <= _QUESTION_WORDS[1] or "\n" in question.strip():
         return f"a question that is not {_QUESTION_WORDS[0]} to {_QUESTION_WORDS[1]} words in one line"
-    if not question.rstrip(" \"'”’)»").endswith(("?", "？")) or asks_nothing(question):
+    if not question.rstrip(" \"'”’)»").endswith(("?", "？")) or not asks(question):
         return f"not a question: {question}"
     if leaning := _LEANS.search(question):
         return f"a question that needs a text next to it: “{leaning.group()}”"
     if speaks_to_a_model(question):
         return "an instruction to a model"
     return ""
-
-
-def asks_nothing(prompt: str) -> bool:
-    """Whether a prompt is neither a question nor a request."""
-    return find_non_questions([_as_example(prompt, "x")]) is not None
 
 
 def fault_of_text(prompt: str, text: str, *, least: int, most: int, orders: bool = False) -> str:

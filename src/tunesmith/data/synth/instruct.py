@@ -9,9 +9,10 @@ from typing import Any
 
 from tunesmith.core.records import Example, Message, Origin, digest
 from tunesmith.core.reporter import Reporter
+from tunesmith.data.checks.asking import asks
 from tunesmith.data.similar.likeness import QUESTION_SHINGLE, Likeness
 from tunesmith.data.synth.attempts import attempted, decision
-from tunesmith.data.synth.gates import NOT_JSON, Fault, asks_nothing, fault_of_text, kind_of, object_in, text_in
+from tunesmith.data.synth.gates import NOT_JSON, Fault, fault_of_text, kind_of, object_in, text_in
 from tunesmith.data.synth.generator import Asked, Generator
 from tunesmith.data.synth.grounding import content_stems
 from tunesmith.data.synth.guard import delimited
@@ -200,7 +201,7 @@ def _fault_of_prompt(prompt: str) -> str:
     least, most = _PROMPT_WORDS
     if not least <= num_words(prompt) <= most:
         return f"a prompt that is not {least} to {most} words"
-    return f"a prompt without a request: {prompt[:80]}" if asks_nothing(prompt) else ""
+    return f"a prompt without a request: {prompt[:80]}" if not asks(prompt) else ""
 
 
 def _trivial(first: str, harder: str) -> str:
