@@ -1,7 +1,7 @@
-"""Letting a model speak: many answers at once for evaluation and sampling, or piece by piece for chat.
+"""Text generation: batched for evaluation, streamed for chat.
 
-Greedy unless a request says otherwise: the comparison of systems must not hang on luck. Models that fit share the slots of
-one cache (see `generation/`); others go through the library's own generation one by one.
+Greedy unless a request sets a sampling: the comparison of systems must not depend on chance. Models that fit share the slots
+of one cache (see `generation/`); others use the library's own generation, one prompt at a time.
 """
 
 from __future__ import annotations

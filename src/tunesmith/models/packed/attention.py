@@ -1,9 +1,17 @@
 """Attention over a token tree, registered with transformers' AttentionInterface: no model is patched.
 
-Small segments are attended as explicit batched products, the query heads of a group folded into rows, with the gradient
-written out; a long one goes through the library's kernel; a GPU gets a block mask. Where there is no tree, all is as in `sdpa`.
+Small segments are computed as explicit batched products, with the query heads of a group folded into rows and a hand-written
+gradient; long segments use the library's kernel; a GPU gets a block mask. Without a tree, everything is as in `sdpa`.
 
-Shapes: T tokens, H query heads, K key heads, G = H / K, D width of a head; a bucket's n, R, A, L as in attention_plan.
+Shapes: T tokens, H query heads, K key heads, G = H / K, D width of a head; a bucket's n, R, A, L as in attention_plan. In a
+bucket, q is (n K, G R, D), k and v are (n K, L, D), and with c = scale and dO = ∂L/∂o:
+
+    forward   S = c q kᵀ + mask (n K, G R, L)     P = softmax(S)     o = P v (n K, G R, D)
+    backward  dv = Pᵀ dO     dP = dO vᵀ     dS = P ∘ (dP − rowsum(P ∘ dP))     dq = c dS k     dk = c dSᵀ q
+              rowsum(P ∘ dP) = Σ_d dO_d Σ_l P_l v_ld = rowsum(dO ∘ o), so P ∘ dP is never formed
+              (Dao et al. 2022, FlashAttention, appendix B.2)
+
+A key that several segments share as an ancestor gets the sum of their gradients.
 """
 
 from __future__ import annotations
@@ -21,11 +29,11 @@ from tunesmith.models.packed.attention_plan import AttentionPlan
 __all__ = ["KEPT_KEYS", "UnknownAttention", "attending_by_tree", "tree_attention"]
 
 _NAME = "tunesmith_tree"
-KEPT_KEYS = 256  # of a query: with more, its probabilities weigh more than computing them again in the backward pass
+KEPT_KEYS = 256  # keys per query; with more, saving the probabilities costs more than computing them again
 
 
 class UnknownAttention(ValueError):
-    """A model's attention has a part that a token tree does not know. The message is the reason, as a sentence for people."""
+    """A model's attention has a part that token trees do not support. The message is the reason, as a sentence for people."""
 
 
 class _Products(torch.autograd.Function):
@@ -58,7 +66,7 @@ class _Products(torch.autograd.Function):
         rows = plan.rows(H, K)
         out, *saved = ctx.saved_tensors
         grad_rows = grad.reshape(T * H, D)
-        along_rows = (grad * out).view(T * H, D).sum(-1, keepdim=True)
+        along_rows = (grad * out).view(T * H, D).sum(-1, keepdim=True)  # rowsum(dO ∘ o), (T H, 1)
         queries, keys, values = [], [], []
         for number, at in enumerate(rows.buckets):
             qb, kb, vb, p = saved[4 * number : 4 * number + 4]
@@ -92,7 +100,7 @@ def _products(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, plan: Attention
 
 
 def _back(parts: list[torch.Tensor], numbers: torch.Tensor, size: int) -> torch.Tensor:
-    """From all buckets' rows, laid end to end, back to the tree's `size` rows; those that only fill it up are zero."""
+    """Scatter the concatenated rows of all buckets back to the tree's `size` rows; padding rows are zero."""
     laid = parts[0] if len(parts) == 1 else torch.cat(parts)
     if len(numbers) == size:
         return laid.index_select(0, numbers)
@@ -103,7 +111,10 @@ def _back(parts: list[torch.Tensor], numbers: torch.Tensor, size: int) -> torch.
 
 
 def _add_to_ancestors(total_TKD: torch.Tensor, part_nKLD: torch.Tensor, ancestors: tuple[tuple[int, int], ...]) -> None:
-    """What all segments of a bucket send up to the keys of their ancestors, added in place."""
+    """Add the gradients of all segments of a bucket to the keys of their ancestors, in place.
+
+    `total_TKD` (T, K, D); `part_nKLD` (n, K, L, D), of whose L keys the first A belong to the ancestors, root first.
+    """
     done = 0
     for begin, end in ancestors:
         sent = part_nKLD[:, :, done : done + end - begin].sum(0).transpose(0, 1)
@@ -114,7 +125,7 @@ def _add_to_ancestors(total_TKD: torch.Tensor, part_nKLD: torch.Tensor, ancestor
 def _by_kernel(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, plan: AttentionPlan, scale: float, *, window: int, softcap: float | None
 ) -> torch.Tensor:
-    """The same through the library's kernel, bucket by bucket, or with written-out scores where they are capped."""
+    """The same through the library's kernel, bucket by bucket, or with explicit scores if they are capped."""
     T, H, D = q.shape
     K = k.shape[1]
     rows = plan.rows(H, K)
@@ -149,8 +160,8 @@ def tree_attention(
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention function: query (1, H, T, D), key and value (1, K, T, D) → (1, T, H, D).
 
-    `tree` comes through the model's keyword arguments; without one this is `sdpa`. UnknownAttention for what would change
-    the numbers unseen: attention dropout, sinks, values unlike keys in width.
+    `tree` is passed through the model's keyword arguments; without one this is `sdpa`. UnknownAttention for features that would
+    silently change the numbers: attention dropout, sinks, values and keys of different width.
     """
     if tree is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward

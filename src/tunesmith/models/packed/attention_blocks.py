@@ -1,9 +1,9 @@
 """Tree attention on an accelerator: torch's flex_attention with a block mask made from the tree.
 
-Segments stand in depth-first order, so that all that hangs under a token's segment ends at one place, its reach: query q may
-look at key k exactly where k ≤ q < reach(k). Blocks in which no query may look at a key are never computed.
+Segments are in depth-first order, so all descendants of a token's segment end at one position, its reach: query q may attend
+to key k exactly if k ≤ q < reach(k). Blocks in which no query may attend to any key are never computed.
 
-Shapes: T tokens of the tree, P the same filled up to whole blocks, H query heads, K key heads, D width of a head.
+Shapes: T tokens of the tree, P the same padded to full blocks, H query heads, K key heads, D width of a head.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
-"""Which tokens of a tree are attended together: segments under the same parent, of like length, as one batched product.
+"""Which tokens of a tree are computed together: segments with the same parent and similar length, as one batched product.
 
-Shapes: T tokens, n segments of a bucket, R longest of them, A tokens of their ancestors, L = A + R keys, H query heads, K
-key heads, G = H / K. Rows of a tensor laid out (T, H, D) are numbered t · H + h.
+Shapes: T tokens, n segments of a bucket, R length of the longest, A tokens of their ancestors, L = A + R keys, H query heads,
+K key heads, G = H / K. Rows of a tensor of shape (T, H, D) are numbered t · H + h.
+
+Example: a system prompt of 40 tokens with two branches of 30 and 28. The prompt is a bucket with n = 1, R = 40, A = 0; the
+branches are one with n = 2, R = 30, A = 40, L = 70. Padded rows would need 2 · 70² scores, the buckets 40² + 2 · 30 · 70.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ _LONG = 512  # tokens of a segment from which the kept probabilities would outwe
 class Bucket:
     """Segments (begin, end) with the same ancestors, given as ranges of the tree from the root down.
 
-    They are filled up to a multiple of `whole` tokens.
+    They are padded to a multiple of `whole` tokens.
     """
 
     segments: tuple[tuple[int, int], ...]
@@ -44,7 +47,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class BucketRows:
-    """Row numbers for one bucket: queries in order (n, K, G, R), keys in order (n, K, L), queries that only fill up."""
+    """Row numbers for one bucket: queries in order (n, K, G, R), keys in order (n, K, L), and queries that are padding."""
 
     queries: torch.Tensor
     keys: torch.Tensor
@@ -53,7 +56,7 @@ class BucketRows:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Row numbers for a shape of heads: into each bucket, and from all buckets' rows laid end to end back to the tree."""
+    """Row numbers for a shape of heads: into each bucket, and from the concatenated rows of all buckets back to the tree."""
 
     buckets: tuple[BucketRows, ...]
     back_queries: torch.Tensor
@@ -61,9 +64,9 @@ class Rows:
 
 
 class AttentionPlan:
-    """The buckets of a tree, and the row numbers that gather them, made once a shape of heads and used by every layer.
+    """The buckets of a tree, and the row numbers that gather them, computed once per shape of heads and used by every layer.
 
-    `size` is the tokens of the tree; a row of more only fills up, and what attention gives for the rest is nothing.
+    `size` is the number of tokens of the tree; further tokens are padding, and the output of attention for them is zero.
     """
 
     def __init__(
@@ -88,10 +91,10 @@ class AttentionPlan:
         return any(b.longest > _LONG for b in self.buckets)
 
     def _mask(self, bucket: int, groups: int, dtype: torch.dtype, window: int = 0) -> torch.Tensor:
-        """(groups · R, L), 0 where a query may look, −inf where not: ancestors and, causally, its own segment.
+        """(groups · R, L): 0 where a query may attend, else −inf. It attends to its ancestors and, causally, its own segment.
 
-        Keys that fill up a shorter segment stand after all of its real queries, so causality hides them. With a `window`,
-        a query sees itself and the window − 1 tokens before it.
+        Padding keys of a shorter segment come after all of its real queries, so causality hides them. With a `window`,
+        a query attends to itself and the window − 1 tokens before it.
         """
         b = self.buckets[bucket]
         query, key = np.arange(b.longest)[:, None] + b.above, np.arange(b.above + b.longest)[None, :]
@@ -100,7 +103,7 @@ class AttentionPlan:
         return mask_RL.repeat(groups, 1)
 
     def _block_mask(self, size: int, window: int) -> Any:
-        """The tree as flex_attention reads it, for `size` tokens, those beyond the tree each for itself alone."""
+        """The block mask of flex_attention for `size` tokens; each padding token attends only to itself."""
         from torch.nn.attention.flex_attention import create_block_mask
 
         reach, place = np.arange(size) + 1, np.arange(size)

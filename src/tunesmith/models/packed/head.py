@@ -1,9 +1,15 @@
-"""The output matrix where there is loss and nowhere else: hidden states of predictions meet it chunk by chunk.
+"""The output matrix, applied only to hidden states that predict a target token, and chunk by chunk.
 
-The logits of a long batch never exist at once. For a weighted sum of losses the gradient is formed in the forward pass;
-for log-probabilities, whose weights are known only later, the backward pass forms each chunk's logits again.
+The logits of a long batch never exist at once. For a weighted sum of losses the gradient is computed in the forward pass;
+for log-probabilities, whose weights are known only later, the backward pass computes each chunk's logits again.
 
-Shapes: N predictions, D width, V vocabulary.
+Shapes: N predictions, D width, V vocabulary. For one chunk, with p = softmax(z) (N, V) and e_t the one-hot target (N, V):
+
+    loss       L = Σₙ wₙ (logsumexp(zₙ) − zₙ[tₙ])      ∂L/∂z = w (p − e_t) (N, V)
+    log_probs  ℓₙ = zₙ[tₙ] − logsumexp(zₙ)             ∂L/∂z = (e_t − p) ∂L/∂ℓ (N, V)
+    logits     z = c tanh(s (h Wᵀ + b) / c)            ∂L/∂h = [s (1 − (z / c)²) ∘ ∂L/∂z] W (N, D)
+
+The factor 1 − (z / c)² is the derivative of the cap, tanh' = 1 − tanh²; without a cap it is 1. W and b are frozen.
 """
 
 from __future__ import annotations
@@ -17,7 +23,7 @@ import torch.nn.functional as F
 
 __all__ = ["LOGIT_BYTES", "WHOLE", "Head", "chunks_of", "head_of", "score_logits"]
 
-WHOLE = 32  # rows: a CPU's kernels in rounded types are made for each number of rows anew and kept, nearly a megabyte each
+WHOLE = 32  # rows: in rounded types a CPU compiles and caches a kernel for each number of rows, nearly a megabyte each
 LOGIT_BYTES = 32 * 2**20  # of float32 logits at once: 160 rows of a vocabulary of 49,152; larger ones leave the caches
 
 
@@ -45,7 +51,7 @@ class Head:
         return _Loss.apply(hidden_ND, target_N, weight_N, self)  # type: ignore[no-untyped-call, no-any-return]
 
     def log_probs(self, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> torch.Tensor:
-        """log p(target)_N in float32, with any gradient: what preference and policy objectives are made of."""
+        """log p(target)_N in float32, with any gradient, for preference and policy objectives."""
         return _LogProbs.apply(hidden_ND, target_N, self)  # type: ignore[no-untyped-call, no-any-return]
 
     @torch.no_grad()
@@ -74,7 +80,7 @@ def chunks_of(count: int, vocabulary: int) -> Iterator[slice]:
 
 @torch.no_grad()
 def score_logits(logits_NV: torch.Tensor, target_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(log p(target)_N float32, right_N bool) from logits in hand, without a second tensor of their size."""
+    """(log p(target)_N float32, right_N bool) from given logits, without a second tensor of their size."""
     return _score(lambda rows: logits_NV[rows].float(), target_N, logits_NV.shape[-1])
 
 
@@ -91,7 +97,7 @@ def _score(
 
 
 def _product(x_NI: torch.Tensor, W_IO: torch.Tensor) -> torch.Tensor:
-    """x W; in rounded types on a CPU the rows are filled up to whole steps, since a kernel is made and kept for each number."""
+    """x W; in rounded types on a CPU the rows are padded to multiples of `WHOLE`, as each number of rows costs a kernel."""
     N = len(x_NI)
     if x_NI.dtype == torch.float32 or x_NI.device.type != "cpu" or N % WHOLE == 0:
         return x_NI @ W_IO
@@ -103,7 +109,7 @@ def _picked(logits_NV: torch.Tensor, target_N: torch.Tensor) -> torch.Tensor:
 
 
 def _nats(p_NV: torch.Tensor, hidden_ND: torch.Tensor, target_N: torch.Tensor, head: Head) -> torch.Tensor:
-    """−log p(target)_N from probabilities in hand; from logits made again where one is too small to have a logarithm."""
+    """−log p(target)_N from the probabilities; from recomputed logits where a probability is too small for a logarithm."""
     picked = _picked(p_NV, target_N)
     nats = -picked.log()
     if bool((tiny := picked < 1e-30).any()):

@@ -1,10 +1,14 @@
-"""Token trees: many rows laid end to end in one, each shared beginning once.
+"""Token trees: many rows concatenated into one, with each shared prefix stored once.
 
-Rows that begin alike (a system prompt, a conversation's history, a prompt with several answers) share that beginning as
-one segment; what follows hangs under it. Nothing is padded. The tokens of a segment see its ancestors and, causally,
-itself; positions go on from the parent's end, so each row reads as if it stood alone.
+Rows with a common prefix (a system prompt, a conversation's history, a prompt with several answers) share it as one segment;
+the rest of each row is a child of that segment. There is no padding. The tokens of a segment attend to its ancestors and,
+causally, to the segment itself; positions continue from the parent's end, so each row gets the same result as if it were alone.
 
-Shapes: T tokens of the tree, N predictions, S segments.
+Shapes: T tokens of the tree, N predictions, S segments. The rows P a b, P c d and P c e would become S = 5 segments with T = 6
+tokens (in practice, prefixes of fewer than `_WORTH_SHARING` tokens are not shared):
+
+    ids_T        P  a b  c  d  e        segments  P  ab  c  d  e
+    positions_T  0  1 2  1  2  2        parent    −1  0  0  2  2
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ _WORTH_SHARING = 8  # tokens: a shorter beginning costs more in bookkeeping than
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Tokens `begin` to `end` of the tree, under segment `parent` (−1 for a root); its first token stands at `position`."""
+    """Tokens `begin` to `end` of the tree, child of segment `parent` (−1 for a root); its first token is at `position`."""
 
     begin: int
     end: int
@@ -37,10 +41,10 @@ class Segment:
 class Tree:
     """A batch as one row.
 
-    ids_T int64 and positions_T int64 are what the model reads. Prediction n says that after the token at `at_N` comes
-    `target_N`, in row `row_N` of the batch; only learned tokens are predicted, N in all, rows in order. `paths` names the
-    segments of each row, `any_row_T` one of the `rows` that each token belongs to. `num_tokens` counts the rows' tokens
-    as they came; the last of T may belong to no row and only fill the tree up.
+    ids_T int64 and positions_T int64 are the inputs of the model. Prediction n: the token at `at_N` is followed by `target_N`,
+    in row `row_N` of the batch; there are N target tokens, rows in order. `paths` names the segments of each row, `any_row_T`
+    one of the `rows` that each token belongs to. `num_tokens` counts the tokens of the original rows; the last of T may be
+    padding that belongs to no row.
     """
 
     ids_T: torch.Tensor
@@ -126,7 +130,7 @@ def tokens_of(segments: Sequence[Segment], path: Sequence[int]) -> np.ndarray:
 def lay_out(rows: Sequence[Encoded], *, share: bool = True, device: torch.device | str = "cpu", whole: int = 1) -> Tree:
     """The tree of a batch. With `share=False` nothing is shared, and still nothing is padded.
 
-    Lengths are filled up to a multiple of `whole` with tokens that nothing sees and that see nothing.
+    Lengths are padded to a multiple of `whole`; the padding neither attends nor is attended to.
     """
     segments, paths = segments_of([row.ids for row in rows], share=share)
     size = -(-segments[-1].end // whole) * whole
@@ -138,7 +142,7 @@ def lay_out(rows: Sequence[Encoded], *, share: bool = True, device: torch.device
         code = np.asarray(row.ids, np.int64)
         ids[place], positions[place], owner[place] = code, np.arange(len(code)), number
         learned = np.flatnonzero(np.asarray(row.learned, bool))
-        learned = learned[learned > 0]  # nothing stands before the first token to predict it from
+        learned = learned[learned > 0]  # no token comes before the first one to predict it from
         at.append(place[learned - 1])
         targets.append(code[learned])
     counts = [len(t) for t in targets]

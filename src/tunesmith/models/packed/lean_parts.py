@@ -1,10 +1,14 @@
-"""RMS norms and gated MLPs that keep less for the backward pass: the same numbers forward, the gradient written out.
+"""RMS norms and gated MLPs that save less for the backward pass: the same numbers forward, a hand-written gradient.
 
-transformers' norm keeps a float32 copy of its input and goes over it in eight passes; here the input is kept as it came.
-A gated MLP keeps silu(gate) beside gate and up; here it is computed again. Which modules these are is found by
-trying: a module stands in for itself unless it gives the same bits on random input.
+transformers' norm saves a float32 copy of its input and makes eight passes over it; here only the input itself is saved.
+A gated MLP saves silu(gate) in addition to gate and up; here it is computed again. Modules are recognised by trial: one that
+gives other bits on random input keeps its own code.
 
-Shapes: T tokens, D width, I inner width.
+Shapes: T tokens, D width, I inner width. The derivations, with G = ∂L/∂y:
+
+    RMS norm   g = (mean_D(x²) + ε)^(−1/2) (…, 1)     y = w ∘ (x g) (…, D)     u = w ∘ G
+               ∂g/∂xᵢ = −g³ xᵢ / D, hence  ∂L/∂x = g u − (Σⱼ uⱼ xⱼ) g³ x / D = g (u − x (u · x) g² / D)
+    gated MLP  y = silu(a) ∘ b, both (…, I):  ∂L/∂a = (G ∘ b) silu'(a),  ∂L/∂b = G ∘ silu(a)
 """
 
 from __future__ import annotations
@@ -33,12 +37,12 @@ class _RmsNorm(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         x, weight, gain = ctx.saved_tensors
         wide, through = x.float(), (grad * weight).float()
-        along = torch.linalg.vecdot(through, wide).unsqueeze(-1) * gain.square() / x.shape[-1]
+        along = torch.linalg.vecdot(through, wide).unsqueeze(-1) * gain.square() / x.shape[-1]  # (u · x) g² / D, (…, 1)
         return through.sub_(wide * along).mul_(gain).to(x.dtype), None, None
 
 
 class _Gated(torch.autograd.Function):
-    """silu(gate) · up, both (…, I); silu(gate) is not kept."""
+    """silu(gate) · up, both (…, I); silu(gate) is not saved."""
 
     @staticmethod
     def forward(ctx: Any, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
@@ -62,7 +66,7 @@ def gated(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
 
 
 def _norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """The lean form of a module that may be an RMS norm with a frozen weight."""
+    """The memory-saving form of a module that may be an RMS norm with a frozen weight."""
     weight = getattr(module, "weight", None)
     eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
     if not isinstance(weight, torch.nn.Parameter) or weight.ndim != 1 or weight.requires_grad or not isinstance(eps, float):
@@ -73,7 +77,7 @@ def _norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
 
 
 def _gated(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """The lean form of a module that may be a gated MLP: gate and up apart, or in one product."""
+    """The memory-saving form of a module that may be a gated MLP: gate and up separate, or in one product."""
     down = getattr(module, "down_proj", None)
     if not callable(down):
         return None
@@ -87,9 +91,9 @@ def _gated(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
 
 @torch.no_grad()
 def _same(module: Any, lean: Callable[[torch.Tensor], torch.Tensor], width: int, like: torch.Tensor) -> bool:
-    """Whether both give the same bits in training, with the same draws of dropout, on small input and on large.
+    """Whether both give the same bits in training, with the same dropout masks, on small and on large input.
 
-    Large, because a gate that is clamped is the same gate until then.
+    Large input, because a clamped gate differs from a plain one only there.
     """
     training = {inner: inner.training for inner in module.modules()}
     module.train()
@@ -109,13 +113,13 @@ def _alike(module: Any, lean: Callable[[torch.Tensor], torch.Tensor], x: torch.T
         torch.manual_seed(1)
         try:
             found.append(variant(x))
-        except (RuntimeError, TypeError, ValueError):  # takes other input than this: not what it looked like
+        except (RuntimeError, TypeError, ValueError):  # the module takes other input, so it is not of this kind
             return False
     return isinstance(found[0], torch.Tensor) and torch.equal(*found)
 
 
 def _for_one_input(module: Any, lean: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., Any]:
-    """The lean form where it was tried: on one tensor. Called with more (a gate, say), the module itself answers."""
+    """The memory-saving form for calls with one tensor, as tested. Calls with more arguments use the module's own code."""
     plain = module.forward
 
     def forward(*given: Any, **named: Any) -> Any:
@@ -126,12 +130,12 @@ def _for_one_input(module: Any, lean: Callable[[torch.Tensor], torch.Tensor]) ->
 
 @contextmanager
 def lean_parts(model: Any) -> Iterator[int]:
-    """Inside, the norms and gated MLPs of `model` that give the same bits run the lean way; gives how many."""
+    """Inside, norms and gated MLPs of `model` run in their memory-saving form if its bits are equal; yields their number."""
     width = model.config.get_text_config().hidden_size
     like = model.get_input_embeddings().weight
     changed = []
     for module in model.modules():
-        if "forward" in vars(module):  # somebody else's stand-in
+        if "forward" in vars(module):  # its forward is already replaced
             continue
         if (lean := _norm(module)) is not None:
             size = len(module.weight)

@@ -1,10 +1,18 @@
-"""LoRA layers without the passes over memory that make them slow: base product, both small products and the sum fused.
+"""LoRA layers with fewer passes over memory: base product, both small products and the sum fused.
 
-peft computes x Wᵀ, then converts, drops, multiplies, scales and adds, each in a pass of its own. Here the small products
-add into the large one's result, the scale rides on the narrow middle, and the gradient is written out the same way.
+peft computes x Wᵀ, then converts, drops, multiplies, scales and adds, each in a separate pass. Here the small products are
+added into the large result, the scale is applied to the narrow middle, and the gradient is hand-written in the same way.
 Dropout is a list of the few entries that are zero, not a mask over all of them.
 
-Shapes: T tokens, I inputs, O outputs, r rank.
+Shapes: T tokens, I inputs, O outputs, r rank. The derivation, with s = scale · gain, m the 0/1 dropout mask, G = ∂L/∂y:
+
+    forward   x̃ = m ∘ x (T, I)     h = s x̃ Aᵀ (T, r)     y = x Wᵀ + b + h Bᵀ (T, O)
+    backward  ∂L/∂B = Gᵀ h (O, r)          since y contains h Bᵀ
+              ∂L/∂(x̃ Aᵀ) = s G B (T, r)    called dh below
+              ∂L/∂A = dhᵀ x̃ (r, I)
+              ∂L/∂x = G W + m ∘ (dh A) (T, I)
+
+W and b are frozen, so the two large products G W and x Wᵀ are all that a frozen layer would cost.
 """
 
 from __future__ import annotations
@@ -60,8 +68,8 @@ class _LowRank(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         x, W, a, b, h = ctx.saved_tensors
-        dB = (h.t() @ grad).t().float()  # this way round it is twice as fast
-        dh = (grad @ b).mul_(ctx.scale)
+        dB = (h.t() @ grad).t().float()  # (hᵀ G)ᵀ (O, r): twice as fast as Gᵀ h
+        dh = (grad @ b).mul_(ctx.scale)  # s G B (T, r); the scale contains the gain of dropout
         dA = (dh.t() @ _zeroed(x, ctx.drop)).float()
         dx = None
         if ctx.needs_input_grad[0]:
@@ -74,7 +82,7 @@ def _zeroed(x: torch.Tensor, drop: Dropped | None) -> torch.Tensor:
 
 
 def _add_product(dx: torch.Tensor, dh: torch.Tensor, a: torch.Tensor, drop: Dropped | None) -> torch.Tensor:
-    """dx + drop(dh a), in place: what stood at the dropped entries is put back."""
+    """dx + m ∘ (dh a), in place: the values at the dropped entries are restored afterwards."""
     if drop is None:
         return dx.addmm_(dh, a)
     entries, flat = drop.entries.long(), dx.view(-1)
@@ -100,11 +108,12 @@ def low_rank(
 def draw_dropped(x: torch.Tensor, share: float) -> Dropped:
     """Each entry of `x` is dropped with probability `share` (to 1/16,777,216), on its own; the gain keeps the mean.
 
-    The gaps between dropped entries are geometric, so a few draws do for a whole tensor: a draw for each entry, and a
-    pass over a mask, cost a third of a training step on a CPU.
+    The gaps between dropped entries are geometric, P(gap ≥ k) = (1 − share)ᵏ, so gap = ⌊log U / log(1 − share)⌋ for a uniform
+    U. A few draws are enough for a whole tensor; a draw for each entry and a pass over a mask would cost a third of a training
+    step on a CPU.
     """
     count = x.numel()
-    draws = int(count * share + 6 * math.sqrt(count * share)) + 16
+    draws = int(count * share + 6 * math.sqrt(count * share)) + 16  # expected number plus six standard deviations
     parts: list[torch.Tensor] = []
     last = -1
     while last < count:
@@ -118,7 +127,7 @@ def draw_dropped(x: torch.Tensor, share: float) -> Dropped:
 
 
 def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-    """What peft's LoRA layer computes, for one active adapter; anything else goes to peft."""
+    """The output of peft's LoRA layer for one active adapter; all other cases are left to peft."""
     if layer.disable_adapters or layer.merged or args or kwargs:
         return type(layer).forward(layer, x, *args, **kwargs)  # type: ignore[no-any-return]
     (name,) = layer.active_adapters
@@ -144,7 +153,7 @@ def _is_plain(layer: Any) -> bool:
 
 @contextmanager
 def lean_adapters(model: Any) -> Iterator[int]:
-    """Inside, plain LoRA layers of a peft model run the lean way; gives how many. DoRA and others stay peft's."""
+    """Inside, plain LoRA layers of a peft model run fused; yields their number. DoRA and other variants keep peft's code."""
     from peft.tuners.lora.layer import Linear
 
     layers = [m for m in model.modules() if isinstance(m, Linear) and _is_plain(m)]

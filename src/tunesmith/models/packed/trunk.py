@@ -1,7 +1,7 @@
-"""The frozen trunk once: what the layers below the lowest adapted one compute for a row never changes, so it is kept.
+"""The frozen trunk, computed once: the output of the layers below the lowest adapted one never changes, so it is cached.
 
-It is computed for all rows before the first step, in an order that depends on the rows alone (so a resumed run reads the
-same numbers), kept memory-mapped in the model's own number type, and read by training and validation alike.
+It is computed for all rows before the first step, in an order that depends only on the rows (so a resumed run reads the same
+numbers), stored memory-mapped in the model's own number type, and read by training and validation.
 
 Shapes: T tokens of a tree, M tokens of all rows, D width.
 """
@@ -38,12 +38,12 @@ def lowest_adapted(modules: Sequence[str]) -> int:
 
 
 def cache_bytes(num_tokens: int, width: int, bytes_a_number: int) -> int:
-    """Size of the kept hidden states."""
+    """Size of the cached hidden states."""
     return num_tokens * width * bytes_a_number
 
 
 def room_for_cache(folder: Path, size: int) -> str:
-    """Empty if `size` bytes may be kept on the disk of `folder`, else why not."""
+    """Empty if `size` bytes may be stored on the disk of `folder`, else the reason why not."""
     free = shutil.disk_usage(folder).free
     if size <= _SHARE_OF_DISK * free:
         return ""
@@ -51,7 +51,7 @@ def room_for_cache(folder: Path, size: int) -> str:
 
 
 class _Reached(Exception):
-    """The trunk is done; what comes after it is not wanted. Carries the hidden states."""
+    """Stops the forward pass at the end of the trunk and carries the hidden states."""
 
     def __init__(self, hidden: torch.Tensor) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class _Reached(Exception):
 
 
 class _Stand(torch.nn.Module):
-    """Stands in for a layer of the trunk: gives on what `give` says. What is asked of it otherwise, the layer answers."""
+    """Replaces one frozen layer: `forward` returns the cached hidden states; other attributes are read from the real layer."""
 
     def __init__(self, layer: torch.nn.Module, give: Callable[[torch.Tensor], torch.Tensor], *, as_tuple: bool) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class _Stand(torch.nn.Module):
         object.__setattr__(self, "_layer", layer)  # not a child: its weights keep their names and places
 
     def forward(self, hidden: torch.Tensor, *_: Any, **__: Any) -> Any:
-        """The kept hidden states in place of the layer's own work."""
+        """The cached hidden states instead of the layer's own output."""
         given = self._give(hidden)
         return (given,) if self._as_tuple else given
 
