@@ -95,7 +95,7 @@ class Store:
         return digest(canonical_json({"kind": kind, "inputs": list(inputs), "settings": settings, "version": __version__}))
 
     def directory(self, kind: str, id: str) -> Path:
-        """Where the artifact stands or will stand; the folder is named by the first 16 digits of the id."""
+        """The folder of an artifact, existing or future, named by the first 16 digits of its id."""
         return self.root / folder_of(kind) / id[:16]
 
     def workspace(self, id: str) -> Path:

@@ -1,6 +1,6 @@
-"""The few operations on which the commit protocol stands, one method each, so that a test can record, refuse or lose any.
+"""The few operations of the commit protocol, one method each, so that a test can record, refuse or lose any.
 
-Nothing here decides anything: the order in which these are called is the protocol, and it stands in `core/files.py`.
+The order of the calls is the protocol; it is in `core/files.py`.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ __all__ = [
 class Problem:
     """One thing that is wrong, in the four parts of a message. `value` is shown with `repr`; `where` is `file:line:column`.
 
-    `instead`: what to type in place of `value`, where that is known; a command line then shows the whole command so mended.
+    `instead`: what to type in place of `value`, if known; the command line then shows the whole corrected command.
     """
 
     what: str
@@ -102,7 +102,7 @@ class ModelError(TunesmithError):
 
 
 class TrainingError(TunesmithError):
-    """Training cannot start or go on."""
+    """Training cannot start or continue."""
 
 
 class EvaluationError(TunesmithError):

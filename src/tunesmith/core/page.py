@@ -1,4 +1,4 @@
-"""One self-contained page for people: no network, no script. Stages fill in sections; this file knows only how they look.
+"""One self-contained page for people: no network, no script. Stages fill in sections; this file only lays them out.
 
 Text that comes from a user, a model or a file goes through `text` (or `table`, which escapes plain strings itself).
 """
@@ -41,7 +41,7 @@ def page(title: str, sections: Iterable[str]) -> str:
 
 
 def section(heading: str, *parts: str) -> Raw:
-    """A heading and what stands under it."""
+    """A heading and the content below it."""
     return Raw(f"<section><h2>{text(heading)}</h2>\n" + "\n".join(parts) + "</section>")
 
 

@@ -1,4 +1,4 @@
-"""How stages report: events, notes and progress. A terminal, a program or a page subscribes; by default nobody does."""
+"""How stages report: events, notes and progress. A terminal, a program or a page can subscribe; by default none does."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Progress(Protocol):
     """A running measure of one long piece of work; a context manager."""
 
     def advance(self, amount: float = 1, text: str | None = None) -> None:
-        """Say that `amount` more units are done; `text` replaces what stands beside the bar."""
+        """Report `amount` more finished units; `text` replaces the text next to the bar."""
 
     def __enter__(self) -> Self: ...
 

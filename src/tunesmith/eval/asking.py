@@ -74,7 +74,7 @@ class Asking:
 
     @cached_property
     def plain(self) -> list[tuple[Message, ...]]:
-        """The prompt of every item as it stands in the test set."""
+        """The prompt of every item as in the test set."""
         return [item.prompt for item in self.items]
 
     @cached_property

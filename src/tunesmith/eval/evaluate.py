@@ -1,8 +1,8 @@
 """Run the evaluation: every system answers the same items under the same conditions; forms are compared with the tuned model.
 
-Systems come from `systems.registry`. Those that share weights are measured together on one copy, and asked in one batch where
-they are asked the same; that copy is given back before the next is read. Reference, baselines and tuned model answer at the
-sampling settings, each item several times; reference, tuned model and its forms also greedily on a part of the items, for
+Systems come from `systems.registry`. Those that share weights are measured together on one copy, and in one batch if
+they have the same prompts; that copy is freed before the next is read. Reference, baselines and tuned model answer with the
+sampling settings, each item several times; reference, tuned model and its forms also answer a part of the items greedily, for
 diagnosis and parity.
 """
 
@@ -35,7 +35,7 @@ __all__ = ["Conditions", "Measured", "choose_items", "evaluate", "that_fit"]
 class Measured:
     """Results of an evaluation: systems in the order of comparison, forms against the tuned model (`parity`: merged in float32;
     `served`: merged opened as it is served; `forms`: all others by name; None if that was not measured), general texts, facts
-    about what was asked, and how the references fit into the token limit."""
+    about the prompts, and how the references fit into the token limit."""
 
     systems: tuple[SystemRun, ...]
     parity: ParityResult | None
@@ -47,7 +47,7 @@ class Measured:
 
 
 def choose_items(examples: Sequence[Example], max_items: int) -> tuple[Item, ...]:
-    """The test items; with a limit, spread over as many documents as can be: documents are what intervals rest on."""
+    """The test items; with a limit, spread over as many documents as possible, because intervals are by document."""
     rows = spread_over_documents(examples, max_items)
     return tuple(Item(id=e.id, group=e.group, title=e.title, prompt=e.prompt, reference=e.answer) for e in rows)
 
@@ -83,9 +83,9 @@ def evaluate(
     conditions: Conditions,
     reporter: Reporter,
 ) -> Measured:
-    """Measure every system on `items`, in float32. `train`: passages of the author's that a baseline may be shown.
+    """Measure every system on `items`, in float32. `train`: the author's passages that a baseline may get in its prompt.
 
-    EvaluationError if the merged model speaks another chat format, or if the adapter changes nothing.
+    EvaluationError if the merged model has another chat format, or if the adapter has no effect.
     """
     if not items:
         raise EvaluationError(
@@ -146,7 +146,7 @@ class _Found:
     subject: Given | None = None
 
     def measure(self, kinds: Sequence[SystemKind]) -> None:
-        """Measure systems on one copy of the weights. One that nothing hangs on may break, and is not measured then."""
+        """Measure systems on one copy of the weights. If a system that no required gate needs fails, it is not measured."""
         try:
             self._measure(kinds)
         except EvaluationError as error:

@@ -53,9 +53,9 @@ class Strip:
 
 
 def difference_figure(strips: Sequence[Strip], *, axis: str, margin: float = 0.0) -> str:
-    """The figure that decides: one dot an item, right of the zero line where the second system is better.
+    """The main figure: one dot per item, right of the zero line if the second system is better.
 
-    Filled dots are gains, hollow ones losses; the bar is the interval of the mean, written beside it. SVG.
+    Filled dots are gains, hollow ones losses; the bar is the interval of the mean, with its numbers. SVG.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure

@@ -70,7 +70,7 @@ def likelihoods(
 def checked_logprobs(
     name: str, found: Sequence[TokenLogprobs] | None, rows: Sequence[Encoded]
 ) -> Sequence[TokenLogprobs] | None:
-    """What the system `name` gave for `rows`; EvaluationError if it is not one number for each learned token."""
+    """The log-probabilities of system `name` for `rows`; EvaluationError unless there is one number per target token."""
     if found is None:
         return None
     wanted = [sum(row.learned[1:]) for row in rows]

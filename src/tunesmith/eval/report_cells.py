@@ -43,13 +43,13 @@ def summary_cell(summary: Summary, metric: str) -> Raw:
     return tip(f"{summary.mean:.{digits}f}{_ends(summary.ci, digits)}", hover)
 
 
-def share_cell(share: Share, beside: Share | None = None) -> Raw:
-    """A proportion in percent with its interval, and `beside` it small the greedy one; hover: counts and method."""
+def share_cell(share: Share, greedy: Share | None = None) -> Raw:
+    """A proportion in percent with its interval, and the `greedy` one in small print; hover: counts and method."""
     if share.share is None:
-        return tip("not measured", "no answers") if beside is None or beside.share is None else _small(beside)
+        return tip("not measured", "no answers") if greedy is None or greedy.share is None else _small(greedy)
     method = share.ci.method if share.ci else "no interval: fewer than two documents"
     shown = tip(percent(share), f"{share.count} of {share.n}; {method}")
-    return shown if beside is None or beside.share is None else Raw(f"{shown}<br>{_small(beside)}")
+    return shown if greedy is None or greedy.share is None else Raw(f"{shown}<br>{_small(greedy)}")
 
 
 def _small(greedy: Share) -> Raw:

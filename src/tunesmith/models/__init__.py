@@ -1,1 +1,1 @@
-"""Weights and tokens: load a base, speak its chat format, adapt it, merge it, let it generate."""
+"""Weights and tokens: load a base, write its chat format, adapt it, merge it, generate text."""

@@ -29,7 +29,7 @@ class Audit:
 
 
 def audit(chat: Chat, examples: Sequence[Row], encoded: Sequence[Sequence[Encoded]]) -> Audit:
-    """Count the faults that ruin a run in silence: cut answers, a missing end token, nothing learned, doubled BOS.
+    """Count the faults that silently ruin a run: cut answers, missing end tokens, no target tokens, doubled BOS.
 
     `encoded`: the rows of each example, as `encode_row` gives them. Every answer of a conversation, and both of a preference,
     must be learned, with its end token. `cut_share` is
@@ -86,7 +86,7 @@ def _prompts_begin(chat: Chat, messages: Sequence[Message], turns: Sequence[int]
 
 
 def _ended(chat: Chat, row: Encoded) -> int:
-    """Answers of a row that are learned with their end token: runs of learned tokens of which the last ends an answer."""
+    """Answers of a row that are trained with their end token: sequences of target tokens whose last one ends an answer."""
     runs = groupby(zip(row.ids, row.learned, strict=True), key=lambda pair: pair[1])
     return sum([token for token, _ in run][-1] in chat.end_ids for learned, run in runs if learned)
 

@@ -27,7 +27,7 @@ _Offsets = list[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Token ids of a whole conversation and, of equal length, whether each is learned. `dropped`: learned tokens cut off."""
+    """Token ids of a whole conversation and, of equal length, whether each is learned. `dropped`: target tokens cut off."""
 
     ids: tuple[int, ...]
     learned: tuple[bool, ...]
@@ -76,7 +76,7 @@ class Chat:
         return ", ".join(shown), self.render([question], answer_next=True).rpartition(PROBE)[2]
 
     def render(self, messages: Sequence[Message], *, answer_next: bool = False) -> str:
-        """The template's text of the conversation; with `answer_next`, up to where the assistant begins to speak."""
+        """The template's text of the conversation; with `answer_next`, up to the start of the assistant's answer."""
         return self.template.render(messages, answer_next=answer_next)
 
     def _tokens(self, text: str) -> tuple[list[int], _Offsets]:
@@ -111,7 +111,7 @@ class Chat:
         return (first, *rest[1:])
 
     def _keeps_system(self, led: Sequence[Message]) -> bool:
-        """Whether the system text stands in the prompt, and still stands there when the answer is written."""
+        """Whether the prompt contains the system text, before and after the answer is written."""
         told = self.template.masked(led[0].content).strip()
         try:
             asked = self.render(led, answer_next=True)
@@ -121,11 +121,11 @@ class Chat:
         return told in asked and told in answered
 
     def encode_text(self, text: str) -> list[int]:
-        """Token ids of a text alone, as it stands in a message: control tokens in it are letters."""
+        """Token ids of a text alone, as in a message: control tokens in it are letters."""
         return self._tokens(self.template.masked(text))[0]
 
     def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids up to where the assistant begins to speak: what generation is given."""
+        """Token ids up to the start of the assistant's answer: the input of generation."""
         return self._tokens(self.render(messages, answer_next=True))[0]
 
     def rows(self, messages: Sequence[Message], *, max_tokens: int | None = None) -> tuple[Encoded, ...]:
@@ -264,7 +264,7 @@ class Chat:
         return lengths[min(len(lengths) - 1, round(0.99 * len(lengths)))]
 
     def pieces(self, encoded: Encoded) -> list[tuple[str, bool]]:
-        """The conversation as text pieces with the learned ones marked, for people to look at. Special tokens are shown."""
+        """The conversation as text pieces with the learned ones marked, for people to read. Special tokens are shown."""
         pieces: list[tuple[str, bool]] = []
         begin = 0
         for i in range(1, len(encoded.ids) + 1):

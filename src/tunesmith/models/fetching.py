@@ -61,7 +61,7 @@ def _has_all_parts(folder: Path) -> bool:
 
 
 def fetch_from_hub(hub_id: str) -> Path:
-    """Download a model from the hub into the hub's own cache; broken downloads go on from there. ModelError if it cannot be."""
+    """Download a model from the hub into the hub's own cache; interrupted downloads are resumed. ModelError if it cannot be."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

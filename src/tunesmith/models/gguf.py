@@ -52,7 +52,7 @@ def write_dequantised(
 ) -> None:
     """Write the model of `file` as safetensors with tokenizer and template to `final`, whole or not at all.
 
-    `check` may refuse the tokenizer; `texts` (a licence) are written beside; `facts` go into the manifest.
+    `check` may refuse the tokenizer; `texts` (a licence) are written to the same folder; `facts` go into the manifest.
     """
     precision = "bfloat16" if header.num_parameters >= _LARGE else "float32"
     needed = round(_OVER * header.num_parameters * (2 if precision == "bfloat16" else 4))

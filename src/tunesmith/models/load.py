@@ -72,7 +72,7 @@ class BaseFolder:
     def address(self) -> str:
         """What any program opens this base by: its id on the hub, or the folder's absolute path.
 
-        Names that only Tunesmith knows would be looked up on the hub, where they may belong to somebody else.
+        Names that only Tunesmith knows would be looked up on the hub, where they may belong to other people.
         """
         is_id = re.fullmatch(r"[\w.-]+/[\w.-]+", self.name) and not Path(self.name).exists()
         return self.name if is_id else str(self.path.resolve())
@@ -162,7 +162,7 @@ def _check_folder(name: str, path: Path, origin: str, hashes: Mapping[str, str])
 
 
 def _weight_files(path: Path) -> tuple[Path, ...]:
-    """The weights as transformers opens them; another set beside them (`consolidated.safetensors`) is not part of the model."""
+    """The weights as transformers opens them; another set there (`consolidated.safetensors`) is not part of the model."""
     index = path / "model.safetensors.index.json"
     if (path / "model.safetensors").is_file() or not index.is_file():
         alone = path / "model.safetensors"

@@ -1,4 +1,4 @@
-"""How much memory is free where a model lies, and giving back what is no longer used."""
+"""The free memory of a model's device, and freeing what is no longer used."""
 
 from __future__ import annotations
 

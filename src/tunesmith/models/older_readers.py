@@ -1,4 +1,4 @@
-"""Rotary settings where transformers 4, and servers built on it, look for them: transformers 5 writes them elsewhere."""
+"""Rotary settings where transformers 4, and servers built on it, read them: transformers 5 writes them elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _USUAL_THETA = 10_000.0  # what transformers 4 takes for most architectures wher
 
 
 def for_older_readers(config: Mapping[str, Any]) -> dict[str, Any]:
-    """`config` with the rotary settings also where transformers 4 and servers built on it look for them.
+    """`config` with the rotary settings also where transformers 4 and servers built on it read them.
 
     transformers 5 writes `rope_parameters` alone. This adds `rope_theta`, `rope_scaling` and `partial_rotary_factor` with the
     same values (`rope_local_base_freq` for the sliding layers of Gemma 3), also in `text_config`; nothing that is there is

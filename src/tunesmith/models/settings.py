@@ -30,7 +30,7 @@ _MISSING = "nothing"
 def config_text(base: BaseFolder, precision: StoredType | None) -> str:
     """The base's own config.json, byte for byte; with `precision`, the types it declares become that one.
 
-    No key is added or lost: a configuration that declares no type goes on declaring none.
+    No key is added or lost: a configuration that declares no type still declares none.
     """
     text = (base.path / "config.json").read_text(encoding="utf-8")
     return text if precision is None else _TYPE_VALUE.sub(rf'\g<1>"{precision}"', text)

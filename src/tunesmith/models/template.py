@@ -1,6 +1,6 @@
 """A base's chat template with its options: messages to text, the same in training, evaluation and use.
 
-Options are what the `template` section of a recipe sets. `enable_thinking` and `date` stand for the names by which the
+Options are what the `template` section of a recipe sets. `enable_thinking` and `date` are set under the names by which the
 template reads them; other options are passed on. One that the template does not read is an error.
 """
 
@@ -63,7 +63,7 @@ class Reads:
 
     @property
     def switches(self) -> tuple[str, ...]:
-        """The names under which the template can be told whether to think."""
+        """The names of the template's switches for thinking."""
         named = [name for name in (*_SWITCHES, _NO_BUDGET) if name in self.names]
         return (*named, _EFFORT) if _EFFORT in self.names and _NO_EFFORT in self.constants else tuple(named)
 
@@ -208,22 +208,22 @@ class ChatTemplate:
 
     @cached_property
     def controls(self) -> dict[str, str]:
-        """Text of every control token → the private character that stands for it in a rendered message."""
+        """Text of every control token → the private character that replaces it in a rendered message."""
         named = {t.content for t in self.tokenizer.added_tokens_decoder.values() if t.special} | set(
             self.tokenizer.all_special_tokens
         )
         return {text: chr(PRIVATE + i) for i, text in enumerate(sorted(named, key=lambda text: (-len(text), text)))}
 
     def masked(self, content: str) -> str:
-        """A message's text as it stands in a rendered conversation: control tokens in it are private characters."""
+        """A message's text in a rendered conversation: control tokens in it are private characters."""
         for text, stand_in in self.controls.items():
             content = content.replace(text, stand_in)
         return content
 
     def render(self, messages: Sequence[Message], *, answer_next: bool = False) -> str:
-        """The template's text of the conversation; with `answer_next`, up to where the assistant begins to speak.
+        """The template's text of the conversation; with `answer_next`, up to the start of the assistant's answer.
 
-        Control tokens that somebody wrote into a message are masked: a post about `<|end|>` must not end the answer.
+        Control tokens written into a message are masked: a post about `<|end|>` must not end the answer.
         """
         rows = [{"role": m.role, "content": self.masked(m.content)} for m in messages]
         try:

@@ -47,7 +47,7 @@ def allowed_name(finding: str) -> str:
 
 
 def check_allowed(allow: Sequence[str]) -> None:
-    """RecipeError with the nearest name for every name in `allow` that stands for nothing."""
+    """RecipeError, with the nearest known name, for every unknown name in `allow`."""
     known = names_to_allow()
     problems = []
     for name in allow:
@@ -62,7 +62,7 @@ def check_allowed(allow: Sequence[str]) -> None:
 def stop_at_errors(findings: Sequence[Finding], examples: Sequence[Example], *, allow: Sequence[str], rows_file: Path) -> None:
     """Raise BlockedError with every finding of severity error that `allow` does not name.
 
-    `rows_file`: where the rows concerned are written, one JSON object per line, so that they can be read and mended.
+    `rows_file`: where these rows are written, one JSON object per line, so that they can be read and fixed.
     """
     blocking = [f for f in findings if f.severity == "error" and allowed_name(f.name) not in allow]
     if not blocking:

@@ -107,9 +107,9 @@ def draw(
     other_sets: OtherSets,
     similarity: Similarity | None = None,
 ) -> Draw:
-    """Draw the splits, take copies and golden items out, mix general rows in, and look for what leaks all the same.
+    """Split the rows, remove copies and golden items, mix general rows in, and search for remaining leaks.
 
-    With `similarity`, rewordings of every other split are looked for in train; without it, those of golden items, by words.
+    With `similarity`, paraphrases of every other split are searched in train; without it, only those of golden items, by words.
 
     DatasetError if a split is left empty.
     """

@@ -185,7 +185,7 @@ def _number_like(value: Any) -> Any:
 
 
 def _without_effect(data: Mapping[str, Any], recipe: Recipe) -> list[Problem]:
-    """Settings that somebody wrote and that can have no effect here."""
+    """Settings in the recipe that have no effect."""
     train = data.get("train", {})
     problems = []
 

@@ -82,7 +82,7 @@ def always_there(shape: Shape, *, trainable: int, bytes_a_weight: int) -> int:
 def kept_a_token(
     shape: Shape, *, adapted_layers: int, adapted_mlp: bool, bytes_a_weight: int, checkpointing: bool, length: int
 ) -> int:
-    """Bytes that a token of an example of `length` keeps for the backward pass; with checkpointing, those of one layer."""
+    """Bytes saved for the backward pass per token of an example of `length`; with checkpointing, those of one layer."""
     layer = 5 * shape.width + 2 * shape.key_width + 2 * shape.inner + _SMALL
     if adapted_mlp:
         layer += shape.width + shape.inner + _SMALL // 2

@@ -1,6 +1,6 @@
-"""ln p of the learned tokens of rows under a model in this process: as token trees where that is exact, else padded.
+"""ln p of the target tokens of rows under a model in this process: as token trees if that is exact, else padded.
 
-Shapes: B rows, T positions, N learned positions, V vocabulary.
+Shapes: B rows, T positions, N target positions, V vocabulary.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def padded(rows: Sequence[Encoded], pad_id: int, device: Any) -> tuple[torch.Ten
 
 
 def _scored_by_tree(lean: PackedModel, rows: Sequence[Encoded]) -> _Scored:
-    """(ln p_N, right_N) of each row's learned tokens."""
+    """(ln p_N, right_N) of each row's target tokens."""
     tree = lean.lay_out(rows)
     log_p_N, right_N = lean.score(tree)
     for number in range(len(rows)):

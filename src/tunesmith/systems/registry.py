@@ -42,7 +42,7 @@ def kind_of(name: str) -> SystemKind | None:
 
 
 def title_of(name: str) -> str:
-    """What stands at the head of a table for that system; its name where nothing declares it any more."""
+    """The title of a system in tables; its name if no file declares it any more."""
     kind = kind_of(name)
     return name if kind is None else kind.title
 

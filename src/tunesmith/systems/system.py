@@ -45,7 +45,7 @@ Need = Literal["adapter", "merged_folder"]
 
 
 class Question(Protocol):
-    """What a system may know of a test item: the prompt, and the reference whose length must fit beside it."""
+    """The part of a test item that a system may use: the prompt, and the reference, whose length must fit as well."""
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -76,7 +76,7 @@ class SystemInputs:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprobs:
-    """Of one row, for each learned token in order: ln p given all tokens before it, and whether no token was likelier."""
+    """For each target token of a row in order: ln p given all tokens before it, and whether no token was likelier."""
 
     log_p: tuple[float, ...]
     is_top: tuple[bool, ...]
@@ -118,7 +118,7 @@ class OwnPrompts(Protocol):
 
     @property
     def numbers(self) -> Mapping[str, int]:
-        """Words and the number they stand for."""
+        """A label and its number."""
 
 
 class PromptMaker(Protocol):
@@ -182,8 +182,8 @@ class FormLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateWords:
-    """What the gate of a system is called and says: `rule` in words, a sentence for the verdict where it failed and where it
-    is not measured, and the `topic` as it stands in the list of what was not measured."""
+    """Name and texts of a system's gate: `rule` in words, a sentence for the verdict if it failed and if it
+    is not measured, and the `topic` for the list of what was not measured."""
 
     name: str
     rule: str
@@ -194,7 +194,7 @@ class GateWords:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemKind:
-    """How a system is declared. `title` stands at the head of tables; `order` is its place among the systems.
+    """How a system is declared. `title` is its name in tables; `order` is its place among the systems.
 
     `load` reads the weights. Systems with the same `load` share one copy and are measured together; each copy is given back
     before the next is read. None: nothing is held in this process. `open` makes the system from it.

@@ -1,4 +1,4 @@
-"""The copies of weights that today's systems stand on. Systems that name the same function share one copy."""
+"""The copies of weights that the systems use. Systems that name the same function share one copy."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Metrics: numbers for one answer against one reference. `text` needs no model; what needs one stands in `eval.likelihood`."""
+"""Metrics: numbers for one answer against one reference. `text` needs no model; others are in `eval.likelihood`."""

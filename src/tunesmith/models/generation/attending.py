@@ -93,7 +93,7 @@ def _attend_newest(q: torch.Tensor, cache: LayerCache, step: PassPlan, rows: sli
 
 
 def _attend_newest_by_kernel(q: torch.Tensor, cache: LayerCache, step: PassPlan, rows: slice, rule: _Rule) -> torch.Tensor:
-    """The same through the library's kernel; the prefix then stands in every slot."""
+    """The same through the library's kernel; the prefix is then in every slot."""
     n, H, D = q.shape
     K = cache.keys.shape[1]
     begin, end = step.begin(rule.window), step.column + 1

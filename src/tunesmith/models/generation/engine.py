@@ -39,7 +39,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Rows at once at most, bytes of keys and values a token takes, and bytes that all of them may take."""
+    """Maximum number of rows at once, bytes of keys and values per token, and bytes that all of them may take."""
 
     most: int
     bytes_per_token: int

@@ -109,7 +109,7 @@ def _by_slots(model: Any, prompts: list[list[int]], scripts: list[list[int]]) ->
 
 
 def _wrong_windows(config: Any, seen: dict[int, int]) -> str:
-    """Every layer must have been met once, and told its window if it has one: no trial is long enough to see that."""
+    """Every layer must have been called once, with its window if it has one: the trial is too short to show that."""
     if sorted(seen) != list(range(config.num_hidden_layers)):
         return "layers that share or lack attention"
     window = getattr(config, "sliding_window", None) or 0

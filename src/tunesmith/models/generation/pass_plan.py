@@ -1,4 +1,4 @@
-"""One forward pass, planned: which tokens go in, where they stand, what each may attend to. Made once, used by every layer.
+"""One forward pass, planned: which tokens go in, their positions, and what each may attend to. Made once, used by every layer.
 
 Tokens are laid out as new base prompts, newest base tokens, newest adapted tokens, new adapted prompts: the order of slots.
 Shapes: T tokens of the pass, n slots in work, m new prompts of a side, R longest of them, P prefix, L columns attended.

@@ -16,7 +16,7 @@ class Sampling:
     """How a token is chosen. Temperature 0 is greedy; the rest then only counts for `repetition_penalty`.
 
     `top_k` 0, `top_p` 1 and `min_p` 0 leave all tokens in. Applied in the order repetition penalty, temperature, top-k,
-    top-p, min-p. The draws of a request hang on its seed, its prompt and its sample number, on nothing else in the batch.
+    top-p, min-p. The draws of a request depend on its seed, its prompt and its sample number, on nothing else in the batch.
     """
 
     temperature: float = 0.0

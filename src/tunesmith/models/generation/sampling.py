@@ -1,7 +1,7 @@
 """Choosing the next token of every row: greedy, or drawn with the row's own random numbers.
 
-A draw turns one uniform number into a token by the cumulative distribution in the order of token ids, so that it hangs on
-the row's distribution and its own seed alone. Shapes: n rows, V vocabulary, k candidates.
+A draw turns one uniform number into a token by the cumulative distribution in the order of token ids, so it depends only on
+the row's distribution and its own seed. Shapes: n rows, V vocabulary, k candidates.
 """
 
 from __future__ import annotations

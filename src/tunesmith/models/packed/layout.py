@@ -123,7 +123,7 @@ def _agreement(a: Sequence[int], b: Sequence[int], begin: int, most: int) -> int
 
 
 def tokens_of(segments: Sequence[Segment], path: Sequence[int]) -> np.ndarray:
-    """Where the tokens of a row stand in the tree, in their order."""
+    """Positions of a row's tokens in the tree, in their order."""
     return np.concatenate([np.arange(segments[s].begin, segments[s].end) for s in path])
 
 

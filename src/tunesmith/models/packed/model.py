@@ -87,7 +87,7 @@ def _no_mask(tree: Tree) -> torch.Tensor:
 
 @contextmanager
 def packed(model: Any, *, share: bool = True) -> Iterator[PackedModel]:
-    """Inside, `model` reads trees and its plain LoRA layers run lean; plain calls and generation work as ever."""
+    """Inside, `model` reads trees and its plain LoRA layers run lean; plain calls and generation work as usual."""
     bare = model.get_base_model() if hasattr(model, "get_base_model") else model
     with attending_by_tree(bare), lean_adapters(model), lean_parts(bare):
         yield PackedModel(model, bare.get_decoder(), head_of(bare), share)

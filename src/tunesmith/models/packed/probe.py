@@ -115,7 +115,7 @@ def _disagreement(model: Any, rows: Sequence[Encoded]) -> float:
 
 
 def _alone(bare: Any, model: Any, row: Encoded) -> torch.Tensor:
-    """log p of the learned tokens of one row, from the model's plain forward pass; logits of those alone, where it can."""
+    """log p of the target tokens of one row, from the model's plain forward pass; logits of those only, if it can."""
     at = torch.tensor(
         [i - 1 for i, learned in enumerate(row.learned) if learned and i > 0], device=model.device, dtype=torch.long
     )

@@ -119,7 +119,7 @@ class Trunk:
                 replace_file(mark, sha256_file(self.file).encode())
 
     def _places(self, tree: Tree) -> torch.Tensor:
-        """Where each token of the tree stands in the file; a shared one stands there for each of its rows."""
+        """Position of each token of the tree in the file; a shared token is stored once for each of its rows."""
         begins = torch.tensor([self._begin[row] for row in tree.rows])
         return begins[tree.any_row_T.cpu()] + tree.positions_T.cpu()
 
