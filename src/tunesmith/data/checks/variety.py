@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from tunesmith.core.records import Finding
 from tunesmith.data.checks.rows import Row, found, shared
+from tunesmith.data.text.words import runs
 
 __all__ = ["check_diversity", "check_languages", "check_phrases", "distinct"]
 
@@ -52,11 +53,11 @@ def check_diversity(rows: Sequence[Row]) -> Iterator[Finding]:
     `rows` are the answers of the sample that hold no run of their own.
     """
     sample = _sample(rows)
-    runs = [_runs(row.tokens[:_SAMPLE_WORDS], 3) for row in sample]
-    counts = Counter(run for row_runs in runs for run in row_runs)
+    of_rows = [_runs(row, 3) for row in sample]
+    counts = Counter(run for row_runs in of_rows for run in row_runs)
     if len(rows) < _FEWEST_ROWS or len(sample) < _FEWEST_ROWS or len(counts) >= _LEAST_DISTINCT * counts.total():
         return
-    odd = [row for row, row_runs in zip(sample, runs, strict=True) if all(counts[run] > 1 for run in row_runs)]
+    odd = [row for row, row_runs in zip(sample, of_rows, strict=True) if all(counts[run] > 1 for run in row_runs)]
     yield from found(
         "diversity",
         "warning",
@@ -81,7 +82,7 @@ def check_phrases(rows: Sequence[Row]) -> Iterator[Finding]:
 
 def distinct(rows: Sequence[Row], n: int) -> float | None:
     """Distinct-n: which share of the runs of n words in the sample of `check_diversity` are different. None without runs."""
-    counts = Counter(run for row in _sample(rows) for run in _runs(row.tokens[:_SAMPLE_WORDS], n))
+    counts = Counter(run for row in _sample(rows) for run in _runs(row, n))
     return len(counts) / counts.total() if counts else None
 
 
@@ -90,9 +91,8 @@ def _sample(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows[::step] if len(row.tokens) >= 6]
 
 
-def _runs(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
-    low = [token.lower() for token in tokens]
-    return list(zip(*(low[start:] for start in range(n)), strict=False))
+def _runs(row: Row, n: int) -> list[tuple[str, ...]]:
+    return runs([token.lower() for token in row.tokens[:_SAMPLE_WORDS]], n)
 
 
 def _sounds_generated(said: str) -> bool:

@@ -22,7 +22,7 @@ from tunesmith.data.ingest.licences import licence_name
 from tunesmith.data.ingest.markup import fragment_blocks
 from tunesmith.data.ingest.metadata import author_name, iso_date
 from tunesmith.data.text.decode import UnreadableError
-from tunesmith.data.text.prose import Block, text_from_blocks
+from tunesmith.data.text.prose import Block, text_from_blocks, without_title
 from tunesmith.data.text.words import num_words
 
 __all__ = ["Excerpt", "Survey", "is_json_feed", "joined", "read_feed", "survey_feed"]
@@ -161,14 +161,7 @@ def read_feed(
 
 
 def _document(entry: _Entry, name: str, notes: Counter[str]) -> Document:
-    blocks = _entry_blocks(entry, notes)
-    if (
-        blocks
-        and blocks[0].kind == "heading"
-        and entry.title
-        and blocks[0].text.lstrip("# ").casefold() == entry.title.casefold()
-    ):
-        blocks = blocks[1:]
+    _, blocks = without_title(_entry_blocks(entry, notes), entry.title or "")
     text = text_from_blocks(blocks)
     if not num_words(text):
         raise UnreadableError("it holds no text")

@@ -12,7 +12,7 @@ from tunesmith.data.ingest.licences import licence_name, licence_of_page
 from tunesmith.data.ingest.markup import fragment_blocks, tree_blocks
 from tunesmith.data.ingest.metadata import iso_date, title_from_name
 from tunesmith.data.text.decode import UnreadableError
-from tunesmith.data.text.prose import Block, text_from_blocks
+from tunesmith.data.text.prose import Block, text_from_blocks, without_title
 from tunesmith.data.text.words import num_words
 
 __all__ = ["read_html"]
@@ -40,12 +40,10 @@ def read_html(text: str, *, name: str, url: str | None = None) -> Reading:
         blocks = fragment_blocks(text, notes)
     if num_words(text_from_blocks(blocks)) < _MIN_WORDS:
         raise UnreadableError("no article was found in the page")
-    title = _one_line(getattr(found, "title", None))
-    if blocks and blocks[0].kind == "heading" and (title is None or blocks[0].text.lstrip("# ").casefold() == title.casefold()):
-        title, blocks = title or blocks[0].text.lstrip("# "), blocks[1:]
+    title, content = without_title(blocks, _one_line(getattr(found, "title", None)))
     document = make_document(
         name=name,
-        text=text_from_blocks(blocks),
+        text=text_from_blocks(content),
         title=title or title_from_name(name),
         url=url or _one_line(getattr(found, "url", None)),
         author=_one_line(getattr(found, "author", None)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from tunesmith.data.text.words import fold, words
+from tunesmith.data.text.words import fold, runs, words
 
 __all__ = ["QUESTION_SHINGLE", "Likeness", "repeated"]
 
@@ -23,24 +23,24 @@ class Likeness:
 
     def has(self, text: str) -> bool:
         """Whether a text like this one was seen."""
-        runs = self._runs(text)
+        found = self._runs(text)
         shared: dict[int, int] = defaultdict(int)
-        for run in runs:
+        for run in found:
             for number in self._index.get(run, ()):
                 shared[number] += 1
-        return any(count >= self._same * (len(runs) + self._sizes[number] - count) for number, count in shared.items())
+        return any(count >= self._same * (len(found) + self._sizes[number] - count) for number, count in shared.items())
 
     def add(self, text: str) -> None:
         """Remember a text."""
-        runs = self._runs(text)
-        for run in runs:
+        found = self._runs(text)
+        for run in found:
             self._index[run].append(len(self._sizes))
-        self._sizes.append(len(runs))
+        self._sizes.append(len(found))
 
     def _runs(self, text: str) -> frozenset[tuple[str, ...]]:
         said = [fold(word) for word in words(text)]
         width = min(self._shingle, len(said)) or 1
-        return frozenset(tuple(said[i : i + width]) for i in range(max(0, len(said) - width + 1)))
+        return frozenset(runs(said, width))
 
 
 def repeated(texts: Sequence[str], keys: Sequence[str], *, shingle: int, known: Iterable[str] = ()) -> set[int]:

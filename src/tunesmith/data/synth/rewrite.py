@@ -19,7 +19,7 @@ from tunesmith.data.synth.ledger import Estimate
 from tunesmith.data.synth.outcome import Outcome, Tally
 from tunesmith.data.synth.prompts import DATA, turns
 from tunesmith.data.text.sentences import split_sentences
-from tunesmith.data.text.words import num_words, words
+from tunesmith.data.text.words import num_words, runs, words
 
 __all__ = ["FRAMES", "build_rewrite"]
 
@@ -110,13 +110,8 @@ def _rewrite(passage: Example, source: Source, generator: Generator) -> tuple[_P
 
 def _copied(plain: str, passage: str) -> float:
     """Share of the plain version's five-word runs that stand in the passage."""
-    said, there = _runs(plain), _runs(passage)
+    said, there = (set(runs([word.casefold() for word in words(text)], _COPIED_RUN)) for text in (plain, passage))
     return len(said & there) / len(said) if said else 0.0
-
-
-def _runs(text: str) -> set[tuple[str, ...]]:
-    said = [word.casefold() for word in words(text)]
-    return {tuple(said[i : i + _COPIED_RUN]) for i in range(len(said) - _COPIED_RUN + 1)}
 
 
 def _numbers(text: str) -> set[str]:

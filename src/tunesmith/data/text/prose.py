@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Block", "BlockKind", "blocks_from_text", "text_from_blocks", "tidy"]
+__all__ = ["Block", "BlockKind", "blocks_from_text", "text_from_blocks", "tidy", "without_title"]
 
 BlockKind = Literal["paragraph", "heading", "list", "quote"]
 
@@ -36,6 +36,16 @@ def tidy(text: str) -> str:
 def text_from_blocks(blocks: Iterable[Block]) -> str:
     """The blocks as `Document.text`."""
     return "\n\n".join(block.text for block in blocks if block.text)
+
+
+def without_title(blocks: Sequence[Block], title: str | None) -> tuple[str | None, Sequence[Block]]:
+    """Title and blocks: a first heading that says the title is left out; where there is no title, it is the title."""
+    if not blocks or blocks[0].kind != "heading":
+        return title, blocks
+    heading = blocks[0].text.lstrip("# ")
+    if title is None or heading.casefold() == title.casefold():
+        return title or heading, blocks[1:]
+    return title, blocks
 
 
 def blocks_from_text(text: str) -> list[Block]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 
-__all__ = ["fold", "num_words", "singular", "stem", "words"]
+__all__ = ["fold", "num_words", "runs", "singular", "stem", "words"]
 
 _WORD = re.compile(r"[^\W_]+(?:['’\-.&][^\W_]+)*")
 _SUFFIX = re.compile(r"(?:'s|ing|edly|ed|ies|es|s|ly|er|est|ment|ness|ation|tion)$")
@@ -19,6 +20,11 @@ def words(text: str) -> list[str]:
 def num_words(text: str) -> int:
     """How many words a text has."""
     return sum(1 for _ in _WORD.finditer(text))
+
+
+def runs(said: Sequence[str], length: int) -> list[tuple[str, ...]]:
+    """All runs of so many words, in order; none if there are fewer words."""
+    return list(zip(*(said[start:] for start in range(length)), strict=False))
 
 
 def fold(word: str) -> str:

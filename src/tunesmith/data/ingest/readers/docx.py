@@ -13,7 +13,7 @@ from tunesmith.data.ingest.metadata import iso_date, title_from_name
 from tunesmith.data.ingest.package import Package, feed_xml, open_package, read_xml
 from tunesmith.data.ingest.reader import Reader
 from tunesmith.data.text.decode import UnreadableError
-from tunesmith.data.text.prose import text_from_blocks
+from tunesmith.data.text.prose import text_from_blocks, without_title
 from tunesmith.data.text.words import num_words
 
 __all__ = ["READER", "read_docx"]
@@ -62,10 +62,7 @@ def read_docx(data: bytes, *, name: str) -> Reading:
             raise UnreadableError(_TOO_MANY)  # seen at once; parsing so many takes seconds
         feed_xml(text_xml, target)
         properties = _properties(package)
-    blocks = target.writer.blocks
-    title = properties.get("title")
-    if blocks and blocks[0].kind == "heading" and (title is None or blocks[0].text.lstrip("# ").casefold() == title.casefold()):
-        title, blocks = title or blocks[0].text.lstrip("# "), blocks[1:]
+    title, blocks = without_title(target.writer.blocks, properties.get("title"))
     text = text_from_blocks(blocks)
     if not num_words(text):
         raise UnreadableError("it contains no text")
