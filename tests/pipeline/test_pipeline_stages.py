@@ -29,6 +29,7 @@ def _fill(project, draft):
 STAGE = FilledStage(
     kind="census",
     title="count",
+    order=25,
     inputs=lambda project: [project.dataset.reference()],
     settings=lambda project: {},
     fill=_fill,

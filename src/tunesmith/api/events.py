@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from tunesmith.core.reporter import Event, SilentReporter, StageDone, VerdictReached
+from tunesmith.pipeline.words import page_of
 
 __all__ = ["EventLog", "page_of"]
 
@@ -39,9 +39,3 @@ class EventLog(SilentReporter):
     def as_dicts(self) -> list[dict[str, Any]]:
         """Every event as plain values for JSON, with its class name as `event`."""
         return [{"event": type(event).__name__, **asdict(event)} for event in self.events]
-
-
-def page_of(path: str) -> str:
-    """The page of an artifact, or its folder if it has no page."""
-    page = Path(path) / "report.html"
-    return str(page if page.is_file() else path)

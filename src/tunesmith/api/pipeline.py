@@ -23,8 +23,6 @@ if TYPE_CHECKING:  # what loads torch is imported when it is used: reading sourc
 
 __all__ = ["PipelineOptions", "build", "evaluate", "follow", "ingest", "merge", "open_project", "plan", "run", "train"]
 
-_ORDER = ("documents", "dataset", "plan", "run", "use", "model", "eval")
-
 
 class PipelineOptions(TypedDict, total=False):
     """Options of every stage; all are optional.
@@ -130,13 +128,18 @@ def follow(project: Project, *, until: str = "eval") -> None:
     """Take a project through its stages in order, as far as `until` (a kind of artifact, or `plan`), reporting each."""
     if until != "documents":
         _ = project.chat  # a base that cannot be used is reported before anything is read
-    for name in _ORDER[: _ORDER.index(until) + 1]:
-        if name == "plan":
+    from tunesmith.pipeline.stage import in_order
+
+    for stage in in_order():
+        if stage.kind == "run":  # what is about to be trained is reported before it is
             _ = project.plan
-        elif name == "eval":
-            _ = project.outcome
-        else:
-            project.artifact(name)
+            if until == "plan":
+                return
+        project.artifact(stage.kind)
+        if stage.kind == until:
+            break
+    if until == "eval":
+        _ = project.outcome
 
 
 def _recipe(sources: Sequence[str | Path], options: PipelineOptions) -> Recipe:

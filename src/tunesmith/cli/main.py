@@ -51,8 +51,14 @@ class _Verbs(TyperGroup):
         name, _, rest = super().resolve_command(ctx, args)
         module = importlib.import_module(f"{verbs.__name__}.{name}")
         verb = typer.Typer(**_PLAIN)
-        verb.command(name, help=module.__doc__)(module.command)
+        verb.command(name, help=_with_example(module.__doc__ or ""))(module.command)
         return name, typer.main.get_command(verb), rest
+
+
+def _with_example(text: str) -> str:
+    """The example on a line of its own, which is never wrapped, so that it can be pasted."""
+    about, _, example = text.partition(" Example: ")
+    return f"{about}\n\n\b\nExample:\n  {example}" if example else text
 
 
 app = typer.Typer(

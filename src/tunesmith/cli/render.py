@@ -5,6 +5,7 @@ Without a terminal, plain lines without bars or colour are printed. `NO_COLOR` i
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 import sys
@@ -66,14 +67,14 @@ def exit_code_of(error: Exception, typed: Sequence[str]) -> int | None:
     if isinstance(error, typer.Abort):
         return 130
     if hasattr(error, "format_message"):  # a usage error of the command line's own library
-        said = str(error.format_message()).rstrip(".")
+        said, meant = _suggestion(str(error.format_message()).rstrip("."))
         known = typed[:1] if "No such command" not in said else []
         verb = next((word for word in known if not word.startswith("-")), "")
         problem = Problem(
             what=said[:1].lower() + said[1:],
             value=shlex.join(["tunesmith", *typed]),
             expected="a verb with its own options",
-            hint=_usage_hint(verb, said),
+            hint=_usage_hint(verb, said) if meant is None else _retyped(typed, *meant),
         )
         _print_problem(out, problem, "error", typed)
         return 1
@@ -85,6 +86,20 @@ def exit_code_of(error: Exception, typed: Sequence[str]) -> int | None:
             out.print()
         _print_problem(out, problem, label, typed)
     return error.exit_code
+
+
+def _suggestion(said: str) -> tuple[str, tuple[str, str] | None]:
+    """What was said without its question, and the (wrong, right) word of it if one of the suggestions is near enough."""
+    found = re.search(r"^(.*?)(['’]?)([\w-]+)\2\.? \(?(?:Did you mean|Possible options?:?) (.+?)\??\)?$", said)
+    if found is None:
+        return said, None
+    before, quote, wrong, offered = found.groups()
+    near = difflib.get_close_matches(wrong, re.findall(r"[\w-]+", offered), n=1, cutoff=0.5)
+    return f"{before}{quote}{wrong}{quote}", (wrong, near[0]) if near else None
+
+
+def _retyped(typed: Sequence[str], wrong: str, right: str) -> str:
+    return shlex.join(["tunesmith", *(right if word == wrong else word for word in typed)])
 
 
 def _usage_hint(verb: str, said: str) -> str:

@@ -18,7 +18,7 @@ from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation
 from tunesmith.eval.floors import floor_answers
 from tunesmith.eval.metrics.repetition import LOOP, loop_scores, same_answers
-from tunesmith.eval.metrics.text import TEXT_METRICS, length_matched
+from tunesmith.eval.metrics.text import TEXT_METRICS, TextMetric, length_matched
 from tunesmith.eval.results import Evidence, FormResult, Item, Likelihood, Limit, ParityResult, SystemRun, check_evidence
 from tunesmith.eval.shares import AnswerShares, answer_shares
 from tunesmith.eval.stats import Difference, Summary, detectable_effect, paired, summarise
@@ -104,10 +104,13 @@ class Measurements:
         return next((c for c in self.comparisons if (c.a, c.b) == (a, b)), None)
 
 
-def _text(name: str, label: str) -> MetricInfo:
-    metric = TEXT_METRICS[name]
+def _text(metric: TextMetric) -> MetricInfo:
     return MetricInfo(
-        name=name, label=label, unit=metric.unit, higher_is_better=metric.higher_is_better, description=metric.description
+        name=metric.name,
+        label=metric.label,
+        unit=metric.unit,
+        higher_is_better=metric.higher_is_better,
+        description=metric.description,
     )
 
 
@@ -133,12 +136,7 @@ _ALL = (
         higher_is_better=True,
         description="Probability of the end token at the place where the author stopped.",
     ),
-    _text("word_overlap", "word overlap"),
-    _text("rouge_l", "ROUGE-L"),
-    _text("exact_match", "exact match"),
-    _text("length_ratio", "length ratio"),
-    _text("answer_words", "answer words"),
-    _text("distinct_3", "distinct 3-word runs"),
+    *map(_text, TEXT_METRICS.values()),
     MetricInfo(
         name="loop",
         label="loops",

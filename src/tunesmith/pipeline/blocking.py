@@ -53,7 +53,7 @@ def check_allowed(allow: Sequence[str]) -> None:
     for name in allow:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else "leave it out of allow"
+            hint = f"did you mean {near[0]}? --allow {near[0]}" if near else "leave it out of allow"
             problems.append(Problem(what="allow names no check", value=name, expected=f"one of {', '.join(known)}", hint=hint))
     if problems:
         raise RecipeError(problems)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tunesmith.core.artifacts import Artifact, Store
@@ -23,17 +24,13 @@ from tunesmith.train.method import Method
 __all__ = ["Context", "Judged"]
 
 
-class Judged(Protocol):
+@dataclass(frozen=True, slots=True)
+class Judged:
     """What the models gave, what was measured of it, and what the gates decide."""
 
-    @property
-    def evidence(self) -> Evidence: ...
-
-    @property
-    def measurements(self) -> Measurements: ...
-
-    @property
-    def verdict(self) -> Verdict: ...
+    evidence: Evidence
+    measurements: Measurements
+    verdict: Verdict
 
 
 class Context(Protocol):
@@ -109,6 +106,9 @@ class Context(Protocol):
     @property
     def objective(self) -> Method:
         """The training method."""
+
+    def artifact(self, kind: str) -> Artifact:
+        """The artifact of any stage, made if it is not there yet."""
 
     def records(self, name: str) -> list[Row]:
         """The rows of one split, of the kind that the objective learns from."""

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.core.records import Interval
 from tunesmith.eval.evaluate import Conditions, choose_items, evaluate, that_fit
 from tunesmith.eval.figures import A_TOKEN, LOSS_UNIT
 from tunesmith.eval.files import read_items
-from tunesmith.eval.gates import Verdict, decide
+from tunesmith.eval.gates import decide
 from tunesmith.eval.measure import Measurements, SystemMeasures, measure
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.stats import Difference
 from tunesmith.models.load import find_base
-from tunesmith.pipeline.context import Context
+from tunesmith.pipeline.context import Context, Judged
 from tunesmith.pipeline.evidence import EXAMPLES, known_evidence
 from tunesmith.pipeline.stages import eval as eval_stage
 
-__all__ = ["Judged", "comparison", "judge"]
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What the models gave, what was measured of it, and what the gates decide."""
-
-    evidence: Evidence
-    measurements: Measurements
-    verdict: Verdict
+__all__ = ["comparison", "judge"]
 
 
 def judge(project: Context) -> Judged:

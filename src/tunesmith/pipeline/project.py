@@ -34,9 +34,10 @@ from tunesmith.models.use import Use, read_use
 from tunesmith.pipeline.base_defaults import REAL_BASE, for_base
 from tunesmith.pipeline.blocking import check_allowed
 from tunesmith.pipeline.building import data_facts
+from tunesmith.pipeline.context import Judged
 from tunesmith.pipeline.draw import OtherSets, gather_other_sets
 from tunesmith.pipeline.evidence import EXAMPLES, same_verdict
-from tunesmith.pipeline.judging import Judged, comparison, judge
+from tunesmith.pipeline.judging import comparison, judge
 from tunesmith.pipeline.number_type import fixed_precision, kept_precision
 from tunesmith.pipeline.plan import Line, Plan, make_plan
 from tunesmith.pipeline.plan_event import plan_event

@@ -13,7 +13,7 @@ from tunesmith.core.reporter import Line, StageBegan
 from tunesmith.pipeline import stages
 from tunesmith.pipeline.context import Context
 
-__all__ = ["FilledStage", "Reference", "Stage", "StageText", "find_stage", "kinds"]
+__all__ = ["FilledStage", "Reference", "Stage", "StageText", "find_stage", "in_order", "kinds"]
 
 Reference = dict[str, str]  # the kind and id of an input
 
@@ -36,6 +36,10 @@ class Stage(Protocol):
     @property
     def title(self) -> str: ...
 
+    @property
+    def order(self) -> int:
+        """Its place when a whole pipeline runs: stages run from the lowest to the highest."""
+
     def obtain(self, project: Context) -> Artifact:
         """The artifact for the project's recipe: an existing one, or a new one made from those of earlier stages."""
 
@@ -52,6 +56,7 @@ class FilledStage:
 
     kind: str
     title: str
+    order: int
     inputs: Callable[[Context], list[Reference]]
     settings: Callable[[Context], Mapping[str, Any]]
     fill: Callable[[Context, Draft], None]
@@ -74,6 +79,11 @@ class FilledStage:
 def kinds() -> tuple[str, ...]:
     """The kinds of artifacts that stages make."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(stages.__path__)))
+
+
+def in_order() -> tuple[Stage, ...]:
+    """Every stage, in the order in which a whole pipeline runs them."""
+    return tuple(sorted(map(find_stage, kinds()), key=lambda stage: (stage.order, stage.kind)))
 
 
 def find_stage(kind: str) -> Stage:

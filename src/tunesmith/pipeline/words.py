@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tunesmith.core.artifacts import Artifact
-
-__all__ = ["folder_or_page", "short"]
+__all__ = ["page_of", "short"]
 
 
 def short(source: str) -> str:
@@ -15,7 +13,7 @@ def short(source: str) -> str:
     return source if len(source) <= 48 or "://" in source else str(Path("…", *parts[-2:]))
 
 
-def folder_or_page(artifact: Artifact) -> str:
-    """What to open of an artifact."""
-    page = artifact.path / "report.html"
-    return str(page if page.is_file() else artifact.path)
+def page_of(path: str | Path) -> str:
+    """What to open of an artifact: its page, or the folder if it has none."""
+    page = Path(path) / "report.html"
+    return str(page if page.is_file() else path)

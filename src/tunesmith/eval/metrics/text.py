@@ -35,9 +35,13 @@ _ENDED = re.compile(r"[.!?…。！？｡][\"'”’»›)\]}）」』】*_`]*$"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextMetric:
-    """A metric on text: `score(prediction, reference)`, in `unit`; `higher_is_better` is None where neither side is better."""
+    """A metric on text: `score(prediction, reference)`, in `unit`. `label`: its name in reports.
+
+    `higher_is_better` is None where neither direction is better.
+    """
 
     name: str
+    label: str
     score: Callable[[str, str], float | None]
     higher_is_better: bool | None
     unit: str
@@ -151,6 +155,7 @@ def _answer_words(prediction: str, reference: str) -> float:
 _ALL = (
     TextMetric(
         name="word_overlap",
+        label="word overlap",
         score=word_overlap,
         higher_is_better=True,
         unit="share",
@@ -158,6 +163,7 @@ _ALL = (
     ),
     TextMetric(
         name="rouge_l",
+        label="ROUGE-L",
         score=rouge_l,
         higher_is_better=True,
         unit="share",
@@ -165,6 +171,7 @@ _ALL = (
     ),
     TextMetric(
         name="exact_match",
+        label="exact match",
         score=exact_match,
         higher_is_better=True,
         unit="share",
@@ -172,6 +179,7 @@ _ALL = (
     ),
     TextMetric(
         name="length_ratio",
+        label="length ratio",
         score=length_ratio,
         higher_is_better=None,
         unit="×",
@@ -179,6 +187,7 @@ _ALL = (
     ),
     TextMetric(
         name="answer_words",
+        label="answer words",
         score=_answer_words,
         higher_is_better=None,
         unit="words",
@@ -186,6 +195,7 @@ _ALL = (
     ),
     TextMetric(
         name="distinct_3",
+        label="distinct 3-word runs",
         score=_distinct_3,
         higher_is_better=None,
         unit="share",

@@ -12,7 +12,7 @@ from tunesmith.pipeline.context import Context
 from tunesmith.pipeline.stage import FilledStage, Reference, StageText
 from tunesmith.pipeline.synthesis import generator_settings
 from tunesmith.pipeline.training import record_setting
-from tunesmith.pipeline.words import folder_or_page, short
+from tunesmith.pipeline.words import page_of, short
 
 __all__ = ["STAGE"]
 
@@ -70,7 +70,7 @@ def _words(project: Context, artifact: Artifact) -> StageText:
 def _details(project: Context, artifact: Artifact) -> Iterator[str]:
     n = artifact.numbers
     if found := _worth_reading(n.get("findings", ())):
-        yield f"checks: {found}; see {folder_or_page(artifact)}"
+        yield f"checks: {found}; see {page_of(artifact.path)}"
     if redacted := n.get("redacted"):
         yield "redacted: " + ", ".join(f"{count:,} {kind}" for kind, count in redacted.items())
     if options := project.chat.described[0]:
@@ -101,4 +101,4 @@ def _worth_reading(findings: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(named[:_MOST_FINDINGS]) + (f" and {more} more" if more > 0 else "")
 
 
-STAGE = FilledStage(kind="dataset", title="dataset", inputs=_inputs, settings=_settings, fill=_fill, words=_words)
+STAGE = FilledStage(kind="dataset", title="dataset", order=20, inputs=_inputs, settings=_settings, fill=_fill, words=_words)

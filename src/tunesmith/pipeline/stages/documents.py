@@ -19,6 +19,7 @@ class _Documents:
 
     kind = "documents"
     title = "documents"
+    order = 10
 
     def obtain(self, project: Context) -> Artifact:
         project.reporter.event(StageBegan(kind=self.kind, title=self.title))

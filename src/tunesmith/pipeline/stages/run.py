@@ -58,4 +58,6 @@ def _words(project: Context, artifact: Artifact) -> StageText:
     )
 
 
-STAGE = FilledStage(kind="run", title="train", inputs=_inputs, settings=_settings, fill=_fill, words=_words, finish=_finish)
+STAGE = FilledStage(
+    kind="run", title="train", order=30, inputs=_inputs, settings=_settings, fill=_fill, words=_words, finish=_finish
+)
