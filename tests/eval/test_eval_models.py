@@ -353,3 +353,12 @@ def test_parity_of_logits_that_are_no_numbers_is_an_error_and_not_zero(tiny: Bas
     rows = encode_items(tiny_chat, ITEMS[:2], [i.prompt for i in ITEMS[:2]], context=768)
     with pytest.raises(EvaluationError, match="not numbers"):
         compare_hops("adapter → merged", model, broken, rows, ((), ()))
+
+
+def test_each_of_two_models_in_memory_is_compared_and_not_one_with_itself(
+    tiny: BaseFolder, trained_adapter: Path, tiny_chat: Chat
+) -> None:
+    base, tuned = load_model(tiny, "float32"), open_adapter(load_model(tiny, "float32"), trained_adapter)
+    rows = [tiny_chat.encode(example("Ask?", "Say.", id="one").messages)]
+    assert compare_hops("adapter → base", tuned, base, rows, ((), ())).max_abs_logit > 1e-3
+    assert compare_hops("adapter → adapter", tuned, tuned, rows, ((), ())).max_abs_logit == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -74,7 +75,7 @@ def compare_hops(
     answers: tuple[Sequence[Generation], Sequence[Generation]],
 ) -> ParityResult:
     """As `compare_logits`, of two models that are both in memory, each in the precision it was loaded in."""
-    left, right = ((model_logits(model, row) for row in rows) for model in (a, b))
+    left, right = (map(partial(model_logits, model), rows) for model in (a, b))  # each bound to its own model
     return compare_logits(hop, left, right, answers, precision=str(b.dtype).removeprefix("torch."))
 
 
