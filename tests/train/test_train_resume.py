@@ -25,6 +25,7 @@ from tunesmith.train import checkpoint as checkpoint_module
 from tunesmith.train import loop as loop_module
 from tunesmith.train import run as run_module
 from tunesmith.train.checkpoint import Checkpoints, MetricLog, SaveRule, State, restore_optimizer
+from tunesmith.train.methods import sft as sft_module
 from tunesmith.train.randomness import random_state, restore_random_state, seed_all
 
 STEPS = {"max_steps": 8, "evaluate_every": 2, "checkpoint_every": 3}
@@ -50,7 +51,7 @@ def undisturbed(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
 
 
 def interrupt(patch: pytest.MonkeyPatch, at_call: int, act: Callable[[], None]) -> None:
-    """Before step or look number `at_call`, counted together in the order they come, something happens."""
+    """Before step or validation number `at_call`, counted together in the order they come, something happens."""
     calls = 0
 
     def counted(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,7 +65,7 @@ def interrupt(patch: pytest.MonkeyPatch, at_call: int, act: Callable[[], None]) 
         return call
 
     patch.setattr(loop_module, "_step", counted(loop_module._step))
-    patch.setattr(run_module, "look", counted(run_module.look))
+    patch.setattr(sft_module.Method, "validate", counted(sft_module.Method.validate))
 
 
 def die() -> None:
@@ -72,7 +73,7 @@ def die() -> None:
 
 
 @pytest.mark.parametrize("at_call", [1, 2, 4, 6, 8, 10, 13])
-def test_a_run_killed_in_any_step_or_look_ends_like_an_undisturbed_one(
+def test_a_run_killed_in_any_step_or_validation_ends_like_an_undisturbed_one(
     at_call: int, tiny_path: Path, tmp_path: Path, undisturbed: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch, pytest.raises(Kill):
