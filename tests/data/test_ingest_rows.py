@@ -147,6 +147,11 @@ def test_rows_that_must_not_be_learned_say_why(row: object, reason: str) -> None
         pairs(row)
 
 
+def test_a_row_with_a_chosen_and_a_rejected_answer_becomes_a_preference() -> None:
+    found = read_rows(b'{"prompt": "a?", "chosen": "b", "rejected": "c"}', name="r.jsonl")
+    assert [(row.chosen, row.rejected) for row in found.preferences] == [("b", "c")] and not found.pairs
+
+
 def test_json_arrays_jsonl_and_gzip_named_json_are_told_apart_by_content(tmp_path: Path) -> None:
     row = b'{"prompt": "a?", "completion": "b"}'
     (tmp_path / "array.json").write_bytes(b"[" + row + b"]")

@@ -16,21 +16,26 @@ R = TypeVar("R", bound=Row)
 _GROUPS = ("group", "url", "title", "document_id", "source_id", "doc_id", "post_id")
 _OWN_COLUMNS = frozenset(("id", "group", "document_id", "source", "title", "license", "system", "system_prompt", "input"))
 _MAX_COLUMN = 100  # characters of a column that is kept beside the turns
+<<<<<<< HEAD
 _NO_EXAMPLES = {
     "preference": "preference rows (chosen and rejected) are not examples; tunesmith convert --to prompt_completion --lossy "
     "keeps the chosen answers",
     "ranking": "ranked answers are not examples; tunesmith convert --to prompt_completion --lossy keeps the best ones",
 }
+=======
+>>>>>>> b30dc1c (Preference rows are read, and the test says so)
 
 
 def example_from_entry(entry: Entry, *, name: str) -> tuple[Example, tuple[str, ...]]:
     """The example that a row is, and what it does not hold of the row, in words (each once).
 
     The row's `id` is kept; without one, the id is the hash of group and turns. FormatError for rows that must not be learned:
-    answers marked as bad, calls of tools, preferences.
+    answers marked as bad, calls of tools, rankings.
     """
-    if entry.kind in _NO_EXAMPLES:
-        raise FormatError(_NO_EXAMPLES[entry.kind])
+    if entry.kind == "ranking":
+        raise FormatError(
+            "ranked answers are no examples; tunesmith convert --to prompt_completion --lossy keeps the best ones"
+        )
     left_out: list[str] = []
     turns = list(entry.turns)
     if entry.kind == "label":
