@@ -121,7 +121,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "a null prediction": (b'{"id": "q", "prompt": "p", "reference": "r", "prediction": null}\n', "missing prediction"),
     "a number for a text": (b'{"id": "q", "prompt": "p", "reference": "r", "prediction": 3}\n', "not text"),
     "a strange id": (b'{"id": [1], "prompt": "p", "reference": "r", "prediction": "x"}\n', "neither text"),
-    "an id twice": (b'{"id": "q", "prompt": "p", "reference": "r", "prediction": "x"}\n' * 2, "line 1 already"),
+    "an id twice": (b'{"id": "q", "prompt": "p", "reference": "r", "prediction": "x"}\n' * 2, "already on line 1"),
     "nothing": (b"\n\n", "empty"),
     "bytes": (b"\xff\xfe\x00", "not JSON"),
 }

@@ -215,7 +215,7 @@ def test_a_value_that_is_none_of_several_types_is_one_problem() -> None:
 def test_the_reference_page_of_the_recipe_is_the_one_that_the_declarations_make() -> None:
     page = Path(__file__).parents[2] / "docs" / "reference" / "recipe.md"
     made = reference_page({kind: settings_of(kind) for kind in method_names()})
-    assert page.read_text(encoding="utf-8") == made, "python -m tunesmith.pipeline.recipe_page > docs/reference/recipe.md"
+    assert page.read_text(encoding="utf-8") == made, "python -m tunesmith.api.reference recipe > docs/reference/recipe.md"
 
 
 def test_what_training_reads_is_all_that_its_sections_hold_so_that_a_checkpoint_knows_every_setting() -> None:

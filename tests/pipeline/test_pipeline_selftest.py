@@ -14,10 +14,10 @@ from fakes import DROPPING_TEMPLATE, NO_END_TEMPLATE, example, examples, make_ba
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.models.load import find_base
 from tunesmith.models.packed import model as packed_module
+from tunesmith.pipeline import selftest as selftest_module
 from tunesmith.pipeline.selftest import Check, selftest
 from tunesmith.train import execution as execution_module
 from tunesmith.train import loop as loop_module
-from tunesmith.train import selftest as selftest_module
 from tunesmith.train.methods import sft as sft_module
 
 NAMES = ["label audit", "accumulation", "packing, loss", "packing, gradients", "resume", "merge parity"]

@@ -1,6 +1,7 @@
-"""The reference page of the Python face, made from its signatures and docstrings.
+"""The reference pages of the Python face and of the recipe, made from its signatures and docstrings.
 
 python -m tunesmith.api.reference > docs/reference/python.md
+python -m tunesmith.api.reference recipe > docs/reference/recipe.md
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from tunesmith import api
 
-__all__ = ["python_page", "undocumented"]
+__all__ = ["python_page", "recipe_page", "undocumented"]
 
 _WIDTH = 100
 _HEAD = """# From Python
@@ -126,5 +127,13 @@ def _markdown(docstring: str) -> str:
     return f"{text.rstrip()}\n\nRaises:\n\n{listed}\n"
 
 
+def recipe_page() -> str:
+    """The page of the recipe, with the settings of every training method."""
+    from tunesmith.pipeline.recipe_page import reference_page
+    from tunesmith.train.method import method_names, settings_of
+
+    return reference_page({kind: settings_of(kind) for kind in method_names()})
+
+
 if __name__ == "__main__":
-    sys.stdout.write(python_page())
+    sys.stdout.write(recipe_page() if sys.argv[1:] == ["recipe"] else python_page())

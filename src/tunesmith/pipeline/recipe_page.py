@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -10,7 +9,7 @@ from tunesmith.core.settings import Knob, Section, declared, shown
 from tunesmith.pipeline.recipe import PRESETS
 from tunesmith.pipeline.recipe_file import knobs
 
-__all__ = ["main", "reference_page"]
+__all__ = ["reference_page"]
 
 
 def reference_page(objectives: Mapping[str, type[Section]]) -> str:
@@ -45,14 +44,3 @@ def reference_page(objectives: Mapping[str, type[Section]]) -> str:
 def _row(knob: Knob) -> str:
     default = "required" if knob.default is None else f"`{shown(knob.default)}`" if knob.default != "" else "empty"
     return f"| `{knob.name}` | {knob.type.replace('|', '/')} | {default} | {' '.join(knob.text.split())} |"
-
-
-def main() -> None:
-    """Print the page: python -m tunesmith.pipeline.recipe_page > docs/reference/recipe.md"""
-    from tunesmith.train.method import method_names, settings_of
-
-    sys.stdout.write(reference_page({kind: settings_of(kind) for kind in method_names()}))
-
-
-if __name__ == "__main__":
-    main()

@@ -16,14 +16,6 @@ R = TypeVar("R", bound=Row)
 _GROUPS = ("group", "url", "title", "document_id", "source_id", "doc_id", "post_id")
 _OWN_COLUMNS = frozenset(("id", "group", "document_id", "source", "title", "license", "system", "system_prompt", "input"))
 _MAX_COLUMN = 100  # characters of a column that is kept beside the turns
-<<<<<<< HEAD
-_NO_EXAMPLES = {
-    "preference": "preference rows (chosen and rejected) are not examples; tunesmith convert --to prompt_completion --lossy "
-    "keeps the chosen answers",
-    "ranking": "ranked answers are not examples; tunesmith convert --to prompt_completion --lossy keeps the best ones",
-}
-=======
->>>>>>> b30dc1c (Preference rows are read, and the test says so)
 
 
 def example_from_entry(entry: Entry, *, name: str) -> tuple[Example, tuple[str, ...]]:
