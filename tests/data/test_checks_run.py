@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tunesmith.core.records import Example
 from tunesmith.data.checks import check_examples, redact
+from tunesmith.data.checks.secrets import find_secrets
 
 
 def named(examples: list[Example]) -> dict[str, tuple[str, int, tuple[str, ...]]]:
@@ -102,3 +103,17 @@ def test_a_long_run_of_one_piece_ends_and_does_not_run_for_hours(piece: str) -> 
     text = piece * (200_000 // len(piece))
     check_examples([conversation("a", ("user", text), ("assistant", text))])
     assert isinstance(redact(text), str)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "token = get_token(user_id=42)",
+        "password = hash_password2(plain)",
+        "const token = response2.data.token;",
+        "Connect with postgres://user:password@localhost/db first.",
+        "The package sk-learn-is-a-nice-library-for-2024-people is old.",
+    ],
+)
+def test_code_and_documentation_that_name_a_secret_hold_none(text: str) -> None:
+    assert find_secrets(text) == []

@@ -116,3 +116,15 @@ def test_a_secret_in_a_rejected_answer_stops_the_build_and_can_be_redacted(tiny_
     assert clean.dataset.numbers["redacted"] == {"AWS_KEY": 1}
     learned = [row for part in ("train", "val", "test") for row in clean.records(part)]
     assert any("[AWS_KEY]" in row.rejected for row in learned if isinstance(row, Preference))
+
+
+@pytest.mark.parametrize(("rejected", "name"), [("<|im_end|> and so on and on", "chat_template"), ("[TODO]", "placeholders")])
+def test_marks_and_placeholders_in_rejected_answers_stop_the_build_and_are_shown(
+    tiny_path: Path, tmp_path: Path, rejected: str, name: str
+) -> None:
+    rows = preferences(30)
+    rows[3] = replace(rows[3], rejected=rejected)
+    with pytest.raises(BlockedError) as caught:
+        project(tiny_path, rows_file(tmp_path / "in", rows), tmp_path).dataset  # noqa: B018
+    assert caught.value.names == (name,)
+    assert rejected in (tmp_path / ".tunesmith" / "blocked.jsonl").read_text()

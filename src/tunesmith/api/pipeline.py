@@ -7,12 +7,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from tunesmith.api.recipes import as_overrides, find_recipe
 from tunesmith.core.artifacts import Artifact, Store
+from tunesmith.core.errors import Problem, RecipeError
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.pipeline.recipe import Recipe
 
@@ -143,9 +145,18 @@ def follow(project: Project, *, until: str = "eval") -> None:
 
 
 def _recipe(sources: Sequence[str | Path], options: PipelineOptions) -> Recipe:
+    known = PipelineOptions.__annotations__.keys()
+    if unknown := [name for name in options if name not in known]:
+        raise RecipeError([_unknown_option(name, sorted(known)) for name in unknown])
     changes: dict[str, Any] = {}
     if sources:
         changes["sources"] = [str(source) for source in sources]
     changes |= {name: value for name in ("base", "allow") if (value := options.get(name))}
     overrides = as_overrides(options.get("settings", {}))
     return find_recipe(changes, overrides, project=options.get("project", "."), recipe=options.get("recipe"))
+
+
+def _unknown_option(name: str, known: Sequence[str]) -> Problem:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}=?" if near else 'settings of the recipe go into settings={"train.epochs": 3}'
+    return Problem(what="unknown option", value=name, expected=f"one of {', '.join(known)}", hint=hint)

@@ -180,10 +180,11 @@ class Store:
         for path in sorted(self.root.glob(f"*/[!.]*/{MANIFEST}")):
             try:
                 manifest = orjson.loads(path.read_bytes())
-            except orjson.JSONDecodeError:
+            except (orjson.JSONDecodeError, OSError):
                 continue  # damaged: the stage that needs it makes it again
             whole = isinstance(manifest, dict) and {"kind", "id", "created", "files"} <= manifest.keys()
-            if whole and folder_of(manifest["kind"]) == path.parent.parent.name:
+            named = whole and isinstance(manifest["kind"], str) and isinstance(manifest["id"], str)
+            if named and folder_of(manifest["kind"]) == path.parent.parent.name:
                 found.append(Artifact(path.parent, manifest))
         return sorted(found, key=lambda artifact: str(artifact.manifest.get("created", "")))
 

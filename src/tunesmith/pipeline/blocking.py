@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tunesmith.core.errors import BlockedError, Problem, RecipeError
 from tunesmith.core.files import replace_file, storage_errors
-from tunesmith.core.records import Example, Finding, to_json
+from tunesmith.core.records import Finding, Preference, Row, to_json
 from tunesmith.data.checks.rows import FIX
 
 __all__ = ["LABEL_FAULTS", "allowed_name", "check_allowed", "names_to_allow", "stop_at_errors"]
@@ -59,7 +59,7 @@ def check_allowed(allow: Sequence[str]) -> None:
         raise RecipeError(problems)
 
 
-def stop_at_errors(findings: Sequence[Finding], examples: Sequence[Example], *, allow: Sequence[str], rows_file: Path) -> None:
+def stop_at_errors(findings: Sequence[Finding], rows: Sequence[Row], *, allow: Sequence[str], rows_file: Path) -> None:
     """Raise BlockedError with every finding of severity error that `allow` does not name.
 
     `rows_file`: where these rows are written, one JSON object per line, so that they can be read and fixed.
@@ -67,7 +67,7 @@ def stop_at_errors(findings: Sequence[Finding], examples: Sequence[Example], *, 
     blocking = [f for f in findings if f.severity == "error" and allowed_name(f.name) not in allow]
     if not blocking:
         return
-    by_id = {example.id: example for example in examples}
+    by_id = {row.id: row for row in rows}
     lines = [_row(finding, by_id[id]) for finding in blocking for id in finding.rows if id in by_id]
     if lines:
         with storage_errors("writing the rows that stopped the build", rows_file):
@@ -75,12 +75,13 @@ def stop_at_errors(findings: Sequence[Finding], examples: Sequence[Example], *, 
     raise BlockedError.joined([_block(finding, by_id, rows_file) for finding in blocking])
 
 
-def _row(finding: Finding, example: Example) -> Mapping[str, object]:
-    about = {"finding": finding.name, "id": example.id, "title": example.title, "document": example.group}
-    return about | {"messages": [{"role": m.role, "content": m.content} for m in example.messages]}
+def _row(finding: Finding, row: Row) -> Mapping[str, object]:
+    about = {"finding": finding.name, "id": row.id, "title": row.title, "document": row.group}
+    rejected = {"rejected": row.rejected} if isinstance(row, Preference) else {}
+    return about | {"messages": [{"role": m.role, "content": m.content} for m in row.messages]} | rejected
 
 
-def _block(finding: Finding, by_id: Mapping[str, Example], rows_file: Path) -> BlockedError:
+def _block(finding: Finding, by_id: Mapping[str, Row], rows_file: Path) -> BlockedError:
     name = allowed_name(finding.name)
     reason, _, fix = finding.message.partition(FIX)
     if name == "leak":
@@ -94,7 +95,7 @@ def _block(finding: Finding, by_id: Mapping[str, Example], rows_file: Path) -> B
     first = [by_id[id].title or id for id in finding.rows if id in by_id]
     shown = ", ".join(dict.fromkeys(first[:3]))
     if name in _PRIVATE:
-        fix = "--set build.redact=true puts words such as [EMAIL] in their place"
+        fix = "--set build.redact=true puts words such as [SECRET] in their place"
     elif not fix:
         fix = "fix the rows in the source"
     return BlockedError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Draft
-from tunesmith.core.errors import DatasetError
+from tunesmith.core.errors import BlockedError, DatasetError
 from tunesmith.core.records import (
     Document,
     Example,
@@ -23,6 +23,8 @@ from tunesmith.core.records import (
     write_jsonl,
 )
 from tunesmith.core.reporter import FindingReported, Reporter
+from tunesmith.data.checks.answers import check_placeholders
+from tunesmith.data.checks.damage import check_encoding, check_residue
 from tunesmith.data.checks.personal import check_personal
 from tunesmith.data.checks.redact import redact
 from tunesmith.data.checks.rows import rows_from_examples
@@ -40,11 +42,14 @@ from tunesmith.models.labels import audit_labels, encode_row
 from tunesmith.pipeline.blocking import stop_at_errors
 from tunesmith.pipeline.draw import OtherSets, draw, draw_splits, drop_copies
 from tunesmith.pipeline.recipe import Recipe
+from tunesmith.pipeline.redaction import redacted_document, redacted_row, redacted_samples
 from tunesmith.pipeline.sections.dataset import BuildConfig
 from tunesmith.pipeline.synthesis import build_with_generator
 from tunesmith.plan.facts import DataFacts
 
-__all__ = ["build_settings", "data_facts", "fill_dataset"]
+__all__ = ["build_settings", "data_facts", "fill_dataset", "report_findings"]
+
+_OF_REJECTED = (check_placeholders, check_encoding, check_residue, check_secrets, check_personal)
 
 Splits = Mapping[str, Sequence[Row]]
 
@@ -72,7 +77,11 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     """
     semantic = recipe.build.semantic
     similarity = similarity_named(semantic) if semantic else None  # opened before anything is paid for
+    blocked.unlink(missing_ok=True)  # of an earlier build
     read = _read(documents, redacted=recipe.build.redact)
+    if recipe.build.redact:
+        other_sets = replace(other_sets, general=tuple(redacted_row(row, read.redacted) for row in other_sets.general))
+        recipe = recipe.model_copy(update={"build": _without_private(recipe.build, read.redacted)})
     if record is Preference:
         built, outcome, copies = _preferences(read, recipe, reporter=reporter)
     else:
@@ -84,13 +93,12 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     shown = {name: [as_example(row) for row in rows] for name, rows in kept.items()}
     findings = (*drawn.findings, *find_shares(shown))
     quality = measure_quality(shown)
-    found = worst_first([*findings, *quality.findings, *_in_rejected(kept)])
-    for finding in found:
-        reporter.event(
-            FindingReported(name=finding.name, severity=finding.severity, message=finding.message, count=finding.count)
-        )
-    everything = [example for rows in shown.values() for example in rows]
-    stop_at_errors(found, everything, allow=recipe.allow, rows_file=blocked)
+    found = worst_first(_joined([*findings, *quality.findings, *_in_rejected(kept)]))
+    try:
+        stop_at_errors(found, [row for rows in kept.values() for row in rows], allow=recipe.allow, rows_file=blocked)
+    except BlockedError:
+        report_findings([_told(finding) for finding in found], reporter)
+        raise
     encoded = {name: [encode_row(chat, row, max_tokens=limit) for row in rows] for name, rows in kept.items()}
     numbers = _numbers(chat, kept, encoded, allow=recipe.allow)
     leaks = sum(f.count for f in findings if f.severity == "error")
@@ -103,7 +111,7 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     report, page = dataset_report(
         shown,
         dropped=built.dropped,
-        dropped_samples=built.dropped_samples,
+        dropped_samples=redacted_samples(built.dropped_samples),
         findings=findings,
         quality=quality,
         failures=documents.numbers["failures"],
@@ -119,8 +127,12 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     draft.numbers |= numbers
 
 
+def _without_private(build: BuildConfig, counts: Counter[str]) -> BuildConfig:
+    return build.model_copy(update={"system_prompt": redact(build.system_prompt, counts)})
+
+
 def _in_rejected(splits: Splits) -> list[Finding]:
-    """Secrets and personal data in rejected answers, which are learned from as well."""
+    """What must not be in rejected answers, which are learned from as well: private data, damage, marks, placeholders."""
     rejected = [
         replace(as_example(row), messages=(Message(role="assistant", content=row.rejected),))
         for rows in splits.values()
@@ -128,7 +140,32 @@ def _in_rejected(splits: Splits) -> list[Finding]:
         if isinstance(row, Preference)
     ]
     rows = rows_from_examples(rejected)
-    return [*check_secrets(rows), *check_personal(rows)] if rows else []
+    found = [finding for check in _OF_REJECTED for finding in check(rows)] if rows else []
+    return [replace(f, message=f"rejected answers: {f.message}") for f in found if f.severity != "info"]
+
+
+def _joined(findings: Sequence[Finding]) -> list[Finding]:
+    """One finding per name: what chosen and rejected answers have in common is reported together."""
+    by_name: dict[str, Finding] = {}
+    for finding in findings:
+        known = by_name.get(finding.name)
+        if known is None:
+            by_name[finding.name] = finding
+            continue
+        first, second = sorted((known, finding), key=lambda one: one.severity != "error")
+        rows = tuple(dict.fromkeys((*first.rows, *second.rows)))
+        by_name[finding.name] = replace(first, rows=rows, count=max(len(rows), first.count, second.count))
+    return list(by_name.values())
+
+
+def report_findings(findings: Sequence[Mapping[str, Any]], reporter: Reporter) -> None:
+    """An event for each finding, as the numbers of a dataset hold them."""
+    for found in findings:
+        reporter.event(
+            FindingReported(
+                name=found["name"], severity=found["severity"], message=found.get("message", ""), count=found["count"]
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,26 +185,14 @@ def _read(artifact: Artifact, *, redacted: bool) -> _Read:
     preferences = list(read_jsonl(artifact.path / "preferences.jsonl", Preference)) if some else []
     counts: Counter[str] = Counter()
     if redacted:
-        documents = [replace(one, text=redact(one.text, counts)) for one in documents]
-        pairs = [replace(pair, messages=_redacted(pair.messages, counts)) for pair in pairs]
-        preferences = [
-            replace(
-                row,
-                prompt=_redacted(row.prompt, counts),
-                chosen=redact(row.chosen, counts),
-                rejected=redact(row.rejected, counts),
-            )
-            for row in preferences
-        ]
+        documents = [redacted_document(one, counts) for one in documents]
+        pairs = [redacted_row(pair, counts) for pair in pairs]
+        preferences = [redacted_row(row, counts) for row in preferences]
     return _Read(documents, pairs, preferences, counts)
 
 
-def _redacted(turns: Sequence[Message], counts: Counter[str]) -> tuple[Message, ...]:
-    return tuple(replace(turn, content=redact(turn.content, counts)) for turn in turns)
-
-
 def _told(finding: Finding) -> dict[str, Any]:
-    return {"name": finding.name, "severity": finding.severity, "count": finding.count}
+    return {"name": finding.name, "severity": finding.severity, "count": finding.count, "message": finding.message}
 
 
 def _build(

@@ -54,7 +54,7 @@ _SHAPES = (
     ("JWT", ("eyJ",), re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")),
     ("GOOGLE_KEY", ("AIza",), re.compile(r"\bAIza[0-9A-Za-z_-]{35}")),
     ("STRIPE_KEY", ("k_live_", "k_test_"), re.compile(r"\b[sr]k_(?:live|test)_[0-9A-Za-z]{16,}")),
-    ("API_KEY", ("sk-",), re.compile(r"\bsk-(?:proj-|ant-|or-)?[A-Za-z0-9_-]{20,}")),
+    ("API_KEY", ("sk-",), re.compile(r"\bsk-(?:proj-|ant-|or-)?(?=[\w-]*\w{12})[A-Za-z0-9_-]{20,}")),
     ("HF_TOKEN", ("hf_",), re.compile(r"\bhf_[A-Za-z0-9]{30,}\b")),
     ("GITLAB_TOKEN", ("glpat-",), re.compile(r"\bglpat-[\w-]{20,}")),
     ("NPM_TOKEN", ("npm_",), re.compile(r"\bnpm_[A-Za-z0-9]{36}\b")),
@@ -90,6 +90,8 @@ _NO_VALUE = re.compile(
     r"your|xxx|\*\*\*|\.\.\.|…|^\$|^\{|^\[|^%|^process\.|^os\.|^env\b|getenv|environ|changeme|placeholder|redacted|^https?:|\($|\(\)|^/",
     re.IGNORECASE,
 )
+_CODE = re.compile(r"[()<>]|[A-Za-z_]\w*\.[A-Za-z_]")  # a call, a type, a field of something: what code assigns
+_NO_PASSWORD = frozenset(("password", "passwd", "pass", "secret", "pwd", "user", "changeme"))  # as documentation writes one
 _LEAST_BITS = 3.0
 
 
@@ -124,7 +126,7 @@ def _secrets(text: str) -> Iterator[Span]:
         yield from _known_to_library(text)
     if "://" in text and "@" in text:
         for match in _PASSWORD_IN_URL.finditer(text):
-            if _NO_VALUE.search(match[1]) is None:
+            if _NO_VALUE.search(match[1]) is None and match[1].lower() not in _NO_PASSWORD:
                 yield Span(match.start(1), match.end(1), "PASSWORD")
     low = text.lower() if "=" in text or ":" in text or " is " in text else ""
     if any(name in low for name in _NAMES):
@@ -166,7 +168,7 @@ def _mixed(value: str) -> bool:
 
 def _is_secret(value: str, *, quoted: bool) -> bool:
     """Letters and digits together, with the entropy of something that nobody reads aloud."""
-    if len(value) < 8 or _NO_VALUE.search(value):
+    if len(value) < 8 or _NO_VALUE.search(value) or (not quoted and _CODE.search(value)):
         return False
     return _mixed(value) and _bits(value) >= (2.5 if quoted or len(value) < 16 else _LEAST_BITS)
 

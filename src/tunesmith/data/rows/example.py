@@ -26,7 +26,7 @@ def example_from_entry(entry: Entry, *, name: str) -> tuple[Example, tuple[str, 
     """
     if entry.kind == "ranking":
         raise FormatError(
-            "ranked answers are no examples; tunesmith convert --to prompt_completion --lossy keeps the best ones"
+            "ranked answers are not examples; tunesmith convert --to prompt_completion --lossy keeps the best ones"
         )
     left_out: list[str] = []
     turns = list(entry.turns)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Draft
 from tunesmith.core.reporter import Line
-from tunesmith.pipeline.building import build_settings, fill_dataset
+from tunesmith.pipeline.building import build_settings, fill_dataset, report_findings
 from tunesmith.pipeline.context import Context
 from tunesmith.pipeline.stage import FilledStage, Reference, StageText
 from tunesmith.pipeline.synthesis import generator_settings
@@ -101,4 +101,18 @@ def _worth_reading(findings: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(named[:_MOST_FINDINGS]) + (f" and {more} more" if more > 0 else "")
 
 
-STAGE = FilledStage(kind="dataset", title="dataset", order=20, inputs=_inputs, settings=_settings, fill=_fill, words=_words)
+def _finish(project: Context, artifact: Artifact) -> None:
+    """Findings are reported also where the dataset was there already."""
+    report_findings(artifact.numbers.get("findings", ()), project.reporter)
+
+
+STAGE = FilledStage(
+    kind="dataset",
+    title="dataset",
+    order=20,
+    inputs=_inputs,
+    settings=_settings,
+    fill=_fill,
+    words=_words,
+    finish=_finish,
+)

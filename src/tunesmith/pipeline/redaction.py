@@ -1,0 +1,51 @@
+"""Secrets and personal data replaced in everything that a dataset is made from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from tunesmith.core.records import Document, Example, Message, Preference, Row, digest
+from tunesmith.data.checks.redact import redact
+
+__all__ = ["redacted_document", "redacted_row", "redacted_samples"]
+
+R = TypeVar("R", bound=Row)
+
+
+def redacted_document(document: Document, counts: Counter[str]) -> Document:
+    """The document with its text and title redacted; its id still names the source."""
+    title = redact(document.title, counts) if document.title else document.title
+    return replace(document, text=redact(document.text, counts), title=title)
+
+
+def redacted_row(row: R, counts: Counter[str]) -> R:
+    """The row with every turn, its title and its further columns redacted. `counts` takes how many of each kind."""
+    about: dict[str, Any] = {
+        "title": redact(row.title, counts) if row.title else row.title,
+        "meta": {name: redact(value, counts) for name, value in row.meta.items()},
+        "group": _hidden(row.group),
+        "document_id": _hidden(row.document_id),
+    }
+    if isinstance(row, Preference):
+        chosen, rejected = (redact(answer, counts) for answer in row.answers)
+        return replace(row, prompt=_turns(row.prompt, counts), chosen=chosen, rejected=rejected, **about)
+    if isinstance(row, Example):
+        return replace(row, messages=_turns(row.messages, counts), **about)
+    raise TypeError(f"no redaction for {type(row).__name__}")
+
+
+def redacted_samples(samples: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Samples of dropped texts for the page, redacted always: nobody asked for them to be kept."""
+    return {reason: [redact(sample) for sample in of] for reason, of in samples.items()}
+
+
+def _hidden(name: str) -> str:
+    """A name that leads back to a source, or its hash where it holds what is redacted: equal names stay equal."""
+    return name if redact(name) == name else digest(name)[:16]
+
+
+def _turns(turns: Sequence[Message], counts: Counter[str]) -> tuple[Message, ...]:
+    return tuple(replace(turn, content=redact(turn.content, counts)) for turn in turns)
