@@ -9,7 +9,7 @@ from itertools import pairwise
 from operator import eq
 
 from tunesmith.core.records import Finding
-from tunesmith.data.checks.rows import Row, found, plain, shared
+from tunesmith.data.checks.rows import Row, error_above, found, plain, shared
 
 __all__ = [
     "check_disclaimers",
@@ -84,7 +84,7 @@ def check_placeholders(rows: Sequence[Row]) -> Iterator[Finding]:
     odd = [row for row in may if row.answer.strip() and _PLACEHOLDER.search(plain(row.answer))]
     yield from found(
         "placeholders",
-        "error",
+        error_above(odd, rows),
         odd,
         f"{shared(odd, rows)} answers are or hold placeholders such as [TODO] or lorem ipsum.",
         "write the answers, or drop the rows.",
@@ -169,7 +169,7 @@ def check_echoes(rows: Sequence[Row]) -> Iterator[Finding]:
     odd = [row for row in rows if len(row.tokens) > 3 and row.answer.strip().casefold() == row.said.strip().casefold()]
     yield from found(
         "echoes",
-        "error",
+        error_above(odd, rows),
         odd,
         f"{shared(odd, rows)} answers only repeat the prompt.",
         "write the answers, or drop the rows.",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tunesmith.core.records import Finding
-from tunesmith.data.checks.rows import Row, found, shared
+from tunesmith.data.checks.rows import Row, error_above, found, shared
 from tunesmith.data.text.lexicon import STOP_WORDS
 from tunesmith.data.text.words import fold, singular, words
 
@@ -68,7 +68,7 @@ def check_copies(rows: Sequence[Row]) -> Iterator[Finding]:
     )
     yield from found(
         "contradictions",
-        "error" if len(against) > _MOST_CONTRADICTIONS * len(rows) else "warning",
+        error_above(against, rows, share=_MOST_CONTRADICTIONS),
         against,
         f"{shared(against, rows)} rows contradict another row with the same prompt (different label, number, or yes/no).",
         "decide which answer is right, and drop the others.",

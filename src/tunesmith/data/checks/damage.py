@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 from tunesmith.core.records import Finding
-from tunesmith.data.checks.rows import Row, found, plain, shared
+from tunesmith.data.checks.rows import Row, error_above, found, plain, shared
 
 __all__ = ["check_encoding", "check_residue"]
 
@@ -34,7 +33,6 @@ _MDX = re.compile(
 _MDX_HINTS = ("import", "export", "<", "{/*", ":::", "{{", "{%", "---\n", "[caption", "[gallery", "[embed", "[/", "[shortcode")
 _DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,|[A-Za-z0-9+/]{120,}={0,2}")
 _LONG = 100
-_MOST_DAMAGE = 0.01  # share of the rows
 _TEMPLATE = re.compile(
     r"<\|\w{2,24}\|>|\[/?INST\]|<</?SYS>>|</?s>(?=\s|$|\[)|<(?:start|end)_of_turn>|^#{2,3} (?:Instruction|Response|Input):\s*$",
     re.MULTILINE,
@@ -57,14 +55,14 @@ def check_encoding(rows: Sequence[Row]) -> Iterator[Finding]:
             coded.append(row)
     yield from found(
         "mojibake",
-        _damage(torn, rows),
+        error_above(torn, rows),
         torn,
         f"{shared(torn, rows)} rows hold text decoded with the wrong charset (â€™ for ’, Ã© for é).",
         "read the source again as UTF-8 (or repair it: text.encode('cp1252').decode('utf-8')).",
     )
     yield from found(
         "replacement_characters",
-        _damage(lost, rows),
+        error_above(lost, rows),
         lost,
         f"{shared(lost, rows)} rows contain U+FFFD, which replaces a character lost in decoding.",
         "read the source again with its right charset; the character cannot be guessed.",
@@ -83,11 +81,6 @@ def check_encoding(rows: Sequence[Row]) -> Iterator[Finding]:
         f"{shared(coded, rows)} rows hold HTML entities such as &amp; or &#39; left over.",
         "unescape them once (html.unescape).",
     )
-
-
-def _damage(odd: Sequence[Row], rows: Sequence[Row]) -> Literal["error", "warning"]:
-    """A text may quote damage; where more than a few rows hold it, a source was read wrongly."""
-    return "error" if len(odd) > _MOST_DAMAGE * len(rows) else "warning"
 
 
 def check_residue(rows: Sequence[Row]) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from typing import Literal
 from tunesmith.core.records import Example, Finding
 from tunesmith.data.text.language import language_of
 
-__all__ = ["FIX", "Row", "found", "plain", "rows_from_examples", "shared"]
+__all__ = ["FIX", "Row", "error_above", "found", "plain", "rows_from_examples", "shared"]
 
 FIX = " Fix: "
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
@@ -74,6 +74,11 @@ def found(
     if rows:
         ids = tuple(dict.fromkeys(row.example.id for row in rows))
         yield Finding(name=name, severity=severity, message=f"{reason}{FIX}{fix}", count=len(rows), rows=ids)
+
+
+def error_above(odd: Sequence[Row], rows: Sequence[Row], *, share: float = 0.01) -> Literal["error", "warning"]:
+    """The severity of what a text may hold on purpose: an error if more than this share of the rows hold it."""
+    return "error" if len(odd) > share * len(rows) else "warning"
 
 
 def shared(part: Sequence[object], whole: Sequence[object]) -> str:
