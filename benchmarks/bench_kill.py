@@ -50,7 +50,7 @@ def warm_up(base: Path, place: Path) -> None:
     """Train once in this process, so that all is imported and no trial spends its time on that. The picture of the curves,
     which takes longer than the training here and is not compared, is left out of all runs.
     """
-    run_module.run_report = lambda *_: ""
+    run_module.run_report = lambda *_, **__: ""
     train_tiny(base, place, train=STEPS)
 
 

@@ -88,5 +88,5 @@ def test_a_general_set_that_is_too_small_is_told() -> None:
 def test_a_weight_that_fits_no_source_and_weights_that_leave_nothing_are_errors() -> None:
     with pytest.raises(DatasetError, match="fits no source"):
         mixed(rows("posts", 5), weights={"post": 2.0})
-    with pytest.raises(DatasetError, match="nothing is left"):
+    with pytest.raises(DatasetError, match="no rows are left"):
         mixed(rows("posts", 5), weights={"*": 0.0})

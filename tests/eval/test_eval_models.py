@@ -266,7 +266,7 @@ def test_a_merged_model_that_breaks_when_opened_as_served_is_warned_of_and_not_m
         and found.parity.differences == ()
         and found.parity.stored == "float32"
     )
-    assert any("as servers do costs was not measured" in warning for warning in told.warnings)
+    assert any("what opening the merged model in 16 bits costs was not measured" in warning for warning in told.warnings)
 
 
 def test_without_baselines_only_three_systems_are_measured(tiny: BaseFolder, trained_adapter: Path, merged: BaseFolder) -> None:

@@ -39,7 +39,7 @@ def logits(model: Any) -> torch.Tensor:
     ("name", "said"),
     [
         ("GPT-2", ["attn_pdrop 0.1", "switched off", "token trees"]),
-        ("Falcon-H1", ["padded rows: its layers carry", "state-space layers"]),
+        ("Falcon-H1", ["padded rows: its layers leak", "state-space layers"]),
         ("GLM-4 MoE", ["experts", "layers named like experts", "token trees"]),
         ("Gemma 3 with vision", ["vision and other inputs", "21 of 21 linear layers"]),
     ],
