@@ -13,6 +13,7 @@ from tunesmith.eval.likelihood import checked_logprobs, encode_items, likelihood
 from tunesmith.eval.results import Item, Limit, SystemRun
 from tunesmith.models.chat import Encoded
 from tunesmith.models.generate import GREEDY, Completion, Request
+from tunesmith.models.memory import release_memory
 from tunesmith.models.template import Scalar
 from tunesmith.models.use import GREEDY_USE, Use
 from tunesmith.systems.local import answer_together
@@ -104,6 +105,7 @@ class Asking:
             left = [pair for pair in left if pair not in same]
             self.progress.advance(0, system.label if len(same) == 1 else " and ".join(one.name for one, _ in same))
             done = answer_together([one for _, one in same], self._requests(prompts, asked), on_done=self.progress.advance)
+            release_memory()  # keys and values of all these answers, before the next batch takes as much
             for (one, _), answers in zip(same, done, strict=True):
                 found[one.name] = self._with_greedy(one, [(*key, said) for key, said in zip(asked, answers, strict=True)])
         return found
