@@ -57,7 +57,7 @@ def test_a_verb_added_by_one_file_is_listed_and_explains_itself(toy: Path, capsy
     assert "tunesmith.cli.verbs.toy" not in sys.modules  # listed without being imported
     main(["toy", "--help"])
     said = capsys.readouterr().out
-    assert "Usage: tunesmith toy" in said and "--least" in said and "Example:\n  tunesmith toy rows.jsonl" in said
+    assert "Usage: tunesmith toy" in said and "--least" in said and "Example:\n    tunesmith toy rows.jsonl" in said
 
 
 def test_a_verb_added_by_one_file_runs(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
