@@ -117,3 +117,23 @@ def test_a_long_run_of_one_piece_ends_and_does_not_run_for_hours(piece: str) -> 
 )
 def test_code_and_documentation_that_name_a_secret_hold_none(text: str) -> None:
     assert find_secrets(text) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [("placeholders", "[TODO]"), ("mojibake", "It isnâ€™t so."), ("replacement_characters", "a \ufffd b")]
+)
+@pytest.mark.parametrize(("planted", "severity"), [(2, "warning"), (3, "error")])
+def test_what_a_text_may_hold_on_purpose_is_an_error_above_one_row_in_a_hundred(
+    name: str, answer: str, planted: int, severity: str
+) -> None:
+    rows = [swapped(row, answer=answer) if n < planted else row for n, row in enumerate(clean_rows(200))]
+    assert {finding.name: finding.severity for finding in check_examples(rows)}[name] == severity
+
+
+@pytest.mark.parametrize(("pairs", "severity"), [(5, "warning"), (6, "error")])
+def test_contradictions_are_an_error_above_one_row_in_twenty(pairs: int, severity: str) -> None:
+    rows = list(clean_rows(200))
+    for n in range(pairs):
+        rows[2 * n] = swapped(rows[2 * n], prompt=f"Is gate {n} open at night?", answer="Yes.")
+        rows[2 * n + 1] = swapped(rows[2 * n + 1], prompt=f"Is gate {n} open at night?", answer="No.")
+    assert {finding.name: finding.severity for finding in check_examples(rows)}["contradictions"] == severity

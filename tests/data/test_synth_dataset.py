@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from fake_llm import Asked, FakeLLM, Said, fake_llm, good
 from tunesmith.api import EXAMPLES, Project
 from tunesmith.cli.main import main
 from tunesmith.core.artifacts import Artifact
-from tunesmith.core.errors import DatasetError, GeneratorError
+from tunesmith.core.errors import BlockedError, DatasetError, GeneratorError
 from tunesmith.core.records import Document, Example, Message, Origin, Quote, Support, from_dict, read_jsonl, to_json
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.synth.shares import find_shares, origins
@@ -244,3 +245,16 @@ def test_every_knob_of_the_generator_is_tested_for_its_effect() -> None:
     names = {knob.name.removeprefix("generator.") for knob in knobs() if knob.name.startswith("generator.")}
     renamed = {"max_reply_tokens": "max_tokens=64", "price_per_million_in": "price_in", "price_per_million_out": "price_out"}
     assert len(names) == 12 and not [name for name in names if renamed.get(name, name) not in here]
+
+
+def test_a_secret_in_any_part_of_a_document_stops_before_the_generator_is_asked(
+    tiny_path: Path, posts: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "posts"
+    shutil.copytree(posts, source)
+    first = next(source.glob("*.md"))
+    first.write_text(first.read_text() + "\n\nKey: AKIAQ7RT2MZ5XW8LK3VN\n")  # too short to become a passage
+    with fake_llm() as server:
+        with pytest.raises(BlockedError) as caught:
+            project(tiny_path, source, tmp_path, server).dataset  # noqa: B018
+        assert caught.value.names == ("secrets",) and server.asked == []

@@ -19,7 +19,7 @@ from tunesmith.core.records import Message
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.eval.evaluate import Conditions, Measured, choose_items, evaluate, that_fit
 from tunesmith.eval.likelihood import encode_items, likelihoods
-from tunesmith.eval.parity import compare_hops
+from tunesmith.eval.parity import compare_models
 from tunesmith.eval.results import Evidence, Item, check_evidence
 from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import Chat, open_chat
@@ -352,7 +352,7 @@ def test_parity_of_logits_that_are_no_numbers_is_an_error_and_not_zero(tiny: Bas
     broken.get_output_embeddings().weight.data[0] = float("nan")
     rows = encode_items(tiny_chat, ITEMS[:2], [i.prompt for i in ITEMS[:2]], context=768)
     with pytest.raises(EvaluationError, match="not numbers"):
-        compare_hops("adapter → merged", model, broken, rows, ((), ()))
+        compare_models("adapter → merged", model, broken, rows, ((), ()))
 
 
 def test_each_of_two_models_in_memory_is_compared_and_not_one_with_itself(
@@ -360,5 +360,5 @@ def test_each_of_two_models_in_memory_is_compared_and_not_one_with_itself(
 ) -> None:
     base, tuned = load_model(tiny, "float32"), open_adapter(load_model(tiny, "float32"), trained_adapter)
     rows = [tiny_chat.encode(example("Ask?", "Say.", id="one").messages)]
-    assert compare_hops("adapter → base", tuned, base, rows, ((), ())).max_abs_logit > 1e-3
-    assert compare_hops("adapter → adapter", tuned, tuned, rows, ((), ())).max_abs_logit == 0
+    assert compare_models("adapter → base", tuned, base, rows, ((), ())).max_abs_logit > 1e-3
+    assert compare_models("adapter → adapter", tuned, tuned, rows, ((), ())).max_abs_logit == 0

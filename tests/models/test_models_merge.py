@@ -17,7 +17,7 @@ from architectures import PACKED
 from fakes import conversation, copy_base, train_tiny
 from tunesmith.core.errors import EvaluationError, ModelError
 from tunesmith.core.records import Generation
-from tunesmith.eval.parity import compare_hops
+from tunesmith.eval.parity import compare_models
 from tunesmith.eval.results import ParityResult
 from tunesmith.eval.tolerances import STORED
 from tunesmith.models.adapters import attach, open_adapter, save_adapter
@@ -39,7 +39,7 @@ def merged(base: BaseFolder, adapter: Path, out: Path) -> Any:
 def parity(base: BaseFolder, chat: Chat, adapter: Path, other: Any) -> ParityResult:
     rows = [chat.encode(conversation(f"Question {n}?", "An answer. " * (1 + n % 5))) for n in range(11)]
     tuned = open_adapter(load_model(base, "float32"), adapter)
-    return compare_hops("adapter → merged", tuned, other, rows, ((), ()))
+    return compare_models("adapter → merged", tuned, other, rows, ((), ()))
 
 
 @pytest.mark.parametrize("name", ["tiny_path", "phi_path"])
@@ -167,12 +167,12 @@ def test_tensors_are_stored_under_the_names_that_the_base_s_files_use(name: str,
     merge(base, tmp_path / "a", tmp_path / "m")
     merged = find_base(str(tmp_path / "m"))
     assert safetensors_shapes(merged.weights[0]) == safetensors_shapes(base.weights[0])
-    result = compare_hops(
+    result = compare_models(
         "x", adapted.eval(), load_model(merged, "float32"), [open_chat(base).encode(conversation("q", "a" * 9))], ((), ())
     )
     assert result.max_abs_logit < 1e-5
     assert (
-        compare_hops(
+        compare_models(
             "x", adapted, load_model(base, "float32"), [open_chat(base).encode(conversation("q", "a" * 9))], ((), ())
         ).max_abs_logit
         > 1e-2
@@ -363,6 +363,6 @@ def test_every_position_counts_once_and_one_greedy_answer_that_differs_does(tiny
     model = load_model(tiny, "float32")
     rows = [tiny_chat.encode(conversation("q", "a" * n)) for n in (1, 60)]
     long = "The same forty characters, and then more of "
-    result = compare_hops("x", model, model, rows, (answers("a", "b", f"{long}one", "d"), answers("a", "B", f"{long}two")))
+    result = compare_models("x", model, model, rows, (answers("a", "b", f"{long}one", "d"), answers("a", "B", f"{long}two")))
     assert (result.max_abs_logit, result.greedy_equal, result.greedy_begun, result.greedy_total) == (0.0, 1, 2, 3)
     assert result.num_positions == sum(len(row.ids) for row in rows)

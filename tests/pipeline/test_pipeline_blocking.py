@@ -11,12 +11,15 @@ import pytest
 import tunesmith
 from fakes import write_posts
 from tunesmith.api import EventLog, Project
+from tunesmith.api.pipeline import follow
+from tunesmith.cli.main import main
 from tunesmith.core.errors import BlockedError, RecipeError
 from tunesmith.core.reporter import FindingReported
 from tunesmith.pipeline.recipe_file import recipe_from
 
 KEY = "AKIA" + "Q7RT2MZ5XW8LK3VN"
 CARD = "4111 1111 1111 1111"
+SPLIT = ("--set", "split.val=0.2", "--set", "split.test=0.3")
 
 
 def rows(folder: Path, secret: str, *, count: int = 80) -> Path:
@@ -145,3 +148,28 @@ def test_a_folder_with_a_foreign_manifest_is_not_an_artifact(tmp_path: Path) -> 
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text('{"kind": 5, "id": 7, "created": "", "files": {}}')
     assert tunesmith.artifacts(project=tmp_path) == ()
+
+
+def test_redaction_keeps_the_groups_of_a_private_column_apart(tiny_path: Path, tmp_path: Path) -> None:
+    source = rows(tmp_path, "a lamp")
+    lines = [json.loads(line) for line in source.read_text().splitlines()]
+    customers = [line | {"customer": f"person{n % 12}@corp.org"} for n, line in enumerate(lines)]
+    source.write_text("\n".join(map(json.dumps, customers)))
+    by_customer = {"by": "group", "group": "customer", "val": 0.2, "test": 0.2}
+    data = {"base": str(tiny_path), "sources": [str(source)], "split": by_customer}
+    made = Project(recipe_from(data, ["build.dedup=0", "allow=[leak]", "build.redact=true"]), tmp_path)
+    parts = {part: {row.meta["customer"] for row in made.rows(part)} for part in ("train", "val", "test")}
+    assert len(set().union(*parts.values())) == 12 and sum(map(len, parts.values())) == 12
+    assert "@corp.org" not in text_of(made.dataset.path)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_the_plan_alone_reports_what_it_reads_and_an_unknown_stage_runs_nothing(
+    tiny_path: Path, posts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["plan", "--source", str(posts), "--base", str(tiny_path), "--project", str(tmp_path), *SPLIT])
+    said = capsys.readouterr()
+    assert "1 documents" in said.err and "2 dataset" in said.err and "3 plan" not in said.err and "time" in said.out
+    with pytest.raises(KeyError, match="releases"):
+        follow(Project(recipe_from({"base": str(tiny_path), "sources": [str(posts)]}), tmp_path / "new"), until="releases")
+    assert not (tmp_path / "new").exists()

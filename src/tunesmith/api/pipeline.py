@@ -127,16 +127,19 @@ def run(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Outcome:
 
 
 def follow(project: Project, *, until: str = "eval") -> None:
-    """Take a project through its stages in order, as far as `until` (a kind of artifact, or `plan`), reporting each."""
+    """Take a project through its stages in order, as far as the kind of artifact `until`, reporting each.
+
+    Raises:
+        KeyError: no stage makes that kind.
+    """
     if until != "documents":
         _ = project.chat  # a base that cannot be used is reported before anything is read
-    from tunesmith.pipeline.stage import in_order
+    from tunesmith.pipeline.stage import find_stage, in_order
 
+    find_stage(until)
     for stage in in_order():
         if stage.kind == "run":  # what is about to be trained is reported before it is
-            _ = project.plan
-            if until == "plan":
-                return
+            project.report_plan()
         project.artifact(stage.kind)
         if stage.kind == until:
             break

@@ -109,13 +109,13 @@ def _project(recipe: Recipe, choice: Choice, reporter: Reporter) -> Project:
     return Project(recipe, choice.project, reporter=reporter, allow_private=choice.allow_private, offline=choice.offline)
 
 
-_LAST = {"build": "dataset", "plan": "plan", "train": "run", "merge": "model"}
+_LAST = {"build": "dataset", "plan": "dataset", "train": "run", "merge": "model"}
 
 
 def stage(name: str, choice: Choice, *, json: bool) -> None:
     """Run the pipeline up to the stage of a verb."""
     recipe, say, log = open_recipe(choice), ConsoleReporter(console()), EventLog()
-    project = _project(recipe, choice, SeveralReporters(log) if name == "plan" else SeveralReporters(say, log))
+    project = _project(recipe, choice, SeveralReporters(say, log))
     follow(project, until=_LAST[name])
     if name == "plan":
         _print_plan(project.plan, json=json)

@@ -21,7 +21,7 @@ from tunesmith.models.chat import Encoded
 from tunesmith.systems.logits import model_logits
 from tunesmith.systems.system import GivesLogits, System, TokenLogprobs
 
-__all__ = ["Given", "compare_given", "compare_hops", "compare_logits"]
+__all__ = ["Given", "compare_given", "compare_logits", "compare_models"]
 
 _BEGINNING = 40  # characters of an answer, about ten tokens: what a near tie of two tokens seldom reaches
 _POSITIONS = 128  # whose probabilities are held at once: the logits of 49,152 tokens are dear
@@ -45,9 +45,9 @@ def compare_given(subject: Given, system: System, given: Given, *, num_rows: int
     equal, begun, total = _alike(subject.greedy, given.greedy)
     found = FormResult(greedy_equal=equal, greedy_begun=begun, greedy_total=total)
     if subject.logits is not None and given.logits is not None and isinstance(system, GivesLogits):
-        hop, left = f"adapter → {system.label}", islice(subject.logits, num_rows)
+        step, left = f"adapter → {system.label}", islice(subject.logits, num_rows)
         answers = (subject.greedy, given.greedy)
-        found = replace(found, logits=compare_logits(hop, left, given.logits, answers, precision=system.precision))
+        found = replace(found, logits=compare_logits(step, left, given.logits, answers, precision=system.precision))
     if subject.logprobs is None or given.logprobs is None:
         return found
     apart = [
@@ -67,8 +67,8 @@ def compare_given(subject: Given, system: System, given: Given, *, num_rows: int
     return replace(found, mean_abs_logprob=math.fsum(apart) / len(apart), max_abs_logprob=max(apart), num_tokens=len(apart))
 
 
-def compare_hops(
-    hop: str,
+def compare_models(
+    step: str,
     a: Any,
     b: Any,
     rows: Sequence[Encoded],
@@ -76,11 +76,11 @@ def compare_hops(
 ) -> ParityResult:
     """As `compare_logits`, of two models that are both in memory, each in the precision it was loaded in."""
     left, right = (map(partial(model_logits, model), rows) for model in (a, b))  # each bound to its own model
-    return compare_logits(hop, left, right, answers, precision=str(b.dtype).removeprefix("torch."))
+    return compare_logits(step, left, right, answers, precision=str(b.dtype).removeprefix("torch."))
 
 
 def compare_logits(
-    hop: str,
+    step: str,
     a: Iterable[torch.Tensor],
     b: Iterable[torch.Tensor],
     answers: tuple[Sequence[Generation], Sequence[Generation]],
@@ -94,7 +94,7 @@ def compare_logits(
     differ, for then no logits can be compared, and for logits that are not numbers.
     """
     largest, kl, same, count = 0.0, 0.0, 0, 0
-    for a_TV, b_TV in _parts(hop, a, b):
+    for a_TV, b_TV in _parts(step, a, b):
         largest = max(largest, float((a_TV - b_TV).abs().max()))
         log_a_TV, log_b_TV = torch.log_softmax(a_TV, -1), torch.log_softmax(b_TV, -1)
         kl += float((log_a_TV.exp() * (log_a_TV - log_b_TV)).sum())
@@ -102,7 +102,7 @@ def compare_logits(
         count += a_TV.shape[0]
     equal, begun, total = _alike(*answers)
     return ParityResult(
-        hop=hop,
+        hop=step,
         max_abs_logit=largest,
         mean_kl=max(0.0, kl / max(1, count)),
         top1_agreement=same / max(1, count),
@@ -123,19 +123,19 @@ def _alike(a: Sequence[Generation], b: Sequence[Generation]) -> tuple[int, int, 
     return equal, begun, len(shared)
 
 
-def _parts(hop: str, a: Iterable[torch.Tensor], b: Iterable[torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def _parts(step: str, a: Iterable[torch.Tensor], b: Iterable[torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Both logits in float32, some positions of a row at a time."""
     for a_TV, b_TV in zip(a, b, strict=True):
         if a_TV.shape != b_TV.shape:
             raise EvaluationError(
-                f"{hop}: the two models have different vocabularies",
+                f"{step}: the two models have different vocabularies",
                 value=f"{a_TV.shape[-1]} and {b_TV.shape[-1]}",
                 expected="one vocabulary",
                 hint="merge again from the same base",
             )
         if not bool(a_TV.isfinite().all() and b_TV.isfinite().all()):
             raise EvaluationError(
-                f"{hop}: a model returned logits that are not numbers",
+                f"{step}: a model returned logits that are not numbers",
                 value="NaN or infinity",
                 expected="finite logits from both",
                 hint="train again with a lower train.learning_rate",

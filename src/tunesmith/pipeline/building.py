@@ -1,4 +1,4 @@
-"""The dataset stage: documents and pairs in; examples in three splits out, checked, free of leaks, with a page about them."""
+"""What the stage `dataset` does: documents and rows in; three splits out, checked, free of leaks, with a page about them."""
 
 from __future__ import annotations
 
@@ -218,9 +218,7 @@ def _build(
     passages = build_passages(documents, passage_words=passage_words, min_words=b.min_words, system_prompt=b.system_prompt)
     if style in {"qa", "rewrite"}:
         draw_splits(passages.examples, recipe, documents)  # too few documents is reported before anything is paid
-        rows = rows_from_examples(passages.examples)  # and what must not leave this machine, before it does
-        private = [*check_secrets(rows), *check_personal(rows)]
-        stop_at_errors(private, passages.examples, allow=recipe.allow, rows_file=blocked)
+        _stop_at_private(documents, allow=recipe.allow, blocked=blocked)  # and what must not leave this machine, before it does
         return (
             *build_with_generator(
                 documents, passages.examples, build=b, generator=recipe.generator, replies=replies, reporter=reporter
@@ -228,6 +226,23 @@ def _build(
             copies,
         )
     return passages, None, copies
+
+
+def _stop_at_private(documents: Sequence[Document], *, allow: Sequence[str], blocked: Path) -> None:
+    """BlockedError for secrets and critical personal data anywhere in documents that are about to be sent to a generator."""
+    whole = [
+        Example(
+            id=one.id,
+            messages=(Message(role="assistant", content=f"{one.title or ''}\n{one.text}"),),
+            document_id=one.id,
+            group=one.id,
+            source=one.source,
+            title=one.title,
+        )
+        for one in documents
+    ]
+    rows = rows_from_examples(whole)
+    stop_at_errors([*check_secrets(rows), *check_personal(rows)], whole, allow=allow, rows_file=blocked)
 
 
 def _leave_preferences(count: int, *, alone: bool, reporter: Reporter) -> None:

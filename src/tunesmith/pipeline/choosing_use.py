@@ -1,4 +1,4 @@
-"""The stage between training and merging: the sampling settings, as the recipe sets them or chosen on validation questions."""
+"""What the stage `use` does: the sampling settings, as the recipe sets them or chosen on validation questions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured of this machine and is kept with a project, so that the same command means the same run."""
+"""The number type in which a project trains, measured once and saved with it, so that a command repeats the same run."""
 
 from __future__ import annotations
 

@@ -264,11 +264,14 @@ class Project:
         )
         unread = unread_by_older_readers(self.base.config)
         found = (Line("older readers", "would run another model", unread),) if unread else ()
-        plan = replace(plan, lines=(*plan.lines, *found))
+        return replace(plan, lines=(*plan.lines, *found))
+
+    def report_plan(self) -> None:
+        """The plan as an event, before what it plans is done."""
+        method = self.settings.method
         self.reporter.event(
-            plan_event(plan, base=self.base, method=r.method.kind, rank=r.method.rank, precision=self.precision)
+            plan_event(self.plan, base=self.base, method=method.kind, rank=method.rank, precision=self.precision)
         )
-        return plan
 
     @staticmethod
     def metrics(run: Artifact) -> list[dict[str, Any]]:

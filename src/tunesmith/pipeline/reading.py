@@ -1,4 +1,4 @@
-"""The documents stage: sources in; documents, ready pairs and failures out. It needs no model, and imports nothing heavy."""
+"""What the stage `documents` does: sources in; documents, ready rows and failures out. It needs no model."""
 
 from __future__ import annotations
 

@@ -22,12 +22,15 @@ def redacted_document(document: Document, counts: Counter[str]) -> Document:
 
 
 def redacted_row(row: R, counts: Counter[str]) -> R:
-    """The row with every turn, its title and its further columns redacted. `counts` takes how many of each kind."""
+    """The row with every turn and its title redacted, and private values of its further columns hashed.
+
+    `counts` takes how many of each kind were found.
+    """
     about: dict[str, Any] = {
         "title": redact(row.title, counts) if row.title else row.title,
-        "meta": {name: redact(value, counts) for name, value in row.meta.items()},
-        "group": _hidden(row.group),
-        "document_id": _hidden(row.document_id),
+        "meta": {name: _hidden(value, counts) for name, value in row.meta.items()},
+        "group": _hidden(row.group, Counter()),
+        "document_id": _hidden(row.document_id, Counter()),
     }
     if isinstance(row, Preference):
         chosen, rejected = (redact(answer, counts) for answer in row.answers)
@@ -42,9 +45,10 @@ def redacted_samples(samples: Mapping[str, Sequence[str]]) -> dict[str, list[str
     return {reason: [redact(sample) for sample in of] for reason, of in samples.items()}
 
 
-def _hidden(name: str) -> str:
-    """A name that leads back to a source, or its hash where it holds what is redacted: equal names stay equal."""
-    return name if redact(name) == name else digest(name)[:16]
+def _hidden(value: str, counts: Counter[str]) -> str:
+    """The value, or its hash if it contains what is redacted. Splits and labels go by such values: equal ones stay equal, and
+    different ones different, which two `[EMAIL]` would not."""
+    return value if redact(value, counts) == value else digest(value)[:16]
 
 
 def _turns(turns: Sequence[Message], counts: Counter[str]) -> tuple[Message, ...]:

@@ -19,7 +19,7 @@ import torch
 
 from tunesmith.core.records import Example
 from tunesmith.core.reporter import Event, Progress, Reporter, SilentReporter
-from tunesmith.eval.parity import compare_hops
+from tunesmith.eval.parity import compare_models
 from tunesmith.models.adapters import attach, open_adapter, save_adapter
 from tunesmith.models.audit import audit
 from tunesmith.models.chat import Chat, open_chat
@@ -221,7 +221,7 @@ def _merge(bench: _Bench) -> tuple[float, float, str]:
     rows = [bench.chat.encode(e.messages) for e in bench.examples[:4]]
     tuned = open_adapter(load_model(bench.base, "float32"), adapter)
     merged = load_model(find_base(str(out)), "float32").eval()
-    found = compare_hops("adapter → merged", tuned, merged, rows, ((), ()))
+    found = compare_models("adapter → merged", tuned, merged, rows, ((), ()))
     text = f"largest difference of a logit at {found.num_positions} positions; same first choice at {found.top1_agreement:.2%}"
     return found.max_abs_logit, _PARITY, text
 

@@ -1,4 +1,4 @@
-"""The run stage: a dataset and a base in, an adapter and the evidence of how it was trained out."""
+"""What the stage `run` does: a dataset and a base in, an adapter and the evidence of how it was trained out."""
 
 from __future__ import annotations
 

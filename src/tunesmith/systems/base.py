@@ -12,14 +12,12 @@ __all__ = ["SYSTEM"]
 
 
 def _open(inputs: SystemInputs, model: Any) -> LocalSystem:
-    return LocalSystem(
+    return LocalSystem.of(
+        inputs,
+        model,
         name="base",
         label="base",
         fingerprint=inputs.base.fingerprint,
-        model=model,
-        chat=inputs.chat,
-        context=inputs.base.context,
-        batch_examples=inputs.batch_examples,
         adapter=False,
     )
 

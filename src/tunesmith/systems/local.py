@@ -15,7 +15,7 @@ from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.generate import Completion, Request, answer
 from tunesmith.systems.logits import keep_logits, model_logits
 from tunesmith.systems.logprobs import token_logprobs
-from tunesmith.systems.system import System, TokenLogprobs
+from tunesmith.systems.system import System, SystemInputs, TokenLogprobs
 
 __all__ = ["LocalSystem", "answer_together"]
 
@@ -39,6 +39,11 @@ class LocalSystem:
     adapter: bool = True
     prompts: tuple[tuple[Message, ...], ...] | None = None
     numbers: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, inputs: SystemInputs, model: Any, **about: Any) -> LocalSystem:
+        """A system on `model` that has the chat format and the limits of the evaluation; `about`: its other fields."""
+        return cls(model=model, chat=inputs.chat, context=inputs.base.context, batch_examples=inputs.batch_examples, **about)
 
     @property
     def precision(self) -> str:

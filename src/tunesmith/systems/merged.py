@@ -17,14 +17,12 @@ __all__ = ["SYSTEM"]
 
 def _open(inputs: SystemInputs, model: Any) -> LocalSystem:
     merged = needed_merged(inputs)
-    return LocalSystem(
+    return LocalSystem.of(
+        inputs,
+        model,
         name="merged",
         label="merged",
         fingerprint=digest("merged", merged.fingerprint, adapter_fingerprint(inputs)),
-        model=model,
-        chat=inputs.chat,
-        context=inputs.base.context,
-        batch_examples=inputs.batch_examples,
     )
 
 

@@ -100,14 +100,12 @@ def _open(inputs: SystemInputs, model: Any) -> LocalSystem | NotMeasured:
         return NotMeasured(
             "no training passage fits into the prompt together with a test item: the prompted base is not measured"
         )
-    return LocalSystem(
+    return LocalSystem.of(
+        inputs,
+        model,
         name="prompted",
         label=f"base shown {shown.num_passages} training passages ({shown.num_tokens} tokens)",
         fingerprint=inputs.base.fingerprint,
-        model=model,
-        chat=inputs.chat,
-        context=inputs.base.context,
-        batch_examples=inputs.batch_examples,
         adapter=False,
         prompts=shown.prompts,
         numbers=shown.numbers,

@@ -15,14 +15,12 @@ __all__ = ["SYSTEM"]
 def _open(inputs: SystemInputs, model: Any) -> LocalSystem:
     merged = needed_merged(inputs)
     kind = served_type(merged)
-    return LocalSystem(
+    return LocalSystem.of(
+        inputs,
+        model,
         name="served",
         label=f"merged, opened in {kind}",
         fingerprint=digest("served", kind, merged.fingerprint),
-        model=model,
-        chat=inputs.chat,
-        context=inputs.base.context,
-        batch_examples=inputs.batch_examples,
     )
 
 

@@ -13,14 +13,12 @@ __all__ = ["SYSTEM"]
 
 
 def _open(inputs: SystemInputs, model: Any) -> LocalSystem:
-    return LocalSystem(
+    return LocalSystem.of(
+        inputs,
+        model,
         name="tuned",
         label="tuned: base and adapter",
         fingerprint=digest(inputs.base.fingerprint, adapter_fingerprint(inputs)),
-        model=model,
-        chat=inputs.chat,
-        context=inputs.base.context,
-        batch_examples=inputs.batch_examples,
     )
 
 

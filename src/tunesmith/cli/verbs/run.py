@@ -2,26 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from tunesmith.cli.options import Allow, Base, Json, Offline, Private, ProjectDir, RecipeFile, Settings, Sources
+from tunesmith.cli.options import stage_command
 
 __all__ = ["command"]
 
-
-def command(  # noqa: PLR0913 (the options of a verb)
-    project: ProjectDir = Path("."),
-    recipe: RecipeFile = None,
-    source: Sources = None,
-    base: Base = None,
-    set_: Settings = None,
-    allow: Allow = None,
-    json: Json = False,
-    allow_private: Private = False,
-    offline: Offline = False,
-) -> None:
-    """The exit code is that of the verdict."""
-    from tunesmith.cli import run as pipeline
-
-    choice = pipeline.Choice(project, recipe, source or [], base, set_ or [], allow or [], allow_private, offline)
-    pipeline.run(choice, json=json)
+command = stage_command("run")

@@ -61,8 +61,8 @@ def preference_from_entry(entry: Entry, *, name: str) -> tuple[Preference, tuple
 def with_own_ids(examples: Iterable[R], known: dict[str, bytes]) -> Iterator[R]:
     """The rows with ids that no two different rows share: of rows with one id, later and other ones get `#2`, `#3` …
 
-    `known` (id → mark of what is said) is filled as they pass, so that several files share it. Rows without an id of their
-    own keep the hash of what they say, which copies share.
+    `known` (id → hash of the text) is filled as they pass, so that several files share it. Rows without an id of their
+    own keep the hash of their text, which copies share.
     """
     for example in examples:
         mark = hashlib.blake2b(_said(example), digest_size=12).digest()

@@ -122,7 +122,7 @@ def id_rank(id: RowId) -> tuple[bool, int, str]:
 
 
 def text_of(row: records.Row) -> str:
-    """What is compared of a row: all that is said, every answer included, without the system prompt."""
+    """The text of a row that is compared: every turn and every answer, without the system prompt."""
     asked = [message.content for message in row.prompt if message.role != "system"]
     return "\n".join([*asked, *row.answers])
 

@@ -84,7 +84,7 @@ class Corpus:
 @dataclass(frozen=True, slots=True)
 class Found:
     """`num_pairs`: pairs of rows at or above the threshold, exact copies among them. `clusters`: rows joined by such pairs,
-    each sorted, two or more. `cut_bands`: bands too crowded to pair all their rows; 0 means that nothing was passed over.
+    each sorted, two or more. `cut_bands`: bands too crowded to pair all their rows; 0 means that none was skipped.
     `pairs_P2`: the near pairs, between first rows.
     """
 
