@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
 from tunesmith.core.records import Generation, Message
+from tunesmith.eval.probes import OTHER_QUESTION
 from tunesmith.eval.results import Evidence, GeneralResult, Item, Likelihood, ParityResult, SystemRun
 
-__all__ = ["evidence", "general", "items", "likelihood", "parity", "served", "system"]
+__all__ = ["evidence", "general", "items", "likelihood", "parity", "served", "system", "worth"]
 
 WORDS = [
     "kettle",
@@ -122,6 +124,16 @@ def general(worse: float = 0.01, n: int = 20, spread: float = 0.01) -> GeneralRe
     )
 
 
+def worth(run: SystemRun, bits_per_byte: float, *, noise: float = 0.01, each: int = 2) -> tuple[Likelihood, ...]:
+    """The references under other questions, which cost `bits_per_byte` more than their own."""
+    rng = np.random.default_rng([5, len(run.name)])
+    return tuple(
+        likelihood(f"{row.item_id}#{at}", (row.bits_per_byte or 0.0) + bits_per_byte + noise * rng.normal())
+        for row in run.likelihoods
+        for at in range(each)
+    )
+
+
 def evidence(
     bits: Mapping[str, float],
     *,
@@ -133,14 +145,21 @@ def evidence(
     with_parity: ParityResult | None = None,
     with_general: GeneralResult | None = None,
     with_served: ParityResult | None = served(),  # noqa: B008
+    question: Mapping[str, float] = MappingProxyType({"base": 0.1, "tuned": 0.1}),
 ) -> Evidence:
-    """Evidence with the systems named in `bits`, at these bits per byte."""
+    """Evidence with the systems named in `bits`, at these bits per byte; `question`: what the right one is worth to them;
+    `ended`: the share of the tuned model's answers that ends."""
     of = items(documents, each)
+    ends = {"tuned": ended, "merged": ended}
+    runs = tuple(
+        system(name, of, bits=value, ended=ends.get(name, 1.0), noise=noise, draws=draws) for name, value in bits.items()
+    )
     return Evidence(
         items=of,
-        systems=tuple(system(name, of, bits=value, ended=ended, noise=noise, draws=draws) for name, value in bits.items()),
+        systems=runs,
         parity=with_parity,
         general=with_general,
         served=with_served,
         train_answers=tuple(f"An old answer about {word}, with oil." for word in WORDS),
+        probes={OTHER_QUESTION: {run.name: worth(run, question[run.name]) for run in runs if run.name in question}},
     )

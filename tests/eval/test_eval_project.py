@@ -15,7 +15,7 @@ from tunesmith.core.artifacts import Artifact
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import to_json, write_jsonl
 from tunesmith.eval.evaluate import Measured
-from tunesmith.eval.gates import decide
+from tunesmith.eval.verdict import decide
 from tunesmith.models.load import BaseFolder
 from tunesmith.models.use import GREEDY_USE
 from tunesmith.pipeline import evidence as evidence_module
@@ -92,7 +92,7 @@ def test_code_that_changed_asks_the_models_again_and_the_same_code_does_not(
     monkeypatch.setattr(judging, "_gather", gathered)
     first = at_the_end(tiny, tmp_path).outcome.evaluation.id
     assert at_the_end(tiny, tmp_path).outcome.evaluation.id == first
-    assert at_the_end(tiny, tmp_path, "gates.stop_share=0.5").outcome.evaluation.id != first
+    assert at_the_end(tiny, tmp_path, "gates.stop_margin=0.5").outcome.evaluation.id != first
     assert len(asked) == 1
     monkeypatch.setattr(eval_stage, "measuring_code", lambda: "other code")
     assert at_the_end(tiny, tmp_path).outcome.evaluation.id != first
@@ -116,7 +116,7 @@ def test_the_verdict_is_the_one_on_disk_and_another_one_is_an_error(
 ) -> None:
     monkeypatch.setattr(judging, "_gather", lambda project: EVIDENCE)
     made = at_the_end(tiny, tmp_path).outcome
-    assert (made.verdict.verdict, made.verdict.gates[0].margin) == ("SHIP", 0.0)
+    assert (made.verdict.verdict, made.verdict.gates[0].threshold) == ("SHIP", 0.02)
 
     def harsher(measurements: Any, gates: Any, **more: Any) -> Any:
         return decide(replace(measurements, parity=parity(max_abs_logit=0.5)), gates, **more)

@@ -15,10 +15,10 @@ import pytest
 from evidence_fakes import evidence, general, parity
 
 from tunesmith.eval.figures import MOST_DOTS, Strip, difference_figure, distribution_figure, training_figure
-from tunesmith.eval.gates import decide
 from tunesmith.eval.measure import measure
 from tunesmith.eval.report import chosen_examples, evaluation_report
 from tunesmith.eval.results import Evidence
+from tunesmith.eval.verdict import decide
 from tunesmith.models.use import Use
 from tunesmith.pipeline.sections.eval import GateConfig
 from tunesmith.pipeline.stages import eval as stage
@@ -38,7 +38,7 @@ SHARPEST = '<script>alert("x")</script>'
 
 def whole(**more: Any) -> Evidence:
     made = evidence(
-        {"base": 1.4, "prompted": 1.3, "tuned": 1.1, "merged": 1.1001}, with_parity=parity(), with_general=general(), ended=0.9
+        {"base": 1.4, "prompted": 1.3, "tuned": 1.1, "merged": 1.1001}, with_parity=parity(), with_general=general()
     )
     filled = replace(made, training=CURVE, reading="Learning, then levelling off.", ids={"run": "ab" * 32}, numbers={"seed": 7})
     return replace(filled, **more)
@@ -71,9 +71,9 @@ def test_the_page_answers_first_and_keeps_its_order() -> None:
 def test_a_margin_is_drawn_beside_zero_and_named() -> None:
     measured = measure(whole(), draws=300)
     _, plain = report(whole())
-    _, html = evaluation_report(whole(), measured, decide(measured, GateConfig(primary_margin=0.05), baselines=["prompted"]))
+    _, html = evaluation_report(whole(), measured, decide(measured, GateConfig(better_margin=0.05), baselines=["prompted"]))
     assert "The dashed line is the margin of 0.05" in html and "stroke-dasharray" in html
-    assert "dashed line" not in plain
+    assert "The dashed line is the margin of 0.02" in plain
 
 
 def test_empty_answers_and_what_was_cut_off_are_named_as_what_they_are() -> None:
@@ -104,8 +104,8 @@ def test_the_settings_of_use_and_what_the_answers_are_like_stand_on_the_first_sc
     data, html = report(whole(systems=greedy, use=use))
     line = html[: html.index("<h2>")]
     assert "Answers sampled at temperature 0.7, top-p 0.9, repetition penalty 1.1, base → tuned" in line
-    assert re.search(r"ended by themselves: 90 % \[\d+, \d+\] → 90 % \[\d+, \d+\]", line) and "looped: 0 % [0" in line
-    assert "With greedy decoding: ended by themselves 90 % → 90 %" in line
+    assert re.search(r"ended by themselves: 100 % \[\d+, \d+\] → 90 % \[\d+, \d+\]", line) and "looped: 0 % [0" in line
+    assert "With greedy decoding: ended by themselves 100 % → 90 %" in line
     assert "3 answers per question, seed 7 (chosen on 18 validation questions)" in html
     assert "Every answer is the first of those sampled" in html
     assert data["use"]["temperature"] == 0.7 and data["systems"]["tuned"]["greedy"]["ended"]["n"] == 30  # type: ignore[index]

@@ -60,8 +60,8 @@ def test_a_run_that_never_gains_ends_in_a_verdict_and_not_in_an_error(tiny_path:
     made_here = project(tiny_path, posts, tmp_path, "train.learning_rate=1e-9", "gates.min_documents=2")
     outcome = made_here.outcome
     assert made_here.run.numbers["best_step"] == 0
-    primary = next(gate for gate in outcome.verdict.gates if gate.name == "primary")
-    assert outcome.verdict.verdict != "SHIP" and primary.outcome == "fail"
+    primary = next(gate for gate in outcome.verdict.gates if gate.name == "better")
+    assert outcome.verdict.verdict != "SHIP" and primary.state == "fail"
 
 
 def test_a_base_that_older_readers_would_misread_is_named_in_the_plan_and_at_the_merge(
@@ -106,7 +106,7 @@ def test_a_second_run_makes_nothing_again(root: Path, tiny_path: Path, posts: Pa
 @pytest.mark.parametrize(
     ("override", "anew"),
     [
-        ("gates.stop_share=0.5", ["evals"]),
+        ("gates.stop_margin=0.5", ["evals"]),
         ("eval.max_new_tokens=5", ["evals"]),
         ("use.draws=4", ["evals", "uses"]),
         ("use.temperature=0.6", ["evals", "models", "uses"]),

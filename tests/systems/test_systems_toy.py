@@ -13,9 +13,9 @@ from fakes import Told, example, examples
 from tunesmith.core.errors import EvaluationError
 from tunesmith.eval.evaluate import Conditions, Measured, choose_items, evaluate
 from tunesmith.eval.files import write_evaluation
-from tunesmith.eval.gates import Verdict, decide
 from tunesmith.eval.measure import Measurements, measure
 from tunesmith.eval.results import Evidence, read_evidence
+from tunesmith.eval.verdict import Verdict, decide
 from tunesmith.models.load import BaseFolder, find_base
 from tunesmith.models.merge import merge
 from tunesmith.pipeline.sections.eval import GateConfig
@@ -79,7 +79,7 @@ def test_a_baseline_added_by_one_file_is_asked_compared_gated_and_shown(
         assert gain is not None and gain.differences["word_overlap"].n == len(ITEMS)
         assert gain.differences["bits_per_byte"].n == 0
         gate = next(gate for gate in verdict.gates if gate.name == "beats_parrot")
-        assert (gate.required, gate.outcome) == (True, "not measured")
+        assert (gate.required, gate.state) == (True, "not measured")
         assert "whether the parrot toy would be enough" in verdict.not_measured and verdict.exit_code != 0
         assert report["systems"]["parrot"]["label"] == "a toy that repeats the question"
         assert "parrot toy" in page and "beats parrot" in page
@@ -101,7 +101,7 @@ def test_a_form_added_by_one_file_is_held_against_the_tuned_model_by_what_both_c
         assert (echo.logits, echo.mean_abs_logprob, echo.greedy_total) == (None, None, len(ITEMS))
         assert found.parity is not None and found.served is not None and set(found.forms) == {"echo"}
         gate = next(gate for gate in verdict.gates if gate.name == "echo")
-        assert gate.outcome == "fail" and "0 of 9 greedy answers equal" in gate.evidence  # it says other things
+        assert gate.state == "fail" and "0 of 9 greedy answers equal" in gate.evidence  # it says other things
         assert "not measured here: log-probabilities" in gate.evidence
         assert report["forms"]["echo"]["greedy_total"] == len(ITEMS) and "echo toy" in page
         assert measurements.comparison("tuned", "echo") is not None
@@ -115,7 +115,7 @@ def test_a_form_that_cannot_give_what_its_limit_asks_for_is_not_measured_and_can
         found = run(tiny, trained_adapter, merged)
         _, _, verdict, _, page = judged(found, tmp_path / "out")
         gate = next(gate for gate in verdict.gates if gate.name == "echo")
-        assert (gate.outcome, gate.required) == ("not measured", True)
+        assert (gate.state, gate.required) == ("not measured", True)
         assert "whether the form echo toy is the tuned model" in verdict.not_measured and "not measured here" in page
         assert [s.name for s in found.systems] == ["base", "tuned", "merged"]
 
@@ -130,7 +130,7 @@ def test_a_system_that_cannot_be_opened_is_told_of_and_not_measured(
         found = run(tiny, trained_adapter, merged, told=told)
         assert found.forms["echo"].reason == "nothing answers there" and "nothing answers there" in told.warnings
         gate = next(gate for gate in judged(found, tmp_path / "out")[2].gates if gate.name == "echo")
-        assert gate.outcome == "not measured" and "nothing answers there" in gate.evidence
+        assert gate.state == "not measured" and "nothing answers there" in gate.evidence
 
 
 def test_log_probabilities_of_the_wrong_length_are_an_error_and_no_number(
@@ -145,5 +145,5 @@ def test_log_probabilities_of_the_wrong_length_are_an_error_and_no_number(
 def test_without_a_merged_folder_its_forms_are_not_measured(tiny: BaseFolder, trained_adapter: Path, tmp_path: Path) -> None:
     found = run(tiny, trained_adapter, None)
     assert [s.name for s in found.systems] == ["base", "tuned"] and found.parity is found.served is None
-    outcomes = {gate.name: gate.outcome for gate in judged(found, tmp_path / "out")[2].gates}
+    outcomes = {gate.name: gate.state for gate in judged(found, tmp_path / "out")[2].gates}
     assert outcomes["parity"] == outcomes["served"] == "not measured"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tunesmith.api.stored import artifact, artifacts
     from tunesmith.api.synth_file import Made, synth
     from tunesmith.core.artifacts import Artifact
-    from tunesmith.eval.gates import Verdict
+    from tunesmith.eval.verdict import Verdict
     from tunesmith.pipeline.evidence import EXAMPLES
     from tunesmith.pipeline.plan import Plan
     from tunesmith.pipeline.project import Outcome, Project
@@ -108,7 +108,7 @@ _NAMES = {
     "tunesmith.api.events": ("EventLog",),
     "tunesmith.pipeline.plan": ("Plan",),
     "tunesmith.pipeline.reading": ("Documents",),
-    "tunesmith.eval.gates": ("Verdict",),
+    "tunesmith.eval.verdict": ("Verdict",),
     "tunesmith.core.artifacts": ("Artifact",),
     "tunesmith.api.stored": ("artifact", "artifacts"),
     "tunesmith.api.recipes": ("NewRecipe", "new_recipe", "write_recipe"),

@@ -19,6 +19,7 @@ from tunesmith.core.reporter import Reporter
 from tunesmith.eval.asking import Asking, Conditions, num_answers
 from tunesmith.eval.likelihood import likelihoods_of
 from tunesmith.eval.parity import Given, compare_given
+from tunesmith.eval.probes import probe_items
 from tunesmith.eval.results import FormResult, GeneralResult, Item, Likelihood, Limit, ParityResult, SystemRun
 from tunesmith.models.adapters import adapter_moves
 from tunesmith.models.chat import Chat, Encoded, open_chat
@@ -35,7 +36,7 @@ __all__ = ["Conditions", "Measured", "choose_items", "evaluate", "that_fit"]
 class Measured:
     """Results of an evaluation: systems in the order of comparison, forms against the tuned model (`parity`: merged in float32;
     `served`: merged opened as it is served; `forms`: all others by name; None if that was not measured), general texts, facts
-    about the prompts, and how the references fit into the token limit."""
+    about the prompts, how the references fit into the token limit, and the likelihoods of further rows by probe and system."""
 
     systems: tuple[SystemRun, ...]
     parity: ParityResult | None
@@ -44,6 +45,7 @@ class Measured:
     served: ParityResult | None = None
     limit: Limit | None = None
     forms: Mapping[str, FormResult] = field(default_factory=dict)
+    probes: Mapping[str, Mapping[str, tuple[Likelihood, ...]]] = field(default_factory=dict)
 
 
 def choose_items(examples: Sequence[Example], max_items: int) -> tuple[Item, ...]:
@@ -112,7 +114,8 @@ def evaluate(
     kinds = chosen_kinds(inputs, conditions.baselines)
     with reporter.progress("evaluate", total=num_answers(kinds, conditions, len(items)), unit="answers") as progress:
         asking = Asking(inputs, items, conditions, progress)
-        found = _Found(asking, general, reporter, max((k.num_rows for k in kinds if k.role == "form"), default=0))
+        probes = {name: that_fit(chat, rows, context=base.context) for name, rows in probe_items(items, train).items()}
+        found = _Found(asking, general, probes, reporter, max((k.num_rows for k in kinds if k.role == "form"), default=0))
         for group in _by_weights(kinds):
             release_memory()
             found.measure(group)
@@ -137,12 +140,14 @@ class _Found:
 
     asking: Asking
     general_items: Sequence[Item]
+    probe_items: Mapping[str, Sequence[Item]]
     reporter: Reporter
     num_rows: int
     runs: dict[str, SystemRun] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     forms: dict[str, FormResult] = field(default_factory=dict)
     general: dict[str, tuple[Likelihood, ...]] = field(default_factory=dict)
+    probes: dict[str, dict[str, tuple[Likelihood, ...]]] = field(default_factory=dict)
     subject: Given | None = None
 
     def measure(self, kinds: Sequence[SystemKind]) -> None:
@@ -196,11 +201,20 @@ class _Found:
             greedy = run.greedy
         else:
             greedy = asking.generations(system.name, answers, system.fingerprint, decoding="greedy")
-        if kind.role in ("reference", "subject") and (found := asking.logprobs_of(system, self.general_items)) is not None:
-            self.general[kind.role] = likelihoods_of(found[1], asking.inputs.chat, self.general_items, found[0])
+        if kind.role in ("reference", "subject"):
+            if found := self._likelihoods(system, self.general_items):
+                self.general[kind.role] = found
+            for name, items in self.probe_items.items():
+                if found := self._likelihoods(system, items):
+                    self.probes.setdefault(name, {})[kind.name] = found
         if kind.role not in ("subject", "form"):
             return Given(logits=None, logprobs=None, greedy=greedy)
         return self._given(kind, system, logprobs, greedy)
+
+    def _likelihoods(self, system: System, items: Sequence[Item]) -> tuple[Likelihood, ...]:
+        """Of further rows under their own prompts; empty where the system gives none."""
+        found = self.asking.logprobs_of(system, items)
+        return () if found is None else likelihoods_of(found[1], self.asking.inputs.chat, items, found[0])
 
     def _given(self, kind: SystemKind, system: System, logprobs: Sequence[TokenLogprobs] | None, greedy: Any) -> Given:
         """Logits that outlast the weights for the tuned model, passing ones for a form; log-probabilities without either."""
@@ -251,4 +265,5 @@ class _Found:
             served=served,
             limit=self.asking.limit,
             forms=forms,
+            probes=self.probes,
         )

@@ -11,10 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation, Message, Score, to_json, write_jsonl
-from tunesmith.eval.gates import Verdict
 from tunesmith.eval.measure import Measurements, SystemMeasures
 from tunesmith.eval.report import evaluation_report
 from tunesmith.eval.results import Evidence, Item
+from tunesmith.eval.verdict import Verdict
 
 __all__ = ["read_items", "read_verdict", "write_evaluation"]
 
@@ -51,8 +51,9 @@ def write_evaluation(out: Path, evidence: Evidence, measurements: Measurements, 
     """Fill the folder of an evaluation. Predictions are as `tunesmith compare` reads them, one file per system
     and way of decoding."""
     held = {field.name: getattr(evidence, field.name) for field in fields(evidence)}
-    if not evidence.forms:  # as evidence was before other forms could be measured
-        del held["forms"]
+    for name in ("forms", "probes"):  # as evidence was before these could be measured
+        if not held[name]:
+            del held[name]
     (out / "evidence.json").write_bytes(to_json(held))
     (out / "verdict.json").write_bytes(to_json(verdict))
     report, page = evaluation_report(evidence, measurements, verdict)

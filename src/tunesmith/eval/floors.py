@@ -13,10 +13,11 @@ from types import MappingProxyType
 
 import numpy as np
 
+from tunesmith.core.records import Example
 from tunesmith.eval.metrics.text import words
 from tunesmith.eval.results import Item
 
-__all__ = ["FLOORS", "floor_answers", "nearest_answers", "random_references"]
+__all__ = ["FLOORS", "floor_answers", "nearest_answers", "nearest_rows", "random_references"]
 
 FLOORS: Mapping[str, str] = MappingProxyType(
     {
@@ -51,6 +52,16 @@ def nearest_answers(prompts: Sequence[str], answers: Sequence[str]) -> list[str 
 
     None without answers, or where no answer shares a word with the prompt.
     """
+    return [None if at is None else answers[at] for at in _nearest_of(prompts, answers)]
+
+
+def nearest_rows(prompts: Sequence[str], rows: Sequence[Example], *, most: int) -> list[Example]:
+    """The rows whose answers are nearest to the prompts, each once, in the order of the prompts; `most` at most."""
+    found = [at for at in _nearest_of(prompts, [row.answer for row in rows]) if at is not None]
+    return [rows[at] for at in dict.fromkeys(found)][:most]
+
+
+def _nearest_of(prompts: Sequence[str], answers: Sequence[str]) -> list[int | None]:
     bags = [set(words(answer)) for answer in answers]
     frequency = Counter(word for bag in bags for word in bag)
     square = {word: math.log((1 + len(bags)) / (1 + count)) ** 2 + 1e-9 for word, count in frequency.items()}
@@ -59,16 +70,15 @@ def nearest_answers(prompts: Sequence[str], answers: Sequence[str]) -> list[str 
     for number, bag in enumerate(bags):
         for word in bag:
             postings[word].append(number)
-    return [_nearest(prompt, answers, lengths, postings, square.__getitem__) for prompt in prompts]
+    return [_nearest(prompt, lengths, postings, square.__getitem__) for prompt in prompts]
 
 
 def _nearest(
     prompt: str,
-    answers: Sequence[str],
     lengths: Sequence[float],
     postings: Mapping[str, Sequence[int]],
     square: Callable[[str], float],
-) -> str | None:
+) -> int | None:
     shared: dict[int, float] = defaultdict(float)
     for word in sorted(set(words(prompt))):
         if word in postings:
@@ -76,4 +86,4 @@ def _nearest(
                 shared[number] += square(word)
     if not shared:
         return None
-    return answers[min(shared, key=lambda number: (-shared[number] / lengths[number], number))]
+    return min(shared, key=lambda number: (-shared[number] / lengths[number], number))

@@ -19,9 +19,10 @@ from tunesmith.core.records import Generation
 from tunesmith.eval.floors import floor_answers
 from tunesmith.eval.metrics.repetition import LOOP, loop_scores, same_answers
 from tunesmith.eval.metrics.text import TEXT_METRICS, TextMetric, length_matched
+from tunesmith.eval.probe_measures import QuestionWorth, Recital, question_worth, recital
 from tunesmith.eval.results import Evidence, FormResult, Item, Likelihood, Limit, ParityResult, SystemRun, check_evidence
-from tunesmith.eval.shares import AnswerShares, answer_shares
-from tunesmith.eval.stats import Difference, Summary, detectable_effect, paired, summarise
+from tunesmith.eval.shares import AnswerShares, answer_shares, ended
+from tunesmith.eval.stats import LEVEL, Difference, Summary, detectable_effect, paired, summarise
 from tunesmith.models.use import Use
 from tunesmith.systems.registry import pairs
 
@@ -83,6 +84,7 @@ class Measurements:
     measured spread of the documents' differences; None if it cannot be computed."""
 
     primary: str
+    level: float
     num_items: int
     num_documents: int
     draws: int
@@ -96,6 +98,9 @@ class Measurements:
     use: Use
     limit: Limit | None
     references: Mapping[str, float | None]
+    recital: Recital
+    question: QuestionWorth | None = None
+    min_documents: int = 6
     served: ParityResult | None = None
     forms: Mapping[str, FormResult] = field(default_factory=dict)
 
@@ -138,6 +143,13 @@ _ALL = (
     ),
     *map(_text, TEXT_METRICS.values()),
     MetricInfo(
+        name="ended",
+        label="ended by itself",
+        unit="share",
+        higher_is_better=True,
+        description="Share of answers that ended by themselves, within the limit, and contain a word.",
+    ),
+    MetricInfo(
         name="loop",
         label="loops",
         unit="share",
@@ -170,9 +182,17 @@ def improvement(difference: Difference, metric: str) -> tuple[float, float, floa
 
 
 def measure(
-    evidence: Evidence, *, primary: str = "bits_per_byte", draws: int = 10_000, seed: int = 7, min_documents: int = 6
+    evidence: Evidence,
+    *,
+    primary: str = "bits_per_byte",
+    draws: int = 10_000,
+    seed: int = 7,
+    min_documents: int = 6,
+    level: float = LEVEL,
+    question_share: float = 0.6,
 ) -> Measurements:
-    """Every number of an evaluation. `min_documents`: below as many, no detectable difference is claimed.
+    """Every number of an evaluation. `min_documents`: below as many, no detectable difference is claimed. `question_share`: of
+    what the right question is worth to the base, the part to compare the tuned model with.
 
     EvaluationError if two systems are the same, or the evidence is not of one test set.
     """
@@ -198,6 +218,7 @@ def measure(
     )
     return Measurements(
         primary=primary,
+        level=level,
         num_items=len(evidence.items),
         num_documents=len(set(groups)),
         draws=draws,
@@ -213,6 +234,9 @@ def measure(
         use=evidence.use,
         limit=evidence.limit,
         references=_references(evidence.items),
+        recital=recital(evidence),
+        question=question_worth(evidence, share=question_share, draws=draws, seed=seed, level=level),
+        min_documents=min_documents,
     )
 
 
@@ -245,6 +269,7 @@ def _answer_scores(generations: Sequence[Generation], items: Sequence[Item]) -> 
     values: dict[str, list[float | None]] = {
         name: [metric.score(g.text, of[g.item_id].reference) for g in generations] for name, metric in TEXT_METRICS.items()
     }
+    values["ended"] = [float(end) for end in ended(generations, items)]
     values["loop"] = loop_scores([g.text for g in generations])
     values["collapse"] = same_answers([g.text for g in generations], [of[g.item_id].question for g in generations])
     keys = [g.item_id for g in generations]

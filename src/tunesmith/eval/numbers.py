@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunesmith.eval.proportions import Share
 
-__all__ = ["percent", "signed", "signed_range"]
+__all__ = ["percent", "signed", "signed_points", "signed_range"]
 
 
 def signed(value: float, digits: int = 3) -> str:
@@ -23,3 +23,8 @@ def percent(share: Share, *, interval: bool = True) -> str:
         return "not measured"
     ends = f" [{100 * share.ci.low:.0f}, {100 * share.ci.high:.0f}]" if interval and share.ci is not None else ""
     return f"{100 * share.share:.0f} %{ends}"
+
+
+def signed_points(share: float) -> str:
+    """A difference of shares in whole percentage points: +12, −3."""
+    return f"{100 * share:+.0f}".replace("-", "−")

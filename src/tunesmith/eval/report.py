@@ -15,13 +15,13 @@ from tunesmith.core.page import Raw, badge, card, folded, page, section, table, 
 from tunesmith.core.records import Generation
 from tunesmith.eval.figures import A_TOKEN, LOSS_UNIT, MOST_DOTS, Strip, difference_figure, distribution_figure, training_figure
 from tunesmith.eval.floors import FLOORS
-from tunesmith.eval.gates import Verdict
 from tunesmith.eval.measure import METRICS, Comparison, Measurements, improvement
 from tunesmith.eval.metrics.text import num_words
 from tunesmith.eval.numbers import percent, signed
 from tunesmith.eval.report_cells import gain_rows, share_cell, summary_cell, tip
 from tunesmith.eval.report_values import report_values
 from tunesmith.eval.results import Evidence, SystemRun
+from tunesmith.eval.verdict import Verdict
 from tunesmith.systems.registry import by_role, title_of
 
 __all__ = ["chosen_examples", "evaluation_report"]
@@ -88,19 +88,21 @@ def _top(measurements: Measurements, verdict: Verdict) -> Raw:
         values = tuple(v for v in _gains(measurements, other, "tuned") if v is not None)
         strips.append(Strip(label=f"tuned over\n{title_of(other)}", values=values, middle=middle, low=low, high=high))
     axis = f"gain in {info.label}; right of zero: the tuned model is better"
-    primary = next(gate for gate in verdict.gates if gate.name == "primary")
+    primary = next(gate for gate in verdict.gates if gate.name == "better")
     caption = (
         f"One dot is one of {measurements.num_items} held-out items from {measurements.num_documents} documents; the bar is the"
         f" 95 % interval of the mean gain. {info.description}"
     )
     if measurements.detectable is not None:
-        found = measurements.detectable + (primary.margin or 0.0)
+        found = measurements.detectable + (primary.threshold or 0.0)
         caption += f" With this many documents, the rule below would detect a true gain of {found:.3f} with 80 % power."
-    if primary.margin:
-        caption += f" The dashed line is the margin of {primary.margin:g}; the whole interval over the base must be above it."
+    if primary.threshold:
+        caption += (
+            f" The dashed line is the margin of {primary.threshold:g}; the whole interval over the base must be above it."
+        )
     if measurements.num_items > MOST_DOTS:
         caption += f" Only {MOST_DOTS} dots are drawn, evenly spaced by rank."
-    picture = difference_figure(strips, axis=axis, margin=primary.margin or 0.0)
+    picture = difference_figure(strips, axis=axis, margin=primary.threshold or 0.0)
     lines = _answers_line(measurements)
     lines += f'<p class="soft">Rule: {text(primary.rule)}. Result: {text(primary.evidence)}.</p>'
     missing = ", ".join(verdict.not_measured)
@@ -248,7 +250,7 @@ def _gates(verdict: Verdict) -> Raw:
         [
             gate.name.replace("_", " "),
             "required" if gate.required else "advisory",
-            badge(gate.outcome, _TONES[gate.outcome]),
+            badge(gate.state, _TONES[gate.state]),
             gate.rule,
             gate.evidence,
         ]

@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 
 from tunesmith.core.records import to_json
-from tunesmith.eval.gates import Verdict
 from tunesmith.eval.measure import METRICS, Measurements
 from tunesmith.eval.results import Evidence
 from tunesmith.eval.shares import SHARES
+from tunesmith.eval.verdict import Verdict
 
 __all__ = ["report_values"]
 

@@ -165,7 +165,8 @@ class Evidence:
     `training`: rows of metrics.jsonl (keys step, loss, val_loss, learning_rate, grad_norm; absent or None where a step did
     not have one); `reading`: their plain-words reading. `train_answers`: for the floor "nearest training answer". `ids`: the
     artifacts the figures come from (kind → id). `numbers`: further facts worth printing under the table of systems. `use`: the
-    settings at which `SystemRun.generations` were drawn; in evidence from before there were any, these were greedy.
+    settings at which `SystemRun.generations` were drawn; in evidence from before there were any, these were greedy. `probes`:
+    likelihoods of further rows (`eval.probes`) by probe and system.
     """
 
     items: tuple[Item, ...]
@@ -181,6 +182,7 @@ class Evidence:
     use: Use = GREEDY_USE
     limit: Limit | None = None
     forms: Mapping[str, FormResult] = field(default_factory=dict)
+    probes: Mapping[str, Mapping[str, tuple[Likelihood, ...]]] = field(default_factory=dict)
 
     def system(self, name: str) -> SystemRun | None:
         """The run of that name, or None if it was not made."""

@@ -15,7 +15,7 @@ from tunesmith.eval.metrics.text import num_words
 from tunesmith.eval.proportions import Share, clustered_share
 from tunesmith.eval.results import Item
 
-__all__ = ["SHARES", "AnswerShares", "answer_shares"]
+__all__ = ["SHARES", "AnswerShares", "answer_shares", "ended"]
 
 SHARES = ("ended", "cut", "empty", "loop", "collapse")  # the fields of AnswerShares that are shares
 
@@ -38,20 +38,28 @@ class AnswerShares:
     collapse: Share
 
 
+def ended(generations: Sequence[Generation], items: Sequence[Item]) -> list[bool]:
+    """Whether each answer ended by itself and contains a word, where the reference contains one."""
+    of = {item.id: item for item in items}
+    return [
+        g.finish_reason == "stop" and (num_words(g.text) > 0 or num_words(of[g.item_id].reference) == 0) for g in generations
+    ]
+
+
 def answer_shares(generations: Sequence[Generation], items: Sequence[Item]) -> AnswerShares:
     """The shares of one system's answers, clustered by document."""
     of = {item.id: item for item in items}
     groups = [of[g.item_id].group for g in generations]
     stopped = [g.finish_reason == "stop" for g in generations]
-    silent = [not num_words(g.text) and num_words(of[g.item_id].reference) > 0 for g in generations]
+    spoken = ended(generations, items)
     same = same_answers([g.text for g in generations], [of[g.item_id].question for g in generations])
     by_item = Counter(g.item_id for g in generations)
     return AnswerShares(
         num_items=len(by_item),
         num_draws=max(by_item.values(), default=0),
-        ended=clustered_share([end and not empty for end, empty in zip(stopped, silent, strict=True)], groups),
+        ended=clustered_share(spoken, groups),
         cut=clustered_share([not end for end in stopped], groups),
-        empty=clustered_share([end and empty for end, empty in zip(stopped, silent, strict=True)], groups),
+        empty=clustered_share([stop and not end for stop, end in zip(stopped, spoken, strict=True)], groups),
         loop=clustered_share([loops(g.text) for g in generations], groups),
         collapse=clustered_share([value == 1 for value in same], groups),
     )

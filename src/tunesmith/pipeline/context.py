@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.records import Example, Row
 from tunesmith.core.reporter import Reporter
-from tunesmith.eval.gates import Verdict
 from tunesmith.eval.measure import Measurements
 from tunesmith.eval.results import Evidence
+from tunesmith.eval.verdict import Verdict
 from tunesmith.models.chat import Chat
 from tunesmith.models.load import BaseFolder
 from tunesmith.models.precision import Precision

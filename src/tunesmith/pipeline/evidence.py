@@ -12,7 +12,7 @@ from tunesmith.core.errors import EvaluationError
 from tunesmith.core.files import sha256_file
 from tunesmith.core.records import digest
 from tunesmith.eval.files import read_verdict
-from tunesmith.eval.gates import Verdict
+from tunesmith.eval.verdict import Verdict
 
 __all__ = ["EXAMPLES", "known_evidence", "measuring_code", "same_verdict"]
 
@@ -48,7 +48,7 @@ def measuring_code() -> str:
 def same_verdict(evaluation: Artifact, verdict: Verdict) -> Verdict:
     """The verdict that the evaluation holds. EvaluationError if it is another one than its evidence gives now."""
     held = read_verdict(evaluation.path / "verdict.json")
-    on_disk, found = ([(gate.name, gate.outcome) for gate in of.gates] for of in (held, verdict))
+    on_disk, found = ([(gate.name, gate.state) for gate in of.gates] for of in (held, verdict))
     if (held.verdict, on_disk) != (verdict.verdict, found):
         raise EvaluationError(
             "the evaluation on disk holds another verdict than its evidence gives now",

@@ -9,10 +9,10 @@ from tunesmith.core.records import Interval
 from tunesmith.eval.evaluate import Conditions, choose_items, evaluate, that_fit
 from tunesmith.eval.figures import A_TOKEN, LOSS_UNIT
 from tunesmith.eval.files import read_items
-from tunesmith.eval.gates import decide
 from tunesmith.eval.measure import Measurements, SystemMeasures, measure
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.stats import Difference
+from tunesmith.eval.verdict import decide
 from tunesmith.models.load import find_base
 from tunesmith.pipeline.context import Context, Judged
 from tunesmith.pipeline.evidence import EXAMPLES, known_evidence
@@ -26,7 +26,13 @@ def judge(project: Context) -> Judged:
     r, stage = project.settings, eval_stage.STAGE
     known = known_evidence(project.store, stage.inputs(project), stage.settings(project))
     evidence = read_evidence(known.path / "evidence.json") if known else _gather(project)
-    measurements = measure(evidence, primary=r.eval.primary, draws=r.eval.draws, min_documents=r.gates.min_documents)
+    measurements = measure(
+        evidence,
+        primary=r.eval.primary,
+        draws=r.eval.draws,
+        min_documents=r.gates.min_documents,
+        question_share=r.gates.question_share,
+    )
     return Judged(evidence, measurements, decide(measurements, r.gates, baselines=r.eval.baselines))
 
 
@@ -65,6 +71,7 @@ def _gather(project: Context) -> Evidence:
         general=measured.general,
         served=measured.served,
         forms=measured.forms,
+        probes=measured.probes,
         use=project.settings_of_use,
         limit=measured.limit,
         training=tuple(

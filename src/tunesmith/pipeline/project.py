@@ -21,10 +21,10 @@ from tunesmith.core.records import Example, Row, as_example, read_jsonl
 from tunesmith.core.reporter import Reporter, SilentReporter, StageDone, VerdictReached
 from tunesmith.eval.evaluate import choose_items
 from tunesmith.eval.files import read_items
-from tunesmith.eval.gates import Verdict
 from tunesmith.eval.measure import Measurements
 from tunesmith.eval.rehearsal import rehearse
 from tunesmith.eval.stats import detectable_effect
+from tunesmith.eval.verdict import Verdict
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import BaseFolder, find_base, safetensors_shapes
 from tunesmith.models.older_readers import unread_by_older_readers
@@ -173,9 +173,9 @@ class Project:
         made = self.artifact("eval")
         verdict, measurements = same_verdict(made, self.judged.verdict), self.judged.measurements
         notes = [
-            f"{gate.name}{'' if gate.required else ' (advisory)'}: {gate.outcome}. {gate.evidence}"
+            f"{gate.name}{'' if gate.required else ' (advisory)'}: {gate.state}. {gate.evidence}"
             for gate in verdict.gates
-            if gate.outcome != "pass"
+            if gate.state != "pass"
         ]
         if verdict.not_measured:
             notes.append(f"Not measured: {', '.join(verdict.not_measured)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -30,14 +31,17 @@ class EvalConfig(Section):
 
 
 class GateConfig(Section):
-    """The rules of the verdict. Required gates: primary, parity, stop, answers. Advisory gates: general, served."""
+    """The rules of the verdict. A rule that is easier to pass than by default is marked in verdict, report and card."""
 
-    primary_margin: Annotated[float, Field(ge=0)] = 0.0
-    """The whole confidence interval of the improvement must be above this margin, in the unit of the primary metric."""
+    better_margin: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
+    """Gain over the base that the whole confidence interval must exceed, in the unit of the primary metric. `auto`: 0.02 bits
+    per byte; 0.01 for overlaps; 0.02 for shares of right answers."""
     min_documents: Annotated[int, Field(ge=2)] = 6
-    """Minimum number of test documents; with fewer, the primary gate is not measured. Fewer than six can never pass."""
-    stop_share: Annotated[float, Field(ge=0, le=1)] = 0.9
-    """Share of sampled answers that must end by themselves and contain at least one word."""
+    """Minimum number of test documents; with fewer, the gate `better` is not measured. Fewer than six can never pass."""
+    question_share: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """Share of what the right question is worth to the base, in bits per byte, that it must be worth to the tuned model."""
+    stop_margin: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of sampled answers by which the tuned model may end less often by itself than the base."""
     loop_margin: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of answers by which the tuned model may loop, or repeat one answer to different questions, more than the base."""
     parity_logit: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
@@ -46,5 +50,30 @@ class GateConfig(Section):
     parity_top1: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = "auto"
     """Share of positions at which tuned and merged model must choose the same token. `auto`: depends on the number type of the
     stored weights; see the table in docs/concepts/merged-model.md."""
-    general_margin: Annotated[float, Field(ge=0)] = 0.1
-    """Largest allowed increase in bits per byte on general text; beyond it the advisory gate fails."""
+    general_text_margin: Annotated[float, Field(ge=0)] = 0.2
+    """Largest allowed increase in bits per byte on general text."""
+    advisory: list[str] = []
+    """Names of gates that are shown and do not decide, such as `general` for a base that cannot answer general questions."""
+
+    @property
+    def loosened(self) -> Mapping[str, str]:
+        """For each gate that is easier to pass than by default: which setting, and its default."""
+        found: dict[str, list[str]] = {}
+        for name, (gate, is_looser) in _LOOSER.items():
+            value, usual = getattr(self, name), type(self).model_fields[name].default
+            if value != usual and is_looser(value):
+                found.setdefault(gate, []).append(f"gates.{name} is {value:g}, by default {usual}")
+        return {gate: "; ".join(texts) for gate, texts in found.items()}
+
+
+# a setting, its gate, and whether a value is easier to pass than the default
+_LOOSER: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "better_margin": ("better", lambda value: value < 0.01),  # below every preset
+    "min_documents": ("better", lambda value: value < 6),
+    "question_share": ("answers_the_question", lambda value: value < 0.6),
+    "stop_margin": ("stop", lambda value: value > 0.1),
+    "loop_margin": ("not_collapsed", lambda value: value > 0.1),
+    "parity_logit": ("parity", lambda value: value > 0.001),
+    "parity_top1": ("parity", lambda value: value < 0.99),
+    "general_text_margin": ("general_text", lambda value: value > 0.2),
+}

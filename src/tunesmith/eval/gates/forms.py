@@ -3,60 +3,55 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tunesmith.eval.gate import Gate, Limits, Outcome, missing
+from tunesmith.eval.gate import Finding, GateKind, Limits, Ruling, State, missing, ruling
 from tunesmith.eval.measure import Measurements
 from tunesmith.eval.results import FormResult, ParityResult
 from tunesmith.eval.tolerances import SERVED, STORED, Tolerance
 from tunesmith.systems.registry import by_role
 from tunesmith.systems.system import FormLimits, SystemKind
 
-__all__ = ["form_gates"]
+__all__ = ["GATE"]
 
 
-def form_gates(measurements: Measurements, gates: Limits) -> list[Gate]:
-    """One gate per form: merged and served always, with their own tables of limits; others if they were requested."""
+def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str]) -> list[Ruling]:
+    """One ruling per form: merged and served always, with their own tables of limits; others if they were requested."""
     found = []
     for kind in by_role("form"):
         if kind.name == "merged":
-            found.append(_parity(measurements.parity, gates))
+            found.append(_parity(kind, measurements.parity, limits))
         elif kind.name == "served":
-            found.append(_served(measurements.served))
+            found.append(_served(kind, measurements.served))
         elif kind.name in measurements.forms:
             found.append(_form(kind, measurements.forms[kind.name]))
     return found
 
 
-def _parity(parity: ParityResult | None, gates: Limits) -> Gate:
+def _parity(kind: SystemKind, parity: ParityResult | None, gates: Limits) -> Ruling:
     stored = "float32" if parity is None else parity.stored
     limits = _chosen(STORED[stored], gates)
     rule = f"merged model, stored in {stored} and computed in float32, against the tuned one: {_limits(limits)}"
     rule += "; config.json, tensors, tokenizer and end tokens are the base's"
-    outcome: Outcome
-    value: float | None
-    if parity is None or parity.num_positions == 0 or parity.greedy_total == 0:
-        outcome, evidence, value = missing("adapter and merged model were not compared")
-    else:
-        value = parity.max_abs_logit
-        outcome = "pass" if _within(parity, limits) and not parity.differences else "fail"
+    found = missing("adapter and merged model were not compared")
+    if parity is not None and parity.num_positions and parity.greedy_total:
+        state: State = "pass" if _within(parity, limits) and not parity.differences else "fail"
         evidence = "; ".join([_compared(parity), *parity.differences])
-    return Gate(name="parity", required=True, rule=rule, outcome=outcome, evidence=evidence, value=value)
+        found = Finding(state=state, evidence=evidence, value=parity.mean_kl)
+    return ruling(kind.words, found, rule=rule, threshold=limits.mean_kl)
 
 
-def _served(served: ParityResult | None) -> Gate:
+def _served(kind: SystemKind, served: ParityResult | None) -> Ruling:
     """Advisory: a served model always rounds; this gate reports what the rounding costs."""
-    kind = "bfloat16" if served is None else served.precision
-    rule = f"merged model opened in {kind}, as servers do, against the tuned one in float32: {_limits(SERVED[kind])}"
-    outcome: Outcome
-    value: float | None
-    if served is None or served.num_positions == 0 or served.greedy_total == 0:
-        outcome, evidence, value = missing(f"the merged model was not opened in {kind}")
-    else:
-        outcome, evidence, value = "fail", _compared(served), served.mean_kl
-        if _within(served, SERVED[kind]):
-            outcome = "pass"
-    return Gate(name="served", required=False, rule=rule, outcome=outcome, evidence=evidence, value=value)
+    precision = "bfloat16" if served is None else served.precision
+    limits = SERVED[precision]
+    rule = f"merged model opened in {precision}, as servers do, against the tuned one in float32: {_limits(limits)}"
+    found = missing(f"the merged model was not opened in {precision}")
+    if served is not None and served.num_positions and served.greedy_total:
+        state: State = "pass" if _within(served, limits) else "fail"
+        found = Finding(state=state, evidence=_compared(served), value=served.mean_kl)
+    return ruling(kind.words, found, rule=rule, threshold=limits.mean_kl, required=False)
 
 
 def _chosen(limits: Tolerance, gates: Limits) -> Tolerance:
@@ -105,25 +100,25 @@ def _compared(found: ParityResult) -> str:
     )
 
 
-def _form(kind: SystemKind, found: FormResult) -> Gate:
+def _form(kind: SystemKind, found: FormResult) -> Ruling:
     """A gate with the limits that the system declares; a limit whose figure was not measured does not pass."""
     rules = [rule for rule in _rules(kind.limits, found) if rule.limit is not None]
     within = [rule.is_within for rule in rules]
-    outcome: Outcome = "not measured" if None in within or not rules else "pass"
+    state: State = "not measured" if None in within or not rules else "pass"
     if False in within:
-        outcome = "fail"
+        state = "fail"
     missed = [rule.words for rule in rules if rule.is_within is None]
     parts = [found.reason] if found.reason else []
     parts += [_compared(found.logits)] if found.logits is not None else [_seen(found)] if found.greedy_total else []
     parts += [f"not measured here: {', '.join(missed)}"] if missed else []
     parts += [] if rules else ["no limits are declared"]
-    return Gate(
-        name=kind.words.name,
-        required=kind.required,
+    first = next((rule for rule in rules if rule.value is not None), None)
+    return ruling(
+        kind.words,
+        Finding(state=state, evidence="; ".join(parts), value=first.value if first else None),
         rule=f"{kind.words.rule}: {', '.join(rule.words for rule in rules) or 'no limits are declared'}",
-        outcome=outcome,
-        evidence="; ".join(parts),
-        value=next((rule.value for rule in rules if rule.value is not None), None),
+        threshold=first.limit if first else None,
+        required=kind.required,
     )
 
 
@@ -178,3 +173,6 @@ def _seen(found: FormResult) -> str:
             f" at most {found.max_abs_logprob:.2g}; "
         )
     return f"{differ}{found.greedy_equal} of {found.greedy_total} greedy answers equal, {found.greedy_begun} start the same"
+
+
+GATE = GateKind(order=80, judge=_judge)

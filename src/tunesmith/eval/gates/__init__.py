@@ -1,0 +1,26 @@
+"""The rules of the verdict, one file each: a file with `GATE = GateKind(…)` is a rule, and nothing else lists it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from functools import cache
+
+from tunesmith.eval.gate import GateKind, Limits, Ruling
+from tunesmith.eval.measure import Measurements
+
+__all__ = ["gate_kinds", "judge_all"]
+
+
+@cache
+def gate_kinds() -> tuple[GateKind, ...]:
+    """Every declared rule, in order."""
+    modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
+    kinds = [kind for module in modules if isinstance(kind := getattr(module, "GATE", None), GateKind)]
+    return tuple(sorted(kinds, key=lambda kind: kind.order))
+
+
+def judge_all(measurements: Measurements, limits: Limits, *, baselines: Sequence[str] = ()) -> list[Ruling]:
+    """The rulings of every rule, in order."""
+    return [ruling for kind in gate_kinds() for ruling in kind.judge(measurements, limits, baselines)]

@@ -1,0 +1,62 @@
+"""Is the right question still worth something? A model tuned on shuffled questions learns the author's words, not to answer.
+
+The control is a likelihood: how much better a reference is expected under its own question than under those of other documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tunesmith.eval.gate import Finding, GateKind, GateWords, Limits, Ruling, missing, ruling
+from tunesmith.eval.measure import Measurements
+from tunesmith.eval.numbers import signed_range
+from tunesmith.eval.stats import Summary
+
+__all__ = ["GATE"]
+
+
+def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str]) -> list[Ruling]:
+    words = GateWords(
+        name="answers_the_question",
+        rule="under the tuned model the right question makes the reference more likely than one from another document does, by"
+        f" at least {100 * limits.question_share:g} % of what it is worth to the base, interval included",
+        failed="The tuned model has learned the author's words but not to answer: the right question is worth far less to it.",
+        unknown="Whether the tuned model's answers depend on the question could not be measured.",
+        topic="whether answers depend on the question",
+    )
+    return [ruling(words, _finding(measurements), threshold=0.0)]
+
+
+def _finding(measurements: Measurements) -> Finding:
+    worth = measurements.question
+    if worth is None or worth.kept.mean is None or worth.base.mean is None or worth.tuned.mean is None:
+        return missing("references were not scored under other questions")
+    values = f"{_shown(worth.base)} bits per byte to the base, {_shown(worth.tuned)} to the tuned model"
+    evidence = f"the right question is worth {values}"
+    ci, value = worth.kept.ci, worth.kept.mean
+    if ci is None:
+        return Finding(state="not measured", evidence=f"{evidence}: too few documents for an interval", value=value)
+    interval = (ci.low, ci.high)
+    evidence += (
+        f"; tuned less {100 * worth.share:g} % of the base, item by item: {signed_range((value, ci.low, ci.high))},"
+        f" from {worth.kept.num_groups} documents"
+    )
+    if ci.high < 0 and worth.base.ci is not None and worth.base.ci.low > 0:
+        return Finding(state="fail", evidence=evidence, value=value, interval=interval)
+    if worth.kept.num_groups < measurements.min_documents:
+        return Finding(state="not measured", evidence=f"{evidence}: too few documents", value=value, interval=interval)
+    if worth.tuned.ci is None or worth.tuned.ci.low <= 0:
+        evidence += ": the question may be worth nothing to the tuned model"
+        return Finding(state="not measured", evidence=evidence, value=value, interval=interval)
+    if ci.low >= 0:
+        return Finding(state="pass", evidence=evidence, value=value, interval=interval)
+    evidence += ": the interval includes the limit, too few documents to tell"
+    return Finding(state="not measured", evidence=evidence, value=value, interval=interval)
+
+
+def _shown(summary: Summary) -> str:
+    ends = "" if summary.ci is None else f" [{summary.ci.low:.3f}, {summary.ci.high:.3f}]"
+    return f"{summary.mean:.3f}{ends}"
+
+
+GATE = GateKind(order=30, judge=_judge)

@@ -1,0 +1,125 @@
+"""Numbers from the probes: what the right question is worth, and how much better training rows are known than test rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tunesmith.core.records import Generation
+from tunesmith.eval.probes import OTHER_QUESTION, REWORDED, TRAINING, item_of
+from tunesmith.eval.proportions import Share, clustered_share
+from tunesmith.eval.recital import TrainingText
+from tunesmith.eval.results import Evidence, Item, Likelihood
+from tunesmith.eval.stats import Difference, Summary, paired, summarise
+
+__all__ = ["QuestionWorth", "Recital", "question_worth", "recital"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionWorth:
+    """What the right question is worth in bits per byte: those of a reference under a question from another document, less
+    those under its own.
+
+    `kept`: what it is worth to the tuned model, less `share` times what it is worth to the base, item by item.
+    """
+
+    base: Summary
+    tuned: Summary
+    share: float
+    kept: Difference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recital:
+    """What is copied from training. `base`, `tuned`, `references`: shares of answers that are recited; `longest`: words of the
+    longest run in an answer of the tuned model.
+
+    `training_gain` and `test_gain`: mean gains of the tuned model over the base in bits per byte, on the training rows nearest
+    to the test questions and on the test rows; `reworded_loss`: how much worse the tuned model finds those training answers
+    when their questions are reworded, beyond what the base does. None where that was not measured.
+    """
+
+    base: Share
+    tuned: Share
+    references: Share
+    longest: int
+    training_gain: float | None
+    test_gain: float | None
+    reworded_loss: float | None
+
+
+def question_worth(evidence: Evidence, *, share: float, draws: int, seed: int, level: float) -> QuestionWorth | None:
+    """None where base or tuned model were not asked."""
+    probe = evidence.probes.get(OTHER_QUESTION, {})
+    runs = {name: evidence.system(name) for name in ("base", "tuned")}
+    worth = {}
+    for name, run in runs.items():
+        if run is None or name not in probe:
+            return None
+        worth[name] = _worth(run.likelihoods, probe[name], evidence.items)
+    groups = [item.group for item in evidence.items]
+    wanted = [None if value is None else share * value for value in worth["base"]]
+    return QuestionWorth(
+        base=summarise(worth["base"], groups, draws=draws, seed=seed),
+        tuned=summarise(worth["tuned"], groups, draws=draws, seed=seed),
+        share=share,
+        kept=paired(wanted, worth["tuned"], groups, draws=draws, seed=seed),
+    )
+
+
+def _worth(own: Sequence[Likelihood], other: Sequence[Likelihood], items: Sequence[Item]) -> list[float | None]:
+    right = {row.item_id: row.bits_per_byte for row in own}
+    wrong: dict[str, list[float]] = {}
+    for row in other:
+        if row.bits_per_byte is not None:
+            wrong.setdefault(item_of(row.item_id), []).append(row.bits_per_byte)
+    found: list[float | None] = []
+    for item in items:
+        mine, those = right.get(item.id), wrong.get(item.id)
+        found.append(None if mine is None or not those else sum(those) / len(those) - mine)
+    return found
+
+
+def recital(evidence: Evidence) -> Recital:
+    """Shares are clustered by document; without training answers nothing is recited, and `n` is 0."""
+    training = TrainingText(evidence.train_answers)
+    longest = 0
+
+    def share(answers: Sequence[tuple[str, str]], group_of: Mapping[str, str]) -> Share:
+        nonlocal longest
+        found = [training.longest_run(text) for _, text in answers] if evidence.train_answers else []
+        longest = max((one.run for one in found), default=0)
+        return clustered_share([one.is_recital for one in found], [group_of[id] for id, _ in answers[: len(found)]])
+
+    groups = {item.id: item.group for item in evidence.items}
+    runs = {name: evidence.system(name) for name in ("base", "tuned")}
+    base, references, tuned = (
+        share(_texts(runs["base"].generations if runs["base"] else ()), groups),
+        share([(item.id, item.reference) for item in evidence.items], groups),
+        share(_texts(runs["tuned"].generations if runs["tuned"] else ()), groups),
+    )
+    training_gain = _mean_gain(evidence.probes.get(TRAINING, {}), lambda row: row.bits_per_byte)
+    reworded_gain = _mean_gain(evidence.probes.get(REWORDED, {}), lambda row: row.bits_per_byte)
+    test = {name: run.likelihoods for name, run in runs.items() if run is not None}
+    return Recital(
+        base=base,
+        tuned=tuned,
+        references=references,
+        longest=longest,
+        training_gain=training_gain,
+        test_gain=_mean_gain(test, lambda row: row.bits_per_byte),
+        reworded_loss=None if training_gain is None or reworded_gain is None else training_gain - reworded_gain,
+    )
+
+
+def _texts(generations: Sequence[Generation]) -> list[tuple[str, str]]:
+    return [(one.item_id, one.text) for one in generations]
+
+
+def _mean_gain(rows: Mapping[str, Sequence[Likelihood]], score: Callable[[Likelihood], float | None]) -> float | None:
+    """How much lower the tuned model is than the base, on the rows that both have."""
+    if not {"base", "tuned"} <= rows.keys():
+        return None
+    base = {row.item_id: value for row in rows["base"] if (value := score(row)) is not None}
+    gains = [base[row.item_id] - value for row in rows["tuned"] if (value := score(row)) is not None and row.item_id in base]
+    return sum(gains) / len(gains) if gains else None

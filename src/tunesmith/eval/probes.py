@@ -1,0 +1,64 @@
+"""Further rows whose likelihood says what the test items alone cannot: other questions, training rows, reworded prompts.
+
+Each probe is a list of items that base and tuned model score like test items. No answer is generated for them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tunesmith.core.records import Example, Message
+from tunesmith.eval.floors import nearest_rows
+from tunesmith.eval.results import Item
+
+__all__ = ["OTHER_QUESTION", "REWORDED", "TRAINING", "item_of", "probe_items"]
+
+OTHER_QUESTION = "other_question"
+"""Every test reference under questions from other documents: what the right question is worth."""
+TRAINING, REWORDED = "training", "training_reworded"
+"""The training rows nearest to the test questions as they were learned, and the same with another wording of the question."""
+
+_QUESTIONS, _ROWS = 3, 40  # other questions for an item, and training rows, at most
+_MOST = 240  # rows of a probe
+_SEPARATOR = "#"
+
+
+def probe_items(items: Sequence[Item], train: Sequence[Example], *, seed: int = 7) -> dict[str, tuple[Item, ...]]:
+    """The items of every probe by name; a probe without items is left out."""
+    rows = nearest_rows([item.question for item in items], train, most=_ROWS)
+    learned = tuple(
+        Item(id=f"train:{row.id}", group=row.group, title=row.title, prompt=row.prompt, reference=row.answer) for row in rows
+    )
+    found = {
+        OTHER_QUESTION: _under_other_questions(items, seed),
+        TRAINING: learned,
+        REWORDED: tuple(replace(item, prompt=_reworded(item.prompt)) for item in learned),
+    }
+    return {name: those for name, those in found.items() if those}
+
+
+def item_of(probe_id: str) -> str:
+    """The id of the test item that a row of `OTHER_QUESTION` was made from."""
+    return probe_id.rsplit(_SEPARATOR, 1)[0]
+
+
+def _under_other_questions(items: Sequence[Item], seed: int) -> tuple[Item, ...]:
+    """Each item with the prompts of up to three items from other documents, drawn with a seed."""
+    each = max(1, min(_QUESTIONS, _MOST // max(1, len(items))))
+    found = []
+    for number, item in enumerate(items):
+        others = [other.prompt for other in items if other.group != item.group and other.prompt != item.prompt]
+        drawn = np.random.default_rng([seed, number]).permutation(len(others))[:each]
+        found += [replace(item, id=f"{item.id}{_SEPARATOR}{at}", prompt=others[int(at)]) for at in drawn]
+    return tuple(found)
+
+
+def _reworded(prompt: Sequence[Message]) -> tuple[Message, ...]:
+    """The last user turn in lower case, without punctuation, behind two words of courtesy: the same question."""
+    *before, last = prompt
+    plain = " ".join(re.findall(r"[\w'’-]+", last.content.lower()))
+    return (*before, Message(role=last.role, content=f"please answer: {plain or last.content}"))

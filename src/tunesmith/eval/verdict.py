@@ -1,0 +1,158 @@
+"""The verdict, from written rules (`eval.gates`). Each gate is pass, fail or not measured; not measured is never a pass.
+
+A required gate that fails gives DON'T SHIP (exit code 2), else one that is not measured gives CAN'T TELL (3), else SHIP
+(0). Advisory gates are shown and never decide. SHIP needs all required gates at once, so testing several of them makes
+a false SHIP rarer and not likelier (intersection-union test; Berger 1982), and their p values need no correction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from tunesmith.eval.gain import OVERLAPS
+from tunesmith.eval.gate import Gate, Limits, Ruling
+from tunesmith.eval.gates import judge_all
+from tunesmith.eval.measure import METRICS, Measurements, improvement
+from tunesmith.eval.numbers import signed, signed_range
+from tunesmith.systems.registry import by_role
+
+__all__ = ["Gate", "Verdict", "VerdictName", "decide"]
+
+VerdictName = Literal["SHIP", "DON'T SHIP", "CAN'T TELL"]
+_ANSWERS = frozenset({"stop", "not_collapsed", "not_recited", "answers_the_question"})
+_CONTRARY = ("exact_match", *OVERLAPS)  # metrics of answers that may say the opposite of a likelihood
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The verdict: one word, its exit code (0, 2, 3), a sentence that explains it, every gate, and what was not measured.
+
+    `looks` counts the evaluations on this test set so far, this one included. `effective_documents`: independent units that the
+    intervals rest on. `advice`: what to do next, in a sentence.
+    """
+
+    verdict: VerdictName
+    exit_code: int
+    sentence: str
+    gates: tuple[Gate, ...]
+    not_measured: tuple[str, ...]
+    looks: int = 1
+    effective_documents: float = 0.0
+    advice: str = ""
+
+
+def decide(measurements: Measurements, limits: Limits, *, baselines: Sequence[str] = (), looks: int = 1) -> Verdict:
+    """The verdict on the tuned model. `baselines` are the cheaper alternatives that the recipe asked for."""
+    found = [_as_the_recipe_says(one, limits) for one in judge_all(measurements, limits, baselines=baselines)]
+    failed = [one for one in found if one.gate.required and one.gate.state == "fail"]
+    unknown = [one for one in found if one.gate.required and one.gate.state == "not measured"]
+    name: VerdictName
+    if failed:
+        name, code, sentence = "DON'T SHIP", 2, _no(failed, found)
+    elif unknown:
+        name, code, sentence = "CAN'T TELL", 3, " ".join(one.words.unknown for one in unknown[:2])
+    else:
+        name, code, sentence = "SHIP", 0, _yes(measurements, found)
+    unseen = [one.words.topic for one in found if one.gate.state == "not measured"]
+    unseen += [
+        kind.words.topic for kind in by_role("baseline") if kind.name not in baselines and kind.name not in measurements.systems
+    ]
+    return Verdict(
+        verdict=name,
+        exit_code=code,
+        sentence=sentence,
+        gates=tuple(one.gate for one in found),
+        not_measured=tuple(unseen),
+        looks=looks,
+        effective_documents=float(measurements.num_documents),
+        advice=_advice(failed, unknown),
+    )
+
+
+def _as_the_recipe_says(one: Ruling, limits: Limits) -> Ruling:
+    """The ruling with what the recipe changed: made advisory, and in which way the rule is easier to pass than by default."""
+    gate = one.gate
+    changes = [limits.loosened[gate.name]] if gate.name in limits.loosened else []
+    if gate.name in limits.advisory and gate.required:
+        gate, changes = replace(gate, required=False), [*changes, "made advisory by the recipe"]
+    return Ruling(replace(gate, loosened="; ".join(changes)), one.words)
+
+
+def _yes(measurements: Measurements, found: Sequence[Ruling]) -> str:
+    comparison = measurements.comparison("base", "tuned")
+    difference = comparison.differences[measurements.primary] if comparison else None
+    gain = improvement(difference, measurements.primary) if difference else None
+    if difference is None or gain is None:
+        raise AssertionError("SHIP without a measured improvement")
+    beaten = [f", and than the {kind.title}" for kind in by_role("baseline") if kind.name in measurements.systems]
+    if measurements.primary == "bits_per_byte":
+        claim = f"The tuned model predicts the author's held-out words better than the base does{''.join(beaten)}"
+        size = f"{gain[0]:.3f} bits per byte less"
+    else:
+        claim = f"The tuned model's answers are closer to the references than those of the base are{''.join(beaten)}"
+        size = f"{signed(gain[0])} {METRICS[measurements.primary].label}"
+    relative = "" if difference.relative is None else f" ({100 * abs(difference.relative):.0f} %)"
+    sentence = f"{claim}: {size}{relative}, better on {difference.better} of {difference.n} items."
+    return " ".join([sentence, *_but(measurements, found)])
+
+
+def _but(measurements: Measurements, found: Sequence[Ruling]) -> Iterator[str]:
+    """What speaks against the claim, in sentences: metrics of answers that fell, warnings, gates that were loosened."""
+    for metric, gain in _contrary(measurements):
+        yield f"But its answers got worse in {METRICS[metric].label} at equal length: {signed_range(gain)}."
+    warnings = [one.gate.warning for one in found if one.gate.warning]
+    if warnings:
+        yield f"Note: {'; '.join(warnings)}."
+    loosened = [one.gate.name.replace("_", " ") for one in found if one.gate.loosened]
+    if loosened:
+        yield f"The recipe made {_listed(loosened)} easier to pass than by default."
+
+
+def _contrary(measurements: Measurements) -> Iterator[tuple[str, tuple[float, float, float]]]:
+    comparison = measurements.comparison("base", "tuned")
+    for metric in _CONTRARY if comparison else ():
+        if metric != measurements.primary and comparison is not None:
+            difference = comparison.length_matched.get(metric, comparison.differences[metric])
+            gain = improvement(difference, metric)
+            if gain is not None and gain[2] < 0:
+                yield metric, gain
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _no(failed: Sequence[Ruling], found: Sequence[Ruling]) -> str:
+    """The first two reasons, and a note if answers got worse although the primary metric improved."""
+    reasons = [one.words.failed for one in failed[:2]]
+    helped = any(one.gate.name == "better" and one.gate.state == "pass" for one in found)
+    if helped and {one.gate.name for one in failed} & _ANSWERS:
+        reasons.insert(0, "The primary metric improved, but the answers got worse.")
+    return " ".join(reasons)
+
+
+_ADVICE = {
+    "better": "Do not tune on this as it is: try more or cleaner examples, or another base.",
+    "stop": "Check the end token of the template, and train on whole answers: tunesmith check.",
+    "not_collapsed": "Train less: fewer epochs or a lower learning rate.",
+    "not_recited": "Train less, and look for passages that occur many times: tunesmith dedup.",
+    "answers_the_question": "Check the questions: the answers hardly depend on them.",
+    "general": "Mix general examples into the training rows (10 to 30 %), or train less.",
+    "general_text": "Mix general examples into the training rows (10 to 30 %), or train less.",
+    "parity": "Do not ship the merged folder; ship the adapter, or merge again in float32.",
+}
+
+
+def _advice(failed: Sequence[Ruling], unknown: Sequence[Ruling]) -> str:
+    """What to do next about the gate that decides."""
+    if not failed and not unknown:
+        return "Ship the merged folder, and read a few of its answers first."
+    name = (*failed, *unknown)[0].gate.name
+    if not failed:
+        more = "Add writing, so that the test set holds more documents; the evidence says how many would do."
+        return more if name == "better" else "Measure what is missing, or add writing; the gate's evidence says which."
+    if name.startswith("beats_"):
+        return "Use the cheaper alternative: it does at least as well."
+    return _ADVICE.get(name, "Read the evidence of the gate that failed.")
