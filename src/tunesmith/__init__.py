@@ -66,6 +66,8 @@ if TYPE_CHECKING:
         selftest,
         split,
         synth,
+        verdict,
+        verify,
         write_recipe,
     )
 
@@ -125,6 +127,8 @@ __all__ = [
     "selftest",
     "split",
     "synth",
+    "verdict",
+    "verify",
     "write_recipe",
 ]
 

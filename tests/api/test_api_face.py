@@ -30,6 +30,7 @@ PACKAGES = {"plan", "train"}  # functions of `tunesmith.api` that `tunesmith` ha
 OTHER_NAMES = {
     "bases": "list_bases",
     "demo": "run",
+    "eval": "evaluate",
     "golden": "golden_add",
     "init": "new_recipe",
     "path": "artifact",

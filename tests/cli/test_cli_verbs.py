@@ -113,7 +113,9 @@ def test_help_imports_no_torch() -> None:
 
 # --- pipeline ---------------------------------------------------------------------------------------------------------
 
-CONTRACT = {"verdict", "seconds", "report", "dataset", "run", "comparison"}
+VERDICT = {"verdict", "exit_code", "sentence", "gates", "not_measured", "looks", "effective_documents", "advice"}
+CONTRACT = {*VERDICT, "seconds", "report", "dataset", "run", "comparison"}
+GATE = {"name", "required", "rule", "state", "evidence", "value", "threshold", "interval", "warning", "loosened"}
 EXIT = {"SHIP": 0, "DON'T SHIP": 2, "CAN'T TELL": 3}
 
 
@@ -128,6 +130,18 @@ def test_run_ends_with_one_json_object_of_exactly_the_contract(
     comparison = said.json["comparison"]
     assert {"metric", "n", "a", "b", "difference", "relative", "cut", "length_matched"} <= set(comparison)
     assert {"mean", "median", "std", "min", "max", "ci"} == set(comparison["a"]) == set(comparison["b"])
+
+
+def test_the_verdict_of_an_evaluation_is_shown_computed_again_and_printed_by_contract(
+    walked: Path, tiny_path: Path, posts: Path, tunesmith: Tunesmith
+) -> None:
+    said = tunesmith("eval", "--source", posts, "--project", walked, "--json", *quick(tiny_path))
+    shown = tunesmith("verdict", "--verify", "--project", walked, "--json")
+    assert shown.json["different"] == [] and set(shown.json) == {*VERDICT, "verified", "different"}
+    assert {name: said.json[name] for name in VERDICT} == {name: shown.json[name] for name in VERDICT}
+    assert all(set(gate) == GATE for gate in shown.json["gates"]) and shown.code == said.code == EXIT[shown.json["verdict"]]
+    table = tunesmith("verdict", "--verify", "--project", walked).out
+    assert shown.json["verdict"] in table and "answers_the_question" in table and "all equal to the byte" in table
 
 
 def test_a_run_tells_its_stages_on_stderr_and_nothing_on_stdout(

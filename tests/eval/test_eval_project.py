@@ -10,7 +10,7 @@ import pytest
 from evidence_fakes import evidence, general, parity
 
 from fakes import example, examples
-from tunesmith.api import Project
+from tunesmith.api import Project, verify
 from tunesmith.core.artifacts import Artifact
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import to_json, write_jsonl
@@ -23,6 +23,7 @@ from tunesmith.pipeline import judging
 from tunesmith.pipeline.draw import OtherSets
 from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.pipeline.stages import eval as eval_stage
+from tunesmith.pipeline.verifying import stored_verdict, verify_verdict
 
 EVIDENCE = evidence(
     {"base": 1.4, "prompted": 1.3, "tuned": 1.1, "merged": 1.1001}, with_parity=parity(), with_general=general()
@@ -39,6 +40,7 @@ def at_the_end(base: BaseFolder, root: Path, *overrides: str, answer_tokens: int
     for name in ("documents", "dataset", "run", "use", "model"):
         (root / name).mkdir(exist_ok=True)
     (root / "use" / "use.json").write_bytes(to_json(asdict(GREEDY_USE)))
+    write_jsonl(root / "dataset" / "test.jsonl", examples(6)[4:])
     made.__dict__ |= {"base": base}
     made._artifacts |= {
         "documents": artifact("documents", root / "documents"),
@@ -125,3 +127,34 @@ def test_the_verdict_is_the_one_on_disk_and_another_one_is_an_error(
     with pytest.raises(EvaluationError, match="another verdict than its evidence gives") as caught:
         assert at_the_end(tiny, tmp_path).outcome
     assert "SHIP on disk, DON'T SHIP now" in str(caught.value) and caught.value.problems[0].hint
+
+
+def test_a_stored_verdict_computes_again_to_the_byte_and_a_changed_number_does_not(
+    tiny: BaseFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "_gather", lambda project: EVIDENCE)
+    made = at_the_end(tiny, tmp_path).outcome.evaluation
+    found = verify("eval:latest", project=tmp_path)
+    assert found.holds and found.verdict.verdict == "SHIP"
+    assert {"predictions-tuned.jsonl", "verdict.json", "report.html", "report.json"} <= set(found.files)
+    verdict = made.path / "verdict.json"
+    verdict.write_bytes(verdict.read_bytes().replace(b'"verdict":"SHIP"', b'"verdict":"CAN\'T TELL"'))
+    changed = verify_verdict(made)
+    assert not changed.holds and changed.different[0] == "verdict.json" and "manifest.json" in changed.different[1]
+
+
+def test_only_an_evaluation_holds_a_verdict(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="holds no verdict") as caught:
+        stored_verdict(artifact("run", tmp_path))
+    assert "tunesmith verdict eval:latest" in str(caught.value.problems[0].hint)
+
+
+def test_a_later_evaluation_on_the_same_test_set_is_judged_at_a_higher_level_and_says_so(
+    tiny: BaseFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "_gather", lambda project: EVIDENCE)
+    first = at_the_end(tiny, tmp_path).outcome.verdict
+    second = at_the_end(tiny, tmp_path, "eval.primary=rouge_l").outcome.verdict
+    assert (first.looks, second.looks) == (1, 2) and at_the_end(tiny, tmp_path).outcome.verdict == first
+    assert "This is evaluation 2 on this test set, so intervals are at 98.3 %." in second.sentence
+    assert "Changed since the plan: eval.primary was bits_per_byte, now rouge_l." in second.sentence

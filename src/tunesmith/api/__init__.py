@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tunesmith.api.splitting import SplitResult, split
     from tunesmith.api.stored import artifact, artifacts
     from tunesmith.api.synth_file import Made, synth
+    from tunesmith.api.verdicts import verdict, verify
     from tunesmith.core.artifacts import Artifact
     from tunesmith.eval.verdict import Verdict
     from tunesmith.pipeline.evidence import EXAMPLES
@@ -89,6 +90,8 @@ __all__ = [
     "split",
     "synth",
     "train",
+    "verdict",
+    "verify",
     "write_recipe",
 ]
 
@@ -111,6 +114,7 @@ _NAMES = {
     "tunesmith.eval.verdict": ("Verdict",),
     "tunesmith.core.artifacts": ("Artifact",),
     "tunesmith.api.stored": ("artifact", "artifacts"),
+    "tunesmith.api.verdicts": ("verdict", "verify"),
     "tunesmith.api.recipes": ("NewRecipe", "new_recipe", "write_recipe"),
     "tunesmith.api.checking": ("CheckFinding", "CheckResult", "check"),
     "tunesmith.api.conversion": ("ConvertResult", "FormatKind", "FormatResult", "convert", "detect_formats"),

@@ -36,7 +36,7 @@ Private = Annotated[
 
 
 def stage_command(name: str) -> Callable[..., None]:
-    """The command of a verb that runs the pipeline: all of it for `run`, else up to the stage of the verb."""
+    """The command of a verb that runs the pipeline: all of it for `run` and `eval`, else up to the stage of the verb."""
 
     def command(  # noqa: PLR0913 (the options of a verb)
         project: ProjectDir = Path("."),
@@ -52,6 +52,6 @@ def stage_command(name: str) -> Callable[..., None]:
         from tunesmith.cli import run as pipeline
 
         choice = pipeline.Choice(project, recipe, source or [], base, set_ or [], allow or [], allow_private, offline)
-        (pipeline.run if name == "run" else partial(pipeline.stage, name))(choice, json=json)
+        (pipeline.run if name in ("run", "eval") else partial(pipeline.stage, name))(choice, json=json)
 
     return command

@@ -92,7 +92,7 @@ def _pipeline(
     if json:
         print_json(
             {
-                "verdict": verdict.verdict,
+                **outcome.as_dict(),
                 "seconds": seconds,
                 "report": verdict.report,
                 "dataset": log.done("dataset").path,

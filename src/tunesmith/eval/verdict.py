@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
+import orjson
+
+from tunesmith.core.records import to_json
 from tunesmith.eval.gain import OVERLAPS
 from tunesmith.eval.gate import Gate, Limits, Ruling
 from tunesmith.eval.gates import judge_all
@@ -27,7 +30,7 @@ _CONTRARY = ("exact_match", *OVERLAPS)  # metrics of answers that may say the op
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The verdict: one word, its exit code (0, 2, 3), a sentence that explains it, every gate, and what was not measured.
+    """The verdict: one word, its exit code (0, 2, 3), sentences that explain it, every gate, and what was not measured.
 
     `looks` counts the evaluations on this test set so far, this one included. `effective_documents`: independent units that the
     intervals rest on. `advice`: what to do next, in a sentence.
@@ -42,9 +45,22 @@ class Verdict:
     effective_documents: float = 0.0
     advice: str = ""
 
+    def as_dict(self) -> dict[str, Any]:
+        """The object that `tunesmith verdict --json` prints."""
+        plain: dict[str, Any] = orjson.loads(to_json(self))
+        return plain
 
-def decide(measurements: Measurements, limits: Limits, *, baselines: Sequence[str] = (), looks: int = 1) -> Verdict:
-    """The verdict on the tuned model. `baselines` are the cheaper alternatives that the recipe asked for."""
+
+def decide(
+    measurements: Measurements,
+    limits: Limits,
+    *,
+    baselines: Sequence[str] = (),
+    looks: int = 1,
+    changed: Sequence[str] = (),
+) -> Verdict:
+    """The verdict on the tuned model. `baselines` are the cheaper alternatives that the recipe asked for; `looks` counts the
+    evaluations on this test set, and `changed` says what differs from what was planned before the first."""
     found = [_as_the_recipe_says(one, limits) for one in judge_all(measurements, limits, baselines=baselines)]
     failed = [one for one in found if one.gate.required and one.gate.state == "fail"]
     unknown = [one for one in found if one.gate.required and one.gate.state == "not measured"]
@@ -55,6 +71,7 @@ def decide(measurements: Measurements, limits: Limits, *, baselines: Sequence[st
         name, code, sentence = "CAN'T TELL", 3, " ".join(one.words.unknown for one in unknown[:2])
     else:
         name, code, sentence = "SHIP", 0, _yes(measurements, found)
+    sentence = " ".join([sentence, *_looked(looks, changed, measurements.level)])
     unseen = [one.words.topic for one in found if one.gate.state == "not measured"]
     unseen += [
         kind.words.topic for kind in by_role("baseline") if kind.name not in baselines and kind.name not in measurements.systems
@@ -69,6 +86,14 @@ def decide(measurements: Measurements, limits: Limits, *, baselines: Sequence[st
         effective_documents=float(measurements.num_documents),
         advice=_advice(failed, unknown),
     )
+
+
+def _looked(looks: int, changed: Sequence[str], level: float) -> Iterator[str]:
+    """That the test set was used before, and what has changed since the plan."""
+    if looks > 1:
+        yield f"This is evaluation {looks} on this test set, so intervals are at {100 * level:.3g} %."
+    if changed:
+        yield f"Changed since the plan: {'; '.join(changed)}."
 
 
 def _as_the_recipe_says(one: Ruling, limits: Limits) -> Ruling:

@@ -17,6 +17,7 @@ from tunesmith.models.load import BaseFolder
 from tunesmith.models.precision import Precision
 from tunesmith.models.use import Use
 from tunesmith.pipeline.draw import OtherSets
+from tunesmith.pipeline.looks import Look
 from tunesmith.pipeline.reading import Documents
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.train.method import Method
@@ -102,6 +103,13 @@ class Context(Protocol):
 
     @property
     def judged(self) -> Judged: ...
+
+    @property
+    def look(self) -> Look:
+        """Which evaluation on this test set this is."""
+
+    def count_look(self) -> None:
+        """Count this evaluation, before its result is known."""
 
     @property
     def objective(self) -> Method:

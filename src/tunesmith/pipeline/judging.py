@@ -26,14 +26,18 @@ def judge(project: Context) -> Judged:
     r, stage = project.settings, eval_stage.STAGE
     known = known_evidence(project.store, stage.inputs(project), stage.settings(project))
     evidence = read_evidence(known.path / "evidence.json") if known else _gather(project)
+    project.count_look()
     measurements = measure(
         evidence,
         primary=r.eval.primary,
         draws=r.eval.draws,
         min_documents=r.gates.min_documents,
         question_share=r.gates.question_share,
+        level=project.look.level,
     )
-    return Judged(evidence, measurements, decide(measurements, r.gates, baselines=r.eval.baselines))
+    look = project.look
+    verdict = decide(measurements, r.gates, baselines=r.eval.baselines, looks=look.number, changed=look.changed)
+    return Judged(evidence, measurements, verdict)
 
 
 def _gather(project: Context) -> Evidence:

@@ -38,6 +38,7 @@ from tunesmith.pipeline.context import Judged
 from tunesmith.pipeline.draw import OtherSets, gather_other_sets
 from tunesmith.pipeline.evidence import EXAMPLES, same_verdict
 from tunesmith.pipeline.judging import comparison, judge
+from tunesmith.pipeline.looks import Look, Looks
 from tunesmith.pipeline.number_type import fixed_precision, kept_precision
 from tunesmith.pipeline.plan import Line, Plan, make_plan
 from tunesmith.pipeline.plan_event import plan_event
@@ -164,6 +165,32 @@ class Project:
         """Every system measured on the test split, and the gates."""
         return judge(self)
 
+    @property
+    def _rules(self) -> dict[str, Any]:
+        """What is fixed before a test set is used: the metric, the limits of the gates, and the split."""
+        r = self.settings
+        limits = {f"gates.{name}": value for name, value in r.gates.model_dump().items()}
+        return {"eval.primary": r.eval.primary, **limits, "split.seed": r.split.seed, "split.by": r.split.by}
+
+    @property
+    def _test_documents(self) -> list[str]:
+        return [row.group for row in self.rows("test")]
+
+    @property
+    def _evaluated(self) -> dict[str, Any]:
+        """What is judged, by which rules, on which documents: as the count of evaluations wants it."""
+        what = {"models": [artifact.id for artifact in (self.run, self.model)], "use": asdict(self.settings_of_use)}
+        return {"what": what, "rules": self._rules, "documents": self._test_documents}
+
+    @cached_property
+    def look(self) -> Look:
+        """Which evaluation on this test set this is."""
+        return Looks(self.store.root).find(**self._evaluated)
+
+    def count_look(self) -> None:
+        """Count this evaluation, before its result is known."""
+        Looks(self.store.root).add(**self._evaluated)
+
     @cached_property
     def outcome(self) -> Outcome:
         """The whole pipeline: the verdict, the measurements behind it, and the evaluation that holds the evidence.
@@ -267,7 +294,8 @@ class Project:
         return replace(plan, lines=(*plan.lines, *found))
 
     def report_plan(self) -> None:
-        """The plan as an event, before what it plans is done."""
+        """The plan as an event, before what it plans is done; it fixes the rules of the verdict."""
+        Looks(self.store.root).plan(rules=self._rules, documents=self._test_documents)
         method = self.settings.method
         self.reporter.event(
             plan_event(self.plan, base=self.base, method=method.kind, rank=method.rank, precision=self.precision)

@@ -31,6 +31,7 @@ def _settings(project: Context) -> Mapping[str, Any]:
         "use": asdict(project.settings_of_use),
         "max_new_tokens": project.max_new_tokens,
         "code": measuring_code(),
+        "look": {"number": project.look.number, "changed": list(project.look.changed)},
     }
 
 

@@ -1,0 +1,57 @@
+"""Promises of the count of evaluations: every one on a test set is counted once, and each makes the next one harder to pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from tunesmith.pipeline.looks import Look, Looks, level_of
+
+RULES = {"eval.primary": "bits_per_byte", "gates.better_margin": "auto"}
+
+
+def looked(
+    root: Path, rules: Mapping[str, Any] = MappingProxyType({}), *, model: str = "a", documents: Sequence[str] = ("d1", "d2")
+) -> Look:
+    return Looks(root).add(what={"model": model}, rules={**RULES, **rules}, documents=documents)
+
+
+def test_the_chance_of_a_false_ship_over_any_number_of_evaluations_stays_below_five_percent() -> None:
+    assert level_of(1) == pytest.approx(0.95)
+    assert level_of(2) == pytest.approx(1 - 0.1 / 6)
+    assert sum((1 - level_of(k)) / 2 for k in range(1, 10_000)) < 0.05
+
+
+def test_the_first_evaluation_is_at_95_percent_and_the_next_on_the_same_documents_is_not(tmp_path: Path) -> None:
+    assert looked(tmp_path).level == pytest.approx(0.95)
+    second = looked(tmp_path, model="b")
+    assert second.number == 2 and second.level > 0.98
+
+
+def test_running_the_same_evaluation_again_is_not_another_one(tmp_path: Path) -> None:
+    assert [looked(tmp_path).number, looked(tmp_path, model="b").number, looked(tmp_path).number] == [1, 2, 1]
+    assert len((tmp_path / "looks.jsonl").read_bytes().splitlines()) == 2
+
+
+@pytest.mark.parametrize("change", [{"eval.primary": "rouge_l"}, {"gates.better_margin": 0.0}])
+def test_another_metric_or_margin_is_another_evaluation_and_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
+    looked(tmp_path)
+    found = looked(tmp_path, change)
+    assert found.number == 2 and len(found.changed) == 1 and next(iter(change)) in found.changed[0]
+
+
+def test_a_new_split_that_shares_a_document_counts_on_and_fresh_documents_start_anew(tmp_path: Path) -> None:
+    looked(tmp_path)
+    assert looked(tmp_path, model="b", documents=("d2", "d9")).number == 2
+    assert looked(tmp_path, model="b", documents=("d5", "d6")).number == 1
+
+
+def test_what_was_planned_first_stays_and_what_is_judged_otherwise_is_named(tmp_path: Path) -> None:
+    Looks(tmp_path).plan(rules=RULES, documents=["d1", "d2"])
+    Looks(tmp_path).plan(rules={**RULES, "eval.primary": "rouge_l"}, documents=["d1", "d2"])
+    found = looked(tmp_path, {"eval.primary": "rouge_l"})
+    assert found.number == 1 and found.changed == ("eval.primary was bits_per_byte, now rouge_l",)
