@@ -14,12 +14,13 @@ from tunesmith.systems.registry import baseline_kinds, by_role, kind_of, pairs, 
 
 
 def test_the_systems_of_today_stand_in_the_order_of_the_tables() -> None:
-    assert [kind.name for kind in system_kinds()] == ["base", "prompted", "few_shot", "tuned", "merged", "served"]
+    baselines = ["prompted", "few_shot", "retrieval", "retrieval_embeddings"]
+    assert [kind.name for kind in system_kinds()] == ["base", *baselines, "tuned", "merged", "served"]
     assert [kind.name for kind in (*by_role("reference"), *by_role("subject"))] == ["base", "tuned"]
 
 
 def test_pairs_follow_from_what_each_system_is(tmp_path: Path) -> None:
-    baselines = ["prompted", "few_shot"]
+    baselines = [kind.name for kind in by_role("baseline")]
     ours = [("base", "tuned"), *((name, "tuned") for name in baselines), *(("base", name) for name in baselines)]
     ours += [("tuned", "merged"), ("tuned", "served")]
     assert pairs() == ours

@@ -17,7 +17,8 @@ class EvalConfig(Section):
 
     baselines: list[str] = ["prompted"]
     """Cheaper alternatives measured alongside the base. `prompted`: the base with training passages in its prompt. `few_shot`:
-    the base after the training examples that are most like the question."""
+    the base after the training examples that are most like the question. `retrieval`: the base with the training passages that
+    fit the question best. `retrieval_embeddings`: the same by a sentence encoder (the extra `embeddings`)."""
     max_items: Annotated[int, Field(ge=0)] = 200
     """Maximum number of test items, spread over as many documents as possible. 0: all."""
     max_new_tokens: Literal["auto"] | Annotated[int, Field(ge=1, le=8192)] = "auto"
