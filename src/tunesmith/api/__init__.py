@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tunesmith.api.synth_file import Made, synth
     from tunesmith.api.verdicts import verdict, verify
     from tunesmith.core.artifacts import Artifact
+    from tunesmith.data.similar.passage_index import Passage, PassageIndex, Recalled
     from tunesmith.eval.verdict import Verdict
     from tunesmith.pipeline.evidence import EXAMPLES
     from tunesmith.pipeline.plan import Plan
@@ -55,9 +56,12 @@ __all__ = [
     "Made",
     "NewRecipe",
     "Outcome",
+    "Passage",
+    "PassageIndex",
     "PipelineOptions",
     "Plan",
     "Project",
+    "Recalled",
     "ReviewApplied",
     "ReviewPage",
     "SelftestResult",
@@ -127,6 +131,7 @@ _NAMES = {
     "tunesmith.api.conversation": ("AnswerPiece", "Conversation", "chat"),
     "tunesmith.api.selftesting": ("SelftestResult", "selftest"),
     "tunesmith.api.bases": ("BaseRow", "fetch_base", "list_bases"),
+    "tunesmith.data.similar.passage_index": ("PassageIndex", "Passage", "Recalled"),
     "tunesmith.pipeline.evidence": ("EXAMPLES",),
 }
 MODULES = {name: module for module, names in _NAMES.items() for name in names}
