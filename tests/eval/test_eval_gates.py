@@ -37,7 +37,7 @@ def test_a_model_that_passes_every_gate_ships() -> None:
     )
     assert "better" in verdict.sentence
     cheaper = [kind.words.topic for kind in by_role("baseline") if kind.name != "prompted"]
-    assert verdict.not_measured == (*cheaper, "safety")
+    assert verdict.not_measured == ("safety", *cheaper)
 
 
 def test_a_model_worse_than_the_base_does_not_ship() -> None:

@@ -15,14 +15,22 @@ from tunesmith.systems.registry import baseline_kinds, by_role, kind_of, pairs, 
 
 def test_the_systems_of_today_stand_in_the_order_of_the_tables() -> None:
     baselines = ["prompted", "few_shot", "retrieval", "retrieval_embeddings"]
-    assert [kind.name for kind in system_kinds()] == ["base", *baselines, "tuned", "merged", "served"]
+    assert [kind.name for kind in system_kinds()] == [
+        "base",
+        *baselines,
+        "tuned",
+        "tuned_retrieval",
+        "merged",
+        "served",
+        "bigger",
+    ]
     assert [kind.name for kind in (*by_role("reference"), *by_role("subject"))] == ["base", "tuned"]
 
 
 def test_pairs_follow_from_what_each_system_is(tmp_path: Path) -> None:
     baselines = [kind.name for kind in by_role("baseline")]
     ours = [("base", "tuned"), *((name, "tuned") for name in baselines), *(("base", name) for name in baselines)]
-    ours += [("tuned", "merged"), ("tuned", "served")]
+    ours += [("tuned", "merged"), ("tuned", "served"), ("tuned", "tuned_retrieval"), ("tuned", "bigger")]
     assert pairs() == ours
     with added(tmp_path, parrot=toy("parrot", 'role="baseline"'), echo=toy("echo", 'role="form"')):
         assert set(pairs()) - set(ours) == {("parrot", "tuned"), ("base", "parrot"), ("tuned", "echo")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 
 from tunesmith.core.errors import Problem, RecipeError
 
-__all__ = ["Knob", "Places", "Section", "declared", "nearest", "nearest_knob", "problem_of", "section_from", "shown"]
+__all__ = [
+    "Knob",
+    "Places",
+    "Section",
+    "declared",
+    "nearest",
+    "nearest_knob",
+    "plain_address",
+    "problem_of",
+    "section_from",
+    "shown",
+]
 
 Places = Mapping[tuple[str, ...], tuple[int, int]]  # path of a setting → line and column
 
@@ -147,6 +159,13 @@ def nearest_knob(name: str, known: Sequence[Knob]) -> str:
 
 def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
+
+
+def plain_address(url: str) -> str:
+    """The address of a server as a recipe may hold it; ValueError for one with a secret or a query in it. Empty is none."""
+    if url and not re.fullmatch(r"https?://[^\s@?#/]+(?:/[^\s@?#]*)?", url):
+        raise ValueError("an http:// or https:// address without user name, key, query string or spaces")
+    return url
 
 
 def shown(value: Any) -> str:

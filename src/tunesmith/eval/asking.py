@@ -17,7 +17,7 @@ from tunesmith.models.memory import release_memory
 from tunesmith.models.template import Scalar
 from tunesmith.models.use import GREEDY_USE, Use
 from tunesmith.systems.local import answer_together
-from tunesmith.systems.system import OwnPrompts, Role, System, SystemInputs, SystemKind, TokenLogprobs
+from tunesmith.systems.system import Address, OwnPrompts, Role, System, SystemInputs, SystemKind, TokenLogprobs
 
 __all__ = ["Asking", "Conditions", "Decoding", "num_answers"]
 
@@ -29,6 +29,7 @@ _DECODINGS: Mapping[Role, tuple[Decoding, ...]] = {
     "baseline": ("use",),
     "subject": ("use", "greedy"),
     "form": ("greedy",),
+    "addition": ("use",),
 }
 _Asked = tuple[int, Decoding, int]  # place of the item, how it is decoded, number of the draw
 _Answered = tuple[int, Decoding, int, Completion]
@@ -38,13 +39,15 @@ _Prompts = Sequence[Sequence[Message]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
     """Under which every system answers: cheaper alternatives to measure too, maximum tokens per answer, answers at once, the
-    options of the chat template, and the sampling settings."""
+    options of the chat template, and the sampling settings; what takes more than tuning, and where a bigger model is."""
 
     baselines: tuple[str, ...]
     max_new_tokens: int
     batch_examples: int
     template: Mapping[str, Scalar] = field(default_factory=dict)
     use: Use = GREEDY_USE
+    additions: tuple[str, ...] = ()
+    bigger: Address | None = None
 
 
 def num_answers(kinds: Sequence[SystemKind], conditions: Conditions, num_items: int) -> int:

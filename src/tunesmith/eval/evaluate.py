@@ -110,8 +110,9 @@ def evaluate(
         train=train,
         max_new_tokens=conditions.max_new_tokens,
         batch_examples=conditions.batch_examples,
+        bigger=conditions.bigger,
     )
-    kinds = chosen_kinds(inputs, conditions.baselines)
+    kinds = chosen_kinds(inputs, conditions.baselines, conditions.additions)
     with reporter.progress("evaluate", total=num_answers(kinds, conditions, len(items)), unit="answers") as progress:
         asking = Asking(inputs, items, conditions, progress)
         probes = {name: that_fit(chat, rows, context=base.context) for name, rows in probe_items(items, train).items()}

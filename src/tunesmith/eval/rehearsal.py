@@ -10,7 +10,7 @@ from tunesmith.eval.evaluate import that_fit
 from tunesmith.eval.likelihood import encode_items
 from tunesmith.eval.results import Item
 from tunesmith.models.chat import Chat
-from tunesmith.systems.registry import baseline_kinds
+from tunesmith.systems.registry import addition_kinds, baseline_kinds
 
 __all__ = ["rehearse"]
 
@@ -24,6 +24,7 @@ def rehearse(
     context: int,
     room: int,
     baselines: Sequence[str],
+    additions: Sequence[str] = (),
 ) -> int:
     """How many of the test items can be scored. `room`: tokens of an answer at most; the rest as for `evaluate`.
 
@@ -40,7 +41,8 @@ def rehearse(
         )
     encode_items(chat, kept, [item.prompt for item in kept], context=context)
     encode_items(chat, general, [item.prompt for item in general], context=context)
-    for make_prompts in [kind.make_prompts for kind in baseline_kinds(baselines) if kind.make_prompts is not None]:
+    asked = [*baseline_kinds(baselines), *addition_kinds(additions)]
+    for make_prompts in dict.fromkeys(kind.make_prompts for kind in asked if kind.make_prompts is not None):
         own = make_prompts(chat, train, kept, context=context, room=room)
         if own is not None and own.prompts is not None:
             encode_items(chat, kept, own.prompts, context=context)

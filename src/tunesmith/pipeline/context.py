@@ -102,6 +102,10 @@ class Context(Protocol):
     def settings_of_use(self) -> Use: ...
 
     @property
+    def additions(self) -> tuple[str, ...]:
+        """The systems beyond tuning that are measured: those that the recipe names, and a bigger model if it has an address."""
+
+    @property
     def judged(self) -> Judged: ...
 
     @property

@@ -24,7 +24,12 @@ def known_evidence(store: Store, inputs: Sequence[Mapping[str, str]], settings: 
 
     def asked(of: Mapping[str, Any]) -> Mapping[str, Any]:
         kept = {key: value for key, value in of["eval"].items() if key not in {"primary", "draws"}}
-        return {**kept, "use": of.get("use"), "max_new_tokens": of["max_new_tokens"], "code": of.get("code")}
+        return {
+            **kept,
+            "use": of.get("use"),
+            "max_new_tokens": of["max_new_tokens"],
+            **{name: of.get(name) for name in ("bigger", "code")},
+        }
 
     for other in reversed(store.all()):
         if (

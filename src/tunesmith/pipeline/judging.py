@@ -14,6 +14,7 @@ from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.stats import Difference
 from tunesmith.eval.verdict import decide
 from tunesmith.models.load import find_base
+from tunesmith.pipeline.bigger import address_of
 from tunesmith.pipeline.context import Context, Judged
 from tunesmith.pipeline.evidence import EXAMPLES, known_evidence
 from tunesmith.pipeline.stages import eval as eval_stage
@@ -62,6 +63,8 @@ def _gather(project: Context) -> Evidence:
             batch_examples=project.settings.eval.batch_examples,
             template=project.chat.options,
             use=project.settings_of_use,
+            additions=project.additions,
+            bigger=address_of(project.settings.bigger),
         ),
         reporter=project.reporter,
     )

@@ -32,6 +32,7 @@ from tunesmith.models.precision import Precision, choose_precision
 from tunesmith.models.reach import reach_of
 from tunesmith.models.use import Use, read_use
 from tunesmith.pipeline.base_defaults import REAL_BASE, for_base
+from tunesmith.pipeline.bigger import address_of
 from tunesmith.pipeline.blocking import check_allowed
 from tunesmith.pipeline.building import data_facts
 from tunesmith.pipeline.context import Judged
@@ -49,7 +50,7 @@ from tunesmith.pipeline.training import objective_of
 from tunesmith.plan.facts import AdapterFacts, BaseFacts, PrecisionFacts
 from tunesmith.plan.hardware import measure_hardware
 from tunesmith.plan.shape import Shape, shape_of
-from tunesmith.systems.registry import baseline_kinds
+from tunesmith.systems.registry import addition_kinds, baseline_kinds
 from tunesmith.train.method import Method
 
 __all__ = ["EXAMPLES", "Outcome", "Project"]
@@ -82,6 +83,8 @@ class Project:
         check_allowed(recipe.allow)
         baseline_kinds(recipe.eval.baselines)  # a name that no system has is reported now, not after training
         self.recipe = recipe
+        addition_kinds(self.additions)
+        address_of(recipe.bigger)
         self.store = Store(root / ".tunesmith")
         self.reporter: Reporter = reporter or SilentReporter()
         self.objective: Method = objective_of(recipe)
@@ -311,6 +314,12 @@ class Project:
         """What the stage `use` holds."""
         return read_use(self.use.path / "use.json")
 
+    @property
+    def additions(self) -> tuple[str, ...]:
+        """The systems beyond tuning that are measured: those that the recipe names, and a bigger model if it has an address."""
+        named = self.recipe.eval.additions
+        return tuple(dict.fromkeys([*named, "bigger"] if self.recipe.bigger.url else named))
+
     def authors_rows(self, train: Sequence[Example]) -> list[Example]:
         """The training rows in the author's voice: general ones that are mixed in are not."""
         strangers = {row.messages for row in self.other_sets.general}
@@ -327,4 +336,5 @@ class Project:
             context=self.base.context,
             room=self.max_new_tokens,
             baselines=self.settings.eval.baselines,
+            additions=self.additions,
         )

@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr
 from tunesmith.core.settings import Section
 from tunesmith.pipeline.sections.dataset import BuildConfig, GeneratorConfig, MixConfig, SplitConfig, TemplateConfig
 from tunesmith.pipeline.sections.documents import FetchConfig
-from tunesmith.pipeline.sections.eval import EvalConfig, GateConfig
+from tunesmith.pipeline.sections.eval import BiggerConfig, EvalConfig, GateConfig
 from tunesmith.pipeline.sections.model import MergeConfig
 from tunesmith.pipeline.sections.run import MethodConfig, ObjectiveConfig, TrainConfig
 from tunesmith.pipeline.sections.use import UseConfig
@@ -44,6 +44,7 @@ class Recipe(Section):
     merge: MergeConfig = MergeConfig()
     use: UseConfig = UseConfig()
     eval: EvalConfig = EvalConfig()
+    bigger: BiggerConfig = BiggerConfig()
     gates: GateConfig = GateConfig()
     allow: list[str] = []
     """Names of blocking findings to ignore, such as `leak`, `cut` or `secrets`. The list is stored in manifests."""

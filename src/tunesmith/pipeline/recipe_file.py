@@ -14,6 +14,7 @@ from tunesmith.core.errors import Problem, RecipeError
 from tunesmith.core.settings import Knob, Places, declared, nearest_knob, problem_of
 from tunesmith.pipeline.recipe import PRESETS, Recipe
 from tunesmith.pipeline.sections.dataset import MixConfig
+from tunesmith.pipeline.sections.eval import BiggerConfig
 
 __all__ = ["knobs", "load_recipe", "recipe_from"]
 
@@ -67,7 +68,7 @@ def recipe_from(
         told = {(problem.what, repr(problem.value), problem.where): problem for problem in found}  # `auto | int` fails twice
         problems += told.values()
         raise RecipeError(sorted(problems, key=_line)) from None
-    problems += [*_without_effect(written, recipe), *_generator_problems(written, recipe)]
+    problems += [*_without_effect(written, recipe), *_generator_problems(written, recipe), *_bigger_problems(written, recipe)]
     if problems:
         raise RecipeError(problems)
     names = {f"{key}.{inner}" for key, value in written.items() if isinstance(value, dict) for inner in value}
@@ -254,3 +255,40 @@ def _generator_problems(data: Mapping[str, Any], recipe: Recipe) -> list[Problem
             )
         )
     return problems
+
+
+def _bigger_problems(data: Mapping[str, Any], recipe: Recipe) -> list[Problem]:
+    """A bigger model of which only the half is named; settings about one where none is."""
+    url, model = recipe.bigger.url, recipe.bigger.model
+    written = data.get("bigger", {})
+    if bool(url) != bool(model):
+        return [
+            Problem(
+                what="only one of bigger.url and bigger.model is set",
+                value=url or model,
+                expected="the address of an OpenAI-compatible server and the name of a model there",
+                hint="--set bigger.url=http://127.0.0.1:11434/v1 --set bigger.model=NAME",
+            )
+        ]
+    if url:
+        return []
+    if "bigger" in recipe.eval.additions:
+        return [
+            Problem(
+                what="eval.additions names the bigger model, and nothing says where it is",
+                value="bigger",
+                expected="bigger.url and bigger.model",
+                hint="--set bigger.url=http://127.0.0.1:11434/v1 --set bigger.model=NAME",
+            )
+        ]
+    usual = BiggerConfig().model_dump()
+    without = [f"bigger.{name}" for name, value in sorted(written.items()) if value != usual[name]]
+    return [
+        Problem(
+            what=f"{name} has no effect",
+            value=written[name.partition(".")[2]],
+            expected="bigger.url and bigger.model",
+            hint=f"remove {name}, or set bigger.url",
+        )
+        for name in without
+    ]

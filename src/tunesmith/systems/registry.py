@@ -12,7 +12,7 @@ from tunesmith import systems
 from tunesmith.core.errors import EvaluationError, Problem, RecipeError
 from tunesmith.systems.system import Role, SystemInputs, SystemKind
 
-__all__ = ["baseline_kinds", "by_role", "chosen_kinds", "kind_of", "pairs", "system_kinds", "title_of"]
+__all__ = ["addition_kinds", "baseline_kinds", "by_role", "chosen_kinds", "kind_of", "pairs", "system_kinds", "title_of"]
 
 
 @cache
@@ -49,22 +49,32 @@ def title_of(name: str) -> str:
 
 def pairs() -> list[tuple[str, str]]:
     """Which two systems are compared, as (a, b) of the differences b − a: what tuning gave over the reference and over each
-    baseline, what each baseline gave over the reference, and each form against the tuned model."""
-    of = {role: [kind.name for kind in by_role(role)] for role in ("reference", "baseline", "subject", "form")}
+    baseline, what each baseline gave over the reference, and each form and addition against the tuned model."""
+    of = {role: [kind.name for kind in by_role(role)] for role in ("reference", "baseline", "subject", "form", "addition")}
     over = [(a, b) for role in ("reference", "baseline") for a in of[role] for b in of["subject"]]
     over += [(a, b) for a in of["reference"] for b in of["baseline"]]
-    return over + [(a, b) for a in of["subject"] for b in of["form"]]
+    return over + [(a, b) for a in of["subject"] for b in (*of["form"], *of["addition"])]
 
 
 def baseline_kinds(names: Iterable[str]) -> list[SystemKind]:
     """The baselines that `eval.baselines` names, in order. RecipeError for a name that is none."""
-    known, wanted = {kind.name: kind for kind in by_role("baseline")}, set(names)
+    return _named("baseline", names, setting="eval.baselines")
+
+
+def addition_kinds(names: Iterable[str]) -> list[SystemKind]:
+    """The additions that `eval.additions` names, in order. RecipeError for a name that is none."""
+    return _named("addition", names, setting="eval.additions")
+
+
+def _named(role: Role, names: Iterable[str], *, setting: str) -> list[SystemKind]:
+    known, wanted = {kind.name: kind for kind in by_role(role)}, set(names)
+    article = "an" if role[0] in "aeiou" else "a"
     problems = [
         Problem(
-            what="eval.baselines names a system that is not a baseline",
+            what=f"{setting} names a system that is not {article} {role}",
             value=name,
             expected=f"any of: {', '.join(known)}",
-            hint=f"--set eval.baselines=[{(difflib.get_close_matches(name, known, n=1, cutoff=0.4) or list(known))[0]}]",
+            hint=f"--set {setting}=[{(difflib.get_close_matches(name, known, n=1, cutoff=0.4) or list(known))[0]}]",
         )
         for name in sorted(wanted - known.keys())
     ]
@@ -73,11 +83,13 @@ def baseline_kinds(names: Iterable[str]) -> list[SystemKind]:
     return [kind for name, kind in known.items() if name in wanted]
 
 
-def chosen_kinds(inputs: SystemInputs, baselines: Iterable[str]) -> list[SystemKind]:
-    """The systems of one evaluation, in order: the baselines that are asked for, and of the rest whatever has what it needs."""
-    asked = baseline_kinds(baselines)
+def chosen_kinds(inputs: SystemInputs, baselines: Iterable[str], additions: Iterable[str] = ()) -> list[SystemKind]:
+    """The systems of one evaluation, in order: the baselines and additions that are asked for, and of the rest whatever has
+    what it needs."""
+    asked = [*baseline_kinds(baselines), *addition_kinds(additions)]
     return [
         kind
         for kind in system_kinds()
-        if (kind.role != "baseline" or kind in asked) and all(getattr(inputs, need) is not None for need in kind.needs)
+        if (kind.role not in ("baseline", "addition") or kind in asked)
+        and all(getattr(inputs, need) is not None for need in kind.needs)
     ]

@@ -6,7 +6,7 @@ A file of this package that holds `SYSTEM = SystemKind(…)` is a system; docs/c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tunesmith.models.load import BaseFolder
 
 __all__ = [
+    "Address",
     "FormFacts",
     "FormLimits",
     "GateWords",
@@ -36,11 +37,12 @@ __all__ = [
     "TokenLogprobs",
 ]
 
-Role = Literal["reference", "baseline", "subject", "form"]
+Role = Literal["reference", "baseline", "subject", "form", "addition"]
 """What a system is in the comparison: the starting point, a cheaper alternative to tuning (measured where `eval.baselines`
-names it), the tuned model that the verdict is about, or another form of that model."""
+names it), the tuned model that the verdict is about, another form of that model, or something that takes more than tuning
+(measured where `eval.additions` names it: it is listed and compared, and has no gate)."""
 
-Need = Literal["adapter", "merged_folder"]
+Need = Literal["adapter", "merged_folder", "bigger"]
 """A field of `SystemInputs` that a system cannot do without."""
 
 
@@ -57,8 +59,19 @@ class Question(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A model behind an OpenAI-compatible server, asked `concurrency` questions at a time. The key is shown nowhere."""
+
+    url: str
+    model: str
+    api_key: str = field(default="", repr=False)
+    concurrency: int = 4
+    timeout_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SystemInputs:
-    """What there is to open systems from. `adapter` and `merged_folder` are None where there is none.
+    """What there is to open systems from. `adapter`, `merged_folder` and `bigger` are None where there is none.
 
     `train`: the author's own training rows, which a prompt may show. `max_new_tokens`: of an answer at most;
     `batch_examples`: answers at once at most.
@@ -72,6 +85,7 @@ class SystemInputs:
     train: Sequence[Example]
     max_new_tokens: int
     batch_examples: int
+    bigger: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +241,14 @@ class SystemKind:
         """The texts of `gate`, or default texts made from the title."""
         if self.gate is not None:
             return self.gate
+        if self.role == "addition":
+            return GateWords(
+                name=self.name,
+                rule=f"{self.title} against the tuned model",
+                failed=f"The {self.title} does no better than the tuned model.",
+                unknown=f"Whether the {self.title} does more could not be measured.",
+                topic=f"whether the {self.title} does more",
+            )
         if self.role == "form":
             return GateWords(
                 name=self.name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from tunesmith.data.synth.request import Reply, Request, Stop
 if TYPE_CHECKING:
     import openai
 
-__all__ = ["Endpoint"]
+__all__ = ["GENERATOR", "Endpoint", "Wording"]
 
 _ATTEMPTS = 6
 _ATTEMPTS_UNMET = 3  # where nobody ever was at that address: no reason to wait half a minute
@@ -27,7 +28,22 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
 _PATIENCE_S = 900.0  # a server that asks for a longer pause than this is left alone until the same command is typed again
 _AGAIN = frozenset({408, 409, 425, 429})
 _UNUSABLE = frozenset({400, 413, 422})  # this one request is not accepted; others may be
-_PASSAGES = "--set build.style=passages makes examples without a model"
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How messages name a server: `who` it is, the `section` of the recipe that sets it, what trying `again` costs, and what
+    works `without` it."""
+
+    who: str
+    section: str
+    again: str
+    without: str
+
+
+GENERATOR = Wording(
+    "the generator", "generator", "replies are cached", "--set build.style=passages makes examples without a model"
+)
 
 
 class Endpoint:
@@ -44,16 +60,18 @@ class Endpoint:
         timeout_s: float = 120.0,
         attempts: int = _ATTEMPTS,
         wait: Callable[[float], bool] | None = None,
+        words: Wording = GENERATOR,
     ) -> None:
         self.url = url.rstrip("/")
         self._key = api_key
         self._attempts = attempts
+        self._words = words
         self._stopped = threading.Event()
         self._wait: Callable[[float], bool] = wait or self._stopped.wait
         self._lock = threading.Lock()
         self._not_before = 0.0
         self._met = False  # whether anybody was there
-        self._client = _client(self.url, api_key, timeout_s)
+        self._client = _client(self.url, api_key, timeout_s, words)
 
     def stop(self) -> None:
         """End all pauses: nobody waits for their replies any more."""
@@ -114,6 +132,7 @@ class Endpoint:
             seed=request.seed,
             max_tokens=request.max_tokens,
             extra_headers={"Idempotency-Key": request.key},
+            **({} if request.top_p is None else {"top_p": request.top_p}),
         )
         choices = getattr(completion, "choices", None)
         if not choices or getattr(choices[0], "message", None) is None:
@@ -121,7 +140,7 @@ class Endpoint:
                 "the server's reply is not a chat completion",
                 value=" ".join(str(completion).split())[:120],
                 expected=f"an OpenAI-compatible server at {self.url}",
-                hint=f"check generator.url: it often ends in /v1; {_PASSAGES}",
+                hint=f"check {self._words.section}.url: it often ends in /v1; {self._words.without}",
             )
         return _read(choices[0], getattr(completion, "usage", None), request)
 
@@ -131,10 +150,10 @@ class Endpoint:
             told = _retry_after(getattr(getattr(fault, "response", None), "headers", {}))
             if told is not None and told > _PATIENCE_S:
                 raise GeneratorError(
-                    "the generator asks for a long pause",
+                    f"{self._words.who} asks for a long pause",
                     value=f"Retry-After: {told:.0f} s",
                     expected=f"at most {_PATIENCE_S:.0f} s",
-                    hint="type the same command later: replies are cached, and none is paid twice",
+                    hint=f"type the same command later: {self._words.again}",
                 )
             seconds = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (attempt - 1)) if told is None else told
             now = time.monotonic()
@@ -150,31 +169,32 @@ class Endpoint:
         said = self._said(error)
         if error.status_code in (401, 403):
             return GeneratorError(
-                "the generator refuses the key" if self._key else "the generator wants a key",
+                f"{self._words.who} {'refuses the key' if self._key else 'wants a key'}",
                 value=said,
                 expected="a key that it accepts",
-                hint="export it in a variable and name that: --set generator.api_key_env=OPENAI_API_KEY",
+                hint=f"export it in a variable and name that: --set {self._words.section}.api_key_env=OPENAI_API_KEY",
             )
         if error.status_code == 404 and (names := self.models()):
             return GeneratorError(
-                "the generator has no such model",
+                f"{self._words.who} has no such model",
                 value=request.model,
                 expected="one of " + ", ".join(names[:10]),
-                hint=f"--set generator.model={names[0]}",
+                hint=f"--set {self._words.section}.model={names[0]}",
             )
+        section = self._words.section
         return GeneratorError(
-            "the generator refuses the request",
+            f"{self._words.who} refuses the request",
             value=said,
             expected=f"an OpenAI-compatible server at {self.url}",
-            hint=f"check generator.url (it often ends in /v1) and generator.model; {_PASSAGES}",
+            hint=f"check {section}.url (it often ends in /v1) and {section}.model; {self._words.without}",
         )
 
     def _gave_up(self, error: openai.APIError, attempts: int) -> GeneratorError:
         return GeneratorError(
-            f"the generator does not answer after {attempts} attempts",
+            f"{self._words.who} does not answer after {attempts} attempts",
             value=self._said(error),
             expected=f"an OpenAI-compatible server at {self.url}",
-            hint=f"start it and type the same command again (replies are cached); {_PASSAGES}",
+            hint=f"start it and type the same command again ({self._words.again}); {self._words.without}",
         )
 
     def _said(self, error: openai.APIError) -> str:
@@ -192,7 +212,7 @@ class _Stopped(GeneratorError):
         super().__init__("stopped", value="", expected="", hint="")
 
 
-def _client(url: str, api_key: str, timeout_s: float) -> openai.OpenAI:
+def _client(url: str, api_key: str, timeout_s: float, words: Wording) -> openai.OpenAI:
     try:
         import openai
     except ImportError as error:
@@ -200,7 +220,7 @@ def _client(url: str, api_key: str, timeout_s: float) -> openai.OpenAI:
             "the client for language models is not installed",
             value="openai",
             expected="the extra `synth`",
-            hint=f"pip install 'tunesmith[synth]'; {_PASSAGES}",
+            hint=f"pip install 'tunesmith[synth]'; {words.without}",
         ) from error
     # Headers that the client would take from the environment of another account are left out.
     omit: Any = openai.Omit()

@@ -25,12 +25,15 @@ class Request:
     temperature: float
     seed: int
     max_tokens: int
+    top_p: float | None = None
 
     @property
     def key(self) -> str:
         """SHA-256 (hex) of the request; no credentials go into it."""
         turns = [[message.role, message.content] for message in self.messages]
-        settings = {"url": self.url, "model": self.model, "temperature": self.temperature, "seed": self.seed}
+        settings: dict[str, object] = {"url": self.url, "model": self.model, "temperature": self.temperature, "seed": self.seed}
+        if self.top_p is not None:
+            settings["top_p"] = self.top_p
         return digest("request", canonical_json({**settings, "max_tokens": self.max_tokens, "messages": turns}))
 
     @property

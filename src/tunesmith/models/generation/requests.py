@@ -69,11 +69,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """An answer. `finish_reason` is stop if the model or a stop text ended it, length if it was cut. The end token counts."""
+    """An answer. `finish_reason` is stop if the model or a stop text ended it, length if it was cut. The end token counts.
+
+    `prompt_tokens` and `seconds`: what a server counted, and how long it took; None where answers are made here, many at once.
+    """
 
     text: str
     finish_reason: FinishReason
     num_tokens: int
+    prompt_tokens: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import re
 from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from tunesmith.core.settings import Section
+from tunesmith.core.settings import Section, plain_address
 from tunesmith.models.template_options import DATE, ENABLE_THINKING
 
 __all__ = ["BuildConfig", "GeneratorConfig", "MixConfig", "SplitConfig", "TemplateConfig"]
@@ -75,9 +74,7 @@ class GeneratorConfig(Section):
     @field_validator("url")
     @classmethod
     def _plain_address(cls, url: str) -> str:
-        if url and not re.fullmatch(r"https?://[^\s@?#/]+(?:/[^\s@?#]*)?", url):
-            raise ValueError("an http:// or https:// address without user name, key, query string or spaces")
-        return url
+        return plain_address(url)
 
 
 class SplitConfig(Section):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from tunesmith.core.settings import Section
+from tunesmith.core.settings import Section, plain_address
 
-__all__ = ["EvalConfig", "GateConfig"]
+__all__ = ["BiggerConfig", "EvalConfig", "GateConfig"]
 
 
 class EvalConfig(Section):
@@ -19,6 +19,9 @@ class EvalConfig(Section):
     """Cheaper alternatives measured alongside the base. `prompted`: the base with training passages in its prompt. `few_shot`:
     the base after the training examples that are most like the question. `retrieval`: the base with the training passages that
     fit the question best. `retrieval_embeddings`: the same by a sentence encoder (the extra `embeddings`)."""
+    additions: list[str] = []
+    """What takes more than tuning, measured alongside without a gate. `tuned_retrieval`: the tuned model with the passages that
+    `retrieval` finds. A bigger model is measured where `bigger.url` says that there is one."""
     max_items: Annotated[int, Field(ge=0)] = 200
     """Maximum number of test items, spread over as many documents as possible. 0: all."""
     max_new_tokens: Literal["auto"] | Annotated[int, Field(ge=1, le=8192)] = "auto"
@@ -30,6 +33,27 @@ class EvalConfig(Section):
     """The metric that decides the verdict. Bits per byte: how surprised the model is by the author's held-out words."""
     draws: Annotated[int, Field(ge=200, le=1_000_000)] = 10_000
     """Number of resamples of the bootstrap and of the permutation test."""
+
+
+class BiggerConfig(Section):
+    """A bigger model behind a server, measured on the same questions without a gate. References are not sent there."""
+
+    url: str = ""
+    """Address of an OpenAI-compatible server, such as http://127.0.0.1:11434/v1, without user name, key or query string.
+    Empty: no bigger model is measured."""
+    model: str = ""
+    """The model's name as the server knows it."""
+    api_key_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    """Name of the environment variable that holds the API key. Empty: no key is sent. The key itself is never stored."""
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 4
+    """Maximum number of questions asked at the same time."""
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    """Seconds to wait for an answer before a question is asked again, three times at most."""
+
+    @field_validator("url")
+    @classmethod
+    def _plain_address(cls, url: str) -> str:
+        return plain_address(url)
 
 
 class GateConfig(Section):

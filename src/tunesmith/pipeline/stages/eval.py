@@ -30,6 +30,7 @@ def _settings(project: Context) -> Mapping[str, Any]:
         "gates": project.settings.gates.model_dump(),
         "use": asdict(project.settings_of_use),
         "max_new_tokens": project.max_new_tokens,
+        **({"bigger": {"url": bigger.url, "model": bigger.model}} if (bigger := project.settings.bigger).url else {}),
         "code": measuring_code(),
         "look": {"number": project.look.number, "changed": list(project.look.changed)},
     }
