@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Literal
 from tunesmith.core.records import Generation, Message, canonical_json, digest
 from tunesmith.core.reporter import Progress
 from tunesmith.eval.likelihood import checked_logprobs, encode_items, likelihoods_of
-from tunesmith.eval.results import Item, Limit, SystemRun
+from tunesmith.eval.results import Cost, Item, Limit, SystemRun
 from tunesmith.models.chat import Encoded
 from tunesmith.models.generate import GREEDY, Completion, Request
 from tunesmith.models.memory import release_memory
@@ -19,7 +20,7 @@ from tunesmith.models.use import GREEDY_USE, Use
 from tunesmith.systems.local import answer_together
 from tunesmith.systems.system import Address, OwnPrompts, Role, System, SystemInputs, SystemKind, TokenLogprobs
 
-__all__ = ["Asking", "Conditions", "Decoding", "num_answers"]
+__all__ = ["Asking", "Conditions", "Decoding", "cost_of", "num_answers"]
 
 Decoding = Literal["use", "greedy"]
 """At the sampling settings, or greedily."""
@@ -67,14 +68,32 @@ def _asked(kind: SystemKind, conditions: Conditions, num_items: int) -> list[_As
     return asked
 
 
+def cost_of(answers: Sequence[Completion], *, prompt_tokens: Sequence[int], seconds: float, at_once: int) -> Cost:
+    """What the answers took. `prompt_tokens` and `seconds` an answer hold where the system did not count for itself.
+
+    A server that times its answers but leaves out the tokens of a prompt has another tokenizer: they stay unknown.
+    """
+    counted = [one.prompt_tokens if one.seconds is not None else own for one, own in zip(answers, prompt_tokens, strict=True)]
+    known = [count for count in counted if count is not None]
+    timed = [one.seconds for one in answers if one.seconds is not None]
+    return Cost(
+        num_answers=len(answers),
+        prompt_tokens=sum(known) if len(known) == len(counted) else None,
+        generated_tokens=sum(one.num_tokens for one in answers),
+        seconds=sum(seconds if one.seconds is None else one.seconds for one in answers),
+        at_once=1 if timed else at_once,
+    )
+
+
 @dataclass(frozen=True)
 class Asking:
-    """Puts the same questions to every system."""
+    """Puts the same questions to every system. `costs`: what the answers of each took so far, by name."""
 
     inputs: SystemInputs
     items: Sequence[Item]
     conditions: Conditions
     progress: Progress
+    costs: dict[str, Cost] = field(default_factory=dict)
 
     @cached_property
     def plain(self) -> list[tuple[Message, ...]]:
@@ -107,9 +126,18 @@ class Asking:
             ]
             left = [pair for pair in left if pair not in same]
             self.progress.advance(0, system.label if len(same) == 1 else " and ".join(one.name for one, _ in same))
+            begin = time.perf_counter()
             done = answer_together([one for _, one in same], self._requests(prompts, asked), on_done=self.progress.advance)
+            seconds = (time.perf_counter() - begin) / max(1, len(asked) * len(same))
+            sizes = {place: len(self.inputs.chat.encode_prompt(prompts[place])) for place in {place for place, _, _ in asked}}
             release_memory()  # keys and values of all these answers, before the next batch takes as much
-            for (one, _), answers in zip(same, done, strict=True):
+            for (one, system), answers in zip(same, done, strict=True):
+                self.costs[system.name] = cost_of(
+                    answers,
+                    prompt_tokens=[sizes[place] for place, _, _ in asked],
+                    seconds=seconds,
+                    at_once=min(self.conditions.batch_examples, len(asked) * len(same)),
+                )
                 found[one.name] = self._with_greedy(one, [(*key, said) for key, said in zip(asked, answers, strict=True)])
         return found
 
@@ -152,7 +180,13 @@ class Asking:
             drawn = tuple(replace(one, draw=None) for one in drawn)
         scored = () if logprobs is None else likelihoods_of(logprobs, chat, items, rows)
         run = SystemRun(
-            name=system.name, label=system.label, fingerprint=mark, generations=drawn, likelihoods=scored, greedy=greedy
+            name=system.name,
+            label=system.label,
+            fingerprint=mark,
+            generations=drawn,
+            likelihoods=scored,
+            greedy=greedy,
+            cost=self.costs.get(system.name),
         )
         return run, logprobs
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,6 +19,7 @@ from tunesmith.core.records import Generation, Message
 from tunesmith.models.use import GREEDY_USE, Use
 
 __all__ = [
+    "Cost",
     "Evidence",
     "FormResult",
     "GeneralResult",
@@ -78,11 +79,31 @@ class Likelihood:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What `num_answers` answers took, all together. `prompt_tokens`: None where a server did not count them.
+
+    `seconds`: the sum over the answers; of a batch, its wall time divided evenly. `at_once`: most answers made at once.
+    """
+
+    num_answers: int
+    prompt_tokens: int | None
+    generated_tokens: int
+    seconds: float
+    at_once: int
+
+    def per_answer(self, name: Literal["prompt_tokens", "generated_tokens", "seconds"]) -> float | None:
+        """The mean of one of the numbers; None if it was not counted."""
+        total = getattr(self, name)
+        return None if total is None or not self.num_answers else total / self.num_answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SystemRun:
     """One system on the items. `fingerprint` hashes weights, adapter, template, prompt and sampling; no two may share one.
 
     `generations` are the sampled answers, one for each item and draw; `greedy` those of greedy decoding, for a
-    part of the items. Generations or likelihoods may be missing for items: these are unscored.
+    part of the items. Generations or likelihoods may be missing for items: these are unscored. `cost`: what the answers took;
+    None in evidence from before it was measured.
     """
 
     name: str
@@ -91,6 +112,7 @@ class SystemRun:
     generations: tuple[Generation, ...]
     likelihoods: tuple[Likelihood, ...]
     greedy: tuple[Generation, ...] = ()
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

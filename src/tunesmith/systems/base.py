@@ -22,4 +22,13 @@ def _open(inputs: SystemInputs, model: Any) -> LocalSystem:
     )
 
 
-SYSTEM = SystemKind(name="base", title="base", role="reference", order=10, needs=("adapter",), load=adapted_weights, open=_open)
+SYSTEM = SystemKind(
+    name="base",
+    title="base",
+    role="reference",
+    order=10,
+    advice="prompt",
+    needs=("adapter",),
+    load=adapted_weights,
+    open=_open,
+)

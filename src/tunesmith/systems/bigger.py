@@ -118,6 +118,7 @@ SYSTEM = SystemKind(
     title="bigger model",
     role="addition",
     order=60,
+    advice="bigger model",
     needs=("bigger",),
     open=_open,
     required=False,

@@ -95,6 +95,7 @@ SYSTEM = SystemKind(
     title="base with examples",
     role="baseline",
     order=22,
+    advice="prompt",
     needs=("adapter",),
     load=adapted_weights,
     open=_open,

@@ -117,6 +117,7 @@ SYSTEM = SystemKind(
     title="base with a prompt",
     role="baseline",
     order=20,
+    advice="prompt",
     needs=("adapter",),
     load=adapted_weights,
     open=_open,

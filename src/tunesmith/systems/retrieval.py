@@ -88,6 +88,7 @@ SYSTEM = SystemKind(
     title="base with retrieval",
     role="baseline",
     order=24,
+    advice="retrieve",
     needs=("adapter",),
     load=adapted_weights,
     open=_open,

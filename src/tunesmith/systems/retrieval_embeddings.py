@@ -44,6 +44,7 @@ SYSTEM = SystemKind(
     title="base with retrieval by meaning",
     role="baseline",
     order=26,
+    advice="retrieve",
     needs=("adapter",),
     load=adapted_weights,
     open=_open,

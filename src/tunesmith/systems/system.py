@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Address",
+    "Advice",
     "FormFacts",
     "FormLimits",
     "GateWords",
@@ -41,6 +42,9 @@ Role = Literal["reference", "baseline", "subject", "form", "addition"]
 """What a system is in the comparison: the starting point, a cheaper alternative to tuning (measured where `eval.baselines`
 names it), the tuned model that the verdict is about, another form of that model, or something that takes more than tuning
 (measured where `eval.additions` names it: it is listed and compared, and has no gate)."""
+
+Advice = Literal["prompt", "retrieve", "tune", "tune + retrieve", "bigger model"]
+"""What `tunesmith advise` can say."""
 
 Need = Literal["adapter", "merged_folder", "bigger"]
 """A field of `SystemInputs` that a system cannot do without."""
@@ -213,6 +217,9 @@ class SystemKind:
     `load` reads the weights. Systems with the same `load` share one copy and are measured together; each copy is given back
     before the next is read. None: nothing is held in this process. `open` makes the system from it.
 
+    `advice`: what the advice is where this system is the cheapest one that is good enough; None for forms. Systems are ordered
+    by cost: what it takes to make one and to keep it.
+
     `listed`: measured on every item, with a line in the tables; otherwise the form is only held against the tuned model.
     `num_greedy`, `num_rows`: greedy answers and rows for that, at most. `required`: a gate that fails or is not measured
     decides the verdict, and the evaluation stops where the system breaks. `make_prompts`: the prompts of a baseline that has
@@ -228,6 +235,7 @@ class SystemKind:
     needs: tuple[Need, ...] = ()
     make_prompts: PromptMaker | None = None
     instruction_tokens: Callable[[Chat], int] | None = None
+    advice: Advice | None = None
     listed: bool = True
     num_greedy: int = 12
     num_rows: int = 16

@@ -22,4 +22,13 @@ def _open(inputs: SystemInputs, model: Any) -> LocalSystem:
     )
 
 
-SYSTEM = SystemKind(name="tuned", title="tuned", role="subject", order=30, needs=("adapter",), load=adapted_weights, open=_open)
+SYSTEM = SystemKind(
+    name="tuned",
+    title="tuned",
+    role="subject",
+    order=30,
+    advice="tune",
+    needs=("adapter",),
+    load=adapted_weights,
+    open=_open,
+)

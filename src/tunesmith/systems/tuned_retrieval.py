@@ -34,6 +34,7 @@ SYSTEM = SystemKind(
     title="tuned + retrieval",
     role="addition",
     order=32,
+    advice="tune + retrieve",
     needs=("adapter",),
     load=adapted_weights,
     open=_open,
