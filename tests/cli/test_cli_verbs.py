@@ -140,8 +140,8 @@ def test_the_verdict_of_an_evaluation_is_shown_computed_again_and_printed_by_con
     assert shown.json["different"] == [] and set(shown.json) == {*VERDICT, "verified", "different"}
     assert {name: said.json[name] for name in VERDICT} == {name: shown.json[name] for name in VERDICT}
     assert all(set(gate) == GATE for gate in shown.json["gates"]) and shown.code == said.code == EXIT[shown.json["verdict"]]
-    table = tunesmith("verdict", "--verify", "--project", walked).out
-    assert shown.json["verdict"] in table and "answers_the_question" in table and "all equal to the byte" in table
+    seen = tunesmith("verdict", "--verify", "--project", walked)
+    assert shown.json["verdict"] in seen.err and "answers_the_question" in seen.out and "all equal to the byte" in seen.err
 
 
 def test_a_run_tells_its_stages_on_stderr_and_nothing_on_stdout(
