@@ -1,0 +1,1 @@
+"""Suites: sets of questions whose answers a program can check, their scorers, runs, results and contamination."""
