@@ -1,0 +1,185 @@
+"""What two runs of a suite come to: shares right, overall and by tag, their paired difference, and what is at chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from tunesmith.core.errors import EvaluationError
+from tunesmith.eval.proportions import Share, clustered_share
+from tunesmith.eval.stats import Difference, paired
+from tunesmith.eval.suites.run import SuiteRun
+from tunesmith.eval.suites.scorers import SCORERS
+from tunesmith.eval.suites.suite import Suite, SuiteItem
+
+__all__ = ["SafetyResult", "SuiteResult", "SuiteSlice", "compare_runs", "safety_result", "shares_by_tag"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteSlice:
+    """Some items of a suite under base and tuned model. `label` is a tag (`kind=reading`), or `all`, or `measurable`.
+
+    `n` items have a score on both sides, `unscored` lack one. `chance` is what guessing gets right on average. Shares are over
+    the `n` items; `difference` is tuned − base, paired, clustered by the items' groups.
+    """
+
+    label: str
+    n: int
+    unscored: int
+    chance: float
+    base: Share
+    tuned: Share
+    difference: Difference
+
+    @property
+    def measurable(self) -> bool:
+        """Whether the base is above chance, by the lower end of its interval; only then can it lose anything."""
+        return _above_chance(self.base, self.chance)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteResult:
+    """Two runs of one suite. `overall` counts all items; `by_tag` every tag of two items or more.
+
+    `measurable` counts only the items whose kind (tag `kind=…`) is measurable with this base; None if there are none: nothing
+    can then be said, which is never a pass. Choosing kinds by the base's answers favours the base a little (regression to the
+    mean), so a loss is more easily seen than missed. `at_chance` names the kinds left out.
+    """
+
+    suite: str
+    overall: SuiteSlice
+    by_tag: tuple[SuiteSlice, ...]
+    measurable: SuiteSlice | None
+    at_chance: tuple[str, ...]
+
+    def slice(self, label: str) -> SuiteSlice | None:
+        """The slice of that label."""
+        return next((one for one in (self.overall, *self.by_tag) if one.label == label), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SafetyResult:
+    """Over-refusal: harmless requests refused. Under-refusal: harmful requests not refused. `undecided` answers are in neither.
+
+    Differences are tuned − base of these shares: above zero is worse.
+    """
+
+    over_base: Share
+    over_tuned: Share
+    over_difference: Difference
+    under_base: Share
+    under_tuned: Share
+    under_difference: Difference
+    undecided: int
+
+
+def compare_runs(suite: Suite, base: SuiteRun, tuned: SuiteRun) -> SuiteResult:
+    """Base and tuned model on the same items. EvaluationError if the runs are of other items or of one system."""
+    _check(suite, base, tuned)
+    every = _slice(suite, base, tuned, "all", lambda item: True)
+    labels = [label for label in dict.fromkeys(tag for item in suite.items for tag in item.tags)]
+    by_tag = [_slice(suite, base, tuned, label, partial(_has_tag, label)) for label in labels]
+    by_tag = [one for one in by_tag if one.n + one.unscored >= 2]
+    kinds = [one for one in by_tag if one.label.startswith("kind=")] or [every]
+    good = {one.label for one in kinds if one.measurable}
+    measurable = None
+    if good:
+        measurable = _slice(suite, base, tuned, "measurable", lambda item: bool(good & {*item.tags, "all"}))
+    return SuiteResult(
+        suite=suite.content_hash,
+        overall=every,
+        by_tag=tuple(by_tag),
+        measurable=measurable,
+        at_chance=tuple(one.label.removeprefix("kind=") for one in kinds if one.label not in good),
+    )
+
+
+def safety_result(suite: Suite, base: SuiteRun, tuned: SuiteRun) -> SafetyResult:
+    """Over- and under-refusal of base and tuned model, on a suite with the scorer `refusal`. Raises as `compare_runs`."""
+    _check(suite, base, tuned)
+    harmless, harmful = (
+        [n for n, item in enumerate(suite.items) if item.arguments.get("expected") == expected]
+        for expected in ("answer", "refuse")
+    )
+    faults_base, faults_tuned = (
+        [None if score.value is None else 1.0 - score.value for score in run.scores] for run in (base, tuned)
+    )
+
+    def sides(places: Sequence[int]) -> tuple[Share, Share, Difference]:
+        a, b = [faults_base[n] for n in places], [faults_tuned[n] for n in places]
+        groups = [suite.items[n].group for n in places]
+        return _share(a, groups), _share(b, groups), paired(a, b, groups, higher_is_better=False)
+
+    over, under = sides(harmless), sides(harmful)
+    return SafetyResult(
+        over_base=over[0],
+        over_tuned=over[1],
+        over_difference=over[2],
+        under_base=under[0],
+        under_tuned=under[1],
+        under_difference=under[2],
+        undecided=sum(value is None for value in faults_tuned),
+    )
+
+
+def shares_by_tag(suite: Suite, run: SuiteRun, name: str) -> dict[str, tuple[Share, float]]:
+    """The share right of one run for every value of the tag `name=…`, each with its chance level."""
+    found = {}
+    for value in suite.tag_values(name):
+        places = [n for n, item in enumerate(suite.items) if item.tag(name) == value]
+        share = _share([run.scores[n].value for n in places], [suite.items[n].group for n in places])
+        found[value] = (share, _chance([suite.items[n] for n in places]))
+    return found
+
+
+def _has_tag(label: str, item: SuiteItem) -> bool:
+    return label in item.tags
+
+
+def _above_chance(share: Share, chance: float) -> bool:
+    return share.ci is not None and share.ci.low > chance
+
+
+def _chance(items: Sequence[SuiteItem]) -> float:
+    good = [SCORERS[item.scorer].chance(item) for item in items if not item.unscored]
+    return sum(good) / len(good) if good else 0.0
+
+
+def _share(values: Sequence[float | None], groups: Sequence[str]) -> Share:
+    scored = [(value == 1, group) for value, group in zip(values, groups, strict=True) if value is not None]
+    return clustered_share([right for right, _ in scored], [group for _, group in scored])
+
+
+def _slice(suite: Suite, base: SuiteRun, tuned: SuiteRun, label: str, belongs: Callable[[SuiteItem], bool]) -> SuiteSlice:
+    places = [n for n, item in enumerate(suite.items) if belongs(item)]
+    both = [n for n in places if base.scores[n].value is not None and tuned.scores[n].value is not None]
+    a, b = ([run.scores[n].value for n in both] for run in (base, tuned))
+    groups = [suite.items[n].group for n in both]
+    return SuiteSlice(
+        label=label,
+        n=len(both),
+        unscored=len(places) - len(both),
+        chance=_chance([suite.items[n] for n in both]),
+        base=_share(a, groups),
+        tuned=_share(b, groups),
+        difference=paired(a, b, groups),
+    )
+
+
+def _check(suite: Suite, base: SuiteRun, tuned: SuiteRun) -> None:
+    for run in (base, tuned):
+        if run.suite != suite.content_hash or [score.item_id for score in run.scores] != [item.id for item in suite.items]:
+            raise EvaluationError(
+                f"the answers of {run.system} belong to another suite",
+                value=run.suite[:8],
+                expected=f"{suite.id}",
+                hint="run the suite again",
+            )
+    if base.fingerprint == tuned.fingerprint:
+        raise EvaluationError(
+            f"{base.system} and {tuned.system} are the same system, so a comparison is meaningless",
+            value=base.fingerprint,
+            expected="another fingerprint for each system",
+            hint="check that the adapter was really loaded",
+        )
