@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 
-from tunesmith.core.records import Generation, Message
+from tunesmith.core.records import Generation, Message, Score
 from tunesmith.eval.probes import OTHER_QUESTION
 from tunesmith.eval.results import Evidence, GeneralResult, Item, Likelihood, ParityResult, SystemRun
+from tunesmith.eval.suites.answered import SuiteAnswers
+from tunesmith.eval.suites.run import SuiteRun
+from tunesmith.eval.suites.suite import Suite, SuiteItem
 
-__all__ = ["evidence", "general", "items", "likelihood", "parity", "served", "system", "worth"]
+__all__ = ["evidence", "general", "items", "likelihood", "parity", "served", "suite_answers", "system", "worth"]
 
 WORDS = [
     "kettle",
@@ -124,6 +127,41 @@ def general(worse: float = 0.01, n: int = 20, spread: float = 0.01) -> GeneralRe
     )
 
 
+def suite_answers(
+    base: float = 0.8, tuned: float = 0.8, *, lost: float = 0.0, n: int = 320, name: str = "general", chance: bool = False
+) -> SuiteAnswers:
+    """A suite of `n` arithmetic questions, of which base and tuned model answer these shares right; of those that the base has
+    right the tuned model loses the share `lost`. `chance`: two options to choose from."""
+    options = {"options": ["yes", "no"]} if chance else {}
+    made = tuple(
+        SuiteItem(
+            id=f"q{number}",
+            messages=(Message(role="user", content=f"Is {number} right?"),),
+            scorer="choice" if chance else "numeric",
+            group=f"q{number}",
+            references=("yes",) if chance else ("1",),
+            arguments=options,
+            tags=(f"kind={'reading' if number % 2 else 'arithmetic'}",),
+        )
+        for number in range(n)
+    )
+    suite = Suite(name=name, version="1", licence="Apache-2.0", items=made)
+
+    def run(system: str, right: Callable[[int], bool]) -> SuiteRun:
+        scores = tuple(Score(item_id=item.id, metric=item.scorer, value=float(right(at))) for at, item in enumerate(made))
+        return SuiteRun(suite=suite.content_hash, system=system, fingerprint=f"print-{system}", generations=(), scores=scores)
+
+    rng = np.random.default_rng(11)
+    drawn, kept = rng.random(n), rng.random(n)
+    return SuiteAnswers(
+        suite=suite,
+        runs=(
+            run("base", lambda at: bool(drawn[at] < base)),
+            run("tuned", lambda at: bool(drawn[at] < tuned and kept[at] >= lost)),
+        ),
+    )
+
+
 def worth(run: SystemRun, bits_per_byte: float, *, noise: float = 0.01, each: int = 2) -> tuple[Likelihood, ...]:
     """The references under other questions, which cost `bits_per_byte` more than their own."""
     rng = np.random.default_rng([5, len(run.name)])
@@ -161,5 +199,6 @@ def evidence(
         general=with_general,
         served=with_served,
         train_answers=tuple(f"An old answer about {word}, with oil." for word in WORDS),
+        suites=(suite_answers(),),
         probes={OTHER_QUESTION: {run.name: worth(run, question[run.name]) for run in runs if run.name in question}},
     )

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from evidence_fakes import evidence, general, items, likelihood, parity, served, system
+from evidence_fakes import evidence, general, items, likelihood, parity, served, suite_answers, system
 from judging_fakes import GOOD, RULES, decided, gate, judged
 
 from tunesmith.eval.measure import measure
 from tunesmith.eval.results import Evidence, ParityResult
+from tunesmith.eval.suites.answered import SuiteAnswers
 from tunesmith.eval.verdict import Gate, decide
 from tunesmith.pipeline.sections.eval import GateConfig
 from tunesmith.systems.registry import by_role
@@ -26,6 +27,7 @@ def test_a_model_that_passes_every_gate_ships() -> None:
             "better",
             "beats_prompt",
             "answers_the_question",
+            "general",
             "general_text",
             "not_collapsed",
             "not_recited",
@@ -232,6 +234,32 @@ def test_a_model_that_forgot_general_text_does_not_ship() -> None:
     verdict = decide(measure(evidence(GOOD, with_parity=parity()), draws=500), RULES)
     assert gate(verdict, "general_text").state == "not measured"
     assert "likelihood of general text" in verdict.not_measured
+
+
+@pytest.mark.parametrize(
+    ("answers", "state", "words"),
+    [
+        (suite_answers(), "pass", "no question was lost"),
+        (suite_answers(lost=0.01), "pass", ""),
+        (suite_answers(lost=0.5), "fail", "most lost:"),
+        (suite_answers(lost=0.08), "not measured", "the interval includes the limit"),
+        (suite_answers(0.5, 0.2, chance=True), "not measured", "no better than chance"),
+        (suite_answers(0.5, 0.5, chance=True), "not measured", "not measurable with this base"),
+        (suite_answers(0.0, 0.0), "not measured", "not measurable with this base"),
+    ],
+)
+def test_general_questions_that_were_lost_decide_in_three_values(answers: SuiteAnswers, state: str, words: str) -> None:
+    made = replace(evidence(GOOD, with_parity=parity(), with_general=general()), suites=(answers,))
+    verdict = decided(made)
+    assert gate(verdict, "general").state == state and words in gate(verdict, "general").evidence
+    assert verdict.verdict == {"pass": "SHIP", "fail": "DON'T SHIP", "not measured": "CAN'T TELL"}[state]
+
+
+def test_a_loss_of_general_questions_that_is_not_excluded_is_warned_of_in_the_sentence() -> None:
+    made = replace(evidence(GOOD, with_parity=parity(), with_general=general()), suites=(suite_answers(lost=0.01),))
+    assert (
+        "general questions: −" in gate(decided(made), "general").warning and "Note: general questions" in decided(made).sentence
+    )
 
 
 def test_a_failed_gate_outweighs_one_that_was_not_measured() -> None:

@@ -6,12 +6,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 from tunesmith.core.records import Generation, Message, canonical_json, digest
 from tunesmith.core.reporter import Progress
 from tunesmith.eval.likelihood import checked_logprobs, encode_items, likelihoods_of
 from tunesmith.eval.results import Cost, Item, Limit, SystemRun
+from tunesmith.eval.suites.run import SuiteRun, run_suite, unfit_for
+from tunesmith.eval.suites.suite import Suite
 from tunesmith.models.chat import Encoded
 from tunesmith.models.generate import GREEDY, Completion, Request
 from tunesmith.models.memory import release_memory
@@ -40,13 +43,16 @@ _Prompts = Sequence[Sequence[Message]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
     """Under which every system answers: cheaper alternatives to measure too, maximum tokens per answer, answers at once, the
-    options of the chat template, and the sampling settings; what takes more than tuning, and where a bigger model is."""
+    options of the chat template, and the sampling settings; what takes more than tuning, and where a bigger model is.
+    `suites` are put to base and tuned model; answers are kept in the folder `saved`, so that none is made twice."""
 
     baselines: tuple[str, ...]
     max_new_tokens: int
     batch_examples: int
     template: Mapping[str, Scalar] = field(default_factory=dict)
     use: Use = GREEDY_USE
+    suites: tuple[Suite, ...] = ()
+    saved: Path | None = None
     additions: tuple[str, ...] = ()
     bigger: Address | None = None
 
@@ -200,6 +206,22 @@ class Asking:
         rows = encode_items(self.inputs.chat, items, prompts, context=self.inputs.base.context)
         found = checked_logprobs(system.name, system.logprobs(rows, on_done=lambda count: None), rows)
         return None if found is None else (rows, found)
+
+    def run_suite(self, suite: Suite, system: System) -> SuiteRun:
+        """The system's greedy answers to a suite; those that were saved are not made again."""
+        chat, context = self.inputs.chat, self.inputs.base.context
+        self.progress.advance(0, f"{system.name}: {suite.name}")
+        found = run_suite(
+            suite,
+            lambda requests: system.answer(requests, on_done=lambda count: None),
+            system=system.name,
+            fingerprint=digest(system.fingerprint, chat.fingerprint),
+            saved=self.conditions.saved,
+            unfit=unfit_for(chat, context),
+            on_done=self.progress.advance,
+        )
+        release_memory()
+        return found
 
     def generations(self, name: str, answers: Sequence[_Answered], mark: str, *, decoding: Decoding) -> tuple[Generation, ...]:
         """The answers of one decoding method, as records, under the fingerprint `mark`."""

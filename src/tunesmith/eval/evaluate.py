@@ -21,6 +21,8 @@ from tunesmith.eval.likelihood import likelihoods_of
 from tunesmith.eval.parity import Given, compare_given
 from tunesmith.eval.probes import probe_items
 from tunesmith.eval.results import FormResult, GeneralResult, Item, Likelihood, Limit, ParityResult, SystemRun
+from tunesmith.eval.suites.answered import SuiteAnswers
+from tunesmith.eval.suites.run import SuiteRun
 from tunesmith.models.adapters import adapter_moves
 from tunesmith.models.chat import Chat, Encoded, open_chat
 from tunesmith.models.generation.fits import fits
@@ -31,12 +33,15 @@ from tunesmith.systems.system import GivesLogits, NotMeasured, OwnPrompts, Syste
 
 __all__ = ["Conditions", "Measured", "choose_items", "evaluate", "that_fit"]
 
+_SCORED = ("reference", "subject")  # the systems that further rows and suites are put to
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """Results of an evaluation: systems in the order of comparison, forms against the tuned model (`parity`: merged in float32;
     `served`: merged opened as it is served; `forms`: all others by name; None if that was not measured), general texts, facts
-    about the prompts, how the references fit into the token limit, and the likelihoods of further rows by probe and system."""
+    about the prompts, how the references fit into the token limit, the likelihoods of further rows by probe and system, and the
+    answers of base and tuned model to further suites."""
 
     systems: tuple[SystemRun, ...]
     parity: ParityResult | None
@@ -46,6 +51,7 @@ class Measured:
     limit: Limit | None = None
     forms: Mapping[str, FormResult] = field(default_factory=dict)
     probes: Mapping[str, Mapping[str, tuple[Likelihood, ...]]] = field(default_factory=dict)
+    suites: tuple[SuiteAnswers, ...] = ()
 
 
 def choose_items(examples: Sequence[Example], max_items: int) -> tuple[Item, ...]:
@@ -113,7 +119,9 @@ def evaluate(
         bigger=conditions.bigger,
     )
     kinds = chosen_kinds(inputs, conditions.baselines, conditions.additions)
-    with reporter.progress("evaluate", total=num_answers(kinds, conditions, len(items)), unit="answers") as progress:
+    further = sum(len(suite.items) for suite in conditions.suites) * sum(kind.role in _SCORED for kind in kinds)
+    total = num_answers(kinds, conditions, len(items)) + further
+    with reporter.progress("evaluate", total=total, unit="answers") as progress:
         asking = Asking(inputs, items, conditions, progress)
         probes = {name: that_fit(chat, rows, context=base.context) for name, rows in probe_items(items, train).items()}
         found = _Found(asking, general, probes, reporter, max((k.num_rows for k in kinds if k.role == "form"), default=0))
@@ -149,6 +157,7 @@ class _Found:
     forms: dict[str, FormResult] = field(default_factory=dict)
     general: dict[str, tuple[Likelihood, ...]] = field(default_factory=dict)
     probes: dict[str, dict[str, tuple[Likelihood, ...]]] = field(default_factory=dict)
+    suite_runs: dict[str, list[SuiteRun]] = field(default_factory=dict)
     subject: Given | None = None
 
     def measure(self, kinds: Sequence[SystemKind]) -> None:
@@ -202,7 +211,9 @@ class _Found:
             greedy = run.greedy
         else:
             greedy = asking.generations(system.name, answers, system.fingerprint, decoding="greedy")
-        if kind.role in ("reference", "subject"):
+        if kind.role in _SCORED:
+            for suite in asking.conditions.suites:
+                self.suite_runs.setdefault(suite.id, []).append(asking.run_suite(suite, system))
             if found := self._likelihoods(system, self.general_items):
                 self.general[kind.role] = found
             for name, items in self.probe_items.items():
@@ -267,4 +278,9 @@ class _Found:
             limit=self.asking.limit,
             forms=forms,
             probes=self.probes,
+            suites=tuple(
+                SuiteAnswers(suite=s, runs=tuple(self.suite_runs[s.id]))
+                for s in self.asking.conditions.suites
+                if s.id in self.suite_runs
+            ),
         )

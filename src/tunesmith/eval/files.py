@@ -51,7 +51,7 @@ def write_evaluation(out: Path, evidence: Evidence, measurements: Measurements, 
     """Fill the folder of an evaluation. Predictions are as `tunesmith compare` reads them, one file per system
     and way of decoding."""
     held = {field.name: getattr(evidence, field.name) for field in fields(evidence)}
-    for name in ("forms", "probes"):  # as evidence was before these could be measured
+    for name in ("forms", "probes", "suites"):  # as evidence was before these could be measured
         if not held[name]:
             del held[name]
     (out / "evidence.json").write_bytes(to_json(held))

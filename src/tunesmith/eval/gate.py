@@ -25,6 +25,7 @@ class Limits(Protocol):
     stop_margin: float
     parity_logit: Literal["auto"] | float
     parity_top1: Literal["auto"] | float
+    general_margin: float
     general_text_margin: float
     question_share: float
 

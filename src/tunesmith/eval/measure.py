@@ -23,6 +23,8 @@ from tunesmith.eval.probe_measures import QuestionWorth, Recital, question_worth
 from tunesmith.eval.results import Evidence, FormResult, Item, Likelihood, Limit, ParityResult, SystemRun, check_evidence
 from tunesmith.eval.shares import AnswerShares, answer_shares, ended
 from tunesmith.eval.stats import LEVEL, Difference, Summary, detectable_effect, paired, summarise
+from tunesmith.eval.suites.answered import suite_figures
+from tunesmith.eval.suites.result import SafetyResult, SuiteResult
 from tunesmith.models.use import Use
 from tunesmith.systems.registry import pairs
 
@@ -101,6 +103,8 @@ class Measurements:
     recital: Recital
     question: QuestionWorth | None = None
     min_documents: int = 6
+    suites: Mapping[str, SuiteResult] = field(default_factory=dict)
+    safety: Mapping[str, SafetyResult] = field(default_factory=dict)
     served: ParityResult | None = None
     forms: Mapping[str, FormResult] = field(default_factory=dict)
 
@@ -204,6 +208,7 @@ def measure(
         raise EvaluationError("no test items", value=0, expected="at least one", hint="--set split.test=0.3, or add writing")
     check_evidence(evidence)
     groups = [item.group for item in evidence.items]
+    suites, safety = suite_figures(evidence.suites)
     systems: dict[str, SystemMeasures] = {run.name: _system(run, evidence.items, draws, seed) for run in evidence.systems}
     runs: dict[str, SystemRun] = {run.name: run for run in evidence.systems}
     comparisons = tuple(
@@ -237,6 +242,8 @@ def measure(
         recital=recital(evidence),
         question=question_worth(evidence, share=question_share, draws=draws, seed=seed, level=level),
         min_documents=min_documents,
+        suites=suites,
+        safety=safety,
     )
 
 

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation, Message
+from tunesmith.eval.suites.answered import SuiteAnswers
 from tunesmith.models.use import GREEDY_USE, Use
 
 __all__ = [
@@ -188,7 +189,7 @@ class Evidence:
     not have one); `reading`: their plain-words reading. `train_answers`: for the floor "nearest training answer". `ids`: the
     artifacts the figures come from (kind → id). `numbers`: further facts worth printing under the table of systems. `use`: the
     settings at which `SystemRun.generations` were drawn; in evidence from before there were any, these were greedy. `probes`:
-    likelihoods of further rows (`eval.probes`) by probe and system.
+    likelihoods of further rows (`eval.probes`) by probe and system. `suites`: further questions and their answers.
     """
 
     items: tuple[Item, ...]
@@ -205,6 +206,7 @@ class Evidence:
     limit: Limit | None = None
     forms: Mapping[str, FormResult] = field(default_factory=dict)
     probes: Mapping[str, Mapping[str, tuple[Likelihood, ...]]] = field(default_factory=dict)
+    suites: tuple[SuiteAnswers, ...] = ()
 
     def system(self, name: str) -> SystemRun | None:
         """The run of that name, or None if it was not made."""

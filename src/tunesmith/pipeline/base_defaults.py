@@ -20,7 +20,7 @@ REAL_PRESETS: Mapping[Quality, Mapping[str, Mapping[str, Any]]] = {
         "train": {"epochs": 1.0, "learning_rate": 2e-3, "val_examples": 16},
         "method": {"rank": 16, "alpha": 32.0},
         "use": {"temperature": 0.7, "top_p": 0.9, "repetition_penalty": 1.1},
-        "eval": {"max_items": 20},  # fewer are too few for the gates about answers
+        "eval": {"max_items": 20, "suites": ["general"]},  # fewer items are too few for the gates about answers
     },
     "good": {"train": {"epochs": 2.0, "learning_rate": 1e-3}},
     "best": {"train": {"epochs": 4.0, "learning_rate": 1e-3, "patience": 8}, "method": {"rank": 32, "alpha": 64.0}},

@@ -28,7 +28,7 @@ def known_evidence(store: Store, inputs: Sequence[Mapping[str, str]], settings: 
             **kept,
             "use": of.get("use"),
             "max_new_tokens": of["max_new_tokens"],
-            **{name: of.get(name) for name in ("bigger", "code")},
+            **{name: of.get(name) for name in ("bigger", "code", "suites")},
         }
 
     for other in reversed(store.all()):

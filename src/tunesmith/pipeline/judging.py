@@ -12,6 +12,7 @@ from tunesmith.eval.files import read_items
 from tunesmith.eval.measure import Measurements, SystemMeasures, measure
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.stats import Difference
+from tunesmith.eval.suites.load import load_suite
 from tunesmith.eval.verdict import decide
 from tunesmith.models.load import find_base
 from tunesmith.pipeline.bigger import address_of
@@ -65,6 +66,8 @@ def _gather(project: Context) -> Evidence:
             use=project.settings_of_use,
             additions=project.additions,
             bigger=address_of(project.settings.bigger),
+            suites=tuple(load_suite(where) for where in project.settings.eval.suites),
+            saved=project.store.root / "answers",
         ),
         reporter=project.reporter,
     )
@@ -79,6 +82,7 @@ def _gather(project: Context) -> Evidence:
         served=measured.served,
         forms=measured.forms,
         probes=measured.probes,
+        suites=measured.suites,
         use=project.settings_of_use,
         limit=measured.limit,
         training=tuple(

@@ -31,6 +31,9 @@ class EvalConfig(Section):
     need more than a quarter of the free memory (on a CPU: 768 MiB)."""
     primary: Literal["bits_per_byte", "word_overlap", "rouge_l", "exact_match"] = "bits_per_byte"
     """The metric that decides the verdict. Bits per byte: how surprised the model is by the author's held-out words."""
+    suites: list[str] = ["general", "safety"]
+    """Further questions put to base and tuned model: `general`, `safety`, or folders and files of your own
+    (docs/concepts/suites.md). Empty: none, and the gates about them are not measured."""
     draws: Annotated[int, Field(ge=200, le=1_000_000)] = 10_000
     """Number of resamples of the bootstrap and of the permutation test."""
 
@@ -76,6 +79,8 @@ class GateConfig(Section):
     parity_top1: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = "auto"
     """Share of positions at which tuned and merged model must choose the same token. `auto`: depends on the number type of the
     stored weights; see the table in docs/concepts/merged-model.md."""
+    general_margin: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Share of general questions that the tuned model may lose, interval included; above 2 points there is a warning."""
     general_text_margin: Annotated[float, Field(ge=0)] = 0.2
     """Largest allowed increase in bits per byte on general text."""
     advisory: list[str] = []
@@ -101,5 +106,6 @@ _LOOSER: dict[str, tuple[str, Callable[[float], bool]]] = {
     "loop_margin": ("not_collapsed", lambda value: value > 0.1),
     "parity_logit": ("parity", lambda value: value > 0.001),
     "parity_top1": ("parity", lambda value: value < 0.99),
+    "general_margin": ("general", lambda value: value > 0.05),
     "general_text_margin": ("general_text", lambda value: value > 0.2),
 }
