@@ -12,7 +12,6 @@ from evidence_fakes import evidence, general, items, likelihood, parity, system
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import to_json
-from tunesmith.eval.floors import nearest_answers, random_references
 from tunesmith.eval.measure import METRICS, improvement, measure
 from tunesmith.eval.results import Evidence, read_evidence
 
@@ -149,24 +148,6 @@ def test_fewer_documents_than_are_relied_on_promise_no_detectable_gain() -> None
     assert measure(evidence(FOUR, documents=5, each=9), draws=200).detectable is None
     assert measure(evidence(FOUR, documents=8), draws=200, min_documents=9).detectable is None
     assert measure(evidence(FOUR, documents=8), draws=200).detectable is not None
-
-
-def test_the_random_reference_is_never_from_the_same_document() -> None:
-    of = items(6, 3)
-    by_reference = {item.reference: item.group for item in of}
-    answers = random_references(of, seed=3)
-    assert answers == random_references(of, seed=3)
-    for item, answer in zip(of, answers, strict=True):
-        assert answer is not None
-        assert by_reference[answer] != item.group
-    assert random_references(items(1, 3)) == [None, None, None]
-
-
-def test_the_nearest_training_answer_shares_the_rare_word_and_not_the_common_ones() -> None:
-    answers = ["the the of and hinge", "the of and a lamp", "the of and a kettle boils"]
-    assert nearest_answers(["what of the hinge and a door?"], answers) == [answers[0]]
-    assert nearest_answers(["zzz"], answers) == [None]
-    assert nearest_answers(["hinge"], []) == [None]
 
 
 def test_copying_the_training_answers_scores_full_marks_if_the_test_set_leaked() -> None:

@@ -332,12 +332,14 @@ def _length_matched(a: SystemRun, b: SystemRun, items: Sequence[Item], draws: in
 
 def _floors(evidence: Evidence, groups: Sequence[str], draws: int, seed: int) -> dict[str, dict[str, Summary]]:
     found = {}
-    for name, answers in floor_answers(evidence.items, evidence.train_answers, seed=seed).items():
+    items = evidence.items
+    questions, references = [item.question for item in items], [item.reference for item in items]
+    for name, answers in floor_answers(questions, references, groups, evidence.train_answers or None, seed=seed).items():
         found[name] = {
             metric: summarise(
                 [
                     None if answer is None else TEXT_METRICS[metric].score(answer, item.reference)
-                    for answer, item in zip(answers, evidence.items, strict=True)
+                    for answer, item in zip(answers, items, strict=True)
                 ],
                 groups,
                 draws=draws,
