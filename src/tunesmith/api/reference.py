@@ -1,7 +1,8 @@
-"""The reference pages of the Python face and of the recipe, made from its signatures and docstrings.
+"""The reference pages of the Python face, the recipe and the metrics, made from signatures, docstrings and declarations.
 
 python -m tunesmith.api.reference > docs/reference/python.md
 python -m tunesmith.api.reference recipe > docs/reference/recipe.md
+python -m tunesmith.api.reference metrics > docs/concepts/metrics.md
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from tunesmith import api
 
-__all__ = ["python_page", "recipe_page", "undocumented"]
+__all__ = ["metrics_page", "python_page", "recipe_page", "undocumented"]
 
 _WIDTH = 100
 _HEAD = """# From Python
@@ -135,5 +136,12 @@ def recipe_page() -> str:
     return reference_page({kind: settings_of(kind) for kind in method_names()})
 
 
+def metrics_page() -> str:
+    """The page of all metrics, with what each measures and misses."""
+    from tunesmith.eval.metrics_page import metrics_page as made
+
+    return made()
+
+
 if __name__ == "__main__":
-    sys.stdout.write(recipe_page() if sys.argv[1:] == ["recipe"] else python_page())
+    sys.stdout.write({"recipe": recipe_page, "metrics": metrics_page}.get(" ".join(sys.argv[1:]), python_page)())

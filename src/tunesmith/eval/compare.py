@@ -1,211 +1,165 @@
-"""Two prediction files side by side: the scriptable contract behind `tunesmith compare A.jsonl B.jsonl --json`.
+"""Prediction files compared: the scriptable contract behind `tunesmith compare A.jsonl B.jsonl … --json`.
 
-A prediction file has one JSON object a line: `id`, `prompt`, `reference`, `prediction`, and optionally `group` (the
-document, else each row is its own) and `finish_reason` (`length` means cut at the token limit). Lines end at `\\n` alone.
+The first file is the reference system. Every other one is compared with it and with each other, paired by item and clustered by
+document; Holm's adjustment is over all these pairs. What trivial answers would score (`eval.floors`) is measured as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from tunesmith.core.errors import EvaluationError
-from tunesmith.core.records import Interval
-from tunesmith.eval.metrics.text import TEXT_METRICS, TextMetric, length_matched, looks_cut
-from tunesmith.eval.stats import Difference, Summary, paired, summarise
+from tunesmith.eval.compare_warnings import Compared, warnings_of
+from tunesmith.eval.floors import FLOORS, floor_answers
+from tunesmith.eval.metrics.metric import Metric
+from tunesmith.eval.metrics.registry import all_metrics, metric_named
+from tunesmith.eval.metrics.text import length_matched
+from tunesmith.eval.predictions import Prediction, aligned, read_predictions
+from tunesmith.eval.scoring import PairedDifference, Scored, Scoring, ends
+from tunesmith.eval.stats import holm
 
-__all__ = ["Prediction", "compare_files", "read_predictions"]
+__all__ = ["compare_files"]
 
-_REQUIRED = ("id", "prompt", "reference", "prediction")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """One row of a prediction file. `group` and `finish_reason` are None where the file has none."""
-
-    id: str
-    reference: str
-    prediction: str
-    group: str | None
-    finish_reason: str | None
-    line: int
-
-    @property
-    def cut(self) -> bool:
-        """Cut at the token limit: by `finish_reason`, or without one by the missing full stop at the end."""
-        return looks_cut(self.prediction) if self.finish_reason is None else self.finish_reason == "length"
+_OF_LENGTH = ("writing", "questions", "form")  # tasks in which an answer can be trimmed and still be one
 
 
-def compare_files(a: Path, b: Path, *, metric: str = "word_overlap", draws: int = 10_000, seed: int = 7) -> dict[str, Any]:
-    """Compare system B with system A on the same items; the difference is b − a, paired by id and clustered by group.
+def compare_files(
+    files: Sequence[Path],
+    *,
+    metric: str = "word_overlap",
+    group: str = "group",
+    train_answers: Sequence[str] | None = None,
+    run_code: bool = False,
+    draws: int = 10_000,
+    seed: int = 7,
+) -> dict[str, Any]:
+    """Compare systems on the same items; differences are later − earlier file, paired by id and clustered by `group`.
 
-    Returns the object that `tunesmith compare --json` prints: metric, n, a, b, difference, relative, cut, length_matched,
-    and beside the contract num_groups, unscored, better, worse, smallest_p, higher_is_better, method, warnings. An interval
-    is `[low, high]` at 95 %, or null below two groups. Raises EvaluationError for files that cannot be compared.
+    Returns the object that `tunesmith compare --json` prints (docs/reference/scripting.md). `a`, `b`, `difference`, `relative`,
+    `cut`, `length_matched`, `better` and `worse` are those of the first two files; `systems` and `pairs` have all. An interval
+    is `[low, high]` at 95 %, or null where it cannot be computed. `train_answers`: for the floors. `run_code`: execute answers
+    where the metric does that.
+
+    Raises EvaluationError for files that cannot be read or compared, and for a metric that answers alone do not give.
     """
-    scorer = TEXT_METRICS.get(metric)
-    if scorer is None:
+    scorer = _metric(metric, files)
+    if len(files) < 2:
         raise EvaluationError(
-            "no such metric for prediction files",
-            value=metric,
-            expected=", ".join(sorted(TEXT_METRICS)),
-            hint=f"tunesmith compare {a} {b} --metric word_overlap",
+            "one file has nothing to be compared with",
+            value=[str(path) for path in files],
+            expected="two prediction files or more, the reference system first",
+            hint="tunesmith compare BASE.jsonl TUNED.jsonl",
         )
-    rows_a, rows_b = read_predictions(a), read_predictions(b)
-    pairs = _matched(a, rows_a, b, rows_b)
-    groups = [left.group or right.group or left.id for left, right in pairs]
-    trimmed = [length_matched(left.prediction, right.prediction, left.reference) for left, right in pairs]
-    references = [left.reference for left, _ in pairs]
-    scores_a = _scores(scorer, [left.prediction for left, _ in pairs], references)
-    scores_b = _scores(scorer, [right.prediction for _, right in pairs], references)
-    rising = scorer.higher_is_better is not False
-    difference = paired(scores_a, scores_b, groups, draws=draws, seed=seed, higher_is_better=rising)
-    matched = paired(
-        _scores(scorer, [left for left, _ in trimmed], references),
-        _scores(scorer, [right for _, right in trimmed], references),
-        groups,
-        draws=draws,
-        seed=seed,
-        higher_is_better=rising,
-    )
-    return {
-        "metric": metric,
-        "n": difference.n,
-        "a": _side(summarise(scores_a, groups, draws=draws, seed=seed, bounds=scorer.bounds)),
-        "b": _side(summarise(scores_b, groups, draws=draws, seed=seed, bounds=scorer.bounds)),
-        "difference": _difference(difference),
-        "relative": difference.relative,
-        "cut": {"a": sum(x.cut for x, _ in pairs) / len(pairs), "b": sum(x.cut for _, x in pairs) / len(pairs)},
-        "length_matched": {"difference": _difference(matched)},
-        "num_groups": difference.num_groups,
-        "unscored": difference.unscored,
-        "better": difference.better,
-        "worse": difference.worse,
-        "smallest_p": difference.smallest_p,
-        "higher_is_better": scorer.higher_is_better,
-        "method": difference.ci.method if difference.ci else "no interval below two groups",
-        "warnings": _warnings(pairs, difference),
-    }
-
-
-def read_predictions(path: Path) -> dict[str, Prediction]:
-    """The rows of a prediction file by id, in order. EvaluationError names file and line of the first row that is none."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
+    read = [read_predictions(path, group=group, references="reference" in scorer.needs) for path in files]
+    systems = aligned(files, read)
+    items = systems[0]
+    if len(items) == 1:
         raise EvaluationError(
-            "cannot read the prediction file",
-            value=str(path),
-            expected=f"a readable JSONL file ({error.strerror})",
-            hint="check the path: tunesmith compare A.jsonl B.jsonl",
-        ) from error
-    rows: dict[str, Prediction] = {}
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        if not line.strip():
-            continue
-        row = _row(path, number, line)
-        if row.id in rows:
-            raise _wrong(path, number, f"this id is already on line {rows[row.id].line}", row.id, "each id once")
-        rows[row.id] = row
-    if not rows:
-        raise EvaluationError(
-            "the prediction file is empty",
-            value=str(path),
-            expected=f"one JSON object a line with {', '.join(_REQUIRED)}",
-            hint="write the predictions first, then compare",
+            "one item says nothing about two systems",
+            value=items[0].id,
+            expected="two items or more; several documents for an interval",
+            hint="answer more questions with all systems, then compare",
         )
-    return rows
-
-
-def _wrong(path: Path, line: int, what: str, value: object, expected: str) -> EvaluationError:
-    return EvaluationError(f"{path}:{line}: {what}", value=value, expected=expected, hint=f"fix line {line} of {path}")
-
-
-def _row(path: Path, number: int, line: bytes) -> Prediction:
-    try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        shown = line[:60].decode(errors="replace")
-        raise _wrong(path, number, "this line is not JSON", shown, f"one JSON object a line ({error.msg})") from error
-    if not isinstance(row, dict):
-        raise _wrong(path, number, "this line is not a JSON object", row, f"an object with {', '.join(_REQUIRED)}")
-    if missing := [name for name in _REQUIRED if row.get(name) is None]:
-        raise _wrong(path, number, f"missing {', '.join(missing)}", sorted(row), f"an object with {', '.join(_REQUIRED)}")
-    if isinstance(row["id"], bool) or not isinstance(row["id"], str | int):
-        raise _wrong(path, number, "the id is neither text nor a whole number", row["id"], "a string or an integer")
-    for name in ("reference", "prediction", "finish_reason"):
-        if row.get(name) is not None and not isinstance(row[name], str):
-            raise _wrong(path, number, f"{name} is not text", row[name], "a string")
-    group = row.get("group")
-    if isinstance(group, dict | list):
-        raise _wrong(path, number, "group is not a name", group, "a string or a number")
-    return Prediction(
-        id=str(row["id"]),
-        reference=row["reference"],
-        prediction=row["prediction"],
-        group=None if group is None else str(group),
-        finish_reason=row.get("finish_reason"),
-        line=number,
+    groups = [next((row.group for row in rows if row.group is not None), rows[0].id) for rows in zip(*systems, strict=True)]
+    scoring = Scoring(
+        metric=scorer, expected=[row.expected for row in items], groups=groups, draws=draws, seed=seed, run_code=run_code
     )
+    scored = [scoring.score([row.prediction for row in rows]) for rows in systems]
+    names = _names(files)
+    numbers = {(a, b): scoring.difference(scored[a], scored[b]) for a, b in combinations(range(len(files)), 2)}
+    matched = _length_matched(scoring, systems[0], systems[1])
+    floors = _floors(scoring, items, train_answers)
+    over = {name: [scoring.difference(floor, system) for system in scored] for name, floor in floors.items()}
+    compared = Compared(metric=scorer, names=names, systems=systems, groups=groups, scored=scored, pairs=numbers, floors=over)
+    return _result(scoring, compared, matched, floors)
 
 
-def _matched(
-    a: Path, rows_a: dict[str, Prediction], b: Path, rows_b: dict[str, Prediction]
-) -> list[tuple[Prediction, Prediction]]:
-    """The pairs in the order of A, once both files are known to hold the same items."""
-    for path, other, only in ((a, b, rows_a.keys() - rows_b.keys()), (b, a, rows_b.keys() - rows_a.keys())):
-        if only:
-            raise EvaluationError(
-                f"{len(only)} items of {path} are not in {other}",
-                value=sorted(only)[:5],
-                expected=f"the same ids in both files ({len(rows_a)} in {a.name}, {len(rows_b)} in {b.name})",
-                hint="answer the same items with both systems, then compare",
-            )
-    pairs = [(row, rows_b[key]) for key, row in rows_a.items()]
-    for left, right in pairs:
-        for name, x, y in (("reference", left.reference, right.reference), ("group", left.group, right.group)):
-            if x != y and (name == "reference" or None not in (x, y)):
-                where = f"the {name} of {left.id!r} differs from the one in {a}:{left.line}"
-                raise _wrong(b, right.line, where, (y or "")[:60], f"the same {name} in both files: {(x or '')[:60]!r}")
-    return pairs
-
-
-def _scores(scorer: TextMetric, predictions: Sequence[str], references: Sequence[str]) -> list[float | None]:
-    return [scorer.score(text, reference) for text, reference in zip(predictions, references, strict=True)]
-
-
-def _ends(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]
-
-
-def _side(summary: Summary) -> dict[str, Any]:
-    return {
-        "mean": summary.mean,
-        "median": summary.median,
-        "std": summary.std,
-        "min": summary.min,
-        "max": summary.max,
-        "ci": _ends(summary.ci),
-    }
-
-
-def _difference(difference: Difference) -> dict[str, Any]:
-    return {"mean": difference.mean, "ci": _ends(difference.ci), "p": difference.p}
-
-
-def _warnings(pairs: Sequence[tuple[Prediction, Prediction]], difference: Difference) -> list[str]:
-    found = []
-    if all(left.prediction == right.prediction for left, right in pairs):
-        found.append("both files hold the same answers: this compares a system with itself")
-    if difference.unscored:
-        found.append(f"{difference.unscored} items could not be scored and are in no figure")
-    if difference.smallest_p is not None and difference.smallest_p > 0.05:
-        least = f"the smallest possible p is {difference.smallest_p:.3g}"
-        found.append(f"{difference.num_groups} groups are too few for p ≤ 0.05: {least}")
-    if any(left.finish_reason is None or right.finish_reason is None for left, right in pairs):
-        found.append("cut is guessed from the last character where finish_reason is missing")
+def _metric(name: str, files: Sequence[Path]) -> Metric:
+    found = metric_named(name)
+    if found.score is None and found.corpus is None:
+        raise EvaluationError(
+            f"{found.label} cannot be computed from answers alone",
+            value=name,
+            expected=", ".join(name for name, one in all_metrics().items() if one.score or one.corpus),
+            hint=f"tunesmith compare {' '.join(map(str, files[:2]))} --metric word_overlap",
+        )
     return found
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """File names, or whole paths where two names are the same."""
+    short = [path.name for path in files]
+    return short if len(set(short)) == len(short) else [str(path) for path in files]
+
+
+def _length_matched(scoring: Scoring, a: Sequence[Prediction], b: Sequence[Prediction]) -> PairedDifference | None:
+    """The difference with the longer answer trimmed to the reference; None where a trimmed answer is not an answer."""
+    if scoring.metric.task not in _OF_LENGTH or not all(row.expected.references for row in a):
+        return None
+    trimmed = [length_matched(x.prediction, y.prediction, x.reference) for x, y in zip(a, b, strict=True)]
+    return scoring.difference(scoring.score([x for x, _ in trimmed]), scoring.score([y for _, y in trimmed]))
+
+
+def _floors(scoring: Scoring, items: Sequence[Prediction], train_answers: Sequence[str] | None) -> dict[str, Scored]:
+    """The scores of the floors that have an answer for every item."""
+    if scoring.metric.runs_code or not all(row.expected.references for row in items):
+        return {}
+    questions, references = [row.question for row in items], [row.reference for row in items]
+    found = floor_answers(questions, references, scoring.groups, train_answers, seed=scoring.seed)
+    return {
+        name: scoring.score([answer or "" for answer in answers])
+        for name, answers in found.items()
+        if sum(answer is None for answer in answers) <= len(answers) / 2
+    }
+
+
+def _result(
+    scoring: Scoring, compared: Compared, matched: PairedDifference | None, floors: dict[str, Scored]
+) -> dict[str, Any]:
+    sides = [scoring.side(scored) for scored in compared.scored]
+    cut = [sum(row.cut for row in rows) / len(rows) for rows in compared.systems]
+    first = compared.pairs[0, 1]
+    known = [key for key, pair in compared.pairs.items() if pair.p is not None]
+    adjusted = dict(zip(known, holm([compared.pairs[key].p or 0.0 for key in known]), strict=True))
+    nothing = {"mean": None, "ci": None, "p": None}
+    return {
+        "warnings": warnings_of(compared, matched),
+        "metric": scoring.metric.name,
+        "n": first.n,
+        "a": sides[0],
+        "b": sides[1],
+        "difference": _difference(first),
+        "relative": first.relative,
+        "cut": {"a": cut[0], "b": cut[1]},
+        "length_matched": {"difference": nothing if matched is None else _difference(matched)},
+        "num_groups": first.num_groups,
+        "unscored": first.unscored,
+        "better": first.better,
+        "worse": first.worse,
+        "smallest_p": first.smallest_p,
+        "higher_is_better": scoring.metric.higher_is_better,
+        "method": first.method,
+        "systems": [
+            {"name": name, **side, "cut": share, "not_above": compared.not_above(number)}
+            for number, (name, side, share) in enumerate(zip(compared.names, sides, cut, strict=True))
+        ],
+        "pairs": [
+            {
+                "a": compared.names[a],
+                "b": compared.names[b],
+                **_difference(pair),
+                "p_holm": adjusted.get((a, b)),
+                "better": pair.better,
+                "worse": pair.worse,
+            }
+            for (a, b), pair in compared.pairs.items()
+        ],
+        "floors": {name: {"meaning": FLOORS[name], **scoring.side(scored)} for name, scored in floors.items()},
+    }
+
+
+def _difference(difference: PairedDifference) -> dict[str, Any]:
+    return {"mean": difference.mean, "ci": ends(difference.ci), "p": difference.p}

@@ -16,7 +16,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["A_TOKEN", "LOSS_UNIT", "MOST_DOTS", "Strip", "difference_figure", "distribution_figure", "training_figure"]
+__all__ = [
+    "A_TOKEN",
+    "LOSS_UNIT",
+    "MOST_DOTS",
+    "Strip",
+    "confusion_figure",
+    "difference_figure",
+    "distribution_figure",
+    "training_figure",
+]
 
 MOST_DOTS = 300
 _INK, _SOFT, _LINE, _BETTER, _WORSE, _SECOND = "#1d2126", "#5b6470", "#dfe3e8", "#1f6feb", "#b42318", "#c2410c"
@@ -128,6 +137,42 @@ def training_figure(rows: Sequence[Mapping[str, float | None]], *, loss_unit: st
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_major_locator(MaxNLocator(4))
         return _svg(figure, description)
+
+
+def confusion_figure(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    """Right label (row) against given label (column), the last column being answers without a label; a shade is a share of its
+    row, and each cell has its count. SVG."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    columns = [*labels, "no label"]
+    table = np.asarray(counts, dtype=np.float64).reshape(len(labels), len(columns))
+    shares = table / table.sum(1, keepdims=True).clip(1)
+    with rc_context(dict(_STYLE)):
+        side = 0.62 * len(columns) + 1.6
+        figure = Figure(figsize=(side + 1.0, side), layout="constrained")
+        axes = figure.add_subplot()
+        for row in range(len(labels)):
+            for column in range(len(columns)):
+                share = float(shares[row, column])
+                shade = _BETTER if column == row else _WORSE
+                axes.add_patch(_cell(column, row, shade, 0.75 * share))
+                axes.text(column, row, f"{table[row, column]:.0f}", ha="center", va="center", color=_INK)
+        axes.set_xlim(-0.5, len(columns) - 0.5)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", color=_INK)
+        axes.set_yticks(range(len(labels)), labels, color=_INK)
+        axes.tick_params(length=0)
+        axes.set_xlabel("label that was given")
+        axes.set_ylabel("right label")
+        right = int(sum(table[i, i] for i in range(len(labels))))
+        return _svg(figure, f"{right} of {int(table.sum())} answers have the right label of {len(labels)}")
+
+
+def _cell(column: int, row: int, shade: str, alpha: float) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=shade, alpha=alpha, edgecolor=_LINE, linewidth=0.7)
 
 
 def _losses(axes: Any, rows: Sequence[Mapping[str, float | None]], loss_unit: str) -> str:

@@ -17,8 +17,10 @@ import numpy as np
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation
 from tunesmith.eval.floors import floor_answers
-from tunesmith.eval.metrics.repetition import LOOP, loop_scores, same_answers
-from tunesmith.eval.metrics.text import TEXT_METRICS, TextMetric, length_matched
+from tunesmith.eval.metrics.metric import Expected, Metric
+from tunesmith.eval.metrics.registry import metric_named, score_answers
+from tunesmith.eval.metrics.repetition import loop_scores, same_answers
+from tunesmith.eval.metrics.text import length_matched
 from tunesmith.eval.probe_measures import QuestionWorth, Recital, question_worth, recital
 from tunesmith.eval.results import Evidence, FormResult, Item, Likelihood, Limit, ParityResult, SystemRun, check_evidence
 from tunesmith.eval.shares import AnswerShares, answer_shares, ended
@@ -28,26 +30,10 @@ from tunesmith.eval.suites.result import SafetyResult, SuiteResult
 from tunesmith.models.use import Use
 from tunesmith.systems.registry import pairs
 
-__all__ = ["METRICS", "Comparison", "Measurements", "MetricInfo", "SystemMeasures", "improvement", "measure"]
+__all__ = ["METRICS", "Comparison", "Measurements", "SystemMeasures", "improvement", "measure"]
 
 Scores = tuple[float | None, ...]
 _OVERLAPS = ("word_overlap", "rouge_l")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricInfo:
-    """What a metric is called and means. `higher_is_better` is None where neither direction is."""
-
-    name: str
-    label: str
-    unit: str
-    higher_is_better: bool | None
-    description: str
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The least and the greatest value that there can be."""
-        return (0.0, 1.0) if self.unit == "share" else (0.0, math.inf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,62 +99,12 @@ class Measurements:
         return next((c for c in self.comparisons if (c.a, c.b) == (a, b)), None)
 
 
-def _text(metric: TextMetric) -> MetricInfo:
-    return MetricInfo(
-        name=metric.name,
-        label=metric.label,
-        unit=metric.unit,
-        higher_is_better=metric.higher_is_better,
-        description=metric.description,
-    )
-
-
-_ALL = (
-    MetricInfo(
-        name="bits_per_byte",
-        label="bits per byte",
-        unit="bits",
-        higher_is_better=False,
-        description="How surprised the model is by the author's held-out words, per byte of text; lower is better.",
-    ),
-    MetricInfo(
-        name="token_accuracy",
-        label="token accuracy",
-        unit="share",
-        higher_is_better=True,
-        description="Share of the reference's tokens that the model predicts correctly from the tokens before them.",
-    ),
-    MetricInfo(
-        name="end_probability",
-        label="P(end) at the end",
-        unit="share",
-        higher_is_better=True,
-        description="Probability of the end token at the place where the author stopped.",
-    ),
-    *map(_text, TEXT_METRICS.values()),
-    MetricInfo(
-        name="ended",
-        label="ended by itself",
-        unit="share",
-        higher_is_better=True,
-        description="Share of answers that ended by themselves, within the limit, and contain a word.",
-    ),
-    MetricInfo(
-        name="loop",
-        label="loops",
-        unit="share",
-        higher_is_better=False,
-        description=f"Share of answers that loop: {LOOP}.",
-    ),
-    MetricInfo(
-        name="collapse",
-        label="same answer",
-        unit="share",
-        higher_is_better=False,
-        description="Share of answers with the same words in the same order as an answer to a different question.",
-    ),
+_FROM_PROBABILITIES = ("bits_per_byte", "token_accuracy", "end_probability")
+_FROM_ANSWERS = (
+    *("word_overlap", "rouge_l", "exact_match", "length_ratio", "answer_words", "distinct_3"),
+    *("loop", "collapse"),
 )
-METRICS: Mapping[str, MetricInfo] = MappingProxyType({info.name: info for info in _ALL})
+METRICS: Mapping[str, Metric] = MappingProxyType({name: metric_named(name) for name in (*_FROM_PROBABILITIES, *_FROM_ANSWERS, "ended")})
 _LIKELIHOOD: Mapping[str, Callable[[Likelihood], float | None]] = {
     "bits_per_byte": lambda row: row.bits_per_byte,
     "token_accuracy": lambda row: row.token_accuracy,
@@ -273,14 +209,15 @@ def _system(run: SystemRun, items: Sequence[Item], draws: int, seed: int) -> Sys
 def _answer_scores(generations: Sequence[Generation], items: Sequence[Item]) -> dict[str, Scores]:
     """Every metric of the answers: the mean over the draws of an item."""
     of = {item.id: item for item in items}
-    values: dict[str, list[float | None]] = {
-        name: [metric.score(g.text, of[g.item_id].reference) for g in generations] for name, metric in TEXT_METRICS.items()
-    }
-    values["ended"] = [float(end) for end in ended(generations, items)]
-    values["loop"] = loop_scores([g.text for g in generations])
-    values["collapse"] = same_answers([g.text for g in generations], [of[g.item_id].question for g in generations])
+    texts, expected = [g.text for g in generations], [_expected(of[g.item_id]) for g in generations]
     keys = [g.item_id for g in generations]
+    values = {name: score_answers(METRICS[name], texts, expected).values for name in _FROM_ANSWERS}
+    values["ended"] = tuple(map(float, ended(generations, items)))
     return {name: _by_item(found, keys, items) for name, found in values.items()}
+
+
+def _expected(item: Item) -> Expected:
+    return Expected(references=(item.reference,), question=item.question)
 
 
 def _by_item(values: Sequence[float | None], keys: Sequence[str], items: Sequence[Item]) -> Scores:
@@ -315,15 +252,15 @@ def _differences(
 def _length_matched(a: SystemRun, b: SystemRun, items: Sequence[Item], draws: int, seed: int) -> dict[str, Difference]:
     """Of each draw of an item that both have: the two answers with the longer one trimmed."""
     texts_a, texts_b = ({(g.item_id, g.draw): g.text for g in run.generations} for run in (a, b))
-    of = {item.id: item.reference for item in items}
+    of = {item.id: item for item in items}
     both = [key for key in texts_a if key in texts_b]
-    matched = [length_matched(texts_a[key], texts_b[key], of[key[0]]) for key in both]
+    matched = [length_matched(texts_a[key], texts_b[key], of[key[0]].reference) for key in both]
+    expected = [_expected(of[key[0]]) for key in both]
     keys, groups = [key[0] for key in both], [item.group for item in items]
     found = {}
     for name in _OVERLAPS:
-        score = TEXT_METRICS[name].score
         left, right = (
-            _by_item([score(pair[side], of[key]) for pair, key in zip(matched, keys, strict=True)], keys, items)
+            _by_item(score_answers(METRICS[name], [pair[side] for pair in matched], expected).values, keys, items)
             for side in (0, 1)
         )
         found[name] = paired(left, right, groups, draws=draws, seed=seed)
@@ -337,10 +274,7 @@ def _floors(evidence: Evidence, groups: Sequence[str], draws: int, seed: int) ->
     for name, answers in floor_answers(questions, references, groups, evidence.train_answers or None, seed=seed).items():
         found[name] = {
             metric: summarise(
-                [
-                    None if answer is None else TEXT_METRICS[metric].score(answer, item.reference)
-                    for answer, item in zip(answers, items, strict=True)
-                ],
+                _floor_scores(METRICS[metric], answers, items),
                 groups,
                 draws=draws,
                 seed=seed,
@@ -349,6 +283,12 @@ def _floors(evidence: Evidence, groups: Sequence[str], draws: int, seed: int) ->
             for metric in _OVERLAPS
         }
     return found
+
+
+def _floor_scores(metric: Metric, answers: Sequence[str | None], items: Sequence[Item]) -> list[float | None]:
+    """The score of each floor answer; None where the floor has none for the item."""
+    scored = score_answers(metric, [answer or "" for answer in answers], [_expected(item) for item in items]).values
+    return [None if answer is None else score for answer, score in zip(answers, scored, strict=True)]
 
 
 def _general(evidence: Evidence, draws: int, seed: int) -> Difference | None:

@@ -1,51 +1,73 @@
-"""Compare two prediction files, paired by item. Example: tunesmith compare base.jsonl tuned.jsonl --json"""
+"""Compare prediction files, paired by item. Example: tunesmith compare base.jsonl tuned.jsonl --train train.jsonl"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tunesmith.cli.options import Json
 
+if TYPE_CHECKING:
+    from tunesmith.api.comparison import CompareResult
+
 __all__ = ["command"]
 
 
 def command(
-    a: Annotated[Path, typer.Argument(help="Predictions of the first system, JSON lines.")],
-    b: Annotated[Path, typer.Argument(help="Predictions of the second system on the same items.")],
-    metric: Annotated[str, typer.Option(help="word_overlap, rouge_l, exact_match, …")] = "word_overlap",
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Prediction files of two systems or more, JSON lines or gzip; the first is the reference system."),
+    ],
+    metric: Annotated[
+        str, typer.Option(help="word_overlap, rouge_l, chrf, token_f1, macro_f1 … (docs/concepts/metrics.md).")
+    ] = "word_overlap",
+    group: Annotated[str, typer.Option(help="Field that names the document of an item.")] = "group",
+    train: Annotated[Path | None, typer.Option(help="Training rows: also compare with the nearest training answer.")] = None,
+    run_code: Annotated[
+        bool, typer.Option("--run-code", help="Execute the answers for code_passes. The limits are not a sandbox.")
+    ] = False,
     draws: Annotated[int, typer.Option(min=200, help="Resamples of the bootstrap and the permutation test.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 7,
     json: Json = False,
 ) -> None:
     """The JSON object is a contract (docs/reference/scripting.md)."""
     from tunesmith.api.comparison import compare
-    from tunesmith.cli.render import console, print_json, table
+    from tunesmith.cli.render import print_json
 
-    result = compare(a, b, metric=metric, draws=draws, seed=seed)
+    result = compare(*files, metric=metric, group=group, train=train, run_code=run_code, draws=draws, seed=seed)
     if json:
         print_json(result.as_dict())
-        return
+    else:
+        _print(result)
+
+
+def _print(result: CompareResult) -> None:
+    from tunesmith.cli.render import console, table
+
     for warning in result.warnings:
         console().print(f"! {warning}")
-    sides = (result.a, result.b)
-    rows = [[name, *(_number(side[name]) for side in sides)] for name in ("mean", "median", "std", "min", "max")]
-    rows.append(["interval", *(_range(side["ci"]) for side in sides)])
-    rows.append(["cut", *(_number(result.cut[side]) for side in ("a", "b"))])
-    table(f"{metric} on {result.n} items", ["", str(a.name), str(b.name)], rows)
+    rows = [[system["name"], *_side(system), _number(system["cut"])] for system in result.systems]
+    rows += [[f"floor: {floor['meaning'].rstrip('.')}", *_side(floor), ""] for floor in result.floors.values()]
     table(
-        "",
-        ["difference b − a", "", "interval", "p"],
-        [
-            [name, _number(found["mean"]), _range(found["ci"]), _number(found["p"])]
-            for name, found in (
-                ("as answered", result.difference),
-                ("trimmed to the reference", result.length_matched["difference"]),
-            )
-        ],
+        f"{result.metric} on {result.n} items, {result.num_groups} documents", ["", "mean", "interval", "median", "cut"], rows
     )
+    pairs = [
+        [f"{pair['b']} − {pair['a']}", _number(pair["mean"]), _range(pair["ci"]), _number(pair["p"]), _number(pair["p_holm"])]
+        for pair in result.pairs
+    ]
+    matched = result.length_matched["difference"]
+    if matched["mean"] is not None:
+        pairs.append(
+            ["first two, trimmed to the reference", _number(matched["mean"]), _range(matched["ci"]), _number(matched["p"]), ""]
+        )
+    table("", ["difference", "", "interval", "p", "p (Holm)"], pairs)
+
+
+def _side(side: Mapping[str, Any]) -> list[str]:
+    return [_number(side["mean"]), _range(side["ci"]), _number(side["median"])]
 
 
 def _number(value: float | None) -> str:

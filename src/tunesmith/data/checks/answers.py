@@ -19,6 +19,7 @@ __all__ = [
     "check_placeholders",
     "check_refusals",
     "check_source_talk",
+    "declines",
 ]
 
 _PLACEHOLDER = re.compile(
@@ -109,6 +110,11 @@ def check_disclaimers(rows: Sequence[Row]) -> Iterator[Finding]:
         f"{shared(odd, rows)} answers mention being an AI model (“As an AI language model”), which the model will repeat.",
         "cut the sentence, or drop the rows.",
     )
+
+
+def declines(answer: str) -> bool:
+    """Whether an answer begins by declining to answer, in English."""
+    return _REFUSAL.match(answer[:200].lower().replace("’", "'")) is not None
 
 
 def check_refusals(rows: Sequence[Row]) -> Iterator[Finding]:

@@ -61,6 +61,22 @@ class Encoder:
         vectors_NK /= np.linalg.norm(vectors_NK, axis=1, keepdims=True).clip(1e-12)
         return vectors_NK[[places[text] for text in texts]]
 
+    def token_vectors(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """For each text the vectors of its tokens, each of length 1 (T × K), without those of the marks at both ends.
+
+        Longer texts are encoded in pieces as in `encode`. An empty text has no vectors.
+        """
+        pieces = [self._pieces(text) if text.strip() else [] for text in texts]
+        flat = [piece for some in pieces for piece in some]
+        if not flat:
+            return [np.zeros((0, self.dimensions), np.float32) for _ in texts]
+        found = self._model.encode(flat, batch_size=_BATCH, output_value="token_embeddings", show_progress_bar=False)
+        vectors = iter([np.asarray(one.cpu(), np.float32)[1:-1] for one in found])
+        joined = [
+            np.concatenate([np.zeros((0, self.dimensions), np.float32), *(next(vectors) for _ in some)]) for some in pieces
+        ]
+        return [one / np.linalg.norm(one, axis=1, keepdims=True).clip(1e-12) for one in joined]
+
     def _pieces(self, text: str) -> list[str]:
         most = self._model.max_seq_length
         if not most or len(text) < most:  # a token is one character or more

@@ -1,1 +1,1 @@
-"""Metrics: numbers for one answer against one reference. `text` needs no model; others are in `eval.likelihood`."""
+"""Metrics: numbers for answers. Each file declares metrics of one task (`METRICS`); `registry` finds and applies them."""

@@ -10,9 +10,10 @@ import re
 from collections import Counter, deque
 from collections.abc import Sequence
 
+from tunesmith.eval.metrics.metric import Expected, Metric, Unscored
 from tunesmith.eval.metrics.text import words
 
-__all__ = ["LOOP", "loop_scores", "loops", "same_answers"]
+__all__ = ["LOOP", "METRICS", "loop_scores", "loops", "same_answers", "unspaced"]
 
 _UNSPACED = re.compile(
     "[\u0e00-\u0edf\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -32,6 +33,11 @@ def loops(text: str) -> bool:
     paragraphs. A refrain of up to four times passes, and so does a line of dashes that something follows.
     """
     return _repeats_a_run(text) or _ends_periodically(text)
+
+
+def unspaced(text: str) -> bool:
+    """Whether most of the text is in a script that puts no spaces between words, such as Chinese or Thai."""
+    return _units(text)[1] == 2
 
 
 def loop_scores(texts: Sequence[str]) -> list[float | None]:
@@ -100,3 +106,52 @@ def same_answers(answers: Sequence[str], questions: Sequence[str]) -> list[float
         asked.setdefault(text, set()).add(question)
     several = len(set(questions)) > 1
     return [float(len(asked[text]) > 1) if text and several else None for text in texts]
+
+
+def _loop(answers: Sequence[str], expected: Sequence[Expected]) -> list[float | Unscored]:
+    return [float(loops(answer)) for answer in answers]
+
+
+def _collapse(answers: Sequence[str], expected: Sequence[Expected]) -> list[float | Unscored]:
+    found = same_answers(answers, [one.question or "" for one in expected])
+    reason = "the answer has no word, or there is only one question"
+    return [Unscored(reason) if value is None else value for value in found]
+
+
+METRICS = (
+    Metric(
+        name="ended",
+        label="ended by itself",
+        task="form",
+        unit="share",
+        bounds=(0.0, 1.0),
+        higher_is_better=True,
+        measures="Share of answers that ended by themselves, within the limit, and contain a word; computed in `eval.shares`.",
+        misses="answers that stop in the middle of a thought.",
+        needs=(),
+    ),
+    Metric(
+        name="loop",
+        label="loops",
+        task="form",
+        unit="share",
+        bounds=(0.0, 1.0),
+        higher_is_better=False,
+        measures=f"Share of answers that loop: {LOOP}.",
+        misses="an answer that says the same thing in new words again and again.",
+        needs=(),
+        score=_loop,
+    ),
+    Metric(
+        name="collapse",
+        label="same answer",
+        task="form",
+        unit="share",
+        bounds=(0.0, 1.0),
+        higher_is_better=False,
+        measures="Share of answers with the same words in the same order as an answer to a different question.",
+        misses="answers that differ in one word, or that say the same thing in other words.",
+        needs=("question",),
+        score=_collapse,
+    ),
+)

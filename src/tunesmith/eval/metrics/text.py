@@ -1,6 +1,6 @@
 """Numbers for one answer against one reference, from the text alone: overlap, exactness, length, repetition.
 
-Each metric takes `(prediction, reference)` and gives a number, or None where it cannot be scored. A word is a run of
+Each function takes `(prediction, reference)` and gives a number, or None where it cannot be scored. A word is a run of
 letters, digits and underscores (`\\w+`, any script), lower-cased.
 """
 
@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from types import MappingProxyType
+from functools import cache
 from typing import Any
 
+from tunesmith.eval.metrics.metric import Expected, Metric, Unscored, best_of, each
+
 __all__ = [
-    "TEXT_METRICS",
-    "TextMetric",
+    "METRICS",
     "distinct_n",
     "exact_match",
     "length_matched",
     "length_ratio",
     "looks_cut",
     "num_words",
+    "rouge_1",
+    "rouge_2",
     "rouge_l",
     "trim_words",
     "word_overlap",
@@ -31,26 +31,6 @@ __all__ = [
 
 _WORD = re.compile(r"\w+")
 _ENDED = re.compile(r"[.!?…。！？｡][\"'”’»›)\]}）」』】*_`]*$")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextMetric:
-    """A metric on text: `score(prediction, reference)`, in `unit`. `label`: its name in reports.
-
-    `higher_is_better` is None where neither direction is better.
-    """
-
-    name: str
-    label: str
-    score: Callable[[str, str], float | None]
-    higher_is_better: bool | None
-    unit: str
-    description: str
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The least and the greatest value that there can be."""
-        return (0.0, 1.0) if self.unit == "share" else (0.0, math.inf)
 
 
 def words(text: str) -> list[str]:
@@ -76,11 +56,21 @@ class _Words:
         return words(text)
 
 
-@lru_cache(maxsize=1)
-def _rouge() -> Any:
+@cache
+def _rouge(name: str) -> Any:
     from rouge_score import rouge_scorer  # brings nltk along: half a second that only a scorer should pay
 
-    return rouge_scorer.RougeScorer(["rougeL"], tokenizer=_Words())
+    return rouge_scorer.RougeScorer([name], tokenizer=_Words())
+
+
+def rouge_1(prediction: str, reference: str) -> float | None:
+    """ROUGE-1 F-measure, 0 to 1, as `rouge_l`."""
+    return _rouge_f("rouge1", prediction, reference)
+
+
+def rouge_2(prediction: str, reference: str) -> float | None:
+    """ROUGE-2 F-measure, 0 to 1, as `rouge_l`; None below two words in the reference."""
+    return _rouge_f("rouge2", prediction, reference) if num_words(reference) > 1 else None
 
 
 def rouge_l(prediction: str, reference: str) -> float | None:
@@ -88,9 +78,11 @@ def rouge_l(prediction: str, reference: str) -> float | None:
 
     A reference without words is unscored (None).
     """
-    if not num_words(reference):
-        return None
-    return float(_rouge().score(reference, prediction)["rougeL"].fmeasure)
+    return _rouge_f("rougeL", prediction, reference)
+
+
+def _rouge_f(name: str, prediction: str, reference: str) -> float | None:
+    return float(_rouge(name).score(reference, prediction)[name].fmeasure) if num_words(reference) else None
 
 
 def exact_match(prediction: str, reference: str) -> float:
@@ -144,62 +136,115 @@ def looks_cut(text: str) -> bool:
     return _ENDED.search(text.rstrip()) is None
 
 
-def _distinct_3(prediction: str, reference: str) -> float | None:
-    return distinct_n(prediction, 3)
+def _closest_length(answer: str, expected: Expected) -> float | Unscored:
+    found = [ratio for reference in expected.references if (ratio := length_ratio(answer, reference)) is not None]
+    return min(found, key=lambda ratio: abs(ratio - 1)) if found else Unscored(_NO_WORDS)
 
 
-def _answer_words(prediction: str, reference: str) -> float:
-    return float(num_words(prediction))
+def _distinct_3(answer: str, expected: Expected) -> float | Unscored:
+    found = distinct_n(answer, 3)
+    return Unscored("the answer has fewer than three words") if found is None else found
 
 
-_ALL = (
-    TextMetric(
+def _answer_words(answer: str, expected: Expected) -> float:
+    return float(num_words(answer))
+
+
+_NO_WORDS = "the reference has no words"
+_SHARE = (0.0, 1.0)
+_OF_WORDS = (
+    "other words for the same thing count as wrong, and words that every answer contains count as right, so a list of frequent"
+    " words scores above zero."
+)
+METRICS = (
+    Metric(
         name="word_overlap",
         label="word overlap",
-        score=word_overlap,
-        higher_is_better=True,
+        task="writing",
         unit="share",
-        description="Words that answer and reference share, divided by all words that occur in either.",
+        bounds=_SHARE,
+        higher_is_better=True,
+        measures="Words that answer and reference share, divided by all words that occur in either.",
+        misses=f"order, grammar and repetition; {_OF_WORDS}",
+        score=best_of(word_overlap, _NO_WORDS),
     ),
-    TextMetric(
+    Metric(
+        name="rouge_1",
+        label="ROUGE-1",
+        task="writing",
+        unit="share",
+        bounds=_SHARE,
+        higher_is_better=True,
+        measures="Words that answer and reference share, each counted as often as it occurs (ROUGE-1, F-measure, no stemming).",
+        misses=f"order and grammar; {_OF_WORDS}",
+        score=best_of(rouge_1, _NO_WORDS),
+    ),
+    Metric(
+        name="rouge_2",
+        label="ROUGE-2",
+        task="writing",
+        unit="share",
+        bounds=_SHARE,
+        higher_is_better=True,
+        measures="Pairs of neighbouring words that answer and reference share (ROUGE-2, F-measure, no stemming).",
+        misses="other words for the same thing; it is near zero for most free answers, so small differences are chance.",
+        score=best_of(rouge_2, "the reference has fewer than two words"),
+    ),
+    Metric(
         name="rouge_l",
         label="ROUGE-L",
-        score=rouge_l,
-        higher_is_better=True,
+        task="writing",
         unit="share",
-        description="Words that answer and reference have in the same order, gaps allowed (ROUGE-L, F-measure).",
+        bounds=_SHARE,
+        higher_is_better=True,
+        measures="Words that answer and reference have in the same order, gaps allowed (ROUGE-L, F-measure, no stemming).",
+        misses=f"whether the sentences make sense; {_OF_WORDS}",
+        score=best_of(rouge_l, _NO_WORDS),
     ),
-    TextMetric(
+    Metric(
         name="exact_match",
         label="exact match",
-        score=exact_match,
-        higher_is_better=True,
+        task="questions",
         unit="share",
-        description="Share of answers equal to the reference, apart from white space at the ends.",
+        bounds=_SHARE,
+        higher_is_better=True,
+        measures="Share of answers equal to a reference, apart from white space at the ends.",
+        misses="right answers with another case, punctuation or wording.",
+        score=best_of(exact_match, "the item has no reference"),
     ),
-    TextMetric(
+    Metric(
         name="length_ratio",
         label="length ratio",
-        score=length_ratio,
-        higher_is_better=None,
+        task="form",
         unit="×",
-        description="Words of the answer divided by words of the reference; 1 is the same length.",
+        bounds=(0.0, math.inf),
+        higher_is_better=None,
+        measures="Words of the answer divided by words of the reference (of several: the one closest in length).",
+        misses="everything but the length.",
+        score=each(_closest_length),
     ),
-    TextMetric(
+    Metric(
         name="answer_words",
         label="answer words",
-        score=_answer_words,
-        higher_is_better=None,
+        task="form",
         unit="words",
-        description="Number of words in the answer.",
+        bounds=(0.0, math.inf),
+        higher_is_better=None,
+        measures="Number of words in the answer.",
+        misses="everything but the length.",
+        needs=(),
+        score=each(_answer_words),
     ),
-    TextMetric(
+    Metric(
         name="distinct_3",
         label="distinct 3-word runs",
-        score=_distinct_3,
-        higher_is_better=None,
+        task="form",
         unit="share",
-        description="Share of distinct three-word sequences in the answer; a low share means that the answer repeats itself.",
+        bounds=_SHARE,
+        higher_is_better=None,
+        measures="Share of distinct three-word sequences in the answer; a low share means that the answer repeats itself.",
+        misses="repetition in other words, and what several answers have in common; short answers score high.",
+        needs=(),
+        score=each(_distinct_3),
     ),
 )
-TEXT_METRICS: Mapping[str, TextMetric] = MappingProxyType({metric.name: metric for metric in _ALL})
