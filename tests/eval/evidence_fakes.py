@@ -16,7 +16,7 @@ from tunesmith.eval.suites.answered import SuiteAnswers
 from tunesmith.eval.suites.run import SuiteRun
 from tunesmith.eval.suites.suite import Suite, SuiteItem
 
-__all__ = ["evidence", "general", "items", "likelihood", "parity", "served", "suite_answers", "system", "worth"]
+__all__ = ["WORDS", "evidence", "general", "items", "likelihood", "parity", "served", "suite_answers", "system", "worth"]
 
 WORDS = [
     "kettle",

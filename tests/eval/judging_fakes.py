@@ -48,15 +48,24 @@ def gate(verdict: Verdict, name: str) -> Gate:
     return next(g for g in verdict.gates if g.name == name)
 
 
-def with_answers(texts: Sequence[str], *, of: str = "tuned", reason: FinishReason = "stop", draws: int = 3) -> Evidence:
-    """Good evidence in which the system named `of` gives `texts` in turn, `draws` times to each question."""
+def with_answers(
+    texts: Sequence[str],
+    *,
+    of: str = "tuned",
+    reason: FinishReason = "stop",
+    draws: int = 3,
+    base: Sequence[str] | None = None,
+) -> Evidence:
+    """Good evidence in which the system named `of` gives `texts` in turn, `draws` times to each question; the base's answers
+    are `base`, if given."""
     made = evidence(GOOD, with_parity=parity(), with_general=general(), draws=draws)
 
-    def changed(run: SystemRun) -> SystemRun:
+    def changed(run: SystemRun, texts: Sequence[str]) -> SystemRun:
         said = (replace(g, text=texts[n % len(texts)], finish_reason=reason) for n, g in enumerate(run.generations))
         return replace(run, generations=tuple(said))
 
-    return replace(made, systems=tuple(changed(s) if s.name == of else s for s in made.systems))
+    given = {of: texts} if base is None else {of: texts, "base": base}
+    return replace(made, systems=tuple(changed(s, given[s.name]) if s.name in given else s for s in made.systems))
 
 
 def decided(made: Evidence, rules: GateConfig = RULES) -> Verdict:

@@ -44,14 +44,15 @@ def test_a_model_that_loops_no_more_than_its_base_passes_the_gate_of_answers() -
 
 
 def test_labels_that_are_the_same_for_many_questions_are_no_collapse() -> None:
-    made = with_answers(["yes", "no"])
+    made = with_answers([("yes", "no")[n // 3 % 2] for n in range(90)])
     items = tuple(replace(item, reference=("yes", "no")[n % 2]) for n, item in enumerate(made.items))
     answers = gate(decided(replace(made, items=items)), "not_collapsed")
     assert answers.state == "pass" and "100 % of the references" in answers.evidence
 
 
 def test_a_few_loops_in_a_small_test_set_leave_it_open_and_a_wider_margin_lets_them_pass() -> None:
-    tuned = with_answers([f"{LOOP} {n}" * 2 if n < 12 else f"A word about rust {n}." for n in range(90)])
+    base = [f"A word about the kettle {n}." for n in range(90)]
+    tuned = with_answers([f"{LOOP} {n}" * 2 if n < 12 else f"A word about rust {n}." for n in range(90)], base=base)
     assert gate(decided(tuned), "not_collapsed").state == "not measured"
     assert gate(decided(tuned, GateConfig(loop_margin=0.6)), "not_collapsed").state == "pass"
     many = with_answers([f"{LOOP} {n}" * 2 if n < 60 else f"A word about rust {n}." for n in range(90)])
@@ -136,8 +137,6 @@ def test_a_gain_on_training_rows_far_above_that_on_test_rows_is_warned_of() -> N
 def test_answers_that_got_worse_are_named_in_the_sentence_of_a_gain_in_likelihood() -> None:
     made = evidence(GOOD, with_parity=parity(), with_general=general())
     tuned = next(s for s in made.systems if s.name == "tuned")
-    worse = replace(
-        tuned, generations=tuple(replace(g, text=f"{g.text.split()[0]} {n}.") for n, g in enumerate(tuned.generations))
-    )
+    worse = replace(tuned, generations=tuple(replace(g, text=f"{g.text} filler{n}") for n, g in enumerate(tuned.generations)))
     verdict = decided(replace(made, systems=tuple(worse if s.name == "tuned" else s for s in made.systems)))
     assert verdict.verdict == "SHIP" and "But its answers got worse in word overlap at equal length: −0." in verdict.sentence

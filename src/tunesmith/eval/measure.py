@@ -16,6 +16,7 @@ import numpy as np
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation
+from tunesmith.eval.dependence import dependence
 from tunesmith.eval.floors import floor_answers
 from tunesmith.eval.metrics.metric import Expected, Metric
 from tunesmith.eval.metrics.registry import metric_named, score_answers
@@ -89,6 +90,7 @@ class Measurements:
     recital: Recital
     question: QuestionWorth | None = None
     min_documents: int = 6
+    dependence: Mapping[str, Summary] = field(default_factory=dict)
     suites: Mapping[str, SuiteResult] = field(default_factory=dict)
     safety: Mapping[str, SafetyResult] = field(default_factory=dict)
     served: ParityResult | None = None
@@ -104,7 +106,9 @@ _FROM_ANSWERS = (
     *("word_overlap", "rouge_l", "exact_match", "length_ratio", "answer_words", "distinct_3"),
     *("loop", "collapse"),
 )
-METRICS: Mapping[str, Metric] = MappingProxyType({name: metric_named(name) for name in (*_FROM_PROBABILITIES, *_FROM_ANSWERS, "ended")})
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {name: metric_named(name) for name in (*_FROM_PROBABILITIES, *_FROM_ANSWERS, "ended")}
+)
 _LIKELIHOOD: Mapping[str, Callable[[Likelihood], float | None]] = {
     "bits_per_byte": lambda row: row.bits_per_byte,
     "token_accuracy": lambda row: row.token_accuracy,
@@ -178,6 +182,11 @@ def measure(
         recital=recital(evidence),
         question=question_worth(evidence, share=question_share, draws=draws, seed=seed, level=level),
         min_documents=min_documents,
+        dependence={
+            run.name: summarise(dependence(run.generations, evidence.items), groups, draws=draws, seed=seed)
+            for run in evidence.systems
+            if run.name in ("base", "tuned")
+        },
         suites=suites,
         safety=safety,
     )

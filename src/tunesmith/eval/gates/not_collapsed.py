@@ -1,4 +1,4 @@
-"""Do the tuned model's answers still depend on the question: do they loop, or repeat one another, more than before?"""
+"""Are the tuned model's answers still answers: do they loop, repeat one another, or have nothing to do with the question?"""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from collections.abc import Sequence
 from tunesmith.eval.gate import Finding, GateKind, GateWords, Limits, Ruling, missing, ruling
 from tunesmith.eval.gates.stop import LEAST_ITEMS
 from tunesmith.eval.measure import Measurements
-from tunesmith.eval.numbers import signed_points
+from tunesmith.eval.numbers import signed_points, signed_range
+from tunesmith.eval.stats import Summary
 
 __all__ = ["GATE"]
 
 _REPEATS = {"loop": "loop", "collapse": "repeat the answer to another question"}
+_LEFT = 0.25  # of what the base has: the part of a quality that must be left
+_OVERLAPS = ("word_overlap", "rouge_l")
 
 
 def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str]) -> list[Ruling]:
     words = GateWords(
         name="not_collapsed",
         rule="the share of the tuned model's sampled answers that loop, and of those that repeat the answer to another"
-        f" question, exceeds that of the base (or of the references) by at most {100 * limits.loop_margin:g} points,"
-        f" interval included, on at least {LEAST_ITEMS} questions",
-        failed="The tuned model loops, or gives different questions the same answer, far more often than the base.",
-        unknown="There are too few answers to tell whether the tuned model loops more than the base.",
+        f" question, exceeds that of the base (or of the references) by at most {100 * limits.loop_margin:g} points, interval"
+        f" included, on at least {LEAST_ITEMS} questions; word overlap with the references at equal length is not"
+        f" certainly below {100 * (1 - _LEFT):g} % of the base's, nor dependence on the question below {100 * _LEFT:g} %",
+        failed="The tuned model's answers collapsed: they loop, are all the same, ignore the question, or are no text any more.",
+        unknown="There are too few answers to tell whether the tuned model's answers collapsed.",
         topic="whether answers loop or are all the same",
     )
     return [ruling(words, _finding(measurements, limits.loop_margin), threshold=limits.loop_margin)]
@@ -29,13 +33,15 @@ def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str])
 
 def _finding(measurements: Measurements, margin: float) -> Finding:
     found = [_more_often(measurements, name, margin) for name in _REPEATS]
-    worst = max(found, key=lambda one: (("pass", "not measured", "fail").index(one.state), one.value or 0.0))
+    found += [*_depends(measurements), *_overlaps(measurements)]
+    worst = max(found, key=lambda one: ("pass", "not measured", "fail").index(one.state))
     evidence = "; ".join(one.evidence for one in found)
+    warning = "; ".join([one.warning for one in found if one.warning] + _floors(measurements))
     tuned = measurements.systems.get("tuned")
     if worst.state == "pass" and tuned is not None and tuned.answers.num_items < LEAST_ITEMS:
         text = f"{evidence}: too few answers to tell"
         return Finding(state="not measured", evidence=text, value=worst.value, interval=worst.interval)
-    return Finding(state=worst.state, evidence=evidence, value=worst.value, interval=worst.interval)
+    return Finding(state=worst.state, evidence=evidence, value=worst.value, interval=worst.interval, warning=warning)
 
 
 def _more_often(measurements: Measurements, name: str, margin: float) -> Finding:
@@ -48,23 +54,74 @@ def _more_often(measurements: Measurements, name: str, margin: float) -> Finding
     if difference.worse == 0:  # there is nothing to make an interval from
         text = f"no question's answers {what} more often than {whose} ({100 * usual:.0f} %)"
         return Finding(state="pass", evidence=text, value=excess)
-    if difference.ci is None:
-        return missing(f"there is no interval for how often answers {what}")
-    low, high = difference.ci.low, difference.ci.high
     reference, own = measurements.references[name], measurements.systems["tuned"].summaries[name]
-    if reference is not None and reference > usual and own.ci is not None and own.mean is not None:
-        usual, whose = reference, "the references"
-        excess, low, high = own.mean - reference, own.ci.low - reference, own.ci.high - reference
-    text = (
-        f"{100 * (usual + excess):.0f} % of the tuned model's answers {what}, {100 * usual:.0f} % of {whose}"
-        f" ({signed_points(excess)} points [{signed_points(low)}, {signed_points(high)}])"
-    )
+    ends = None if difference.ci is None else (difference.ci.low, difference.ci.high)
+    if reference is not None and reference > usual and own.mean is not None:
+        usual, whose, excess = reference, "the references", own.mean - reference
+        ends = None if own.ci is None else (own.ci.low - reference, own.ci.high - reference)
+    text = f"{100 * (usual + excess):.0f} % of the tuned model's answers {what}, {100 * usual:.0f} % of {whose}"
+    if ends is None:  # every document says the same: as many as there are agree
+        state = "fail" if excess > margin and difference.num_groups >= measurements.min_documents else "not measured"
+        return Finding(state="pass" if excess <= 0 else state, evidence=text, value=excess)
+    low, high = ends
+    text += f" ({signed_points(excess)} points [{signed_points(low)}, {signed_points(high)}])"
     if high <= margin:
-        return Finding(state="pass", evidence=text, value=excess, interval=(low, high))
+        return Finding(state="pass", evidence=text, value=excess, interval=ends)
     if low > margin:
-        return Finding(state="fail", evidence=text, value=excess, interval=(low, high))
+        return Finding(state="fail", evidence=text, value=excess, interval=ends)
     text += ", which includes the limit: too few documents to tell"
-    return Finding(state="not measured", evidence=text, value=excess, interval=(low, high))
+    return Finding(state="not measured", evidence=text, value=excess, interval=ends)
+
+
+def _depends(measurements: Measurements) -> list[Finding]:
+    """Answers to one question against answers to others: nothing is said where there is one answer a question, or no base's."""
+    base, tuned = (measurements.dependence.get(name) for name in ("base", "tuned"))
+    if base is None or tuned is None or base.mean is None or tuned.mean is None or tuned.ci is None:
+        return []
+    more = f"{_shown(tuned)} ({_shown(base)} of the base's)"
+    text = f"answers to one question resemble each other more than answers to others by {more}"
+    value, interval = tuned.mean, (tuned.ci.low, tuned.ci.high)
+    if base.ci is not None and base.ci.low > 0 and tuned.ci.high < _LEFT * base.mean:
+        return [Finding(state="fail", evidence=f"{text}: they ignore the question", value=value, interval=interval)]
+    doubt = tuned.ci.low <= 0 or (base.mean > 0 and tuned.ci.high < base.mean)
+    warning = (
+        f"its answers depend less on the question than the base's ({tuned.mean:.3f} after {base.mean:.3f})" if doubt else ""
+    )
+    return [Finding(state="pass", evidence=text, value=value, interval=interval, warning=warning)]
+
+
+def _shown(summary: Summary) -> str:
+    ends = "" if summary.ci is None else f" [{summary.ci.low:.3f}, {summary.ci.high:.3f}]"
+    return f"{summary.mean:.3f}{ends}"
+
+
+def _overlaps(measurements: Measurements) -> list[Finding]:
+    """Word overlap with the references at equal length: it falls by far where answers are no text any more."""
+    comparison = measurements.comparison("base", "tuned")
+    difference = comparison.length_matched["word_overlap"] if comparison else None
+    if difference is None or difference.mean is None or difference.mean_a is None or difference.ci is None:
+        return []
+    gain = (difference.mean, difference.ci.low, difference.ci.high)
+    text = f"word overlap at equal length {signed_range(gain)} from {difference.mean_a:.3f}"
+    fell = difference.ci.high < -_LEFT * difference.mean_a
+    return [Finding(state="fail" if fell else "pass", evidence=text, value=gain[0], interval=gain[1:])]
+
+
+def _floors(measurements: Measurements) -> list[str]:
+    """The trivial answers that score at least as well as the tuned model's in both overlaps."""
+    tuned = measurements.systems.get("tuned")
+    if tuned is None:
+        return []
+    means = [tuned.summaries[metric].mean for metric in _OVERLAPS]
+    beaten = [
+        name.replace("_", " ")
+        for name, floor in measurements.floors.items()
+        if all(
+            mean is not None and (least := floor[metric].mean) is not None and least >= mean
+            for metric, mean in zip(_OVERLAPS, means, strict=True)
+        )
+    ]
+    return [f"its answers overlap with the references no more than {', '.join(beaten)}"] if beaten else []
 
 
 GATE = GateKind(order=50, judge=_judge)
