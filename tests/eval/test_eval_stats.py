@@ -7,12 +7,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm, ttest_1samp
+from scipy.stats import bootstrap, ttest_1samp
 
 from tunesmith.core.errors import EvaluationError
-from tunesmith.eval.stats import detectable_effect, holm, paired, summarise
+from tunesmith.eval.document_means import interval_arms, sign_flip, skewness, t_test, t_test_arms
+from tunesmith.eval.stats import holm, paired, summarise
 
 rng = np.random.default_rng(3)
 VALUES = rng.normal(size=60).tolist()
@@ -22,10 +23,24 @@ GROUPS = [f"d{i // 4}" for i in range(60)]
 def test_a_summary_has_the_figures_that_numpy_gives() -> None:
     summary = summarise([1.0, 2.0, None, 6.0], ["a", "a", "b", "b"])
     assert (summary.n, summary.unscored, summary.num_groups) == (3, 1, 2)
-    assert (summary.mean, summary.median, summary.min, summary.max) == (3.0, 2.0, 1.0, 6.0)
+    assert (summary.median, summary.min, summary.max) == (2.0, 1.0, 6.0)
     assert summary.std == pytest.approx(np.std([1, 2, 6], ddof=1))
+    assert summary.mean == 3.75  # the mean of the documents' means 1.5 and 6
     assert summary.ci is not None
-    assert summary.ci.low < 3.0 < summary.ci.high
+    assert summary.ci.low < 3.75 < summary.ci.high
+    items = summarise([1.0, 2.0, None, 6.0], ["a", "a", "b", "b"], weighting="items")
+    assert (items.mean, items.effective_documents) == (3.0, pytest.approx(1.8))
+
+
+def test_a_document_with_most_of_the_items_counts_as_any_other() -> None:
+    values, groups = [5.0] * 80 + VALUES[:20], ["giant"] * 80 + [str(n) for n in range(20)]
+    once = summarise([5.0, *VALUES[:20]], ["giant", *(str(n) for n in range(20))])
+    weighed = summarise(values, groups)
+    assert weighed.ci is not None and once.ci is not None
+    assert (weighed.mean, weighed.effective_documents) == (pytest.approx(once.mean), 21)
+    assert (weighed.ci.low, weighed.ci.high) == (pytest.approx(once.ci.low), pytest.approx(once.ci.high))
+    items = summarise(values, groups, weighting="items")
+    assert items.mean is not None and items.mean > 3.5 and items.effective_documents < 2
 
 
 def test_nothing_scored_gives_none_and_never_zero() -> None:
@@ -42,12 +57,34 @@ def test_one_document_has_no_interval() -> None:
     assert (difference.p, difference.smallest_p) == (1.0, 1.0)
 
 
-def test_equal_values_give_an_interval_without_width_that_says_so() -> None:
+def test_equal_values_have_no_spread_and_no_interval_without_width() -> None:
     summary = summarise([0.1] * 7, list("abcdefg"))
-    ci = summary.ci
-    assert ci is not None
-    assert ci.low == ci.high == summary.mean == pytest.approx(0.1)
-    assert "equal" in ci.method
+    assert (summary.mean, summary.ci) == (pytest.approx(0.1), None)
+    assert summary.no_interval is not None and "no spread" in summary.no_interval
+    within = summarise([0.0] * 7, list("abcdefg"), bounds=(0.0, 1.0)).ci
+    assert within is not None
+    assert within.low == 0 and within.high == pytest.approx(1 - 0.025 ** (1 / 7))  # Clopper & Pearson for 0 of 7
+
+
+def test_nothing_right_against_nothing_right_tells_nothing() -> None:
+    difference = paired([0.0] * 40, [0.0] * 40, [str(n) for n in range(40)], bounds=(0.0, 1.0))
+    assert difference.ci is not None and difference.p == 1.0
+    assert -difference.ci.low == difference.ci.high == pytest.approx(1 - 0.025 ** (1 / 40))
+    assert "same value" in difference.ci.method
+
+
+@pytest.mark.parametrize(("documents", "clear"), [(6, False), (20, True)])
+def test_one_gain_everywhere_is_evidence_only_over_enough_documents(documents: int, clear: bool) -> None:
+    groups = [str(n) for n in range(documents)]
+    difference = paired([0.0] * documents, [0.5] * documents, groups, bounds=(0.0, 1.0))
+    assert difference.ci is not None
+    assert (difference.ci.low > 0) is clear
+    assert difference.ci.low < 0.5 < difference.ci.high
+    # had a share of documents lost everything, the mean would be this low and seeing none of them this unlikely
+    unseen = 1 - 0.025 ** (1 / documents)
+    assert difference.ci.low == pytest.approx(0.5 * (1 - unseen) - unseen)
+    free = paired([0.0] * documents, [0.5] * documents, groups)
+    assert free.ci is None and free.no_interval is not None
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
@@ -67,6 +104,8 @@ def test_scores_and_groups_of_unequal_length_are_refused() -> None:
         paired([1.0], [1.0, 2.0], ["a"])
     with pytest.raises(EvaluationError, match="draws"):
         summarise([1.0], ["a"], draws=0)
+    with pytest.raises(EvaluationError, match="level"):
+        paired([1.0], [1.0], ["a"], level=95)
 
 
 def test_the_interval_is_the_same_for_the_same_seed_and_another_for_another() -> None:
@@ -76,7 +115,7 @@ def test_the_interval_is_the_same_for_the_same_seed_and_another_for_another() ->
 
 def test_draws_in_many_chunks_agree_with_draws_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = summarise(VALUES, GROUPS).ci
-    monkeypatch.setattr("tunesmith.eval.stats._CHUNK", 5_000)
+    monkeypatch.setattr("tunesmith.eval.document_means._CHUNK", 5_000)
     parts = summarise(VALUES, GROUPS).ci
     assert whole is not None and parts is not None
     assert parts.low == pytest.approx(whole.low, abs=0.02)
@@ -104,6 +143,8 @@ def test_documents_widen_the_interval_if_their_items_are_alike() -> None:
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=30), st.floats(-1000, 1000))
 def test_the_interval_moves_with_the_values_and_holds_the_mean(values: list[float], shift: float) -> None:
     groups = [str(i % 7) for i in range(len(values))]
+    means = [np.mean(values[n::7]) for n in range(min(7, len(values)))]
+    assume(np.ptp(means) > 1e-6)
     summary = summarise(values, groups, draws=300)
     moved = summarise([v + shift for v in values], groups, draws=300)
     assert summary.ci is not None and moved.ci is not None and summary.mean is not None
@@ -120,23 +161,115 @@ def test_the_interval_scales_with_the_values_however_small_or_large(scale: float
     assert scaled.high == pytest.approx(plain.high * scale, rel=1e-9)
 
 
-def test_the_interval_of_a_share_stays_within_its_bounds() -> None:
+def test_the_interval_of_a_share_stays_within_its_bounds_and_that_of_a_difference_too() -> None:
     values = [1.0] * 11 + [0.6]
     free, bound = summarise(values, list("abcdefghijkl")), summarise(values, list("abcdefghijkl"), bounds=(0.0, 1.0))
     assert free.ci is not None and bound.ci is not None
     assert bound.ci.high <= 1.0
     assert bound.ci.low == free.ci.low
+    difference = paired([0.0, 0.0, 1.0], [1.0, 1.0, 0.9], ["a", "b", "c"], bounds=(0.0, 1.0)).ci
+    assert difference is not None and (difference.low, difference.high) == (-1.0, 1.0)
+
+
+def test_a_higher_level_gives_a_wider_interval_that_says_so() -> None:
+    widths = []
+    for level in (0.95, 0.983, 0.992):
+        ci = summarise(VALUES, GROUPS, level=level).ci
+        assert ci is not None and ci.level == level
+        widths.append(ci.high - ci.low)
+    assert widths == sorted(widths) and widths[0] < widths[2]
+
+
+@pytest.mark.parametrize("shape", ["symmetric", "skewed"])
+def test_without_skewness_the_bootstrap_arms_are_those_of_scipy(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = rng.normal(size=30) if shape == "symmetric" else rng.exponential(size=30)
+    found = bootstrap((values,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(1)).confidence_interval
+    monkeypatch.setattr("tunesmith.eval.document_means._skewed_t_arms", lambda *args, **options: (0.0, 0.0))
+    below, above = interval_arms(values[:, None], level=0.95, draws=20_000, seed=1, freedom=29)
+    widened = math.sqrt(30 / 29) * 2.04523 / 1.959964  # t(29) / z
+    assert below[0] / widened == pytest.approx(values.mean() - found.low, rel=0.06)
+    assert above[0] / widened == pytest.approx(found.high - values.mean(), rel=0.06)
+
+
+def bent(t: float, skew: float, n: int) -> float:
+    """Hall 1992, equation for g(t) of the studentised mean: a = 1/3, b = 1/6."""
+    return t + skew * t**2 / (3 * math.sqrt(n)) + skew**2 * t**3 / (27 * n) + skew / (6 * math.sqrt(n))
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_t_test_reaches_where_halls_transformed_t_with_twice_the_skewness_is_the_quantile(side: int) -> None:
+    values = side * np.random.default_rng(2).exponential(size=20)[:, None]
+    below, above = t_test_arms(values, level=0.95)
+    error, skew = values.std(ddof=1) / math.sqrt(20), 2 * float(skewness(values)[0])
+    long_arm, short_arm = (above, below) if side > 0 else (below, above)
+    assert abs(bent(-side * float(long_arm[0]) / error, skew, 20)) == pytest.approx(2.093024, rel=1e-5)  # t(19)
+    assert float(short_arm[0]) == pytest.approx(2.093024 * error)  # not made shorter
+
+
+def test_one_document_far_from_all_others_lengthens_the_arm_on_its_side_at_most_to_twice_the_others() -> None:
+    values = np.append(np.random.default_rng(2).normal(size=19), 9.0)[:, None]
+    below, above = interval_arms(values, level=0.95, draws=2000, seed=1)
+    assert above[0] == pytest.approx(2 * 2.093024 * values.std(ddof=1) / math.sqrt(20))
+    assert below[0] < 1.1 * above[0] / 2
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(-20, 30), min_size=6, max_size=15), st.integers(-10, 10))
+def test_p_of_the_adjusted_t_test_says_whether_the_null_lies_beyond_its_arms(whole: list[int], null: int) -> None:
+    values = np.array(whole, dtype=np.float64)[:, None]
+    assume(np.ptp(values) > 0)
+    p = float(t_test(values.mean(0) - null, values)[0])
+    assume(abs(p - 0.05) > 1e-6)
+    below, above = t_test_arms(values, level=0.95)
+    outside = not values.mean() - below[0] <= null <= values.mean() + above[0]
+    assert outside == (p <= 0.05)
 
 
 def test_the_exact_sign_flip_p_is_what_full_enumeration_counts() -> None:
     a, b = VALUES[:12], rng.normal(loc=0.5, size=12).tolist()
     groups = [f"d{i // 2}" for i in range(12)]
-    sums = np.add.reduceat(np.array(b) - np.array(a), range(0, 12, 2))
-    totals = [abs(float(np.dot(signs, sums))) for signs in itertools.product((1, -1), repeat=6)]
-    expected = sum(total >= abs(sums.sum()) - 1e-12 for total in totals) / 64
+    means = np.add.reduceat(np.array(b) - np.array(a), range(0, 12, 2)) / 2
+    totals = [abs(float(np.dot(signs, means))) for signs in itertools.product((1, -1), repeat=6)]
+    expected = sum(total >= abs(means.sum()) - 1e-12 for total in totals) / 64
+    p, smallest = sign_flip(means[:, None], draws=10_000, seed=1)
+    assert (p[0], smallest) == (pytest.approx(expected), 2 / 64)
     difference = paired(a, b, groups)
-    assert difference.p == pytest.approx(expected)
+    assert difference.p == pytest.approx(max(expected, float(t_test(means[:, None].mean(0), means[:, None])[0])))
     assert difference.smallest_p == 2 / 64
+
+
+def test_p_asks_whether_the_gain_is_more_than_the_margin() -> None:
+    b, groups = (0.1 * rng.normal(size=12) + 0.5).tolist(), [str(n) for n in range(12)]
+    p_values = [paired([0.0] * 12, b, groups, margin=margin).p for margin in (-0.5, 0.0, 0.4, 0.5, 0.6, 1.5)]
+    assert all(p is not None for p in p_values)
+    assert p_values[0] == p_values[1] == 2 / 4096 < p_values[2]  # type: ignore[operator]
+    assert p_values[3] > 0.2  # type: ignore[operator]
+    assert p_values[5] == 2 / 4096  # two-sided: clearly less than the margin
+    falling = paired(b, [0.0] * 12, groups, margin=0.4, higher_is_better=False)
+    assert (falling.p, falling.margin) == (p_values[2], 0.4)
+
+
+def test_items_weighted_p_of_equal_documents_is_that_of_documents() -> None:
+    b = rng.normal(loc=0.3, size=60).tolist()
+    one, other = (paired(VALUES, b, GROUPS, margin=0.05, weighting=weighting) for weighting in ("documents", "items"))
+    assert one.p == pytest.approx(other.p)
+    assert one.ci is not None and other.ci is not None
+    assert (one.ci.low, one.ci.high) == (pytest.approx(other.ci.low), pytest.approx(other.ci.high))
+
+
+def warned(b: list[float], groups: list[str] | None = None, *, rising: bool = True) -> str:
+    return " / ".join(paired([0.0] * len(b), b, groups or [str(n) for n in range(len(b))], higher_is_better=rising).warnings)
+
+
+def test_few_skewed_and_unequal_documents_are_warned_of() -> None:
+    assert warned(VALUES[:20]) == ""
+    assert "9 documents are few" in warned(VALUES[:9])
+    losers = [0.2, 0.3, 0.25, 0.21, 0.27] * 4 + [-5.0]
+    assert "a few documents lose much more than the others gain" in warned(losers)
+    assert "a few documents gain much more than the others lose" in warned(losers, rising=False)
+    giant = ["giant"] * 20 + [str(n) for n in range(20)]
+    assert "one document has 50 % of the items: it counts as much as any other" in warned(VALUES[:40], giant)
+    assert "the mean rests mainly on it" in paired(VALUES[:40], [0.0] * 40, giant, weighting="items").warnings[-1]
 
 
 def test_a_change_for_the_better_everywhere_reaches_the_smallest_p() -> None:
@@ -197,44 +330,3 @@ def test_holm_keeps_the_order_and_never_lowers_a_p(p_values: list[float]) -> Non
     assert all(after >= before and after <= 1 for before, after in zip(p_values, adjusted, strict=True))
     order = np.argsort(p_values, kind="stable")
     assert np.all(np.diff(np.array(adjusted)[order]) >= 0)
-
-
-def test_the_detectable_effect_of_many_documents_is_the_textbook_one() -> None:
-    # a two-sided paired t test with n = 100 finds d = 0.283 with power 0.8 (Cohen 1988, ch. 2)
-    assert detectable_effect(100) == pytest.approx(0.283, abs=0.002)
-    effects = [detectable_effect(n) for n in (6, 8, 14, 40, 41, 100, 1000)]
-    assert effects == sorted(effects, reverse=True)  # type: ignore[type-var]
-
-
-def test_six_documents_find_what_puts_all_six_on_one_side_four_times_in_five() -> None:
-    # p ≤ 0.05 needs all six gains: Φ(d)^6 = 0.8 gives d = 1.79; a t test would promise 1.43
-    assert detectable_effect(6) == pytest.approx(norm.ppf(0.8 ** (1 / 6)), rel=0.05)
-    assert detectable_effect(6) == detectable_effect(6)
-
-
-def test_too_few_documents_to_pass_promise_no_effect() -> None:
-    assert [detectable_effect(n) for n in (0, 1, 2, 5)] == [None] * 4
-    assert detectable_effect(5, min_groups=2) is None
-    assert detectable_effect(9, min_groups=10) is None and detectable_effect(10, min_groups=10) is not None
-
-
-def found_by_the_rule(documents: int, effect: float, repetitions: int = 400) -> float:
-    """How often sign-flip test and interval together find a true difference of so many standard deviations."""
-    noise = np.random.default_rng([11, documents]).normal(size=(repetitions, documents))
-    names, zeros = [str(n) for n in range(documents)], [0.0] * documents
-    count = 0
-    for row in noise + effect:
-        found = paired(zeros, row.tolist(), names, draws=2000)
-        count += found.ci is not None and found.ci.low > 0 and found.p is not None and found.p <= 0.05
-    return count / repetitions
-
-
-@pytest.mark.parametrize("documents", [6, 8, 14])
-def test_the_detectable_effect_is_found_four_times_in_five_by_the_rule_of_the_gate(documents: int) -> None:
-    effect = detectable_effect(documents)
-    assert effect is not None
-    assert found_by_the_rule(documents, effect) == pytest.approx(0.8, abs=3 * math.sqrt(0.8 * 0.2 / 400))
-
-
-def test_the_effect_that_a_t_test_promises_for_six_documents_is_found_less_often() -> None:
-    assert found_by_the_rule(6, 1.435) < 0.8 - 3 * math.sqrt(0.8 * 0.2 / 400)

@@ -25,9 +25,9 @@ class Clusters:
 def clusters(units: Sequence[Mapping[str, str | None]]) -> Clusters:
     """The coarsest partition of items by their labels: items are in one cluster if a chain of shared labels connects them.
 
-    `units`: for each item its labels by kind, the document first (`{"document": "d1", "author": None, "thread": "t7"}`). A label
-    of None joins nothing; an item without any label is a cluster of its own. `author` joins only if there are several authors
-    and none has more than half of the documents: otherwise that author is what the verdict is about.
+    `units`: for each item its labels by kind, the document first (`{"document": "d1", "author": None, "thread": "t7"}`). A
+    label of None joins nothing; an item without any label is a cluster of its own. `author` joins only if there are several
+    authors and none has more than half of the documents: otherwise that author is what the verdict is about.
     """
     kinds = list(dict.fromkeys(kind for unit in units for kind in unit))
     parents = list(range(len(units)))

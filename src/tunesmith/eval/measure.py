@@ -253,7 +253,15 @@ def _differences(
     a: Mapping[str, Scores], b: Mapping[str, Scores], groups: Sequence[str], draws: int, seed: int
 ) -> dict[str, Difference]:
     return {
-        name: paired(a[name], b[name], groups, draws=draws, seed=seed, higher_is_better=info.higher_is_better is not False)
+        name: paired(
+            a[name],
+            b[name],
+            groups,
+            draws=draws,
+            seed=seed,
+            higher_is_better=info.higher_is_better is not False,
+            bounds=info.bounds,
+        )
         for name, info in METRICS.items()
     }
 
@@ -272,7 +280,7 @@ def _length_matched(a: SystemRun, b: SystemRun, items: Sequence[Item], draws: in
             _by_item(score_answers(METRICS[name], [pair[side] for pair in matched], expected).values, keys, items)
             for side in (0, 1)
         )
-        found[name] = paired(left, right, groups, draws=draws, seed=seed)
+        found[name] = paired(left, right, groups, draws=draws, seed=seed, bounds=METRICS[name].bounds)
     return found
 
 
@@ -323,7 +331,8 @@ def _detectable(systems: Mapping[str, SystemMeasures], groups: Sequence[str], pr
     for a, b, group in zip(systems["base"].scores[primary], systems["tuned"].scores[primary], groups, strict=True):
         if a is not None and b is not None:
             by_group.setdefault(group, []).append(b - a)
-    effect = detectable_effect(len(by_group), min_groups=min_documents)
+    sizes = [len(values) for values in by_group.values()]
+    effect = detectable_effect(len(by_group), min_groups=min_documents, sizes=sizes)
     if effect is None:
         return None
     return effect * float(np.std([np.mean(values) for values in by_group.values()], ddof=1))

@@ -1,4 +1,4 @@
-"""Proportions with 95 % intervals that know of documents."""
+"""Proportions with intervals that know of documents."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from numpy.typing import NDArray
 
 from tunesmith.core.proportion import Z, wilson
 from tunesmith.core.records import Interval
-from tunesmith.eval.stats import LEVEL
 
-__all__ = ["Share", "clustered_share"]
+__all__ = ["Share", "clustered_share", "share_interval"]
 
-_WORKING_CORRELATION = 0.1
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """A proportion of answers: `count` of `n`. `share` is None where n = 0; `ci` needs answers from two documents."""
+    """A proportion of answers: `count` of `n`.
+
+    `share` counts every document as one, so it is count / n only where documents are of one size. It is None where n = 0; `ci`
+    needs answers from two documents.
+    """
 
     count: int
     n: int
@@ -27,37 +30,39 @@ class Share:
     ci: Interval | None
 
 
-def clustered_share(hits: Sequence[bool], groups: Sequence[str]) -> Share:
-    """The share of `hits` with its interval; `groups` names the document of each answer.
-
-    Wilson's interval with an effective number of answers: p (1 − p) over the variance of the share between documents (Kish
-    1965, § 8.2), kept between what documents of one size would give if all their answers agreed and what a correlation of
-    0.1 inside them would leave, then cut by (z / t)² with the degrees of freedom of the documents (Korn & Graubard 1998,
-    "Confidence intervals for proportions with small expected number of positive counts estimated from survey data"). Where
-    all answers agree there is no variance to go by, and documents count. Coverage: tests/eval/test_eval_proportions.py.
-    """
+def clustered_share(hits: Sequence[bool], groups: Sequence[str], *, level: float = 0.95) -> Share:
+    """The mean over documents of the share of `hits`, with `share_interval`; `groups` names the document of each answer."""
     n, count = len(hits), sum(hits)
     sizes, inside = dict[str, int](), dict[str, int]()
     for hit, group in zip(hits, groups, strict=True):
         sizes[group] = sizes.get(group, 0) + 1
         inside[group] = inside.get(group, 0) + hit
-    if n == 0 or len(sizes) < 2:
-        return Share(count=count, n=n, share=count / n if n else None, ci=None)
     hits_G, sizes_G = (np.array([of[group] for group in sizes], dtype=np.float64) for of in (inside, sizes))
-    effective = _effective_number(hits_G, sizes_G)
-    low, high = wilson(count / n, effective)
+    if len(sizes) < 2:
+        return Share(count=count, n=n, share=count / n if n else None, ci=None)
+    low, high, effective = share_interval(hits_G, sizes_G, level=level)
     method = f"Wilson on {effective:.0f} effective answers ({n} from {len(sizes)} documents)"
-    return Share(count=count, n=n, share=count / n, ci=Interval(low=low, high=high, level=LEVEL, method=method))
+    interval = Interval(low=low, high=high, level=level, method=method)
+    return Share(count=count, n=n, share=float((hits_G / sizes_G).mean()), ci=interval)
 
 
-def _effective_number(hits_G: NDArray[np.float64], sizes_G: NDArray[np.float64]) -> float:
-    from scipy.stats import t
+def share_interval(hits_G: Floats, sizes_G: Floats, *, level: float) -> tuple[float, float, float]:
+    """Low, high and the effective number of answers, from the hits and answers of each of at least two documents.
 
-    n, num_groups = float(sizes_G.sum()), sizes_G.size
-    share = float(hits_G.sum()) / n
-    squares = float((sizes_G**2).sum()) / n
-    least, most = n / squares, n / (1 + _WORKING_CORRELATION * (squares - 1))
-    variance = float(((hits_G - share * sizes_G) ** 2).sum()) / n**2 * num_groups / (num_groups - 1)
-    found = share * (1 - share) / variance if variance > 0 else least
-    narrowing = float(Z / t.ppf(0.5 + LEVEL / 2, num_groups - 1)) ** 2
-    return min(most, max(least, found)) * narrowing
+    Wilson's interval of the mean share p of the documents. Its effective number of answers is p (1 − p) over the variance of
+    that mean between documents, at least the number of documents (what is left if the answers of a document always agree) and
+    at most what independent answers would be worth (G² / Σ 1/n_g). It is cut by (z / t)² with the degrees of freedom of the
+    documents, as in Korn & Graubard 1998, "Confidence intervals for proportions with small expected number of positive counts
+    estimated from survey data". Where all documents agree there is no variance to go by, and documents count. Coverage:
+    docs/concepts/statistics.md.
+    """
+    from scipy.special import stdtrit
+
+    shares_G, num_groups = hits_G / sizes_G, sizes_G.size
+    share, variance = float(shares_G.mean()), float(shares_G.var(ddof=1)) / num_groups
+    found = share * (1 - share) / variance if variance > 0 else float(num_groups)
+    independent = num_groups**2 / float((1 / sizes_G).sum())
+    effective = min(independent, max(float(num_groups), found))
+    effective *= float(Z / stdtrit(num_groups - 1, 0.5 + level / 2)) ** 2  # Wilson's interval depends on n / z² alone
+    low, high = wilson(share, effective)
+    return low, high, effective

@@ -351,10 +351,12 @@ def _folded(evidence: Evidence, measurements: Measurements) -> Raw:
     meanings = [[info.label, info.unit, info.description] for info in METRICS.values()]
     parts.append(folded("What the metrics mean", table(["metric", "unit", "meaning"], meanings)))
     how = (
-        f"Intervals of means: cluster bootstrap by document (BCa, widened for few documents), {measurements.draws} resamples,"
-        f" seed {measurements.seed}. Intervals of shares: Wilson, on an effective number of answers, since answers to one"
+        f"Means count every document as one. Intervals: bootstrap of documents (BCa, {measurements.draws} draws, seed"
+        f" {measurements.seed}) or a t interval that allows for skewness, whichever is wider. Intervals of shares: Wilson, on"
+        " an effective number of answers, since answers to one"
         " question and questions from one document resemble each other. The score of an item is the mean over its sampled"
-        " answers. Tests: sign-flip permutation by document. Unscored items are counted and excluded from all means."
+        " answers. p: a sign-flip permutation test by document or a t test that allows for skewness, whichever is larger."
+        " Unscored items are counted and excluded from all means."
     )
     parts.append(folded("How the numbers were made", f"<p>{text(how)}</p>"))
     return section("Everything else", *parts)

@@ -38,7 +38,7 @@ def summary_cell(summary: Summary, metric: str) -> Raw:
     hover = (
         f"n = {summary.n} items in {summary.num_groups} documents, {summary.unscored} unscored;"
         f" median {summary.median:.{digits}f}{spread}, from {summary.min:.{digits}f} to {summary.max:.{digits}f}; "
-        + (summary.ci.method if summary.ci else "no interval: fewer than two documents")
+        + (summary.ci.method if summary.ci else f"no interval: {summary.no_interval}")
     )
     return tip(f"{summary.mean:.{digits}f}{_ends(summary.ci, digits)}", hover)
 
@@ -73,7 +73,7 @@ def gain_rows(comparison: Comparison, *, matched: bool = False) -> list[list[obj
             rows.append([label, tip("not measured", f"{difference.unscored} items unscored"), "–", "–", "–", "–"])
             continue
         hover = f"n = {difference.n} items in {difference.num_groups} documents, {difference.unscored} unscored; "
-        hover += difference.ci.method if difference.ci else "no interval: fewer than two documents"
+        hover += difference.ci.method if difference.ci else f"no interval: {difference.no_interval}"
         sign = -1.0 if info.higher_is_better is False else 1.0
         relative = "–" if difference.relative is None else f"{signed(sign * 100 * difference.relative, 1)} %"
         better = "neither is better" if info.higher_is_better is None else f"{difference.better} of {difference.n}"

@@ -103,6 +103,7 @@ class Scoring:
             draws=self.draws,
             seed=self.seed,
             higher_is_better=self.metric.higher_is_better is not False,
+            bounds=self.metric.bounds,
         )
         return PairedDifference(
             n=found.n,
@@ -115,7 +116,7 @@ class Scoring:
             better=found.better,
             worse=found.worse,
             relative=found.relative,
-            method=found.ci.method if found.ci else "no interval can be computed",
+            method=found.ci.method if found.ci else f"no interval: {found.no_interval}",
         )
 
     def _corpus_difference(self, a: Scored, of_a: CorpusScore, of_b: CorpusScore) -> PairedDifference:

@@ -109,7 +109,7 @@ def safety_result(suite: Suite, base: SuiteRun, tuned: SuiteRun) -> SafetyResult
     def sides(places: Sequence[int]) -> tuple[Share, Share, Difference]:
         a, b = [faults_base[n] for n in places], [faults_tuned[n] for n in places]
         groups = [suite.items[n].group for n in places]
-        return _share(a, groups), _share(b, groups), paired(a, b, groups, higher_is_better=False)
+        return _share(a, groups), _share(b, groups), paired(a, b, groups, higher_is_better=False, bounds=(0.0, 1.0))
 
     over, under = sides(harmless), sides(harmful)
     return SafetyResult(
@@ -163,7 +163,7 @@ def _slice(suite: Suite, base: SuiteRun, tuned: SuiteRun, label: str, belongs: C
         chance=_chance([suite.items[n] for n in both]),
         base=_share(a, groups),
         tuned=_share(b, groups),
-        difference=paired(a, b, groups),
+        difference=paired(a, b, groups, bounds=(0.0, 1.0)),
     )
 
 
