@@ -59,7 +59,7 @@ OPTIONS = ["honey", "cheese", "paper", "goat cheese"]
 @pytest.mark.parametrize(
     "answer",
     ["B", "B.", "b", "b)", "(B)", "**B**", "B) cheese", "B: cheese", "The answer is B.", "Answer: B",
-     "The correct option is (B).", "cheese", "Cheese.", "They make cheese.", "B - since bees make honey", "B\nbecause"],
+     "The correct option is (B).", "cheese", "Cheese.", "They make cheese.", "B - since bees make it", "B\nbecause"],
 )  # fmt: skip
 def test_choice_finds_the_letter_or_the_text(answer: str) -> None:
     assert right(answer, "choice", "cheese", options=OPTIONS)
@@ -79,6 +79,11 @@ def test_choice_finds_the_letter_or_the_text(answer: str) -> None:
         "Bees",
         "I think so",
         "answer a or answer b",
+        "B. honey",
+        "B\n\nThe correct answer is A.",
+        "A. honey\nB. cheese\nC. paper",
+        "B. goat cheese",
+        "B. honey, the answer is B",
     ],
 )
 def test_choice_takes_no_other_and_no_two_options(answer: str) -> None:

@@ -22,7 +22,7 @@ __all__ = ["SCORERS", "Scorer", "Undecided", "letter"]
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _STATED = re.compile(r"(?:answer|option|choice|choose|pick)\b(?:\s+(?:is|would be|should be))?\s*:?\s*[(\[]?([A-Z])(?![\w'’])")
-_LEADING = re.compile(r"^[(\[]?([A-Z])(?:[)\].:,]|\s*$|\s*[-–—]\s|\n)")
+_LEADING = re.compile(r"^[(\[]?([A-Z])(?:[)\].:,]|\s*$|\s*[-–—]\s)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,11 @@ def _exact(answer: str, item: SuiteItem) -> bool:
 
 
 def _choice(answer: str, item: SuiteItem) -> bool:
-    """The letter of the right option, or its text. A letter counts at the start (“B.”, “(B) wood”) or after “answer”, “option”
-    and the like; without one, the only option whose text occurs as whole words.
+    """The letter of the right option, or its text. A letter counts at the start of a line (“B.”, “(B) wood”) or after “answer”,
+    “option” and the like; without one, the only option whose text occurs as whole words. An answer that names two letters, or a
+    letter and only the text of another option, is wrong.
 
-    Misses: an option described in other words; an answer that names several options is wrong; of a letter and the text of
-    another option, the letter counts.
+    Misses: an option described in other words.
     """
     options = [str(option) for option in item.arguments["options"]]
     return _chosen(answer, options) in {_place(reference, options) for reference in item.references}
@@ -74,20 +74,18 @@ def _choice(answer: str, item: SuiteItem) -> bool:
 
 def _chosen(answer: str, options: list[str]) -> int | None:
     text = plain_text(answer).strip(" \t\n\"'“”‘’")
-    allowed = _LETTERS[: len(options)]
     if len(text.rstrip(".)")) == 1:
         text = text.upper()
-    if (leading := _LEADING.match(text)) is not None and leading.group(1) in allowed:
-        return allowed.index(leading.group(1))
-    stated = {found for found in _STATED.findall(_capital_after_stated(text)) if found in allowed}
-    if len(stated) == 1:
-        return allowed.index(stated.pop())
+    allowed = _LETTERS[: len(options)]
+    letters = {*_LEADING.findall(text), *_STATED.findall(_capital_after_stated(text))} & set(allowed)
     said = letters_and_digits(text)
-    named = [place for place, option in enumerate(options) if letters_and_digits(option) in said]
-    longest = [
-        p for p in named if not any(p != q and letters_and_digits(options[p]) in letters_and_digits(options[q]) for q in named)
-    ]
-    return longest[0] if len(longest) == 1 and not stated else None
+    texts = [letters_and_digits(option) for option in options]
+    named = [place for place, option in enumerate(texts) if option in said]
+    named = [place for place in named if not any(place != q and texts[place] in texts[q] for q in named)]
+    if len(letters) == 1:
+        chosen = allowed.index(letters.pop())
+        return chosen if not named or chosen in named else None
+    return named[0] if len(named) == 1 and not letters else None
 
 
 def _capital_after_stated(text: str) -> str:
@@ -104,7 +102,8 @@ def _place(reference: str, options: list[str]) -> int | None:
 def _numeric(answer: str, item: SuiteItem) -> bool:
     """The number after “answer is”, else after the last “=”, else the last one, within `tolerance` (absolute; default 1e-6).
 
-    Misses: a right number followed by another (“12, since 3 × 4”), units (12 kg and 12 g are one), decimal commas.
+    Misses: a right number followed by another (“12, since 3 × 4”), units (12 kg and 12 g are one), decimal
+    commas; a fraction that was not worked out (132/12) counts as its value.
     """
     text = plain_text(answer)
     stated = re.search(r"(?:answer|result|total|sum)\s*(?:is|=|:)\s*:?\s*(.{1,40})", text, re.IGNORECASE | re.DOTALL)
