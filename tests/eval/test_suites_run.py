@@ -9,7 +9,7 @@ import pytest
 
 from power_cut import Recorder, build, outcomes, read_tree
 from tunesmith.core.records import Message
-from tunesmith.eval.suites.run import rescored, run_suite, unfit_for
+from tunesmith.eval.suites.run import rescored, run_suite, run_together, unfit_for
 from tunesmith.eval.suites.store import AnswerStore
 from tunesmith.eval.suites.suite import Suite, SuiteItem
 from tunesmith.models.chat import Chat
@@ -121,6 +121,24 @@ def test_the_same_question_is_asked_once_and_progress_adds_up() -> None:
     run = run_suite(suite, ask, system="base", fingerprint="f", on_done=done.append)
     assert ask.asked == ["red", "e"] and sum(done) == 3
     assert [score.value for score in run.scores] == [1.0, 0.0, 1.0]
+
+
+def test_systems_are_asked_together_what_both_lack_and_alone_what_one_lacks(tmp_path: Path) -> None:
+    part = Suite(name="s", version="1", licence="CC0", items=(item("a", "red", "RED"), item("d", "new", "NEW")))
+    run_suite(part, Shouting(), system="base", fingerprint="f", saved=tmp_path)
+    asked: list[tuple[tuple[str, ...], list[str]]] = []
+
+    def ask(names: Sequence[str], requests: Sequence[Request]) -> list[list[Completion]]:
+        asked.append((tuple(names), [request.messages[-1].content for request in requests]))
+        return [[Completion(f"{name} {request.messages[-1].content}", "stop", 2) for request in requests] for name in names]
+
+    done: list[int] = []
+    runs = run_together(SUITE, ask, systems={"base": "f", "tuned": "g"}, saved=tmp_path, on_done=done.append)
+    assert asked == [(("tuned",), ["red"]), (("base", "tuned"), ["blue"])]
+    assert [said.text for said in runs["tuned"].generations] == ["tuned red", "tuned blue"]
+    assert [said.text for said in runs["base"].generations] == ["RED", "base blue"]
+    assert runs["base"].fingerprint != runs["tuned"].fingerprint and sum(done) == 6
+    assert (runs["base"].num_asked, runs["tuned"].num_asked) == (1, 2)
 
 
 def test_a_real_model_answers_and_what_does_not_fit_is_unscored(tiny: BaseFolder, tiny_chat: Chat, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,13 @@ from tunesmith.eval.suites.suite import Suite, SuiteItem
 from tunesmith.models.chat import Chat
 from tunesmith.models.generation.requests import GREEDY, Completion, Request
 
-__all__ = ["Ask", "SuiteRun", "rescored", "run_suite", "unfit_for"]
+__all__ = ["Ask", "AskTogether", "SuiteRun", "rescored", "run_suite", "run_together", "unfit_for"]
 
 Ask = Callable[[Sequence[Request]], Sequence[Completion]]
 """Answers requests, in their order."""
+
+AskTogether = Callable[[Sequence[str], Sequence[Request]], Sequence[Sequence[Completion]]]
+"""The answers of each of the systems named, to the same requests."""
 
 _BATCH = 128  # requests between two saves
 
@@ -27,7 +30,8 @@ class SuiteRun:
     """The answers of one system to a suite, and their scores, item by item in the suite's order.
 
     A score is 1, 0 or None with the reason. `generations` has no entry for items that were not asked. `suite`: the suite's
-    content hash. `num_asked`: how many answers were made now; the rest were saved before.
+    content hash. `num_asked`: how many answers were made now; the rest
+    were saved before.
     """
 
     suite: str
@@ -48,37 +52,66 @@ def run_suite(
     unfit: Callable[[Request], str] = lambda request: "",
     on_done: Callable[[int], None] = lambda count: None,
 ) -> SuiteRun:
-    """The run of one system, greedily.
+    """The run of one system; everything else as for `run_together`."""
+    return run_together(
+        suite,
+        lambda names, requests: [ask(requests)],
+        systems={system: fingerprint},
+        saved=saved,
+        unfit=unfit,
+        on_done=on_done,
+    )[system]
 
-    `fingerprint` hashes everything that decides an answer but the question: weights, adapter, chat template, its options.
-    `saved`: a folder for answers. `unfit`: why a request cannot be put to this system (a prompt longer than its context);
-    such items are unscored. `on_done` is called with how many more items are done.
+
+def run_together(
+    suite: Suite,
+    ask: AskTogether,
+    *,
+    systems: Mapping[str, str],
+    saved: Path | None = None,
+    unfit: Callable[[Request], str] = lambda request: "",
+    on_done: Callable[[int], None] = lambda count: None,
+) -> dict[str, SuiteRun]:
+    """The runs of several systems, greedily. Those that lack an answer to the same questions are asked in one batch.
+
+    `systems`: name → fingerprint, which hashes everything that decides an answer but the question: weights, adapter, chat
+    template, its options. `saved`: a folder for answers. `unfit`: why a request cannot be put to these systems (a prompt longer
+    than their context); such items are unscored. `on_done` is called with how many more items of a system are done.
     """
-    mark = digest(fingerprint, repr(GREEDY))
     requests = {item.id: _request(item) for item in suite.items if not item.unscored}
     reasons = {item.id: item.unscored for item in suite.items if item.unscored}
     reasons |= {id: reason for id, request in requests.items() if (reason := unfit(request))}
-    asked = [item for item in suite.items if item.id not in reasons]
-    store = None if saved is None else AnswerStore(saved, mark)
-    known = {} if store is None else dict(store.read())
-    new = list({item.asked_hash: item for item in asked if item.asked_hash not in known}.values())
-    on_done(len(suite.items) - len(new))
-    for start in range(0, len(new), _BATCH):
-        part = new[start : start + _BATCH]
-        answers = ask([requests[item.id] for item in part])
-        made = list(zip((item.asked_hash for item in part), answers, strict=True))
-        if store is not None:
-            store.add(made)
-        known |= dict(made)
-        on_done(len(part))
-    generations = tuple(_generation(item, known[item.asked_hash], system, mark) for item in asked)
+    asked = {item.asked_hash: item for item in suite.items if item.id not in reasons}
+    marks = {name: digest(fingerprint, repr(GREEDY)) for name, fingerprint in systems.items()}
+    stores = {name: AnswerStore(saved, mark) for name, mark in marks.items()} if saved is not None else {}
+    known = {name: dict(stores[name].read()) if stores else {} for name in systems}
+    missing: dict[str, tuple[str, ...]] = {key: tuple(name for name in systems if key not in known[name]) for key in asked}
+    num_asked = {name: sum(name in names for names in missing.values()) for name in systems}
+    on_done(len(suite.items) * len(systems) - sum(num_asked.values()))
+    for names in dict.fromkeys(names for names in missing.values() if names):
+        keys = [key for key, wanted in missing.items() if wanted == names]
+        for start in range(0, len(keys), _BATCH):
+            part = keys[start : start + _BATCH]
+            for name, answers in zip(names, ask(names, [requests[asked[key].id] for key in part]), strict=True):
+                made = list(zip(part, answers, strict=True))
+                if stores:
+                    stores[name].add(made)
+                known[name].update(made)
+            on_done(len(part) * len(names))
+    return {name: _run(suite, name, marks[name], known[name], reasons, num_asked=num_asked[name]) for name in systems}
+
+
+def _run(
+    suite: Suite, name: str, mark: str, known: Mapping[str, Completion], reasons: Mapping[str, str], *, num_asked: int
+) -> SuiteRun:
+    said = tuple(_generation(item, known[item.asked_hash], name, mark) for item in suite.items if item.id not in reasons)
     return SuiteRun(
         suite=suite.content_hash,
-        system=system,
+        system=name,
         fingerprint=mark,
-        generations=generations,
-        scores=_scores(suite, generations, reasons),
-        num_asked=len(new),
+        generations=said,
+        scores=_scores(suite, said, reasons),
+        num_asked=num_asked,
     )
 
 
@@ -117,7 +150,7 @@ def _generation(item: SuiteItem, answer: Completion, system: str, mark: str) -> 
     )
 
 
-def _scores(suite: Suite, generations: Sequence[Generation], reasons: dict[str, str]) -> tuple[Score, ...]:
+def _scores(suite: Suite, generations: Sequence[Generation], reasons: Mapping[str, str]) -> tuple[Score, ...]:
     texts = {generation.item_id: generation.text for generation in generations}
     return tuple(_score(item, texts.get(item.id), reasons.get(item.id, "it was not answered")) for item in suite.items)
 
