@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith.core import files
+from tunesmith.core.disk import DISK
 from tunesmith.core.errors import ArtifactError, DatasetError, StorageError
 from tunesmith.data.similar.passage_index import Passage, PassageIndex
 
@@ -90,7 +90,7 @@ def test_a_kill_between_writing_and_renaming_leaves_what_was_there(tmp_path: Pat
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(files.DISK, "rename", die)
+        patch.setattr(DISK, "rename", die)
         with pytest.raises(Killed):
             index.add(TEXTS[1:])
     (tmp_path / "index" / ".tmp-passages.jsonl-999999999-abcdefgh").write_text("half a li")  # as a real kill leaves it

@@ -92,7 +92,7 @@ def test_an_evaluation_measures_what_answers_take(tiny: BaseFolder, trained_adap
                 max_new_tokens=4,
                 batch_examples=8,
                 additions=("bigger",),
-                bigger=Address(url=server.url, model="m"),
+                address=Address(url=server.url, model="m"),
             ),
             reporter=Told(),
         )

@@ -42,7 +42,7 @@ def run(
             max_new_tokens=4,
             batch_examples=8,
             additions=additions,
-            bigger=Address(url=url, model="large-1") if url else None,
+            address=Address(url=url, model="large-1") if url else None,
         ),
         reporter=told or Told(),
     )

@@ -43,7 +43,7 @@ _Prompts = Sequence[Sequence[Message]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
     """Under which every system answers: cheaper alternatives to measure too, maximum tokens per answer, answers at once, the
-    options of the chat template, and the sampling settings; what takes more than tuning, and where a bigger model is.
+    options of the chat template, and the sampling settings; what takes more than tuning, and the address of a bigger model.
     `suites` are put to base and tuned model; answers are kept in the folder `saved`, so that none is made twice."""
 
     baselines: tuple[str, ...]
@@ -54,7 +54,7 @@ class Conditions:
     suites: tuple[Suite, ...] = ()
     saved: Path | None = None
     additions: tuple[str, ...] = ()
-    bigger: Address | None = None
+    address: Address | None = None
 
 
 def num_answers(kinds: Sequence[SystemKind], conditions: Conditions, num_items: int) -> int:

@@ -116,7 +116,7 @@ def evaluate(
         train=train,
         max_new_tokens=conditions.max_new_tokens,
         batch_examples=conditions.batch_examples,
-        bigger=conditions.bigger,
+        address=conditions.address,
     )
     kinds = chosen_kinds(inputs, conditions.baselines, conditions.additions)
     further = sum(len(suite.items) for suite in conditions.suites) * sum(kind.role in _SCORED for kind in kinds)

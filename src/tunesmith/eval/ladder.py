@@ -9,12 +9,13 @@ from typing import Any
 from tunesmith.core.page import Raw, section, table, text
 from tunesmith.eval.measure import METRICS, Measurements, SystemMeasures
 from tunesmith.eval.report_cells import summary_cell, tip
-from tunesmith.eval.results import Evidence
+from tunesmith.eval.results import Cost, Evidence
 from tunesmith.systems.registry import system_kinds
 from tunesmith.systems.system import SystemKind
 
 __all__ = ["ANSWER_METRIC", "Rung", "common_metric", "ladder_kinds", "ladder_rungs", "ladder_section", "ladder_values"]
 
+_UNKNOWN = Cost(num_answers=0, prompt_tokens=None, generated_tokens=0, seconds=0.0, at_once=0)
 ANSWER_METRIC = "rouge_l"  # of answers alone, so that a system without log-probabilities has it
 
 
@@ -56,17 +57,17 @@ def ladder_rungs(evidence: Evidence, measurements: Measurements) -> list[Rung]:
 
 def _rung(kind: SystemKind, system: SystemMeasures, metric: str, evidence: Evidence) -> Rung:
     run, summary = evidence.system(kind.name), system.summaries[metric]
-    cost = None if run is None else run.cost
+    cost = run.cost if run is not None and run.cost is not None else _UNKNOWN
     return Rung(
         name=kind.name,
         title=kind.title,
         metric=metric,
         mean=summary.mean,
         interval=None if summary.ci is None else (summary.ci.low, summary.ci.high),
-        prompt_tokens=cost and cost.per_answer("prompt_tokens"),
-        generated_tokens=cost and cost.per_answer("generated_tokens"),
-        seconds=cost and cost.per_answer("seconds"),
-        at_once=cost and cost.at_once,
+        prompt_tokens=cost.per_answer("prompt_tokens"),
+        generated_tokens=cost.per_answer("generated_tokens"),
+        seconds=cost.per_answer("seconds"),
+        at_once=cost.at_once or None,
     )
 
 

@@ -65,7 +65,7 @@ def _gather(project: Context) -> Evidence:
             template=project.chat.options,
             use=project.settings_of_use,
             additions=project.additions,
-            bigger=address_of(project.settings.bigger),
+            address=address_of(project.settings.bigger),
             suites=tuple(load_suite(where) for where in project.settings.eval.suites),
             saved=project.store.root / "answers",
         ),

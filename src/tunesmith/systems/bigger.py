@@ -105,10 +105,10 @@ class BiggerModel:
 
 
 def _open(inputs: SystemInputs, _: Any) -> BiggerModel | NotMeasured:
-    if inputs.bigger is None:
+    if inputs.address is None:
         return NotMeasured("no address of a bigger model is given: it is not measured")
     try:
-        return BiggerModel(inputs.bigger)
+        return BiggerModel(inputs.address)
     except GeneratorError as error:
         return NotMeasured(f"the bigger model is not measured: {error}")
 
@@ -119,7 +119,7 @@ SYSTEM = SystemKind(
     role="addition",
     order=60,
     advice="bigger model",
-    needs=("bigger",),
+    needs=("address",),
     open=_open,
     required=False,
 )

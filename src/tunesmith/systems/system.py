@@ -46,7 +46,7 @@ names it), the tuned model that the verdict is about, another form of that model
 Advice = Literal["prompt", "retrieve", "tune", "tune + retrieve", "bigger model"]
 """What `tunesmith advise` can say."""
 
-Need = Literal["adapter", "merged_folder", "bigger"]
+Need = Literal["adapter", "merged_folder", "address"]
 """A field of `SystemInputs` that a system cannot do without."""
 
 
@@ -75,7 +75,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemInputs:
-    """What there is to open systems from. `adapter`, `merged_folder` and `bigger` are None where there is none.
+    """What there is to open systems from. `adapter`, `merged_folder` and a bigger model's `address` are None if there is none.
 
     `train`: the author's own training rows, which a prompt may show. `max_new_tokens`: of an answer at most;
     `batch_examples`: answers at once at most.
@@ -89,7 +89,7 @@ class SystemInputs:
     train: Sequence[Example]
     max_new_tokens: int
     batch_examples: int
-    bigger: Address | None = None
+    address: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

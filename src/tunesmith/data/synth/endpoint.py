@@ -125,14 +125,16 @@ class Endpoint:
             return []
 
     def _once(self, request: Request) -> Reply:
+        import openai
+
         completion = self._client.chat.completions.create(
             model=request.model,
             messages=[{"role": m.role, "content": m.content} for m in request.messages],  # type: ignore[misc]
+            top_p=openai.omit if request.top_p is None else request.top_p,
             temperature=request.temperature,
             seed=request.seed,
             max_tokens=request.max_tokens,
             extra_headers={"Idempotency-Key": request.key},
-            **({} if request.top_p is None else {"top_p": request.top_p}),
         )
         choices = getattr(completion, "choices", None)
         if not choices or getattr(choices[0], "message", None) is None:
