@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tunesmith.api import (
         EXAMPLES,
+        AdviceResult,
         AnswerPiece,
         Artifact,
         BaseRow,
@@ -43,7 +44,9 @@ if TYPE_CHECKING:
         ReviewPage,
         SelftestResult,
         SplitResult,
+        TaskAnswers,
         Verdict,
+        advise,
         apply_review,
         artifact,
         artifacts,
@@ -77,6 +80,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "EXAMPLES",
+    "AdviceResult",
     "AnswerPiece",
     "Artifact",
     "BaseRow",
@@ -106,8 +110,10 @@ __all__ = [
     "ReviewPage",
     "SelftestResult",
     "SplitResult",
+    "TaskAnswers",
     "Verdict",
     "__version__",
+    "advise",
     "apply_review",
     "artifact",
     "artifacts",

@@ -108,8 +108,9 @@ def test_every_parameter_and_result_of_the_face_has_a_type() -> None:
         "import tunesmith; tunesmith.check({file!r})",
         "import tunesmith; tunesmith.split({file!r})",
         "import tunesmith; tunesmith.ingest({file!r}, project={folder!r})",
+        "import tunesmith; tunesmith.advise(project={folder!r}, answers=tunesmith.TaskAnswers(citations=True))",
     ],
-    ids=["import", "check", "split", "ingest"],
+    ids=["import", "check", "split", "ingest", "advise"],
 )
 def test_what_needs_no_model_does_not_wait_for_torch(code: str, tmp_path: Path) -> None:
     filled = code.format(file=str(rows_file(tmp_path / "rows.jsonl")), folder=str(tmp_path))
@@ -139,6 +140,10 @@ SAME: dict[str, Asked] = {
     ),
     "dedup": lambda f: (["dedup", f, "--threshold", "0.7"], lambda: tunesmith.dedup(f, threshold=0.7)),
     "split": lambda f: (["split", f, "--test", "0.3"], lambda: tunesmith.split(f, test=0.3)),
+    "advise": lambda f: (
+        ["advise", "--project", f.parent, "--examples", "300", "--about", "style", "--no-private"],
+        lambda: tunesmith.advise(project=f.parent, answers=tunesmith.TaskAnswers(examples=300, about="style", private=False)),
+    ),
     "golden": lambda f: (["golden", "verify", "--project", f.parent], lambda: tunesmith.golden_verify(project=f.parent)),
     "golden-list": lambda f: (["golden", "list", "--project", f.parent], lambda: tunesmith.golden_list(project=f.parent)),
     "review": lambda f: (

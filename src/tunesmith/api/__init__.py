@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tunesmith.api.advising import AdviceResult, advise
     from tunesmith.api.bases import BaseRow, fetch_base, list_bases
     from tunesmith.api.checking import CheckFinding, CheckResult, check
     from tunesmith.api.comparison import CompareResult, compare
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tunesmith.api.verdicts import verdict, verify
     from tunesmith.core.artifacts import Artifact
     from tunesmith.data.similar.passage_index import Passage, PassageIndex, Recalled
+    from tunesmith.eval.questionnaire import TaskAnswers
     from tunesmith.eval.verdict import Verdict
     from tunesmith.pipeline.evidence import EXAMPLES
     from tunesmith.pipeline.plan import Plan
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXAMPLES",
+    "AdviceResult",
     "AnswerPiece",
     "Artifact",
     "BaseRow",
@@ -66,7 +69,9 @@ __all__ = [
     "ReviewPage",
     "SelftestResult",
     "SplitResult",
+    "TaskAnswers",
     "Verdict",
+    "advise",
     "apply_review",
     "artifact",
     "artifacts",
@@ -128,6 +133,8 @@ _NAMES = {
     "tunesmith.api.reviewing": ("ReviewApplied", "ReviewPage", "apply_review", "review"),
     "tunesmith.api.synth_file": ("Made", "synth"),
     "tunesmith.api.comparison": ("CompareResult", "compare"),
+    "tunesmith.api.advising": ("AdviceResult", "advise"),
+    "tunesmith.eval.questionnaire": ("TaskAnswers",),
     "tunesmith.api.conversation": ("AnswerPiece", "Conversation", "chat"),
     "tunesmith.api.selftesting": ("SelftestResult", "selftest"),
     "tunesmith.api.bases": ("BaseRow", "fetch_base", "list_bases"),
