@@ -162,6 +162,9 @@ def test_validation_and_evaluation_have_times_of_their_own() -> None:
     assert more["evaluation_seconds"] > 2 * n["evaluation_seconds"] and more["seconds"] == n["seconds"]
     without = plan({"eval": {"baselines": []}}).numbers
     assert without["evaluation_seconds"] < n["evaluation_seconds"]
+    ladder = plan({"eval": {"baselines": ["prompted", "few_shot", "retrieval"], "additions": ["tuned_retrieval"]}}).numbers
+    assert ladder["evaluation_seconds"] > n["evaluation_seconds"]
+    assert ladder["stage_bytes"]["evaluation"] >= n["stage_bytes"]["evaluation"]
 
 
 @pytest.mark.parametrize("busy", [False, True])

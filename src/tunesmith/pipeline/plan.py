@@ -21,7 +21,7 @@ from tunesmith.plan.steps import LONG_S, num_steps, validation_every
 __all__ = ["Line", "Plan", "make_plan"]
 
 _GENERAL_TOKENS = 5_000  # of the general texts that evaluation scores
-_SHOWN, _FRAME = 3, 48  # passages that the prompted base is shown, and tokens of the instruction around them
+_SHOWN, _MOST_SHOWN, _FRAME = 3, 5, 48  # rows in prompts: of `prompted`, and of others at most; tokens of what frames them
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +101,16 @@ def make_plan(
 
 
 def _cache(recipe: Recipe, data: DataFacts, shape: Shape, hardware: Hardware) -> int:
-    """Bytes of keys and values: base and tuned answer together, at most `batch_examples` at once; the prompted base later."""
+    """Bytes of keys and values: base and tuned answer together, at most `batch_examples` at once; longer prompts later."""
     e = recipe.eval
     items = min(e.max_items or data.num_test, data.num_test)
     prompt = max(1, data.longest - data.room)
     plain = answering(shape, answers=min(2 * items, e.batch_examples), prompt=prompt, room=data.room, free=hardware.free_bytes)
-    if not e.baselines:
+    if not e.baselines and not e.additions:
         return plain
-    shown = round(_SHOWN * data.learned_tokens / max(1, data.num_train)) + _FRAME
+    only_answers = {*e.baselines, *e.additions} <= {"prompted"}  # others may show questions as well
+    rows, each = (_SHOWN, data.learned_tokens) if only_answers else (_MOST_SHOWN, data.train_tokens)
+    shown = round(rows * each / max(1, data.num_train)) + _FRAME
     return max(
         plain,
         answering(
@@ -127,7 +129,7 @@ def _durations(
         step_tokens=tokens,
         validations=2 + (steps - 1) // every if every else 1,
         val_tokens=round(min(t.val_examples, data.num_val) * data.mean),
-        systems=3 + len(e.baselines),
+        systems=3 + len(e.baselines) + len(e.additions),
         items=items,
         item_tokens=round(items * data.mean),
         room=data.room,

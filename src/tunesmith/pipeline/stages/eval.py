@@ -15,10 +15,12 @@ from tunesmith.eval.suites.load import load_suite
 from tunesmith.pipeline.context import Context
 from tunesmith.pipeline.evidence import measuring_code
 from tunesmith.pipeline.stage import FilledStage, Reference, StageText
+from tunesmith.systems.registry import by_role
 
 __all__ = ["STAGE"]
 
 _NAME = 16  # characters that the name of a line takes
+_SHORT = {"prompted": "a prompt", "few_shot": "examples"}
 
 
 def _inputs(project: Context) -> list[Reference]:
@@ -56,8 +58,10 @@ def _words(project: Context, artifact: Artifact) -> StageText:
 def _metrics(m: Measurements) -> Iterator[str]:
     for name in dict.fromkeys((m.primary, "word_overlap", "rouge_l")):
         yield f"{METRICS[name].label:<{_NAME}}{_compared(m, 'base', name)}"
-        if name == m.primary and "prompted" in m.systems:
-            yield f"{'  over a prompt':<{_NAME}}{_compared(m, 'prompted', name)}"
+        if name == m.primary:
+            for kind in by_role("baseline"):
+                if kind.name in m.systems:
+                    yield f"{f'  over {_SHORT.get(kind.name, kind.name)}':<{_NAME}}{_compared(m, kind.name, name)}"
 
 
 def _compared(m: Measurements, a: str, metric: str) -> str:
