@@ -9,7 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tunesmith.core.errors import ModelError
+from tunesmith.data.similar import ranking
 from tunesmith.data.similar.ranking import best, rank_by_vectors, rank_by_words, ranker_named
+from tunesmith.data.similar.shingles import words_of
 
 TEXTS = (
     "How I repaired the kettle in the kitchen.",
@@ -34,6 +36,13 @@ def test_words_of_other_scripts_and_accents_written_otherwise_are_found() -> Non
     assert found("庭") == [3]
     assert found("STRASSE") == [] and found("straße") == [4]
     assert rank_by_words(["un cafe\u0301 noir", "a cup"])("café")[0] > 0
+
+
+@pytest.mark.parametrize(
+    "text", ["It’s the 2nd “kettle”, isn't it? x_y 3.5", "naïve Æ \u00a0 雨が庭に　降った don’t\nso", *TEXTS]
+)
+def test_words_are_those_of_the_plain_definition(text: str) -> None:
+    assert list(ranking._words(text)) == words_of(text)
 
 
 @pytest.mark.parametrize("query", ["", "  \n", "!?", "the of and", "zeppelin"])

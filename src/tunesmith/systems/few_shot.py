@@ -7,7 +7,7 @@ last, next to the question. Questions that no training example shares a word wit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from tunesmith.core.records import Example, Message
@@ -31,12 +31,13 @@ def few_shot_prompts(
 
     None if no question has room for one, or none has anything in common with the training rows.
     """
-    rows = [row for row in may_be_shown(train, questions, _text) if _can_be_turns(chat, row)]
+    rows = may_be_shown(train, questions, _text)
     scores_of = rank_by_words([_text(row) for row in rows])
+    usable = cache(lambda place: _can_be_turns(chat, rows[place]))  # a template takes a while to render
     prompts, counts = [], []
     for question in questions:
         shown, prompt = most_that_fit(
-            best(scores_of(asked(question.prompt)), _TRIED),
+            [place for place in best(scores_of(asked(question.prompt)), _TRIED) if usable(place)],
             _MOST,
             lambda places, question=question: _with_turns(question.prompt, [rows[place] for place in places]),  # type: ignore[misc]
             partial(leaves_room, chat, question=question, context=context, room=room),

