@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunesmith.eval.gate import Finding, GateKind, GateWords, Limits, Ruling, missing, ruling
+from tunesmith.eval.gate import Finding, GateKind, GateWords, Limits, Ruling, State, missing, ruling
 from tunesmith.eval.gates.stop import LEAST_ITEMS
 from tunesmith.eval.measure import Measurements
 from tunesmith.eval.numbers import signed_points, signed_range
@@ -24,7 +24,7 @@ def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str])
         f" question, exceeds that of the base (or of the references) by at most {100 * limits.loop_margin:g} points, interval"
         f" included, on at least {LEAST_ITEMS} questions; word overlap with the references at equal length is not"
         f" certainly below {100 * (1 - _LEFT):g} % of the base's, nor dependence on the question below {100 * _LEFT:g} %",
-        failed="The tuned model's answers collapsed: they loop, are all the same, ignore the question, or are no text any more.",
+        failed="The tuned model's answers collapsed: they loop, are all the same, ignore the question, or are no longer text.",
         unknown="There are too few answers to tell whether the tuned model's answers collapsed.",
         topic="whether answers loop or are all the same",
     )
@@ -61,7 +61,7 @@ def _more_often(measurements: Measurements, name: str, margin: float) -> Finding
         ends = None if own.ci is None else (own.ci.low - reference, own.ci.high - reference)
     text = f"{100 * (usual + excess):.0f} % of the tuned model's answers {what}, {100 * usual:.0f} % of {whose}"
     if ends is None:  # every document says the same: as many as there are agree
-        state = "fail" if excess > margin and difference.num_groups >= measurements.min_documents else "not measured"
+        state: State = "fail" if excess > margin and difference.num_groups >= measurements.min_documents else "not measured"
         return Finding(state="pass" if excess <= 0 else state, evidence=text, value=excess)
     low, high = ends
     text += f" ({signed_points(excess)} points [{signed_points(low)}, {signed_points(high)}])"
