@@ -139,4 +139,7 @@ def test_answers_that_got_worse_are_named_in_the_sentence_of_a_gain_in_likelihoo
     tuned = next(s for s in made.systems if s.name == "tuned")
     worse = replace(tuned, generations=tuple(replace(g, text=f"{g.text} filler{n}") for n, g in enumerate(tuned.generations)))
     verdict = decided(replace(made, systems=tuple(worse if s.name == "tuned" else s for s in made.systems)))
-    assert verdict.verdict == "SHIP" and "But its answers got worse in word overlap at equal length: −0." in verdict.sentence
+    assert (
+        verdict.verdict == "SHIP"
+        and "But its answers got worse in word overlap, cut to the reference's length: −0." in verdict.sentence
+    )

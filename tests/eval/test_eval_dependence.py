@@ -76,7 +76,7 @@ def test_gibberish_does_not_ship() -> None:
     rng = np.random.default_rng(4)
     noise = ["".join(rng.choice(list("bcdfghjk"), 5)) + f" qz{n} " + "".join(rng.choice(list("lmnpqrs"), 6)) for n in range(90)]
     found = gate(decided(with_answers(noise)), "not_collapsed")
-    assert found.state == "fail" and "word overlap at equal length −" in found.evidence
+    assert found.state == "fail" and "word overlap, cut to the reference's length, −" in found.evidence
 
 
 def test_answers_that_score_no_higher_than_trivial_ones_are_warned_of() -> None:

@@ -35,7 +35,7 @@ def gain_over(measurements: Measurements, other: str, *, margin: float, min_docu
     if difference.num_groups < min_documents:
         return missing(f"{difference.num_groups} test documents are too few for a reliable interval")
     if gain is None:
-        return missing("there is no interval")
+        return missing(f"there is no interval: {difference.no_interval}")
     found = weigh(difference, gain, margin, level=measurements.level)
     if found.state == "not measured" and measurements.detectable is not None and other == "base":
         power = f"; this test set would detect a gain of {margin + measurements.detectable:.3f} with 80 % power"
@@ -49,9 +49,10 @@ def weigh(difference: Difference, gain: tuple[float, float, float], margin: floa
     value, low, high = gain
     figures = _figures(difference, gain)
     alpha = 1 - level + 1e-12
+    doubts = "; ".join(difference.warnings)
     agrees = difference.p is not None and difference.p <= alpha
     if low > margin and agrees:
-        return Finding(state="pass", evidence=figures, value=value, interval=(low, high))
+        return Finding(state="pass", evidence=figures, value=value, interval=(low, high), warning=doubts)
     if high <= margin:
         return Finding(state="fail", evidence=figures, value=value, interval=(low, high))
     if low <= margin:
@@ -65,6 +66,7 @@ def weigh(difference: Difference, gain: tuple[float, float, float], margin: floa
         evidence=f"{figures}: {reason}; too few documents to tell",
         value=value,
         interval=(low, high),
+        warning=doubts,
     )
 
 

@@ -18,6 +18,7 @@ from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation
 from tunesmith.eval.dependence import dependence
 from tunesmith.eval.floors import floor_answers
+from tunesmith.eval.how import How
 from tunesmith.eval.metrics.metric import Expected, Metric
 from tunesmith.eval.metrics.registry import metric_named, score_answers
 from tunesmith.eval.metrics.repetition import loop_scores, same_answers
@@ -25,7 +26,7 @@ from tunesmith.eval.metrics.text import length_matched
 from tunesmith.eval.probe_measures import QuestionWorth, Recital, question_worth, recital
 from tunesmith.eval.results import Evidence, FormResult, Item, Likelihood, Limit, ParityResult, SystemRun, check_evidence
 from tunesmith.eval.shares import AnswerShares, answer_shares, ended
-from tunesmith.eval.stats import LEVEL, Difference, Summary, detectable_effect, paired, summarise
+from tunesmith.eval.stats import LEVEL, Difference, Summary, Weighting, detectable_effect
 from tunesmith.eval.suites.answered import suite_figures
 from tunesmith.eval.suites.result import SafetyResult, SuiteResult
 from tunesmith.models.use import Use
@@ -109,6 +110,7 @@ _FROM_ANSWERS = (
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {name: metric_named(name) for name in (*_FROM_PROBABILITIES, *_FROM_ANSWERS, "ended")}
 )
+_DECIDES = ("base", "tuned")  # the comparison that the primary margin is about
 _LIKELIHOOD: Mapping[str, Callable[[Likelihood], float | None]] = {
     "bits_per_byte": lambda row: row.bits_per_byte,
     "token_accuracy": lambda row: row.token_accuracy,
@@ -125,7 +127,7 @@ def improvement(difference: Difference, metric: str) -> tuple[float, float, floa
     return difference.mean, difference.ci.low, difference.ci.high
 
 
-def measure(
+def measure(  # noqa: PLR0913 (all that the figures depend on)
     evidence: Evidence,
     *,
     primary: str = "bits_per_byte",
@@ -133,10 +135,13 @@ def measure(
     seed: int = 7,
     min_documents: int = 6,
     level: float = LEVEL,
+    weighting: Weighting = "documents",
+    margin: float = 0.0,
     question_share: float = 0.6,
 ) -> Measurements:
-    """Every number of an evaluation. `min_documents`: below as many, no detectable difference is claimed. `question_share`: of
-    what the right question is worth to the base, the part to compare the tuned model with.
+    """Every number of an evaluation. `min_documents`: below as many, no detectable difference is claimed. `margin`: the
+    gain over the base in the primary metric that p tests. `question_share`: of what the right question is worth to the base,
+    the part to compare the tuned model with.
 
     EvaluationError if two systems are the same, or the evidence is not of one test set.
     """
@@ -147,16 +152,19 @@ def measure(
     if not evidence.items:
         raise EvaluationError("no test items", value=0, expected="at least one", hint="--set split.test=0.3, or add writing")
     check_evidence(evidence)
+    how = How(draws=draws, seed=seed, level=level, weighting=weighting)
     groups = [item.group for item in evidence.items]
     suites, safety = suite_figures(evidence.suites)
-    systems: dict[str, SystemMeasures] = {run.name: _system(run, evidence.items, draws, seed) for run in evidence.systems}
+    systems: dict[str, SystemMeasures] = {run.name: _system(run, evidence.items, how) for run in evidence.systems}
     runs: dict[str, SystemRun] = {run.name: run for run in evidence.systems}
     comparisons = tuple(
         Comparison(
             a=a,
             b=b,
-            differences=_differences(systems[a].scores, systems[b].scores, groups, draws, seed),
-            length_matched=_length_matched(runs[a], runs[b], evidence.items, draws, seed),
+            differences=_differences(
+                systems[a].scores, systems[b].scores, groups, how, margins={primary: margin if (a, b) == _DECIDES else 0.0}
+            ),
+            length_matched=_length_matched(runs[a], runs[b], evidence.items, how),
         )
         for a, b in pairs()
         if a in systems and b in systems
@@ -170,20 +178,20 @@ def measure(
         seed=seed,
         systems=systems,
         comparisons=comparisons,
-        floors=_floors(evidence, groups, draws, seed),
+        floors=_floors(evidence, groups, how),
         parity=evidence.parity,
         served=evidence.served,
         forms=evidence.forms,
-        general=_general(evidence, draws, seed),
-        detectable=_detectable(systems, groups, primary, min_documents),
+        general=_general(evidence, how),
+        detectable=_detectable(systems, groups, primary, min_documents, level),
         use=evidence.use,
         limit=evidence.limit,
         references=_references(evidence.items),
         recital=recital(evidence),
-        question=question_worth(evidence, share=question_share, draws=draws, seed=seed, level=level),
+        question=question_worth(evidence, how, share=question_share),
         min_documents=min_documents,
         dependence={
-            run.name: summarise(dependence(run.generations, evidence.items), groups, draws=draws, seed=seed)
+            run.name: how.summary(dependence(run.generations, evidence.items), groups)
             for run in evidence.systems
             if run.name in ("base", "tuned")
         },
@@ -192,7 +200,7 @@ def measure(
     )
 
 
-def _system(run: SystemRun, items: Sequence[Item], draws: int, seed: int) -> SystemMeasures:
+def _system(run: SystemRun, items: Sequence[Item], how: How) -> SystemMeasures:
     likelihoods = {row.item_id: row for row in run.likelihoods}
     rows = [likelihoods.get(item.id) for item in items]
     scores: dict[str, Scores] = {
@@ -205,9 +213,7 @@ def _system(run: SystemRun, items: Sequence[Item], draws: int, seed: int) -> Sys
         name=run.name,
         label=run.label,
         fingerprint=run.fingerprint,
-        summaries={
-            name: summarise(scores[name], groups, draws=draws, seed=seed, bounds=info.bounds) for name, info in METRICS.items()
-        },
+        summaries={name: how.summary(scores[name], groups, info.bounds) for name, info in METRICS.items()},
         scores=scores,
         perplexity=_perplexity(sum(row.nats for row in likelihoods.values()), num_tokens),
         answers=answer_shares(run.generations, items),
@@ -250,23 +256,15 @@ def _perplexity(nats: float, num_tokens: int) -> float | None:
 
 
 def _differences(
-    a: Mapping[str, Scores], b: Mapping[str, Scores], groups: Sequence[str], draws: int, seed: int
+    a: Mapping[str, Scores], b: Mapping[str, Scores], groups: Sequence[str], how: How, *, margins: Mapping[str, float]
 ) -> dict[str, Difference]:
     return {
-        name: paired(
-            a[name],
-            b[name],
-            groups,
-            draws=draws,
-            seed=seed,
-            higher_is_better=info.higher_is_better is not False,
-            bounds=info.bounds,
-        )
+        name: how.difference(a[name], b[name], groups, metric=info, margin=margins.get(name, 0.0))
         for name, info in METRICS.items()
     }
 
 
-def _length_matched(a: SystemRun, b: SystemRun, items: Sequence[Item], draws: int, seed: int) -> dict[str, Difference]:
+def _length_matched(a: SystemRun, b: SystemRun, items: Sequence[Item], how: How) -> dict[str, Difference]:
     """Of each draw of an item that both have: the two answers with the longer one trimmed."""
     texts_a, texts_b = ({(g.item_id, g.draw): g.text for g in run.generations} for run in (a, b))
     of = {item.id: item for item in items}
@@ -280,23 +278,17 @@ def _length_matched(a: SystemRun, b: SystemRun, items: Sequence[Item], draws: in
             _by_item(score_answers(METRICS[name], [pair[side] for pair in matched], expected).values, keys, items)
             for side in (0, 1)
         )
-        found[name] = paired(left, right, groups, draws=draws, seed=seed, bounds=METRICS[name].bounds)
+        found[name] = how.difference(left, right, groups, metric=METRICS[name])
     return found
 
 
-def _floors(evidence: Evidence, groups: Sequence[str], draws: int, seed: int) -> dict[str, dict[str, Summary]]:
+def _floors(evidence: Evidence, groups: Sequence[str], how: How) -> dict[str, dict[str, Summary]]:
     found = {}
     items = evidence.items
     questions, references = [item.question for item in items], [item.reference for item in items]
-    for name, answers in floor_answers(questions, references, groups, evidence.train_answers or None, seed=seed).items():
+    for name, answers in floor_answers(questions, references, groups, evidence.train_answers or None, seed=how.seed).items():
         found[name] = {
-            metric: summarise(
-                _floor_scores(METRICS[metric], answers, items),
-                groups,
-                draws=draws,
-                seed=seed,
-                bounds=METRICS[metric].bounds,
-            )
+            metric: how.summary(_floor_scores(METRICS[metric], answers, items), groups, METRICS[metric].bounds)
             for metric in _OVERLAPS
         }
     return found
@@ -308,22 +300,18 @@ def _floor_scores(metric: Metric, answers: Sequence[str | None], items: Sequence
     return [None if answer is None else score for answer, score in zip(answers, scored, strict=True)]
 
 
-def _general(evidence: Evidence, draws: int, seed: int) -> Difference | None:
+def _general(evidence: Evidence, how: How) -> Difference | None:
     if evidence.general is None:
         return None
     tuned = {row.item_id: row.bits_per_byte for row in evidence.general.tuned}
     rows = [row for row in evidence.general.base if row.item_id in tuned]
-    return paired(
-        [row.bits_per_byte for row in rows],
-        [tuned[row.item_id] for row in rows],
-        [row.item_id for row in rows],
-        draws=draws,
-        seed=seed,
-        higher_is_better=False,
-    )
+    before, after = [row.bits_per_byte for row in rows], [tuned[row.item_id] for row in rows]
+    return how.difference(before, after, [row.item_id for row in rows], metric=METRICS["bits_per_byte"])
 
 
-def _detectable(systems: Mapping[str, SystemMeasures], groups: Sequence[str], primary: str, min_documents: int) -> float | None:
+def _detectable(
+    systems: Mapping[str, SystemMeasures], groups: Sequence[str], primary: str, min_documents: int, level: float
+) -> float | None:
     """From the standard deviation of the documents' mean differences between base and tuned in the primary metric."""
     if "base" not in systems or "tuned" not in systems:
         return None
@@ -332,7 +320,7 @@ def _detectable(systems: Mapping[str, SystemMeasures], groups: Sequence[str], pr
         if a is not None and b is not None:
             by_group.setdefault(group, []).append(b - a)
     sizes = [len(values) for values in by_group.values()]
-    effect = detectable_effect(len(by_group), min_groups=min_documents, sizes=sizes)
+    effect = detectable_effect(len(by_group), min_groups=min_documents, sizes=sizes, level=level)
     if effect is None:
         return None
     return effect * float(np.std([np.mean(values) for values in by_group.values()], ddof=1))

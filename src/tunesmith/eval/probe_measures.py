@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunesmith.core.records import Generation
+from tunesmith.eval.how import How
 from tunesmith.eval.probes import OTHER_QUESTION, REWORDED, TRAINING, item_of
 from tunesmith.eval.proportions import Share, clustered_share
 from tunesmith.eval.recital import TrainingText
 from tunesmith.eval.results import Evidence, Item, Likelihood
-from tunesmith.eval.stats import Difference, Summary, paired, summarise
+from tunesmith.eval.stats import Difference, Summary
 
 __all__ = ["QuestionWorth", "Recital", "question_worth", "recital"]
 
@@ -48,7 +49,7 @@ class Recital:
     reworded_loss: float | None
 
 
-def question_worth(evidence: Evidence, *, share: float, draws: int, seed: int, level: float) -> QuestionWorth | None:
+def question_worth(evidence: Evidence, how: How, *, share: float) -> QuestionWorth | None:
     """None where base or tuned model were not asked."""
     probe = evidence.probes.get(OTHER_QUESTION, {})
     runs = {name: evidence.system(name) for name in ("base", "tuned")}
@@ -60,10 +61,10 @@ def question_worth(evidence: Evidence, *, share: float, draws: int, seed: int, l
     groups = [item.group for item in evidence.items]
     wanted = [None if value is None else share * value for value in worth["base"]]
     return QuestionWorth(
-        base=summarise(worth["base"], groups, draws=draws, seed=seed),
-        tuned=summarise(worth["tuned"], groups, draws=draws, seed=seed),
+        base=how.summary(worth["base"], groups),
+        tuned=how.summary(worth["tuned"], groups),
         share=share,
-        kept=paired(wanted, worth["tuned"], groups, draws=draws, seed=seed),
+        kept=how.difference(wanted, worth["tuned"], groups),
     )
 
 

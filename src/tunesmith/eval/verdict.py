@@ -83,9 +83,15 @@ def decide(
         gates=tuple(one.gate for one in found),
         not_measured=tuple(unseen),
         looks=looks,
-        effective_documents=float(measurements.num_documents),
+        effective_documents=_effective(measurements),
         advice=_advice(failed, unknown),
     )
+
+
+def _effective(measurements: Measurements) -> float:
+    comparison = measurements.comparison("base", "tuned")
+    difference = comparison.differences[measurements.primary] if comparison else None
+    return float(measurements.num_documents) if difference is None else difference.effective_documents
 
 
 def _looked(looks: int, changed: Sequence[str], level: float) -> Iterator[str]:
@@ -126,7 +132,7 @@ def _yes(measurements: Measurements, found: Sequence[Ruling]) -> str:
 def _but(measurements: Measurements, found: Sequence[Ruling]) -> Iterator[str]:
     """What speaks against the claim, in sentences: metrics of answers that fell, warnings, gates that were loosened."""
     for metric, gain in _contrary(measurements):
-        yield f"But its answers got worse in {METRICS[metric].label} at equal length: {signed_range(gain)}."
+        yield f"But its answers got worse in {METRICS[metric].label}, cut to the reference's length: {signed_range(gain)}."
     warnings = [one.gate.warning for one in found if one.gate.warning]
     if warnings:
         yield f"Note: {'; '.join(warnings)}."

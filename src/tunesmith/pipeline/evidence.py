@@ -23,7 +23,7 @@ def known_evidence(store: Store, inputs: Sequence[Mapping[str, str]], settings: 
     """An evaluation of the same models on the same items, whatever was made of its answers: they need no second asking."""
 
     def asked(of: Mapping[str, Any]) -> Mapping[str, Any]:
-        kept = {key: value for key, value in of["eval"].items() if key not in {"primary", "draws"}}
+        kept = {key: value for key, value in of["eval"].items() if key not in {"primary", "draws", "weighting"}}
         return {
             **kept,
             "use": of.get("use"),

@@ -9,6 +9,7 @@ from tunesmith.core.records import Interval
 from tunesmith.eval.evaluate import Conditions, choose_items, evaluate, that_fit
 from tunesmith.eval.figures import A_TOKEN, LOSS_UNIT
 from tunesmith.eval.files import read_items
+from tunesmith.eval.gain import margin_of
 from tunesmith.eval.measure import Measurements, SystemMeasures, measure
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.stats import Difference
@@ -34,6 +35,8 @@ def judge(project: Context) -> Judged:
         primary=r.eval.primary,
         draws=r.eval.draws,
         min_documents=r.gates.min_documents,
+        weighting=r.eval.weighting,
+        margin=margin_of(r.gates, r.eval.primary),
         question_share=r.gates.question_share,
         level=project.look.level,
     )

@@ -173,7 +173,13 @@ class Project:
         """What is fixed before a test set is used: the metric, the limits of the gates, and the split."""
         r = self.settings
         limits = {f"gates.{name}": value for name, value in r.gates.model_dump().items()}
-        return {"eval.primary": r.eval.primary, **limits, "split.seed": r.split.seed, "split.by": r.split.by}
+        return {
+            "eval.primary": r.eval.primary,
+            "eval.weighting": r.eval.weighting,
+            **limits,
+            "split.seed": r.split.seed,
+            "split.by": r.split.by,
+        }
 
     @property
     def _test_documents(self) -> list[str]:

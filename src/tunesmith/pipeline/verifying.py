@@ -10,6 +10,7 @@ from tunesmith.core.artifacts import Artifact
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.files import damage
 from tunesmith.eval.files import read_verdict, write_evaluation
+from tunesmith.eval.gain import margin_of
 from tunesmith.eval.measure import measure
 from tunesmith.eval.results import read_evidence
 from tunesmith.eval.verdict import Verdict, decide
@@ -60,6 +61,8 @@ def verify_verdict(evaluation: Artifact) -> Verified:
         primary=chosen.primary,
         draws=chosen.draws,
         min_documents=gates.min_documents,
+        weighting=chosen.weighting,
+        margin=margin_of(gates, chosen.primary),
         question_share=gates.question_share,
         level=level_of(look["number"]),
     )

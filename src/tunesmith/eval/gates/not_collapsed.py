@@ -22,7 +22,7 @@ def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str])
         name="not_collapsed",
         rule="the share of the tuned model's sampled answers that loop, and of those that repeat the answer to another"
         f" question, exceeds that of the base (or of the references) by at most {100 * limits.loop_margin:g} points, interval"
-        f" included, on at least {LEAST_ITEMS} questions; word overlap with the references at equal length is not"
+        f" included, on at least {LEAST_ITEMS} questions; word overlap, cut to the reference's length, is not"
         f" certainly below {100 * (1 - _LEFT):g} % of the base's, nor dependence on the question below {100 * _LEFT:g} %",
         failed="The tuned model's answers collapsed: they loop, are all the same, ignore the question, or are no longer text.",
         unknown="There are too few answers to tell whether the tuned model's answers collapsed.",
@@ -102,7 +102,7 @@ def _overlaps(measurements: Measurements) -> list[Finding]:
     if difference is None or difference.mean is None or difference.mean_a is None or difference.ci is None:
         return []
     gain = (difference.mean, difference.ci.low, difference.ci.high)
-    text = f"word overlap at equal length {signed_range(gain)} from {difference.mean_a:.3f}"
+    text = f"word overlap, cut to the reference's length, {signed_range(gain)} from {difference.mean_a:.3f}"
     fell = difference.ci.high < -_LEFT * difference.mean_a
     return [Finding(state="fail" if fell else "pass", evidence=text, value=gain[0], interval=gain[1:])]
 

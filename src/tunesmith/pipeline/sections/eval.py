@@ -34,6 +34,8 @@ class EvalConfig(Section):
     suites: list[str] = ["general", "safety"]
     """Further questions put to base and tuned model: `general`, `safety`, or folders and files of your own
     (docs/concepts/suites.md). Empty: none, and the gates about them are not measured."""
+    weighting: Literal["documents", "items"] = "documents"
+    """What counts as one in every mean: a document, whatever its number of items, or an item."""
     draws: Annotated[int, Field(ge=200, le=1_000_000)] = 10_000
     """Number of resamples of the bootstrap and of the permutation test."""
 
