@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from tunesmith.eval.power import _t_test_effect, detectable_effect
+from tunesmith.eval.power import t_test_effect, detectable_effect
 from tunesmith.eval.stats import paired
 
 
 def test_the_detectable_effect_of_many_documents_is_nearly_the_textbook_one() -> None:
     # a two-sided paired t test with n = 100 finds d = 0.283 with power 0.8 (Cohen 1988, ch. 2)
-    textbook = _t_test_effect(100, 0.8, 0.95)
+    textbook = t_test_effect(100, 0.8, 0.95)
     assert textbook == pytest.approx(0.283, abs=0.001)
     found = detectable_effect(100)
     assert found is not None and textbook < found < 1.04 * textbook

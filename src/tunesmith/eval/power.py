@@ -10,7 +10,7 @@ import numpy as np
 
 from tunesmith.eval.document_means import Floats, interval_arms, random_signs, t_test_arms
 
-__all__ = ["detectable_effect"]
+__all__ = ["detectable_effect", "t_test_effect"]
 
 _SIMULATED = 200  # documents up to which the rule is simulated
 _SETS, _DRAWS, _SEED = 2000, 1000, 7
@@ -36,7 +36,7 @@ def detectable_effect(
     if num_groups < max(2, min_groups) or 2.0 ** (1 - num_groups) > 1 - level:
         return None
     if num_groups > _SIMULATED:
-        return _t_test_effect(num_groups, power, level)
+        return t_test_effect(num_groups, power, level)
     return float(np.quantile(_needed_shifts(num_groups, level, None if sizes is None else tuple(sorted(sizes))), power))
 
 
@@ -76,7 +76,8 @@ def _scales(num_groups: int, sizes: tuple[int, ...] | None) -> Floats:
     return scales
 
 
-def _t_test_effect(num_groups: int, power: float, level: float) -> float:
+def t_test_effect(num_groups: int, power: float, level: float) -> float:
+    """Smallest effect that the two-sided paired t test finds with `power`, in standard deviations (Cohen 1988, ch. 2)."""
     from scipy.optimize import brentq
     from scipy.stats import nct, t
 
