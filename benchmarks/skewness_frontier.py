@@ -38,7 +38,7 @@ Floats = NDArray[np.float64]
 
 
 def simulated(design: Design, documents: int, effect: float) -> tuple[Floats, float, float]:
-    """The share of the sets with p ≤ 0.05 by sign flips in each cell; how many the t test ships too; how many the rule ships."""
+    """The share of sets with p ≤ 0.05 by sign flips in each cell, and the shares that t and that the rule ships."""
     cells, by_t, by_rule = np.zeros((len(T) - 1, len(SKEWNESS) - 1)), 0.0, 0.0
     of = replace(design, documents=documents)
     for part in range(SETS // PART):
@@ -54,7 +54,7 @@ def simulated(design: Design, documents: int, effect: float) -> tuple[Floats, fl
 
 
 def rows() -> Iterator[dict[str, Any]]:
-    """For each number of documents: power and false SHIP of a t test with sign flips, of the rule in use, and of the best rule."""
+    """Power and false SHIP of a t test with sign flips, of the rule in use and of the best rule, by number of documents."""
     for documents in (6, 10, 20, 50):
         power_cells, *power = simulated(NULLS["normal"], documents, t_test_effect(documents, 0.8, 0.95))
         found = {name: simulated(design, documents, 0.0) for name, design in NULLS.items()}

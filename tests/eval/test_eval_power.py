@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from tunesmith.eval.power import t_test_effect, detectable_effect
+from tunesmith.eval.power import detectable_effect, t_test_effect
 from tunesmith.eval.stats import paired
 
 

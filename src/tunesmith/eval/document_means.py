@@ -72,8 +72,9 @@ def interval_arms(
     if all(math.isfinite(bound) for bound in bounds):
         plain = _skewed_t_arms(centred, level, freedom, factor=0.0, longest=1.0)
         limits = _bounded_arms(values_GM, bounds, level, draws, seed)
-        skewed = tuple(
-            np.maximum(t, np.minimum(arm, limit / scale)) for t, arm, limit in zip(plain, skewed, limits, strict=True)
+        skewed = (
+            np.maximum(plain[0], np.minimum(skewed[0], limits[0] / scale)),
+            np.maximum(plain[1], np.minimum(skewed[1], limits[1] / scale)),
         )
     drawn = _bootstrap_arms(centred, level, draws, seed, freedom)
     return scale * np.maximum(skewed[0], drawn[0]), scale * np.maximum(skewed[1], drawn[1])
@@ -284,6 +285,6 @@ def _weights(num_values: int, rows: int, seed: int, chunk: int) -> NDArray[np.fl
 def _all_signs(num_groups: int) -> Floats:
     """Every pattern of signs: [2^G, G]."""
     patterns = np.arange(2**num_groups, dtype=np.int64)[:, None] >> np.arange(num_groups) & 1
-    signs = 1.0 - 2.0 * patterns
+    signs: Floats = 1.0 - 2.0 * patterns.astype(np.float64)
     signs.setflags(write=False)
     return signs
