@@ -66,6 +66,13 @@ def test_interval_p_and_verdict_are_as_often_right_as_they_say(design: object) -
 
 
 @pytest.mark.slow
+def test_the_level_of_a_later_evaluation_is_kept_as_well() -> None:
+    found = rates(SKEWED, sets=SETS, level=0.992, draws=2000)
+    assert found.coverage >= 99.2 - noise(99.2), found
+    assert found.ship <= 0.4 + noise(0.4), found
+
+
+@pytest.mark.slow
 def test_without_the_allowance_for_skewness_the_same_checks_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tunesmith.eval.document_means._INTERVAL_FACTOR", 0.0)
     monkeypatch.setattr("tunesmith.eval.document_means._TEST_FACTOR", 0.0)
