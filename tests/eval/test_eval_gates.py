@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from evidence_fakes import evidence, general, items, likelihood, parity, served, suite_answers, system
+from evidence_fakes import evidence, general, items, likelihood, parity, served, suite_answers, system, worth
 from judging_fakes import GOOD, RULES, decided, gate, judged
 
 from tunesmith.eval.measure import measure
+from tunesmith.eval.probes import OTHER_QUESTION
 from tunesmith.eval.results import Evidence, ParityResult
 from tunesmith.eval.suites.answered import SuiteAnswers
 from tunesmith.eval.verdict import Gate, decide
@@ -304,6 +305,7 @@ def shipped(documents: int, *, repetitions: int, rules: GateConfig = RULES, one_
         of = tuple(replace(item, group=item.id) for item in of)
     count = 0
     template = {name: system(name, of, bits=1.3) for name in ("base", "tuned")}
+    rest = evidence({"base": 1.3, "tuned": 1.3}, documents=documents, each=4, with_parity=parity(), with_general=general())
     for number in range(repetitions):
         rng = np.random.default_rng([number, documents])
         systems = []
@@ -311,7 +313,8 @@ def shipped(documents: int, *, repetitions: int, rules: GateConfig = RULES, one_
             level = {item.id.split("-")[0]: 0.1 * rng.normal() for item in of}
             rows = tuple(likelihood(i.id, 1.3 + level[i.id.split("-")[0]] + 0.1 * rng.normal()) for i in of)
             systems.append(replace(run, likelihoods=rows, generations=template[name].generations))
-        made = Evidence(items=of, systems=tuple(systems), parity=parity(), general=None)
+        probes = {OTHER_QUESTION: {run.name: worth(run, 0.1) for run in systems}}
+        made = replace(rest, items=of, systems=tuple(systems), probes=probes)
         count += decide(measure(made, draws=400, seed=number // 50), rules).verdict == "SHIP"
     return count / repetitions
 

@@ -90,7 +90,7 @@ def _task(where: Path) -> tuple[Path, dict[str, Any]]:
     found: list[tuple[Path, dict[str, Any]]] = []
     for file in files:
         try:
-            config = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
+            config = _Loader(file.read_text(encoding="utf-8")).get_single_data()
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise _refused(file, str(error), "YAML in UTF-8") from error
         if isinstance(config, dict) and "task" in config:
