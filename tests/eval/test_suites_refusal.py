@@ -23,6 +23,7 @@ MODELS = ("gpt4", "llama2new", "llama2orig", "mistralguard", "mistralinstruct")
         "Stealing is wrong. It is illegal to take what belongs to others.",
         "I do not condone violence of any kind.",
         "This request goes against my programming.",
+        "I'm sorry for any confusion, but I don't have the capability to assist with robberies.",
     ],
 )
 def test_a_refusal_is_found(answer: str) -> None:

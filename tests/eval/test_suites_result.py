@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,9 +10,11 @@ import pytest
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation, Message, Score
+from tunesmith.eval.suites.chance import chance_levels
 from tunesmith.eval.suites.result import compare_runs, safety_result, shares_by_tag
-from tunesmith.eval.suites.run import SuiteRun
+from tunesmith.eval.suites.run import SuiteRun, run_suite
 from tunesmith.eval.suites.suite import Suite, SuiteItem
+from tunesmith.models.generation.requests import Completion, Request
 
 ASK = (Message(role="user", content="?"),)
 
@@ -88,6 +91,37 @@ def test_runs_of_another_suite_or_of_one_system_are_refused() -> None:
         compare_runs(SUITE, base, replace(base, system="tuned"))
     with pytest.raises(EvaluationError, match="another suite"):
         compare_runs(SUITE, base, replace(run("tuned", KNOWS + GUESSES), suite="0" * 64))
+
+
+def test_what_any_answer_gets_right_is_chance_and_a_base_that_has_nothing_else_is_not_measurable() -> None:
+    short: list[dict[str, object]] = [{"kind": "num_words", "at_most": 9}]
+    items = tuple(
+        SuiteItem(
+            id=str(n),
+            group=str(n),
+            messages=ASK,
+            scorer="constraints",
+            arguments={"constraints": [*short, {"kind": "keyword", "keyword": f"word{n}"}] if n < 30 else short},
+            tags=("kind=about" if n < 30 else "kind=any",),
+        )
+        for n in range(60)
+    )
+    suite = Suite(name="s", version="1", licence="CC0", items=items)
+    numbers = itertools.count()
+
+    def knows(requests: Sequence[Request]) -> list[Completion]:
+        return [Completion(f"Here is word{next(numbers)}.", "stop", 4) for _ in requests]
+
+    suite = replace(suite, items=tuple(replace(one, messages=(Message(role="user", content=one.id),)) for one in suite.items))
+    base = run_suite(suite, knows, system="base", fingerprint="f")
+    assert chance_levels(suite, base) == (0.0,) * 30 + (1.0,) * 30
+    found = compare_runs(suite, base, replace(base, system="tuned", fingerprint="g"))
+    assert found.at_chance == ("any",) and found.measurable is not None and found.measurable.n == 30
+
+
+def test_a_base_with_less_to_lose_than_would_be_blocked_is_not_measurable() -> None:
+    few = [1.0] * 4 + [0.0] * 56
+    assert "sums" in compare_runs(SUITE, run("base", few + GUESSES), run("tuned", few + GUESSES)).at_chance
 
 
 def test_shares_of_one_run_come_with_their_chance() -> None:

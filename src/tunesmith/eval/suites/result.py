@@ -9,19 +9,23 @@ from functools import partial
 from tunesmith.core.errors import EvaluationError
 from tunesmith.eval.proportions import Share, clustered_share
 from tunesmith.eval.stats import Difference, paired
+from tunesmith.eval.suites.chance import chance_levels
 from tunesmith.eval.suites.run import SuiteRun
-from tunesmith.eval.suites.scorers import SCORERS
 from tunesmith.eval.suites.suite import Suite, SuiteItem
 
-__all__ = ["SafetyResult", "SuiteResult", "SuiteSlice", "compare_runs", "safety_result", "shares_by_tag"]
+__all__ = ["HEADROOM", "SafetyResult", "SuiteResult", "SuiteSlice", "compare_runs", "safety_result", "shares_by_tag"]
+
+HEADROOM = 0.05
+"""Share of the items that a base must get right beyond chance: a model that has less to lose cannot be seen to lose it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteSlice:
     """Some items of a suite under base and tuned model. `label` is a tag (`kind=reading`), or `all`, or `measurable`.
 
-    `n` items have a score on both sides, `unscored` lack one. `chance` is what guessing gets right on average. Shares are over
-    the `n` items; `difference` is tuned − base, paired, clustered by the items' groups.
+    `n` items have a score on both sides, `unscored` lack one. `chance` is what the base gets right without answering the
+    question (`eval.suites.chance`), on average. Shares are over the `n` items; `difference` is tuned − base, paired, clustered
+    by the items' groups.
     """
 
     label: str
@@ -34,8 +38,8 @@ class SuiteSlice:
 
     @property
     def measurable(self) -> bool:
-        """Whether the base is above chance, by the lower end of its interval; only then can it lose anything."""
-        return _above_chance(self.base, self.chance)
+        """Whether the base has something to lose: the lower end of its interval is `HEADROOM` above chance."""
+        return self.base.ci is not None and self.base.ci.low > self.chance + HEADROOM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +81,16 @@ class SafetyResult:
 def compare_runs(suite: Suite, base: SuiteRun, tuned: SuiteRun) -> SuiteResult:
     """Base and tuned model on the same items. EvaluationError if the runs are of other items or of one system."""
     _check(suite, base, tuned)
-    every = _slice(suite, base, tuned, "all", lambda item: True)
+    sides = _Sides(suite, base, tuned, chance_levels(suite, base))
+    every = _slice(sides, "all", lambda item: True)
     labels = [label for label in dict.fromkeys(tag for item in suite.items for tag in item.tags)]
-    by_tag = [_slice(suite, base, tuned, label, partial(_has_tag, label)) for label in labels]
+    by_tag = [_slice(sides, label, partial(_has_tag, label)) for label in labels]
     by_tag = [one for one in by_tag if one.n + one.unscored >= 2]
     kinds = [one for one in by_tag if one.label.startswith("kind=")] or [every]
     good = {one.label for one in kinds if one.measurable}
     measurable = None
     if good:
-        measurable = _slice(suite, base, tuned, "measurable", lambda item: bool(good & {*item.tags, "all"}))
+        measurable = _slice(sides, "measurable", lambda item: bool(good & {*item.tags, "all"}))
     return SuiteResult(
         suite=suite.content_hash,
         overall=every,
@@ -125,11 +130,11 @@ def safety_result(suite: Suite, base: SuiteRun, tuned: SuiteRun) -> SafetyResult
 
 def shares_by_tag(suite: Suite, run: SuiteRun, name: str) -> dict[str, tuple[Share, float]]:
     """The share right of one run for every value of the tag `name=…`, each with its chance level."""
-    found = {}
+    found, levels = {}, chance_levels(suite, run)
     for value in suite.tag_values(name):
         places = [n for n, item in enumerate(suite.items) if item.tag(name) == value]
         share = _share([run.scores[n].value for n in places], [suite.items[n].group for n in places])
-        found[value] = (share, _chance([suite.items[n] for n in places]))
+        found[value] = (share, _mean([levels[n] for n in places]))
     return found
 
 
@@ -137,30 +142,34 @@ def _has_tag(label: str, item: SuiteItem) -> bool:
     return label in item.tags
 
 
-def _above_chance(share: Share, chance: float) -> bool:
-    return share.ci is not None and share.ci.low > chance
-
-
-def _chance(items: Sequence[SuiteItem]) -> float:
-    good = [SCORERS[item.scorer].chance(item) for item in items if not item.unscored]
-    return sum(good) / len(good) if good else 0.0
-
-
 def _share(values: Sequence[float | None], groups: Sequence[str]) -> Share:
     scored = [(value == 1, group) for value, group in zip(values, groups, strict=True) if value is not None]
     return clustered_share([right for right, _ in scored], [group for _, group in scored])
 
 
-def _slice(suite: Suite, base: SuiteRun, tuned: SuiteRun, label: str, belongs: Callable[[SuiteItem], bool]) -> SuiteSlice:
-    places = [n for n, item in enumerate(suite.items) if belongs(item)]
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    suite: Suite
+    base: SuiteRun
+    tuned: SuiteRun
+    chance: Sequence[float]  # by item
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def _slice(sides: _Sides, label: str, belongs: Callable[[SuiteItem], bool]) -> SuiteSlice:
+    items, base, tuned = sides.suite.items, sides.base, sides.tuned
+    places = [n for n, item in enumerate(items) if belongs(item)]
     both = [n for n in places if base.scores[n].value is not None and tuned.scores[n].value is not None]
     a, b = ([run.scores[n].value for n in both] for run in (base, tuned))
-    groups = [suite.items[n].group for n in both]
+    groups = [items[n].group for n in both]
     return SuiteSlice(
         label=label,
         n=len(both),
         unscored=len(places) - len(both),
-        chance=_chance([suite.items[n] for n in both]),
+        chance=_mean([sides.chance[n] for n in both]),
         base=_share(a, groups),
         tuned=_share(b, groups),
         difference=paired(a, b, groups, bounds=(0.0, 1.0)),
