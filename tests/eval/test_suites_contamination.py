@@ -89,6 +89,14 @@ def test_a_short_question_needs_its_reference_in_the_row() -> None:
     assert contamination(suite, [row("where is oslo", "Far away")], encoder=None).item_ids == {"b"}
 
 
+def test_a_question_is_found_without_the_instruction_and_the_options_of_the_suite() -> None:
+    bees = next(item for item in SUITE.items if item.id.startswith("every") and "bees make" in item.question)
+    barks = next(item for item in SUITE.items if item.question.startswith("Which animal barks?"))
+    assert "exact" in found_by([row("What do bees make?", "Wax.")], bees)
+    assert "exact" in found_by([row("Tell me which animal barks, please.", "It is a dog.")], barks)
+    assert found_by([row("What do ants make?", "Hills.")], bees) == set()
+
+
 def test_the_suites_own_instructions_contaminate_nothing() -> None:
     text = "Answer with the letter of the right option. Write nothing else. Answer with the number only."
     assert contamination(SUITE, [row(text, "A")], encoder=None).matches == ()

@@ -81,7 +81,7 @@ def test_a_task_with_free_answers_is_a_suite_of_numbers_and_texts(tmp_path: Path
 def test_a_task_with_choices_is_a_suite_of_letters(tmp_path: Path) -> None:
     suite = load_lm_eval_task(task(tmp_path, TREE_TASK, TREES))
     first, second = suite.items
-    assert first.question == "About trees. An evergreen?\nA. oak\nB. fir\nAnswer with the letter of the right option."
+    assert first.question == "About trees. An evergreen?\nAnswer with the letter of the right option.\nA. oak\nB. fir"
     assert first.references == ("fir",) and second.references == ("oak",)
     run = run_suite(suite, lambda asked: [Completion("B. fir", "stop", 2) for _ in asked], system="base", fingerprint="f")
     assert [score.value for score in run.scores] == [1.0, 0.0]

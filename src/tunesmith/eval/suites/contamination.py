@@ -1,11 +1,13 @@
 """Whether a suite's items occur in a dataset: four tests, and the score with and without the items that do.
 
-What is compared: the user's turns of an item, with every turn of every row and the row's user turns together. Not looked for:
+What is compared: the user's turns of an item, without options and without sentences that three groups of the suite share (its
+instructions), with every turn of every row and the row's user turns together. Not looked for:
 translations, and the same thing asked in wholly other words (unless the encoder sees it).
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from tunesmith.data.similar.semantic import Similarity, similar_pairs, similarit
 from tunesmith.data.similar.shingles import words_of
 from tunesmith.eval.proportions import Share, clustered_share
 from tunesmith.eval.suites.run import SuiteRun
+from tunesmith.eval.suites.scorers import lettered
 from tunesmith.eval.suites.suite import Suite
 
 __all__ = ["NGRAM_WORDS", "Contamination", "Match", "SplitScore", "Test", "contamination", "split_score"]
@@ -34,6 +37,7 @@ _NEAR_WORDS = 3
 _LEAST_WORDS = 6  # of a question: shorter ones occur everywhere
 _INSTRUCTION = 3  # groups of a suite in which a run of words is an instruction, such as "answer with the number only"
 _ROWS_SHOWN = 5
+_SENTENCE = re.compile(r"(?<=[.:!?])\s+|\n+")
 _Words = tuple[str, ...]
 
 
@@ -93,7 +97,8 @@ def contamination(suite: Suite, rows: Sequence[Row], *, encoder: str | None = BU
         for row in rows
         for text in dict.fromkeys([_asked(row.messages), *(message.content for message in row.messages), *row.answers])
     ]
-    questions = [tuple(words_of(_asked(item.messages))) for item in suite.items]
+    texts = _questions(suite)
+    questions = [tuple(words_of(text)) for text in texts]
     found: _Found = defaultdict(list)
     _by_words(suite, questions, turns, found)
     _by_runs(suite, questions, turns, found, test="ngram", length=NGRAM_WORDS)
@@ -104,7 +109,7 @@ def contamination(suite: Suite, rows: Sequence[Row], *, encoder: str | None = BU
         if encoder is None:
             not_measured["embedding"] = "it was not asked for"
         else:
-            _by_vectors(suite, turns, similarity_named(encoder), found)
+            _by_vectors(texts, turns, similarity_named(encoder), found)
             tests.append("embedding")
     except ModelError as error:
         not_measured["embedding"] = error.problems[0].lines()[0]
@@ -139,6 +144,21 @@ def _asked(messages: Sequence[Message]) -> str:
     return "\n".join(message.content for message in messages if message.role == "user")
 
 
+def _questions(suite: Suite) -> list[str]:
+    """What is asked in each item, without its options and without the instructions of the suite."""
+    texts = [_asked(item.messages) for item in suite.items]
+    for place, item in enumerate(suite.items):
+        if options := item.arguments.get("options"):
+            texts[place] = texts[place].removesuffix("\n" + lettered(options))
+    parts = [_SENTENCE.split(text) for text in texts]
+    groups: dict[_Words, set[str]] = defaultdict(set)
+    for item, sentences in zip(suite.items, parts, strict=True):
+        for sentence in sentences:
+            groups[tuple(words_of(sentence))].add(item.group)
+    own = [[one for one in sentences if len(groups[tuple(words_of(one))]) < _INSTRUCTION] for sentences in parts]
+    return [" ".join(sentences) or text for sentences, text in zip(own, texts, strict=True)]
+
+
 def _runs(words: Sequence[str], length: int) -> set[_Words]:
     return {tuple(words[start : start + length]) for start in range(len(words) - length + 1)}
 
@@ -147,6 +167,7 @@ def _by_words(suite: Suite, questions: Sequence[_Words], turns: Sequence[_Turn],
     """The whole question within a turn, looked up by its first words, so that each turn is read once."""
     by_start: dict[_Words, list[int]] = defaultdict(list)
     said_in_row: dict[str, str] = defaultdict(str)
+    whole = [tuple(words_of(_asked(item.messages))) for item in suite.items]
     for place, question in enumerate(questions):
         by_start[question[:_NEAR_WORDS]].append(place)
     for turn in turns:
@@ -158,7 +179,7 @@ def _by_words(suite: Suite, questions: Sequence[_Words], turns: Sequence[_Turn],
                     question = questions[place]
                     if turn.words[start : start + len(question)] == question and (
                         len(question) >= _LEAST_WORDS
-                        or turn.words == question
+                        or turn.words in (question, whole[place])
                         or any(_spaced(words_of(one)) in said_in_row[turn.row] for one in suite.items[place].references)
                     ):
                         found[place, "exact"].append(turn.row)
@@ -195,8 +216,7 @@ def _by_runs(
                 found[place, test].append(turn.row)
 
 
-def _by_vectors(suite: Suite, turns: Sequence[_Turn], similarity: Similarity, found: _Found) -> None:
-    texts = [_asked(item.messages) for item in suite.items]
+def _by_vectors(texts: Sequence[str], turns: Sequence[_Turn], similarity: Similarity, found: _Found) -> None:
     vectors = np.concatenate([similarity.vectors(texts), similarity.vectors([turn.text for turn in turns])])
     for place, other, _ in similar_pairs(vectors, threshold=similarity.same, first=len(texts)):
         found[place, "embedding"].append(turns[other - len(texts)].row)

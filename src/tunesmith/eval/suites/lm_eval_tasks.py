@@ -23,7 +23,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Message
-from tunesmith.eval.suites.scorers import SCORERS, letter
+from tunesmith.eval.suites.scorers import SCORERS, lettered
 from tunesmith.eval.suites.suite import Suite, SuiteItem
 
 __all__ = ["load_lm_eval_task"]
@@ -42,7 +42,7 @@ _CODE = (
     "unsafe_code",
 )
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
-_INSTRUCTION = "\nAnswer with the letter of the right option."
+_INSTRUCTION = "Answer with the letter of the right option."
 
 
 def load_lm_eval_task(where: str | Path, *, scorer: str = "", max_new_tokens: int = 64) -> Suite:
@@ -201,7 +201,7 @@ def _item(
     if choices:
         place = target if isinstance(target, int) else choices.index(target) if target in choices else -1
         references: tuple[str, ...] = (choices[place],) if 0 <= place < len(choices) else ()
-        question += "\n" + "\n".join(f"{letter(n)}. {choice}" for n, choice in enumerate(choices)) + _INSTRUCTION
+        question += f"\n{_INSTRUCTION}\n{lettered(choices)}"
         name, arguments = "choice", {"options": choices}
     else:
         references = tuple(str(one) for one in (target if isinstance(target, list) else [target]))

@@ -17,7 +17,7 @@ import tunesmith
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Message, Role
 from tunesmith.eval.suites.files import suite_rows
-from tunesmith.eval.suites.scorers import SCORERS, letter
+from tunesmith.eval.suites.scorers import SCORERS, lettered
 from tunesmith.eval.suites.suite import Suite, SuiteItem
 
 __all__ = ["BUILT_IN", "load_suite"]
@@ -168,9 +168,8 @@ def _tags(place: str, given: object) -> tuple[str, ...]:
 
 def _with_options(item: SuiteItem) -> tuple[Message, ...]:
     """The question with its options under it, a letter each."""
-    options = "\n".join(f"{letter(number)}. {option}" for number, option in enumerate(item.arguments["options"]))
     *before, last = item.messages
-    return (*before, Message(role="user", content=f"{last.content}\n{options}"))
+    return (*before, Message(role="user", content=f"{last.content}\n{lettered(item.arguments['options'])}"))
 
 
 def _check(items: Sequence[SuiteItem], path: Path) -> None:

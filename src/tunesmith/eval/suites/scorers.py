@@ -6,7 +6,7 @@ A scorer is a pure function of the answer and the item. It never guesses: what i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +18,7 @@ from tunesmith.eval.suites.constraints import constraint_fault, meets
 from tunesmith.eval.suites.refusal import refuses
 from tunesmith.eval.suites.suite import SuiteItem
 
-__all__ = ["SCORERS", "Scorer", "Undecided", "letter"]
+__all__ = ["SCORERS", "Scorer", "Undecided", "lettered"]
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _STATED = re.compile(r"(?:answer|option|choice|choose|pick)\b(?:\s+(?:is|would be|should be))?\s*:?\s*[(\[]?([A-Z])(?![\w'’])")
@@ -48,9 +48,9 @@ class Scorer:
         return self.score.__doc__ or ""
 
 
-def letter(number: int) -> str:
-    """The letter of an option: A for 0, B for 1."""
-    return _LETTERS[number]
+def lettered(options: Sequence[object]) -> str:
+    """Options as they are written under a question, a line and a letter each."""
+    return "\n".join(f"{_LETTERS[number]}. {option}" for number, option in enumerate(options))
 
 
 def _exact(answer: str, item: SuiteItem) -> bool:
