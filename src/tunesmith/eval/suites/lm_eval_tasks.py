@@ -74,23 +74,15 @@ def load_lm_eval_task(where: str | Path, *, scorer: str = "", max_new_tokens: in
     )
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without code: lm-eval's `!function` becomes a mark, which is refused."""
-
-
-class _Function(str):
-    __slots__ = ()
-
-
-_Loader.add_constructor("!function", lambda loader, node: _Function(getattr(node, "value", "")))
-
-
 def _task(where: Path) -> tuple[Path, dict[str, Any]]:
     files = sorted([*where.glob("*.yaml"), *where.glob("*.yml")]) if where.is_dir() else [where]
     found: list[tuple[Path, dict[str, Any]]] = []
     for file in files:
         try:
-            config = _Loader(file.read_text(encoding="utf-8")).get_single_data()
+            text = file.read_text(encoding="utf-8")
+            if code := _own_tag(yaml.compose(text, Loader=yaml.SafeLoader), set()):
+                raise _refused(file, code, "a task without Python code")
+            config = yaml.safe_load(text)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise _refused(file, str(error), "YAML in UTF-8") from error
         if isinstance(config, dict) and "task" in config:
@@ -112,9 +104,6 @@ def _refused(path: Path, value: object, expected: str) -> EvaluationError:
 
 def _check(path: Path, config: Mapping[str, Any]) -> None:
     """What would run code, fetch something, or could not be scored."""
-    for key, value in _leaves(config):
-        if isinstance(value, _Function):
-            raise _refused(path, f"{key}: !function {value}", "a task without Python code")
     if code := [key for key in _CODE if config.get(key)]:
         raise _refused(path, f"{code[0]}: {config[code[0]]}", f"a task without {code[0]}")
     if config.get("dataset_path") not in _FORMATS:
@@ -126,15 +115,16 @@ def _check(path: Path, config: Mapping[str, Any]) -> None:
         raise _refused(path, f"metric: {unknown[0]}", f"one of {', '.join(_METRICS)}")
 
 
-def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _leaves(inner, str(name))
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _leaves(inner, key)
-    else:
-        yield key, value
+def _own_tag(node: object, seen: set[int]) -> str:
+    """The first tag that is not YAML's own (`!function utils.target`), found before anything is made; or empty."""
+    if not isinstance(node, yaml.Node) or id(node) in seen:
+        return ""
+    seen.add(id(node))
+    if not str(node.tag).startswith("tag:yaml.org,2002:"):
+        return f"{node.tag} {node.value}"[:80]
+    pieces = node.value if isinstance(node.value, list) else []
+    inner = (one for piece in pieces for one in (piece if isinstance(piece, tuple) else (piece,)))
+    return next((found for one in inner if (found := _own_tag(one, seen))), "")
 
 
 @contextmanager
