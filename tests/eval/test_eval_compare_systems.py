@@ -15,6 +15,7 @@ from shared_paths import material
 from tunesmith.core.errors import EvaluationError
 from tunesmith.eval.compare import compare_files
 from tunesmith.eval.floors import FLOORS
+from tunesmith.eval.metrics.voice import Writing
 from tunesmith.eval.stats import holm
 
 Row = dict[str, Any]
@@ -101,6 +102,9 @@ def test_a_score_of_all_answers_has_an_interval_by_documents(tmp_path: Path) -> 
     low, high = result["b"]["ci"]
     assert 0 <= low <= result["b"]["mean"] <= high <= 1
     assert result["length_matched"]["difference"]["mean"] is None  # a trimmed label is not a label
+    cold, warm = result["systems"][1]["classes"]
+    assert (cold["label"], cold["support"], warm["label"], warm["support"]) == ("cold", 16, "warm", 8)
+    assert sum(map(sum, result["systems"][1]["confusion"]["counts"])) == 24
 
 
 def test_code_is_run_only_if_asked_for(tmp_path: Path) -> None:
@@ -120,6 +124,33 @@ def test_code_that_passes_its_tests_scores(tmp_path: Path) -> None:
     ]
     result = compare_files(files, metric="code_passes", run_code=True, draws=300)
     assert (result["a"]["mean"], result["b"]["mean"]) == (0.0, 1.0)
+
+
+def test_the_voice_is_learned_from_the_training_rows_and_checked(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+
+    def prose(kind: str, seed: int) -> str:
+        rng = np.random.default_rng(seed)
+        short = ("I took the {}. It was mine!", "So I went there. Not the {}.", "It broke, the {}. Again!")
+        long = (
+            "However, the {}, which had been there for a while, was rather worn, and one might wonder whether it would do.",
+        )
+        return " ".join(rng.choice(short if kind == "own" else long).format(rng.choice(SUBJECTS)) for _ in range(14))
+
+    def answers(kind: str, seed: int) -> list[Row]:
+        found = rows("x")
+        return [{**row, "prediction": prose(kind, seed + number)} for number, row in enumerate(found)]
+
+    files = [write(tmp_path / "base.jsonl", answers("base", 0)), write(tmp_path / "tuned.jsonl", answers("own", 500))]
+    train = [Writing(text=prose("own", 1000 + number), document=f"post {number // 2}") for number in range(24)]
+    result = compare_files(files, metric="voice", train=train, draws=300)
+    assert result["check"]["reason"] == "" and result["check"]["auc"] > 0.9
+    assert result["a"]["mean"] < 0.3 < 0.7 < result["b"]["mean"] and result["floors"] == {}
+    several = [Writing(text=one.text, document=one.document, author=one.document) for one in train]
+    unknown = compare_files(files, metric="voice", train=several, draws=300)
+    assert unknown["b"]["mean"] is None and warned(unknown, "that is not one voice")
+    with pytest.raises(EvaluationError, match="has to be learned first"):
+        compare_files(files, metric="voice")
 
 
 def test_a_metric_of_probabilities_is_refused(three: list[Path]) -> None:
@@ -207,7 +238,11 @@ def test_one_item_and_one_file_are_refused(tmp_path: Path, three: list[Path]) ->
 
 
 def test_floors_are_given_with_every_score(three: list[Path]) -> None:
-    result = compare_files(three, draws=300, train_answers=["The kettle has a spring.", "The glue has a cap and oil."])
+    result = compare_files(
+        three,
+        draws=300,
+        train=[Writing(text=text, document=text) for text in ("The kettle has a spring.", "The glue has a cap and oil.")],
+    )
     assert set(result["floors"]) == set(FLOORS)
     assert all(floor["ci"] and floor["meaning"] for floor in result["floors"].values())
     assert "nearest_training_answer" not in compare_files(three, draws=300)["floors"]
@@ -228,6 +263,15 @@ def test_a_system_that_knows_the_question_beats_the_floors(tmp_path: Path, three
     result = compare_files([*three[:2], write(tmp_path / "told.jsonl", told)], draws=500)
     assert result["systems"][2]["not_above"] == []
     assert not warned(result, "told.jsonl does not beat")
+
+
+def test_answers_that_ignore_the_question_have_no_specificity_and_are_named(tmp_path: Path, three: list[Path]) -> None:
+    constant = write(tmp_path / "constant.jsonl", rows("The kettle has a kettlespring, a kettlepin and a kettlecap."))
+    result = compare_files([three[0], constant, three[2]], draws=500)
+    _, same, good = (system["specificity"] for system in result["systems"])
+    assert good["ci"][0] > 0.2 and abs(same["mean"]) < 0.01
+    assert warned(result, "the score of constant.jsonl does not show that it answers the questions")
+    assert not warned(result, "the score of good.jsonl does not show")
 
 
 # --- warnings ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
 from tunesmith.eval.metrics.metric import Unscored
 from tunesmith.eval.metrics.registry import all_metrics
-from tunesmith.eval.metrics.voice import LEAST_AUC, Voice, Writing, fit_voice, packaged_writing
+from tunesmith.eval.metrics.voice import LEAST_AUC, Voice, Writing, _rows, fit_voice, packaged_writing
 from tunesmith.eval.metrics.voice_features import masked, pieces, prose, rhythm
 
 pytest.importorskip("sklearn", reason="needs scikit-learn")
@@ -109,9 +109,16 @@ def test_a_text_of_the_training_documents_is_scored_by_classifiers_that_have_not
     fold = next(fold for fold in voice._folds if "own 3" not in fold.seen)
     assert sum("own 3" not in one.seen for one in voice._folds) == 1
     (score,) = voice.score([written("short", 3)], ["own 3"])
-    found = pieces(prose(written("short", 3)), 60, 4)
+    found = pieces(prose(written("short", 3)), 60, 6)
     alone = 1 / (1 + np.exp(-(voice._slope * fold.decide(found) + voice._offset)))
     assert score == pytest.approx(float(alone.mean()))
+
+
+def test_many_passages_of_one_document_weigh_as_much_as_one_long_text() -> None:
+    passages = [Writing(text=written("short", n * 50 + k, 70), document=f"own {n}") for n in range(8) for k in range(20)]
+    voice = fit_voice(passages, writings("long", 12, "other"), words=60)
+    assert voice.check.reason == "" and voice.check.num_documents == 8
+    assert len(_rows(passages, 1, 60)) == 8 * 6
 
 
 def test_subjects_are_masked_and_manner_is_kept() -> None:
@@ -133,7 +140,7 @@ def test_pieces_are_of_one_length_and_spread_over_the_text() -> None:
 
 def test_the_other_writing_of_the_package_is_there() -> None:
     found = packaged_writing()
-    assert len(found) == 96 and len({one.document for one in found}) == 96
+    assert len(found) == 48 and len({one.document for one in found}) == 48
     assert all(len(one.text.split()) > 30 for one in found)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tunesmith.data.dataset.load import load_examples
 from tunesmith.eval.compare import compare_files
+from tunesmith.eval.metrics.voice import Writing
 
 __all__ = ["CompareResult", "compare"]
 
@@ -21,7 +22,8 @@ class CompareResult:
     first two systems. `difference` (b − a): mean, ci and p. `relative`: the mean difference over |mean of a|. `cut`: the share
     of cut answers of each. `length_matched`: the difference with the longer answer trimmed to the reference's length (None
     where a trimmed answer is not one). `systems` and `pairs`: the same for all files, with `p_holm` over all pairs and the
-    floors that a system is `not_above`. `floors`: what trivial answers score.
+    floors that a system is `not_above`. `floors`: what trivial answers score. `check`: how well a
+    trained metric (voice) knows its author.
     """
 
     warnings: tuple[str, ...]
@@ -43,6 +45,7 @@ class CompareResult:
     systems: tuple[Mapping[str, Any], ...]
     pairs: tuple[Mapping[str, Any], ...]
     floors: Mapping[str, Mapping[str, Any]]
+    check: Mapping[str, Any] | None
 
     def as_dict(self) -> dict[str, Any]:
         """The object that `tunesmith compare --json` prints."""
@@ -62,9 +65,9 @@ def compare(
 
     Each line is a JSON object with `id`, `prompt`, `reference`, `prediction` and optionally `group` and `finish_reason`; files
     may be compressed with gzip. `metric`: any of docs/concepts/metrics.md that answers alone give. `group`: the field that
-    names the document. `train`: the training rows, for the floors. `run_code`: execute answers for `code_passes`; nothing
-    protects this machine but limits on time, memory, files and network. `draws`: resamples of the bootstrap and the permutation
-    test, with `seed`.
+    names the document. `train`: the training rows, for the floors and for the metric `voice`. `run_code`: execute answers for
+    `code_passes`; nothing protects this machine but limits on time, memory, files and network. `draws`: resamples of the
+    bootstrap and the permutation test, with `seed`.
 
     Raises:
         EvaluationError: an unknown metric, or files that cannot be read or compared.
@@ -74,10 +77,16 @@ def compare(
         [Path(path) for path in files],
         metric=metric,
         group=group,
-        train_answers=None if train is None else [example.answer for example in load_examples(Path(train)).examples],
+        train=None if train is None else _writings(Path(train)),
         run_code=run_code,
         draws=draws,
         seed=seed,
     )
     lists = {name: tuple(found[name]) for name in ("warnings", "systems", "pairs")}
     return CompareResult(**{**found, **lists})
+
+
+def _writings(path: Path) -> list[Writing]:
+    """The answers of training rows, with their documents and authors."""
+    examples = load_examples(path).examples
+    return [Writing(text=one.answer, document=one.group or one.id, author=one.meta.get("author")) for one in examples]

@@ -7,16 +7,19 @@ document; Holm's adjustment is over all these pairs. What trivial answers would 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from tunesmith.core.errors import EvaluationError
+from tunesmith.eval.compare_details import classes_of, specificity_of, voice_metric
 from tunesmith.eval.compare_warnings import Compared, warnings_of
 from tunesmith.eval.floors import FLOORS, floor_answers
 from tunesmith.eval.metrics.metric import Metric
 from tunesmith.eval.metrics.registry import all_metrics, metric_named
 from tunesmith.eval.metrics.text import length_matched
+from tunesmith.eval.metrics.voice import Writing
 from tunesmith.eval.predictions import Prediction, aligned, read_predictions
 from tunesmith.eval.scoring import PairedDifference, Scored, Scoring, ends
 from tunesmith.eval.stats import holm
@@ -31,7 +34,7 @@ def compare_files(
     *,
     metric: str = "word_overlap",
     group: str = "group",
-    train_answers: Sequence[str] | None = None,
+    train: Sequence[Writing] | None = None,
     run_code: bool = False,
     draws: int = 10_000,
     seed: int = 7,
@@ -40,8 +43,8 @@ def compare_files(
 
     Returns the object that `tunesmith compare --json` prints (docs/reference/scripting.md). `a`, `b`, `difference`, `relative`,
     `cut`, `length_matched`, `better` and `worse` are those of the first two files; `systems` and `pairs` have all. An interval
-    is `[low, high]` at 95 %, or null where it cannot be computed. `train_answers`: for the floors. `run_code`: execute answers
-    where the metric does that.
+    is `[low, high]` at 95 %, or null where it cannot be computed. `train`: the training answers, for the floors and to
+    learn the voice. `run_code`: execute answers where the metric does that.
 
     Raises EvaluationError for files that cannot be read or compared, and for a metric that answers alone do not give.
     """
@@ -64,6 +67,9 @@ def compare_files(
             hint="answer more questions with all systems, then compare",
         )
     groups = [next((row.group for row in rows if row.group is not None), rows[0].id) for rows in zip(*systems, strict=True)]
+    check = None
+    if scorer.task == "voice":
+        scorer, check = voice_metric(scorer, train, items, groups, seed)
     scoring = Scoring(
         metric=scorer, expected=[row.expected for row in items], groups=groups, draws=draws, seed=seed, run_code=run_code
     )
@@ -71,19 +77,30 @@ def compare_files(
     names = _names(files)
     numbers = {(a, b): scoring.difference(scored[a], scored[b]) for a, b in combinations(range(len(files)), 2)}
     matched = _length_matched(scoring, systems[0], systems[1])
-    floors = _floors(scoring, items, train_answers)
+    floors = _floors(scoring, items, None if train is None else [one.text for one in train])
     over = {name: [scoring.difference(floor, system) for system in scored] for name, floor in floors.items()}
-    compared = Compared(metric=scorer, names=names, systems=systems, groups=groups, scored=scored, pairs=numbers, floors=over)
-    return _result(scoring, compared, matched, floors)
+    compared = Compared(
+        metric=scorer,
+        names=names,
+        systems=systems,
+        groups=groups,
+        scored=scored,
+        pairs=numbers,
+        floors=over,
+        specificity=[specificity_of(scoring, rows) for rows in systems],
+    )
+    return _result(scoring, compared, matched, floors) | {
+        "check": None if check is None else asdict(check) | {"ci": ends(check.ci)}
+    }
 
 
 def _metric(name: str, files: Sequence[Path]) -> Metric:
     found = metric_named(name)
-    if found.score is None and found.corpus is None:
+    if found.score is None and found.corpus is None and found.task != "voice":
         raise EvaluationError(
             f"{found.label} cannot be computed from answers alone",
             value=name,
-            expected=", ".join(name for name, one in all_metrics().items() if one.score or one.corpus),
+            expected=", ".join(name for name, one in all_metrics().items() if one.task != "likelihood"),
             hint=f"tunesmith compare {' '.join(map(str, files[:2]))} --metric word_overlap",
         )
     return found
@@ -105,7 +122,7 @@ def _length_matched(scoring: Scoring, a: Sequence[Prediction], b: Sequence[Predi
 
 def _floors(scoring: Scoring, items: Sequence[Prediction], train_answers: Sequence[str] | None) -> dict[str, Scored]:
     """The scores of the floors that have an answer for every item."""
-    if scoring.metric.runs_code or not all(row.expected.references for row in items):
+    if scoring.metric.runs_code or scoring.metric.task == "voice" or not all(row.expected.references for row in items):
         return {}
     questions, references = [row.question for row in items], [row.reference for row in items]
     found = floor_answers(questions, references, scoring.groups, train_answers, seed=scoring.seed)
@@ -143,7 +160,7 @@ def _result(
         "higher_is_better": scoring.metric.higher_is_better,
         "method": first.method,
         "systems": [
-            {"name": name, **side, "cut": share, "not_above": compared.not_above(number)}
+            {"name": name, **side, "cut": share, "not_above": compared.not_above(number), **_details(scoring, compared, number)}
             for number, (name, side, share) in enumerate(zip(compared.names, sides, cut, strict=True))
         ],
         "pairs": [
@@ -159,6 +176,12 @@ def _result(
         ],
         "floors": {name: {"meaning": FLOORS[name], **scoring.side(scored)} for name, scored in floors.items()},
     }
+
+
+def _details(scoring: Scoring, compared: Compared, number: int) -> dict[str, Any]:
+    specific = compared.specificity[number]
+    shown = None if specific is None else {"mean": specific.mean, "ci": ends(specific.ci)}
+    return {"specificity": shown, **(classes_of(scoring, compared.systems[number]) or {})}
 
 
 def _difference(difference: PairedDifference) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tunesmith.eval.metrics.text import num_words
 from tunesmith.eval.numbers import signed_range
 from tunesmith.eval.predictions import Prediction
 from tunesmith.eval.scoring import PairedDifference, Scored
+from tunesmith.eval.stats import Summary
 
 __all__ = ["CRIPPLED", "Compared", "warnings_of"]
 
@@ -36,6 +37,7 @@ class Compared:
     scored: Sequence[Scored]
     pairs: Mapping[tuple[int, int], PairedDifference]
     floors: Mapping[str, Sequence[PairedDifference]]
+    specificity: Sequence[Summary | None]
 
     def not_above(self, system: int) -> list[str]:
         """Floors that the system does not beat: its interval over them is not above zero. Without a direction, none."""
@@ -51,6 +53,7 @@ def warnings_of(compared: Compared, matched: PairedDifference | None) -> list[st
         *_crippled(compared, matched),
         *_same(compared),
         *_below_floors(compared),
+        *_of_no_question(compared),
         *_not_independent(compared),
         *_made(compared),
     ]
@@ -99,6 +102,18 @@ def _below_floors(compared: Compared) -> list[str]:
             gain = compared.floors[floor][number].improvement(compared.metric.higher_is_better is not False)
             by = "" if gain is None else f" ({signed_range(gain)})"
             found.append(f"{name} does not beat a trivial answer{by}: {FLOORS[floor][0].lower()}{FLOORS[floor][1:]}")
+    return found
+
+
+def _of_no_question(compared: Compared) -> list[str]:
+    found = []
+    for name, specific in zip(compared.names, compared.specificity, strict=True):
+        if specific is not None and specific.mean is not None and specific.ci is not None and specific.ci.low <= 0:
+            gain = signed_range((specific.mean, specific.ci.low, specific.ci.high))
+            found.append(
+                f"the score of {name} does not show that it answers the questions: {gain} over its score against references of"
+                " other documents"
+            )
     return found
 
 

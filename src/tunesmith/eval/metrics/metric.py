@@ -65,7 +65,7 @@ class Metric:
     `bounds`: the least and the greatest value that there can be. `higher_is_better` is None where neither direction is.
     `needs`: what an item must give. `score` gives one number per answer; `corpus` one for all answers together; a metric with
     neither is computed from a model's probabilities or from a trained classifier elsewhere. `runs_code`: answers are executed,
-    which happens only on request.
+    which happens only on request. `slow`: a model reads each answer.
     """
 
     name: str
@@ -80,6 +80,7 @@ class Metric:
     score: Scorer | None = None
     corpus: Callable[[Sequence[str], Sequence[Expected]], CorpusScore] | None = None
     runs_code: bool = False
+    slow: bool = False
 
     @property
     def description(self) -> str:

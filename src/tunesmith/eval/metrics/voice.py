@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tunesmith.core.records import Interval
 from tunesmith.eval.corpus import corpus_interval
 from tunesmith.eval.metrics.metric import Metric, Unscored
-from tunesmith.eval.metrics.voice_features import masked, pieces, prose, rhythm
+from tunesmith.eval.metrics.voice_features import masked, pieces, prose, rhythm, spread
 
 __all__ = ["LEAST_AUC", "METRICS", "Voice", "VoiceCheck", "Writing", "fit_voice", "packaged_writing"]
 
@@ -33,8 +33,8 @@ LEAST_AUC, _LEAST_LOW = 0.75, 0.6
 _FOLDS = 5
 _FEWEST_DOCUMENTS = 6
 _OF_ONE_AUTHOR = 0.8  # share of the named documents that one author must have
-_MOST_PIECES = 4  # of one document, so that long ones do not decide
-_WORDS, _SHORTEST, _LONGEST = 120, 40, 200
+_MOST_PIECES = 6  # of one document, so that long ones do not decide
+_WORDS, _SHORTEST = 120, 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,16 +128,11 @@ class _Features:
 def fit_voice(own: Sequence[Writing], other: Sequence[Writing], *, words: int | None = None, seed: int = 7) -> Voice:
     """Learn and check the voice of the author of `own` against `other` writing. Needs scikit-learn.
 
-    `words`: length of the pieces; by default 120, or what nine of ten texts of `other` have, between 40 and 200. Folds keep
+    `words`: length of the pieces; by default what nine of ten texts on either side have, between 40 and 120. Folds keep
     documents together, and those of one named author in `other`, so that the check is on unseen documents and authors.
     """
-    size = words or _length(other)
-    rows = [
-        (piece, label, one.document if label else one.author or one.document, one.document)
-        for label, writing in ((1, own), (0, other))
-        for one in writing
-        for piece in pieces(prose(one.text), size, _MOST_PIECES)
-    ]
+    size = words or min(_length(own), _length(other))
+    rows = [*_rows(own, 1, size), *_rows(other, 0, size)]
     documents = {row[2] for row in rows if row[1]}
     others = {row[2] for row in rows if not row[1]}
     reason = _several_authors(own) or _too_few(documents, others, size)
@@ -169,16 +164,33 @@ def fit_voice(own: Sequence[Writing], other: Sequence[Writing], *, words: int | 
 
 
 def packaged_writing() -> tuple[Writing, ...]:
-    """Other writing that comes with Tunesmith: 48 general answers and 48 short posts, all written for it."""
-    folder = files("tunesmith") / "examples"
-    rows = [orjson.loads(line) for line in (folder / "general.jsonl").read_bytes().split(b"\n") if line]
-    general = [Writing(text=row["reference"], document=f"general {row['id']}") for row in rows]
-    posts = sorted((path for path in (folder / "posts").iterdir() if path.name.endswith(".md")), key=lambda path: path.name)
-    return (*general, *(Writing(text=path.read_text(encoding="utf-8"), document=path.name, author="posts") for path in posts))
+    """Other writing that comes with Tunesmith: 48 general answers, written for it."""
+    lines = (files("tunesmith") / "examples" / "general.jsonl").read_bytes().split(b"\n")
+    rows = [orjson.loads(line) for line in lines if line]
+    return tuple(Writing(text=row["reference"], document=f"general {row['id']}") for row in rows)
 
 
-def _length(other: Sequence[Writing]) -> int:
-    lengths = [len(prose(one.text).split()) for one in other]
+class _Row(NamedTuple):
+    """A piece to learn from. `unit`: what a fold keeps together."""
+
+    piece: str
+    label: int
+    unit: str
+    document: str
+
+
+def _rows(writing: Sequence[Writing], label: int, size: int) -> list[_Row]:
+    """Up to six pieces of every document, evenly spread over its texts."""
+    by_document: dict[str, list[_Row]] = {}
+    for one in writing:
+        unit = one.document if label else one.author or one.document
+        found = pieces(prose(one.text), size, _MOST_PIECES)
+        by_document.setdefault(one.document, []).extend(_Row(piece, label, unit, one.document) for piece in found)
+    return [rows[i] for rows in by_document.values() for i in spread(len(rows), _MOST_PIECES)]
+
+
+def _length(writing: Sequence[Writing]) -> int:
+    lengths = [len(prose(one.text).split()) for one in writing]
     return int(np.clip(np.quantile(lengths, 0.1), _SHORTEST, _WORDS)) if lengths else _WORDS
 
 

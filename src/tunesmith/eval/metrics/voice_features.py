@@ -14,7 +14,7 @@ from functools import lru_cache
 from tunesmith.data.text.lexicon import STOP_WORDS
 from tunesmith.data.text.sentences import split_sentences
 
-__all__ = ["MASK", "masked", "pieces", "prose", "rhythm"]
+__all__ = ["MASK", "masked", "pieces", "prose", "rhythm", "spread"]
 
 MASK = "a*"
 _NOT_STYLE_TEXT = """
@@ -41,10 +41,15 @@ def pieces(text: str, size: int, most: int) -> list[str]:
     """Pieces of `size` words each from one text, without the rest that is shorter; of many, `most`, evenly spread."""
     found = text.split()
     whole = [" ".join(found[at : at + size]) for at in range(0, len(found) - size + 1, size)]
-    if len(whole) <= most:
-        return whole
-    step = (len(whole) - 1) / max(1, most - 1)
-    return [whole[round(number * step)] for number in range(most)]
+    return [whole[i] for i in spread(len(whole), most)]
+
+
+def spread(count: int, most: int) -> list[int]:
+    """The positions of up to `most` of `count` things, evenly spread from the first to the last."""
+    if count <= most:
+        return list(range(count))
+    step = (count - 1) / max(1, most - 1)
+    return [round(number * step) for number in range(most)]
 
 
 @lru_cache(maxsize=10_000)  # five folds read the same pieces

@@ -72,5 +72,6 @@ METRICS = (
         ),
         misses="facts and negation: a fluent answer on the same subject scores high even if it says the opposite.",
         score=_score,
+        slow=True,
     ),
 )
