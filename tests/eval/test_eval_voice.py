@@ -162,7 +162,7 @@ def real(name: str, count: int) -> list[Writing]:
 
 @pytest.mark.slow
 def test_a_real_author_is_known_and_many_real_authors_are_not_one_voice() -> None:
-    one, many = real("mtlynch", 40), real("18f", 50)
+    one, many = real("mtlynch", 32), real("18f", 40)
     voice = fit_voice(one, many, words=120)
     assert voice.check.reason == "" and voice.check.auc is not None and voice.check.ci is not None
     assert voice.check.auc >= 0.9

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunesmith.data.checks.answers import declines
-from tunesmith.eval.floors import FLOORS
 from tunesmith.eval.metrics.metric import Metric
 from tunesmith.eval.metrics.text import num_words
 from tunesmith.eval.numbers import signed_range
@@ -79,7 +78,7 @@ def _at_equal_length(compared: Compared, matched: PairedDifference | None, what:
         if matched is None or compared.metric.higher_is_better is None
         else matched.improvement(compared.metric.higher_is_better)
     )
-    if what != "cut" or number > 1 or gain is None:
+    if what != "cut" or number > 0 or gain is None:
         return ""
     return f". At equal length {compared.names[1]} gains {signed_range(gain)}"
 
@@ -98,10 +97,13 @@ def _same(compared: Compared) -> list[str]:
 def _below_floors(compared: Compared) -> list[str]:
     found = []
     for number, name in enumerate(compared.names):
-        for floor in compared.not_above(number):
-            gain = compared.floors[floor][number].improvement(compared.metric.higher_is_better is not False)
-            by = "" if gain is None else f" ({signed_range(gain)})"
-            found.append(f"{name} does not beat a trivial answer{by}: {FLOORS[floor][0].lower()}{FLOORS[floor][1:]}")
+        gains = {
+            floor: compared.floors[floor][number].improvement(compared.metric.higher_is_better is not False)
+            for floor in compared.not_above(number)
+        }
+        listed = [f"{floor.replace('_', ' ')} ({signed_range(gain)})" for floor, gain in gains.items() if gain is not None]
+        if listed:
+            found.append(f"{name} does not beat trivial answers: {', '.join(listed)}")
     return found
 
 

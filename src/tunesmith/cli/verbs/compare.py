@@ -50,10 +50,15 @@ def _print(result: CompareResult) -> None:
     for warning in result.warnings:
         console().print(f"! {warning}")
     rows = [[system["name"], *_side(system), _number(system["cut"])] for system in result.systems]
-    rows += [[f"floor: {floor['meaning'].rstrip('.')}", *_side(floor), ""] for floor in result.floors.values()]
-    table(
-        f"{result.metric} on {result.n} items, {result.num_groups} documents", ["", "mean", "interval", "median", "cut"], rows
-    )
+    rows += [[f"floor: {name.replace('_', ' ')}", *_side(floor), ""] for name, floor in result.floors.items()]
+    title = f"{result.metric} on {result.n} items, {result.num_groups} documents"
+    table(title, ["", "mean", "interval", "median", "cut"], rows)
+    for name, floor in result.floors.items():
+        console().print(f"  {name.replace('_', ' ')}: {floor['meaning'][0].lower()}{floor['meaning'][1:]}", style="dim")
+    if result.check and result.check["auc"] is not None:
+        known = f"AUC {result.check['auc']:.3f} {_range(result.check['ci'])}"
+        texts = f"{result.check['num_documents']} documents of the author, pieces of {result.check['words']} words"
+        console().print(f"  checked on unseen documents: {known}; {texts}")
     pairs = [
         [f"{pair['b']} − {pair['a']}", _number(pair["mean"]), _range(pair["ci"]), _number(pair["p"]), _number(pair["p_holm"])]
         for pair in result.pairs
