@@ -22,13 +22,18 @@ Row = dict[str, Any]
 SUBJECTS = ("kettle", "hinge", "drawer", "clock", "glue", "torch", "knife", "window", "radio", "chair", "umbrella", "tap")
 
 
+def parts(subject: str) -> str:
+    """More words for some subjects than for others, so that scores vary from document to document."""
+    return "".join(f" with {subject}part{number}" for number in range(SUBJECTS.index(subject) % 4))
+
+
 def rows(answer: str, *, each: int = 2, **more: object) -> list[Row]:
     """Two questions on each of twelve subjects; `answer` may use {subject} and {n}."""
     return [
         {
             "id": f"{subject}-{n}",
             "prompt": f"What about the {subject}, question {n}?",
-            "reference": f"The {subject} has a {subject}spring, a {subject}pin and a {subject}cap; use oil number {n}.",
+            "reference": f"The {subject} has a {subject}spring, a {subject}pin and a {subject}cap; oil {n}{parts(subject)}.",
             "prediction": answer.format(subject=subject, n=n),
             "group": subject,
             "finish_reason": "stop",
@@ -250,9 +255,9 @@ def test_floors_are_given_with_every_score(three: list[Path]) -> None:
 
 def test_a_bag_of_frequent_words_does_not_beat_its_floor_and_is_named(tmp_path: Path, three: list[Path]) -> None:
     """The attack: one fixed bag of words as every answer looks like a gain over a poor base."""
-    bag = write(tmp_path / "bag.jsonl", rows("a and has number oil the use cap"))
+    bag = write(tmp_path / "bag.jsonl", rows("a and has oil the with"))
     result = compare_files([three[0], bag], draws=500)
-    assert result["difference"]["mean"] > 0.3 and result["difference"]["p"] < 0.01
+    assert result["difference"]["mean"] > 0.25 and result["difference"]["p"] < 0.01
     assert "frequent_words" in result["systems"][1]["not_above"]
     assert warned(result, "bag.jsonl does not beat trivial answers: frequent words (")
 

@@ -101,7 +101,10 @@ def _below_floors(compared: Compared) -> list[str]:
             floor: compared.floors[floor][number].improvement(compared.metric.higher_is_better is not False)
             for floor in compared.not_above(number)
         }
-        listed = [f"{floor.replace('_', ' ')} ({signed_range(gain)})" for floor, gain in gains.items() if gain is not None]
+        listed = [
+            f"{floor.replace('_', ' ')} ({'not measured' if gain is None else signed_range(gain)})"
+            for floor, gain in gains.items()
+        ]
         if listed:
             found.append(f"{name} does not beat trivial answers: {', '.join(listed)}")
     return found

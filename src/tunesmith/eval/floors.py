@@ -37,7 +37,7 @@ FLOORS: Mapping[str, str] = MappingProxyType(
     }
 )
 _MOST_COMPARED = 200  # answers among which the most typical one is looked for: 20,000 pairs, a fifth of a second
-_BAG_SIZES = (5, 10, 20, 30, 45, 60, 90, 130, 200, 300)
+_BAG_SIZES = (*range(1, 20), *range(20, 60, 5), *range(60, 140, 10), *range(140, 301, 20))
 
 
 def floor_answers(
@@ -113,7 +113,7 @@ def _overlap(a: set[str], b: set[str]) -> float:
 def frequent_words(answers: Sequence[str], documents: Sequence[str], groups: Sequence[str]) -> list[str | None]:
     """For each of `groups` a bag of the words that most answers of other documents have, the most frequent first.
 
-    The bag has the size, of ten tried, whose mean word overlap with the answers is greatest.
+    The bag has the size, up to 300 words, whose mean word overlap with the answers is greatest.
     """
     bags = [set(words(answer)) for answer in answers]
     total = Counter(word for bag in bags for word in bag)
