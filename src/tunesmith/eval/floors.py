@@ -37,7 +37,7 @@ FLOORS: Mapping[str, str] = MappingProxyType(
     }
 )
 _MOST_COMPARED = 200  # answers among which the most typical one is looked for: 20,000 pairs, a fifth of a second
-_BAG_SIZES = (*range(1, 20), *range(20, 60, 5), *range(60, 140, 10), *range(140, 301, 20))
+_BAG_SIZES: tuple[int, ...] = (*range(1, 20), *range(20, 60, 5), *range(60, 140, 10), *range(140, 301, 20))
 
 
 def floor_answers(
