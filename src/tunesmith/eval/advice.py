@@ -137,9 +137,9 @@ def _weigh(
     state: State = "can't tell"
     shown = "not measured" if mean is None else f"{mean:.3f}"
     if out:
-        state, reason = "excluded", f"The {kind.title} is out: {out}."
+        state, reason = "excluded", f"{_named(kind)}: out, since {out}."
     elif kind is best:
-        state, reason = "best", f"The {kind.title} is the best measured in {info.label}: {shown}."
+        state, reason = "best", f"{_named(kind)}: the best measured in {info.label}, {shown}."
     else:
         gain = _gain(kind, best, evidence, measurements, metric)
         state, reason = _compared(kind, best, gain, metric, margin)
@@ -162,13 +162,18 @@ def _compared(
     kind: SystemKind, best: SystemKind | None, gain: tuple[float, float, float] | None, metric: str, margin: float
 ) -> tuple[State, str]:
     if gain is None or best is None:
-        return "can't tell", f"The {kind.title} cannot be compared: there is no interval."
-    figures = f"the {best.title} gains {signed_range(gain)} {METRICS[metric].label} over it, and the margin is {margin:g}"
+        return "can't tell", f"{_named(kind)}: cannot be compared, as there is no interval."
+    figures = f"{_named(best)} gains {signed_range(gain)} {METRICS[metric].label} over it; the margin is {margin:g}."
     if gain[2] <= margin:
-        return "as good", f"The {kind.title} is not worse by the margin: {figures}."
+        return "as good", f"{_named(kind)}: not worse by the margin. {figures}"
     if gain[1] > 0:
-        return "worse", f"The {kind.title} is worse: {figures}."
-    return "can't tell", f"Whether the {kind.title} is worse is not clear: {figures}. More test documents would show it."
+        return "worse", f"{_named(kind)}: worse. {figures}"
+    return "can't tell", f"{_named(kind)}: whether it is worse is not clear. {figures} More test documents would show it."
+
+
+def _named(kind: SystemKind) -> str:
+    """Its title as the beginning of a sentence."""
+    return kind.title[:1].upper() + kind.title[1:]
 
 
 def _setting(kind: SystemKind) -> str:
