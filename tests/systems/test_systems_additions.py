@@ -103,6 +103,22 @@ def test_answers_keep_the_order_of_the_questions_and_say_when_they_were_cut() ->
     assert said[0].prompt_tokens is None  # the server did not count
 
 
+def test_a_bigger_model_can_be_asked_again_and_what_stops_the_work_leaves_no_question_waiting() -> None:
+    done: list[int] = []
+    with fake_llm(saying("So.")) as server:
+        model = BiggerModel(Address(url=server.url, model="m", concurrency=1))
+        for _ in range(2):
+            assert len(model.answer([request(), request("And?")], on_done=done.append)) == 2
+        assert done == [1, 1, 1, 1]
+
+        def stop(count: int) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            model.answer([request(f"{n}?") for n in range(50)], on_done=stop)
+        assert len(server.asked) < 4 + 50
+
+
 @pytest.mark.parametrize(
     ("character", "what", "hint"),
     [

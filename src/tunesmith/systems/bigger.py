@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from tunesmith.core.errors import EvaluationError, GeneratorError
@@ -52,23 +52,22 @@ class BiggerModel:
             EvaluationError: the server does not answer, or refuses the key, the model or a request.
         """
 
-        def one(request: Request) -> Completion:
-            found = self._answer(request)
-            on_done(1)
-            return found
-
         with ThreadPoolExecutor(self.address.concurrency) as pool:
-            asked = [pool.submit(one, request) for request in requests]
+            asked = [pool.submit(self._answer, request) for request in requests]
             try:
-                return [answer.result() for answer in asked]
-            except GeneratorError as error:
+                for answer in as_completed(asked):
+                    answer.result()
+                    on_done(1)
+            except BaseException as error:
+                self._endpoint.stop()
+                pool.shutdown(wait=False, cancel_futures=True)
+                if not isinstance(error, GeneratorError):
+                    raise
                 problem = error.problems[0]
                 raise EvaluationError(
                     problem.what, value=problem.value, expected=problem.expected, hint=problem.hint
                 ) from error
-            finally:
-                self._endpoint.stop()
-                pool.shutdown(cancel_futures=True)
+            return [answer.result() for answer in asked]
 
     def logprobs(self, rows: Sequence[Encoded], *, on_done: Callable[[int], None]) -> None:
         """None: not measured."""
