@@ -14,7 +14,7 @@ from tunesmith.core.records import Example, Message
 from tunesmith.data.similar.ranking import best, rank_by_words
 from tunesmith.models.chat import Chat
 from tunesmith.systems.local import LocalSystem
-from tunesmith.systems.shown import MadePrompts, asked, leaves_room, may_be_shown, most_that_fit
+from tunesmith.systems.shown import MadePrompts, asked, leaves_room, may_be_shown, prompts_with_most
 from tunesmith.systems.system import GateWords, NotMeasured, Question, SystemInputs, SystemKind
 from tunesmith.systems.weights import adapted_weights
 
@@ -34,23 +34,20 @@ def few_shot_prompts(
     rows = may_be_shown(train, questions, _text)
     scores_of = rank_by_words([_text(row) for row in rows])
     usable = cache(lambda place: _can_be_turns(chat, rows[place]))  # a template takes a while to render
-    prompts, counts = [], []
-    for question in questions:
-        shown, prompt = most_that_fit(
-            [place for place in best(scores_of(asked(question.prompt)), _TRIED) if usable(place)],
-            _MOST,
-            lambda places, question=question: _with_turns(question.prompt, [rows[place] for place in places]),  # type: ignore[misc]
-            partial(leaves_room, chat, question=question, context=context, room=room),
-        )
-        prompts.append(prompt or question.prompt)
-        counts.append(len(shown))
+    prompts, counts = prompts_with_most(
+        questions,
+        _MOST,
+        candidates=lambda question: filter(usable, best(scores_of(asked(question.prompt)), _TRIED)),
+        make=lambda question, places: _with_turns(question.prompt, [rows[place] for place in places]),
+        fits=partial(leaves_room, chat, context=context, room=room),
+    )
     if not any(counts):
         return None
     numbers = {
         "examples shown to the few-shot base, at most": max(counts),
         "items with fewer examples": sum(count < max(counts) for count in counts),
     }
-    return MadePrompts(prompts=tuple(prompts), numbers=numbers)
+    return MadePrompts(prompts=prompts, numbers=numbers)
 
 
 def _text(row: Example) -> str:

@@ -14,7 +14,7 @@ from tunesmith.core.records import Example, Message
 from tunesmith.data.similar.ranking import best, ranker_named
 from tunesmith.models.chat import Chat
 from tunesmith.systems.local import LocalSystem
-from tunesmith.systems.shown import MadePrompts, asked, leaves_room, may_be_shown, most_that_fit
+from tunesmith.systems.shown import MadePrompts, asked, leaves_room, may_be_shown, prompts_with_most
 from tunesmith.systems.system import GateWords, NotMeasured, Question, SystemInputs, SystemKind
 from tunesmith.systems.weights import adapted_weights
 
@@ -35,23 +35,20 @@ def retrieval_prompts(
     """
     passages = [passage_of(row) for row in may_be_shown(train, questions, passage_of)]
     scores_of = ranker_named(by, passages)
-    prompts, counts = [], []
-    for question in questions:
-        shown, prompt = most_that_fit(
-            best(scores_of(asked(question.prompt)), _TRIED),
-            _MOST,
-            lambda places, question=question: _under(chat, question.prompt, [passages[place] for place in places]),  # type: ignore[misc]
-            partial(leaves_room, chat, question=question, context=context, room=room),
-        )
-        prompts.append(prompt or question.prompt)
-        counts.append(len(shown))
+    prompts, counts = prompts_with_most(
+        questions,
+        _MOST,
+        candidates=lambda question: best(scores_of(asked(question.prompt)), _TRIED),
+        make=lambda question, places: _under(chat, question.prompt, [passages[place] for place in places]),
+        fits=partial(leaves_room, chat, context=context, room=room),
+    )
     if not any(counts):
         return None
     numbers = {
         f"passages found by {by} and shown, at most": max(counts),
         f"items with fewer passages found by {by}": sum(count < max(counts) for count in counts),
     }
-    return MadePrompts(prompts=tuple(prompts), numbers=numbers)
+    return MadePrompts(prompts=prompts, numbers=numbers)
 
 
 def passage_of(row: Example) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunesmith.core.records import Example, Message
@@ -10,7 +10,7 @@ from tunesmith.data.text.words import fold, runs, words
 from tunesmith.models.chat import Chat
 from tunesmith.systems.system import Question
 
-__all__ = ["MadePrompts", "asked", "leaves_room", "may_be_shown", "most_that_fit"]
+__all__ = ["MadePrompts", "asked", "leaves_room", "may_be_shown", "prompts_with_most"]
 
 _RUN = 13  # words in a row that two people hardly write alike: the usual rule for contaminated test sets (Brown et al. 2020)
 
@@ -54,22 +54,28 @@ def leaves_room(chat: Chat, prompt: Sequence[Message], question: Question, *, co
     return chat.keeps_words(answered) and len(chat.encode_answer(answered).ids) <= context
 
 
-def most_that_fit(
-    places: Sequence[int],
+def prompts_with_most(
+    questions: Sequence[Question],
     most: int,
-    made: Callable[[list[int]], tuple[Message, ...]],
-    fits: Callable[[tuple[Message, ...]], bool],
-) -> tuple[list[int], tuple[Message, ...] | None]:
-    """Of the candidates, best first, up to `most` that fit together, and the prompt `made` of them; None if not even one fits.
+    *,
+    candidates: Callable[[Question], Iterable[int]],
+    make: Callable[[Question, list[int]], tuple[Message, ...]],
+    fits: Callable[[tuple[Message, ...], Question], bool],
+) -> tuple[tuple[tuple[Message, ...], ...], list[int]]:
+    """The prompt of each question with up to `most` of its candidates (places, best first) that fit together, and how many.
 
-    One that would not fit any more is skipped, and the next is tried.
+    A candidate that does not fit any more is skipped, and the next is tried. Without any, the prompt is the plain one.
     """
-    taken: list[int] = []
-    prompt: tuple[Message, ...] | None = None
-    for place in places:
-        if len(taken) == most:
-            break
-        tried = made([*taken, place])
-        if fits(tried):
-            taken, prompt = [*taken, place], tried
-    return taken, prompt
+    prompts, counts = [], []
+    for question in questions:
+        taken: list[int] = []
+        prompt = question.prompt
+        for place in candidates(question):
+            if len(taken) == most:
+                break
+            tried = make(question, [*taken, place])
+            if fits(tried, question):
+                taken, prompt = [*taken, place], tried
+        prompts.append(prompt)
+        counts.append(len(taken))
+    return tuple(prompts), counts
