@@ -244,7 +244,7 @@ def test_a_model_that_forgot_general_text_does_not_ship() -> None:
         (suite_answers(lost=0.01), "pass", ""),
         (suite_answers(lost=0.5), "fail", "most lost:"),
         (suite_answers(lost=0.08), "not measured", "the interval includes the limit"),
-        (suite_answers(0.5, 0.2, chance=True), "not measured", "no better than chance"),
+        (suite_answers(0.5, 0.2, chance=True), "not measured", "not more than by guessing"),
         (suite_answers(0.5, 0.5, chance=True), "not measured", "not measurable with this base"),
         (suite_answers(0.0, 0.0), "not measured", "not measurable with this base"),
     ],

@@ -63,6 +63,9 @@ def test_the_page_answers_first_and_keeps_its_order() -> None:
         "Gates",
         "Scores",
         "Floors",
+        "General skills and safety",
+        "Parts of the test set",
+        "What each alternative takes",
         "Distributions",
         "Everything else",
     ]

@@ -33,6 +33,7 @@ from tunesmith.systems.system import GivesLogits, NotMeasured, OwnPrompts, Syste
 
 __all__ = ["Conditions", "Measured", "choose_items", "evaluate", "that_fit"]
 
+_FACTS = ("author", "date", "tags", "tag")  # columns that parts of the test set are made by
 _SCORED = ("reference", "subject")  # the systems that further rows and suites are put to
 
 
@@ -57,7 +58,13 @@ class Measured:
 def choose_items(examples: Sequence[Example], max_items: int) -> tuple[Item, ...]:
     """The test items; with a limit, spread over as many documents as possible, because intervals are by document."""
     rows = spread_over_documents(examples, max_items)
-    return tuple(Item(id=e.id, group=e.group, title=e.title, prompt=e.prompt, reference=e.answer) for e in rows)
+    return tuple(
+        Item(id=e.id, group=e.group, title=e.title, prompt=e.prompt, reference=e.answer, about=_about(e)) for e in rows
+    )
+
+
+def _about(example: Example) -> dict[str, str]:
+    return {"source": example.source, **{name: example.meta[name] for name in _FACTS if name in example.meta}}
 
 
 def that_fit(

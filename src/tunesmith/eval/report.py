@@ -15,10 +15,12 @@ from tunesmith.core.page import Raw, badge, card, folded, page, section, table, 
 from tunesmith.core.records import Generation
 from tunesmith.eval.figures import A_TOKEN, LOSS_UNIT, MOST_DOTS, Strip, difference_figure, distribution_figure, training_figure
 from tunesmith.eval.floors import FLOORS
+from tunesmith.eval.ladder import ladder_section
 from tunesmith.eval.measure import METRICS, Comparison, Measurements, improvement
 from tunesmith.eval.metrics.text import num_words
 from tunesmith.eval.numbers import percent, signed
 from tunesmith.eval.report_cells import gain_rows, share_cell, summary_cell, tip
+from tunesmith.eval.report_proof import slices_of, slices_section, suites_section
 from tunesmith.eval.report_values import report_values
 from tunesmith.eval.results import Evidence, SystemRun
 from tunesmith.eval.verdict import Verdict
@@ -41,6 +43,9 @@ def evaluation_report(evidence: Evidence, measurements: Measurements, verdict: V
         _gates(verdict),
         _scores(measurements),
         _floors(measurements),
+        suites_section(measurements),
+        slices_section(slices_of(evidence, measurements), measurements.primary),
+        ladder_section(evidence, measurements),
         _pictures(evidence, measurements),
         _folded(evidence, measurements),
     ]
@@ -252,11 +257,12 @@ def _gates(verdict: Verdict) -> Raw:
             "required" if gate.required else "advisory",
             badge(gate.state, _TONES[gate.state]),
             gate.rule,
-            gate.evidence,
+            "; ".join(part for part in (gate.evidence, gate.warning and f"warning: {gate.warning}", gate.loosened) if part),
         ]
         for gate in verdict.gates
     ]
     note = "SHIP needs every required gate to pass. If one could not be measured, the verdict is CAN'T TELL."
+    note += f" Evaluations on this test set so far: {verdict.looks}. {verdict.advice}"
     return section("Gates", table(["gate", "", "outcome", "rule", "result"], rows), f'<p class="soft">{text(note)}</p>')
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import orjson
 
 from tunesmith.core.records import to_json
+from tunesmith.eval.ladder import ladder_values
 from tunesmith.eval.measure import METRICS, Measurements
+from tunesmith.eval.report_proof import slices_of
 from tunesmith.eval.results import Evidence
 from tunesmith.eval.shares import SHARES
 from tunesmith.eval.verdict import Verdict
@@ -61,6 +63,15 @@ def report_values(
         "served": measurements.served,
         **({"forms": dict(measurements.forms)} if measurements.forms else {}),
         "general": measurements.general,
+        "question": measurements.question,
+        "recital": measurements.recital,
+        "dependence": dict(measurements.dependence),
+        "suites": dict(measurements.suites),
+        "safety": dict(measurements.safety),
+        "slices": slices_of(evidence, measurements),
+        "alternatives": ladder_values(evidence, measurements),
+        "looks": verdict.looks,
+        "advice": verdict.advice,
         "reading": evidence.reading,
         "examples": [{"why": why, "id": evidence.items[place].id} for why, place in examples],
         "ids": dict(evidence.ids),

@@ -36,13 +36,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One question of the test set. `group` is the document it was made from; `prompt` ends with the user's turn."""
+    """One question of the test set. `group` is the document it was made from; `prompt` ends with the user's turn. `about`:
+    further facts that parts of the test set are made by (source, author, date, tags)."""
 
     id: str
     group: str
     title: str | None
     prompt: tuple[Message, ...]
     reference: str
+    about: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def question(self) -> str:

@@ -20,8 +20,8 @@ def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str])
     margin = limits.general_margin
     words = GateWords(
         name="general",
-        rule=f"the tuned model answers at most {100 * margin:g} points fewer of the general questions right than the base,"
-        " interval included, over the kinds of questions at which the base is better than chance",
+        rule=f"the share of general questions answered right falls by no more than {100 * margin:g} points against the base,"
+        " interval included, over the kinds of questions at which the base does better than by guessing",
         failed="The tuned model has forgotten: it answers far fewer general questions right than the base.",
         unknown="Whether the tuned model kept its general skills could not be measured.",
         topic="general skills",
@@ -36,7 +36,7 @@ def _finding(result: SuiteResult | None, margin: float) -> Finding:
     if found is None:
         return missing(
             f"not measurable with this base: it answers {percent(result.overall.base)} of {result.overall.n} general questions"
-            " right, which is no better than chance"
+            " right, not more than by guessing"
         )
     value, ci = found.difference.mean, found.difference.ci
     evidence = f"{percent(found.base)} → {percent(found.tuned)} of {found.n} general questions answered right"
