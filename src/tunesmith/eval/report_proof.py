@@ -25,9 +25,7 @@ def suites_section(measurements: Measurements) -> Raw:
         parts.append(table(head, rows, numeric=range(1, len(head))))
         if result.at_chance:
             left = ", ".join(result.at_chance)
-            parts.append(
-                f'<p class="soft">The base does not do better than by guessing at {text(left)}, so nothing can be lost there.</p>'
-            )
+            parts.append(f'<p class="soft">The base only guesses at {text(left)}, so nothing can be lost there.</p>')
     for name, found in measurements.safety.items():
         rows = [
             [
