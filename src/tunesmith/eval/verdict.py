@@ -73,9 +73,7 @@ def decide(
         name, code, sentence = "SHIP", 0, _yes(measurements, found)
     sentence = " ".join([sentence, *_looked(looks, changed, measurements.level)])
     unseen = [one.words.topic for one in found if one.gate.state == "not measured"]
-    unseen += [
-        kind.words.topic for kind in by_role("baseline") if kind.name not in baselines and kind.name not in measurements.systems
-    ]
+    unseen += _not_compared(measurements, baselines)
     return Verdict(
         verdict=name,
         exit_code=code,
@@ -86,6 +84,14 @@ def decide(
         effective_documents=_effective(measurements),
         advice=_advice(failed, unknown),
     )
+
+
+def _not_compared(measurements: Measurements, baselines: Sequence[str]) -> list[str]:
+    """The cheaper alternatives that nobody asked for, in one phrase."""
+    left = [kind for kind in by_role("baseline") if kind.name not in baselines and kind.name not in measurements.systems]
+    if len(left) < 2:
+        return [kind.words.topic for kind in left]
+    return [f"whether other cheaper alternatives would be enough ({', '.join(kind.name for kind in left)})"]
 
 
 def _effective(measurements: Measurements) -> float:
