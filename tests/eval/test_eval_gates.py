@@ -39,8 +39,8 @@ def test_a_model_that_passes_every_gate_ships() -> None:
         "pass",
     )
     assert "better" in verdict.sentence
-    cheaper = [kind.words.topic for kind in by_role("baseline") if kind.name != "prompted"]
-    assert verdict.not_measured == ("safety", *cheaper)
+    cheaper = ", ".join(kind.name for kind in by_role("baseline") if kind.name != "prompted")
+    assert verdict.not_measured == ("safety", f"whether other cheaper alternatives would be enough ({cheaper})")
 
 
 def test_a_model_worse_than_the_base_does_not_ship() -> None:
