@@ -13,6 +13,7 @@ from tunesmith.core.records import Example, Finding, Message
 from tunesmith.data.checks.asking import asks
 from tunesmith.data.dataset import leaks
 from tunesmith.data.dataset.leaks import find_leaks, without_copies
+from tunesmith.data.similar.same_words import have_same_words
 from tunesmith.data.similar.shingles import words_of
 
 WORDS = [f"w{n}" for n in range(4000)]
@@ -71,6 +72,12 @@ def plainly_alike(a: Example, b: Example) -> float:
     return max(found)
 
 
+def plainly_same_words(a: Example, b: Example) -> bool:
+    """Whether any two answers of two conversations have the same words."""
+    sides = [[m.content for m in e.messages if m.role == "assistant"] for e in (a, b)]
+    return any(have_same_words(first, second) for first in sides[0] for second in sides[1])
+
+
 def drawn(seed: int) -> dict[str, list[Example]]:
     """Splits of conversations whose answers are drawn from a few texts, parts and changed forms of them."""
     draw = random.Random(seed)
@@ -116,7 +123,9 @@ def test_a_near_copy_is_found() -> None:
 
 def test_a_related_text_is_a_warning() -> None:
     splits = clean()
-    splits["test"].append(example("other?", changed(splits["train"][1].answer, 20, 40), id="x", group="g"))
+    part = " ".join(splits["train"][1].answer.split()[:36])
+    splits["test"].append(example("other?", f"{part} {prose(900, 30)}", id="x", group="g"))
+    splits["train"][1] = example("train 1?", f"{part} {prose(901, 12)}", id="train1", group="train-doc1")
     assert named(find_leaks(splits)) == {"related_copies": ("warning", 1)}
 
 
@@ -146,7 +155,8 @@ def test_similarity_is_the_exact_jaccard_of_five_word_runs() -> None:
         found = named(
             find_leaks({"train": [example("a?", base, id="a", group="1")], "test": [example("b?", other, id="b", group="2")]})
         )
-        expected = "near_copies" if jaccard >= 0.8 else "related_copies" if jaccard >= 0.5 else None
+        less = "same_words" if have_same_words(base, other) else "related_copies" if jaccard >= 0.5 else None
+        expected = "near_copies" if jaccard >= 0.8 else less
         assert list(found) == ([expected] if expected else [])
 
 
@@ -166,7 +176,7 @@ def test_a_post_published_twice_and_cut_elsewhere_leaves_nothing_of_itself_in_tr
         "test": [example(f"b{n}?", text, id=f"b{n}", group="2") for n, text in enumerate(second)],
     }
     kept, removed = without_copies(splits)
-    assert removed >= 4 and len(kept["test"]) == 4
+    assert sum(removed.values()) >= 4 and len(kept["test"]) == 4
 
 
 def test_equal_labels_under_other_prompts_are_no_copies() -> None:
@@ -176,13 +186,13 @@ def test_equal_labels_under_other_prompts_are_no_copies() -> None:
         ]
         for s, name in enumerate(("train", "val", "test"))
     }
-    assert find_leaks(splits) == () and without_copies(splits)[1] == 0
+    assert find_leaks(splits) == () and not without_copies(splits)[1]
 
 
 def test_the_same_label_under_the_same_prompt_is_a_copy() -> None:
     asked = "Is this a kind review? " + prose(3, 12)
     splits = {"train": [example(asked, "yes", id="a", group="1")], "test": [example(asked, "yes", id="b", group="2")]}
-    assert without_copies(splits)[1] == 1
+    assert without_copies(splits)[1] == {"exact_copies": 1}
 
 
 def test_at_most_twenty_rows_are_shown_and_all_are_counted() -> None:
@@ -201,7 +211,7 @@ def test_copies_are_removed_from_the_split_that_matters_less() -> None:
     splits["val"].append(example("v?", splits["test"][1].answer, id="v", group="g2"))
     kept, removed = without_copies(splits)
     assert (
-        removed == 2
+        removed == {"exact_copies": 1, "near_copies": 1}
         and kept["test"] == tuple(splits["test"])
         and {"t", "v"}.isdisjoint(e.id for e in (*kept["train"], *kept["val"]))
     )
@@ -218,13 +228,17 @@ def test_two_thousand_rows_that_share_a_refrain_are_no_leaks(repeated: str) -> N
 def test_the_search_finds_what_comparing_everything_with_everything_finds(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leaks, "_MAX_ROWS", 10_000)
     splits = drawn(seed)
-    found: dict[str, list[str]] = {"copies": [], "related": []}
+    found: dict[str, list[str]] = {"exact_copies": [], "near_copies": [], "same_words": [], "related_copies": []}
     for finding in find_leaks(splits):
-        found["related" if finding.name == "related_copies" else "copies"] += finding.rows
+        found[finding.name] += finding.rows
     rows = [(split, row) for split, members in splits.items() for row in members]
     alike = {f"{s}:{a.id} ~ {t}:{b.id}": plainly_alike(a, b) for (s, a), (t, b) in combinations(rows, 2) if s != t}
-    assert sorted(found["copies"]) == sorted(pair for pair, similarity in alike.items() if similarity >= 0.8)
-    assert sorted(found["related"]) == sorted(pair for pair, similarity in alike.items() if 0.5 <= similarity < 0.8)
+    moved = {f"{s}:{a.id} ~ {t}:{b.id}" for (s, a), (t, b) in combinations(rows, 2) if s != t and plainly_same_words(a, b)}
+    copies = {pair for pair, similarity in alike.items() if similarity >= 0.8}
+    assert sorted(found["exact_copies"] + found["near_copies"]) == sorted(copies)
+    assert sorted(found["same_words"]) == sorted(moved - copies)
+    related = {pair for pair, similarity in alike.items() if similarity >= 0.5}
+    assert sorted(found["related_copies"]) == sorted(related - copies - moved)
 
 
 def test_an_answer_copied_from_the_middle_of_a_conversation_is_found_once_and_its_row_leaves_train() -> None:
@@ -236,7 +250,7 @@ def test_an_answer_copied_from_the_middle_of_a_conversation_is_found_once_and_it
     found = find_leaks(splits)
     assert named(found) == {"exact_copies": ("error", 1)} and found[0].rows == ("train:a ~ test:c",)
     kept, removed = without_copies(splits)
-    assert removed == 1 and [row.id for row in kept["train"]] == ["b"]
+    assert removed == {"exact_copies": 1} and [row.id for row in kept["train"]] == ["b"]
 
 
 def test_short_answers_before_the_last_are_no_copies() -> None:

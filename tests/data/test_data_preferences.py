@@ -127,7 +127,7 @@ def test_an_answer_that_stands_in_another_split_is_a_leak_whichever_side_it_is_o
     parts = {"train": [replace(train, **here)], "test": [replace(test, **there)]}
     assert [finding.name for finding in find_leaks(parts) if finding.severity == "error"] == ["exact_copies"]
     kept, removed = without_copies(parts)
-    assert removed == 1 and not kept["train"] and len(kept["test"]) == 1
+    assert removed == {"exact_copies": 1} and not kept["train"] and len(kept["test"]) == 1
 
 
 def test_preferences_and_golden_examples_are_compared() -> None:

@@ -34,6 +34,7 @@ _LEAK_FIXES = {
     "same_source": "split by document: tunesmith split keeps the rows of one document together.",
     "exact_copies": "take the copies out of train.",
     "near_copies": "take the copies out of train.",
+    "same_words": "take the copies out of train.",
     "related_copies": "read them; take those that give the answer away out of train.",
     "rewordings": "read them; take those that give the answer away out of train.",
     "golden_rewordings": "take them out of train.",

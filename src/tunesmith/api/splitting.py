@@ -25,8 +25,8 @@ class SplitResult:
 
     `n` rows were read. `units`: documents, threads, authors … of each split, `labels` the rows of each label by split.
     `borders`: the first days of val and test in a split by time. `removed_copies`: rows taken out because they copy a row of
-    a split with priority. `leaks` and `findings`: remaining leaks and other problems. `failed`: rows that could not
-    be used. `out`: the folder written, if any.
+    a split with priority; `removed_by_kind`: the same by kind of copy. `leaks` and `findings`: remaining leaks and other
+    problems. `failed`: rows that could not be used. `out`: the folder written, if any.
     """
 
     n: int
@@ -36,6 +36,7 @@ class SplitResult:
     labels: Mapping[str, Mapping[str, int]]
     borders: tuple[str, ...]
     removed_copies: int
+    removed_by_kind: Mapping[str, int]
     leaks: tuple[Finding, ...]
     findings: tuple[Finding, ...]
     failed: tuple[Failure, ...]
@@ -57,6 +58,7 @@ class SplitResult:
             "labels": {label: dict(counts) for label, counts in self.labels.items()},
             "borders": dict(zip(("val", "test"), self.borders, strict=False)),
             "removed_copies": self.removed_copies,
+            "removed_by_kind": dict(self.removed_by_kind),
             "leaks": [_plain(leak) for leak in self.leaks],
             "findings": [_plain(finding) for finding in self.findings],
             "failed": [asdict(failure) for failure in self.failed],
@@ -102,7 +104,8 @@ def split(
         units={str(name): count for name, count in drawn.units.items()},
         labels={label: {str(name): n for name, n in counts.items()} for label, counts in drawn.labels.items()},
         borders=drawn.borders,
-        removed_copies=removed,
+        removed_copies=sum(removed.values()),
+        removed_by_kind=removed,
         leaks=tuple(find_leaks(kept)),
         findings=drawn.findings,
         failed=lines.failed,

@@ -14,7 +14,7 @@ from tunesmith.data.checks.rows import FIX
 __all__ = ["LABEL_FAULTS", "allowed_name", "check_allowed", "names_to_allow", "stop_at_errors"]
 
 LABEL_FAULTS = ("cut", "rewritten", "stop", "zero_labels")
-_LEAKS = ("exact_copies", "golden_rewordings", "near_copies", "same_source")
+_LEAKS = ("exact_copies", "golden_rewordings", "near_copies", "same_source", "same_words")
 _FINDINGS = (
     "broken_json",
     "card_numbers",

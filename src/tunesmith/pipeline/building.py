@@ -121,6 +121,7 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
         documents=documents.numbers["documents"],
         notes=documents.numbers["notes"],
         synthesis=outcome.report() if outcome else None,
+        not_looked_for=drawn.numbers["not_looked_for"],
     )
     (draft.path / "report.json").write_bytes(to_json(report))
     (draft.path / "report.html").write_text(page, encoding="utf-8")

@@ -11,12 +11,12 @@ from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Document, Example, Finding, Preference, Row, digest, to_json
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.data.dataset.golden import read_golden
-from tunesmith.data.dataset.leaks import find_leaks, without_copies
+from tunesmith.data.dataset.leaks import find_leaks, not_looked_for, without_copies
 from tunesmith.data.dataset.mix import general_rows, mix
 from tunesmith.data.dataset.split import Drawn, split
 from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
-from tunesmith.data.similar.records import find_rewordings, without_near_copies
+from tunesmith.data.similar.records import find_rewordings, near_copy_groups, without_near_copies
 from tunesmith.data.similar.semantic import Similarity
 from tunesmith.pipeline.recipe import Recipe
 
@@ -109,12 +109,14 @@ def draw(
 ) -> Draw:
     """Split the rows, remove copies and golden items, mix general rows in, and search for remaining leaks.
 
+    Documents that are near copies of each other become one group before the split, so that they stay on one side.
     With `similarity`, paraphrases of every other split are searched in train; without it, only those of golden items, by words.
 
     DatasetError if a split is left empty.
     """
-    m, golden = recipe.mix, other_sets.golden
-    drawn = draw_splits(examples, recipe, documents)
+    m, joined = recipe.mix, near_copy_groups(examples)
+    golden = [_joined(item, joined) for item in other_sets.golden]
+    drawn = draw_splits([_joined(row, joined) for row in examples], recipe, documents)
     parts: dict[str, Sequence[Row]] = {str(name): rows for name, rows in drawn.parts.items()}
     parts, held_out = _without_golden(parts, golden)
     own = {row.id for row in parts["train"]}
@@ -123,7 +125,7 @@ def draw(
     if empty := [name for name, rows in kept.items() if not rows]:
         raise DatasetError(
             f"nothing is left in {empty[0]} once copies of the other splits are out",
-            value=f"{removed + held_out} of {len(examples)} rows are copies",
+            value=f"{sum(removed.values()) + held_out} of {len(examples)} rows are copies",
             expected="different rows in train, val and test",
             hint="add data that is not repeated, or list the copies: tunesmith check FILE",
         )
@@ -141,13 +143,21 @@ def draw(
         share=m.share,
     )
     numbers = {
-        "removed_copies": removed,
+        "removed_copies": sum(removed.values()),
+        "removed_by_kind": removed,
+        "near_copy_documents": {"documents": len(joined), "groups": len(set(joined.values()))},
+        "not_looked_for": not_looked_for(paraphrases=similarity is not None),
         "golden": {"items": len(golden), "held_out": held_out},
         "mix": _mix_numbers(mixture, recipe.train.epochs),
         "labels": {label: dict(counts) for label, counts in drawn.labels.items()},
         "borders": list(drawn.borders),
     }
     return Draw({**kept, "train": mixture.rows}, (*leaks, *drawn.findings, *mixture.findings), numbers)
+
+
+def _joined(row: R, names: Mapping[str, str]) -> R:
+    """The row in the group of its document's near copies."""
+    return replace(row, group=names[row.group]) if row.group in names else row
 
 
 def _without_golden(parts: Mapping[str, Sequence[Row]], golden: Sequence[Example]) -> tuple[dict[str, Sequence[Row]], int]:

@@ -11,10 +11,11 @@ from itertools import product
 from typing import Literal, TypeVar
 
 from tunesmith.core.records import Finding, Row
+from tunesmith.data.similar.same_words import same_words_between
 from tunesmith.data.similar.shingles import shingled
 from tunesmith.data.text.words import fold, words
 
-__all__ = ["find_leaks", "without_copies"]
+__all__ = ["find_leaks", "not_looked_for", "without_copies"]
 
 K = TypeVar("K", bound=str)
 R = TypeVar("R", bound=Row)
@@ -55,13 +56,14 @@ def find_leaks(splits: Mapping[str, Sequence[Row]]) -> tuple[Finding, ...]:
 
     `same_source` (error): a group lies in two splits. `exact_copies` (error): equal answers, case, spacing and punctuation
     aside. `near_copies` (error): ≥ 0.8 of the word 5-shingles shared (Jaccard, or share of a much shorter one), exactly
-    computed. `related_copies` (warning): 0.5 to 0.8. `same_prompt` (warning). `no_source` (info): rows that name no
-    document, so same-source leaks of theirs cannot be seen. Every turn of the assistant is compared, since every one is
-    learned, chosen and rejected ones alike; last answers under 20 words copy only with their prompts, earlier ones not at all.
+    computed. `same_words` (error): copies with words inserted, swapped, moved or replaced (`similar.same_words`).
+    `related_copies` (warning): 0.5 to 0.8. `same_prompt` (warning). `no_source` (info): rows that name no document, so
+    same-source leaks of theirs cannot be seen. Every turn of the assistant is compared, since every one is learned, chosen and
+    rejected ones alike; last answers under 20 words copy only with their prompts, earlier ones not at all.
     `rows`: the first twenty as `train:ID ~ test:ID`; `count` is of all.
     """
     rows, answers = _compared(splits)
-    exact = _equal_answers(answers)
+    exact = dict.fromkeys(_equal_answers(answers))
     copies = set(exact)
     likeness: dict[tuple[int, int], float] = defaultdict(float)
     for first, second, shared in _similar(answers):
@@ -69,14 +71,24 @@ def find_leaks(splits: Mapping[str, Sequence[Row]]) -> tuple[Finding, ...]:
         if pair not in copies:
             likeness[pair] = max(likeness[pair], _alike(answers[first].shingles, answers[second].shingles, shared))
     near = sorted(pair for pair, similarity in likeness.items() if similarity >= _NEAR)
-    related = sorted(pair for pair, similarity in likeness.items() if _RELATED <= similarity < _NEAR)
+    copies.update(near)
+    reordered = sorted(set(_same_words(answers)) - copies)
+    copies.update(reordered)
+    related = sorted(pair for pair, similarity in likeness.items() if similarity >= _RELATED and pair not in copies)
     prompts = [(row.split, row.prompt) for row in rows]
-    same_prompt = [pair for pair in _equal(prompts) if pair not in copies]
+    same_prompt = [pair for pair in _equal(prompts) if pair not in exact]
     found = [
         _source_finding(rows),
-        _finding("exact_copies", "error", "answers that occur word for word in another split", exact, rows),
+        _finding("exact_copies", "error", "answers that occur word for word in another split", list(exact), rows),
         _finding(
             "near_copies", "error", "answers nearly the same as one in another split (shared 5-word runs ≥ 0.8)", near, rows
+        ),
+        _finding(
+            "same_words",
+            "error",
+            "answers of the same words as one in another split, in another order or with words inserted or replaced",
+            reordered,
+            rows,
         ),
         _finding(
             "related_copies", "warning", "answers much like one in another split (shared 5-word runs 0.5 to 0.8)", related, rows
@@ -87,22 +99,39 @@ def find_leaks(splits: Mapping[str, Sequence[Row]]) -> tuple[Finding, ...]:
     return tuple(finding for finding in found if finding is not None)
 
 
-def without_copies(splits: Mapping[K, Sequence[R]]) -> tuple[dict[K, tuple[R, ...]], int]:
-    """The splits without rows whose answers copy one in a split that matters more (all or half of it), and how many went.
+def without_copies(splits: Mapping[K, Sequence[R]]) -> tuple[dict[K, tuple[R, ...]], dict[str, int]]:
+    """The splits without rows whose answers copy one in a split that matters more, and how many went, by kind of copy.
 
-    Half is enough to leave, because a post published twice is seldom cut into the same passages twice. Test matters most,
-    then val: a copy leaves train, or val if its twin is in test. Rows within one split are not compared.
+    `exact_copies`; `near_copies`: half of the word 5-shingles is shared, which is enough to leave, because a post published
+    twice is seldom cut into the same passages twice; `same_words`, as in `find_leaks`. Test matters most, then val: a copy
+    leaves train, or val if its twin is in test. Rows within one split are not compared.
     """
     rows, answers = _compared(splits)
     similar = ((answers[first].row, answers[second].row) for first, second, _ in _similar(answers))
-    pairs = (*_equal_answers(answers), *similar)
-    gone = {min(pair, key=lambda index: _WEIGHT.get(rows[index].split, 0)) for pair in pairs}
+    searches = {"exact_copies": _equal_answers(answers), "near_copies": similar, "same_words": _same_words(answers)}
+    gone: set[int] = set()
+    removed: dict[str, int] = {}
+    for kind, pairs in searches.items():
+        found = {min(pair, key=lambda index: _WEIGHT.get(rows[index].split, 0)) for pair in pairs} - gone
+        if found:
+            removed[kind] = len(found)
+        gone |= found
     kept: dict[K, tuple[R, ...]] = {}
     start = 0
     for name, examples in splits.items():
         kept[name] = tuple(example for index, example in enumerate(examples, start) if index not in gone)
         start += len(examples)
-    return kept, len(gone)
+    return kept, removed
+
+
+def not_looked_for(*, paraphrases: bool) -> list[str]:
+    """Leaks that no search here looks for; `paraphrases`: whether those of every split were searched (`find_rewordings`)."""
+    missing = [
+        "translations",
+        "words shuffled over the whole text",
+        "answers under 20 words, but for the same answer to the same prompt",
+    ]
+    return missing if paraphrases else [*missing, "paraphrases in other words (build.semantic looks for them)"]
 
 
 def _compared(splits: Mapping[K, Sequence[Row]]) -> tuple[list[_Row], list[_Answer]]:
@@ -176,6 +205,13 @@ def _similar(answers: Sequence[_Answer]) -> Iterator[tuple[int, int, int]]:
             if shared >= _RELATED * min(len(shingles), len(sets[other][1])):
                 for first, second in product(members[sets[number]], members[sets[other]]):
                     yield min(first, second), max(first, second), shared
+
+
+def _same_words(answers: Sequence[_Answer]) -> Iterator[tuple[int, int]]:
+    """Pairs of rows of different splits with answers of the same words."""
+    long = [answer for answer in answers if answer.shingles]
+    for first, second in same_words_between([answer.text for answer in long], [answer.split for answer in long]):
+        yield long[first].row, long[second].row
 
 
 def _probed(shingles: frozenset[int], index: Mapping[int, Sequence[int]]) -> set[int]:

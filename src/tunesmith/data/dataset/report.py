@@ -36,6 +36,7 @@ def dataset_report(  # noqa: PLR0913 (plain values from a caller who has the tok
     notes: Sequence[str] = (),
     synthesis: Mapping[str, Any] | None = None,
     sections: Sequence[str] = (),
+    not_looked_for: Sequence[str] = (),
 ) -> tuple[dict[str, Any], str]:
     """(report.json as a dict, report.html as a string) of a dataset.
 
@@ -43,6 +44,7 @@ def dataset_report(  # noqa: PLR0913 (plain values from a caller who has the tok
     `cut`: `num_cut`, `share` (of learned tokens lost), `examples`; None: not measured. `documents`: how many were read.
     `synthesis`: what came of a language model's work, if one wrote here. `sections`: further parts of the page, as HTML that is
     safe already. `findings`: leaks between the splits and what else was found beside `quality`, the findings of the checks.
+    `not_looked_for`: leaks that no search looked for.
     """
     rows = [failure if isinstance(failure, Mapping) else asdict(failure) for failure in failures]
     report: dict[str, Any] = {
@@ -56,6 +58,7 @@ def dataset_report(  # noqa: PLR0913 (plain values from a caller who has the tok
         },
         "cut": dict(cut) if cut is not None else None,
         "findings": [asdict(finding) for finding in findings],
+        "not_looked_for": list(not_looked_for),
         "failures": [dict(row) for row in rows],
         "notes": list(notes),
         "origins": origins(splits),
@@ -193,17 +196,17 @@ def _range(spread: Mapping[str, float] | None) -> str:
 
 def _findings_section(report: Mapping[str, Any]) -> str:
     findings = [f for f in report["findings"] if f["name"] != "real_share"]  # told where generated text is
+    missing = [Raw(f"<p>Not looked for: {text('; '.join(report['not_looked_for']))}.</p>")] if report["not_looked_for"] else []
     if not findings:
-        return section(
-            "Leaks", Raw("<p>Every two splits were compared: no shared document, no exact or near copy, no shared prompt.</p>")
-        )
+        clean = "<p>Every two splits were compared: no shared document, no exact or near copy, no shared prompt.</p>"
+        return section("Leaks", Raw(clean), *missing)
     rows = [
         [badge(_WORDS[f["severity"]], _TONES[f["severity"]]), f["name"].replace("_", " "), f["message"], f"{f['count']:,}"]
         for f in findings
     ]
     parts: list[str] = [table(["", "finding", "what it means", "count"], rows, numeric=[3])]
     parts += [folded(f"{f['name'].replace('_', ' ')}: the rows", _lines(f["rows"])) for f in findings if f["rows"]]
-    return section("Leaks", *parts)
+    return section("Leaks", *parts, *missing)
 
 
 def _dropped_section(report: Mapping[str, Any]) -> str:

@@ -10,11 +10,12 @@ import numpy as np
 
 from tunesmith.core.records import Document, Example, Finding, Preference, Row
 from tunesmith.data.similar.row_pieces import text_of
+from tunesmith.data.similar.same_words import near_copy_components
 from tunesmith.data.similar.search import Corpus, find_copies, sketch_texts
 from tunesmith.data.similar.semantic import BY_WORDS, Similarity, similar_pairs
 from tunesmith.data.similar.shingles import shingled
 
-__all__ = ["find_rewordings", "without_near_copies"]
+__all__ = ["find_rewordings", "near_copy_groups", "without_near_copies"]
 
 R = TypeVar("R", Document, Example, Preference)
 _SHOWN = 20
@@ -40,6 +41,24 @@ def without_near_copies(records: Sequence[R], threshold: float) -> list[R]:
         best = min(cluster, key=lambda row: (-int(sketch.num_words_D[row]), *_worth(records[row]), row))
         gone |= {row for row in cluster if row != best}
     return [record for number, record in enumerate(records) if number not in gone]
+
+
+def near_copy_groups(rows: Sequence[Row]) -> dict[str, str]:
+    """For each group of rows that is a near copy of others, the name that all of them share: the first by name.
+
+    A group is compared by all its answers together, as `near_copy_components` does. Groups without a near copy are not in it.
+    """
+    answers: dict[str, list[str]] = {}
+    for row in rows:
+        answers.setdefault(row.group, []).append(row.answer)
+    names = sorted(answers)
+    components = near_copy_components(["\n".join(answers[name]) for name in names])
+    first: dict[int, str] = {}
+    return {
+        name: first.setdefault(component, name)
+        for name, component in zip(names, components, strict=True)
+        if component is not None
+    }
 
 
 def find_rewordings(splits: Mapping[str, Sequence[Row]], *, similarity: Similarity = BY_WORDS) -> tuple[Finding, ...]:

@@ -78,7 +78,11 @@ def _details(project: Context, artifact: Artifact) -> Iterator[str]:
     if n["dropped"]:
         yield "dropped: " + ", ".join(f"{count:,} {reason}" for reason, count in n["dropped"].items())
     if n["removed_copies"]:
-        yield f"{n['removed_copies']} rows removed because they copy a row of val or test"
+        kinds = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in n["removed_by_kind"].items())
+        yield f"{n['removed_copies']} rows removed because they copy a row of val or test: {kinds}"
+    if joined := n["near_copy_documents"]["documents"]:
+        yield f"{joined} documents are near copies of others; each such group stays in one split"
+    yield "leaks not looked for: " + "; ".join(n["not_looked_for"])
     if n["copies_dropped"]:
         yield f"{n['copies_dropped']} documents or pairs left out: near copies of a better one (build.dedup)"
     if n["golden"]["held_out"]:
