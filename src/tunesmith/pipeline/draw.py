@@ -47,8 +47,9 @@ class Draw:
     numbers: Mapping[str, Any]
 
 
-def gather_other_sets(recipe: Recipe, project: Path, *, record: type = Example) -> OtherSets:
-    """Read the general set of the recipe, of the kind `record`, and the golden set of the project.
+def gather_other_sets(recipe: Recipe, project: Path, *, record: type = Example, own: Sequence[Example] = ()) -> OtherSets:
+    """Read the general set of the recipe, of the kind `record`, and the golden set of the project. `own`: general rows that
+    the base wrote.
 
     Raises:
         ArtifactError: the golden set is not as it was frozen.
@@ -69,6 +70,7 @@ def gather_other_sets(recipe: Recipe, project: Path, *, record: type = Example) 
                 hint="tunesmith convert FILE says what a file holds",
             )
         pairs = tuple({row.id: row for row in pairs}.values())
+    pairs = (*pairs, *own)
     marks = [digest(row.id, to_json(row.messages), *row.answers[1:]) for row in pairs]
     return OtherSets(pairs, golden.items, digest(golden.id, *marks) if pairs or golden.items else "")
 

@@ -41,6 +41,7 @@ from tunesmith.pipeline.evidence import EXAMPLES, same_verdict
 from tunesmith.pipeline.judging import comparison, judge
 from tunesmith.pipeline.looks import Look, Looks
 from tunesmith.pipeline.number_type import fixed_precision, kept_precision
+from tunesmith.pipeline.own_answers import own_answers
 from tunesmith.pipeline.plan import Line, Plan, make_plan
 from tunesmith.pipeline.plan_event import plan_event
 from tunesmith.pipeline.reading import Documents, read_sources
@@ -229,7 +230,10 @@ class Project:
     @cached_property
     def other_sets(self) -> OtherSets:
         """The general set of the recipe, and the golden set of the project."""
-        return gather_other_sets(self.recipe, self.store.root.parent, record=self.objective.record)
+        own: tuple[Example, ...] = ()
+        if self.settings.mix.own_answers and self.objective.record is Example:
+            own = own_answers(self.base, self.chat, self.store.root / "own_answers", reporter=self.reporter)
+        return gather_other_sets(self.recipe, self.store.root.parent, record=self.objective.record, own=own)
 
     @property
     def limit(self) -> int:

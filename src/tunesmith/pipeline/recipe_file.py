@@ -211,7 +211,7 @@ def _without_effect(data: Mapping[str, Any], recipe: Recipe) -> list[Problem]:
     for name in ("passage_words", "min_words") if recipe.build.style == "examples" else ():
         if name in data.get("build", {}):
             complain(f"build.{name}", data["build"][name], "build.style: passages", f"remove build.{name}")
-    if recipe.mix.share != MixConfig().share and not recipe.mix.general:
+    if recipe.mix.share != MixConfig().share and not (recipe.mix.general or recipe.mix.own_answers):
         complain(
             "mix.share", recipe.mix.share, "mix.general: files of general examples", "remove mix.share, or set mix.general"
         )

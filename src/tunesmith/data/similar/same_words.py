@@ -75,8 +75,8 @@ def near_copy_components(texts: Sequence[str]) -> list[int | None]:
     edges += [(firsts[one], firsts[other]) for one, other in distinct.copies(None)]
     found: list[int | None] = [None] * len(texts)
     for number, component in enumerate(clusters_of(np.array(edges, np.int64).reshape(-1, 2), len(texts))):
-        for text in component:
-            found[text] = number
+        for member in component:
+            found[member] = number
     return found
 
 

@@ -106,10 +106,13 @@ class SplitConfig(Section):
 class MixConfig(Section):
     """How often each training row is seen, and which other rows are mixed in."""
 
+    own_answers: bool = False
+    """Mix in the base's own answers to general questions, so that it keeps its general skills. Bases of 100 million parameters
+    and more: on by default."""
     general: list[str] = []
     """Files or folders of general examples, mixed into the training split only, to reduce forgetting. Empty: none."""
     share: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
-    """Share of general rows among the training rows, if `general` is set. 0.1 to 0.3 is usual; other values give a warning."""
+    """Share of general rows among the training rows, if there are any. 0.1 to 0.3 is usual; other values give a warning."""
     weights: dict[str, Annotated[float, Field(ge=0, le=100)]] = {}
     """How often an epoch shows the rows of a source, by name or pattern such as `notes-*`: 2 twice, 0.5 half of them."""
     max_source: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -30,7 +30,7 @@ def _settings(project: Context) -> Mapping[str, Any]:
         "build": build_settings(r.build, passage_words=project.passage_words),
         **({"generator": generator_settings(r.generator)} if r.build.style in {"qa", "rewrite"} else {}),
         "split": r.split.model_dump(),
-        "mix": r.mix.model_dump(),
+        "mix": project.settings.mix.model_dump(),
         "beside": project.other_sets.id,
         "max_tokens": project.limit,
         "allow": sorted(r.allow),
