@@ -17,6 +17,7 @@ from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Example, Message, spread_over_documents
 from tunesmith.core.reporter import Reporter
 from tunesmith.eval.asking import Asking, Conditions, num_answers
+from tunesmith.eval.item_clusters import cluster_rows
 from tunesmith.eval.likelihood import likelihoods_of
 from tunesmith.eval.parity import Given, compare_given
 from tunesmith.eval.probes import probe_items
@@ -56,8 +57,14 @@ class Measured:
 
 
 def choose_items(examples: Sequence[Example], max_items: int) -> tuple[Item, ...]:
-    """The test items; with a limit, spread over as many documents as possible, because intervals are by document."""
-    rows = spread_over_documents(examples, max_items)
+    """The test items; with a limit, spread over as many clusters as possible, because intervals are by cluster.
+
+    `group` is the coarsest cluster (`cluster_rows`): items that share a document, an author among several, a thread or a near
+    copy are no independent evidence.
+    """
+    found = cluster_rows(examples)
+    grouped = [replace(e, group=name) for e, name in zip(examples, found.names, strict=True)]
+    rows = spread_over_documents(grouped, max_items)
     return tuple(
         Item(id=e.id, group=e.group, title=e.title, prompt=e.prompt, reference=e.answer, about=_about(e)) for e in rows
     )

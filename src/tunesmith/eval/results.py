@@ -36,8 +36,8 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One question of the test set. `group` is the document it was made from; `prompt` ends with the user's turn. `about`:
-    further facts that parts of the test set are made by (source, author, date, tags)."""
+    """One question of the test set. `group` is the cluster it counts with (`eval.clusters`); `prompt` ends with the user's
+    turn. `about`: further facts that parts of the test set are made by (source, author, date, tags)."""
 
     id: str
     group: str

@@ -10,6 +10,7 @@ from tunesmith.eval.evaluate import Conditions, choose_items, evaluate, that_fit
 from tunesmith.eval.figures import A_TOKEN, LOSS_UNIT
 from tunesmith.eval.files import read_items
 from tunesmith.eval.gain import margin_of
+from tunesmith.eval.item_clusters import cluster_rows
 from tunesmith.eval.measure import Measurements, SystemMeasures, measure
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.stats import Difference
@@ -47,7 +48,8 @@ def judge(project: Context) -> Judged:
 
 def _gather(project: Context) -> Evidence:
     train = project.rows("train")
-    chosen = choose_items(project.rows("test"), project.settings.eval.max_items)
+    test = project.rows("test")
+    chosen = choose_items(test, project.settings.eval.max_items)
     items = that_fit(project.chat, chosen, context=project.base.context, baselines=project.settings.eval.baselines)
     if left_out := len(chosen) - len(items):
         project.reporter.warn(
@@ -93,7 +95,12 @@ def _gather(project: Context) -> Evidence:
         ),
         reading=f"{reading['shape']}: {reading['text']}; {reading['advice']}",
         train_answers=tuple(e.answer for e in train),
-        numbers={"test items unscored, as too long or rewritten by the template": left_out, **measured.numbers, **unit},
+        numbers={
+            "test items unscored, as too long or rewritten by the template": left_out,
+            "clusters of the test set": cluster_rows(test).reason,
+            **measured.numbers,
+            **unit,
+        },
         ids={artifact.kind: artifact.id for artifact in used},
     )
 

@@ -11,7 +11,7 @@ from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Finding, Row, digest
 from tunesmith.data.ingest.metadata import iso_date
 
-__all__ = ["By", "Drawn", "Split", "place", "split"]
+__all__ = ["By", "Drawn", "Split", "place", "split", "told_by"]
 
 R = TypeVar("R", bound=Row)
 Split = Literal["train", "val", "test"]
@@ -52,6 +52,11 @@ def place(group: str, *, val: float, test: float, seed: int) -> Split:
     """Where a group belongs: a pure function of its name and the seed, so nothing else in the dataset can move it."""
     u = int(digest(str(seed), group)[:13], 16) / 16**13
     return "test" if u < test else "val" if u < test + val else "train"
+
+
+def told_by(row: Row, what: Literal["thread", "author", "time"]) -> str | None:
+    """What a row's columns say of its thread, author or time: the first of the known columns that has a value."""
+    return next((row.meta[name] for name in _COLUMNS[what] if row.meta.get(name)), None)
 
 
 def split(
@@ -116,8 +121,7 @@ def _units(examples: Sequence[Row], by: By, column: str) -> tuple[list[str], lis
         values = [days[example.group] for example in examples]
         units, told = [example.group for example in examples], "rows without a date go to train"
     else:
-        columns = (column,) if by == "group" else _COLUMNS[by]
-        values = [next((example.meta[name] for name in columns if example.meta.get(name)), "") for example in examples]
+        values = [example.meta.get(column, "") if by == "group" else told_by(example, by) or "" for example in examples]
         units = [value or f"document {example.group}" for value, example in zip(values, examples, strict=True)]
         told = f"rows name no {column or by} and count as their document"
     bare = [example.id for example, value in zip(examples, values, strict=True) if not value]
@@ -161,7 +165,7 @@ def _days(examples: Sequence[Row]) -> dict[str, str]:
     """The day of each document: the latest of its rows, so that train holds nothing later than its border; empty if unknown."""
     days: dict[str, str] = {}
     for example in examples:
-        value = next((example.meta[name] for name in _COLUMNS["time"] if example.meta.get(name)), "")
+        value = told_by(example, "time") or ""
         days[example.group] = max(days.get(example.group, ""), iso_date(value) or "")
     return days
 
