@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from evidence_fakes import evidence, general, parity
-from fakes import example
 from judging_fakes import GOOD, decided
 
+from fakes import example
 from tunesmith.core.records import Example
 from tunesmith.eval.evaluate import choose_items
 from tunesmith.eval.item_clusters import cluster_rows
