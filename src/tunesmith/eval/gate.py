@@ -69,13 +69,15 @@ class Ruling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateKind:
-    """How a file of `eval.gates` declares its rule. `order`: its place in tables and in the verdict's sentence.
+    """How a file of `eval.gates` declares its rule. `order`: its place in tables and in the verdict's sentence. `names` gives
+    the names of all gates that it can rule on, whether or not they are asked for.
 
     `judge` takes the measurements, the limits and the names of the baselines that were asked for; it gives one ruling, several
     (one for each baseline, say), or none where the rule is about something else.
     """
 
     order: int
+    names: Callable[[], Sequence[str]]
     judge: Callable[[Measurements, Limits, Sequence[str]], Iterable[Ruling]]
 
 

@@ -8,6 +8,7 @@ a false SHIP rarer and not likelier (intersection-union test; Berger 1982), and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -82,7 +83,7 @@ def decide(
         not_measured=tuple(unseen),
         looks=looks,
         effective_documents=_effective(measurements),
-        advice=_advice(failed, unknown),
+        advice=_advice(failed, unknown, _overruled(found)),
     )
 
 
@@ -118,12 +119,23 @@ def _as_the_recipe_says(one: Ruling, limits: Limits) -> Ruling:
 
 
 def _yes(measurements: Measurements, found: Sequence[Ruling]) -> str:
+    passed = {one.gate.name for one in found if one.gate.state == "pass"}
+    claim = (
+        _claim(measurements, passed)
+        if "better" in passed
+        else "No required gate failed; whether tuning helped was not required."
+    )
+    return " ".join([claim, *_but(measurements, found)])
+
+
+def _claim(measurements: Measurements, passed: AbstractSet[str]) -> str:
+    """What a passed gate `better` says, and which baselines the gates about them found beaten."""
     comparison = measurements.comparison("base", "tuned")
     difference = comparison.differences[measurements.primary] if comparison else None
     gain = improvement(difference, measurements.primary) if difference else None
     if difference is None or gain is None:
-        raise AssertionError("SHIP without a measured improvement")
-    beaten = [f", and than the {kind.title}" for kind in by_role("baseline") if kind.name in measurements.systems]
+        raise AssertionError("the gate passed without a measured improvement")
+    beaten = [f", and than the {kind.title}" for kind in by_role("baseline") if kind.words.name in passed]
     if measurements.primary == "bits_per_byte":
         claim = f"The tuned model predicts the author's held-out words better than the base does{''.join(beaten)}"
         size = f"{gain[0]:.3f} bits per byte less"
@@ -131,12 +143,13 @@ def _yes(measurements: Measurements, found: Sequence[Ruling]) -> str:
         claim = f"The tuned model's answers are closer to the references than those of the base are{''.join(beaten)}"
         size = f"{signed(gain[0])} {METRICS[measurements.primary].label}"
     relative = "" if difference.relative is None else f" ({100 * abs(difference.relative):.0f} %)"
-    sentence = f"{claim}: {size}{relative}, better on {difference.better} of {difference.n} items."
-    return " ".join([sentence, *_but(measurements, found)])
+    return f"{claim}: {size}{relative}, better on {difference.better} of {difference.n} items."
 
 
 def _but(measurements: Measurements, found: Sequence[Ruling]) -> Iterator[str]:
-    """What speaks against the claim, in sentences: metrics of answers that fell, warnings, gates that were loosened."""
+    """What speaks against the claim, in sentences: gates that failed and were made advisory, metrics of answers that fell,
+    warnings, gates that were loosened."""
+    yield from (one.words.failed for one in _overruled(found))
     for metric, gain in _contrary(measurements):
         yield f"But its answers got worse in {METRICS[metric].label}, cut to the reference's length: {signed_range(gain)}."
     warnings = [one.gate.warning for one in found if one.gate.warning]
@@ -145,6 +158,11 @@ def _but(measurements: Measurements, found: Sequence[Ruling]) -> Iterator[str]:
     loosened = [one.gate.name.replace("_", " ") for one in found if one.gate.loosened]
     if loosened:
         yield f"The recipe made {_listed(loosened)} easier to pass than by default."
+
+
+def _overruled(found: Sequence[Ruling]) -> list[Ruling]:
+    """Gates that failed, and that only the recipe made advisory."""
+    return [one for one in found if one.gate.state == "fail" and not one.gate.required and one.gate.loosened]
 
 
 def _contrary(measurements: Measurements) -> Iterator[tuple[str, tuple[float, float, float]]]:
@@ -182,8 +200,10 @@ _ADVICE = {
 }
 
 
-def _advice(failed: Sequence[Ruling], unknown: Sequence[Ruling]) -> str:
-    """What to do next about the gate that decides."""
+def _advice(failed: Sequence[Ruling], unknown: Sequence[Ruling], overruled: Sequence[Ruling]) -> str:
+    """What to do next about the gate that decides, or would if the recipe had not made it advisory."""
+    if not failed and not unknown and overruled:
+        return f"Do not release it before you know why it failed: {_listed([one.gate.name for one in overruled])}."
     if not failed and not unknown:
         return "Ship the merged folder, and read a few of its answers first."
     name = (*failed, *unknown)[0].gate.name

@@ -10,7 +10,7 @@ from functools import cache
 from tunesmith.eval.gate import GateKind, Limits, Ruling
 from tunesmith.eval.measure import Measurements
 
-__all__ = ["gate_kinds", "judge_all"]
+__all__ = ["gate_kinds", "gate_names", "judge_all"]
 
 
 @cache
@@ -19,6 +19,11 @@ def gate_kinds() -> tuple[GateKind, ...]:
     modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
     kinds = [kind for module in modules if isinstance(kind := getattr(module, "GATE", None), GateKind)]
     return tuple(sorted(kinds, key=lambda kind: kind.order))
+
+
+def gate_names() -> tuple[str, ...]:
+    """The names of all gates that there are, whether or not a recipe asks for them."""
+    return tuple(name for kind in gate_kinds() for name in kind.names())
 
 
 def judge_all(measurements: Measurements, limits: Limits, *, baselines: Sequence[str] = ()) -> list[Ruling]:

@@ -175,4 +175,4 @@ def _seen(found: FormResult) -> str:
     return f"{differ}{found.greedy_equal} of {found.greedy_total} greedy answers equal, {found.greedy_begun} start the same"
 
 
-GATE = GateKind(order=80, judge=_judge)
+GATE = GateKind(order=80, names=lambda: [kind.words.name for kind in by_role("form")], judge=_judge)

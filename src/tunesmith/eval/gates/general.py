@@ -70,4 +70,4 @@ def _lost(result: SuiteResult) -> str:
     return f"; most lost: {', '.join(named)}" if named else ""
 
 
-GATE = GateKind(order=40, judge=_judge)
+GATE = GateKind(order=40, names=lambda: ["general"], judge=_judge)

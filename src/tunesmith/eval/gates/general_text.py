@@ -41,4 +41,4 @@ def _finding(measurements: Measurements, margin: float) -> Finding:
     return Finding(state="not measured", evidence=evidence, value=value, interval=(low, high))
 
 
-GATE = GateKind(order=45, judge=_judge)
+GATE = GateKind(order=45, names=lambda: ["general_text"], judge=_judge)

@@ -63,4 +63,4 @@ def _part(what: str, base: Share, tuned: Share, difference: Difference) -> Findi
     return Finding(state=state, evidence=text, value=difference.mean, interval=interval)
 
 
-GATE = GateKind(order=100, judge=_judge)
+GATE = GateKind(order=100, names=lambda: ["safety"], judge=_judge)

@@ -1,0 +1,48 @@
+"""Promise: what a recipe made advisory never decides, and the verdict's sentence never claims what such a gate disproved."""
+
+from __future__ import annotations
+
+import pytest
+from evidence_fakes import evidence, general, parity
+from pydantic import ValidationError
+
+from tunesmith.eval.gates import gate_names
+from tunesmith.eval.measure import measure
+from tunesmith.eval.verdict import Verdict, decide
+from tunesmith.pipeline.sections.eval import GateConfig
+
+ALL = [*gate_names()]
+
+
+def verdict(bits: dict[str, float], advisory: list[str], *, noise: float = 0.05) -> Verdict:
+    made = evidence(bits, with_parity=parity(), with_general=general(), noise=noise)
+    return decide(measure(made, draws=500, margin=0.02), GateConfig(advisory=advisory), baselines=["prompted"])
+
+
+def test_a_worse_model_with_every_gate_advisory_is_not_called_better() -> None:
+    found = verdict({"base": 1.2, "prompted": 1.19, "tuned": 1.4, "merged": 1.4}, ALL)
+    assert found.verdict == "SHIP"
+    assert "better than the base" not in found.sentence and "whether tuning helped was not required" in found.sentence
+    assert "Tuning did not help" in found.sentence and "beats prompt" in found.sentence
+    assert found.advice.startswith("Do not release it") and "better" in found.advice
+
+
+def test_no_interval_and_every_gate_advisory_is_a_verdict_and_no_crash() -> None:
+    found = verdict({"base": 1.2, "prompted": 1.2, "tuned": 1.2, "merged": 1.2}, ALL, noise=0.0)
+    assert found.verdict == "SHIP" and "whether tuning helped was not required" in found.sentence
+
+
+def test_a_prompt_that_does_better_is_not_called_beaten() -> None:
+    found = verdict({"base": 1.6, "prompted": 1.0, "tuned": 1.3, "merged": 1.3}, ["beats_prompt"])
+    assert found.verdict == "SHIP" and "better than the base does: " in found.sentence
+    assert "a prompt is enough" in found.sentence
+
+
+def test_a_gate_that_does_not_exist_cannot_be_made_advisory() -> None:
+    with pytest.raises(ValidationError, match="no gate is called beter"):
+        GateConfig(advisory=["beter"])
+
+
+def test_the_names_of_all_gates_are_known_before_any_is_judged() -> None:
+    found = verdict({"base": 1.6, "prompted": 1.5, "tuned": 1.3, "merged": 1.3}, [])
+    assert {gate.name for gate in found.gates} <= set(ALL)
