@@ -13,7 +13,7 @@ from shared_material import example
 
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Example
-from tunesmith.data.dataset.split import Drawn, place, split
+from tunesmith.data.dataset.split import Drawn, Fold, place, split
 
 NAMES = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=30, unique=True)
 
@@ -207,3 +207,29 @@ def test_whatever_the_days_nothing_in_train_is_later_than_the_first_of_test(days
         return  # too few days: refused
     train, val, test = values_by_split(found, "date").values()
     assert max(train) < min(val) and max(val) < min(test)
+
+
+@given(st.integers(6, 40), st.integers(2, 5), st.integers(0, 50))
+def test_over_all_folds_every_document_is_tested_once_and_folds_are_of_one_size(documents: int, folds: int, seed: int) -> None:
+    if documents < 2 * folds:
+        return
+    everything = rows(documents, 1)
+    parts = [drawn(everything, seed=seed, fold=Fold(number=n, of=folds)).parts for n in range(1, folds + 1)]
+    assert sorted(row.group for part in parts for row in part["test"]) == sorted(row.group for row in everything)
+    sizes = [len(part["test"]) for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+    assert all(part["val"] and len([*part["train"], *part["val"], *part["test"]]) == documents for part in parts)
+
+
+def test_the_folds_of_labels_have_every_label() -> None:
+    made = with_meta(rows(24, 1), kind=["a", "b", "c"])
+    for number in (1, 2, 3, 4):
+        found = drawn(made, stratify="kind", val=0.25, fold=Fold(number=number, of=4))
+        assert all(seen == {"a", "b", "c"} for seen in values_by_split(found, "kind").values())
+
+
+def test_too_many_folds_are_refused_with_a_hint_and_time_has_none() -> None:
+    with pytest.raises(DatasetError, match=r"fold 5 of 5[\s\S]*fewer folds"):
+        drawn(rows(8), fold=Fold(number=5, of=5))
+    with pytest.raises(ValueError, match="latest days"):
+        drawn(rows(8, date="2024-05-01"), by="time", fold=Fold(number=1, of=2))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tunesmith.api.deduplication import DedupResult, dedup
     from tunesmith.api.events import EventLog
     from tunesmith.api.golden_set import GoldenAdded, GoldenList, GoldenState, golden_add, golden_list, golden_verify
-    from tunesmith.api.pipeline import PipelineOptions, build, evaluate, ingest, merge, open_project, plan, run, train
+    from tunesmith.api.pipeline import PipelineOptions, build, crossfit, evaluate, ingest, merge, open_project, plan, run, train
     from tunesmith.api.recipes import NewRecipe, new_recipe, write_recipe
     from tunesmith.api.reviewing import ReviewApplied, ReviewPage, apply_review, review
     from tunesmith.api.selftesting import SelftestResult, selftest
@@ -80,6 +80,7 @@ __all__ = [
     "check",
     "compare",
     "convert",
+    "crossfit",
     "dedup",
     "detect_formats",
     "evaluate",
@@ -114,6 +115,7 @@ _NAMES = {
         "train",
         "merge",
         "evaluate",
+        "crossfit",
         "PipelineOptions",
     ),
     "tunesmith.pipeline.project": ("Outcome", "Project"),

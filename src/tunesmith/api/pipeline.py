@@ -23,7 +23,20 @@ if TYPE_CHECKING:  # what loads torch is imported when it is used: reading sourc
     from tunesmith.pipeline.project import Outcome, Project
     from tunesmith.pipeline.reading import Documents
 
-__all__ = ["PipelineOptions", "build", "evaluate", "follow", "ingest", "merge", "open_project", "plan", "run", "train"]
+__all__ = [
+    "PipelineOptions",
+    "build",
+    "cross_fit",
+    "crossfit",
+    "evaluate",
+    "follow",
+    "ingest",
+    "merge",
+    "open_project",
+    "plan",
+    "run",
+    "train",
+]
 
 
 class PipelineOptions(TypedDict, total=False):
@@ -124,6 +137,25 @@ def run(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Outcome:
     project = open_project(*sources, **options)
     follow(project)
     return project.outcome
+
+
+def crossfit(*sources: str | Path, folds: int = 4, seeds: int = 1, **options: Unpack[PipelineOptions]) -> Outcome:
+    """For few documents: an adapter for each fold and training seed, and one verdict about the recipe on all documents.
+
+    Errors as `evaluate`, and:
+
+    Raises:
+        DatasetError: fewer than two folds or seeds, more than 50 adapters, or too few documents for that many folds.
+    """
+    return cross_fit(open_project(*sources, **options), folds=folds, seeds=seeds)
+
+
+def cross_fit(project: Project, *, folds: int, seeds: int) -> Outcome:
+    """As `crossfit`, for an open project. A base that cannot be used is refused before anything is read."""
+    from tunesmith.pipeline.cross_fitting import cross_fit as fit
+
+    _ = project.chat
+    return fit(project, folds=folds, seeds=seeds)
 
 
 def follow(project: Project, *, until: str = "eval") -> None:

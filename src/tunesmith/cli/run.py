@@ -1,4 +1,4 @@
-"""`run`, `demo`, and the verbs that run the pipeline up to one stage."""
+"""`run`, `demo`, `crossfit`, and the verbs that run the pipeline up to one stage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tunesmith.core.reporter import Reporter, SeveralReporters
 if TYPE_CHECKING:
     from tunesmith.api import Plan, Project
 
-__all__ = ["Choice", "demo", "open_recipe", "run", "stage"]
+__all__ = ["Choice", "crossfit", "demo", "open_recipe", "run", "stage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,21 @@ def run(choice: Choice, *, json: bool) -> None:
     following = replace(choice, sources=[], recipe=None).then("show") + " eval:latest"
     project = _project(recipe, choice, SeveralReporters(say, log))
     _pipeline(project, choice, say, log, json=json, begin=begin, following=following)
+
+
+def crossfit(choice: Choice, *, folds: int, seeds: int, json: bool) -> None:
+    """An adapter for each fold and seed, to one verdict about the recipe."""
+    from tunesmith.api.pipeline import cross_fit
+
+    recipe, begin, say, log = open_recipe(choice), time.perf_counter(), _greeted(), EventLog()
+    found = cross_fit(_project(recipe, choice, SeveralReporters(say, log)), folds=folds, seeds=seeds)
+    seconds = round(time.perf_counter() - begin, 1)
+    following = replace(choice, sources=[], recipe=None).then("verdict") + " crossfit:latest --verify"
+    say.end({"open": log.verdict.report, "next": following, "took": f"{seconds:.0f} s"})
+    if json:
+        facts = {"seconds": seconds, "report": log.verdict.report, "comparison": log.verdict.comparison}
+        print_json({**found.verdict.as_dict(), **facts})
+    sys.exit(found.verdict.exit_code)
 
 
 def _greeted() -> ConsoleReporter:

@@ -85,10 +85,12 @@ class Draft:
 
 
 class Store:
-    """The artifacts of one project. Nothing is written until the first artifact is."""
+    """The artifacts of one project. Nothing is written until the first artifact is. `marks`: whether what is made or found
+    becomes the latest of its kind."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, marks: bool = True) -> None:
         self.root = root
+        self._marks = marks
 
     def identify(self, kind: str, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> str:
         """The id that an artifact of these inputs and settings has: 64 hex digits."""
@@ -114,6 +116,8 @@ class Store:
 
     def mark_latest(self, artifact: Artifact) -> Artifact:
         """Remember an artifact as its kind's latest: the one that a command last made, or came to and found made."""
+        if not self._marks:
+            return artifact
         file = self.root / folder_of(artifact.kind) / _LATEST
         if self._latest(artifact.kind) != artifact.id:
             with storage_errors(f"noting the {artifact.kind} {artifact.id[:8]} as the latest", file):

@@ -16,7 +16,7 @@ from tunesmith.eval.report import evaluation_report
 from tunesmith.eval.results import Evidence, Item
 from tunesmith.eval.verdict import Verdict
 
-__all__ = ["read_items", "read_verdict", "write_evaluation"]
+__all__ = ["read_items", "read_verdict", "write_evaluation", "write_evidence"]
 
 
 def read_items(path: Path) -> tuple[Item, ...]:
@@ -50,11 +50,7 @@ def read_verdict(path: Path) -> Verdict:
 def write_evaluation(out: Path, evidence: Evidence, measurements: Measurements, verdict: Verdict) -> None:
     """Fill the folder of an evaluation. Predictions are as `tunesmith compare` reads them, one file per system
     and way of decoding."""
-    held = {field.name: getattr(evidence, field.name) for field in fields(evidence)}
-    for name in ("forms", "probes", "suites"):  # as evidence was before these could be measured
-        if not held[name]:
-            del held[name]
-    (out / "evidence.json").write_bytes(to_json(held))
+    write_evidence(out, evidence)
     (out / "verdict.json").write_bytes(to_json(verdict))
     report, page = evaluation_report(evidence, measurements, verdict)
     (out / "report.json").write_bytes(to_json(report))
@@ -64,6 +60,15 @@ def write_evaluation(out: Path, evidence: Evidence, measurements: Measurements, 
             if answers:
                 write_jsonl(out / f"predictions-{system.name}{name}.jsonl", _predictions(evidence, answers))
         write_jsonl(out / f"scores-{system.name}.jsonl", _scores(evidence, measurements.systems[system.name]))
+
+
+def write_evidence(out: Path, evidence: Evidence) -> None:
+    """What was measured, as `eval.results.read_evidence` reads it."""
+    held = {field.name: getattr(evidence, field.name) for field in fields(evidence)}
+    for name in ("forms", "probes", "suites", "recipe"):  # as evidence was before these could be measured
+        if not held[name]:
+            del held[name]
+    (out / "evidence.json").write_bytes(to_json(held))
 
 
 def _predictions(evidence: Evidence, answers: Sequence[Generation]) -> Iterator[dict[str, str]]:

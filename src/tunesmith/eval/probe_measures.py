@@ -82,13 +82,18 @@ def _worth(own: Sequence[Likelihood], other: Sequence[Likelihood], items: Sequen
 
 
 def recital(evidence: Evidence) -> Recital:
-    """Shares are clustered by document; without training answers nothing is recited, and `n` is 0."""
-    training = TrainingText(evidence.train_answers)
+    """Shares are clustered by document; without training answers nothing is recited, and `n` is 0. What several adapters gave
+    is held against the training answers of the adapters that gave it: to the others the references are training answers."""
+    recipe = evidence.recipe
+    folds = [(fold.items, fold.train_answers) for fold in recipe.folds] if recipe else []
+    folds = folds or [(tuple(item.id for item in evidence.items), evidence.train_answers)]
+    training = {id: text for ids, answers in folds for text in [TrainingText(answers)] for id in ids}
+    measured = any(answers for _, answers in folds)
     longest = 0
 
     def share(answers: Sequence[tuple[str, str]], group_of: Mapping[str, str]) -> Share:
         nonlocal longest
-        found = [training.longest_run(text) for _, text in answers] if evidence.train_answers else []
+        found = [training[id].longest_run(text) for id, text in answers] if measured else []
         longest = max((one.run for one in found), default=0)
         return clustered_share([one.is_recital for one in found], [group_of[id] for id, _ in answers[: len(found)]])
 

@@ -22,12 +22,14 @@ from tunesmith.models.use import GREEDY_USE, Use
 __all__ = [
     "Cost",
     "Evidence",
+    "FoldRows",
     "FormResult",
     "GeneralResult",
     "Item",
     "Likelihood",
     "Limit",
     "ParityResult",
+    "RecipeRuns",
     "SystemRun",
     "check_evidence",
     "read_evidence",
@@ -181,6 +183,49 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoldRows:
+    """The test items of one fold by id, what its adapters learned from or chose by (ids of documents; of rows, where the split
+    was by row), and its training answers. `adapters`: the ids of the training runs."""
+
+    items: tuple[str, ...]
+    learned: tuple[str, ...]
+    train_answers: tuple[str, ...]
+    adapters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeRuns:
+    """What evidence about a recipe, in place of one adapter, was pooled from.
+
+    `seeds` of the training runs of each fold; `gains`: for each of them, the mean gain of the tuned model over the base in the
+    primary metric, positive where it is better; None where it was not measured.
+    """
+
+    folds: tuple[FoldRows, ...]
+    seeds: tuple[int, ...]
+    gains: tuple[float | None, ...]
+
+    @property
+    def num_adapters(self) -> int:
+        """Over all folds and seeds."""
+        return sum(len(fold.adapters) for fold in self.folds)
+
+    @property
+    def sentence(self) -> str:
+        """What the verdict is about, and how far the seeds are apart."""
+        said = f"This is a verdict about the recipe: {self.num_adapters} adapters"
+        said += f" ({len(self.folds)} folds, {len(self.seeds)} seeds)" if min(len(self.folds), len(self.seeds)) > 1 else ""
+        said += ", each judged on documents that it did not see."
+        gains = [gain for gain in self.gains if gain is not None]
+        if len(gains) < 2:
+            return said
+        each = ", ".join(f"{gain:+.3f}" for gain in gains)
+        lost = sum(gain <= 0 for gain in gains)
+        said += f" Gain over the base by training seed: {each}."
+        return f"{said} With {lost} of {len(gains)} seeds there is none." if lost else said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Everything measured. Not measured is None or empty, never a made-up value.
 
@@ -191,7 +236,8 @@ class Evidence:
     not have one); `reading`: their plain-words reading. `train_answers`: for the floor "nearest training answer". `ids`: the
     artifacts the figures come from (kind → id). `numbers`: further facts worth printing under the table of systems. `use`: the
     settings at which `SystemRun.generations` were drawn; in evidence from before there were any, these were greedy. `probes`:
-    likelihoods of further rows (`eval.probes`) by probe and system. `suites`: further questions and their answers.
+    likelihoods of further rows (`eval.probes`) by probe and system. `suites`: further questions and their answers. `recipe`:
+    of evidence pooled over several adapters, what it was pooled from; `train_answers` are then empty.
     """
 
     items: tuple[Item, ...]
@@ -209,6 +255,7 @@ class Evidence:
     forms: Mapping[str, FormResult] = field(default_factory=dict)
     probes: Mapping[str, Mapping[str, tuple[Likelihood, ...]]] = field(default_factory=dict)
     suites: tuple[SuiteAnswers, ...] = ()
+    recipe: RecipeRuns | None = None
 
     def system(self, name: str) -> SystemRun | None:
         """The run of that name, or None if it was not made."""
@@ -216,7 +263,8 @@ class Evidence:
 
 
 def check_evidence(evidence: Evidence) -> None:
-    """EvaluationError if the evidence cannot be true: the same model twice, foreign answers, double or unknown items."""
+    """EvaluationError if the evidence cannot be true: the same model twice, foreign answers, double or unknown items, an
+    adapter judged on what it has seen."""
     _unique([item.id for item in evidence.items], "items of the test set")
     _unique([run.name for run in evidence.systems], "systems")
     seen: dict[str, str] = {}
@@ -234,6 +282,31 @@ def check_evidence(evidence: Evidence) -> None:
     if evidence.general is not None:
         _unique([row.item_id for row in evidence.general.base], "general texts under base")
         _unique([row.item_id for row in evidence.general.tuned], "general texts under tuned")
+    if evidence.recipe is not None:
+        _check_folds(evidence.recipe.folds, evidence.items)
+
+
+def _check_folds(folds: Sequence[FoldRows], items: Sequence[Item]) -> None:
+    """Every item is tested in one fold, whose adapters saw nothing of its document."""
+    tested = [id for fold in folds for id in fold.items]
+    _unique(tested, "items of the folds")
+    if set(tested) != {item.id for item in items}:
+        raise EvaluationError(
+            "the folds do not hold the items of the test set",
+            value=sorted(set(tested) ^ {item.id for item in items})[:3],
+            expected="every item in one fold",
+            hint="delete the evaluation's folder and run it again",
+        )
+    for fold in folds:
+        mine, learned = set(fold.items), set(fold.learned)
+        for item in items:
+            if item.id in mine and not learned.isdisjoint((item.id, item.group)):
+                raise EvaluationError(
+                    "an adapter was judged on a document that it was trained on",
+                    value=item.title or item.group,
+                    expected="documents that the adapter did not see",
+                    hint="delete the folder .tunesmith/folds and run it again",
+                )
 
 
 def _check_run(run: SystemRun, known: set[str]) -> None:

@@ -43,11 +43,11 @@ from tunesmith.pipeline.blocking import stop_at_errors
 from tunesmith.pipeline.draw import OtherSets, draw, draw_splits, drop_copies
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.redaction import redacted_document, redacted_row, redacted_samples
-from tunesmith.pipeline.sections.dataset import BuildConfig
+from tunesmith.pipeline.sections.dataset import BuildConfig, SplitConfig
 from tunesmith.pipeline.synthesis import build_with_generator
 from tunesmith.plan.facts import DataFacts
 
-__all__ = ["build_settings", "data_facts", "fill_dataset", "report_findings"]
+__all__ = ["build_settings", "data_facts", "fill_dataset", "report_findings", "split_settings"]
 
 _OF_REJECTED = (check_placeholders, check_encoding, check_residue, check_secrets, check_personal)
 
@@ -306,6 +306,11 @@ def build_settings(build: BuildConfig, *, passage_words: int) -> dict[str, Any]:
     """The section `build` as a setting of the artifact; `redact` only where it is on, so that older datasets keep their id."""
     settings = {**build.model_dump(), "passage_words": passage_words}
     return settings if build.redact else {name: value for name, value in settings.items() if name != "redact"}
+
+
+def split_settings(split: SplitConfig) -> dict[str, Any]:
+    """The section `split` as a setting of the artifact; folds only where there are any: other datasets keep their id."""
+    return split.model_dump(exclude=set() if split.folds else {"folds", "fold"})
 
 
 def data_facts(numbers: Mapping[str, Any], *, limit: int, room: int, template: tuple[str, str]) -> DataFacts:

@@ -13,7 +13,7 @@ from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.data.dataset.golden import read_golden
 from tunesmith.data.dataset.leaks import find_leaks, not_looked_for, without_copies
 from tunesmith.data.dataset.mix import general_rows, mix
-from tunesmith.data.dataset.split import Drawn, split
+from tunesmith.data.dataset.split import Drawn, Fold, split
 from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
 from tunesmith.data.similar.records import find_rewordings, near_copy_groups, without_near_copies
@@ -98,7 +98,8 @@ def draw_splits(examples: Sequence[R], recipe: Recipe, documents: Sequence[Docum
     rows = [
         replace(row, meta={**known[row.document_id], **row.meta}) if known.get(row.document_id) else row for row in examples
     ]
-    return split(rows, by=s.by, val=s.val, test=s.test, seed=s.seed, column=s.group, stratify=s.stratify)
+    fold = Fold(number=s.fold, of=s.folds) if s.folds else None
+    return split(rows, by=s.by, val=s.val, test=s.test, seed=s.seed, column=s.group, stratify=s.stratify, fold=fold)
 
 
 def draw(

@@ -14,23 +14,24 @@ from tunesmith.core.records import digest
 from tunesmith.eval.files import read_verdict
 from tunesmith.eval.verdict import Verdict
 
-__all__ = ["EXAMPLES", "known_evidence", "measuring_code", "same_verdict"]
+__all__ = ["EXAMPLES", "asked", "known_evidence", "measuring_code", "same_verdict"]
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
+def asked(of: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of the settings of an evaluation, those that the answers depend on."""
+    kept = {key: value for key, value in of["eval"].items() if key not in {"primary", "draws", "weighting"}}
+    return {
+        **kept,
+        "use": of.get("use"),
+        "max_new_tokens": of["max_new_tokens"],
+        **{name: of.get(name) for name in ("bigger", "code", "suites")},
+    }
+
+
 def known_evidence(store: Store, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> Artifact | None:
     """An evaluation of the same models on the same items, whatever was made of its answers: they need no second asking."""
-
-    def asked(of: Mapping[str, Any]) -> Mapping[str, Any]:
-        kept = {key: value for key, value in of["eval"].items() if key not in {"primary", "draws", "weighting"}}
-        return {
-            **kept,
-            "use": of.get("use"),
-            "max_new_tokens": of["max_new_tokens"],
-            **{name: of.get(name) for name in ("bigger", "code", "suites")},
-        }
-
     for other in reversed(store.all()):
         if (
             other.kind == "eval"

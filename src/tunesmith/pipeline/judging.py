@@ -5,45 +5,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tunesmith.core.artifacts import Artifact
 from tunesmith.core.records import Interval
+from tunesmith.core.reporter import VerdictReached
 from tunesmith.eval.evaluate import Conditions, choose_items, evaluate, that_fit
 from tunesmith.eval.figures import A_TOKEN, LOSS_UNIT
 from tunesmith.eval.files import read_items
-from tunesmith.eval.gain import margin_of
 from tunesmith.eval.item_clusters import cluster_rows
-from tunesmith.eval.measure import Measurements, SystemMeasures, measure
+from tunesmith.eval.measure import Measurements, SystemMeasures
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.stats import Difference
 from tunesmith.eval.suites.load import load_suite
-from tunesmith.eval.verdict import decide
+from tunesmith.eval.verdict import Verdict
 from tunesmith.models.load import find_base
 from tunesmith.pipeline.bigger import address_of
 from tunesmith.pipeline.context import Context, Judged
 from tunesmith.pipeline.evidence import EXAMPLES, known_evidence
+from tunesmith.pipeline.ruling import rule_on
 from tunesmith.pipeline.stages import eval as eval_stage
 
-__all__ = ["comparison", "judge"]
+__all__ = ["comparison", "gathered", "judge", "verdict_event"]
 
 
 def judge(project: Context) -> Judged:
     """The verdict on the project's model. Evidence about the same models on the same items is not gathered twice."""
-    r, stage = project.settings, eval_stage.STAGE
-    known = known_evidence(project.store, stage.inputs(project), stage.settings(project))
-    evidence = read_evidence(known.path / "evidence.json") if known else _gather(project)
+    r = project.settings
+    evidence, look = gathered(project), project.look
     project.count_look()
-    measurements = measure(
-        evidence,
-        primary=r.eval.primary,
-        draws=r.eval.draws,
-        min_documents=r.gates.min_documents,
-        weighting=r.eval.weighting,
-        margin=margin_of(r.gates, r.eval.primary),
-        question_share=r.gates.question_share,
-        level=project.look.level,
-    )
-    look = project.look
-    verdict = decide(measurements, r.gates, baselines=r.eval.baselines, looks=look.number, changed=look.changed)
+    measurements, verdict = rule_on(evidence, r.eval, r.gates, number=look.number, changed=look.changed)
     return Judged(evidence, measurements, verdict)
+
+
+def gathered(project: Context) -> Evidence:
+    """What the systems give on the test split: of an earlier evaluation of the same models on the same items, or asked now."""
+    stage = eval_stage.STAGE
+    known = known_evidence(project.store, stage.inputs(project), stage.settings(project))
+    return read_evidence(known.path / "evidence.json") if known else _gather(project)
 
 
 def _gather(project: Context) -> Evidence:
@@ -102,6 +99,24 @@ def _gather(project: Context) -> Evidence:
             **unit,
         },
         ids={artifact.kind: artifact.id for artifact in used},
+    )
+
+
+def verdict_event(verdict: Verdict, measurements: Measurements, evaluation: Artifact) -> VerdictReached:
+    """The verdict as an event, with the gates that did not pass."""
+    notes = [
+        f"{gate.name}{'' if gate.required else ' (advisory)'}: {gate.state}. {gate.evidence}"
+        for gate in verdict.gates
+        if gate.state != "pass"
+    ]
+    if verdict.not_measured:
+        notes.append(f"Not measured: {', '.join(verdict.not_measured)}.")
+    return VerdictReached(
+        verdict=verdict.verdict,
+        sentence=verdict.sentence,
+        notes=tuple(notes),
+        report=str(evaluation.path / "report.html"),
+        comparison=comparison(measurements),
     )
 
 

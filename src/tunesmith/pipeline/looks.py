@@ -107,6 +107,6 @@ def _marks(documents: Iterable[str]) -> list[str]:
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
-    for name in before.keys() | now.keys():
+    for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
-            yield f"{name} was {before.get(name)}, now {now.get(name)}"
+            yield f"{name} was {before.get(name, 'not set')}, now {now.get(name, 'not set')}"

@@ -18,7 +18,7 @@ import orjson
 
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.records import Example, Row, as_example, read_jsonl
-from tunesmith.core.reporter import Reporter, SilentReporter, StageDone, VerdictReached
+from tunesmith.core.reporter import Reporter, SilentReporter, StageDone
 from tunesmith.eval.evaluate import choose_items
 from tunesmith.eval.files import read_items
 from tunesmith.eval.measure import Measurements
@@ -38,7 +38,7 @@ from tunesmith.pipeline.building import data_facts
 from tunesmith.pipeline.context import Judged
 from tunesmith.pipeline.draw import OtherSets, gather_other_sets
 from tunesmith.pipeline.evidence import EXAMPLES, same_verdict
-from tunesmith.pipeline.judging import comparison, judge
+from tunesmith.pipeline.judging import judge, verdict_event
 from tunesmith.pipeline.looks import Look, Looks
 from tunesmith.pipeline.number_type import fixed_precision, kept_precision
 from tunesmith.pipeline.own_answers import own_answers
@@ -169,8 +169,18 @@ class Project:
         """Every system measured on the test split, and the gates."""
         return judge(self)
 
+    def with_recipe(self, recipe: Recipe) -> Project:
+        """Another recipe at work on the same documents and base. What it makes does not become the latest of its kind."""
+        other = Project(
+            recipe, self.store.root.parent, reporter=self.reporter, allow_private=self._allow_private, offline=self._offline
+        )
+        other.store = Store(self.store.root, marks=False)
+        other.base, other.sources = self.base, self.sources
+        other._artifacts["documents"] = self.documents
+        return other
+
     @property
-    def _rules(self) -> dict[str, Any]:
+    def rules(self) -> dict[str, Any]:
         """What is fixed before a test set is used: the metric, the limits of the gates, and the split."""
         r = self.settings
         limits = {f"gates.{name}": value for name, value in r.gates.model_dump().items()}
@@ -190,7 +200,7 @@ class Project:
     def _evaluated(self) -> dict[str, Any]:
         """What is judged, by which rules, on which documents: as the count of evaluations wants it."""
         what = {"models": [artifact.id for artifact in (self.run, self.model)], "use": asdict(self.settings_of_use)}
-        return {"what": what, "rules": self._rules, "documents": self._test_documents}
+        return {"what": what, "rules": self.rules, "documents": self._test_documents}
 
     @cached_property
     def look(self) -> Look:
@@ -209,22 +219,7 @@ class Project:
         """
         made = self.artifact("eval")
         verdict, measurements = same_verdict(made, self.judged.verdict), self.judged.measurements
-        notes = [
-            f"{gate.name}{'' if gate.required else ' (advisory)'}: {gate.state}. {gate.evidence}"
-            for gate in verdict.gates
-            if gate.state != "pass"
-        ]
-        if verdict.not_measured:
-            notes.append(f"Not measured: {', '.join(verdict.not_measured)}.")
-        self.reporter.event(
-            VerdictReached(
-                verdict=verdict.verdict,
-                sentence=verdict.sentence,
-                notes=tuple(notes),
-                report=str(made.path / "report.html"),
-                comparison=comparison(measurements),
-            )
-        )
+        self.reporter.event(verdict_event(verdict, measurements, made))
         return Outcome(verdict, measurements, made)
 
     @cached_property
@@ -308,7 +303,7 @@ class Project:
 
     def report_plan(self) -> None:
         """The plan as an event, before what it plans is done; it fixes the rules of the verdict."""
-        Looks(self.store.root).plan(rules=self._rules, documents=self._test_documents)
+        Looks(self.store.root).plan(rules=self.rules, documents=self._test_documents)
         method = self.settings.method
         self.reporter.event(
             plan_event(self.plan, base=self.base, method=method.kind, rank=method.rank, precision=self.precision)

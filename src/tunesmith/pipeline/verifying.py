@@ -10,16 +10,15 @@ from tunesmith.core.artifacts import Artifact
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.files import damage
 from tunesmith.eval.files import read_verdict, write_evaluation
-from tunesmith.eval.gain import margin_of
-from tunesmith.eval.measure import measure
 from tunesmith.eval.results import read_evidence
-from tunesmith.eval.verdict import Verdict, decide
-from tunesmith.pipeline.looks import level_of
+from tunesmith.eval.verdict import Verdict
+from tunesmith.pipeline.ruling import rule_on
 from tunesmith.pipeline.sections.eval import EvalConfig, GateConfig
 
 __all__ = ["Verified", "stored_verdict", "verify_verdict"]
 
 EVIDENCE = "evidence.json"
+_HOLD_VERDICTS = ("eval", "crossfit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +37,11 @@ class Verified:
 
 def stored_verdict(evaluation: Artifact) -> Verdict:
     """The verdict of an evaluation. EvaluationError if the artifact is none."""
-    if evaluation.kind != "eval":
+    if evaluation.kind not in _HOLD_VERDICTS:
         raise EvaluationError(
             "this artifact holds no verdict",
             value=f"{evaluation.kind} {evaluation.id[:8]}",
-            expected="an evaluation",
+            expected="an evaluation or a cross-fit",
             hint="tunesmith verdict eval:latest",
         )
     return read_verdict(evaluation.path / "verdict.json")
@@ -56,17 +55,7 @@ def verify_verdict(evaluation: Artifact) -> Verified:
     held = stored_verdict(evaluation)
     evidence, settings = read_evidence(evaluation.path / EVIDENCE), evaluation.manifest["settings"]
     chosen, gates, look = EvalConfig(**settings["eval"]), GateConfig(**settings["gates"]), settings["look"]
-    measurements = measure(
-        evidence,
-        primary=chosen.primary,
-        draws=chosen.draws,
-        min_documents=gates.min_documents,
-        weighting=chosen.weighting,
-        margin=margin_of(gates, chosen.primary),
-        question_share=gates.question_share,
-        level=level_of(look["number"]),
-    )
-    verdict = decide(measurements, gates, baselines=chosen.baselines, looks=look["number"], changed=look["changed"])
+    measurements, verdict = rule_on(evidence, chosen, gates, number=look["number"], changed=look["changed"])
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder)
         write_evaluation(again, evidence, measurements, verdict)

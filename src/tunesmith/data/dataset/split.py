@@ -11,7 +11,7 @@ from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Finding, Row, digest
 from tunesmith.data.ingest.metadata import iso_date
 
-__all__ = ["By", "Drawn", "Split", "place", "split", "told_by"]
+__all__ = ["By", "Drawn", "Fold", "Split", "place", "split", "told_by"]
 
 R = TypeVar("R", bound=Row)
 Split = Literal["train", "val", "test"]
@@ -48,6 +48,14 @@ class Drawn(Generic[R]):
     findings: tuple[Finding, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """One fold of a cross-fit: `number`, from 1, of `of` folds."""
+
+    number: int
+    of: int
+
+
 def place(group: str, *, val: float, test: float, seed: int) -> Split:
     """Where a group belongs: a pure function of its name and the seed, so nothing else in the dataset can move it."""
     u = int(digest(str(seed), group)[:13], 16) / 16**13
@@ -68,6 +76,7 @@ def split(
     seed: int,
     column: str = "",
     stratify: str = "",
+    fold: Fold | None = None,
 ) -> Drawn[R]:
     """Draw the splits. `by` says what stays on one side: a document, thread, author, the rows of one value of `column` (group).
 
@@ -77,29 +86,37 @@ def split(
     a label, units are hashed within their label, and a label that ends up missing from a split is an error that names a
     seed with which none is. A share of 0 leaves that split empty.
 
+    With `fold`, test is that fold of the units, in place of a share of them: over all folds each unit is in test once. Units
+    are dealt to the folds in the order of their hashes (by label first): sizes differ by one at most, new units move old ones.
+
     Raises:
+        ValueError: a fold of a split by time.
         DatasetError: train or test would have fewer than two units, or val none; a column that no row has; a missing label.
     """
     units, findings = _units(examples, by, column)
     labels = _labels(examples, units, stratify) if stratify else {}
     names = list(dict.fromkeys(units))
     borders: tuple[str, ...] = ()
-    if by == "time":
+    if fold is not None:
+        if by == "time":
+            raise ValueError("a split by time has no folds: only the latest days can be test")
+        places = _by_fold(names, labels, val=val, seed=seed, fold=fold)
+    elif by == "time":
         places, borders = _by_time(examples, val=val, test=test)
     else:
         places = _by_hash(names, labels, val=val, test=test, seed=seed)
     counts = _counts(places)
     needed = _needed(val, test)
     if any(counts[name] < needed[name] for name in needed):
-        raise _too_few(
-            names, counts, needed, by=by, seed=None if by == "time" else _seed_for(names, labels, needed, val, test, seed)
-        )
+        other = None if by == "time" or fold else _seed_for(names, labels, needed, val, test, seed)
+        raise _too_few(names, counts, needed, by=by, seed=other, fold=fold)
     if labels:
-        _refuse_missing_labels(names, places, labels, stratify, val=val, test=test, seed=seed, fixed=by == "time")
+        fixed = by == "time" or fold is not None
+        _refuse_missing_labels(names, places, labels, stratify, val=val, test=test, seed=seed, fixed=fixed)
     parts: dict[Split, list[R]] = {"train": [], "val": [], "test": []}
     for example, unit in zip(examples, units, strict=True):
         parts[places[unit]].append(example)
-    if 0 < counts["test"] < _LEAST_TEST:
+    if 0 < counts["test"] < _LEAST_TEST and fold is None:  # a fold gets no verdict of its own
         findings.append(_few(counts["test"], by))
     told: dict[str, dict[Split, int]] = {}
     for name, rows in parts.items():
@@ -145,6 +162,19 @@ def _no_column(examples: Sequence[Row], what: str, column: str) -> DatasetError:
 
 def _by_hash(names: Sequence[str], labels: Mapping[str, str], *, val: float, test: float, seed: int) -> dict[str, Split]:
     return {name: place(f"{labels[name]}\0{name}" if labels else name, val=val, test=test, seed=seed) for name in names}
+
+
+def _by_fold(names: Sequence[str], labels: Mapping[str, str], *, val: float, seed: int, fold: Fold) -> dict[str, Split]:
+    """Test is every `fold.of`-th unit by hash; val the share `val` of all units, at least one of the rest."""
+
+    def order(units: Sequence[str], salt: str) -> list[str]:
+        return sorted(units, key=lambda unit: (labels.get(unit, ""), digest(str(seed), salt, unit)))
+
+    test = set(order(names, "fold")[fold.number - 1 :: fold.of])
+    rest = order([name for name in names if name not in test], "val")
+    num_val = min(len(rest), max(1, round(val * len(names)))) if val > 0 else 0
+    drawn = {rest[int((n + 0.5) * len(rest) / num_val)] for n in range(num_val)}  # evenly over the labels
+    return {name: "test" if name in test else "val" if name in drawn else "train" for name in names}
 
 
 def _by_time(examples: Sequence[Row], *, val: float, test: float) -> tuple[dict[str, Split], tuple[str, ...]]:
@@ -253,19 +283,27 @@ def _few(count: int, by: By) -> Finding:
 
 
 def _too_few(
-    names: Sequence[str], counts: Mapping[Split, int], needed: Mapping[Split, int], *, by: By, seed: int | None
+    names: Sequence[str],
+    counts: Mapping[Split, int],
+    needed: Mapping[Split, int],
+    *,
+    by: By,
+    seed: int | None,
+    fold: Fold | None,
 ) -> DatasetError:
     what = _WHAT[by]
     got = ", ".join(f"{name} {counts[name]}" for name in counts)
     wanted = ", ".join(f"{needed[name]} in {name}" for name in needed if needed[name])
     hint = f"add more writing: at least {2 * sum(needed.values())} {what}"
-    if len(names) >= sum(needed.values()):
+    if fold is not None:
+        hint = "fewer folds, or more writing"
+    elif len(names) >= sum(needed.values()):
         hint = "--set split.test=0.4 --set split.val=0.2, or more writing"
         if seed is not None:
             hint = f"--set split.seed={seed}, or --set split.test=0.4, or more writing"
     return DatasetError(
         f"too few {what} to split",
-        value=f"{len(names)} {what}: {got}",
+        value=f"{len(names)} {what}: {got}" + (f" (fold {fold.number} of {fold.of})" if fold else ""),
         expected=f"at least {wanted}; {_LEAST_TEST} in test for a verdict with p ≤ 0.05",
         hint=hint,
     )

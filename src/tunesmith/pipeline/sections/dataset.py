@@ -93,6 +93,11 @@ class SplitConfig(Section):
     """Share of documents for the verdict."""
     seed: int = 7
     """Seed of the split; another seed gives another split."""
+    folds: Literal[0] | Annotated[int, Field(ge=2, le=50)] = 0
+    """Number of equal folds of which one is the test split, in place of the share `test`. `tunesmith crossfit` sets it. 0: no
+    folds."""
+    fold: Annotated[int, Field(ge=0, le=50)] = 0
+    """With `folds`: which fold is the test split, from 1."""
 
     @model_validator(mode="after")
     def _leave_something_to_learn(self) -> Self:
@@ -100,6 +105,10 @@ class SplitConfig(Section):
             raise ValueError("val + test below 0.9, so that at least a tenth is left for training")
         if (self.by == "group") != bool(self.group):
             raise ValueError("both split.by: group and split.group: COLUMN; one has no effect without the other")
+        if not min(self.folds, 1) <= self.fold <= self.folds:
+            raise ValueError(f"split.fold from 1 to split.folds ({self.folds}), or neither of them")
+        if self.folds and self.by == "time":
+            raise ValueError("another split.by than time: only the latest days can be the test split")
         return self
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Draft
 from tunesmith.core.reporter import Line
-from tunesmith.pipeline.building import build_settings, fill_dataset, report_findings
+from tunesmith.pipeline.building import build_settings, fill_dataset, report_findings, split_settings
 from tunesmith.pipeline.context import Context
 from tunesmith.pipeline.stage import FilledStage, Reference, StageText
 from tunesmith.pipeline.synthesis import generator_settings
@@ -29,7 +29,7 @@ def _settings(project: Context) -> Mapping[str, Any]:
     return {
         "build": build_settings(r.build, passage_words=project.passage_words),
         **({"generator": generator_settings(r.generator)} if r.build.style in {"qa", "rewrite"} else {}),
-        "split": r.split.model_dump(),
+        "split": split_settings(r.split),
         "mix": project.settings.mix.model_dump(),
         "beside": project.other_sets.id,
         "max_tokens": project.limit,
