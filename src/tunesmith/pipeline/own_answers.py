@@ -2,7 +2,7 @@
 
 A model that is tuned on one author alone answers everything in that author's voice. Rows that the base wrote itself hold it
 where it was, on questions that have nothing to do with the author (self-distillation; Yang et al. 2024, "Self-Distillation
-Bridges Distribution Gap in Language Model Fine-Tuning"; Huang et al. 2024, "Self-Synthesized Rehearsal"). No other data is needed.
+Bridges Distribution Gap in Language Model Fine-Tuning"; Huang et al. 2024, "Self-Synthesized Rehearsal").
 """
 
 from __future__ import annotations
