@@ -20,7 +20,8 @@ from tunesmith.models.generation.requests import Completion, Request, Sampling
 from tunesmith.models.load import BaseFolder
 from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.pipeline.sections.eval import GateConfig
-from tunesmith.systems.bigger import BiggerModel
+from tunesmith.systems.addressed import ModelAtAddress
+from tunesmith.systems.bigger import WORDS
 from tunesmith.systems.registry import by_role, pairs
 from tunesmith.systems.system import Address
 
@@ -72,7 +73,7 @@ def ask(address: Address, *requests: Request, waits: list[float] | None = None) 
         (waits if waits is not None else []).append(seconds)
         return False
 
-    return BiggerModel(address, wait=wait).answer(requests, on_done=lambda count: None)
+    return ModelAtAddress(address, name="bigger", words=WORDS, wait=wait).answer(requests, on_done=lambda count: None)
 
 
 def request(question: str = "What is rain?", **more: Any) -> Request:
@@ -106,7 +107,7 @@ def test_answers_keep_the_order_of_the_questions_and_say_when_they_were_cut() ->
 def test_a_bigger_model_can_be_asked_again_and_what_stops_the_work_leaves_no_question_waiting() -> None:
     done: list[int] = []
     with fake_llm(saying("So.")) as server:
-        model = BiggerModel(Address(url=server.url, model="m", concurrency=1))
+        model = ModelAtAddress(Address(url=server.url, model="m", concurrency=1), name="bigger", words=WORDS)
         for _ in range(2):
             assert len(model.answer([request(), request("And?")], on_done=done.append)) == 2
         assert done == [1, 1, 1, 1]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tunesmith.api.advising import AdviceResult, advise
+    from tunesmith.api.auditing import audit
     from tunesmith.api.bases import BaseRow, fetch_base, list_bases
     from tunesmith.api.checking import CheckFinding, CheckResult, check
     from tunesmith.api.comparison import CompareResult, compare
@@ -75,6 +76,7 @@ __all__ = [
     "apply_review",
     "artifact",
     "artifacts",
+    "audit",
     "build",
     "chat",
     "check",
@@ -135,6 +137,7 @@ _NAMES = {
     "tunesmith.api.reviewing": ("ReviewApplied", "ReviewPage", "apply_review", "review"),
     "tunesmith.api.synth_file": ("Made", "synth"),
     "tunesmith.api.comparison": ("CompareResult", "compare"),
+    "tunesmith.api.auditing": ("audit",),
     "tunesmith.api.advising": ("AdviceResult", "advise"),
     "tunesmith.eval.questionnaire": ("TaskAnswers",),
     "tunesmith.api.conversation": ("AnswerPiece", "Conversation", "chat"),

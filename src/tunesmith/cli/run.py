@@ -18,7 +18,7 @@ from tunesmith.core.reporter import Reporter, SeveralReporters
 if TYPE_CHECKING:
     from tunesmith.api import Plan, Project
 
-__all__ = ["Choice", "crossfit", "demo", "open_recipe", "run", "stage"]
+__all__ = ["Choice", "audit", "crossfit", "demo", "open_recipe", "run", "stage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,21 @@ def crossfit(choice: Choice, *, folds: int, seeds: int, json: bool) -> None:
     if json:
         facts = {"seconds": seconds, "report": log.verdict.report, "comparison": log.verdict.comparison}
         print_json({**found.verdict.as_dict(), **facts})
+    sys.exit(found.verdict.exit_code)
+
+
+def audit(choice: Choice, *, adapter: Path | None, model: str, url: str, model_name: str, suite: str, json: bool) -> None:
+    """Judge a model that was trained elsewhere."""
+    from tunesmith.api.auditing import audit_project
+
+    recipe, begin, say, log = open_recipe(choice), time.perf_counter(), _greeted(), EventLog()
+    project = _project(recipe, choice, SeveralReporters(say, log))
+    found = audit_project(project, adapter=adapter, model=model, url=url, model_name=model_name, suite=suite)
+    seconds = round(time.perf_counter() - begin, 1)
+    report = log.verdict.report
+    say.end({"open": report, "verify": "tunesmith verdict audit:latest --verify", "took": f"{seconds:.0f} s"})
+    if json:
+        print_json({**found.verdict.as_dict(), "seconds": seconds, "report": report, "comparison": log.verdict.comparison})
     sys.exit(found.verdict.exit_code)
 
 

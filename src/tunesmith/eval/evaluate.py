@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tunesmith.core.errors import EvaluationError
@@ -32,7 +33,7 @@ from tunesmith.models.memory import release_memory
 from tunesmith.systems.registry import baseline_kinds, chosen_kinds
 from tunesmith.systems.system import GivesLogits, NotMeasured, OwnPrompts, System, SystemInputs, SystemKind, TokenLogprobs
 
-__all__ = ["Conditions", "Measured", "choose_items", "evaluate", "that_fit"]
+__all__ = ["Conditions", "Measured", "choose_items", "evaluate", "evaluate_kinds", "that_fit"]
 
 _FACTS = ("author", "date", "tags", "tag")  # columns that parts of the test set are made by
 _SCORED = ("reference", "subject")  # the systems that further rows and suites are put to
@@ -42,8 +43,8 @@ _SCORED = ("reference", "subject")  # the systems that further rows and suites a
 class Measured:
     """Results of an evaluation: systems in the order of comparison, forms against the tuned model (`parity`: merged in float32;
     `served`: merged opened as it is served; `forms`: all others by name; None if that was not measured), general texts, facts
-    about the prompts, how the references fit into the token limit, the likelihoods of further rows by probe and system, and the
-    answers of base and tuned model to further suites."""
+    about the prompts, how the references fit into the token limit, the likelihoods of further rows by probe and system, the
+    answers of base and tuned model to further suites, and why a system that was to be measured was not."""
 
     systems: tuple[SystemRun, ...]
     parity: ParityResult | None
@@ -54,6 +55,7 @@ class Measured:
     forms: Mapping[str, FormResult] = field(default_factory=dict)
     probes: Mapping[str, Mapping[str, tuple[Likelihood, ...]]] = field(default_factory=dict)
     suites: tuple[SuiteAnswers, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def choose_items(examples: Sequence[Example], max_items: int) -> tuple[Item, ...]:
@@ -109,10 +111,6 @@ def evaluate(
 
     EvaluationError if the merged model has another chat format, or if the adapter has no effect.
     """
-    if not items:
-        raise EvaluationError(
-            "there are no test items to evaluate", value=0, expected="test items", hint="--set split.test=0.2"
-        )
     chat = open_chat(base, conditions.template)
     if merged is not None and open_chat(merged, conditions.template).fingerprint != chat.fingerprint:
         raise EvaluationError(
@@ -133,16 +131,50 @@ def evaluate(
         address=conditions.address,
     )
     kinds = chosen_kinds(inputs, conditions.baselines, conditions.additions)
+    return evaluate_kinds(kinds, inputs, items=items, general=general, conditions=conditions, reporter=reporter)
+
+
+def evaluate_kinds(
+    kinds: Sequence[SystemKind],
+    inputs: SystemInputs,
+    *,
+    items: Sequence[Item],
+    general: Sequence[Item],
+    conditions: Conditions,
+    reporter: Reporter,
+    own: Mapping[str, SystemInputs] = MappingProxyType({}),
+) -> Measured:
+    """Measure these systems on `items`, in float32. `own`: the inputs of a system that has another chat format or context.
+
+    If the system that the verdict is about cannot be measured, the rest is left out too. EvaluationError without items, or if
+    an adapter that is not zero has no effect.
+    """
+    if not items:
+        raise EvaluationError(
+            "there are no test items to evaluate", value=0, expected="test items", hint="--set split.test=0.2"
+        )
     further = sum(len(suite.items) for suite in conditions.suites) * sum(kind.role in _SCORED for kind in kinds)
     total = num_answers(kinds, conditions, len(items)) + further
     with reporter.progress("evaluate", total=total, unit="answers") as progress:
         asking = Asking(inputs, items, conditions, progress)
-        probes = {name: that_fit(chat, rows, context=base.context) for name, rows in probe_items(items, train).items()}
-        found = _Found(asking, general, probes, reporter, max((k.num_rows for k in kinds if k.role == "form"), default=0))
+        askings = {name: Asking(given, items, conditions, progress) for name, given in own.items()}
+        probes = {name: _fit_all(rows, [inputs, *own.values()]) for name, rows in probe_items(items, inputs.train).items()}
+        num_rows = max((k.num_rows for k in kinds if k.role == "form"), default=0)
+        found = _Found(asking, _fit_all(general, own.values()), probes, reporter, num_rows, own=askings)
         for group in _by_weights(kinds):
             release_memory()
             found.measure(group)
+            if any(kind.role == "subject" and kind.name in found.left_out for kind in group):
+                break  # nothing can be compared with it
     return found.measured(kinds)
+
+
+def _fit_all(items: Sequence[Item], given: Iterable[SystemInputs]) -> tuple[Item, ...]:
+    """The items that fit into every one of these contexts, in every one of these chat formats."""
+    kept = tuple(items)
+    for one in given:
+        kept = that_fit(one.chat, kept, context=one.base.context)
+    return kept
 
 
 def _by_weights(kinds: Sequence[SystemKind]) -> list[list[SystemKind]]:
@@ -173,6 +205,12 @@ class _Found:
     probes: dict[str, dict[str, tuple[Likelihood, ...]]] = field(default_factory=dict)
     suite_runs: dict[str, list[SuiteRun]] = field(default_factory=dict)
     subject: Given | None = None
+    left_out: dict[str, str] = field(default_factory=dict)
+    own: Mapping[str, Asking] = field(default_factory=dict)
+
+    def _asking(self, name: str) -> Asking:
+        """What asks a system: in its own chat format, if it has one."""
+        return self.own.get(name, self.asking)
 
     def measure(self, kinds: Sequence[SystemKind]) -> None:
         """Measure systems on one copy of the weights. If a system that no required gate needs fails, it is not measured."""
@@ -182,15 +220,17 @@ class _Found:
             if any(kind.required for kind in kinds):
                 raise
             for kind in kinds:
-                self._leave_out(kind, f"{kind.words.topic} was not measured: {error}")
+                self._leave_out(kind, str(error) if kind.role == "subject" else f"{kind.words.topic} was not measured: {error}")
 
     def _measure(self, kinds: Sequence[SystemKind]) -> None:
         load = kinds[0].load
-        model = None if load is None else load(self.asking.inputs)
-        if any(kind.role == "subject" for kind in kinds) and (reason := fits(model).reason):
+        model = None if load is None else load(self._asking(kinds[0].name).inputs)
+        if model is not None and any(kind.role == "subject" for kind in kinds) and (reason := fits(model).reason):
             self.reporter.warn(f"answers are made one by one, which is slow: this base has {reason}")
         systems = self._opened(kinds, model)
-        answers = self.asking.answers(systems)
+        answers: dict[str, Any] = {}
+        for asking in (self.asking, *self.own.values()):
+            answers |= asking.answers([pair for pair in systems if self._asking(pair[0].name) is asking])
         for kind, system in systems:
             given = self._run(kind, system, answers[kind.name])
             if kind.role == "form":
@@ -202,7 +242,7 @@ class _Found:
     def _opened(self, kinds: Sequence[SystemKind], model: Any) -> list[tuple[SystemKind, System]]:
         systems: list[tuple[SystemKind, System]] = []
         for kind in kinds:
-            system = kind.open(self.asking.inputs, model)
+            system = kind.open(self._asking(kind.name).inputs, model)
             if isinstance(system, NotMeasured):
                 self._leave_out(kind, system.reason)
                 continue
@@ -213,12 +253,13 @@ class _Found:
 
     def _leave_out(self, kind: SystemKind, reason: str) -> None:
         self.reporter.warn(reason)
+        self.left_out[kind.name] = reason
         if kind.role == "form":
             self.forms[kind.name] = FormResult(reason=reason)
 
     def _run(self, kind: SystemKind, system: System, answers: Any) -> Given:
         """Keep the run of a listed system; what forms are compared by."""
-        asking, logprobs = self.asking, None
+        asking, logprobs = self._asking(kind.name), None
         if kind.listed:
             run, logprobs = asking.run(system, answers)
             self.runs[kind.name] = run
@@ -239,18 +280,20 @@ class _Found:
 
     def _likelihoods(self, system: System, items: Sequence[Item]) -> tuple[Likelihood, ...]:
         """Of further rows under their own prompts; empty where the system gives none."""
-        found = self.asking.logprobs_of(system, items)
-        return () if found is None else likelihoods_of(found[1], self.asking.inputs.chat, items, found[0])
+        asking = self._asking(system.name)
+        found = asking.logprobs_of(system, items)
+        return () if found is None else likelihoods_of(found[1], asking.inputs.chat, items, found[0])
 
     def _given(self, kind: SystemKind, system: System, logprobs: Sequence[TokenLogprobs] | None, greedy: Any) -> Given:
         """Logits that outlast the weights for the tuned model, passing ones for a form; log-probabilities without either."""
-        rows: Sequence[Encoded] = self.asking.rows[: self.num_rows if kind.role == "subject" else kind.num_rows]
+        asking = self._asking(kind.name)
+        rows: Sequence[Encoded] = asking.rows[: self.num_rows if kind.role == "subject" else kind.num_rows]
         logits = None
         if isinstance(system, GivesLogits) and rows:
             logits = system.kept_logits(rows) if kind.role == "subject" else system.logits(rows)
         without_logits = logits is None or self.subject is None or self.subject.logits is None
         if not kind.listed and (without_logits or kind.limits.mean_abs_logprob is not None):
-            logprobs = self.asking.logprobs(system, rows)
+            logprobs = asking.logprobs(system, rows)
         return Given(logits=logits, logprobs=None if logprobs is None else logprobs[: len(rows)], greedy=greedy)
 
     def _compare(self, kind: SystemKind, system: System, given: Given, model: Any) -> None:
@@ -289,7 +332,7 @@ class _Found:
             general=general,
             numbers=self.numbers,
             served=served,
-            limit=self.asking.limit,
+            limit=next(iter(self.own.values()), self.asking).limit,
             forms=forms,
             probes=self.probes,
             suites=tuple(
@@ -297,4 +340,5 @@ class _Found:
                 for s in self.asking.conditions.suites
                 if s.id in self.suite_runs
             ),
+            left_out=self.left_out,
         )

@@ -24,7 +24,17 @@ from tunesmith.eval.metrics.registry import metric_named, score_answers
 from tunesmith.eval.metrics.repetition import loop_scores, same_answers
 from tunesmith.eval.metrics.text import length_matched
 from tunesmith.eval.probe_measures import QuestionWorth, Recital, question_worth, recital
-from tunesmith.eval.results import Evidence, FormResult, Item, Likelihood, Limit, ParityResult, SystemRun, check_evidence
+from tunesmith.eval.results import (
+    Audited,
+    Evidence,
+    FormResult,
+    Item,
+    Likelihood,
+    Limit,
+    ParityResult,
+    SystemRun,
+    check_evidence,
+)
 from tunesmith.eval.shares import AnswerShares, answer_shares, ended
 from tunesmith.eval.stats import LEVEL, Difference, Summary, Weighting, detectable_effect
 from tunesmith.eval.suites.answered import suite_figures
@@ -96,6 +106,7 @@ class Measurements:
     safety: Mapping[str, SafetyResult] = field(default_factory=dict)
     served: ParityResult | None = None
     forms: Mapping[str, FormResult] = field(default_factory=dict)
+    audited: Audited | None = None
 
     def comparison(self, a: str, b: str) -> Comparison | None:
         """The comparison b − a, or None if one of the two was not run."""
@@ -197,6 +208,7 @@ def measure(  # noqa: PLR0913 (all that the figures depend on)
         },
         suites=suites,
         safety=safety,
+        audited=evidence.audited,
     )
 
 

@@ -72,6 +72,7 @@ def report_values(
         "alternatives": ladder_values(evidence, measurements),
         "looks": verdict.looks,
         "advice": verdict.advice,
+        **({"audited": measurements.audited} if measurements.audited else {}),
         "reading": evidence.reading,
         "examples": [{"why": why, "id": evidence.items[place].id} for why, place in examples],
         "ids": dict(evidence.ids),

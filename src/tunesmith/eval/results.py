@@ -20,6 +20,7 @@ from tunesmith.eval.suites.answered import SuiteAnswers
 from tunesmith.models.use import GREEDY_USE, Use
 
 __all__ = [
+    "Audited",
     "Cost",
     "Evidence",
     "FoldRows",
@@ -226,6 +227,24 @@ class RecipeRuns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Audited:
+    """Whose model was judged, where it was trained elsewhere, and what nobody but its maker can know.
+
+    `what`: the model in words; `maker`: the tool that made it, recognised by `files`; empty if none was. `advisory`: gates that
+    nothing here can measure, so that they do not decide; `unknown`: topics that no gate is about. `reason`: why the model was
+    not measured at all; empty if it was. `notes`: what a reader should know of the comparison.
+    """
+
+    what: str
+    maker: str = ""
+    files: tuple[str, ...] = ()
+    advisory: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Everything measured. Not measured is None or empty, never a made-up value.
 
@@ -237,7 +256,8 @@ class Evidence:
     artifacts the figures come from (kind → id). `numbers`: further facts worth printing under the table of systems. `use`: the
     settings at which `SystemRun.generations` were drawn; in evidence from before there were any, these were greedy. `probes`:
     likelihoods of further rows (`eval.probes`) by probe and system. `suites`: further questions and their answers. `recipe`:
-    of evidence pooled over several adapters, what it was pooled from; `train_answers` are then empty.
+    of evidence pooled over several adapters, what it was pooled from; `train_answers` are then empty. `audited`:
+    of an audit, where "tuned" is a model that was trained elsewhere.
     """
 
     items: tuple[Item, ...]
@@ -256,6 +276,7 @@ class Evidence:
     probes: Mapping[str, Mapping[str, tuple[Likelihood, ...]]] = field(default_factory=dict)
     suites: tuple[SuiteAnswers, ...] = ()
     recipe: RecipeRuns | None = None
+    audited: Audited | None = None
 
     def system(self, name: str) -> SystemRun | None:
         """The run of that name, or None if it was not made."""

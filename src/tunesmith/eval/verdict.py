@@ -3,6 +3,9 @@
 A required gate that fails gives DON'T SHIP (exit code 2), else one that is not measured gives CAN'T TELL (3), else SHIP
 (0). Advisory gates are shown and never decide. SHIP needs all required gates at once, so testing several of them makes
 a false SHIP rarer and not likelier (intersection-union test; Berger 1982), and their p values need no correction.
+
+In an audit of a model that was trained elsewhere, the gates that nothing outside can measure are advisory, or no audit could
+ever end in SHIP. They stay *not measured*, and the sentence names them.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from tunesmith.eval.gate import Gate, Limits, Ruling
 from tunesmith.eval.gates import judge_all
 from tunesmith.eval.measure import METRICS, Measurements, improvement
 from tunesmith.eval.numbers import signed, signed_range
+from tunesmith.eval.results import Audited
 from tunesmith.systems.registry import by_role
 
 __all__ = ["Gate", "Verdict", "VerdictName", "decide"]
@@ -62,7 +66,11 @@ def decide(
 ) -> Verdict:
     """The verdict on the tuned model. `baselines` are the cheaper alternatives that the recipe asked for; `looks` counts the
     evaluations on this test set, and `changed` says what differs from what was planned before the first."""
-    found = [_as_the_recipe_says(one, limits) for one in judge_all(measurements, limits, baselines=baselines)]
+    audited = measurements.audited
+    found = [
+        _as_an_audit_can(_as_the_recipe_says(one, limits), audited)
+        for one in judge_all(measurements, limits, baselines=baselines)
+    ]
     failed = [one for one in found if one.gate.required and one.gate.state == "fail"]
     unknown = [one for one in found if one.gate.required and one.gate.state == "not measured"]
     name: VerdictName
@@ -72,9 +80,10 @@ def decide(
         name, code, sentence = "CAN'T TELL", 3, " ".join(one.words.unknown for one in unknown[:2])
     else:
         name, code, sentence = "SHIP", 0, _yes(measurements, found)
-    sentence = " ".join([sentence, *_looked(looks, changed, measurements.level)])
+    sentence = " ".join([sentence, *_unseen_from_outside(found, audited), *_looked(looks, changed, measurements.level)])
     unseen = [one.words.topic for one in found if one.gate.state == "not measured"]
     unseen += _not_compared(measurements, baselines)
+    unseen += audited.unknown if audited else ()
     return Verdict(
         verdict=name,
         exit_code=code,
@@ -83,7 +92,7 @@ def decide(
         not_measured=tuple(unseen),
         looks=looks,
         effective_documents=_effective(measurements),
-        advice=_advice(failed, unknown, _overruled(found)),
+        advice=_advice(failed, unknown, _overruled(found)) if audited is None else _advice_on_audit(failed, unknown, audited),
     )
 
 
@@ -118,6 +127,25 @@ def _as_the_recipe_says(one: Ruling, limits: Limits) -> Ruling:
     return Ruling(replace(gate, loosened="; ".join(changes)), one.words)
 
 
+def _as_an_audit_can(one: Ruling, audited: Audited | None) -> Ruling:
+    """The ruling, advisory where nothing outside of the training run can measure it. A failure decides all the same."""
+    if audited is None or one.gate.name not in audited.advisory or one.gate.state != "not measured":
+        return one
+    return Ruling(replace(one.gate, required=False), one.words)
+
+
+def _unseen_from_outside(found: Sequence[Ruling], audited: Audited | None) -> Iterator[str]:
+    """What the verdict of an audit cannot speak of."""
+    if audited is None:
+        return
+    if audited.reason:
+        yield f"The audited model was not measured: {audited.reason}"
+        return
+    unseen = [one.words.topic for one in found if one.gate.name in audited.advisory and one.gate.state == "not measured"]
+    if topics := [*unseen, *audited.unknown]:
+        yield f"Not measured, because an audit cannot: {'; '.join(topics)}."
+
+
 def _yes(measurements: Measurements, found: Sequence[Ruling]) -> str:
     passed = {one.gate.name for one in found if one.gate.state == "pass"}
     claim = (
@@ -136,11 +164,13 @@ def _claim(measurements: Measurements, passed: AbstractSet[str]) -> str:
     if difference is None or gain is None:
         raise AssertionError("the gate passed without a measured improvement")
     beaten = [f", and than the {kind.title}" for kind in by_role("baseline") if kind.words.name in passed]
+    whose = "tuned" if measurements.audited is None else "audited"
     if measurements.primary == "bits_per_byte":
-        claim = f"The tuned model predicts the author's held-out words better than the base does{''.join(beaten)}"
+        words = "the author's held-out words" if measurements.audited is None else "these words"
+        claim = f"The {whose} model predicts {words} better than the base does{''.join(beaten)}"
         size = f"{gain[0]:.3f} bits per byte less"
     else:
-        claim = f"The tuned model's answers are closer to the references than those of the base are{''.join(beaten)}"
+        claim = f"The {whose} model's answers are closer to the references than those of the base are{''.join(beaten)}"
         size = f"{signed(gain[0])} {METRICS[measurements.primary].label}"
     relative = "" if difference.relative is None else f" ({100 * abs(difference.relative):.0f} %)"
     return f"{claim}: {size}{relative}, better on {difference.better} of {difference.n} items."
@@ -213,3 +243,14 @@ def _advice(failed: Sequence[Ruling], unknown: Sequence[Ruling], overruled: Sequ
     if name.startswith("beats_"):
         return "Use the cheaper alternative: it does at least as well."
     return _ADVICE.get(name, "Read the evidence of the gate that failed.")
+
+
+def _advice_on_audit(failed: Sequence[Ruling], unknown: Sequence[Ruling], audited: Audited) -> str:
+    """What to do next with a model that somebody else trained."""
+    if audited.reason:
+        return "Start the server, or correct its address and the model's name, and type the same command again."
+    if failed:
+        return "Do not use this model in place of the base; the evidence of the gates that failed says why."
+    if unknown:
+        return "Audit it on more documents; the evidence of the gates that are not measured says what is missing."
+    return "Read a few of its answers first, and ask its maker about what an audit cannot measure."

@@ -129,7 +129,7 @@ def open_adapter(model: Any, folder: Path) -> Any:
             raise ModelError(
                 "the adapter does not fit this base",
                 value=str(folder),
-                expected=str(error).splitlines()[0][:200],
+                expected=_reason_of(error),
                 hint="use the base that the adapter was trained on",
             ) from error
     if missing := [str(w.message) for w in caught if "missing adapter keys" in str(w.message)]:
@@ -145,6 +145,12 @@ def open_adapter(model: Any, folder: Path) -> Any:
             hint="use the base that the adapter was trained on",
         )
     return adapted.eval()
+
+
+def _reason_of(error: Exception) -> str:
+    """What peft or torch says is wrong; the first line of torch's message is only a heading."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if "mismatch" in line), lines[0] if lines else type(error).__name__)[:200]
 
 
 def adapter_moves(model: Any) -> bool:

@@ -46,6 +46,7 @@ from tunesmith.pipeline.plan import Line, Plan, make_plan
 from tunesmith.pipeline.plan_event import plan_event
 from tunesmith.pipeline.reading import Documents, read_sources
 from tunesmith.pipeline.recipe import Recipe
+from tunesmith.pipeline.ruling import rules_of
 from tunesmith.pipeline.stage import find_stage
 from tunesmith.pipeline.training import objective_of
 from tunesmith.plan.facts import AdapterFacts, BaseFacts, PrecisionFacts
@@ -182,15 +183,7 @@ class Project:
     @property
     def rules(self) -> dict[str, Any]:
         """What is fixed before a test set is used: the metric, the limits of the gates, and the split."""
-        r = self.settings
-        limits = {f"gates.{name}": value for name, value in r.gates.model_dump().items()}
-        return {
-            "eval.primary": r.eval.primary,
-            "eval.weighting": r.eval.weighting,
-            **limits,
-            "split.seed": r.split.seed,
-            "split.by": r.split.by,
-        }
+        return rules_of(self.settings)
 
     @property
     def _test_documents(self) -> list[str]:

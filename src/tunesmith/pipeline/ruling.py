@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from tunesmith.eval.gain import margin_of
 from tunesmith.eval.measure import Measurements, measure
 from tunesmith.eval.results import Evidence
 from tunesmith.eval.verdict import Verdict, decide
 from tunesmith.pipeline.looks import level_of
+from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.sections.eval import EvalConfig, GateConfig
 
-__all__ = ["measured", "rule_on"]
+__all__ = ["measured", "rule_on", "rules_of"]
 
 _SHIP = "The recipe helps. The adapters of the folds saw only a part of your writing: train the one to use with tunesmith run."
 
@@ -41,3 +43,15 @@ def rule_on(
         advice = _SHIP if verdict.verdict == "SHIP" else verdict.advice
         verdict = replace(verdict, sentence=f"{verdict.sentence} {evidence.recipe.sentence}", advice=advice)
     return measurements, verdict
+
+
+def rules_of(settings: Recipe) -> dict[str, Any]:
+    """What is fixed before a test set is used: the metric, the limits of the gates, and the split."""
+    limits = {f"gates.{name}": value for name, value in settings.gates.model_dump().items()}
+    return {
+        "eval.primary": settings.eval.primary,
+        "eval.weighting": settings.eval.weighting,
+        **limits,
+        "split.seed": settings.split.seed,
+        "split.by": settings.split.by,
+    }

@@ -18,7 +18,7 @@ from tunesmith.pipeline.sections.eval import EvalConfig, GateConfig
 __all__ = ["Verified", "stored_verdict", "verify_verdict"]
 
 EVIDENCE = "evidence.json"
-_HOLD_VERDICTS = ("eval", "crossfit")
+_HOLD_VERDICTS = ("eval", "crossfit", "audit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +41,8 @@ def stored_verdict(evaluation: Artifact) -> Verdict:
         raise EvaluationError(
             "this artifact holds no verdict",
             value=f"{evaluation.kind} {evaluation.id[:8]}",
-            expected="an evaluation or a cross-fit",
-            hint="tunesmith verdict eval:latest",
+            expected="an evaluation, a cross-fit or an audit",
+            hint="tunesmith verdict eval:latest   or   tunesmith verdict audit:latest",
         )
     return read_verdict(evaluation.path / "verdict.json")
 
