@@ -128,7 +128,7 @@ def _folder(project: Context, model: str) -> Opened:
 def _server(project: Context, subject: Subject) -> Opened:
     if not subject.model_name:
         raise EvaluationError(
-            "the server is not told which model to use",
+            "no model of the server is named",
             value=subject.url,
             expected="the model's name as the server knows it",
             hint="--model-name NAME; most servers list the names at /v1/models",
