@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from fakes import TEMPLATE, byte_tokenizer, copy_base, make_base
 from tunesmith import verify
 from tunesmith.api.auditing import audit
+from tunesmith.cli.main import main
 from tunesmith.core.errors import EvaluationError, ModelError, TunesmithError
 from tunesmith.eval.verdict import Verdict
 from tunesmith.models.foreign_adapters import checked_adapter, origin_of
@@ -176,6 +177,31 @@ def test_an_adapter_is_asked_in_the_chat_template_that_it_brings(
     ours, base = (same.measurements.systems[name].scores["bits_per_byte"] for name in ("tuned", "base"))
     assert found.measurements.systems["base"].scores["bits_per_byte"] == base
     assert found.measurements.systems["tuned"].scores["bits_per_byte"] != ours
+
+
+def test_the_command_prints_the_object_of_a_verdict_and_exits_with_its_code(
+    tiny_path: Path, posts: Path, trained_adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "--base",
+        str(tiny_path),
+        "--adapter",
+        str(trained_adapter),
+        "--source",
+        str(posts),
+        "--project",
+        str(tmp_path / "p"),
+    ]
+    words += [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={json.dumps(value)}")]
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", *words, "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert ended.value.code == printed["exit_code"] and Path(printed["report"]).is_file()
+    assert "whether the model was trained on these documents" in printed["not_measured"]
+    with pytest.raises(SystemExit) as again:
+        main(["verdict", "audit:latest", "--verify", "--project", str(tmp_path / "p"), "--json"])
+    checked = json.loads(capsys.readouterr().out)
+    assert again.value.code == ended.value.code and checked["verified"] and checked["sentence"] == printed["sentence"]
 
 
 # --- a model folder ---------------------------------------------------------------------------------------------------
