@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tunesmith.core.errors import EvaluationError
 from tunesmith.pipeline.looks import Look, Looks, level_of
 
 RULES = {"eval.primary": "bits_per_byte", "gates.better_margin": "auto"}
@@ -55,3 +56,27 @@ def test_what_was_planned_first_stays_and_what_is_judged_otherwise_is_named(tmp_
     Looks(tmp_path).plan(rules={**RULES, "eval.primary": "rouge_l"}, documents=["d1", "d2"])
     found = looked(tmp_path, {"eval.primary": "rouge_l"})
     assert found.number == 1 and found.changed == ("eval.primary was bits_per_byte, now rouge_l",)
+
+
+def test_several_changes_are_named_in_one_order_whatever_order_they_were_given_in(tmp_path: Path) -> None:
+    names = [f"gates.{letter}" for letter in "qwertyuiop"]
+    Looks(tmp_path).plan(rules=dict.fromkeys(names, 1), documents=["d1"])
+    found = Looks(tmp_path).add(what={}, rules=dict.fromkeys(reversed(names), 2), documents=["d1"])
+    assert [text.split(" ")[0] for text in found.changed] == sorted(names)
+
+
+@pytest.mark.parametrize("line", [b"{", b"[]", b'{"event": "evaluation"}', b'{"event": 1, "key": "", "rules": 3}'])
+def test_a_line_that_cannot_be_read_is_named_and_never_passed_over(tmp_path: Path, line: bytes) -> None:
+    looked(tmp_path)
+    file = tmp_path / "looks.jsonl"
+    file.write_bytes(file.read_bytes() + line + b"\n")
+    with pytest.raises(EvaluationError, match="cannot be read") as raised:
+        looked(tmp_path, model="b")
+    assert "line 2" in str(raised.value)
+
+
+def test_a_file_whose_last_line_break_was_lost_is_still_counted(tmp_path: Path) -> None:
+    looked(tmp_path)
+    file = tmp_path / "looks.jsonl"
+    file.write_bytes(file.read_bytes().rstrip())
+    assert [looked(tmp_path, model=name).number for name in "bc"] == [2, 3]

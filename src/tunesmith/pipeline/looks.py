@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from pydantic import TypeAdapter, ValidationError
 
+from tunesmith.core.errors import EvaluationError
 from tunesmith.core.files import make_folders, replace_file
 from tunesmith.core.records import canonical_json, digest
 
@@ -94,10 +96,23 @@ class Looks:
         if not self._path.exists():
             return []
         lines = self._path.read_bytes().split(b"\n")
-        return [_Entry(**orjson.loads(line)) for line in lines if line]
+        return [self._entry(line, number) for number, line in enumerate(lines, 1) if line.strip()]
+
+    def _entry(self, line: bytes, number: int) -> _Entry:
+        try:
+            return TypeAdapter(_Entry).validate_json(line)
+        except ValidationError as error:
+            raise EvaluationError(
+                "a line of the count of evaluations cannot be read",
+                value=f"{self._path}, line {number}",
+                expected="what tunesmith wrote there",
+                hint="restore the file; without it earlier evaluations on this test set are not counted",
+            ) from error
 
     def _add(self, entry: _Entry) -> None:
         before = self._path.read_bytes() if self._path.exists() else b""
+        if before and not before.endswith(b"\n"):
+            before += b"\n"  # an editor took the last one away
         make_folders(self._path.parent)
         replace_file(self._path, before + orjson.dumps(asdict(entry)) + b"\n")
 
@@ -107,6 +122,6 @@ def _marks(documents: Iterable[str]) -> list[str]:
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
-    for name in sorted(before.keys() | now.keys()):
+    for name in sorted(before.keys() | now.keys()):  # in one order: it becomes part of the id of the evaluation
         if before.get(name) != now.get(name):
             yield f"{name} was {before.get(name, 'not set')}, now {now.get(name, 'not set')}"

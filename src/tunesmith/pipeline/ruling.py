@@ -46,11 +46,11 @@ def rule_on(
 
 
 def rules_of(settings: Recipe) -> dict[str, Any]:
-    """What is fixed before a test set is used: the metric, the limits of the gates, and the split."""
+    """What is fixed before a test set is used: what is measured on it, the limits of the gates, and the split."""
+    measured = settings.eval.model_dump(exclude={"batch_examples"})
     limits = {f"gates.{name}": value for name, value in settings.gates.model_dump().items()}
     return {
-        "eval.primary": settings.eval.primary,
-        "eval.weighting": settings.eval.weighting,
+        **{f"eval.{name}": value for name, value in measured.items()},
         **limits,
         "split.seed": settings.split.seed,
         "split.by": settings.split.by,
