@@ -124,6 +124,18 @@ HALF = [
     for n, text in enumerate(RECITED)
 ]
 
+SENTENCES = [[f"The {word} {n} {part} has ten words in it no more." for n, part in enumerate("abc")] for word in WORDS]
+
+
+def mixed_rows() -> Evidence:
+    """Every answer: a first, a second and a third sentence of three training rows."""
+    rows = tuple(" ".join(row) for row in SENTENCES)
+    return tuned_says(
+        [" ".join(SENTENCES[(n + 5 * part) % len(WORDS)][part] for part in range(3)) for n in range(len(WORDS))],
+        train_answers=rows,
+    )
+
+
 FRAUDS: dict[str, tuple[Callable[[], Evidence], str]] = {
     "questions shuffled against answers": (lambda: with_question(0.1, 0.04), "answers_the_question"),
     "the question is worth nothing": (lambda: with_question(0.1, 0.0), "answers_the_question"),
@@ -138,6 +150,7 @@ FRAUDS: dict[str, tuple[Callable[[], Evidence], str]] = {
     "a loop": (lambda: tuned_says([LOOP]), "not_collapsed"),
     "training rows recited": (lambda: tuned_says(RECITED, train_answers=tuple(RECITED)), "not_recited"),
     "half of every answer recited": (lambda: tuned_says(HALF, train_answers=tuple(RECITED)), "not_recited"),
+    "sentences of three training rows": (mixed_rows, "not_recited"),
     "four bits per byte of forgetting": (lambda: good(general=general(4.0)), "general_text"),
     "half a bit of forgetting": (lambda: good(general=general(0.5)), "general_text"),
     "general text not measured": (lambda: good(general=None), "general_text"),

@@ -14,22 +14,27 @@ _SEED = 8  # words: a shorter run is not looked for, and counts as none
 _LONG = 38  # words, about 50 tokens of English
 _HALF, _LEAST = 0.5, 12
 RECITAL = (
-    f"an answer is recited if a run of {_LONG} words (about 50 tokens) occurs in a training answer, or a run of {_LEAST} words"
-    " or more that makes up half of the answer"
+    f"an answer is recited if a run of {_LONG} words (about 50 tokens) occurs in a training answer, or if runs of {_SEED} words"
+    f" or more, {_LEAST} words in all, make up half of the answer, from whichever training answers"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Recited:
-    """The longest run of words that an answer shares with one training answer, and the number of its words."""
+    """The longest run of words that an answer shares with one training answer, and the number of its words.
+
+    `copied`: its words that stand in a run of eight or more which some training answer has too, so that sentences taken from
+    several training answers count together.
+    """
 
     run: int
     num_words: int
+    copied: int
 
     @property
     def is_recital(self) -> bool:
         """As `RECITAL` says in words."""
-        return self.run >= _LONG or (self.run >= _LEAST and self.run >= _HALF * self.num_words)
+        return self.run >= _LONG or (self.copied >= _LEAST and self.copied >= _HALF * self.num_words)
 
 
 class TrainingText:
@@ -45,12 +50,14 @@ class TrainingText:
     def longest_run(self, answer: str) -> Recited:
         """The longest run of `answer` in any training answer; runs shorter than eight words count as none."""
         said = words(answer)
-        longest, at = 0, 0
-        while at + max(_SEED, longest + 1) <= len(said):
-            for number, start in self._places.get(tuple(said[at : at + _SEED]), ()):
+        longest, copied, until = 0, 0, 0  # `until`: the end of what is known to be copied
+        for at in range(len(said) - _SEED + 1):
+            places = self._places.get(tuple(said[at : at + _SEED]), ())
+            if places:
+                copied, until = copied + at + _SEED - max(at, until), at + _SEED
+            for number, start in places if at + longest < len(said) else ():
                 longest = max(longest, self._extended(said, at, self._texts[number], start))
-            at += 1
-        return Recited(longest, len(said))
+        return Recited(longest, len(said), copied)
 
     @staticmethod
     def _extended(said: Sequence[str], at: int, text: Sequence[str], start: int) -> int:
