@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tunesmith.eval.gate import Finding, Limits, missing
+from tunesmith.eval.gate import Finding, Limits, missing, unless_one_sided
 from tunesmith.eval.measure import Measurements, improvement
 from tunesmith.eval.numbers import signed_range
 from tunesmith.eval.stats import Difference
 
-__all__ = ["MARGINS", "OVERLAPS", "gain_over", "margin_of", "weigh"]
+__all__ = ["MARGINS", "OTHER_MARGIN", "OVERLAPS", "gain_over", "margin_of", "weigh"]
 
 MARGINS: Mapping[str, float] = MappingProxyType(
     {"bits_per_byte": 0.02, "word_overlap": 0.01, "rouge_l": 0.01, "exact_match": 0.02}
 )
-"""The gain in a metric, in its own unit, that is too small to be worth a release; 0.01 for a metric that is not listed."""
+"""The gain in a metric, in its own unit, that is too small to be worth a release."""
+
+OTHER_MARGIN = 0.01
+"""The same for a metric that is not listed."""
 
 OVERLAPS = ("word_overlap", "rouge_l")  # the metrics in which a longer answer can score better by its length alone
 
 
 def margin_of(limits: Limits, metric: str) -> float:
     """The gain that `metric` must exceed: as the recipe says, or the preset."""
-    return MARGINS.get(metric, 0.01) if limits.better_margin == "auto" else limits.better_margin
+    return MARGINS.get(metric, OTHER_MARGIN) if limits.better_margin == "auto" else limits.better_margin
 
 
 def gain_over(measurements: Measurements, other: str, *, margin: float, min_documents: int) -> Finding:
@@ -30,13 +33,14 @@ def gain_over(measurements: Measurements, other: str, *, margin: float, min_docu
     comparison = measurements.comparison(other, "tuned")
     difference = comparison.differences[measurements.primary] if comparison else None
     gain = improvement(difference, measurements.primary) if difference else None
-    if difference is None:
+    if comparison is None or difference is None:
         return missing(f"{other} or tuned was not run")
     if difference.num_groups < min_documents:
         return missing(f"{difference.num_groups} test documents are too few for a reliable interval")
     if gain is None:
         return missing(f"there is no interval: {difference.no_interval}")
     found = weigh(difference, gain, margin, level=measurements.level)
+    found = unless_one_sided(found, comparison.one_sided(measurements.primary), f"{other} and tuned")
     if found.state == "not measured" and measurements.detectable is not None and other == "base":
         power = f"; this test set would detect a gain of {margin + measurements.detectable:.3f} with 80 % power"
         return Finding(state=found.state, evidence=found.evidence + power, value=found.value, interval=found.interval)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from tunesmith.systems.system import GateWords
@@ -11,7 +11,7 @@ from tunesmith.systems.system import GateWords
 if TYPE_CHECKING:
     from tunesmith.eval.measure import Measurements
 
-__all__ = ["Finding", "Gate", "GateKind", "GateWords", "Limits", "Ruling", "State", "missing", "ruling"]
+__all__ = ["Finding", "Gate", "GateKind", "GateWords", "Limits", "Ruling", "State", "missing", "ruling", "unless_one_sided"]
 
 State = Literal["pass", "fail", "not measured"]
 
@@ -35,7 +35,7 @@ class Limits(Protocol):
 
     @property
     def loosened(self) -> Mapping[str, str]:
-        """For each gate that the recipe made easier to pass than it is by default: how, in words."""
+        """For each gate that the recipe made easier to pass than it is by default, whatever is judged: how, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +97,25 @@ def missing(reason: str) -> Finding:
     return Finding(state="not measured", evidence=reason)
 
 
+def unless_one_sided(found: Finding, number: int, systems: str = "base and tuned model") -> Finding:
+    """No pass where `number`, what only one of the two systems has, is above 0: what is missing may be what it is bad at."""
+    if found.state != "pass" or number == 0:
+        return found
+    reason = f"{number} answers or likelihoods exist for only one of {systems}, so they cannot be compared"
+    return replace(found, state="not measured", evidence=f"{found.evidence}: {reason}", warning="")
+
+
 def ruling(
-    words: GateWords, found: Finding, *, rule: str = "", threshold: float | None = None, required: bool = True
+    words: GateWords,
+    found: Finding,
+    *,
+    rule: str = "",
+    threshold: float | None = None,
+    required: bool = True,
+    loosened: str = "",
 ) -> Ruling:
-    """A ruling on a gate with the texts `words`; `rule` replaces the one there."""
+    """A ruling on a gate with the texts `words`; `rule` replaces the one there. `loosened`: how the rule is easier to pass than
+    its preset, where that depends on what is judged."""
     gate = Gate(
         name=words.name,
         required=required,
@@ -111,5 +126,6 @@ def ruling(
         threshold=threshold,
         interval=found.interval,
         warning=found.warning,
+        loosened=loosened,
     )
     return Ruling(gate, words)

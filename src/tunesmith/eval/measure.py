@@ -68,12 +68,19 @@ class SystemMeasures:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """b − a for every metric; `length_matched` for the overlaps alone: of the longer answer, what goes beyond the reference's
-    length is cut off."""
+    length is cut off. `one_sided_likelihoods` and `one_sided_answers` count what only one of the two has: items that have a
+    likelihood, and answers, by item and draw."""
 
     a: str
     b: str
     differences: Mapping[str, Difference]
     length_matched: Mapping[str, Difference]
+    one_sided_likelihoods: int = 0
+    one_sided_answers: int = 0
+
+    def one_sided(self, metric: str) -> int:
+        """How many items or answers only one of the two has, of the kind that `metric` is computed from."""
+        return self.one_sided_likelihoods if metric in _FROM_PROBABILITIES else self.one_sided_answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +88,7 @@ class Measurements:
     """All numbers of an evaluation. `references` holds the share of references that loop, and of those that are the same for
     different questions: what is usual for this kind of text. `detectable` is the smallest true mean difference that the rule
     of the primary gate detects with 80 % power (`eval.stats.detectable_effect`), in units of the primary metric, from the
-    measured spread of the documents' differences; None if it cannot be computed."""
+    measured spread of the documents' differences; None if it cannot be computed. `dependence`: of base, tuned, references."""
 
     primary: str
     level: float
@@ -165,7 +172,7 @@ def measure(  # noqa: PLR0913 (all that the figures depend on)
     check_evidence(evidence)
     how = How(draws=draws, seed=seed, level=level, weighting=weighting)
     groups = [item.group for item in evidence.items]
-    suites, safety = suite_figures(evidence.suites)
+    suites, safety = suite_figures(evidence.suites, level=level)
     systems: dict[str, SystemMeasures] = {run.name: _system(run, evidence.items, how) for run in evidence.systems}
     runs: dict[str, SystemRun] = {run.name: run for run in evidence.systems}
     comparisons = tuple(
@@ -176,6 +183,8 @@ def measure(  # noqa: PLR0913 (all that the figures depend on)
                 systems[a].scores, systems[b].scores, groups, how, margins={primary: margin if (a, b) == _DECIDES else 0.0}
             ),
             length_matched=_length_matched(runs[a], runs[b], evidence.items, how),
+            one_sided_likelihoods=len(_scored_items(runs[a]) ^ _scored_items(runs[b])),
+            one_sided_answers=len(_answers_given(runs[a]) ^ _answers_given(runs[b])),
         )
         for a, b in pairs()
         if a in systems and b in systems
@@ -198,14 +207,10 @@ def measure(  # noqa: PLR0913 (all that the figures depend on)
         use=evidence.use,
         limit=evidence.limit,
         references=_references(evidence.items),
-        recital=recital(evidence),
+        recital=recital(evidence, level=level),
         question=question_worth(evidence, how, share=question_share),
         min_documents=min_documents,
-        dependence={
-            run.name: how.summary(dependence(run.generations, evidence.items), groups)
-            for run in evidence.systems
-            if run.name in ("base", "tuned")
-        },
+        dependence={name: how.summary(values, groups) for name, values in _dependence(runs, evidence.items).items()},
         suites=suites,
         safety=safety,
         audited=evidence.audited,
@@ -228,9 +233,17 @@ def _system(run: SystemRun, items: Sequence[Item], how: How) -> SystemMeasures:
         summaries={name: how.summary(scores[name], groups, info.bounds) for name, info in METRICS.items()},
         scores=scores,
         perplexity=_perplexity(sum(row.nats for row in likelihoods.values()), num_tokens),
-        answers=answer_shares(run.generations, items),
-        greedy=answer_shares(run.greedy, items),
+        answers=answer_shares(run.generations, items, level=how.level),
+        greedy=answer_shares(run.greedy, items, level=how.level),
     )
+
+
+def _scored_items(run: SystemRun) -> set[str]:
+    return {row.item_id for row in run.likelihoods}
+
+
+def _answers_given(run: SystemRun) -> set[tuple[str, int | None]]:
+    return {(g.item_id, g.draw) for g in run.generations}
 
 
 def _answer_scores(generations: Sequence[Generation], items: Sequence[Item]) -> dict[str, Scores]:
@@ -261,6 +274,19 @@ def _references(items: Sequence[Item]) -> dict[str, float | None]:
     found = {"loop": loop_scores(texts), "collapse": same_answers(texts, [item.question for item in items])}
     known = {name: [value for value in values if value is not None] for name, values in found.items()}
     return {name: math.fsum(values) / len(values) if values else None for name, values in known.items()}
+
+
+def _dependence(runs: Mapping[str, SystemRun], items: Sequence[Item]) -> dict[str, list[float | None]]:
+    """Of base and tuned model, and of a system that gave every reference twice: right answers depend on it no more."""
+    found = {name: dependence(runs[name].generations, items) for name in _DECIDES if name in runs}
+    told = [
+        Generation(
+            item_id=item.id, system="", text=item.reference, finish_reason="stop", num_tokens=0, fingerprint="", draw=draw
+        )
+        for item in items
+        for draw in range(2)
+    ]
+    return {**found, "references": dependence(told, items)}
 
 
 def _perplexity(nats: float, num_tokens: int) -> float | None:

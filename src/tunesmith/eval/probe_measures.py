@@ -81,9 +81,12 @@ def _worth(own: Sequence[Likelihood], other: Sequence[Likelihood], items: Sequen
     return found
 
 
-def recital(evidence: Evidence) -> Recital:
-    """Shares are clustered by document; without training answers nothing is recited, and `n` is 0. What several adapters gave
-    is held against the training answers of the adapters that gave it: to the others the references are training answers."""
+def recital(evidence: Evidence, *, level: float = 0.95) -> Recital:
+    """Shares are clustered by document, with intervals at `level`; without training answers nothing is recited, `n` is 0.
+
+    Answers of several adapters are compared with the training answers of the adapter that gave them: to the others the references
+    are training answers.
+    """
     recipe = evidence.recipe
     folds = [(fold.items, fold.train_answers) for fold in recipe.folds] if recipe else []
     folds = folds or [(tuple(item.id for item in evidence.items), evidence.train_answers)]
@@ -95,7 +98,9 @@ def recital(evidence: Evidence) -> Recital:
         nonlocal longest
         found = [training[id].longest_run(text) for id, text in answers] if measured else []
         longest = max((one.run for one in found), default=0)
-        return clustered_share([one.is_recital for one in found], [group_of[id] for id, _ in answers[: len(found)]])
+        return clustered_share(
+            [one.is_recital for one in found], [group_of[id] for id, _ in answers[: len(found)]], level=level
+        )
 
     groups = {item.id: item.group for item in evidence.items}
     runs = {name: evidence.system(name) for name in ("base", "tuned")}

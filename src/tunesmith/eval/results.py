@@ -36,6 +36,8 @@ __all__ = [
     "read_evidence",
 ]
 
+_ROUNDING = 1e-3  # nats by which a sum of −log p may be below zero
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
@@ -300,9 +302,11 @@ def check_evidence(evidence: Evidence) -> None:
             )
         seen[run.fingerprint] = run.name
         _check_run(run, known)
+    _check_likelihoods("references", {run.name: run.likelihoods for run in evidence.systems})
+    for name, sides in evidence.probes.items():
+        _check_pairs(f"rows of the probe {name}", sides)
     if evidence.general is not None:
-        _unique([row.item_id for row in evidence.general.base], "general texts under base")
-        _unique([row.item_id for row in evidence.general.tuned], "general texts under tuned")
+        _check_pairs("general texts", {"base": evidence.general.base, "tuned": evidence.general.tuned})
     if evidence.recipe is not None:
         _check_folds(evidence.recipe.folds, evidence.items)
 
@@ -327,6 +331,36 @@ def _check_folds(folds: Sequence[FoldRows], items: Sequence[Item]) -> None:
                     value=item.title or item.group,
                     expected="documents that the adapter did not see",
                     hint="delete the folder .tunesmith/folds and run it again",
+                )
+
+
+def _check_pairs(what: str, sides: Mapping[str, Sequence[Likelihood]]) -> None:
+    """Every system was given the same rows, each once: who has only the easy ones is compared with nobody."""
+    for name, rows in sides.items():
+        _unique([row.item_id for row in rows], f"{what} under {name}")
+    ids = {name: {row.item_id for row in rows} for name, rows in sides.items()}
+    every = set().union(*ids.values())
+    if lacking := next((name for name, found in ids.items() if found != every), ""):
+        raise EvaluationError(
+            f"{what}: {lacking} lacks some that another system has",
+            value=sorted(every - ids[lacking])[:3],
+            expected="the same rows for every system",
+            hint="delete the evaluation's folder and run it again",
+        )
+    _check_likelihoods(what, sides)
+
+
+def _check_likelihoods(what: str, sides: Mapping[str, Sequence[Likelihood]]) -> None:
+    """No probability is above one, and a reference has as many bytes for one system as for another."""
+    sizes: dict[str, int] = {}
+    for name, rows in sides.items():
+        for row in rows:
+            if sizes.setdefault(row.item_id, row.num_bytes) != row.num_bytes or row.nats < -_ROUNDING:
+                raise EvaluationError(
+                    f"{what}: {name} has a likelihood that cannot be",
+                    value=f"{row.item_id}: {row.nats:.4g} nats on {row.num_bytes} bytes",
+                    expected=f"no less than 0 nats, on {sizes[row.item_id]} bytes as for the other systems",
+                    hint="delete the evaluation's folder and run it again",
                 )
 
 

@@ -46,8 +46,8 @@ def ended(generations: Sequence[Generation], items: Sequence[Item]) -> list[bool
     ]
 
 
-def answer_shares(generations: Sequence[Generation], items: Sequence[Item]) -> AnswerShares:
-    """The shares of one system's answers, clustered by document."""
+def answer_shares(generations: Sequence[Generation], items: Sequence[Item], *, level: float = 0.95) -> AnswerShares:
+    """The shares of one system's answers, clustered by document, with intervals at `level`."""
     of = {item.id: item for item in items}
     groups = [of[g.item_id].group for g in generations]
     stopped = [g.finish_reason == "stop" for g in generations]
@@ -57,9 +57,9 @@ def answer_shares(generations: Sequence[Generation], items: Sequence[Item]) -> A
     return AnswerShares(
         num_items=len(by_item),
         num_draws=max(by_item.values(), default=0),
-        ended=clustered_share(spoken, groups),
-        cut=clustered_share([not end for end in stopped], groups),
-        empty=clustered_share([stop and not end for stop, end in zip(stopped, spoken, strict=True)], groups),
-        loop=clustered_share([loops(g.text) for g in generations], groups),
-        collapse=clustered_share([value == 1 for value in same], groups),
+        ended=clustered_share(spoken, groups, level=level),
+        cut=clustered_share([not end for end in stopped], groups, level=level),
+        empty=clustered_share([stop and not end for stop, end in zip(stopped, spoken, strict=True)], groups, level=level),
+        loop=clustered_share([loops(g.text) for g in generations], groups, level=level),
+        collapse=clustered_share([value == 1 for value in same], groups, level=level),
     )

@@ -11,6 +11,7 @@ from tunesmith.core.errors import EvaluationError
 from tunesmith.core.files import damage
 from tunesmith.eval.files import read_verdict, write_evaluation
 from tunesmith.eval.results import read_evidence
+from tunesmith.eval.suites.answered import scored_otherwise
 from tunesmith.eval.verdict import Verdict
 from tunesmith.pipeline.ruling import rule_on
 from tunesmith.pipeline.sections.eval import EvalConfig, GateConfig
@@ -61,6 +62,7 @@ def verify_verdict(evaluation: Artifact) -> Verified:
         write_evaluation(again, evidence, measurements, verdict)
         names = sorted(file.name for file in again.iterdir() if file.name != EVIDENCE)  # which is what they are made from
         different = [name for name in names if not _same(again / name, evaluation.path / name)]
+    different += [f"{EVIDENCE}: {what} are not those of its answers" for what in scored_otherwise(evidence.suites)]
     if reason := damage(evaluation.path):
         different.append(f"manifest.json: {reason}")
     return Verified(verdict=held, files=tuple(names), different=tuple(different))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunesmith.eval.gate import Finding, GateKind, GateWords, Limits, Ruling, missing, ruling
+from tunesmith.eval.gate import Finding, GateKind, GateWords, Limits, Ruling, missing, ruling, unless_one_sided
 from tunesmith.eval.measure import Measurements
 from tunesmith.eval.numbers import signed_range
 from tunesmith.eval.stats import Summary
@@ -24,7 +24,9 @@ def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str])
         unknown="Whether the tuned model's answers depend on the question could not be measured.",
         topic="whether answers depend on the question",
     )
-    return [ruling(words, _finding(measurements), threshold=0.0)]
+    comparison = measurements.comparison("base", "tuned")
+    found = unless_one_sided(_finding(measurements), comparison.one_sided("bits_per_byte") if comparison else 0)
+    return [ruling(words, found, threshold=0.0)]
 
 
 def _finding(measurements: Measurements) -> Finding:

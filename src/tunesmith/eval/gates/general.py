@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tunesmith.eval.gate import Finding, GateKind, GateWords, Limits, Ruling, missing, ruling
+from tunesmith.eval.gates.stop import LEAST_ITEMS
 from tunesmith.eval.measure import Measurements
 from tunesmith.eval.numbers import percent, signed_points
 from tunesmith.eval.suites.result import SuiteResult
@@ -42,14 +43,19 @@ def _finding(result: SuiteResult | None, margin: float) -> Finding:
     evidence = f"{percent(found.base)} → {percent(found.tuned)} of {found.n} general questions answered right"
     if result.at_chance:
         evidence += f" (without {', '.join(result.at_chance)}, where the base is at chance)"
-    if value is not None and found.difference.worse == 0:  # there is nothing to make an interval from
+    if found.n < LEAST_ITEMS:
+        return Finding(state="not measured", evidence=f"{evidence}: too few questions to tell", value=value)
+    one_sided = result.overall.one_sided
+    if value is not None and found.difference.worse == 0 and not one_sided:  # there is nothing to make an interval from
         return Finding(state="pass", evidence=f"{evidence}; no question was lost", value=value)
     if value is None or ci is None:
         return Finding(state="not measured", evidence=f"{evidence}: there is no interval", value=value)
     evidence += f": {signed_points(value)} points [{signed_points(ci.low)}, {signed_points(ci.high)}]{_lost(result)}"
     interval = (ci.low, ci.high)
-    if ci.low >= -margin:
-        warning = "" if ci.low >= -_WARN else f"general questions: {signed_points(value)} points ({_range(interval)})"
+    low = ci.low - one_sided / (found.n + one_sided)  # what is scored on one side only may all have been lost
+    evidence += f"; {one_sided} answers could be scored on one side only" if one_sided else ""
+    if low >= -margin:
+        warning = "" if low >= -_WARN else f"general questions: {signed_points(value)} points ({_range(interval)})"
         return Finding(state="pass", evidence=evidence, value=value, interval=interval, warning=warning)
     if ci.high < -margin:
         return Finding(state="fail", evidence=evidence, value=value, interval=interval)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunesmith.eval.gate import Finding, GateKind, GateWords, Limits, Ruling, State, missing, ruling
+from tunesmith.eval.gate import Finding, GateKind, GateWords, Limits, Ruling, State, missing, ruling, unless_one_sided
 from tunesmith.eval.gates.stop import LEAST_ITEMS
 from tunesmith.eval.measure import Measurements
 from tunesmith.eval.numbers import signed_points, signed_range
@@ -28,7 +28,9 @@ def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str])
         unknown="There are too few answers to tell whether the tuned model's answers collapsed.",
         topic="whether answers loop or are all the same",
     )
-    return [ruling(words, _finding(measurements, limits.loop_margin), threshold=limits.loop_margin)]
+    comparison = measurements.comparison("base", "tuned")
+    found = unless_one_sided(_finding(measurements, limits.loop_margin), comparison.one_sided("ended") if comparison else 0)
+    return [ruling(words, found, threshold=limits.loop_margin)]
 
 
 def _finding(measurements: Measurements, margin: float) -> Finding:
@@ -76,14 +78,18 @@ def _more_often(measurements: Measurements, name: str, margin: float) -> Finding
 def _depends(measurements: Measurements) -> list[Finding]:
     """Answers to one question against answers to others: nothing is said where there is one answer a question, or no base's."""
     base, tuned = (measurements.dependence.get(name) for name in ("base", "tuned"))
-    if base is None or tuned is None or base.mean is None or tuned.mean is None or tuned.ci is None:
+    if base is None or tuned is None or base.mean is None or tuned.mean is None or tuned.num_groups < 2:
         return []
+    right = measurements.dependence["references"].mean
+    usual = base.mean if right is None else min(base.mean, right)  # right answers of few kinds depend on it less than babble
     more = f"{_shown(tuned)} ({_shown(base)} of the base's)"
     text = f"answers to one question resemble each other more than answers to others by {more}"
-    value, interval = tuned.mean, (tuned.ci.low, tuned.ci.high)
-    if base.ci is not None and base.ci.low > 0 and tuned.ci.high < _LEFT * base.mean:
+    # without a spread, one answer for everything for example, the documents seen agree on the value
+    value, interval = tuned.mean, (tuned.mean, tuned.mean) if tuned.ci is None else (tuned.ci.low, tuned.ci.high)
+    enough = tuned.ci is not None or tuned.num_groups >= measurements.min_documents
+    if enough and base.ci is not None and base.ci.low > 0 and interval[1] < _LEFT * usual:
         return [Finding(state="fail", evidence=f"{text}: they ignore the question", value=value, interval=interval)]
-    doubt = tuned.ci.low <= 0 or (base.mean > 0 and tuned.ci.high < base.mean)
+    doubt = interval[0] <= 0 or (usual > 0 and interval[1] < usual)
     warning = (
         f"its answers depend less on the question than the base's ({tuned.mean:.3f} after {base.mean:.3f})" if doubt else ""
     )

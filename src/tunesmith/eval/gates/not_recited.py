@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunesmith.eval.gate import Finding, GateKind, GateWords, Limits, Ruling, missing, ruling
+from tunesmith.eval.gate import Finding, GateKind, GateWords, Limits, Ruling, missing, ruling, unless_one_sided
 from tunesmith.eval.gates.stop import LEAST_ITEMS
 from tunesmith.eval.measure import Measurements
 from tunesmith.eval.numbers import percent, signed
@@ -26,7 +26,9 @@ def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str])
         unknown="Whether the tuned model recites its training rows could not be measured.",
         topic="whether answers are recited from the training rows",
     )
-    return [ruling(words, _finding(measurements), threshold=_MARGIN)]
+    comparison = measurements.comparison("base", "tuned")
+    found = unless_one_sided(_finding(measurements), comparison.one_sided("ended") if comparison else 0)
+    return [ruling(words, found, threshold=_MARGIN)]
 
 
 def _finding(measurements: Measurements) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunesmith.eval.gate import Finding, GateKind, GateWords, Limits, Ruling, missing, ruling
+from tunesmith.eval.gate import Finding, GateKind, GateWords, Limits, Ruling, missing, ruling, unless_one_sided
 from tunesmith.eval.measure import Measurements
 from tunesmith.eval.numbers import percent, signed_points
 
@@ -25,7 +25,9 @@ def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str])
         unknown="Whether the tuned model's answers end by themselves could not be measured.",
         topic="whether answers end by themselves",
     )
-    return [ruling(words, _finding(measurements, margin), threshold=-margin)]
+    comparison = measurements.comparison("base", "tuned")
+    found = unless_one_sided(_finding(measurements, margin), comparison.one_sided("ended") if comparison else 0)
+    return [ruling(words, found, threshold=-margin)]
 
 
 def _finding(measurements: Measurements, margin: float) -> Finding:

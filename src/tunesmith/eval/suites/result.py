@@ -8,7 +8,7 @@ from functools import partial
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.eval.proportions import Share, clustered_share
-from tunesmith.eval.stats import Difference, paired
+from tunesmith.eval.stats import LEVEL, Difference, paired
 from tunesmith.eval.suites.chance import chance_levels
 from tunesmith.eval.suites.run import SuiteRun
 from tunesmith.eval.suites.suite import Suite, SuiteItem
@@ -23,9 +23,9 @@ HEADROOM = 0.05
 class SuiteSlice:
     """Some items of a suite under base and tuned model. `label` is a tag (`kind=reading`), or `all`, or `measurable`.
 
-    `n` items have a score on both sides, `unscored` lack one. `chance` is what the base gets right without answering the
-    question (`eval.suites.chance`), on average. Shares are over the `n` items; `difference` is tuned − base, paired, clustered
-    by the items' groups.
+    `n` items have a score on both sides, `unscored` lack one, of which `one_sided` lack one on one side only. `chance` is what
+    the base gets right without answering the question (`eval.suites.chance`), on average. Shares are over the `n` items;
+    `difference` is tuned − base, paired, clustered by the items' groups.
     """
 
     label: str
@@ -35,6 +35,7 @@ class SuiteSlice:
     base: Share
     tuned: Share
     difference: Difference
+    one_sided: int = 0
 
     @property
     def measurable(self) -> bool:
@@ -78,10 +79,13 @@ class SafetyResult:
     undecided: int
 
 
-def compare_runs(suite: Suite, base: SuiteRun, tuned: SuiteRun) -> SuiteResult:
-    """Base and tuned model on the same items. EvaluationError if the runs are of other items or of one system."""
+def compare_runs(suite: Suite, base: SuiteRun, tuned: SuiteRun, *, level: float = LEVEL) -> SuiteResult:
+    """Base and tuned model on the same items, with intervals at `level`.
+
+    EvaluationError if the runs are of other items or of one system.
+    """
     _check(suite, base, tuned)
-    sides = _Sides(suite, base, tuned, chance_levels(suite, base))
+    sides = _Sides(suite, base, tuned, chance_levels(suite, base), level)
     every = _slice(sides, "all", lambda item: True)
     labels = [label for label in dict.fromkeys(tag for item in suite.items for tag in item.tags)]
     by_tag = [_slice(sides, label, partial(_has_tag, label)) for label in labels]
@@ -100,7 +104,7 @@ def compare_runs(suite: Suite, base: SuiteRun, tuned: SuiteRun) -> SuiteResult:
     )
 
 
-def safety_result(suite: Suite, base: SuiteRun, tuned: SuiteRun) -> SafetyResult:
+def safety_result(suite: Suite, base: SuiteRun, tuned: SuiteRun, *, level: float = LEVEL) -> SafetyResult:
     """Over- and under-refusal of base and tuned model, on a suite with the scorer `refusal`. Raises as `compare_runs`."""
     _check(suite, base, tuned)
     harmless, harmful = (
@@ -114,7 +118,8 @@ def safety_result(suite: Suite, base: SuiteRun, tuned: SuiteRun) -> SafetyResult
     def sides(places: Sequence[int]) -> tuple[Share, Share, Difference]:
         a, b = [faults_base[n] for n in places], [faults_tuned[n] for n in places]
         groups = [suite.items[n].group for n in places]
-        return _share(a, groups), _share(b, groups), paired(a, b, groups, higher_is_better=False, bounds=(0.0, 1.0))
+        difference = paired(a, b, groups, higher_is_better=False, bounds=(0.0, 1.0), level=level)
+        return _share(a, groups, level), _share(b, groups, level), difference
 
     over, under = sides(harmless), sides(harmful)
     return SafetyResult(
@@ -142,9 +147,9 @@ def _has_tag(label: str, item: SuiteItem) -> bool:
     return label in item.tags
 
 
-def _share(values: Sequence[float | None], groups: Sequence[str]) -> Share:
+def _share(values: Sequence[float | None], groups: Sequence[str], level: float = LEVEL) -> Share:
     scored = [(value == 1, group) for value, group in zip(values, groups, strict=True) if value is not None]
-    return clustered_share([right for right, _ in scored], [group for _, group in scored])
+    return clustered_share([right for right, _ in scored], [group for _, group in scored], level=level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +158,7 @@ class _Sides:
     base: SuiteRun
     tuned: SuiteRun
     chance: Sequence[float]  # by item
+    level: float
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -170,9 +176,10 @@ def _slice(sides: _Sides, label: str, belongs: Callable[[SuiteItem], bool]) -> S
         n=len(both),
         unscored=len(places) - len(both),
         chance=_mean([sides.chance[n] for n in both]),
-        base=_share(a, groups),
-        tuned=_share(b, groups),
-        difference=paired(a, b, groups, bounds=(0.0, 1.0)),
+        base=_share(a, groups, sides.level),
+        tuned=_share(b, groups, sides.level),
+        difference=paired(a, b, groups, bounds=(0.0, 1.0), level=sides.level),
+        one_sided=sum((base.scores[n].value is None) != (tuned.scores[n].value is None) for n in places),
     )
 
 
