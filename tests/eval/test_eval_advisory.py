@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from evidence_fakes import evidence, general, parity
 from pydantic import ValidationError
@@ -46,3 +48,27 @@ def test_a_gate_that_does_not_exist_cannot_be_made_advisory() -> None:
 def test_the_names_of_all_gates_are_known_before_any_is_judged() -> None:
     found = verdict({"base": 1.6, "prompted": 1.5, "tuned": 1.3, "merged": 1.3}, [])
     assert {gate.name for gate in found.gates} <= set(ALL)
+
+
+@pytest.mark.parametrize(("primary", "margin", "marked"), [("bits_per_byte", 0.015, True), ("rouge_l", 0.015, False)])
+def test_a_margin_below_the_preset_of_its_metric_is_marked(primary: str, margin: float, marked: bool) -> None:
+    made = evidence({"base": 1.6, "tuned": 1.3, "merged": 1.3}, with_parity=parity(), with_general=general())
+    found = decide(measure(made, draws=300, primary=primary), GateConfig(better_margin=margin))
+    better = next(gate for gate in found.gates if gate.name == "better")
+    assert better.loosened == ("gates.better_margin is 0.015, by default 0.02 for bits per byte" if marked else "")
+
+
+@pytest.mark.parametrize(("stored", "marked"), [("float32", True), ("bfloat16", False)])
+def test_a_parity_limit_below_that_of_the_stored_type_is_marked(stored: str, marked: bool) -> None:
+    merged = replace(parity(), stored=stored, as_summed=1.0)
+    made = evidence({"base": 1.6, "tuned": 1.3, "merged": 1.3}, with_parity=merged, with_general=general())
+    found = decide(measure(made, draws=300), GateConfig(parity_top1=0.99))
+    assert bool(next(gate for gate in found.gates if gate.name == "parity").loosened) is marked
+
+
+def test_a_warning_of_two_gates_stands_once_in_the_sentence() -> None:
+    made = evidence(
+        {"base": 1.6, "prompted": 1.6, "tuned": 1.3, "merged": 1.3}, with_parity=parity(), with_general=general(), documents=8
+    )
+    sentence = decide(measure(made, draws=300), GateConfig(), baselines=["prompted"]).sentence
+    assert sentence.count("8 documents are few") == 1

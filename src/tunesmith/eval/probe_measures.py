@@ -84,8 +84,8 @@ def _worth(own: Sequence[Likelihood], other: Sequence[Likelihood], items: Sequen
 def recital(evidence: Evidence, *, level: float = 0.95) -> Recital:
     """Shares are clustered by document, with intervals at `level`; without training answers nothing is recited, `n` is 0.
 
-    Answers of several adapters are compared with the training answers of the adapter that gave them: to the others the references
-    are training answers.
+    Answers of several adapters are compared with the training answers of the adapter that gave them: to the others the
+    references are training answers.
     """
     recipe = evidence.recipe
     folds = [(fold.items, fold.train_answers) for fold in recipe.folds] if recipe else []

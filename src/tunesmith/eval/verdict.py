@@ -121,7 +121,7 @@ def _looked(looks: int, changed: Sequence[str], level: float) -> Iterator[str]:
 def _as_the_recipe_says(one: Ruling, limits: Limits) -> Ruling:
     """The ruling with what the recipe changed: made advisory, and in which way the rule is easier to pass than by default."""
     gate = one.gate
-    changes = [limits.loosened[gate.name]] if gate.name in limits.loosened else []
+    changes = [text for text in (gate.loosened, limits.loosened.get(gate.name, "")) if text]
     if gate.name in limits.advisory and gate.required:
         gate, changes = replace(gate, required=False), [*changes, "made advisory by the recipe"]
     return Ruling(replace(gate, loosened="; ".join(changes)), one.words)
@@ -182,7 +182,7 @@ def _but(measurements: Measurements, found: Sequence[Ruling]) -> Iterator[str]:
     yield from (one.words.failed for one in _overruled(found))
     for metric, gain in _contrary(measurements):
         yield f"But its answers got worse in {METRICS[metric].label}, cut to the reference's length: {signed_range(gain)}."
-    warnings = [one.gate.warning for one in found if one.gate.warning]
+    warnings = dict.fromkeys(text for one in found for text in one.gate.warning.split("; ") if text)
     if warnings:
         yield f"Note: {'; '.join(warnings)}."
     loosened = [one.gate.name.replace("_", " ") for one in found if one.gate.loosened]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunesmith.eval.gain import gain_over, margin_of
+from tunesmith.eval.gain import MARGINS, OTHER_MARGIN, gain_over, margin_of
 from tunesmith.eval.gate import GateKind, GateWords, Limits, Ruling, ruling
 from tunesmith.eval.measure import METRICS, Measurements
 
@@ -24,7 +24,9 @@ def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str])
         topic="whether tuning helped",
     )
     found = gain_over(measurements, "base", margin=margin, min_documents=limits.min_documents)
-    return [ruling(words, found, threshold=margin)]
+    usual = MARGINS.get(measurements.primary, OTHER_MARGIN)
+    loosened = f"gates.better_margin is {margin:g}, by default {usual:g} for {metric.label}" if margin < usual else ""
+    return [ruling(words, found, threshold=margin, loosened=loosened)]
 
 
 GATE = GateKind(order=10, names=lambda: ["better"], judge=_judge)

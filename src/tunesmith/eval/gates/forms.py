@@ -39,7 +39,17 @@ def _parity(kind: SystemKind, parity: ParityResult | None, gates: Limits) -> Rul
         state: State = "pass" if _within(parity, limits) and not parity.differences else "fail"
         evidence = "; ".join([_compared(parity), *parity.differences])
         found = Finding(state=state, evidence=evidence, value=parity.mean_kl)
-    return ruling(kind.words, found, rule=rule, threshold=limits.mean_kl)
+    return ruling(kind.words, found, rule=rule, threshold=limits.mean_kl, loosened=_loosened(STORED[stored], limits))
+
+
+def _loosened(usual: Tolerance, limits: Tolerance) -> str:
+    """Which of the limits that the recipe can set are easier to keep than those of the stored type."""
+    texts = []
+    if usual.max_logit is not None and limits.max_logit is not None and limits.max_logit > usual.max_logit:
+        texts.append(f"gates.parity_logit is {limits.max_logit:g}, by default {usual.max_logit:g}")
+    if limits.top1 < usual.top1:
+        texts.append(f"gates.parity_top1 is {limits.top1:g}, by default {usual.top1:g}")
+    return "; ".join(texts)
 
 
 def _served(kind: SystemKind, served: ParityResult | None) -> Ruling:
