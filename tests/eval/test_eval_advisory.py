@@ -68,7 +68,11 @@ def test_a_parity_limit_below_that_of_the_stored_type_is_marked(stored: str, mar
 
 def test_a_warning_of_two_gates_stands_once_in_the_sentence() -> None:
     made = evidence(
-        {"base": 1.6, "prompted": 1.6, "tuned": 1.3, "merged": 1.3}, with_parity=parity(), with_general=general(), documents=8
+        {"base": 1.6, "prompted": 1.6, "tuned": 1.3, "merged": 1.3},
+        with_parity=parity(),
+        with_general=general(),
+        documents=8,
+        noise=0.01,
     )
     sentence = decide(measure(made, draws=300), GateConfig(), baselines=["prompted"]).sentence
     assert sentence.count("8 documents are few") == 1

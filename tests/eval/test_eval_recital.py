@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from judging_fakes import gate
+from test_eval_frauds import good, verdict
+
 from tunesmith.eval.recital import TrainingText
+from tunesmith.eval.results import Evidence
 
 ROWS = [" ".join(f"{row}{n}" for n in range(40)) for row in "abc"]
 TRAINING = TrainingText(ROWS)
@@ -42,3 +48,34 @@ def test_words_covered_by_two_overlapping_runs_count_once() -> None:
     training = TrainingText([" ".join("abcdefghij"), " ".join("cdefghijkl")])
     found = training.longest_run(" ".join("abcdefghijkl"))
     assert (found.copied, found.num_words, found.is_recital) == (12, 12, True)
+
+
+LAST = "If this does not help please write to the desk on the second floor and somebody will look into it with you."
+
+
+def with_last_paragraph(*, references: int, tuned: int) -> Evidence:
+    """The references of the first `references` questions of every three end with the fixed paragraph, and so do the tuned
+    model's answers to the first `tuned` of them."""
+    made = good(train_answers=(f"Take the lamp. {LAST}",))
+    of = {item.id: int(item.id.split("-")[1]) for item in made.items}
+    items = tuple(replace(i, reference=f"{i.reference} {LAST}") if of[i.id] < references else i for i in made.items)
+    systems = tuple(
+        replace(
+            run,
+            generations=tuple(replace(g, text=f"{g.text} {LAST}") if of[g.item_id] < tuned else g for g in run.generations),
+        )
+        if run.name == "tuned"
+        else run
+        for run in made.systems
+    )
+    return replace(made, items=items, systems=systems)
+
+
+def test_a_fixed_last_paragraph_that_the_references_have_too_is_no_recital() -> None:
+    found = gate(verdict(with_last_paragraph(references=1, tuned=1)), "not_recited")
+    assert (found.state, found.value) == ("pass", 0.0), found.evidence
+
+
+def test_the_same_paragraph_where_the_references_do_not_have_it_is_one() -> None:
+    assert gate(verdict(with_last_paragraph(references=1, tuned=3)), "not_recited").state == "fail"
+    assert gate(verdict(with_last_paragraph(references=0, tuned=2)), "not_recited").state == "fail"

@@ -43,9 +43,10 @@ class How:
         groups: Sequence[str],
         *,
         metric: Metric | None = None,
+        bounds: tuple[float, float] = _UNBOUNDED,
         margin: float = 0.0,
     ) -> Difference:
-        """As `eval.stats.paired`, in the direction and within the bounds of the metric."""
+        """As `eval.stats.paired`, in the direction and within the bounds of the metric; `bounds` where there is no metric."""
         return paired(
             a,
             b,
@@ -53,7 +54,7 @@ class How:
             draws=self.draws,
             seed=self.seed,
             higher_is_better=metric is None or metric.higher_is_better is not False,
-            bounds=_UNBOUNDED if metric is None else metric.bounds,
+            bounds=bounds if metric is None else metric.bounds,
             level=self.level,
             margin=margin,
             weighting=self.weighting,

@@ -207,7 +207,7 @@ def measure(  # noqa: PLR0913 (all that the figures depend on)
         use=evidence.use,
         limit=evidence.limit,
         references=_references(evidence.items),
-        recital=recital(evidence, level=level),
+        recital=recital(evidence, how),
         question=question_worth(evidence, how, share=question_share),
         min_documents=min_documents,
         dependence={name: how.summary(values, groups) for name, values in _dependence(runs, evidence.items).items()},

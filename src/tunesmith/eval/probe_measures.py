@@ -9,7 +9,7 @@ from tunesmith.core.records import Generation
 from tunesmith.eval.how import How
 from tunesmith.eval.probes import OTHER_QUESTION, REWORDED, TRAINING, item_of
 from tunesmith.eval.proportions import Share, clustered_share
-from tunesmith.eval.recital import TrainingText
+from tunesmith.eval.recital import Recited, TrainingText
 from tunesmith.eval.results import Evidence, Item, Likelihood
 from tunesmith.eval.stats import Difference, Summary
 
@@ -21,7 +21,8 @@ class QuestionWorth:
     """What the right question is worth in bits per byte: those of a reference under a question from another document, less
     those under its own.
 
-    `kept`: what it is worth to the tuned model, less `share` times what it is worth to the base, item by item.
+    `kept`: what it is worth to the tuned model, less `share` times what it is worth to the base, item by item;
+    its `better` counts the questions to which the tuned model recites more often.
     """
 
     base: Summary
@@ -33,7 +34,7 @@ class QuestionWorth:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recital:
     """What is copied from training. `base`, `tuned`, `references`: shares of answers that are recited; `longest`: words of the
-    longest run in an answer of the tuned model.
+    longest run in an answer of the tuned model. `excess`: tuned model less base or references, whichever recite more, by item.
 
     `training_gain` and `test_gain`: mean gains of the tuned model over the base in bits per byte, on the training rows nearest
     to the test questions and on the test rows; `reworded_loss`: how much worse the tuned model finds those training answers
@@ -43,6 +44,7 @@ class Recital:
     base: Share
     tuned: Share
     references: Share
+    excess: Difference
     longest: int
     training_gain: float | None
     test_gain: float | None
@@ -81,8 +83,8 @@ def _worth(own: Sequence[Likelihood], other: Sequence[Likelihood], items: Sequen
     return found
 
 
-def recital(evidence: Evidence, *, level: float = 0.95) -> Recital:
-    """Shares are clustered by document, with intervals at `level`; without training answers nothing is recited, `n` is 0.
+def recital(evidence: Evidence, how: How) -> Recital:
+    """Shares and intervals are clustered by document; without training answers nothing is recited, and `n` is 0.
 
     Answers of several adapters are compared with the training answers of the adapter that gave them: to the others the
     references are training answers.
@@ -92,35 +94,41 @@ def recital(evidence: Evidence, *, level: float = 0.95) -> Recital:
     folds = folds or [(tuple(item.id for item in evidence.items), evidence.train_answers)]
     training = {id: text for ids, answers in folds for text in [TrainingText(answers)] for id in ids}
     measured = any(answers for _, answers in folds)
-    longest = 0
-
-    def share(answers: Sequence[tuple[str, str]], group_of: Mapping[str, str]) -> Share:
-        nonlocal longest
-        found = [training[id].longest_run(text) for id, text in answers] if measured else []
-        longest = max((one.run for one in found), default=0)
-        return clustered_share(
-            [one.is_recital for one in found], [group_of[id] for id, _ in answers[: len(found)]], level=level
-        )
-
-    groups = {item.id: item.group for item in evidence.items}
     runs = {name: evidence.system(name) for name in ("base", "tuned")}
-    base, references, tuned = (
-        share(_texts(runs["base"].generations if runs["base"] else ()), groups),
-        share([(item.id, item.reference) for item in evidence.items], groups),
-        share(_texts(runs["tuned"].generations if runs["tuned"] else ()), groups),
-    )
+    said = {name: _texts(run.generations if run else ()) for name, run in runs.items()}
+    said["references"] = [(item.id, item.reference) for item in evidence.items]
+    found = {
+        name: [(id, training[id].longest_run(text)) for id, text in texts] if measured else [] for name, texts in said.items()
+    }
+    group_of = {item.id: item.group for item in evidence.items}
+    shares = {
+        name: clustered_share([one.is_recital for _, one in those], [group_of[id] for id, _ in those], level=how.level)
+        for name, those in found.items()
+    }
+    usual = max(("base", "references"), key=lambda name: shares[name].share or 0.0)
+    before, after = (_by_item(found[name], evidence.items) for name in (usual, "tuned"))
+    excess = how.difference(before, after, list(group_of.values()), bounds=(0.0, 1.0))
     training_gain = _mean_gain(evidence.probes.get(TRAINING, {}), lambda row: row.bits_per_byte)
     reworded_gain = _mean_gain(evidence.probes.get(REWORDED, {}), lambda row: row.bits_per_byte)
     test = {name: run.likelihoods for name, run in runs.items() if run is not None}
     return Recital(
-        base=base,
-        tuned=tuned,
-        references=references,
-        longest=longest,
+        base=shares["base"],
+        tuned=shares["tuned"],
+        references=shares["references"],
+        excess=excess,
+        longest=max((one.run for _, one in found["tuned"]), default=0),
         training_gain=training_gain,
         test_gain=_mean_gain(test, lambda row: row.bits_per_byte),
         reworded_loss=None if training_gain is None or reworded_gain is None else training_gain - reworded_gain,
     )
+
+
+def _by_item(found: Sequence[tuple[str, Recited]], items: Sequence[Item]) -> list[float | None]:
+    """The share of each item's answers that are recited; None without answers."""
+    hits: dict[str, list[bool]] = {}
+    for id, one in found:
+        hits.setdefault(id, []).append(one.is_recital)
+    return [sum(hits[item.id]) / len(hits[item.id]) if item.id in hits else None for item in items]
 
 
 def _texts(generations: Sequence[Generation]) -> list[tuple[str, str]]:

@@ -50,8 +50,11 @@ def _finding(measurements: Measurements) -> Finding:
         return Finding(state="fail", evidence=evidence, value=value, interval=interval)
     if tuned.answers.num_items < LEAST_ITEMS:
         return Finding(state="not measured", evidence=f"{evidence}: too few answers", value=value, interval=interval)
-    # without a single recital the interval is wide with few documents: as many as there are have shown none
-    if interval[1] <= _MARGIN or found.tuned.count == 0:
+    # where base or references recite as well (a fixed last paragraph, say), only the same questions can be compared
+    if usual > 0 and found.excess.ci is not None:
+        interval = (found.excess.ci.low, found.excess.ci.high)
+    # if no question's answers are recited more often, the interval is wide with few documents: as many as there are agree
+    if interval[1] <= _MARGIN or found.tuned.count == 0 or (usual > 0 and found.excess.better == 0):
         return Finding(state="pass", evidence=evidence, value=value, interval=interval, warning=warning)
     evidence += ": the interval includes the limit, too few answers to tell"
     return Finding(state="not measured", evidence=evidence, value=value, interval=interval)
