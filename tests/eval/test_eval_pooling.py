@@ -34,7 +34,12 @@ def given(of: tuple[Item, ...], *, tuned: float, logit: float = 1e-5, lost: floa
 
 def adapter(evidence: Evidence, run: str = "run") -> Adapter:
     seen = tuple(sorted({item.group for item in ALL} - {item.group for item in evidence.items}))
-    return Adapter(evidence=evidence, run=run, learned=seen)
+    tested = tuple(sorted({item.group for item in evidence.items}))
+    return Adapter(evidence=evidence, run=run, tested=tested, learned=seen)
+
+
+def pooled(parts: list[list[Adapter]], *, seeds: list[int], gains: tuple[float, ...] = ()) -> Evidence:
+    return pool(parts, clusters={item.id: item.group for item in ALL}, seeds=seeds, gains=gains)
 
 
 def three(*tuned: float) -> list[list[Adapter]]:
@@ -43,7 +48,7 @@ def three(*tuned: float) -> list[list[Adapter]]:
 
 def test_every_item_keeps_the_score_that_its_own_fold_gave_it() -> None:
     parts = three(1.5, 1.6, 1.7)
-    found = pool(parts, seeds=[7])
+    found = pooled(parts, seeds=[7])
     assert found.items == ALL and found.recipe is not None and found.recipe.num_adapters == 3
     tuned = {row.item_id: row for run in [found.system("tuned")] if run for row in run.likelihoods}
     for [one] in parts:
@@ -53,9 +58,9 @@ def test_every_item_keeps_the_score_that_its_own_fold_gave_it() -> None:
 
 
 def test_references_that_other_folds_learned_are_no_recitals() -> None:
-    found = measure(pool(three(1.5, 1.5, 1.5), seeds=[7]), draws=300).recital
+    found = measure(pooled(three(1.5, 1.5, 1.5), seeds=[7]), draws=300).recital
     assert found.references.count == 0 and found.references.n == len(ALL)
-    first = pool(three(1.5, 1.5, 1.5), seeds=[7])
+    first = pooled(three(1.5, 1.5, 1.5), seeds=[7])
     assert first.recipe is not None
     cheat = tuple(replace(fold, train_answers=tuple(item.reference for item in ALL)) for fold in first.recipe.folds)
     told = measure(replace(first, recipe=replace(first.recipe, folds=cheat)), draws=300).recital
@@ -65,12 +70,12 @@ def test_references_that_other_folds_learned_are_no_recitals() -> None:
 def test_the_score_of_an_item_is_the_mean_over_the_seeds_and_their_draws_are_counted_on() -> None:
     of = FOLDS[0]
     seeds = [adapter(given(of, tuned=bits)) for bits in (1.4, 1.8)]
-    found = pool([seeds], seeds=[7, 8], gains=[0.6, -0.2])
-    pooled = {row.item_id: row.nats for run in [found.system("tuned")] if run for row in run.likelihoods}
+    found = pooled([seeds], seeds=[7, 8], gains=(0.6, -0.2))
+    mean = {row.item_id: row.nats for run in [found.system("tuned")] if run for row in run.likelihoods}
     each = [
         {row.item_id: row.nats for run in [one.evidence.system("tuned")] if run for row in run.likelihoods} for one in seeds
     ]
-    assert pooled == {id: pytest.approx((each[0][id] + each[1][id]) / 2) for id in pooled}
+    assert mean == {id: pytest.approx((each[0][id] + each[1][id]) / 2) for id in mean}
     tuned = found.system("tuned")
     assert tuned is not None and sorted(g.draw or 0 for g in tuned.generations if g.item_id == of[0].id) == [0, 1]
     assert found.use.draws == 6
@@ -81,18 +86,18 @@ def test_the_score_of_an_item_is_the_mean_over_the_seeds_and_their_draws_are_cou
 def test_one_broken_merge_and_one_forgetful_adapter_are_not_averaged_away() -> None:
     parts = three(1.5, 1.5, 1.5)
     parts[1] = [adapter(given(FOLDS[1], tuned=1.5, logit=0.5, lost=0.5))]
-    found = pool(parts, seeds=[7])
+    found = pooled(parts, seeds=[7])
     assert found.parity is not None and found.parity.max_abs_logit == 0.5
     assert found.suites[0] == parts[1][0].evidence.suites[0]
     parts[2] = [adapter(replace(parts[2][0].evidence, parity=None))]
-    assert pool(parts, seeds=[7]).parity is None
+    assert pooled(parts, seeds=[7]).parity is None
     parts[2] = [adapter(replace(parts[2][0].evidence, parity=parity(math.nan)))]
-    nan = pool(parts, seeds=[7]).parity
+    nan = pooled(parts, seeds=[7]).parity
     assert nan is not None and math.isnan(nan.max_abs_logit)
 
 
 def test_general_text_is_the_mean_over_the_adapters_and_differing_facts_are_ranges() -> None:
-    found = pool(three(1.5, 1.6, 1.7), seeds=[7])
+    found = pooled(three(1.5, 1.6, 1.7), seeds=[7])
     assert found.general is not None and found.general.n == 20
     assert found.general.base[0] == likelihood("g0", 1.5)
     assert found.numbers == {"passages": "15 to 17", "same": 3}
@@ -101,16 +106,22 @@ def test_general_text_is_the_mean_over_the_adapters_and_differing_facts_are_rang
 def test_settings_that_the_folds_chose_differently_are_told() -> None:
     parts = three(1.5, 1.5, 1.5)
     parts[0] = [adapter(given(FOLDS[0], tuned=1.5, use=0.4))]
-    use = pool(parts, seeds=[7]).use
+    use = pooled(parts, seeds=[7]).use
     assert use.temperature == 0.7 and "2 of 3" in use.how
 
 
 def test_seeds_that_were_asked_other_questions_are_refused() -> None:
     with pytest.raises(EvaluationError, match="same questions"):
-        pool([[adapter(given(FOLDS[0], tuned=1.5)), adapter(given(FOLDS[1], tuned=1.5))]], seeds=[7, 8])
+        pooled([[adapter(given(FOLDS[0], tuned=1.5)), adapter(given(FOLDS[1], tuned=1.5))]], seeds=[7, 8])
 
 
 def test_a_system_that_one_fold_did_not_measure_is_left_out() -> None:
     parts = three(1.5, 1.5, 1.5)
     without = replace(parts[0][0].evidence, systems=parts[0][0].evidence.systems[:1])
-    assert [run.name for run in pool([[adapter(without)], *parts[1:]], seeds=[7]).systems] == ["base"]
+    assert [run.name for run in pooled([[adapter(without)], *parts[1:]], seeds=[7]).systems] == ["base"]
+
+
+def test_an_author_of_several_folds_counts_as_one_and_is_no_leak() -> None:
+    clusters = {item.id: "d0" if item.group in ("d0", "d11") else item.group for item in ALL}
+    found = pool(three(1.5, 1.5, 1.5), clusters=clusters, seeds=[7])
+    assert measure(found, draws=300).num_documents == 11

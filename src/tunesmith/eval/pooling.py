@@ -35,16 +35,24 @@ __all__ = ["Adapter", "pool"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapter:
-    """What one adapter gave on the test split of its fold. `run`: the id of its training run; `learned`: as of `FoldRows`."""
+    """What one adapter gave on the test split of its fold. `run`: the id of its training run; the rest as in `FoldRows`."""
 
     evidence: Evidence
     run: str
+    tested: tuple[str, ...]
     learned: tuple[str, ...]
 
 
-def pool(folds: Sequence[Sequence[Adapter]], *, seeds: Sequence[int], gains: Sequence[float | None] = ()) -> Evidence:
+def pool(
+    folds: Sequence[Sequence[Adapter]],
+    *,
+    clusters: Mapping[str, str],
+    seeds: Sequence[int],
+    gains: Sequence[float | None] = (),
+) -> Evidence:
     """The evidence of all adapters as one: `folds` holds those of each fold, in the order of `seeds`.
 
+    `clusters`: by the id of an item, the cluster that it belongs to over all folds, since an author or thread may be in several.
     A system that was not measured in every fold is left out. EvaluationError if the adapters of a fold were not asked the same.
     """
     for fold in folds:
@@ -53,7 +61,7 @@ def pool(folds: Sequence[Sequence[Adapter]], *, seeds: Sequence[int], gains: Seq
     first = everyone[0]
     names = [run.name for run in first.systems if all(one.system(run.name) for one in everyone)]
     return Evidence(
-        items=tuple(item for fold in folds for item in fold[0].evidence.items),
+        items=tuple(replace(item, group=clusters[item.id]) for fold in folds for item in fold[0].evidence.items),
         systems=tuple(_system(name, [[adapter.evidence for adapter in fold] for fold in folds]) for name in names),
         parity=_worst_parity([one.parity for one in everyone]),
         served=_worst_parity([one.served for one in everyone]),
@@ -71,6 +79,7 @@ def pool(folds: Sequence[Sequence[Adapter]], *, seeds: Sequence[int], gains: Seq
             folds=tuple(
                 FoldRows(
                     items=tuple(item.id for item in fold[0].evidence.items),
+                    tested=fold[0].tested,
                     learned=fold[0].learned,
                     train_answers=fold[0].evidence.train_answers,
                     adapters=tuple(adapter.run for adapter in fold),

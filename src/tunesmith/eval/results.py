@@ -187,10 +187,11 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldRows:
-    """The test items of one fold by id, what its adapters learned from or chose by (ids of documents; of rows, where the split
-    was by row), and its training answers. `adapters`: the ids of the training runs."""
+    """The test items of one fold by id, and its training answers. `tested` are the documents of the test split, `learned` those
+    that its adapters learned from or were chosen by (of a split by row: ids of rows). `adapters`: ids of the training runs."""
 
     items: tuple[str, ...]
+    tested: tuple[str, ...]
     learned: tuple[str, ...]
     train_answers: tuple[str, ...]
     adapters: tuple[str, ...]
@@ -323,15 +324,13 @@ def _check_folds(folds: Sequence[FoldRows], items: Sequence[Item]) -> None:
             hint="delete the evaluation's folder and run it again",
         )
     for fold in folds:
-        mine, learned = set(fold.items), set(fold.learned)
-        for item in items:
-            if item.id in mine and not learned.isdisjoint((item.id, item.group)):
-                raise EvaluationError(
-                    "an adapter was judged on a document that it was trained on",
-                    value=item.title or item.group,
-                    expected="documents that the adapter did not see",
-                    hint="delete the folder .tunesmith/folds and run it again",
-                )
+        if seen := sorted(set(fold.tested) & set(fold.learned)):
+            raise EvaluationError(
+                "an adapter was judged on a document that it was trained on",
+                value=seen[0],
+                expected="documents that the adapter did not see",
+                hint="delete the folder .tunesmith/folds and run it again",
+            )
 
 
 def _check_pairs(what: str, sides: Mapping[str, Sequence[Likelihood]]) -> None:

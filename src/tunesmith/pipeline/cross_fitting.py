@@ -6,16 +6,18 @@ adapter that did not see it. No adapter gets a verdict of its own: all of it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 from tunesmith.core.artifacts import Artifact, Draft
 from tunesmith.core.errors import DatasetError
 from tunesmith.eval.files import write_evaluation, write_evidence
+from tunesmith.eval.item_clusters import cluster_rows
 from tunesmith.eval.measure import Measurements, improvement
 from tunesmith.eval.pooling import Adapter, pool
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.pipeline.evidence import asked, measuring_code, same_verdict
-from tunesmith.pipeline.judging import gathered, verdict_event
+from tunesmith.pipeline.judging import CLUSTERS, gathered, verdict_event
 from tunesmith.pipeline.looks import Looks
 from tunesmith.pipeline.project import Outcome, Project
 from tunesmith.pipeline.ruling import measured, rule_on
@@ -116,24 +118,29 @@ def _pooled(
     adapters = [
         [_adapter(one, part) for one, part in zip(fold, made, strict=True)] for fold, made in zip(variants, parts, strict=True)
     ]
+    rows = [row for fold in variants for row in fold[0].rows("test")]
+    found = cluster_rows(rows)
+    clusters = {row.id: name for row, name in zip(rows, found.names, strict=True)}
     gains: list[float | None] = []
     if len(seeds) > 1:
         for place, seed in enumerate(seeds):
-            evidence = pool([[fold[place]] for fold in adapters], seeds=[seed])
+            evidence = pool([[fold[place]] for fold in adapters], clusters=clusters, seeds=[seed])
             gains.append(_gain(measured(evidence, first.settings.eval, first.settings.gates, number=1)))
-    return pool(adapters, seeds=seeds, gains=gains)
+    evidence = pool(adapters, clusters=clusters, seeds=seeds, gains=gains)
+    return replace(evidence, numbers={**evidence.numbers, CLUSTERS: found.reason})
 
 
 def _adapter(one: Project, part: Artifact) -> Adapter:
+    def documents(*parts: str) -> tuple[str, ...]:
+        rows = [row for name in parts for row in one.rows(name)]
+        return tuple(sorted({row.id if one.recipe.split.by == "row" else row.group for row in rows}))
+
     return Adapter(
-        evidence=read_evidence(part.path / "evidence.json"), run=one.run.id, learned=tuple(sorted(set(_learned(one))))
+        evidence=read_evidence(part.path / "evidence.json"),
+        run=one.run.id,
+        tested=documents("test"),
+        learned=documents("train", "val"),
     )
-
-
-def _learned(one: Project) -> Iterator[str]:
-    for name in ("train", "val"):
-        for row in one.rows(name):
-            yield row.id if one.recipe.split.by == "row" else row.group
 
 
 def _gain(measurements: Measurements) -> float | None:

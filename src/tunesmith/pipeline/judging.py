@@ -24,7 +24,9 @@ from tunesmith.pipeline.evidence import EXAMPLES, known_evidence
 from tunesmith.pipeline.ruling import rule_on
 from tunesmith.pipeline.stages import eval as eval_stage
 
-__all__ = ["comparison", "gathered", "judge", "verdict_event"]
+__all__ = ["CLUSTERS", "comparison", "gathered", "judge", "verdict_event"]
+
+CLUSTERS = "clusters of the test set"  # the name of this fact in the numbers of evidence
 
 
 def judge(project: Context) -> Judged:
@@ -94,7 +96,7 @@ def _gather(project: Context) -> Evidence:
         train_answers=tuple(e.answer for e in train),
         numbers={
             "test items unscored, as too long or rewritten by the template": left_out,
-            "clusters of the test set": cluster_rows(test).reason,
+            CLUSTERS: cluster_rows(test).reason,
             **measured.numbers,
             **unit,
         },
