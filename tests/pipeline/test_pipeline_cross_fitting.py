@@ -159,7 +159,7 @@ def test_no_adapter_of_a_fold_becomes_the_latest(root: Path) -> None:
 def test_a_recipe_that_does_not_help_does_not_ship_and_every_seed_is_told(
     tiny_path: Path, few_posts: Path, tmp_path: Path
 ) -> None:
-    changes = ("train.learning_rate=1e-9", "train.max_steps=2", "split.test=0.4", "split.seed=9", "gates.min_documents=2")
+    changes = ("train.learning_rate=1e-9", "train.max_steps=2", "split.test=0.4", "gates.min_documents=2")
     outcome = cross_fit(project(tiny_path, few_posts, tmp_path, *changes), folds=1, seeds=2)
     better = next(gate for gate in outcome.verdict.gates if gate.name == "better")
     assert outcome.verdict.verdict != "SHIP" and better.state != "pass"
