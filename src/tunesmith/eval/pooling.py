@@ -52,7 +52,7 @@ def pool(
 ) -> Evidence:
     """The evidence of all adapters as one: `folds` holds those of each fold, in the order of `seeds`.
 
-    `clusters`: by the id of an item, the cluster that it belongs to over all folds, since an author or thread may be in several.
+    `clusters`: by the id of an item, the cluster that it belongs to over all folds, since an author or thread may be in more.
     A system that was not measured in every fold is left out. EvaluationError if the adapters of a fold were not asked the same.
     """
     for fold in folds:
