@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 from evidence_fakes import evidence, general, parity
-from pydantic import ValidationError
 
-from tunesmith.eval.gates import gate_names
+from tunesmith.core.errors import RecipeError
+from tunesmith.eval.gates import check_advisory, gate_names
 from tunesmith.eval.measure import measure
 from tunesmith.eval.verdict import Verdict, decide
 from tunesmith.pipeline.sections.eval import GateConfig
@@ -41,8 +41,9 @@ def test_a_prompt_that_does_better_is_not_called_beaten() -> None:
 
 
 def test_a_gate_that_does_not_exist_cannot_be_made_advisory() -> None:
-    with pytest.raises(ValidationError, match="no gate is called beter"):
-        GateConfig(advisory=["beter"])
+    with pytest.raises(RecipeError, match="names a gate that does not exist") as caught:
+        check_advisory(["beter", "stop"])
+    assert caught.value.problems[0].hint == "--set gates.advisory=[better]"
 
 
 def test_the_names_of_all_gates_are_known_before_any_is_judged() -> None:

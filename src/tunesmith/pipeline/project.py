@@ -21,6 +21,7 @@ from tunesmith.core.records import Example, Row, as_example, read_jsonl
 from tunesmith.core.reporter import Reporter, SilentReporter, StageDone
 from tunesmith.eval.evaluate import choose_items
 from tunesmith.eval.files import read_items
+from tunesmith.eval.gates import check_advisory
 from tunesmith.eval.measure import Measurements
 from tunesmith.eval.rehearsal import rehearse
 from tunesmith.eval.stats import detectable_effect
@@ -83,6 +84,7 @@ class Project:
         offline: bool = False,
     ) -> None:
         check_allowed(recipe.allow)
+        check_advisory(recipe.gates.advisory)
         baseline_kinds(recipe.eval.baselines)  # a name that no system has is reported now, not after training
         self.recipe = recipe
         addition_kinds(self.additions)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import pkgutil
 from collections.abc import Sequence
 from functools import cache
 
+from tunesmith.core.errors import Problem, RecipeError
 from tunesmith.eval.gate import GateKind, Limits, Ruling
 from tunesmith.eval.measure import Measurements
 
-__all__ = ["gate_kinds", "gate_names", "judge_all"]
+__all__ = ["check_advisory", "gate_kinds", "gate_names", "judge_all"]
 
 
 @cache
@@ -24,6 +26,22 @@ def gate_kinds() -> tuple[GateKind, ...]:
 def gate_names() -> tuple[str, ...]:
     """The names of all gates that there are, whether or not a recipe asks for them."""
     return tuple(name for kind in gate_kinds() for name in kind.names())
+
+
+def check_advisory(names: Sequence[str]) -> None:
+    """RecipeError for a name in `gates.advisory` that is no gate."""
+    known = gate_names()
+    problems = [
+        Problem(
+            what="gates.advisory names a gate that does not exist",
+            value=name,
+            expected=f"any of: {', '.join(known)}",
+            hint=f"--set gates.advisory=[{(difflib.get_close_matches(name, known, n=1, cutoff=0.4) or known)[0]}]",
+        )
+        for name in sorted(set(names) - set(known))
+    ]
+    if problems:
+        raise RecipeError(problems)
 
 
 def judge_all(measurements: Measurements, limits: Limits, *, baselines: Sequence[str] = ()) -> list[Ruling]:

@@ -88,17 +88,6 @@ class GateConfig(Section):
     advisory: list[str] = []
     """Names of gates that are shown and do not decide, such as `general` for a base that cannot answer general questions."""
 
-    @field_validator("advisory")
-    @classmethod
-    def _gates_that_exist(cls, names: list[str]) -> list[str]:
-        if not names:
-            return names
-        from tunesmith.eval.gates import gate_names  # brings numpy along, which reading a recipe should not wait for
-
-        if unknown := sorted(set(names) - set(gate_names())):
-            raise ValueError(f"no gate is called {', '.join(unknown)}; there are {', '.join(gate_names())}")
-        return names
-
     @property
     def loosened(self) -> Mapping[str, str]:
         """For each gate that is easier to pass than by default: which setting, and its default. Limits whose default depends on
