@@ -170,7 +170,7 @@ FRAUDS: dict[str, tuple[Callable[[], Evidence], str]] = {
     "no difference": (lambda: with_bits(1.4, 1.4), "better"),
     "worse than the base": (lambda: with_bits(1.2, 1.4), "better"),
     "five documents": (lambda: moved([0.3] * 5, each=8), "better"),
-    "one document of twelve gains": (lambda: moved([3.0] + [0.0] * 11), "better"),
+    "one document of twelve gains": (lambda: moved([1.3] + [0.0] * 11), "better"),
     "most documents gain a little, three lose much": (lambda: moved([0.05] * 9 + [-0.4] * 3), "better"),
     "one post under ten names": (lambda: one_cluster(good()), "better"),
     "a prompt does as well": (lambda: evidence_of({"base": 1.6, "prompted": 1.0, "tuned": 1.3, "merged": 1.3}), "beats_prompt"),
