@@ -21,17 +21,14 @@ def verdict(bits: dict[str, float], advisory: list[str], *, noise: float = 0.05)
     return decide(measure(made, draws=500, margin=0.02), GateConfig(advisory=advisory), baselines=["prompted"])
 
 
-def test_a_worse_model_with_every_gate_advisory_is_not_called_better() -> None:
+def test_a_worse_model_does_not_ship_though_every_gate_is_advisory() -> None:
     found = verdict({"base": 1.2, "prompted": 1.19, "tuned": 1.4, "merged": 1.4}, ALL)
-    assert found.verdict == "SHIP"
-    assert "better than the base" not in found.sentence and "whether tuning helped was not required" in found.sentence
-    assert "Tuning did not help" in found.sentence and "beats prompt" in found.sentence
-    assert found.advice.startswith("Do not release it") and "better" in found.advice
+    assert found.verdict == "DON'T SHIP" and found.sentence.startswith("Tuning did not help")
 
 
-def test_no_interval_and_every_gate_advisory_is_a_verdict_and_no_crash() -> None:
+def test_no_difference_does_not_ship_though_every_gate_is_advisory() -> None:
     found = verdict({"base": 1.2, "prompted": 1.2, "tuned": 1.2, "merged": 1.2}, ALL, noise=0.0)
-    assert found.verdict == "SHIP" and "whether tuning helped was not required" in found.sentence
+    assert found.verdict != "SHIP"
 
 
 def test_a_prompt_that_does_better_is_not_called_beaten() -> None:
@@ -41,9 +38,11 @@ def test_a_prompt_that_does_better_is_not_called_beaten() -> None:
 
 
 def test_a_gate_that_does_not_exist_cannot_be_made_advisory() -> None:
-    with pytest.raises(RecipeError, match="names a gate that does not exist") as caught:
-        check_advisory(["beter", "stop"])
-    assert caught.value.problems[0].hint == "--set gates.advisory=[better]"
+    with pytest.raises(RecipeError, match="names an unknown gate") as caught:
+        check_advisory(["stopp", "stop"])
+    assert caught.value.problems[0].hint == "--set gates.advisory=[stop]"
+    with pytest.raises(RecipeError, match="names a gate that always decides"):
+        check_advisory(["better"])
 
 
 def test_the_names_of_all_gates_are_known_before_any_is_judged() -> None:

@@ -20,7 +20,7 @@ import orjson
 from tunesmith.core.records import to_json
 from tunesmith.eval.gain import OVERLAPS
 from tunesmith.eval.gate import Gate, Limits, Ruling
-from tunesmith.eval.gates import judge_all
+from tunesmith.eval.gates import ALWAYS, judge_all
 from tunesmith.eval.measure import METRICS, Measurements, improvement
 from tunesmith.eval.numbers import signed, signed_range
 from tunesmith.eval.results import Audited
@@ -122,7 +122,7 @@ def _as_the_recipe_says(one: Ruling, limits: Limits) -> Ruling:
     """The ruling with what the recipe changed: made advisory, and in which way the rule is easier to pass than by default."""
     gate = one.gate
     changes = [text for text in (gate.loosened, limits.loosened.get(gate.name, "")) if text]
-    if gate.name in limits.advisory and gate.required:
+    if gate.name in limits.advisory and gate.required and gate.name != ALWAYS:
         gate, changes = replace(gate, required=False), [*changes, "made advisory by the recipe"]
     return Ruling(replace(gate, loosened="; ".join(changes)), one.words)
 
@@ -148,12 +148,7 @@ def _unseen_from_outside(found: Sequence[Ruling], audited: Audited | None) -> It
 
 def _yes(measurements: Measurements, found: Sequence[Ruling]) -> str:
     passed = {one.gate.name for one in found if one.gate.state == "pass"}
-    claim = (
-        _claim(measurements, passed)
-        if "better" in passed
-        else "No required gate failed; whether tuning helped was not required."
-    )
-    return " ".join([claim, *_but(measurements, found)])
+    return " ".join([_claim(measurements, passed), *_but(measurements, found)])
 
 
 def _claim(measurements: Measurements, passed: AbstractSet[str]) -> str:

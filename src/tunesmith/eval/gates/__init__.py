@@ -12,7 +12,11 @@ from tunesmith.core.errors import Problem, RecipeError
 from tunesmith.eval.gate import GateKind, Limits, Ruling
 from tunesmith.eval.measure import Measurements
 
-__all__ = ["check_advisory", "gate_kinds", "gate_names", "judge_all"]
+__all__ = ["ALWAYS", "check_advisory", "gate_kinds", "gate_names", "judge_all"]
+
+
+ALWAYS = "better"
+"""The gate that no recipe can make advisory: without it a run that changed nothing would ship."""
 
 
 @cache
@@ -29,11 +33,13 @@ def gate_names() -> tuple[str, ...]:
 
 
 def check_advisory(names: Sequence[str]) -> None:
-    """RecipeError for a name in `gates.advisory` that is no gate."""
-    known = gate_names()
+    """RecipeError for a name in `gates.advisory` that is no gate, or the one that always decides."""
+    known = tuple(name for name in gate_names() if name != ALWAYS)
     problems = [
         Problem(
-            what="gates.advisory names a gate that does not exist",
+            what="gates.advisory names a gate that always decides"
+            if name == ALWAYS
+            else "gates.advisory names an unknown gate",
             value=name,
             expected=f"any of: {', '.join(known)}",
             hint=f"--set gates.advisory=[{(difflib.get_close_matches(name, known, n=1, cutoff=0.4) or known)[0]}]",
