@@ -13,7 +13,7 @@ from tunesmith.core.artifacts import Artifact, Draft
 from tunesmith.core.errors import DatasetError
 from tunesmith.eval.files import write_evaluation, write_evidence
 from tunesmith.eval.item_clusters import cluster_rows
-from tunesmith.eval.measure import Measurements, improvement
+from tunesmith.eval.measure import METRICS, Measurements
 from tunesmith.eval.pooling import Adapter, pool
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.pipeline.evidence import asked, measuring_code, same_verdict
@@ -146,7 +146,7 @@ def _adapter(one: Project, part: Artifact) -> Adapter:
 def _gain(measurements: Measurements) -> float | None:
     """The mean gain of the tuned model over the base, positive where it is better."""
     compared = measurements.comparison("base", "tuned")
-    if compared is None:
+    mean = compared.differences[measurements.primary].mean if compared else None
+    if mean is None:
         return None
-    found = improvement(compared.differences[measurements.primary], measurements.primary)
-    return found[0] if found else None
+    return -mean if METRICS[measurements.primary].higher_is_better is False else mean
