@@ -244,7 +244,7 @@ def test_the_python_of_the_readme_runs(
         "split": {"val": 0.2, "test": 0.3},
         "method": {"rank": 4},
         "train": {"batch_examples": 4, "precision": "float32", "evaluate_every": 4},
-        "eval": {"max_new_tokens": 6, "draws": 300},
+        "eval": {"max_new_tokens": 6, "draws": 300, "suites": []},
     }
     (tmp_path / "tunesmith.yaml").write_text(yaml.safe_dump(recipe))
     monkeypatch.chdir(tmp_path)

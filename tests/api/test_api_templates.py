@@ -21,7 +21,7 @@ SETTINGS: dict[str, Any] = {
     "split": {"val": 0.2, "test": 0.3},
     "method": {"rank": 4, "alpha": 8.0},
     "train": {"max_steps": 2, "evaluate_every": 1, "batch_examples": 4, "precision": "float32"},
-    "eval": {"max_new_tokens": 4, "draws": 300},
+    "eval": {"max_new_tokens": 4, "draws": 300, "suites": []},
 }
 DATED = "{{ 'Today: ' + strftime_now('%Y-%m-%d') + '\n' }}"
 BLOCK = "{% if not enable_thinking %}{{ '[none]\n' }}{% endif %}"

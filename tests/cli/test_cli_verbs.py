@@ -34,6 +34,7 @@ QUICK = (
     "train.precision=float32",
     "eval.max_new_tokens=6",
     "eval.draws=300",
+    "eval.suites=[]",
 )
 VERBS = sorted(verb_helps())
 

@@ -41,7 +41,7 @@ SETTINGS: dict[str, Any] = {
     "split": {"val": 0.2, "test": 0.3},
     "method": {"rank": 4, "alpha": 8.0},
     "train": {"max_steps": 2, "evaluate_every": 2, "batch_examples": 4, "precision": "float32"},
-    "eval": {"max_new_tokens": 4, "draws": 300, "max_items": 6},
+    "eval": {"max_new_tokens": 4, "draws": 300, "max_items": 6, "suites": []},
     "use": {"temperature": 0.7, "top_p": 0.9, "repetition_penalty": 1.1},
 }
 
