@@ -51,7 +51,7 @@ def _words(project: Context, artifact: Artifact) -> StageText:
     systems = " · ".join(m.systems)
     return StageText(
         text=f"{systems} on {m.num_items} held-out answers of {m.num_documents} documents",
-        lines=tuple(Line(text) for part in (_metrics(m), _answers(m), _parity(m)) for text in part),
+        lines=tuple(Line(text) for part in (_metrics(m), _answers(m), _suites(m), _parity(m)) for text in part),
     )
 
 
@@ -91,6 +91,13 @@ def _answers(m: Measurements) -> Iterator[str]:
             else ""
         )
         yield f"{'  ' + label:<{_NAME}}{percent(a)} → {percent(b)}{greedy}"
+
+
+def _suites(m: Measurements) -> Iterator[str]:
+    """Questions of each suite answered right, base → tuned, where the base does better than by guessing."""
+    for name, result in m.suites.items():
+        found = result.measurable or result.overall
+        yield f"{name:<{_NAME}}{percent(found.base)} → {percent(found.tuned)} of {found.n} questions answered right"
 
 
 def _parity(m: Measurements) -> Iterator[str]:
