@@ -111,9 +111,12 @@ def _top(measurements: Measurements, verdict: Verdict) -> Raw:
     lines = _answers_line(measurements)
     lines += f'<p class="soft">Rule: {text(primary.rule)}. Result: {text(primary.evidence)}.</p>'
     missing = ", ".join(verdict.not_measured)
+    first, _, more = verdict.sentence.partition(". ")
+    first = f"{first}." if more else first
     return Raw(
-        f"<header><p>{badge(verdict.verdict, _TONES[verdict.verdict])}</p><h1>{text(verdict.sentence)}</h1>"
-        f'<p class="soft">Not measured: {text(missing)}.</p></header>'
+        f"<header><p>{badge(verdict.verdict, _TONES[verdict.verdict])}</p><h1>{text(first)}</h1>"
+        + (f"<p>{text(more)}</p>" if more else "")
+        + f'<p class="soft">Not measured: {text(missing)}.</p></header>'
         + (_figure(picture, caption) if any(strip.values for strip in strips) else "")
         + lines
     )
