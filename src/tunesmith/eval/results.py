@@ -1,8 +1,7 @@
 """What an evaluation holds: items, what each system said and how likely it found the references, parity, training curves.
 
 `Evidence` is measured by models and kept as JSON; `eval.measure` turns it into numbers, `eval.gates` into a verdict,
-`eval.report` into a page. Nothing here knows of a model.
-"""
+`eval.report` into a page. Nothing here knows of a model."""
 
 from __future__ import annotations
 
@@ -128,10 +127,9 @@ class ParityResult:
     """How far two forms of one model are apart on the same token ids. `mean_kl` in nats per position; shares are 0 to 1.
 
     `greedy_equal` of `greedy_total` greedy answers are the same to the letter, of `greedy_begun` the first 40 characters are.
-    `precision`: the type in which the second form
-    was computed (the first is the tuned model in float32); `stored`: the type in which its folder holds most weights.
-    `as_summed`: share of the adapted matrices' elements that are base + update, rounded once to that type; None if not looked
-    at. `differences`: what another reader would find otherwise in the folder than in the base's.
+    `precision`: the type in which the second form was computed (the first is the tuned model in float32); `stored`: the type
+    of most weights in its folder. `as_summed`: share of the adapted matrices' elements that are base + update, rounded once to
+    that type; None if not looked at. `differences`: what another reader would find otherwise in the folder than in the base's.
     """
 
     hop: str
@@ -217,15 +215,13 @@ class RecipeRuns:
     @property
     def sentence(self) -> str:
         """What the verdict is about, and how far the seeds are apart."""
-        said = f"This is a verdict about the recipe: {self.num_adapters} adapters"
-        said += f" ({len(self.folds)} folds, {len(self.seeds)} seeds)" if min(len(self.folds), len(self.seeds)) > 1 else ""
+        each = f" ({len(self.folds)} folds, {len(self.seeds)} seeds)" if min(len(self.folds), len(self.seeds)) > 1 else ""
+        said = f"This is a verdict about the recipe: {self.num_adapters} adapters{each}"
         said += ", each judged on documents that it did not see."
-        gains = [gain for gain in self.gains if gain is not None]
-        if len(gains) < 2:
+        if len(gains := [gain for gain in self.gains if gain is not None]) < 2:
             return said
-        each = ", ".join(f"{gain:+.3f}" for gain in gains)
         lost = sum(gain <= 0 for gain in gains)
-        said += f" Gain over the base by training seed: {each}."
+        said += f" Gain over the base by training seed: {', '.join(f'{gain:+.3f}' for gain in gains)}."
         return f"{said} With {lost} of {len(gains)} seeds there is none." if lost else said
 
 
@@ -338,7 +334,7 @@ def _check_pairs(what: str, sides: Mapping[str, Sequence[Likelihood]]) -> None:
     for name, rows in sides.items():
         _unique([row.item_id for row in rows], f"{what} under {name}")
     ids = {name: {row.item_id for row in rows} for name, rows in sides.items()}
-    every = set().union(*ids.values())
+    every = set[str]().union(*ids.values())
     if lacking := next((name for name, found in ids.items() if found != every), ""):
         raise EvaluationError(
             f"{what}: {lacking} lacks some that another system has",
