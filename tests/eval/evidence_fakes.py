@@ -139,7 +139,7 @@ def suite_answers(
             messages=(Message(role="user", content=f"Is {number} right?"),),
             scorer="choice" if chance else "numeric",
             group=f"q{number}",
-            references=("yes",) if chance else ("1",),
+            references=("yes",) if chance else (str(number),),
             arguments=options,
             tags=(f"kind={'reading' if number % 2 else 'arithmetic'}",),
         )
@@ -148,8 +148,20 @@ def suite_answers(
     suite = Suite(name=name, version="1", licence="Apache-2.0", items=made)
 
     def run(system: str, right: Callable[[int], bool]) -> SuiteRun:
+        wrong = "no" if chance else "-1"
         scores = tuple(Score(item_id=item.id, metric=item.scorer, value=float(right(at))) for at, item in enumerate(made))
-        return SuiteRun(suite=suite.content_hash, system=system, fingerprint=f"print-{system}", generations=(), scores=scores)
+        said = tuple(
+            Generation(
+                item_id=item.id,
+                system=system,
+                text=item.references[0] if score.value else wrong,
+                finish_reason="stop",
+                num_tokens=1,
+                fingerprint=f"print-{system}",
+            )
+            for item, score in zip(made, scores, strict=True)
+        )
+        return SuiteRun(suite=suite.content_hash, system=system, fingerprint=f"print-{system}", generations=said, scores=scores)
 
     rng = np.random.default_rng(11)
     drawn, kept = rng.random(n), rng.random(n)

@@ -91,7 +91,9 @@ def test_a_handful_of_general_questions_says_nothing(number: int) -> None:
 
 def test_scores_that_are_not_those_of_the_answers_are_named() -> None:
     asked = suite_answers(n=4)
-    forged = tuple(Score(item_id=one.item_id, metric=one.metric, value=1.0) for one in asked.runs[1].scores)
+    forged = tuple(
+        Score(item_id=one.item_id, metric=one.metric, value=1.0 - (one.value or 0.0)) for one in asked.runs[1].scores
+    )
     wrong = replace(asked, runs=(replace(asked.runs[1], scores=forged),))
     assert scored_otherwise([wrong]) == ["the scores of tuned on the suite general"]
 

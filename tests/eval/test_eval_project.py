@@ -19,7 +19,7 @@ from tunesmith.eval.verdict import decide
 from tunesmith.models.load import BaseFolder
 from tunesmith.models.use import GREEDY_USE
 from tunesmith.pipeline import evidence as evidence_module
-from tunesmith.pipeline import judging
+from tunesmith.pipeline import judging, ruling
 from tunesmith.pipeline.draw import OtherSets
 from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.pipeline.stages import eval as eval_stage
@@ -123,7 +123,7 @@ def test_the_verdict_is_the_one_on_disk_and_another_one_is_an_error(
     def harsher(measurements: Any, gates: Any, **more: Any) -> Any:
         return decide(replace(measurements, parity=parity(max_abs_logit=0.5)), gates, **more)
 
-    monkeypatch.setattr(judging, "decide", harsher)
+    monkeypatch.setattr(ruling, "decide", harsher)
     with pytest.raises(EvaluationError, match="another verdict than its evidence gives") as caught:
         assert at_the_end(tiny, tmp_path).outcome
     assert "SHIP on disk, DON'T SHIP now" in str(caught.value) and caught.value.problems[0].hint

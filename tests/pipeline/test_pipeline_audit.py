@@ -129,7 +129,7 @@ def test_an_audit_says_what_it_cannot_know_and_does_not_let_it_decide(outcome: t
         assert (gate(verdict, name).state, gate(verdict, name).required) == ("not measured", False)
     assert gate(verdict, "better").required and gate(verdict, "general_text").required
     assert "whether the model was trained on these documents" in verdict.not_measured
-    assert "whether a prompt would be enough" in verdict.not_measured
+    assert any("prompted" in topic for topic in verdict.not_measured)
     assert "Not measured, because an audit cannot: whether answers are recited" in verdict.sentence
     assert set(verdict.as_dict()) >= {"verdict", "exit_code", "sentence", "gates", "not_measured", "looks", "advice"}
 

@@ -165,6 +165,8 @@ def test_validation_and_evaluation_have_times_of_their_own() -> None:
     ladder = plan({"eval": {"baselines": ["prompted", "few_shot", "retrieval"], "additions": ["tuned_retrieval"]}}).numbers
     assert ladder["evaluation_seconds"] > n["evaluation_seconds"]
     assert ladder["stage_bytes"]["evaluation"] >= n["stage_bytes"]["evaluation"]
+    asked = plan(data=replace(DATA, suite_items=422, suite_tokens=422 * 64)).numbers
+    assert asked["evaluation_seconds"] > 2 * n["evaluation_seconds"]
 
 
 @pytest.mark.parametrize("busy", [False, True])

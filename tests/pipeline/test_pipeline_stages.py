@@ -14,6 +14,7 @@ from tunesmith.api import Project
 from tunesmith.api.events import EventLog
 from tunesmith.api.pipeline import follow
 from tunesmith.core.artifacts import Store
+from tunesmith.core.errors import EvaluationError
 from tunesmith.core.reporter import FindingReported, PlanMade, SeveralReporters, StageBegan, StageDone, VerdictReached
 from tunesmith.pipeline import stages
 from tunesmith.pipeline.recipe_file import recipe_from
@@ -53,6 +54,14 @@ def project(base: Path, posts: Path, root: Path, reporter: Any = None) -> Projec
 def test_every_stage_is_a_file_named_by_the_kind_that_it_makes() -> None:
     assert set(kinds()) == {path.stem for path in Path(stages.__path__[0]).glob("[!_]*.py")}
     assert all(find_stage(kind).kind == kind for kind in kinds())
+
+
+def test_a_suite_that_does_not_exist_is_reported_before_anything_is_read(tiny_path: Path, posts: Path, tmp_path: Path) -> None:
+    recipe = {"base": str(tiny_path), "sources": [str(posts)], "eval": {"suites": ["genral"]}}
+    made = Project(recipe_from(recipe), tmp_path)
+    with pytest.raises(EvaluationError, match="no suite of this name") as caught:
+        follow(made)
+    assert "general" in str(caught.value) and not made.store.all()
 
 
 def test_an_unknown_kind_is_named_with_those_that_there_are() -> None:

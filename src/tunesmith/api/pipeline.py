@@ -165,7 +165,8 @@ def follow(project: Project, *, until: str = "eval") -> None:
         KeyError: no stage makes that kind.
     """
     if until != "documents":
-        _ = project.chat  # a base that cannot be used is reported before anything is read
+        _ = project.chat  # a base that cannot be used is reported before anything is read, and so is a suite
+        _ = project.suites
     from tunesmith.pipeline.stage import find_stage, in_order
 
     find_stage(until)

@@ -13,7 +13,7 @@ from tunesmith.core.records import Generation, Message, canonical_json, digest
 from tunesmith.core.reporter import Progress
 from tunesmith.eval.likelihood import checked_logprobs, encode_items, likelihoods_of
 from tunesmith.eval.results import Cost, Item, Limit, SystemRun
-from tunesmith.eval.suites.run import SuiteRun, run_suite, unfit_for
+from tunesmith.eval.suites.run import SuiteRun, run_together, unfit_for
 from tunesmith.eval.suites.suite import Suite
 from tunesmith.models.chat import Encoded
 from tunesmith.models.generate import GREEDY, Completion, Request
@@ -207,21 +207,20 @@ class Asking:
         found = checked_logprobs(system.name, system.logprobs(rows, on_done=lambda count: None), rows)
         return None if found is None else (rows, found)
 
-    def run_suite(self, suite: Suite, system: System) -> SuiteRun:
-        """The system's greedy answers to a suite; those that were saved are not made again."""
-        chat, context = self.inputs.chat, self.inputs.base.context
-        self.progress.advance(0, f"{system.name}: {suite.name}")
-        found = run_suite(
+    def run_suite(self, suite: Suite, systems: Sequence[System]) -> list[SuiteRun]:
+        """The greedy answers of systems to a suite, in one batch; those that were saved are not made again."""
+        chat, named = self.inputs.chat, {system.name: system for system in systems}
+        self.progress.advance(0, f"{' and '.join(named)}: {suite.name}")
+        found = run_together(
             suite,
-            lambda requests: system.answer(requests, on_done=lambda count: None),
-            system=system.name,
-            fingerprint=digest(system.fingerprint, chat.fingerprint),
+            lambda names, requests: answer_together([named[name] for name in names], requests),
+            systems={name: digest(system.fingerprint, chat.fingerprint) for name, system in named.items()},
             saved=self.conditions.saved,
-            unfit=unfit_for(chat, context),
+            unfit=unfit_for(chat, self.inputs.base.context),
             on_done=self.progress.advance,
         )
         release_memory()
-        return found
+        return list(found.values())
 
     def generations(self, name: str, answers: Sequence[_Answered], mark: str, *, decoding: Decoding) -> tuple[Generation, ...]:
         """The answers of one decoding method, as records, under the fingerprint `mark`."""

@@ -230,7 +230,9 @@ class _Found:
         systems = self._opened(kinds, model)
         answers: dict[str, Any] = {}
         for asking in (self.asking, *self.own.values()):
-            answers |= asking.answers([pair for pair in systems if self._asking(pair[0].name) is asking])
+            pairs = [pair for pair in systems if self._asking(pair[0].name) is asking]
+            answers |= asking.answers(pairs)
+            self._put_suites(asking, [system for kind, system in pairs if kind.role in _SCORED])
         for kind, system in systems:
             given = self._run(kind, system, answers[kind.name])
             if kind.role == "form":
@@ -267,8 +269,6 @@ class _Found:
         else:
             greedy = asking.generations(system.name, answers, system.fingerprint, decoding="greedy")
         if kind.role in _SCORED:
-            for suite in asking.conditions.suites:
-                self.suite_runs.setdefault(suite.id, []).append(asking.run_suite(suite, system))
             if found := self._likelihoods(system, self.general_items):
                 self.general[kind.role] = found
             for name, items in self.probe_items.items():
@@ -277,6 +277,10 @@ class _Found:
         if kind.role not in ("subject", "form"):
             return Given(logits=None, logprobs=None, greedy=greedy)
         return self._given(kind, system, logprobs, greedy)
+
+    def _put_suites(self, asking: Asking, systems: Sequence[System]) -> None:
+        for suite in asking.conditions.suites if systems else ():
+            self.suite_runs.setdefault(suite.id, []).extend(asking.run_suite(suite, systems))
 
     def _likelihoods(self, system: System, items: Sequence[Item]) -> tuple[Likelihood, ...]:
         """Of further rows under their own prompts; empty where the system gives none."""

@@ -219,8 +219,8 @@ _ADVICE = {
     "not_collapsed": "Train less: fewer epochs or a lower learning rate.",
     "not_recited": "Train less, and look for passages that occur many times: tunesmith dedup.",
     "answers_the_question": "Check the questions: the answers hardly depend on them.",
-    "general": "Mix general examples into the training rows (10 to 30 %), or train less.",
-    "general_text": "Mix general examples into the training rows (10 to 30 %), or train less.",
+    "general": "Mix in general rows (mix.own_answers=true, or mix.general), raise mix.share, or train less.",
+    "general_text": "Mix in general rows (mix.own_answers=true, or mix.general), raise mix.share, or train less.",
     "parity": "Do not ship the merged folder; ship the adapter, or merge again in float32.",
 }
 

@@ -143,7 +143,7 @@ def _limit(project: Context, items: Sequence[Item], settings: Recipe) -> int:
 
 
 def _asked(project: Context, opened: Opened, *, suite: str) -> _Asked:
-    suites = tuple(load_suite(where) for where in project.settings.eval.suites)
+    suites = project.suites
     if suite:
         own = load_suite(suite)
         rows, origin = _suite_examples(own), {"kind": "suite", "id": own.content_hash}

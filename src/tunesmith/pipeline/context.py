@@ -11,6 +11,7 @@ from tunesmith.core.records import Example, Row
 from tunesmith.core.reporter import Reporter
 from tunesmith.eval.measure import Measurements
 from tunesmith.eval.results import Evidence
+from tunesmith.eval.suites.suite import Suite
 from tunesmith.eval.verdict import Verdict
 from tunesmith.models.chat import Chat
 from tunesmith.models.load import BaseFolder
@@ -75,6 +76,10 @@ class Context(Protocol):
     @property
     def scorable(self) -> int:
         """Test items that can be scored; raises what would stop the evaluation."""
+
+    @property
+    def suites(self) -> tuple[Suite, ...]:
+        """Further questions that are put to base and tuned model."""
 
     @property
     def other_sets(self) -> OtherSets:

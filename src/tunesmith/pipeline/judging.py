@@ -15,7 +15,6 @@ from tunesmith.eval.item_clusters import cluster_rows
 from tunesmith.eval.measure import Measurements, SystemMeasures
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.stats import Difference
-from tunesmith.eval.suites.load import load_suite
 from tunesmith.eval.verdict import Verdict
 from tunesmith.models.load import find_base
 from tunesmith.pipeline.bigger import address_of
@@ -70,7 +69,7 @@ def _gather(project: Context) -> Evidence:
             use=project.settings_of_use,
             additions=project.additions,
             address=address_of(project.settings.bigger),
-            suites=tuple(load_suite(where) for where in project.settings.eval.suites),
+            suites=project.suites,
             saved=project.store.root / "answers",
         ),
         reporter=project.reporter,

@@ -135,6 +135,8 @@ def _durations(
         room=data.room,
         at_once=e.batch_examples,
         general_tokens=_GENERAL_TOKENS,
+        suite_items=data.suite_items,
+        suite_tokens=data.suite_tokens,
     )
     return durations(work, shape, Speed(precision.layer_tokens_per_s, precision.float32_tokens_per_s))
 

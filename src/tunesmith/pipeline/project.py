@@ -25,6 +25,8 @@ from tunesmith.eval.gates import check_advisory
 from tunesmith.eval.measure import Measurements
 from tunesmith.eval.rehearsal import rehearse
 from tunesmith.eval.stats import detectable_effect
+from tunesmith.eval.suites.load import load_suite
+from tunesmith.eval.suites.suite import Suite
 from tunesmith.eval.verdict import Verdict
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import BaseFolder, find_base, safetensors_shapes
@@ -218,6 +220,11 @@ class Project:
         return Outcome(verdict, measurements, made)
 
     @cached_property
+    def suites(self) -> tuple[Suite, ...]:
+        """Further questions that are put to base and tuned model. EvaluationError for a suite that cannot be read."""
+        return tuple(load_suite(where) for where in self.settings.eval.suites)
+
+    @cached_property
     def other_sets(self) -> OtherSets:
         """The general set of the recipe, and the golden set of the project."""
         own: tuple[Example, ...] = ()
@@ -280,7 +287,9 @@ class Project:
         """Every derived number with its reason; nothing is trained. Raises what would stop the evaluation later."""
         r, n = self.settings, self.dataset.numbers
         _ = self.scorable
+        asked = [item for suite in self.suites for item in suite.items]
         facts = data_facts(n, limit=self.limit, room=self.max_new_tokens, template=self.chat.described)
+        facts = replace(facts, suite_items=len(asked), suite_tokens=sum(item.max_new_tokens for item in asked))
         reach = reach_of(self.base, kind=r.method.kind, rank=r.method.rank, targets=r.method.targets, layers=r.method.layers)
         plan = make_plan(
             r,

@@ -6,6 +6,7 @@ answers in work costs reading the weights once more.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tunesmith.plan.shape import Shape
@@ -17,6 +18,7 @@ _FORWARD = 0.5  # of forward and backward together (docs/log.md)
 _PASS = 32  # tokens whose forward pass takes as long as one more pass of all answers takes
 _SAMPLES, _SAMPLE_TOKENS = 3, 48  # answers at each validation
 _PARITY_ITEMS = 64
+_SUITE_BATCH, _SUITE_PROMPT = 128, 40  # questions at once, and tokens of one in its template
 _ANSWERED = 0.8  # of the tokens that answers may have
 
 
@@ -31,7 +33,8 @@ class Speed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """What is to be done. `validations`: how often `val_tokens` are scored; `systems`: how many answer `items` of
-    `item_tokens` in all with up to `room` new ones each, at most `at_once`; `general_tokens` are scored twice."""
+    `item_tokens` in all with up to `room` new ones each, at most `at_once`; `general_tokens` are scored twice. Base and tuned
+    model answer `suite_items` questions greedily, with up to `suite_tokens` new ones in all."""
 
     step_tokens: int
     validations: int
@@ -42,6 +45,8 @@ class Work:
     room: int
     at_once: int
     general_tokens: int
+    suite_items: int = 0
+    suite_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,15 @@ def _evaluated_tokens(work: Work) -> float:
     answers = work.systems * work.items
     made = answers * work.room * _ANSWERED
     batches = max(work.systems - 1, answers * _ANSWERED / max(1, work.at_once))  # base and tuned answer together
-    return scored + parity + made + batches * work.room * _PASS
+    return scored + parity + made + batches * work.room * _PASS + _suites(work)
+
+
+def _suites(work: Work) -> float:
+    """The same for the questions of suites, which are short: their prompts, answers, and the passes of each batch."""
+    longest = work.suite_tokens / max(1, work.suite_items)
+    batches = math.ceil(work.suite_items / _SUITE_BATCH)
+    prompts = 2 * work.suite_items * _SUITE_PROMPT
+    return prompts + 2 * work.suite_tokens * _ANSWERED + batches * longest * _PASS
 
 
 def duration_text(seconds: float) -> str:

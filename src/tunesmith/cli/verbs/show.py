@@ -47,5 +47,6 @@ def command(
     ]
     rows += [["from", f"{i['kind']} {i['id'][:8]}"] for i in m["inputs"]]
     rows += [["file", f"{f['path']}, {f['size']:,} bytes"] for f in m["files"]]
-    rows += [[k, str(v)[:160]] for k, v in artifact.numbers.items()]
     table("", ["", ""], rows)
+    if artifact.numbers:  # a table of its own: long names would break the id over two lines
+        table("", ["", ""], [[k, str(v)[:160]] for k, v in artifact.numbers.items()])

@@ -8,15 +8,13 @@ from tunesmith.eval.gain import MARGINS, OTHER_MARGIN, gain_over, margin_of
 from tunesmith.eval.gate import GateKind, GateWords, Limits, Ruling, ruling
 from tunesmith.eval.measure import METRICS, Measurements
 
-__all__ = ["GATE", "NAME"]
-
-NAME = "better"
+__all__ = ["GATE"]
 
 
 def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str]) -> list[Ruling]:
     metric, margin = METRICS[measurements.primary], margin_of(limits, measurements.primary)
     words = GateWords(
-        name=NAME,
+        name="better",
         rule=f"{metric.label}: the whole {100 * measurements.level:.4g} % interval of the gain over the base is above"
         f" {margin:g} {metric.unit}, with p ≤ {1 - measurements.level:.3g}, on at least {limits.min_documents} test documents",
         failed="Tuning did not help: the improvement over the base is not above the margin.",

@@ -11,7 +11,6 @@ from tunesmith.core.reporter import Line
 from tunesmith.eval.files import write_evaluation
 from tunesmith.eval.measure import METRICS, Measurements, improvement
 from tunesmith.eval.numbers import percent, signed_range
-from tunesmith.eval.suites.load import load_suite
 from tunesmith.pipeline.context import Context
 from tunesmith.pipeline.evidence import measuring_code
 from tunesmith.pipeline.stage import FilledStage, Reference, StageText
@@ -35,7 +34,7 @@ def _settings(project: Context) -> Mapping[str, Any]:
         "max_new_tokens": project.max_new_tokens,
         **({"bigger": {"url": bigger.url, "model": bigger.model}} if (bigger := project.settings.bigger).url else {}),
         "code": measuring_code(),
-        "suites": [load_suite(where).id for where in project.settings.eval.suites],
+        "suites": [suite.id for suite in project.suites],
         "look": {"number": project.look.number, "changed": list(project.look.changed)},
     }
 
