@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -76,7 +77,7 @@ def system(
 
     It answers each item once, or `draws` times the same.
     """
-    rng = np.random.default_rng([seed, len(name), len(of)])
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode()), len(of)])
     level = {item.group: noise * rng.normal() for item in of}
     share = round(ended * len(of))
     return SystemRun(
@@ -176,7 +177,7 @@ def suite_answers(
 
 def worth(run: SystemRun, bits_per_byte: float, *, noise: float = 0.01, each: int = 2) -> tuple[Likelihood, ...]:
     """The references under other questions, which cost `bits_per_byte` more than their own."""
-    rng = np.random.default_rng([5, len(run.name)])
+    rng = np.random.default_rng([5, zlib.crc32(run.name.encode())])
     return tuple(
         likelihood(f"{row.item_id}#{at}", (row.bits_per_byte or 0.0) + bits_per_byte + noise * rng.normal())
         for row in run.likelihoods

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from tunesmith.eval.gain import MARGINS
+from tunesmith.eval.how import How
 from tunesmith.eval.ladder import common_metric, ladder_kinds
 from tunesmith.eval.measure import METRICS, Measurements, improvement
 from tunesmith.eval.numbers import signed_range
 from tunesmith.eval.results import Evidence
-from tunesmith.eval.stats import paired
 from tunesmith.eval.verdict import Verdict
 from tunesmith.systems.registry import system_kinds
 from tunesmith.systems.system import SystemKind
@@ -153,9 +153,8 @@ def _gain(
         return None
     a, b = (measurements.systems[one.name].scores[metric] for one in (kind, best))
     groups = [item.group for item in evidence.items]
-    higher = METRICS[metric].higher_is_better is not False
-    found = paired(a, b, groups, draws=measurements.draws, seed=measurements.seed, higher_is_better=higher)
-    return improvement(found, metric)
+    how = How(draws=measurements.draws, seed=measurements.seed)
+    return improvement(how.difference(a, b, groups, metric=METRICS[metric]), metric)
 
 
 def _compared(
