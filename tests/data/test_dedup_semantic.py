@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Unpack
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from near_copies import exact_jaccard, prose
 from shared_material import example
 
 from tunesmith.core.records import Document
-from tunesmith.data.ingest.item import make_document
+from tunesmith.data.ingest.item import Facts, make_document
 from tunesmith.data.similar.records import find_rewordings, without_near_copies
 from tunesmith.data.similar.semantic import BY_WORDS, content_words, embed_by_words, similar_pairs
 
@@ -90,7 +91,7 @@ def test_splits_of_any_names_are_compared_two_by_two() -> None:
 def test_the_better_document_stays_by_the_stated_rule_whatever_the_order() -> None:
     said = prose(1, 80)
 
-    def post(name: str, words: str, **known: str) -> Document:
+    def post(name: str, words: str, **known: Unpack[Facts]) -> Document:
         return make_document(name=name, text=words, extraction="test", **known)
 
     longer = post("b.md", said + " and more")

@@ -18,6 +18,7 @@ from tunesmith.data.ingest.chat_text import is_chat_text, read_chat_text
 from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
 from tunesmith.data.ingest.item import Reading
+from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.text.decode import UnreadableError
 
 WHATSAPP = """12/03/2023, 09:00 - Messages are end-to-end encrypted.
@@ -38,13 +39,13 @@ def turns(example: Example) -> list[tuple[str, str]]:
 def exported(value: object, me: str | None = None) -> Reading:
     data = json.dumps(value).encode()
     assert is_chat_json(data)
-    found = read_chat_json(data, name="chat.json", me=me)
+    found = read_chat_json(data, name="chat.json", policy=Policy(me=(me,) if me else ()))
     assert found is not None
     return found
 
 
 def test_without_me_every_name_is_replaced_also_where_it_is_said() -> None:
-    one = read_chat_text(WHATSAPP, name="chat.txt", me=None).documents[0]
+    one = read_chat_text(WHATSAPP, name="chat.txt", policy=Policy()).documents[0]
     assert one.text == (
         "Speaker 1: Did it rain, Speaker 2?\n\nSpeaker 2: All morning, Speaker 1.\nAnd all night.\n\n"
         "Speaker 1: Speaker 2 poor you.\nGood morning!\n\nSpeaker 2: Morning."
@@ -53,7 +54,7 @@ def test_without_me_every_name_is_replaced_also_where_it_is_said() -> None:
 
 
 def test_with_me_own_turns_answer_and_a_silence_divides_the_pairs() -> None:
-    found = read_chat_text(WHATSAPP, name="chat.txt", me="tom doe")
+    found = read_chat_text(WHATSAPP, name="chat.txt", policy=Policy(me=("tom doe",)))
     assert [turns(pair) for pair in found.pairs] == [
         [("user", "Did it rain, Tom?"), ("assistant", "All morning, Speaker 1.\nAnd all night.")],
         [("user", "Good morning!"), ("assistant", "Morning.")],
@@ -62,7 +63,7 @@ def test_with_me_own_turns_answer_and_a_silence_divides_the_pairs() -> None:
 
 
 def test_a_chat_without_me_stays_documents_and_is_noted() -> None:
-    found = read_chat_text(WHATSAPP, name="chat.txt", me="Nobody")
+    found = read_chat_text(WHATSAPP, name="chat.txt", policy=Policy(me=("Nobody",)))
     assert found.documents and found.notes == {"chats without a message of the person named as `me`": 1}
 
 
@@ -70,7 +71,7 @@ def test_several_others_are_told_apart_by_number() -> None:
     text = "".join(
         f"[2023-03-12, 09:0{n}] {who}: {said}\n" for n, (who, said) in enumerate([("A B", "x?"), ("C D", "y?"), ("Me", "z")])
     )
-    assert turns(read_chat_text(text, name="c.txt", me="Me").pairs[0]) == [
+    assert turns(read_chat_text(text, name="c.txt", policy=Policy(me=("Me",))).pairs[0]) == [
         ("user", "Speaker 1: x?\n\nSpeaker 2: y?"),
         ("assistant", "z"),
     ]
@@ -91,7 +92,7 @@ def test_several_others_are_told_apart_by_number() -> None:
 def test_dates_of_every_style_are_read_or_left_open(first: str, second: str, date: str | None) -> None:
     text = f"{first}Ada: One.\n{second}Tom: Two.\n"
     assert is_chat_text(text) and not is_chat_text(f"A post.\n{text}") and not is_chat_text("2023-03-13 was a day: fine.")
-    assert read_chat_text(text, name="c.txt", me=None).documents[0].date == date
+    assert read_chat_text(text, name="c.txt", policy=Policy()).documents[0].date == date
 
 
 def test_telegram_parts_and_services_are_read() -> None:
@@ -201,8 +202,8 @@ def test_a_claude_conversation_is_a_pair_of_its_text_parts() -> None:
 
 def test_me_travels_from_gather_or_extract_to_the_chats(tmp_path: Path) -> None:
     (tmp_path / "chat.txt").write_text(WHATSAPP)
-    assert len(extract(gather([str(tmp_path)], me="Tom Doe"), reporter=SilentReporter()).pairs) == 2
-    assert extract(gather([str(tmp_path)]), reporter=SilentReporter(), me="Tom Doe").pairs
+    assert len(extract(gather([str(tmp_path)], policy=Policy(me=("Tom Doe",))), reporter=SilentReporter()).pairs) == 2
+    assert extract(gather([str(tmp_path)]), reporter=SilentReporter(), policy=Policy(me=("Tom Doe",))).pairs
     assert extract(gather([str(tmp_path)]), reporter=SilentReporter()).documents
 
 
@@ -216,20 +217,20 @@ def test_json_that_only_looks_like_a_chat_is_read_as_rows(tmp_path: Path) -> Non
 
 def test_a_chat_of_notices_alone_and_a_hostile_one_are_named_in_time() -> None:
     with pytest.raises(UnreadableError, match="no message"):
-        read_chat_text("12/03/2023, 09:00 - Tom was added\n", name="c.txt", me=None)
+        read_chat_text("12/03/2023, 09:00 - Tom was added\n", name="c.txt", policy=Policy())
     start = time.process_time()
     many = "".join(f"12/03/2023, 09:00 - Person {n} Doe: hello Person {n - 1}\n" for n in range(3000))
-    read_chat_text(many + "12/03/2023, 09:00 - A: " + "x" * 3_000_000, name="c.txt", me=None)
+    read_chat_text(many + "12/03/2023, 09:00 - A: " + "x" * 3_000_000, name="c.txt", policy=Policy())
     assert time.process_time() - start < 5
 
 
 def test_real_exports_give_the_messages_that_their_makers_expect() -> None:
     for folder, count in (("whatsapp", 5), ("signal", 1)):
         paths = sorted(material(f"files/chat/{folder}").glob("test_*.txt"))
-        texts = [read_chat_text(path.read_text(), name=path.name, me=None).documents[0] for path in paths]
+        texts = [read_chat_text(path.read_text(), name=path.name, policy=Policy()).documents[0] for path in paths]
         assert len(texts) == count and len({(one.text, one.date) for one in texts}) == 1
     for path in [*material("files/chat/telegram").glob("test_*"), *material("files/chat/instagram").glob("test_*")]:
-        found = read_chat_json(path.read_bytes(), name=path.name, me=None)
+        found = read_chat_json(path.read_bytes(), name=path.name, policy=Policy())
         assert found is not None and found.documents[0].text.startswith("Speaker 1: ")
 
 
@@ -278,7 +279,7 @@ def discord() -> bytes:
 @pytest.mark.parametrize("export", [whatsapp, signal, telegram, instagram, slack, discord])
 def test_in_every_export_ones_own_messages_answer_and_the_names_of_others_are_gone(tmp_path: Path, export: Any) -> None:
     (tmp_path / "chat.json" if export().startswith((b"{", b"[{")) else tmp_path / "chat.txt").write_bytes(export())
-    gathered = gather([str(tmp_path)], me="Tom Doe")
+    gathered = gather([str(tmp_path)], policy=Policy(me=("Tom Doe",)))
     assert [item.kind for item in gathered.items] == ["chat"]
     (pair,) = extract(gathered, reporter=SilentReporter()).pairs
     assert pair.messages[-1].role == "assistant" and pair.messages[-1].content == "Ask Speaker 2, Speaker 1."
@@ -294,7 +295,7 @@ def test_the_archive_of_a_slack_workspace_knows_its_members_by_name(tmp_path: Pa
     with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
         for name, value in (("users.json", users), ("channels.json", [{"id": "C1"}]), ("general/2023-03-12.json", day)):
             archive.writestr(name, json.dumps(value))
-    gathered = gather([str(tmp_path / "export.zip")], me="Tom Doe")
+    gathered = gather([str(tmp_path / "export.zip")], policy=Policy(me=("Tom Doe",)))
     found = extract(gathered, reporter=SilentReporter())
     assert found.pairs[0].messages[-1].content == "Ask Speaker 2, Speaker 1." and not found.failures
     assert found.notes == ("2 lists of members and channels left out",)
@@ -309,6 +310,6 @@ def test_a_part_of_a_name_is_replaced_as_a_name_and_not_as_the_common_word() -> 
         "12/03/2023, 09:00 - Rose Work: Hello there.\n"
         "12/03/2023, 09:01 - Tom Doe: She rose early and went to work, @rose, Rose, ROSE and rose work.\n"
     )
-    (document,) = read_chat_text(chat, name="chat.txt", me=None).documents
+    (document,) = read_chat_text(chat, name="chat.txt", policy=Policy()).documents
     said = "She rose early and went to work, Speaker 1, Speaker 1, Speaker 1 and Speaker 1."
     assert document.text == f"Speaker 1: Hello there.\n\nSpeaker 2: {said}"

@@ -151,7 +151,7 @@ def test_when_nothing_can_be_used_the_first_failures_are_named(tmp_path: Path) -
 def test_drafts_are_noted_in_words(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("Done.")
     (tmp_path / "b.md").write_text("---\ndraft: true\n---\nNot done.")
-    assert ingest(tmp_path).notes == ("1 drafts skipped",)
+    assert ingest(tmp_path).notes == ("1 drafts left out",)
 
 
 def test_ids_do_not_depend_on_where_the_folder_lies_or_what_else_is_in_it(tmp_path: Path) -> None:

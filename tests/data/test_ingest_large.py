@@ -19,6 +19,7 @@ from tunesmith.data.ingest.extract import Tally, extract, extracted, write_extra
 from tunesmith.data.ingest.gather import gather
 from tunesmith.data.ingest.item import Reading
 from tunesmith.data.ingest.lines import is_lines
+from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.rows import raw
 from tunesmith.data.text.decode import UnreadableError
 
@@ -122,7 +123,7 @@ def test_a_file_at_which_a_reader_dies_is_named_and_the_rest_is_read(tmp_path: P
 
     monkeypatch.setattr(parallel, "_start", start)
     items = [item for item in gather([str(posts(tmp_path / "posts", 40))]).items if int(item.name[:3]) % 7 != 3]
-    found = list(parallel.read_in_order(items, me=None, workers=2))
+    found = list(parallel.read_in_order(items, policy=Policy(), workers=2))
     assert [item.name for item, _ in found] == [item.name for item in items]
     died = [item.name for item, reading in found if isinstance(reading, UnreadableError)]
     assert died == [items[0].name] and str(found[0][1]) == "the reader stopped at it"
@@ -134,7 +135,10 @@ def test_a_reading_survives_its_way_between_processes() -> None:
     from tunesmith.core.records import Failure, to_json
 
     read, write = os.pipe()
-    question = {"item": {"name": "x.md", "source": "x.md", "kind": "markdown", "sha256": "0", "path": "nowhere.md"}, "me": None}
+    question = {
+        "item": {"name": "x.md", "source": "x.md", "kind": "markdown", "sha256": "0", "path": "nowhere.md"},
+        "policy": {},
+    }
     with os.fdopen(read, "rb") as answers:
         worker.serve([orjson.dumps(question)], write)  # type: ignore[arg-type]
         os.close(write)

@@ -16,6 +16,7 @@ import orjson
 from tunesmith.core.errors import ArtifactError
 
 __all__ = [
+    "DateOrigin",
     "Document",
     "Example",
     "Failure",
@@ -30,6 +31,7 @@ __all__ = [
     "Role",
     "Row",
     "Score",
+    "Status",
     "Support",
     "as_example",
     "canonical_json",
@@ -42,6 +44,8 @@ __all__ = [
 ]
 
 Role = Literal["system", "user", "assistant"]
+Status = Literal["published", "draft", "private", "scheduled", "protected", "deleted"]
+DateOrigin = Literal["metadata", "address", "name"]
 FinishReason = Literal["stop", "length"]
 T = TypeVar("T")
 R = TypeVar("R", bound="Row")
@@ -49,7 +53,11 @@ R = TypeVar("R", bound="Row")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One post, page, file or row. `id` is the hash of source and text, `sha256` that of the text alone (UTF-8)."""
+    """One post, page, file or row. `id` is the hash of source and text, `sha256` that of the text alone (UTF-8).
+
+    `date_origin` says where the date was stated; a date is never taken from the text itself. `thread` is the conversation that
+    it belongs to, `language` a tag such as `en` if the source states one.
+    """
 
     id: str
     text: str
@@ -61,6 +69,10 @@ class Document:
     license: str | None = None
     sha256: str
     extraction: str
+    status: Status = "published"
+    date_origin: DateOrigin | None = None
+    language: str | None = None
+    thread: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

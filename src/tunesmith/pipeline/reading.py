@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from tunesmith.data.ingest.cache import Cache
 from tunesmith.data.ingest.extract import write_extracted
 from tunesmith.data.ingest.gather import gather
 from tunesmith.data.ingest.item import Gathered
+from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.ingest.web import Limits, Web
 from tunesmith.pipeline.recipe import Recipe
 
-__all__ = ["Documents", "read_sources"]
+__all__ = ["Documents", "policy_of", "read_sources"]
 
 _MANY = 200  # files from which several processes are worth the third of a second that they need to start
 _MAX_WORKERS = 8
@@ -42,9 +44,10 @@ def read_sources(
 ) -> Documents:
     """The documents of all sources: found in the store if the sources hold what they held before, else made.
 
-    Sources with a failure that may be gone another time (a library that is missing, a reader that was stopped) are read anew
-    each time; what comes out the same is the same artifact. What is fetched is kept in the store's folder `fetched`, so that
-    nothing is fetched twice. SourceError for an address or a hub data set where `offline` forbids fetching.
+    Sources with a failure that may be gone another time (a library that is missing, a reader that was stopped), or with a text
+    dated in the future, are read again each time; what comes out the same is the same artifact. What is fetched is kept in the
+    store's folder `fetched`, so that nothing is fetched twice. SourceError for an address or a hub data set where `offline`
+    forbids fetching.
     """
     if offline and (remote := next((s for s in recipe.sources if s.startswith(_REMOTE)), None)):
         raise SourceError(
@@ -54,19 +57,24 @@ def read_sources(
             hint="leave --offline out, or save what the address gives and name the file",
         )
     limits = Limits(delay_s=recipe.fetch.delay_s, max_pages=recipe.fetch.max_pages)
+    policy = policy_of(recipe)
     web = Web(cache=Cache(store.root / "fetched"), allow_private=allow_private, limits=limits)
-    gathered = gather(recipe.sources, me=recipe.me or None, web=web, reporter=reporter)
+    gathered = gather(recipe.sources, policy=policy, web=web, reporter=reporter)
     parts = [part for item in gathered.items for part in (item.name, item.sha256, *sorted(item.without))]
     known = [(item.name, dict(item.about), item.url, item.charset) for item in gathered.items]
     told = canonical_json([facts for facts in known if any(facts[1:])])
     mark = digest(*parts, told, canonical_json([asdict(f) for f in gathered.failures]), canonical_json(dict(gathered.notes)))
     # The settings do not say where the sources lie: a folder that was moved is the same source.
-    inputs, settings = [{"kind": "sources", "id": mark}], {"me": recipe.me}
+    inputs, settings = (
+        [{"kind": "sources", "id": mark}],
+        {"policy": {name: value for name, value in asdict(policy).items() if name != "today"}},
+    )
     id = store.identify("documents", inputs, settings)
     if (found := store.find("documents", id)) is None:
         with _extracted(gathered, store.directory("documents", id), reporter=reporter) as (folder, numbers):
-            if numbers["passing"]:  # another artifact than the one without them, so that this one is not found later
-                inputs = [{"kind": "sources", "id": digest(mark, canonical_json(numbers["failures"]))}]
+            if numbers["passing"] or numbers["scheduled"]:  # another artifact, so that this one is not found another day
+                seen = canonical_json([numbers["failures"], policy.today if numbers["scheduled"] else ""])
+                inputs = [{"kind": "sources", "id": digest(mark, seen)}]
                 id = store.identify("documents", inputs, settings)
             with store.create("documents", inputs=inputs, settings=settings) as draft:
                 for file in sorted(folder.iterdir()):
@@ -81,6 +89,19 @@ def read_sources(
             hint="check the disk, then type the same command again",
         )
     return Documents(store.mark_latest(found), gathered.traffic)
+
+
+def policy_of(recipe: Recipe) -> Policy:
+    """Whose words a recipe takes, and which."""
+    return Policy(
+        me=(recipe.me,) if recipe.me else (),
+        authors=tuple(recipe.authors),
+        publication=tuple(recipe.ingest.publication),
+        include=tuple(recipe.ingest.include),
+        exclude=tuple(recipe.ingest.exclude),
+        extras=tuple(recipe.ingest.extras),
+        today=datetime.now(UTC).date().isoformat(),
+    )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr
 
 from tunesmith.core.settings import Section
 from tunesmith.pipeline.sections.dataset import BuildConfig, GeneratorConfig, MixConfig, SplitConfig, TemplateConfig
-from tunesmith.pipeline.sections.documents import FetchConfig
+from tunesmith.pipeline.sections.documents import FetchConfig, IngestConfig
 from tunesmith.pipeline.sections.eval import BiggerConfig, EvalConfig, GateConfig
 from tunesmith.pipeline.sections.model import MergeConfig
 from tunesmith.pipeline.sections.run import MethodConfig, ObjectiveConfig, TrainConfig
@@ -30,8 +30,12 @@ class Recipe(Section):
     """Where your writing is: folders, files, addresses of feeds, sites or pages, or hf:OWNER/NAME for a hub data set."""
     me: str = ""
     """Your name in chat exports: your turns become the answers. Empty: chats are read as documents with all names replaced."""
+    authors: list[str] = []
+    """The authors whose texts are taken, by name, handle or mail address; texts by anyone else are left out and
+    counted. Empty: everybody's; then several voices stop the build with a question. `"*"`: all of them."""
     quality: Quality = "good"
     """Preset for all settings that you do not write: `draft` is quick, `best` takes longer and trains more."""
+    ingest: IngestConfig = IngestConfig()
     fetch: FetchConfig = FetchConfig()
     build: BuildConfig = BuildConfig()
     generator: GeneratorConfig = GeneratorConfig()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from urllib.parse import urljoin, urlsplit
@@ -15,7 +15,7 @@ from tunesmith.core.records import Failure
 from tunesmith.core.reporter import Reporter
 from tunesmith.data.ingest.cache import Kept
 from tunesmith.data.ingest.feed import Excerpt, Survey, joined, survey_feed
-from tunesmith.data.ingest.item import RawItem
+from tunesmith.data.ingest.item import Facts, RawItem
 from tunesmith.data.ingest.kinds import guess_kind, is_asset, unpacked
 from tunesmith.data.ingest.sitemap import Listed, is_sitemap, read_sitemap
 from tunesmith.data.ingest.web import Web
@@ -223,7 +223,7 @@ def _site(found: Addressed, listed: Sequence[Listed], url: str, *, web: Web, rep
 # --- pages ------------------------------------------------------------------------------------------------------------
 
 
-def _page(found: Addressed, address: str, changed: str, *, source: str, web: Web, about: Mapping[str, str]) -> RawItem | None:
+def _page(found: Addressed, address: str, changed: str, *, source: str, web: Web, about: Facts) -> RawItem | None:
     try:
         kept = web.get(address, mark=changed)
         if not _same_site(kept.url, {address}):
@@ -237,7 +237,7 @@ def _page(found: Addressed, address: str, changed: str, *, source: str, web: Web
         return None
 
 
-def _item(kept: Kept, source: str, *, about: Mapping[str, str] | None = None) -> RawItem:
+def _item(kept: Kept, source: str, *, about: Facts | None = None) -> RawItem:
     parts = urlsplit(kept.url)
     data = unpacked(kept.body)
     kind = guess_kind(PurePosixPath(parts.path or "/").name, data, alone=True, content_type=kept.content_type or "none")
@@ -249,7 +249,7 @@ def _item(kept: Kept, source: str, *, about: Mapping[str, str] | None = None) ->
         data=data,
         url=kept.url,
         charset=kept.content_type,
-        about=about or {},
+        about=about or Facts(),
     )
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tunesmith.core.records import Document, Example, Message, Role, digest, to_json
 from tunesmith.data.ingest.item import Reading, make_document
+from tunesmith.data.ingest.policy import EVERYBODY, Policy
 from tunesmith.data.text.decode import UnreadableError
 from tunesmith.data.text.lexicon import STOP_WORDS
 from tunesmith.data.text.prose import tidy
@@ -39,34 +40,37 @@ class Said(NamedTuple):
     aliases: tuple[str, ...] = ()
 
 
-def read_chats(chats: Iterable[tuple[str | None, Sequence[Said]]], *, name: str, me: str | None) -> Reading:
+def read_chats(chats: Iterable[tuple[str | None, Sequence[Said]]], *, name: str, policy: Policy) -> Reading:
     """The chats of one file, each with its title, read by `read_chat`. UnreadableError if none holds a message with words."""
     documents: list[Document] = []
     pairs: list[Example] = []
     notes: Counter[str] = Counter()
     for title, said in chats:
-        reading = read_chat(said, name=name, title=title, me=me)
+        reading = read_chat(said, name=name, title=title, policy=policy)
         documents += reading.documents
         pairs += reading.pairs
         notes.update(reading.notes)
     if not documents and not pairs:
         unanswered = notes[_UNANSWERED] > 0
         raise UnreadableError(
-            f"{me} answers no message in it within 8 hours" if unanswered else "it holds no message with words"
+            f"{', '.join((*policy.me, *policy.authors))} answers no message in it within 8 hours"
+            if unanswered
+            else "it holds no message with words"
         )
     return Reading(documents=tuple(documents), pairs=tuple(pairs), notes=dict(notes))
 
 
-def read_chat(said: Sequence[Said], *, name: str, title: str | None = None, me: str | None = None) -> Reading:
-    """The threads of one chat. With `me` (a name, handle or id of its own author) pairs, otherwise documents.
+def read_chat(said: Sequence[Said], *, name: str, title: str | None = None, policy: Policy = EVERYBODY) -> Reading:
+    """The threads of one chat. With names in `policy` (a name, handle or id) pairs, otherwise documents.
 
     In documents every participant is `Speaker 1`, `Speaker 2`, … in order of appearance, also where others call them by name.
-    In pairs `me` is the assistant and all others are the user; such names stand before their turns if there are several.
-    A thread ends with a silence of 8 hours (in documents only once it has 200 words). A chat in which `me` says nothing is read
-    as documents, and noted.
+    In pairs the named person is the assistant and all others are the user; such names stand before their turns if there are
+    several.
+    A thread ends with a silence of 8 hours (in documents only once it has 200 words). A chat in which that person says
+    nothing is read as documents, and noted.
     """
     kept = [one._replace(text=text) for one in said if (text := tidy(one.text)) and not _MEDIA.match(text)]
-    own = {one.author for one in kept if me and me.casefold() in {alias.casefold() for alias in (one.author, *one.aliases)}}
+    own = {one.author for one in kept if policy.own and policy.is_own(one.author, *one.aliases)}
     replaced = _replace_names(kept, own)
     if own:
         return _pairs(replaced, own, name=name, title=title)
@@ -80,7 +84,7 @@ def read_chat(said: Sequence[Said], *, name: str, title: str | None = None, me: 
         )
         for thread in _threads(replaced, least_words=_LEAST_WORDS)
     )
-    return Reading(documents=documents, notes={_OWN_NOTE: 1} if me and documents else {})
+    return Reading(documents=documents, notes={_OWN_NOTE: 1} if policy.own and documents else {})
 
 
 def example(messages: Sequence[Message], *, name: str, group: str, title: str | None = None) -> Example | None:

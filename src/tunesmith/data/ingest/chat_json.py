@@ -12,6 +12,7 @@ import orjson
 from tunesmith.data.ingest.assistants import read_chatgpt, read_claude
 from tunesmith.data.ingest.chat import Said, read_chats
 from tunesmith.data.ingest.item import Reading
+from tunesmith.data.ingest.policy import Policy
 
 __all__ = ["is_chat_json", "read_chat_json"]
 
@@ -33,7 +34,7 @@ def is_chat_json(data: bytes) -> bool:
     return any(all(mark in head for mark in marks) for marks in _MARKS)
 
 
-def read_chat_json(data: bytes, *, name: str, me: str | None) -> Reading | None:
+def read_chat_json(data: bytes, *, name: str, policy: Policy) -> Reading | None:
     """The conversations of an export; None if the JSON is none after all. See `chat.read_chat` for what becomes of names."""
     try:
         value = orjson.loads(data)
@@ -50,7 +51,7 @@ def read_chat_json(data: bytes, *, name: str, me: str | None) -> Reading | None:
     if any(isinstance(one, Mapping) and "chat_messages" in one for one in conversations[:1]):
         return read_claude(conversations, name=name)
     chats = _slack(value) if isinstance(value, list) else _others(value)
-    return read_chats(chats, name=name, me=me) if chats is not None else None
+    return read_chats(chats, name=name, policy=policy) if chats is not None else None
 
 
 def _others(value: Mapping[str, Any]) -> list[Chat] | None:

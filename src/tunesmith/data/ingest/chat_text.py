@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tunesmith.data.ingest.chat import Said, read_chats
 from tunesmith.data.ingest.item import Reading
+from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.text.decode import UnreadableError
 
 __all__ = ["is_chat_text", "read_chat_text"]
@@ -37,7 +38,7 @@ def is_chat_text(head: str) -> bool:
     return bool(dated) and _LINE.match(lines[0]) is not None and any(_AUTHOR.match(match[match.re.groups]) for match in dated)
 
 
-def read_chat_text(text: str, *, name: str, me: str | None) -> Reading:
+def read_chat_text(text: str, *, name: str, policy: Policy) -> Reading:
     """The chat of one file: see `chat.read_chat`. Lines without a date belong to the message above; notices are left out.
 
     Whether 03/04/2023 is in March or April is settled by the other dates of the file; if they cannot settle it, by their order;
@@ -58,7 +59,7 @@ def read_chat_text(text: str, *, name: str, me: str | None) -> Reading:
                 date=when.date().isoformat() if when else None,
             )
         )
-    return read_chats([(None, said)], name=name, me=me)
+    return read_chats([(None, said)], name=name, policy=policy)
 
 
 def _messages(text: str) -> Iterator[_Stamped]:

@@ -11,8 +11,9 @@ from typing import Any
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Document, Example, Failure, Preference, to_json, write_jsonl
 from tunesmith.core.reporter import Reporter
-from tunesmith.data.ingest.item import Extracted, Gathered, RawItem, Reading
+from tunesmith.data.ingest.item import Extracted, Gathered, RawItem, Reading, with_facts
 from tunesmith.data.ingest.parallel import read_in_order
+from tunesmith.data.ingest.policy import SCHEDULED, Policy
 from tunesmith.data.ingest.read_item import IN_PIECES, read_item, read_pieces
 from tunesmith.data.rows.example import with_own_ids
 from tunesmith.data.text.decode import PassingError, UnreadableError
@@ -20,17 +21,17 @@ from tunesmith.data.text.decode import PassingError, UnreadableError
 __all__ = ["Tally", "extract", "extracted", "write_extracted"]
 
 
-def extract(gathered: Gathered, *, reporter: Reporter, me: str | None = None) -> Extracted:
+def extract(gathered: Gathered, *, reporter: Reporter, policy: Policy | None = None) -> Extracted:
     """Documents and pairs of all items, in their order; a text that comes twice is kept once.
 
-    `me` says whose messages in chats are the writer's (a name, handle or id); without it, what `gather` was told counts.
+    `policy` says whose words are taken, and which; without it, that of `gather` counts.
     Failures of gathering come first. DatasetError, with the first failures, if nothing at all could be used.
     """
     documents: list[Document] = []
     pairs: list[Example] = []
     preferences: list[Preference] = []
     tally = Tally()
-    for record in extracted(gathered, tally=tally, reporter=reporter, me=me):
+    for record in extracted(gathered, tally=tally, reporter=reporter, policy=policy):
         if isinstance(record, Document):
             documents.append(record)
         elif isinstance(record, Preference):
@@ -50,7 +51,7 @@ def write_extracted(gathered: Gathered, folder: Path, *, reporter: Reporter, wor
     """What `extract` gives, written as it comes to `documents.jsonl`, `pairs.jsonl`, `preferences.jsonl`, `failures.jsonl`.
 
     Returns the numbers of it: documents, pairs, preferences, words, notes, failures and how many of those may be gone another
-    time (`passing`). Memory does not grow with the size of the texts.
+    time (`passing`), texts dated in the future (`scheduled`). Memory does not grow with the size of the texts.
     """
     tally = Tally()
     count: Counter[str] = Counter(documents=0, pairs=0, preferences=0, words=0)
@@ -71,7 +72,13 @@ def write_extracted(gathered: Gathered, folder: Path, *, reporter: Reporter, wor
                 count["pairs"] += 1
     write_jsonl(folder / "failures.jsonl", tally.failures)
     failures = [asdict(failure) for failure in tally.failures]
-    return {**count, "notes": list(tally.told()), "failures": failures, "passing": tally.num_passing}
+    return {
+        **count,
+        "notes": list(tally.told()),
+        "failures": failures,
+        "passing": tally.num_passing,
+        "scheduled": tally.notes[SCHEDULED],
+    }
 
 
 @dataclass(slots=True)
@@ -90,7 +97,7 @@ class Tally:
 
 
 def extracted(
-    gathered: Gathered, *, tally: Tally, reporter: Reporter, me: str | None = None, workers: int = 1
+    gathered: Gathered, *, tally: Tally, reporter: Reporter, policy: Policy | None = None, workers: int = 1
 ) -> Iterator[Document | Example | Preference]:
     """The records that `extract` collects, one by one; `tally` is complete when the last one has passed.
 
@@ -101,9 +108,10 @@ def extracted(
     seen: set[bytes] = set()
     known: dict[str, bytes] = {}
     num_records = 0
+    policy = policy or gathered.policy
     with reporter.progress("extract", total=len(gathered.items), unit="files") as progress:
-        for item, reading, is_last in _readings(gathered.items, me=me or gathered.me, workers=workers):
-            for document in reading.documents:
+        for item, reading, is_last in _readings(gathered.items, policy=policy, workers=workers):
+            for document in policy.admitted(reading.documents, tally.notes):
                 mark = bytes.fromhex(document.sha256[:32])
                 if mark in seen:
                     tally.notes["documents that are copies of another left out"] += 1
@@ -122,10 +130,10 @@ def extracted(
         raise _nothing(tally.failures, tally.notes)
 
 
-def _readings(items: Sequence[RawItem], *, me: str | None, workers: int) -> Iterator[tuple[RawItem, Reading, bool]]:
+def _readings(items: Sequence[RawItem], *, policy: Policy, workers: int) -> Iterator[tuple[RawItem, Reading, bool]]:
     """What the items hold, in their order, and whether that is all of it; why one cannot be read stands in its failures."""
     if workers > 1 and all(item.path is not None and item.kind not in IN_PIECES and not item.about for item in items):
-        for item, found in read_in_order(items, me=me, workers=workers):
+        for item, found in read_in_order(items, policy=policy, workers=workers):
             yield item, found if isinstance(found, Reading) else _unreadable(item, found), True
         return
     for item in items:
@@ -135,7 +143,7 @@ def _readings(items: Sequence[RawItem], *, me: str | None, workers: int) -> Iter
                     yield item, _as_told(piece, item), False
                 yield item, Reading(), True
             else:
-                yield item, _as_told(read_item(item, me=me), item), True
+                yield item, _as_told(read_item(item, policy=policy), item), True
         except UnreadableError as error:
             yield item, _unreadable(item, error), True
 
@@ -143,9 +151,9 @@ def _readings(items: Sequence[RawItem], *, me: str | None, workers: int) -> Iter
 def _as_told(reading: Reading, item: RawItem) -> Reading:
     """What a feed says of a page counts more than what was found in the page; the licence of a data set is that of its rows."""
     about = item.about
-    if item.url is not None and about and len(reading.documents) == 1:
-        return replace(reading, documents=(replace(reading.documents[0], **about),))
-    if item.url is not None or "license" not in about:
+    if about and len(reading.documents) == 1:
+        return replace(reading, documents=(with_facts(reading.documents[0], about),))
+    if "license" not in about:
         return reading
     return replace(
         reading,
@@ -163,8 +171,8 @@ def _unreadable(item: RawItem, error: UnreadableError) -> Reading:
 
 def _nothing(failures: Sequence[Failure], notes: Counter[str]) -> DatasetError:
     listed = "; ".join(f"{failure.source}: {failure.reason}" for failure in failures[:3])
-    drafts = notes.get("drafts skipped", 0)
-    why = listed or (f"all {drafts} files are drafts" if drafts else "the sources hold no words")
+    left_out = ", ".join(f"{count} {what}" for what, count in sorted(notes.items()) if what.endswith("left out"))
+    why = listed or left_out or "the sources hold no words"
     return DatasetError(
         "none of the sources could be used",
         value=f"{len(failures)} failures" if failures else "no documents",

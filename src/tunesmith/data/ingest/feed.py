@@ -17,7 +17,7 @@ from lxml import etree
 
 from tunesmith.core.records import Document, Failure
 from tunesmith.data.ingest.blocks import BlockWriter
-from tunesmith.data.ingest.item import Reading, make_document
+from tunesmith.data.ingest.item import Facts, Reading, make_document
 from tunesmith.data.ingest.licences import licence_name
 from tunesmith.data.ingest.markup import fragment_blocks
 from tunesmith.data.ingest.metadata import author_name, iso_date
@@ -69,7 +69,7 @@ class Excerpt:
 
     address: str
     changed: str
-    about: Mapping[str, str]
+    about: Facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +91,7 @@ def survey_feed(data: bytes, *, url: str, content_type: str | None = None) -> Su
     found: dict[str, Excerpt] = {}
     for entry in parsed.entries:
         if entry.url and _gives_excerpt(entry):
-            about = {"title": entry.title, "author": entry.author, "date": entry.date, "license": entry.license}
-            known = {key: value for key, value in about.items() if value}
+            known = Facts(title=entry.title, author=entry.author, date=entry.date, license=entry.license)
             found.setdefault(entry.url, Excerpt(address=entry.url, changed=entry.changed, about=known))
     following, tried = parsed.following, False
     if following is None and parsed.is_wordpress and parsed.entries:

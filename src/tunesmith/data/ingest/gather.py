@@ -23,6 +23,7 @@ from tunesmith.data.ingest.item import Gathered, Kind, RawItem
 from tunesmith.data.ingest.kinds import guess_kind, is_asset, unpacked
 from tunesmith.data.ingest.lines import is_lines
 from tunesmith.data.ingest.parquet import is_parquet, needs_pyarrow
+from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.ingest.web import Web
 from tunesmith.data.text.decode import UnreadableError
 
@@ -34,6 +35,7 @@ _HEAD_BYTES = 200_000
 _KINDS = "Markdown, text, HTML, feeds, PDF, Word, EPUB, subtitles, mail, chats, CSV, Parquet, JSON or JSON lines"
 _EXPECTED = "a folder, a file, or an http(s) address"
 _ASSETS = "images, styles, code and other assets skipped"
+_PATTERNS = "files left out by the patterns of the recipe"
 _HIDDEN = "hidden files skipped"
 _LINKS = "links to folders, to missing files or to outside skipped"
 _LONG_NAME = 200
@@ -41,7 +43,7 @@ _ADDRESS = re.compile(r"(?!.*\.(md|mdx|txt|html?|jsonl?|csv|pdf|docx|epub)$)[\w-
 
 
 def gather(
-    sources: Sequence[str], *, me: str | None = None, web: Web | None = None, reporter: Reporter | None = None
+    sources: Sequence[str], *, policy: Policy | None = None, web: Web | None = None, reporter: Reporter | None = None
 ) -> Gathered:
     """Every item of every source, sorted within it, none twice. A source is a folder, a file, an http(s) address or a data
     set of a hub (`hf:OWNER/NAME`).
@@ -49,12 +51,12 @@ def gather(
     Hidden files, links that leave a folder and assets are passed over and counted (hidden folders are not looked into at all);
     closed folders and files that should hold writing but cannot
     be read are failures. SourceError for a source that is missing, empty, or neither feed nor page. `web` is how addresses
-    are asked for (without one: politely, public ones only, and nothing is kept). `me` is kept for `extract`: whose messages in
-    chats are the writer's.
+    are asked for (without one: politely, public ones only, and nothing is kept). `policy` is kept for `extract`, and its
+    patterns choose among the files of folders.
     """
     if not any(source.strip() for source in sources):
         raise SourceError("no source given", value="", expected=_EXPECTED, hint="name one, such as ./posts")
-    web = web or Web()
+    web, policy = web or Web(), policy or Policy()
     items: dict[tuple[str, str], RawItem] = {}
     failures: list[Failure] = []
     notes: Counter[str] = Counter()
@@ -67,14 +69,16 @@ def gather(
             failures += addressed.failures
             notes.update(addressed.notes)
         else:
-            found = _from_disk(source, failures, notes)
+            found = _from_disk(source, policy, failures, notes)
         for item in found:
             if items.setdefault((item.name, item.sha256), item) is not item:
                 notes["files named twice"] += 1
-    return Gathered(items=tuple(items.values()), failures=tuple(failures), notes=dict(notes), me=me, traffic=dict(web.counts))
+    return Gathered(
+        items=tuple(items.values()), failures=tuple(failures), notes=dict(notes), policy=policy, traffic=dict(web.counts)
+    )
 
 
-def _from_disk(source: str, failures: list[Failure], notes: Counter[str]) -> list[RawItem]:
+def _from_disk(source: str, policy: Policy, failures: list[Failure], notes: Counter[str]) -> list[RawItem]:
     path = Path(source).expanduser()
     if not _is_unicode(source):
         shown = source.encode(errors="backslashreplace").decode()
@@ -103,17 +107,19 @@ def _from_disk(source: str, failures: list[Failure], notes: Counter[str]) -> lis
                 hint="name a file or folder of writing",
             ) from error
     if is_dir:
-        return _folder(path, source, failures, notes)
+        return _folder(path, source, policy, failures, notes)
     raise _missing(source, path)
 
 
-def _folder(root: Path, source: str, failures: list[Failure], notes: Counter[str]) -> list[RawItem]:
+def _folder(root: Path, source: str, policy: Policy, failures: list[Failure], notes: Counter[str]) -> list[RawItem]:
     items: list[RawItem] = []
     bad: list[Failure] = []
     passed: Counter[str] = Counter()
     for path, name in _files(root, bad, passed):
         if is_asset(name):
             passed[_ASSETS] += 1
+        elif not policy.takes_file(name):
+            passed[_PATTERNS] += 1
         elif not _is_unicode(name):
             shown = name.encode(errors="backslashreplace").decode()
             bad.append(Failure(source=shown, reason="its name is not valid UTF-8; rename it"))

@@ -5,14 +5,30 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypedDict, Unpack
 
-from tunesmith.core.records import Document, Example, Failure, Preference, digest
+from tunesmith.core.records import DateOrigin, Document, Example, Failure, Preference, Status, digest
+from tunesmith.data.ingest.policy import Policy
 
-__all__ = ["Extracted", "Gathered", "Kind", "RawItem", "Reading", "joined", "make_document"]
+__all__ = ["Extracted", "Facts", "Gathered", "Kind", "RawItem", "Reading", "joined", "make_document", "with_facts"]
 
 Kind = str  # of a file: one that `kinds.py` knows, or that of a reader in `readers/`
+
+
+class Facts(TypedDict, total=False):
+    """What a source states about a text, apart from the text itself."""
+
+    title: str | None
+    url: str | None
+    author: str | None
+    date: str | None
+    date_origin: DateOrigin | None
+    license: str | None
+    status: Status
+    language: str | None
+    thread: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +47,7 @@ class RawItem:
     data: bytes | None = None
     url: str | None = None
     charset: str | None = None
-    about: Mapping[str, str] = field(default_factory=dict)
+    about: Facts = field(default_factory=Facts)
     without: frozenset[str] = frozenset()
 
 
@@ -39,14 +55,14 @@ class RawItem:
 class Gathered:
     """Every usable item of the sources, in a fixed order; what could not be used; and counts of what was passed over.
 
-    `me` is whose messages in chats are the writer's. `traffic` counts what was fetched, unchanged and kept: it says how this
+    `policy` is whose words are taken, and which. `traffic` counts what was fetched, unchanged and kept: it says how this
     came about, and is no part of what it is.
     """
 
     items: tuple[RawItem, ...]
     failures: tuple[Failure, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
-    me: str | None = None
+    policy: Policy = field(default_factory=Policy)
     traffic: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -93,31 +109,30 @@ def joined(readings: Iterable[Reading]) -> Reading:
     )
 
 
-def make_document(
-    *,
-    name: str,
-    text: str,
-    extraction: str,
-    title: str | None = None,
-    url: str | None = None,
-    author: str | None = None,
-    date: str | None = None,
-    license: str | None = None,
-) -> Document:
-    """A document whose id depends on its name and text alone. Half characters, which no JSON can hold, become U+FFFD."""
+def make_document(*, name: str, text: str, extraction: str, **facts: Unpack[Facts]) -> Document:
+    """A document whose id depends on its name and text alone. Half characters, which no JSON can hold, become U+FFFD.
+
+    A date without an origin comes from metadata.
+    """
     text = _whole(text)
-    return Document(
+    document = Document(
         id=digest(name, text)[:16],
         text=text,
         source=name,
-        title=_whole(title or "") or None,
-        url=_whole(url or "") or None,
-        author=_whole(author or "") or None,
-        date=date,
-        license=_whole(license or "") or None,
         sha256=hashlib.sha256(text.encode()).hexdigest(),
         extraction=extraction,
     )
+    return with_facts(document, facts)
+
+
+def with_facts(document: Document, facts: Facts) -> Document:
+    """The document with these facts in place of its own; what is None or empty changes nothing."""
+    values: dict[str, Any] = {key: _whole(value) if isinstance(value, str) else value for key, value in facts.items() if value}
+    if "date" in values:
+        values.setdefault("date_origin", "metadata")
+    elif not document.date:
+        values.pop("date_origin", None)
+    return replace(document, **{key: value for key, value in values.items() if value})
 
 
 def _whole(text: str) -> str:

@@ -26,15 +26,13 @@ _TAG_NAME = re.compile(r"<(/?)([A-Za-z][\w.:-]*)")
 _MANGLED_TABLE = re.compile(r"^\|.*\n\|[ \t]*:?-{2,}")  # a table whose rule does not fit its head
 _MAX_INLINE = 30_000  # a longer paragraph is taken as plain text: inline parsing is quadratic in hostile ones
 _MAX_LINE = 100_000
-_CODE, _TABLE, _DRAFT = "code blocks left out", "tables left out", "drafts skipped"
+_CODE, _TABLE = "code blocks left out", "tables left out"
 
 
 def read_markdown(text: str, *, name: str) -> Reading:
-    """One document from one file, or none (and a note) if it is marked as a draft. UnreadableError if no prose is left."""
+    """One document from one file, with the status that its front matter states. UnreadableError if no prose is left."""
     source = _DATA_URI.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     metadata, body = read_front_matter(source, name)
-    if metadata.draft:
-        return Reading(notes={_DRAFT: 1})
     notes: Counter[str] = Counter()
     blocks = _prose(body, mdx=name.lower().endswith(".mdx"), notes=notes)
     title = _plain_title(metadata.title)
@@ -43,6 +41,8 @@ def read_markdown(text: str, *, name: str) -> Reading:
         if (title is None and blocks[0].text.startswith("# ")) or (title and heading.casefold() == title.casefold()):
             title, blocks = title or heading, blocks[1:]
     if not any(block.kind != "heading" for block in blocks):
+        if metadata.status != "published":
+            return Reading(notes={"texts without words that are not published": 1})
         raise UnreadableError("it contains no prose" if body.strip() else "it is empty")
     document = make_document(
         name=name,
@@ -51,6 +51,8 @@ def read_markdown(text: str, *, name: str) -> Reading:
         url=metadata.url,
         author=metadata.author,
         date=metadata.date,
+        date_origin=metadata.date_origin,
+        status=metadata.status,
         license=metadata.license,
         extraction="markdown",
     )
@@ -81,6 +83,8 @@ def read_text(text: str, *, name: str) -> Reading:
         title=metadata.title or title_from_name(name),
         author=metadata.author,
         date=metadata.date,
+        date_origin=metadata.date_origin,
+        status=metadata.status,
         extraction="text",
     )
     return Reading(documents=(document,))

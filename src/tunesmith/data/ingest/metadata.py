@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from dateutil import parser as dateutil_parser
 
+from tunesmith.core.records import DateOrigin, Status
 from tunesmith.data.text.decode import UnreadableError
 
 __all__ = ["Metadata", "author_name", "iso_date", "read_front_matter", "title_from_name"]
@@ -28,14 +29,15 @@ _MAX_NAMES_DEPTH, _MAX_NAMES_CHARS = 10, 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """Title, author, ISO date, address and licence, as far as known. `draft` is the author's own mark."""
+    """Title, author, ISO date, address and licence, as far as known. `status` is the author's own mark."""
 
     title: str | None = None
     author: str | None = None
     date: str | None = None
     url: str | None = None
     license: str | None = None
-    draft: bool = False
+    status: Status = "published"
+    date_origin: DateOrigin | None = None
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -65,23 +67,20 @@ def read_front_matter(text: str, name: str) -> tuple[Metadata, str]:
         values = _parse(match.group(1), "TOML")
     body = text[match.end() :] if match else text
     known = {key.lower(): value for key, value in values.items() if isinstance(key, str)}
+    stated = next(
+        (d for key in ("date", "publishdate", "published", "pubdate", "created", "lastmod") if (d := iso_date(known.get(key)))),
+        None,
+    )
     found = Metadata(
         title=_line(known.get("title")),
         author=author_name(known.get("authors") or known.get("author")),
-        date=next(
-            (
-                d
-                for key in ("date", "publishdate", "published", "pubdate", "created", "lastmod")
-                if (d := iso_date(known.get(key)))
-            ),
-            None,
-        )
-        or _date_in_name(name),
+        date=stated or _date_in_name(name),
+        date_origin="metadata" if stated else "name",
         url=next(
             (u for key in ("canonical_url", "canonicalurl", "permalink", "url", "slug") if (u := _line(known.get(key)))), None
         ),
         license=_line(known.get("license") or known.get("licence")),
-        draft=_truth(known.get("draft")) or known.get("published") is False,
+        status="draft" if _truth(known.get("draft")) or known.get("published") is False else "published",
     )
     return found, body
 

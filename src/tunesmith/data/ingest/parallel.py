@@ -11,6 +11,7 @@ from typing import IO
 
 from tunesmith.data.ingest import worker
 from tunesmith.data.ingest.item import RawItem, Reading
+from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.text.decode import PassingError, UnreadableError
 
 __all__ = ["read_in_order"]
@@ -19,13 +20,13 @@ _AHEAD = 16  # files that a reader has before it, small enough for the pipe to h
 
 
 def read_in_order(
-    items: Sequence[RawItem], *, me: str | None, workers: int
+    items: Sequence[RawItem], *, policy: Policy, workers: int
 ) -> Iterator[tuple[RawItem, Reading | UnreadableError]]:
     """What each file on disk holds, or why it cannot be read, in the order given; a file goes to reader `number % workers`.
 
     A file at which a reader dies is unreadable, and another reader takes the rest.
     """
-    readers = [_Reader(items[number::workers], me) for number in range(workers)]
+    readers = [_Reader(items[number::workers], policy) for number in range(workers)]
     try:
         for number, item in enumerate(items):
             yield item, readers[number % workers].next()
@@ -37,10 +38,10 @@ def read_in_order(
 class _Reader:
     """One process and the files that it has to read."""
 
-    def __init__(self, items: Sequence[RawItem], me: str | None) -> None:
+    def __init__(self, items: Sequence[RawItem], policy: Policy) -> None:
         self._left = deque(items)
         self._asked: deque[RawItem] = deque()
-        self._me = me
+        self._policy = policy
         self._process = _start() if items else None
 
     def next(self) -> Reading | UnreadableError:
@@ -62,7 +63,7 @@ class _Reader:
         pipe = _pipe(self._process.stdin if self._process else None)
         try:
             while self._left and len(self._asked) < _AHEAD:
-                pipe.write(worker.asked(self._left[0], self._me))
+                pipe.write(worker.asked(self._left[0], self._policy))
                 self._asked.append(self._left.popleft())
             pipe.flush()
         except BrokenPipeError:

@@ -18,6 +18,7 @@ from tunesmith.data.ingest.kinds import unpacked
 from tunesmith.data.ingest.lines import read_lines
 from tunesmith.data.ingest.markdown import read_markdown, read_text
 from tunesmith.data.ingest.parquet import read_parquet
+from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.ingest.reader import OfText
 from tunesmith.data.ingest.readers import reader_of
 from tunesmith.data.ingest.rows import read_rows
@@ -30,10 +31,10 @@ _CHANGED = "it changed while it was being read; run the command again"
 _OF_TEXT: Mapping[Kind, OfText] = {"text": read_text, "markdown": read_markdown}
 
 
-def read_item(item: RawItem, *, me: str | None) -> Reading:
+def read_item(item: RawItem, *, policy: Policy) -> Reading:
     """What one item holds. UnreadableError says why it cannot be used; an error that no reader foresaw is such a reason too."""
     with _faults_named():
-        return _whole(item, me=me)
+        return _whole(item, policy=policy)
 
 
 def read_pieces(item: RawItem) -> Iterator[Reading]:
@@ -55,12 +56,12 @@ def _faults_named() -> Iterator[None]:
         raise reason(f"its reader failed ({type(error).__name__}{': ' if said else ''}{said})") from error
 
 
-def _whole(item: RawItem, *, me: str | None) -> Reading:
+def _whole(item: RawItem, *, policy: Policy) -> Reading:
     data = unpacked(_bytes(item))
     if item.kind == "parquet":  # in an archive: as small as its limits are
         return joined(read_parquet(data, name=item.name))
     if item.kind == "archive":
-        return read_archive(data, name=item.name, read=lambda member: read_item(member, me=me))
+        return read_archive(data, name=item.name, read=lambda member: read_item(member, policy=policy))
     if item.kind == "feed":
         return read_feed(data, name=item.name, content_type=item.charset, url=item.url, without=item.without)
     if item.kind == "rows":
@@ -71,8 +72,8 @@ def _whole(item: RawItem, *, me: str | None) -> Reading:
     text = decode(data, charset=_charset(item.charset))
     if item.kind == "chat":
         if is_chat_text(text[:8192]):
-            return read_chat_text(text, name=item.name, me=me)
-        return read_chat_json(data, name=item.name, me=me) or read_rows(data, name=item.name)
+            return read_chat_text(text, name=item.name, policy=policy)
+        return read_chat_json(data, name=item.name, policy=policy) or read_rows(data, name=item.name)
     if item.kind == "html":
         return read_html(text, name=item.name, url=item.url)
     if reader is not None and reader.read_text is not None:

@@ -14,16 +14,17 @@ import orjson
 
 from tunesmith.core.records import Document, Example, Failure, Preference, from_dict, to_json
 from tunesmith.data.ingest.item import RawItem, Reading
+from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.ingest.read_item import read_item
 from tunesmith.data.text.decode import PassingError, UnreadableError
 
 __all__ = ["asked", "reading_of", "serve"]
 
 
-def asked(item: RawItem, me: str | None) -> bytes:
+def asked(item: RawItem, policy: Policy) -> bytes:
     """The line that asks for a file on disk."""
     facts = {"name": item.name, "source": item.source, "kind": item.kind, "sha256": item.sha256, "path": str(item.path)}
-    return to_json({"item": facts, "me": me}) + b"\n"
+    return to_json({"item": facts, "policy": policy}) + b"\n"
 
 
 def reading_of(line: bytes) -> Reading | UnreadableError:
@@ -45,13 +46,18 @@ def serve(lines: BinaryIO, answers: int) -> None:
     """Answer every line, into an open file, until there are no more."""
     for line in lines:
         question = orjson.loads(line)
-        facts = question["item"]
+        facts, policy = question["item"], _policy(question["policy"])
         item = RawItem(**(facts | {"path": Path(facts["path"])}))
         try:
-            answer = to_json(read_item(item, me=question["me"]))
+            answer = to_json(read_item(item, policy=policy))
         except UnreadableError as error:
             answer = to_json({"unreadable": str(error), "passing": isinstance(error, PassingError)})
         _write(answers, answer + b"\n")
+
+
+def _policy(row: dict[str, Any]) -> Policy:
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    return Policy(**values)
 
 
 def _write(file: int, data: bytes) -> None:

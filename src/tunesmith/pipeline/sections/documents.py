@@ -6,9 +6,25 @@ from typing import Annotated
 
 from pydantic import Field
 
+from tunesmith.core.records import Status
 from tunesmith.core.settings import Section
+from tunesmith.data.ingest.policy import Extra
 
-__all__ = ["FetchConfig"]
+__all__ = ["FetchConfig", "IngestConfig"]
+
+
+class IngestConfig(Section):
+    """Which texts of a source are taken. What is left out is counted by reason."""
+
+    publication: Annotated[list[Status], Field(min_length=1)] = ["published"]
+    """Which states are taken: published, draft, private, scheduled (dated in the future), protected (password) or deleted."""
+    include: list[str] = []
+    """Patterns of file names to read, such as `posts/*`. Empty: all files."""
+    exclude: list[str] = []
+    """Patterns of file names to leave out, such as `notes` or `*.draft.md`."""
+    extras: list[Extra] = []
+    """What is otherwise left out: `model-answers` (in exports of ChatGPT or Claude; you learn the style of that model),
+    `quotations`, `comments` by other people, and `replies` (your own short public replies)."""
 
 
 class FetchConfig(Section):

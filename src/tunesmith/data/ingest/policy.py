@@ -1,0 +1,85 @@
+"""Whose words are taken, and which: one policy for every kind of source, applied to documents once they are read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal, get_args
+
+from tunesmith.core.records import Document, Status
+
+__all__ = ["EVERYBODY", "EVERY_STATUS", "SCHEDULED", "Extra", "Policy"]
+
+Extra = Literal["model-answers", "quotations", "comments", "replies"]
+"""What is left out unless it is asked for: the answers of a model, other people's words in a text of one's own, and short
+public replies."""
+EVERY_STATUS: tuple[Status, ...] = get_args(Status)
+SCHEDULED = "texts dated in the future left out"
+_LEFT_OUT: dict[Status, str] = {
+    "draft": "drafts left out",
+    "private": "private texts left out",
+    "scheduled": SCHEDULED,
+    "protected": "texts behind a password left out",
+    "deleted": "deleted texts left out",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """`me` and `authors`: the names, handles or addresses of the people whose words are wanted; none: everybody's.
+
+    `publication`: which states of publication are taken. `include`, `exclude`: patterns for the names of files, such as
+    `posts/*`. `extras`: what is taken although it is left out by default. `today` (YYYY-MM-DD): a later date is the future.
+    """
+
+    me: tuple[str, ...] = ()
+    authors: tuple[str, ...] = ()
+    publication: tuple[Status, ...] = ("published",)
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    extras: tuple[Extra, ...] = ()
+    today: str = "9999-12-31"
+
+    @property
+    def own(self) -> frozenset[str]:
+        """The wanted names in lower case; empty: everybody is."""
+        return frozenset(name.casefold().strip() for name in (*self.me, *self.authors) if name.strip() and name != "*")
+
+    def is_own(self, *names: str | None) -> bool:
+        """Whether one of these names of one person is wanted; also if none is known, or none was asked for."""
+        known = {name.casefold().strip() for name in names if name and name.strip()}
+        return not self.own or not known or bool(known & self.own)
+
+    def takes_file(self, name: str) -> bool:
+        """Whether the patterns take a file of this name (relative to its source, POSIX)."""
+        if any(_fits(name, pattern) for pattern in self.exclude):
+            return False
+        return not self.include or any(_fits(name, pattern) for pattern in self.include)
+
+    def admitted(self, documents: Iterable[Document], notes: Counter[str]) -> Iterator[Document]:
+        """The documents that are wanted; what is left out is counted in `notes`, by reason."""
+        for document in documents:
+            if reason := self._why_not(document):
+                notes[reason] += 1
+            else:
+                yield document
+
+    def _why_not(self, document: Document) -> str:
+        status = document.status
+        if status == "published" and document.date and document.date > self.today:
+            status = "scheduled"
+        if status not in self.publication:
+            return _LEFT_OUT[status]
+        authors = [document.author, *(document.author or "").split(", ")]
+        return "" if self.is_own(*authors) else "texts of other authors left out"
+
+
+EVERYBODY = Policy()
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """As a shell does, and a folder stands for all that lies in it."""
+    bare = pattern.strip("/")
+    return fnmatchcase(name, bare) or fnmatchcase(name, f"{bare}/*") or fnmatchcase(name, f"*/{bare}")
