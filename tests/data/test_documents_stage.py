@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +11,6 @@ import pytest
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.ingest import read_item
-from tunesmith.data.ingest.archive import read_archive
 from tunesmith.data.ingest.item import Gathered, RawItem, Reading
 from tunesmith.data.ingest.worker import reading_of
 from tunesmith.data.text.decode import PassingError, UnreadableError
@@ -70,14 +67,6 @@ def test_what_a_server_says_of_a_page_is_part_of_what_was_read(posts: Path, monk
     assert len(ids) == 3
 
 
-def test_a_failure_that_may_pass_is_known_as_such_from_an_archive_and_from_another_process() -> None:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("a.txt", "It rained.")
-
-    def read(item: RawItem) -> Reading:
-        raise PassingError("it is locked")
-
-    assert read_archive(buffer.getvalue(), name="a.zip", read=read).num_passing == 1
+def test_a_failure_that_may_pass_is_known_as_such_from_another_process() -> None:
     line = orjson.dumps({"unreadable": "it is locked", "passing": True})
     assert isinstance(reading_of(line), PassingError)

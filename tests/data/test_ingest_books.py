@@ -169,8 +169,8 @@ def test_entities_in_the_package_of_a_book_are_refused() -> None:
         read_epub(epub(OPS__book_dot_opf=f'<!DOCTYPE p [<!ENTITY a "b">]>{OPF}'), name="b.epub")
 
 
-def test_an_archive_is_read_like_a_folder_and_archives_inside_it_are_named(tmp_path: Path) -> None:
-    inner = packed_as({"a.md": "Inside."})
+def test_an_archive_is_read_like_a_folder_and_so_is_one_inside_it_but_no_deeper(tmp_path: Path) -> None:
+    inner = packed_as({"a.md": "Inside.", "deep.zip": packed_as({"b.md": "Too deep."})})
     members: dict[str, str | bytes] = {
         "posts/a.md": "# One\n\nWords.",
         "b.txt": "Text.",
@@ -180,8 +180,13 @@ def test_an_archive_is_read_like_a_folder_and_archives_inside_it_are_named(tmp_p
     }
     (tmp_path / "all.zip").write_bytes(packed_as(members))
     found = ingest(tmp_path)
-    assert [document.source for document in found.documents] == ["all.zip/b.txt", "all.zip/posts/a.md"]
-    assert [(f.source, f.reason) for f in found.failures] == [("all.zip/in.zip", "an archive inside an archive is not opened")]
+    assert [document.source for document in found.documents] == [
+        "all.zip/b.txt",
+        "all.zip/in.zip/a.md",
+        "all.zip/posts/a.md",
+    ]
+    reason = "an archive inside an archive inside an archive is not opened"
+    assert [(f.source, f.reason) for f in found.failures] == [("all.zip/in.zip/deep.zip", reason)]
 
 
 def test_files_that_only_bear_the_name_are_refused(tmp_path: Path) -> None:

@@ -18,12 +18,15 @@ from tunesmith.core.records import Failure
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.data.ingest.addresses import gather_address
 from tunesmith.data.ingest.chat_json import is_chat_json
+from tunesmith.data.ingest.exports import Passed, find_exports
 from tunesmith.data.ingest.hub import fetch_from_hub, is_hub
 from tunesmith.data.ingest.item import Gathered, Kind, RawItem
 from tunesmith.data.ingest.kinds import guess_kind, is_asset, unpacked
 from tunesmith.data.ingest.lines import is_lines
 from tunesmith.data.ingest.parquet import is_parquet, needs_pyarrow
 from tunesmith.data.ingest.policy import Policy
+from tunesmith.data.ingest.tree import Tree
+from tunesmith.data.ingest.unpack import items_in, unpack
 from tunesmith.data.ingest.web import Web
 from tunesmith.data.text.decode import UnreadableError
 
@@ -34,8 +37,6 @@ _LARGE_BYTES = 16 * 1024 * 1024  # JSON lines beyond this are read piece by piec
 _HEAD_BYTES = 200_000
 _KINDS = "Markdown, text, HTML, feeds, PDF, Word, EPUB, subtitles, mail, chats, CSV, Parquet, JSON or JSON lines"
 _EXPECTED = "a folder, a file, or an http(s) address"
-_ASSETS = "images, styles, code and other assets skipped"
-_PATTERNS = "files left out by the patterns of the recipe"
 _HIDDEN = "hidden files skipped"
 _LINKS = "links to folders, to missing files or to outside skipped"
 _LONG_NAME = 200
@@ -70,12 +71,21 @@ def gather(
             notes.update(addressed.notes)
         else:
             found = _from_disk(source, policy, failures, notes)
-        for item in found:
+        for item in _unpacked(found, policy, failures, notes):
             if items.setdefault((item.name, item.sha256), item) is not item:
                 notes["files named twice"] += 1
     return Gathered(
         items=tuple(items.values()), failures=tuple(failures), notes=dict(notes), policy=policy, traffic=dict(web.counts)
     )
+
+
+def _unpacked(found: Sequence[RawItem], policy: Policy, failures: list[Failure], notes: Counter[str]) -> Iterator[RawItem]:
+    """The items, with what lies in an archive in its place."""
+    for item in found:
+        if item.kind == "archive":
+            yield from unpack(item, policy=policy, passed=Passed(failures, notes))
+        else:
+            yield item
 
 
 def _from_disk(source: str, policy: Policy, failures: list[Failure], notes: Counter[str]) -> list[RawItem]:
@@ -98,7 +108,7 @@ def _from_disk(source: str, policy: Policy, failures: list[Failure], notes: Coun
         ) from error
     if is_file:
         try:
-            return [_item(path, path.name, source, alone=True)]
+            return _file(path, source, policy, failures, notes)
         except UnreadableError as error:
             raise SourceError(
                 f"cannot use this file: {error}",
@@ -111,32 +121,53 @@ def _from_disk(source: str, policy: Policy, failures: list[Failure], notes: Coun
     raise _missing(source, path)
 
 
+def _file(path: Path, source: str, policy: Policy, failures: list[Failure], notes: Counter[str]) -> list[RawItem]:
+    """One file named by itself; an export that is one file is read as such."""
+    tree = Tree([path.name], lambda _, size: _content(path, size))
+    if not find_exports(tree):
+        return [_item(path, path.name, source, alone=True)]
+    passed = Passed(failures, notes)
+    return items_in(
+        tree, source=source, policy=policy, read_file=lambda name: _item(path, name, source, alone=True), passed=passed
+    )
+
+
 def _folder(root: Path, source: str, policy: Policy, failures: list[Failure], notes: Counter[str]) -> list[RawItem]:
-    items: list[RawItem] = []
-    bad: list[Failure] = []
-    passed: Counter[str] = Counter()
-    for path, name in _files(root, bad, passed):
-        if is_asset(name):
-            passed[_ASSETS] += 1
-        elif not policy.takes_file(name):
-            passed[_PATTERNS] += 1
-        elif not _is_unicode(name):
+    passed = Passed([], Counter())
+    paths: dict[str, Path] = {}
+    hidden: set[str] = set()
+    for path, name in _files(root, passed.failures, passed.notes, hidden):
+        if _is_unicode(name):
+            paths[name] = path
+        elif not is_asset(name):
             shown = name.encode(errors="backslashreplace").decode()
-            bad.append(Failure(source=shown, reason="its name is not valid UTF-8; rename it"))
-        else:
-            try:
-                items.append(_item(path, name, source, alone=False))
-            except UnreadableError as error:
-                bad.append(Failure(source=name, reason=str(error)))
+            passed.failures.append(Failure(source=shown, reason="its name is not valid UTF-8; rename it"))
+    tree = Tree(paths, lambda name, size: _content(paths[name], size), hidden=hidden)
+    items = items_in(
+        tree, source=source, policy=policy, read_file=lambda n: _item(paths[n], n, source, alone=False), passed=passed
+    )
     if not items:
-        raise _nothing_in(source, bad, passed)
-    notes.update({what: count for what, count in passed.items() if count})
-    failures += bad
+        raise _nothing_in(source, passed.failures, passed.notes)
+    notes.update({what: count for what, count in passed.notes.items() if count})
+    failures += passed.failures
     return sorted(items, key=lambda item: item.name)
 
 
-def _files(root: Path, bad: list[Failure], passed: Counter[str]) -> Iterator[tuple[Path, str]]:
-    """(path, name below `root`) of every file; what is hidden or a link elsewhere is counted, a closed folder is `bad`."""
+def _content(path: Path, size: int | None) -> bytes:
+    try:
+        if size is not None:
+            with path.open("rb") as file:
+                return file.read(size)
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise UnreadableError("it is larger than 256 MB")
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableError(f"it cannot be opened ({error.strerror or error})") from error
+
+
+def _files(root: Path, bad: list[Failure], passed: Counter[str], hidden: set[str]) -> Iterator[tuple[Path, str]]:
+    """(path, name below `root`) of every file; what is hidden (also named in `hidden`) or a link elsewhere is counted,
+    a closed folder is `bad`."""
     inside = root.resolve()
 
     def closed(error: OSError) -> None:
@@ -144,11 +175,15 @@ def _files(root: Path, bad: list[Failure], passed: Counter[str]) -> Iterator[tup
         bad.append(Failure(source=name, reason=f"this folder cannot be opened ({error.strerror or error})"))
 
     for folder, folders, names in os.walk(root, followlinks=False, onerror=closed):
+        folders_before = tuple(folders)
         shown = [name for name in folders if not name.startswith(".") and name != "node_modules"]
         folders[:] = sorted(name for name in shown if not Path(folder, name).is_symlink())
         entries = sorted(name for name in names if not name.startswith("."))
         passed[_LINKS] += len(shown) - len(folders)
         passed[_HIDDEN] += len(names) - len(entries)
+        hidden |= {
+            Path(folder, name).relative_to(root).as_posix() for name in (*folders_before, *names) if name.startswith(".")
+        }
         for path in (Path(folder, entry) for entry in entries):
             if path.is_symlink() and not (path.is_file() and path.resolve().is_relative_to(inside)):
                 passed[_LINKS] += 1

@@ -36,7 +36,8 @@ class RawItem:
     """One file or fetched body. `name` is relative to its source (POSIX), so ids do not depend on where the source lies.
 
     `about` is what a feed says of a page (title, author, date, license), which counts more than what is found in the page.
-    `without` holds the addresses of entries of a feed whose pages are items themselves.
+    `reading` is there where an export was read already. `without` holds the addresses of entries of a feed whose pages are
+    items themselves.
     """
 
     name: str
@@ -48,6 +49,7 @@ class RawItem:
     url: str | None = None
     charset: str | None = None
     about: Facts = field(default_factory=Facts)
+    reading: Reading | None = None
     without: frozenset[str] = frozenset()
 
 

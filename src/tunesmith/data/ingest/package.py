@@ -12,7 +12,7 @@ from lxml import etree
 
 from tunesmith.data.text.decode import UnreadableError
 
-__all__ = ["MAX_MEMBER_BYTES", "Package", "feed_xml", "is_zip", "open_package", "read_xml"]
+__all__ = ["MAX_MEMBER_BYTES", "Package", "TooLarge", "feed_xml", "is_zip", "open_package", "read_xml"]
 
 MAX_MEMBER_BYTES = 50 * 1024 * 1024
 _MAX_ALL_BYTES = 100 * 1024 * 1024
@@ -26,6 +26,10 @@ _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OS
 def is_zip(data: bytes) -> bool:
     """Whether the bytes begin as a zip archive does."""
     return data[:4] in (b"PK\x03\x04", b"PK\x05\x06")
+
+
+class TooLarge(UnreadableError):
+    """All members together unpack to more than the limit: nothing more of the archive can be read."""
 
 
 class Package:
@@ -54,14 +58,21 @@ class Package:
             raise UnreadableError(f"its part {name} is damaged") from error
         self._read_bytes += len(data)
         if len(data) > most:
-            whose, size = ("it", limit) if most == limit else ("the archive", _MAX_ALL_BYTES)
-            raise UnreadableError(f"{whose} unpacks to more than {size // (1024 * 1024)} MB")
+            if most == limit:
+                raise UnreadableError(f"it unpacks to more than {limit // (1024 * 1024)} MB")
+            raise TooLarge(f"the archive unpacks to more than {_MAX_ALL_BYTES // (1024 * 1024)} MB")
         return data
 
-    @property
-    def exhausted(self) -> bool:
-        """Whether the limit for all members together is reached: nothing more can be read."""
-        return self._read_bytes > _MAX_ALL_BYTES
+    def head(self, name: str, size: int) -> bytes:
+        """The first `size` bytes of a member; empty if they cannot be read. They count towards no limit."""
+        info = self._archive.NameToInfo.get(name)
+        if info is None or info.flag_bits & 1:
+            return b""
+        try:
+            with self._archive.open(info) as member:
+                return member.read(size)
+        except _ZIP_ERRORS:
+            return b""  # it is named when it is read
 
 
 @contextmanager

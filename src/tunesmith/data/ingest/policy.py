@@ -52,6 +52,14 @@ class Policy:
         known = {name.casefold().strip() for name in names if name and name.strip()}
         return not self.own or not known or bool(known & self.own)
 
+    def named(self, *names: str | None) -> str | None:
+        """What to call a person of these names: as the user names them, if the user does; else by the first that is none
+        of an address."""
+        known = [name.strip() for name in names if name and name.strip()]
+        wanted = {name.casefold().strip(): name for name in (*self.me, *self.authors)}
+        asked = next((wanted[name.casefold()] for name in known if name.casefold() in wanted), None)
+        return asked or next((name for name in known if "@" not in name), None)
+
     def takes_file(self, name: str) -> bool:
         """Whether the patterns take a file of this name (relative to its source, POSIX)."""
         if any(_fits(name, pattern) for pattern in self.exclude):

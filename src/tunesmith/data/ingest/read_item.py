@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 from tunesmith.core.errors import Interrupted, TunesmithError
 from tunesmith.core.files import sha256_file
-from tunesmith.data.ingest.archive import read_archive
 from tunesmith.data.ingest.chat_json import read_chat_json
 from tunesmith.data.ingest.chat_text import is_chat_text, read_chat_text
 from tunesmith.data.ingest.feed import read_feed
+from tunesmith.data.ingest.fragment import read_fragment
 from tunesmith.data.ingest.html import read_html
 from tunesmith.data.ingest.item import Kind, RawItem, Reading, joined
 from tunesmith.data.ingest.kinds import unpacked
@@ -57,11 +57,11 @@ def _faults_named() -> Iterator[None]:
 
 
 def _whole(item: RawItem, *, policy: Policy) -> Reading:
+    if item.reading is not None:
+        return item.reading
     data = unpacked(_bytes(item))
     if item.kind == "parquet":  # in an archive: as small as its limits are
         return joined(read_parquet(data, name=item.name))
-    if item.kind == "archive":
-        return read_archive(data, name=item.name, read=lambda member: read_item(member, policy=policy))
     if item.kind == "feed":
         return read_feed(data, name=item.name, content_type=item.charset, url=item.url, without=item.without)
     if item.kind == "rows":
@@ -74,6 +74,8 @@ def _whole(item: RawItem, *, policy: Policy) -> Reading:
         if is_chat_text(text[:8192]):
             return read_chat_text(text, name=item.name, policy=policy)
         return read_chat_json(data, name=item.name, policy=policy) or read_rows(data, name=item.name)
+    if item.kind == "fragment":
+        return read_fragment(text, name=item.name, title=item.about.get("title"))
     if item.kind == "html":
         return read_html(text, name=item.name, url=item.url)
     if reader is not None and reader.read_text is not None:
