@@ -110,9 +110,8 @@ def test_bytes_are_decoded_by_mark_then_utf8_then_what_they_declare() -> None:
     assert decode("words in a row".encode("utf-16-be")) == "words in a row"
     assert decode(b'<meta charset="iso-8859-1">\xe4').endswith("ä")
     assert decode(b"\xe4", charset="latin-1") == "ä"
-    for data, reason in ((b"\x00\x01\x02\x03\xff\xfe\x00", "binary"), (b"\xe4 and no word of its charset", "neither UTF-8")):
-        with pytest.raises(UnreadableError, match=reason):
-            decode(data)
+    with pytest.raises(UnreadableError, match="binary"):
+        decode(b"\x00\x01\x02\x03\xff\xfe\x00")
 
 
 def test_damaged_and_cut_gzip_is_named() -> None:

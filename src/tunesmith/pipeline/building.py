@@ -30,10 +30,12 @@ from tunesmith.data.checks.redact import redact
 from tunesmith.data.checks.rows import rows_from_examples
 from tunesmith.data.checks.run import worst_first
 from tunesmith.data.checks.secrets import check_secrets
+from tunesmith.data.dataset.origin_section import origin_facts
 from tunesmith.data.dataset.passages import Built, build_examples, build_passages
 from tunesmith.data.dataset.preferences import build_preferences
 from tunesmith.data.dataset.report import dataset_report
 from tunesmith.data.dataset.report_quality import measure_quality
+from tunesmith.data.dataset.voices import ask_for_one_voice, voices
 from tunesmith.data.similar.semantic import similarity_named
 from tunesmith.data.synth.outcome import Outcome
 from tunesmith.data.synth.shares import find_shares
@@ -79,6 +81,8 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     similarity = similarity_named(semantic) if semantic else None  # opened before anything is paid for
     blocked.unlink(missing_ok=True)  # of an earlier build
     read = _read(documents, redacted=recipe.build.redact)
+    if not read.pairs or recipe.build.style != "auto":
+        ask_for_one_voice(voices(read.documents), chosen=recipe.authors)
     if recipe.build.redact:
         other_sets = replace(other_sets, general=tuple(redacted_row(row, read.redacted) for row in other_sets.general))
         recipe = recipe.model_copy(update={"build": _without_private(recipe.build, read.redacted)})
@@ -119,6 +123,7 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
         rendered=[chat.pieces(row) for rows in encoded["train"][:3] for row in rows][:3],
         cut=numbers["cut"],
         documents=documents.numbers["documents"],
+        origin=origin_facts(read.documents),
         notes=documents.numbers["notes"],
         synthesis=outcome.report() if outcome else None,
         not_looked_for=drawn.numbers["not_looked_for"],

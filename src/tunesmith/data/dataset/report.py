@@ -9,6 +9,7 @@ from typing import Any
 
 from tunesmith.core.page import Raw, badge, card, folded, histogram, page, section, table, text
 from tunesmith.core.records import Example, Failure, Finding
+from tunesmith.data.dataset.origin_section import origin_section
 from tunesmith.data.dataset.report_quality import Quality, glance, quality_section, quality_sentence
 from tunesmith.data.synth.page import synthesis_section
 from tunesmith.data.synth.shares import origins
@@ -33,6 +34,7 @@ def dataset_report(  # noqa: PLR0913 (plain values from a caller who has the tok
     rendered: Sequence[Sequence[tuple[str, bool]]] = (),
     cut: Mapping[str, Any] | None = None,
     documents: int | None = None,
+    origin: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
     synthesis: Mapping[str, Any] | None = None,
     sections: Sequence[str] = (),
@@ -42,8 +44,9 @@ def dataset_report(  # noqa: PLR0913 (plain values from a caller who has the tok
 
     `token_lengths`: tokens of each example by split, if there is a tokenizer. `rendered`: examples as (text, learned?) pieces.
     `cut`: `num_cut`, `share` (of learned tokens lost), `examples`; None: not measured. `documents`: how many were read.
-    `synthesis`: what came of a language model's work, if one wrote here. `sections`: further parts of the page, as HTML that is
-    safe already. `findings`: leaks between the splits and what else was found beside `quality`, the findings of the checks.
+    `origin`: what `origin_facts` says of them. `synthesis`: what came of a language model's work, if one wrote here.
+    `sections`: further parts of the page, as HTML that is safe already. `findings`: leaks between the splits and what else was
+    found beside `quality`, the findings of the checks.
     `not_looked_for`: leaks that no search looked for.
     """
     rows = [failure if isinstance(failure, Mapping) else asdict(failure) for failure in failures]
@@ -52,6 +55,7 @@ def dataset_report(  # noqa: PLR0913 (plain values from a caller who has the tok
         "quality_sentence": quality_sentence(quality.report()),
         "quality": quality.report(),
         "documents_read": documents,
+        "documents": dict(origin) if origin is not None else None,
         "splits": {name: _facts(name, examples, token_lengths) for name, examples in splits.items()},
         "dropped": {
             reason: {"count": count, "samples": list(dropped_samples.get(reason, ()))} for reason, count in dropped.items()
@@ -135,7 +139,22 @@ def _page(
     )
     lead = f'<p class="lead">{text(report["verdict"])}</p><p>{text(report["quality_sentence"])}</p>'
     head = Raw(f"<header>{mark}<h1>Dataset</h1>{lead}</header>")
-    sections = [head, glance(report), _learned_section(rendered), quality_section(report["quality"]), _findings_section(report)]
+    origin = origin_section(
+        report["documents"],
+        documents=report["documents_read"],
+        notes=report["notes"],
+        failures=len(report["failures"]),
+        dropped={reason: facts["count"] for reason, facts in report["dropped"].items()},
+        splits={name: facts["examples"] for name, facts in report["splits"].items()},
+    )
+    sections = [
+        head,
+        glance(report),
+        origin,
+        _learned_section(rendered),
+        quality_section(report["quality"]),
+        _findings_section(report),
+    ]
     sections += [synthesis_section(report, splits), *further, _size_section(report, splits, token_lengths)]
     sections += [_dropped_section(report), _failures_section(report), _samples_section(splits)]
     return page("Dataset", [part for part in sections if part])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from tunesmith.core.errors import Interrupted, TunesmithError
 from tunesmith.core.files import sha256_file
@@ -22,7 +23,7 @@ from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.ingest.reader import OfText
 from tunesmith.data.ingest.readers import reader_of
 from tunesmith.data.ingest.rows import read_rows
-from tunesmith.data.text.decode import PassingError, UnreadableError, decode
+from tunesmith.data.text.decode import PassingError, UnreadableError, decode_noted
 
 __all__ = ["IN_PIECES", "read_item", "read_pieces"]
 
@@ -69,7 +70,16 @@ def _whole(item: RawItem, *, policy: Policy) -> Reading:
     reader = reader_of(item.kind)
     if reader is not None and reader.read is not None:
         return reader.read(data, name=item.name)
-    text = decode(data, charset=_charset(item.charset))
+    text, guessed = decode_noted(data, charset=_charset(item.charset))
+    reading = _of_text(text, data, item, policy=policy)
+    if guessed is None:
+        return reading
+    note = f"files that are not UTF-8 taken as {guessed}"
+    return replace(reading, notes={**reading.notes, note: 1})
+
+
+def _of_text(text: str, data: bytes, item: RawItem, *, policy: Policy) -> Reading:
+    reader = reader_of(item.kind)
     if item.kind == "chat":
         if is_chat_text(text[:8192]):
             return read_chat_text(text, name=item.name, policy=policy)

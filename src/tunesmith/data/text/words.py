@@ -19,7 +19,7 @@ def words(text: str) -> list[str]:
 
 def num_words(text: str) -> int:
     """How many words a text has."""
-    return sum(1 for _ in _WORD.finditer(text))
+    return len(_WORD.findall(text))
 
 
 def runs(said: Sequence[str], length: int) -> list[tuple[str, ...]]:
