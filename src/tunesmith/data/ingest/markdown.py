@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from html import unescape
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from tunesmith.data.ingest.article import article
 from tunesmith.data.ingest.blocks import BlockWriter
-from tunesmith.data.ingest.item import Reading, make_document
+from tunesmith.data.ingest.front_matter import read_front_matter
+from tunesmith.data.ingest.item import Reading
 from tunesmith.data.ingest.markdown_rules import FOOTNOTES, make_parser, without_templates
 from tunesmith.data.ingest.markup import DROPPED_TAGS, fragment_blocks, without_braces
-from tunesmith.data.ingest.metadata import read_front_matter, title_from_name
 from tunesmith.data.text.decode import UnreadableError
-from tunesmith.data.text.prose import Block, text_from_blocks
+from tunesmith.data.text.prose import Block
 from tunesmith.data.text.words import num_words
 
 __all__ = ["read_markdown", "read_text"]
@@ -35,28 +37,14 @@ def read_markdown(text: str, *, name: str) -> Reading:
     metadata, body = read_front_matter(source, name)
     notes: Counter[str] = Counter()
     blocks = _prose(body, mdx=name.lower().endswith(".mdx"), notes=notes)
-    title = _plain_title(metadata.title)
-    if blocks and blocks[0].kind == "heading":
-        heading = blocks[0].text.lstrip("# ")
-        if (title is None and blocks[0].text.startswith("# ")) or (title and heading.casefold() == title.casefold()):
-            title, blocks = title or heading, blocks[1:]
-    if not any(block.kind != "heading" for block in blocks):
-        if metadata.status != "published":
-            return Reading(notes={"texts without words that are not published": 1})
-        raise UnreadableError("it contains no prose" if body.strip() else "it is empty")
-    document = make_document(
+    return article(
+        blocks,
+        metadata=replace(metadata, title=_plain_title(metadata.title)),
         name=name,
-        text=text_from_blocks(blocks),
-        title=title or title_from_name(name),
-        url=metadata.url,
-        author=metadata.author,
-        date=metadata.date,
-        date_origin=metadata.date_origin,
-        status=metadata.status,
-        license=metadata.license,
         extraction="markdown",
+        notes=notes,
+        is_empty=not body.strip(),
     )
-    return Reading(documents=(document,), notes=dict(notes))
 
 
 def _plain_title(title: str | None) -> str | None:
@@ -75,19 +63,8 @@ def read_text(text: str, *, name: str) -> Reading:
         lines = [line.strip() for line in part.split("\n") if line.strip()]
         wrapped = len(lines) > 1 and sum(map(len, lines[:-1])) / (len(lines) - 1) > 55
         writer.paragraph((" " if wrapped else "\n").join(lines))
-    if not writer.blocks or not num_words(body):
-        raise UnreadableError("it is empty")
-    document = make_document(
-        name=name,
-        text=text_from_blocks(writer.blocks),
-        title=metadata.title or title_from_name(name),
-        author=metadata.author,
-        date=metadata.date,
-        date_origin=metadata.date_origin,
-        status=metadata.status,
-        extraction="text",
-    )
-    return Reading(documents=(document,))
+    blocks = writer.blocks if num_words(body) else []
+    return article(blocks, metadata=metadata, name=name, extraction="text", notes={}, is_empty=not blocks)
 
 
 def _prose(body: str, *, mdx: bool, notes: Counter[str]) -> list[Block]:

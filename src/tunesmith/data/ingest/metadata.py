@@ -1,35 +1,33 @@
-"""What a post says about itself: YAML or TOML front matter of Jekyll, Hugo and Docusaurus, and dates of all styles."""
+"""What a text says about itself, whatever the style: title, author, dates of all kinds, address, licence, language, state."""
 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-import yaml
 from dateutil import parser as dateutil_parser
 
 from tunesmith.core.records import DateOrigin, Status
-from tunesmith.data.text.decode import UnreadableError
+from tunesmith.data.ingest.item import Facts
+from tunesmith.data.ingest.publication import plain_key, status_of
 
-__all__ = ["Metadata", "author_name", "iso_date", "read_front_matter", "title_from_name"]
+__all__ = ["Metadata", "author_name", "iso_date", "stated_metadata", "title_from_name"]
 
-_YAML = re.compile(r"\A---[ \t]*\n(.*?)(?:^|\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
-_TOML = re.compile(r"\A\+\+\+[ \t]*\n(.*?)(?:^|\n)\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL)
-_NAME_DATE = re.compile(r"(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)")
+_NAME_DATE = re.compile(r"(?<!\d)(\d{4})([-_.])(\d{2})\2(\d{2})(?!\d)")
+_DATES = ("date", "created", "datecreated", "creationdate", "lastmod")
+_PUBLIC_DATES = ("publishdate", "datepublished", "published", "pubdate", "pubdatetime")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
 _AMBIGUOUS = re.compile(r"\s*(\d{1,2})[/.\-](\d{1,2})[/.\-]\d{2,4}\b")
-_MAX_FRONT_MATTER = 200_000
-_MAX_DEPTH, _MAX_ALIASES = 50, 20
 _MAX_NAMES_DEPTH, _MAX_NAMES_CHARS = 10, 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """Title, author, ISO date, address and licence, as far as known. `status` is the author's own mark."""
+    """Title, author, ISO date, address, licence and language, as far as known. `status` is the author's own mark."""
 
     title: str | None = None
     author: str | None = None
@@ -38,84 +36,37 @@ class Metadata:
     license: str | None = None
     status: Status = "published"
     date_origin: DateOrigin | None = None
+    language: str | None = None
+
+    def facts(self) -> Facts:
+        """The same, as a document takes them."""
+        return Facts(**asdict(self))
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without timestamps: dates stay text, and one function reads them all."""
+def stated_metadata(values: Mapping[str, Any], name: str) -> Metadata:
+    """What the keys of a text's metadata say, in whatever style they are written; `name` gives the date where they do not.
 
+    A text is as old as the day on which it became public: of a date and a later day of publication the latter counts.
+    """
+    known = {plain_key(key): value for key, value in values.items() if isinstance(key, str)}
 
-_PlainLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-# The same in C where PyYAML has it: the pure one takes a tenth of the time of a whole ingest.
-_PlainLoaderFast: type[yaml.SafeLoader] = _PlainLoader
-if yaml.__with_libyaml__:
-    _PlainLoaderFast = type(
-        "_PlainLoaderFast", (yaml.CSafeLoader,), {"yaml_implicit_resolvers": _PlainLoader.yaml_implicit_resolvers}
+    def first(*keys: str) -> str | None:
+        return next((line for key in keys if (line := _line(known.get(key)))), None)
+
+    stated = next((day for key in _DATES if (day := iso_date(known.get(key)))), None)
+    public = next((day for key in _PUBLIC_DATES if (day := iso_date(known.get(key)))), None)
+    day = max(filter(None, (stated, public)), default=None)
+    language = first("lang", "language", "locale")
+    return Metadata(
+        title=first("title"),
+        author=author_name(known.get("authors") or known.get("author") or known.get("byline")),
+        date=day or _date_in_name(name),
+        date_origin="metadata" if day else "name",
+        url=first("canonicalurl", "canonicallink", "canonical", "permalink", "url", "slug"),
+        license=first("license", "licence"),
+        status=status_of(values),
+        language=language.replace("_", "-") if language and _LANGUAGE.fullmatch(language) else None,
     )
-
-
-def read_front_matter(text: str, name: str) -> tuple[Metadata, str]:
-    """Metadata and the body below it. `name` gives the date and title where the front matter has none."""
-    values: Mapping[str, Any] = {}
-    match: re.Match[str] | None
-    head = text[:_MAX_FRONT_MATTER]
-    if match := _YAML.match(head):
-        values = _parse(match.group(1), "YAML")
-    elif match := _TOML.match(head):
-        values = _parse(match.group(1), "TOML")
-    body = text[match.end() :] if match else text
-    known = {key.lower(): value for key, value in values.items() if isinstance(key, str)}
-    stated = next(
-        (d for key in ("date", "publishdate", "published", "pubdate", "created", "lastmod") if (d := iso_date(known.get(key)))),
-        None,
-    )
-    found = Metadata(
-        title=_line(known.get("title")),
-        author=author_name(known.get("authors") or known.get("author")),
-        date=stated or _date_in_name(name),
-        date_origin="metadata" if stated else "name",
-        url=next(
-            (u for key in ("canonical_url", "canonicalurl", "permalink", "url", "slug") if (u := _line(known.get(key)))), None
-        ),
-        license=_line(known.get("license") or known.get("licence")),
-        status="draft" if _truth(known.get("draft")) or known.get("published") is False else "published",
-    )
-    return found, body
-
-
-def _parse(text: str, style: str) -> Mapping[str, Any]:
-    try:
-        values = _load_yaml(text.expandtabs(4)) if style == "YAML" else tomllib.loads(text)  # tabs are no YAML, yet common
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 2}" if mark else ""
-        raise UnreadableError(
-            f"its front matter is not valid YAML{place}: {getattr(error, 'problem', None) or 'cannot be parsed'}"
-        ) from error
-    except UnreadableError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"its front matter is not valid {style}: {error}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, Mapping):
-        raise UnreadableError("its front matter is not a list of `key: value` lines")
-    return values
-
-
-def _load_yaml(text: str) -> Any:
-    """The values, after a look at the events: deep nesting overflows the stack in C, and aliases repeat whole trees."""
-    depth = aliases = 0
-    for event in yaml.parse(text, Loader=_PlainLoaderFast):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        aliases += isinstance(event, yaml.AliasEvent)
-        if depth > _MAX_DEPTH:
-            raise UnreadableError(f"its front matter is nested deeper than {_MAX_DEPTH} levels")
-        if aliases > _MAX_ALIASES:
-            raise UnreadableError(f"its front matter has more than {_MAX_ALIASES} aliases")
-    return yaml.load(text, Loader=_PlainLoaderFast)
 
 
 def author_name(value: object) -> str | None:
@@ -175,7 +126,7 @@ def _loose_date(text: str) -> str | None:
 def _date_in_name(name: str) -> str | None:
     for part in reversed(PurePosixPath(name).parts):
         if match := _NAME_DATE.search(part):
-            return iso_date(match.group(0))
+            return iso_date("-".join(match.group(1, 3, 4)))
     return None
 
 
@@ -195,7 +146,3 @@ def _line(value: object) -> str | None:
         return " ".join(str(value).split()) or None
     except ValueError:  # a number of more digits than Python writes
         return None
-
-
-def _truth(value: object) -> bool:
-    return value is True or (isinstance(value, str) and value.strip().lower() in {"true", "yes", "1"})
