@@ -22,7 +22,7 @@ _FENCED = re.compile(
 _TOML = re.compile(r"\A\+\+\+[ \t]*\n(.*?)(?:^|\n)\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL)
 _JSON = re.compile(r"\A\{\s*(?:\"|\})")
 _HEAD_LINE = re.compile(r"([A-Za-z][\w -]{0,40}?)[ \t]*:(?:[ \t]+(\S.*)|[ \t]*)$")
-_PROPERTY = re.compile(r"(?:[-*] )?([\w./-][\w ./-]{0,60}?)::[ \t]*(.*)$")
+_PROPERTY = re.compile(r"(?:[-*] )?([A-Za-z][\w./-]{0,60})::(?:[ \t]+(.*)|$)")
 # Keys of Pelican, MultiMarkdown, Nikola and Jekyll's ancestors; others may be among them.
 _HEAD_KEYS_TEXT = """
 title subtitle date modified updated created published pubdate publishdate status draft author authors tags tag category

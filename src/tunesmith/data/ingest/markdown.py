@@ -15,17 +15,26 @@ from tunesmith.data.ingest.article import article
 from tunesmith.data.ingest.blocks import BlockWriter
 from tunesmith.data.ingest.front_matter import read_front_matter
 from tunesmith.data.ingest.item import Reading
+from tunesmith.data.ingest.markdown_notes import (
+    is_outline,
+    outline_lines,
+    plain_lines,
+    with_callouts,
+    without_comments,
+    without_references,
+)
 from tunesmith.data.ingest.markdown_rules import FOOTNOTES, make_parser, without_templates
 from tunesmith.data.ingest.markup import DROPPED_TAGS, fragment_blocks, without_braces
 from tunesmith.data.text.decode import UnreadableError
 from tunesmith.data.text.prose import Block
 from tunesmith.data.text.words import num_words
 
-__all__ = ["read_markdown", "read_text"]
+__all__ = ["markdown_blocks", "read_markdown", "read_text"]
 
 _DATA_URI = re.compile(r"data:[\w.+-]{1,40}/[\w.+-]{1,80}(?:;[\w=.+-]{1,80})*;base64,[A-Za-z0-9+/=%_-]*")
 _TAG_NAME = re.compile(r"<(/?)([A-Za-z][\w.:-]*)")
 _MANGLED_TABLE = re.compile(r"^\|.*\n\|[ \t]*:?-{2,}")  # a table whose rule does not fit its head
+_QUERY = re.compile(r"\$?= ?[\w.]+[.(\[]")  # inline Dataview, computed when the note is shown
 _MAX_INLINE = 30_000  # a longer paragraph is taken as plain text: inline parsing is quadratic in hostile ones
 _MAX_LINE = 100_000
 _CODE, _TABLE = "code blocks left out", "tables left out"
@@ -36,7 +45,7 @@ def read_markdown(text: str, *, name: str) -> Reading:
     source = _DATA_URI.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     metadata, body = read_front_matter(source, name)
     notes: Counter[str] = Counter()
-    blocks = _prose(body, mdx=name.lower().endswith(".mdx"), notes=notes)
+    blocks = markdown_blocks(body, name=name, notes=notes)
     return article(
         blocks,
         metadata=replace(metadata, title=_plain_title(metadata.title)),
@@ -67,27 +76,29 @@ def read_text(text: str, *, name: str) -> Reading:
     return article(blocks, metadata=metadata, name=name, extraction="text", notes={}, is_empty=not blocks)
 
 
-def _prose(body: str, *, mdx: bool, notes: Counter[str]) -> list[Block]:
+def markdown_blocks(body: str, *, name: str, notes: Counter[str]) -> list[Block]:
+    """The prose of a Markdown text below its front matter; `name` says whether it is MDX. `notes` counts what is left out."""
     lines = body.split("\n")
     giant = sum(len(line) > _MAX_LINE for line in lines)
     if giant:
         notes["lines over 100,000 characters left out"] += giant
         body = "\n".join(line for line in lines if len(line) <= _MAX_LINE)
-    parser = make_parser(mdx=mdx)
+    body = without_comments(body)
+    parser = make_parser(mdx=name.lower().endswith(".mdx"))
     env: dict[str, Any] = {}
     try:
-        tokens = parser.parse(without_templates(body, of_links=True), env)
+        tokens = with_callouts(parser.parse(without_templates(body, of_links=True), env))
         notes.update({FOOTNOTES: env[FOOTNOTES]} if FOOTNOTES in env else {})
-        return _TokenReader(parser, env, notes).read(tokens)
+        return _TokenReader(parser, env, notes, outline=is_outline(body, name)).read(tokens)
     except RecursionError as error:
         raise UnreadableError("its lists or quotes are nested too deeply") from error
 
 
 class _TokenReader:
-    """Walks the flat token list of one file and writes blocks."""
+    """Walks the flat token list of one file and writes blocks. In an outline every bullet is a paragraph."""
 
-    def __init__(self, parser: MarkdownIt, env: dict[str, Any], notes: Counter[str]) -> None:
-        self.parser, self.env, self.notes = parser, env, notes
+    def __init__(self, parser: MarkdownIt, env: dict[str, Any], notes: Counter[str], *, outline: bool) -> None:
+        self.parser, self.env, self.notes, self.outline = parser, env, notes, outline
         self.writer = BlockWriter()
         self.heading = 0
         self.skip_until = ""  # name of an HTML element whose content is dropped, over several blocks
@@ -110,6 +121,8 @@ class _TokenReader:
         """Lists and quotes opening and closing; False if the token is none of these."""
         writer = self.writer
         match token.type:
+            case "bullet_list_open" | "bullet_list_close" | "list_item_open" if self.outline:
+                return True
             case "bullet_list_open":
                 writer.open_list()
             case "ordered_list_open":
@@ -157,6 +170,7 @@ class _TokenReader:
         self.writer.extend(fragment_blocks(without_braces(without_templates(content)), self.notes))
 
     def _inline(self, content: str) -> str:
+        content = plain_lines(outline_lines(content) if self.outline else content)
         if len(content) > _MAX_INLINE:
             self.notes["paragraphs over 30,000 characters taken as plain text"] += 1
             return unescape(re.sub(r"<[^<>]{1,500}>", "", content))
@@ -179,11 +193,13 @@ def _inline_text(children: list[Token]) -> str:
                     skip = name
                 elif name == "br" and not skip:
                     parts.append("\n")
-        elif not skip and token.type in {"text", "text_special", "code_inline"}:
-            parts.append(token.content)
+        elif not skip and token.type == "code_inline":
+            parts.append("" if _QUERY.match(token.content) else token.content)
+        elif not skip and token.type in {"text", "text_special"}:
+            parts.append(without_references(token.content))
         elif not skip and token.type in {"softbreak", "hardbreak"}:
             parts.append(" " if token.type == "softbreak" else "\n")
-    return re.sub(r"^\[[ xX]\] ", "", "".join(parts))
+    return re.sub(r"^\[[ xX/<>!?*+-]\] ", "", "".join(parts))
 
 
 def _tags(content: str) -> list[tuple[bool, str]]:

@@ -9,13 +9,14 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 
+from tunesmith.data.ingest.markdown_notes import add_note_rules
 from tunesmith.data.ingest.markup import tag_end
 
 __all__ = ["FOOTNOTES", "make_parser", "without_templates"]
 
 _TEMPLATES = tuple(
     (opener, re.compile(re.escape(closer)))
-    for opener, closer in (("{{<", ">}}"), ("{{%", "%}}"), ("{{", "}}"), ("{%", "%}"), ("{/*", "*/}"))
+    for opener, closer in (("{{<", ">}}"), ("{{%", "%}}"), ("{{", "}}"), ("{%", "%}"), ("{/*", "*/}"), ("<%", "%>"))
 )
 _ATTRIBUTES = re.compile(r"\{(?:#[\w-]+|:[^{}\n]*|\.[\w-]+)[^{}\n]{0,200}\}")
 _CODE_PAIR = re.compile(r"\{[{%][<%]?-?\s*(highlight|mermaid|raw|katex|code|codeblock|math|chart)\b")
@@ -28,13 +29,15 @@ _MAX_OPAQUE = 200_000
 FOOTNOTES = "footnotes left out"  # where the parser's environment counts them
 
 
-_TEMPLATE = re.compile(r"\{\{[<%]?.{0,2000}?[>%]?\}\}|\{%-?\s*raw\s*-?%\}|\{%.{0,2000}?%\}|\{/\*.{0,2000}?\*/\}", re.DOTALL)
+_TEMPLATE = re.compile(
+    r"\{\{[<%]?.{0,2000}?[>%]?\}\}|\{%-?\s*raw\s*-?%\}|\{%.{0,2000}?%\}|\{/\*.{0,2000}?\*/\}|<%.{0,2000}?%>", re.DOTALL
+)
 _TEMPLATE_TARGET = re.compile(r"\]\([ \t]*\{[{%][^\n]{0,500}?[}%]\}[^)\n]{0,500}\)")
 
 
 def without_templates(text: str, *, of_links: bool = False) -> str:
     """Text without shortcodes and template tags; with `of_links` only those that stand for where a link or image leads."""
-    if "{" not in text:
+    if "{" not in text and "<%" not in text:
         return text
     return _TEMPLATE_TARGET.sub("](x)", text) if of_links else _TEMPLATE.sub("", text)
 
@@ -50,6 +53,7 @@ def make_parser(*, mdx: bool) -> MarkdownIt:
     parser.inline.ruler.before("escape", "template", _template_inline)
     parser.inline.ruler.before("html_inline", "jsx", _jsx_inline if mdx else _braced_inline)
     parser.inline.ruler.before("link", "footnote", _footnote_inline)
+    add_note_rules(parser)
     return parser
 
 
@@ -59,7 +63,7 @@ def _as_it_is(url: str) -> str:
 
 def _template_end(text: str, start: int, limit: int) -> int:
     """The end (exclusive) of a shortcode, template tag, MDX comment or attribute list at `start`, or -1."""
-    if text[start : start + 1] != "{":
+    if text[start : start + 1] not in {"{", "<"}:
         return -1
     for opener, closer in _TEMPLATES:
         if text.startswith(opener, start):
