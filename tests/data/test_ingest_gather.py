@@ -33,12 +33,12 @@ def test_assets_are_counted_and_other_unknown_files_are_listed(tmp_path: Path) -
     (tmp_path / "a.md").write_text("words")
     for name in ("x.png", "s.css", "f.woff2", "package-lock.json", "LICENSE"):
         (tmp_path / name).write_bytes(PNG)
-    (tmp_path / "book.rtf").write_bytes(b"{\\rtf1}")
+    (tmp_path / "book.doc").write_bytes(b"{\\rtf1}")
     (tmp_path / "note.xyz").write_text("words")
     found = gather([str(tmp_path)])
     assert found.notes == {"images, styles, code and other assets skipped": 5}
     assert {failure.source: failure.reason for failure in found.failures} == {
-        "book.rtf": "RTF files are not read yet",
+        "book.doc": "Word files of the old kind are not read yet",
         "note.xyz": "not a kind of file that Tunesmith reads",
     }
 

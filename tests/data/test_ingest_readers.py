@@ -32,7 +32,7 @@ def read_card(text: str, *, name: str) -> Reading:
 READER = Reader(
     kind="card",
     read_text=read_card,
-    suffixes=frozenset([".card", ".rtf"]),
+    suffixes=frozenset([".card", ".doc"]),
     first_lines=lambda head: head.startswith("*** "),
 )
 '''
@@ -68,19 +68,22 @@ def test_one_new_file_adds_a_reader_by_name_and_by_content(toy: Path) -> None:
 
 
 def test_a_kind_that_was_named_as_not_read_yet_is_read_once_a_reader_claims_its_name(toy: Path) -> None:
-    (toy / "a.rtf").write_text("SOUP\nBoil the leeks.", encoding="utf-8")
+    (toy / "a.doc").write_text("SOUP\nBoil the leeks.", encoding="utf-8")
     assert [d.text for d in read(toy).documents] == ["Boil the leeks."]
 
 
 def test_without_the_file_nothing_of_the_toy_is_left(tmp_path: Path) -> None:
-    (tmp_path / "a.rtf").write_text("SOUP\nBoil the leeks.", encoding="utf-8")
-    with pytest.raises(SourceError, match="RTF files are not read yet"):
+    (tmp_path / "a.doc").write_text("SOUP\nBoil the leeks.", encoding="utf-8")
+    with pytest.raises(SourceError, match="Word files of the old kind are not read yet"):
         read(tmp_path)
 
 
 def test_every_reader_has_a_kind_of_its_own_and_no_name_is_claimed_twice() -> None:
     every = readers.all_readers()
-    assert [reader.kind for reader in every] == ["docx", "epub", "mail", "pdf", "subtitles", "table"]
+    assert [reader.kind for reader in every] == [
+        *("asciidoc", "djot", "docx", "epub", "latex", "mail", "notebook", "odt", "org", "pandoc", "pdf", "rst", "rtf"),
+        *("subtitles", "table", "textile"),
+    ]
     claimed = [name for reader in every for name in (*reader.suffixes, *reader.promises)]
     assert len(set(claimed)) == len(claimed)
 

@@ -22,8 +22,8 @@ _ROWS = frozenset([".json", ".jsonl", ".ndjson"])
 _ASSETS_TEXT = """
 .png .jpg .jpeg .gif .webp .avif .svg .ico .bmp .tif .tiff .heic .psd .ai .eps .mp3 .mp4 .m4a .m4v .mov .webm .ogg .ogv
 .wav .flac .woff .woff2 .ttf .otf .eot .css .scss .sass .less .js .mjs .cjs .jsx .ts .tsx .vue .svelte .map .lock .toml
-.yml .yaml .ini .cfg .conf .env .py .rb .go .rs .c .h .cpp .java .sh .bat .ps1 .sql .r .ipynb .tmpl .liquid .njk .astro
-.webmanifest .pem .crt .key .log .bak .license .nix .tf .patch .diff .plist .xsl .sum .mod .bib
+.yml .yaml .ini .cfg .conf .env .py .rb .go .rs .c .h .cpp .java .sh .bat .ps1 .sql .r .tmpl .liquid .njk .astro
+.webmanifest .pem .crt .key .log .bak .license .nix .tf .patch .diff .plist .xsl .sum .mod .bib .bst .cls .sty
 """
 _ASSETS = frozenset(_ASSETS_TEXT.split())
 _ASSET_NAMES_TEXT = """
@@ -35,12 +35,8 @@ docusaurus.config.json go.sum go.mod
 _ASSET_NAMES = frozenset(_ASSET_NAMES_TEXT.split())
 _LATER = {
     ".doc": "Word files of the old kind",
-    ".odt": "OpenDocument files",
-    ".rtf": "RTF files",
-    ".rst": "reStructuredText files",
-    ".adoc": "AsciiDoc files",
-    ".org": "Org files",
-    ".tex": "LaTeX files",
+    ".ods": "spreadsheets",
+    ".odp": "slides",
     ".xlsx": "spreadsheets",
     ".tar": "archives other than zip",
     ".tgz": "archives other than zip",
@@ -131,8 +127,6 @@ def _kind_by_bytes(data: bytes) -> Kind | None:
             raise UnreadableError("spreadsheets are not read yet")
         if "ppt/presentation.xml" in package:
             raise UnreadableError("slides are not read yet")
-        if "content.xml" in package and "mimetype" in package:
-            raise UnreadableError("OpenDocument files are not read yet")
     return "archive"
 
 

@@ -29,7 +29,7 @@ from tunesmith.data.text.decode import UnreadableError
 from tunesmith.data.text.prose import Block
 from tunesmith.data.text.words import num_words
 
-__all__ = ["markdown_blocks", "read_markdown", "read_text"]
+__all__ = ["markdown_blocks", "read_markdown", "read_text", "without_data_uris"]
 
 _DATA_URI = re.compile(r"data:[\w.+-]{1,40}/[\w.+-]{1,80}(?:;[\w=.+-]{1,80})*;base64,[A-Za-z0-9+/=%_-]*")
 _TAG_NAME = re.compile(r"<(/?)([A-Za-z][\w.:-]*)")
@@ -42,8 +42,7 @@ _CODE, _TABLE = "code blocks left out", "tables left out"
 
 def read_markdown(text: str, *, name: str) -> Reading:
     """One document from one file, with the status that its front matter states. UnreadableError if no prose is left."""
-    source = _DATA_URI.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    metadata, body = read_front_matter(source, name)
+    metadata, body = read_front_matter(without_data_uris(text.replace("\r\n", "\n").replace("\r", "\n")), name)
     notes: Counter[str] = Counter()
     blocks = markdown_blocks(body, name=name, notes=notes)
     return article(
@@ -54,6 +53,11 @@ def read_markdown(text: str, *, name: str) -> Reading:
         notes=notes,
         is_empty=not body.strip(),
     )
+
+
+def without_data_uris(text: str) -> str:
+    """Text without pictures and fonts that are written into it as base64."""
+    return _DATA_URI.sub("", text)
 
 
 def _plain_title(title: str | None) -> str | None:
