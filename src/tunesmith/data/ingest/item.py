@@ -128,7 +128,10 @@ def make_document(*, name: str, text: str, extraction: str, **facts: Unpack[Fact
 
 
 def with_facts(document: Document, facts: Facts) -> Document:
-    """The document with these facts in place of its own; what is None or empty changes nothing."""
+    """The document with these facts in place of its own; what is None or empty changes nothing, but an empty title says that
+    it has none."""
+    if facts.get("title") == "":
+        document = replace(document, title=None)
     values: dict[str, Any] = {key: _whole(value) if isinstance(value, str) else value for key, value in facts.items() if value}
     if "date" in values:
         values.setdefault("date_origin", "metadata")
