@@ -36,10 +36,12 @@ def turns(example: Example) -> list[tuple[str, str]]:
     return [(message.role, message.content) for message in example.messages]
 
 
-def exported(value: object, me: str | None = None) -> Reading:
+def exported(value: object, me: str | None = None, *, answers: bool = False) -> Reading:
     data = json.dumps(value).encode()
     assert is_chat_json(data)
-    found = read_chat_json(data, name="chat.json", policy=Policy(me=(me,) if me else ()))
+    found = read_chat_json(
+        data, name="chat.json", policy=Policy(me=(me,) if me else (), extras=("model-answers",) if answers else ())
+    )
     assert found is not None
     return found
 
@@ -176,12 +178,13 @@ def test_a_chatgpt_conversation_is_the_branch_that_was_open_last() -> None:
         "5": node("4", "assistant", "- one\n- two"),
     }
     found = exported(
-        [{"title": "T", "mapping": nodes, "current_node": "5", "conversation_id": "c"}, {"title": "U", "mapping": {}}]
+        [{"title": "T", "mapping": nodes, "current_node": "5", "conversation_id": "c"}, {"title": "U", "mapping": {}}],
+        answers=True,
     )
     assert turns(found.pairs[0]) == [("user", "Why?"), ("assistant", "- one\n- two")] and found.pairs[0].title == "T"
     assert found.failures[0].reason == "conversation 2: it has no question with an answer"
     looped = {"a": node("b", "user", "x"), "b": node("a", "assistant", "y")}
-    assert len(exported([{"mapping": looped, "current_node": "b"}]).pairs) == 1
+    assert len(exported([{"mapping": looped, "current_node": "b"}], answers=True).pairs) == 1
 
 
 def test_a_claude_conversation_is_a_pair_of_its_text_parts() -> None:
@@ -194,7 +197,7 @@ def test_a_claude_conversation_is_a_pair_of_its_text_parts() -> None:
         },
         {"sender": "human", "text": "Left open"},
     ]
-    assert turns(exported([{"uuid": "u", "name": "N", "chat_messages": said}]).pairs[0]) == [
+    assert turns(exported([{"uuid": "u", "name": "N", "chat_messages": said}], answers=True).pairs[0]) == [
         ("user", "Why?"),
         ("assistant", "So."),
     ]

@@ -12,6 +12,7 @@ import orjson
 from tunesmith.data.ingest.assistants import read_chatgpt, read_claude
 from tunesmith.data.ingest.chat import Said, read_chats
 from tunesmith.data.ingest.item import Reading
+from tunesmith.data.ingest.personal import mended
 from tunesmith.data.ingest.policy import Policy
 
 __all__ = ["is_chat_json", "read_chat_json"]
@@ -47,9 +48,9 @@ def read_chat_json(data: bytes, *, name: str, policy: Policy) -> Reading | None:
     if not isinstance(conversations, list):
         return None
     if "mapping" in first:
-        return read_chatgpt(conversations, name=name)
+        return read_chatgpt(conversations, name=name, policy=policy)
     if any(isinstance(one, Mapping) and "chat_messages" in one for one in conversations[:1]):
-        return read_claude(conversations, name=name)
+        return read_claude(conversations, name=name, policy=policy)
     chats = _slack(value) if isinstance(value, list) else _others(value)
     return read_chats(chats, name=name, policy=policy) if chats is not None else None
 
@@ -101,17 +102,9 @@ def _instagram(room: Mapping[str, Any]) -> Chat:
         if isinstance(author, str) and author and isinstance(text, str):
             stamp = message.get("timestamp_ms")
             seconds = stamp / 1000 if isinstance(stamp, int | float) else None
-            said.append(_said(_unspoilt(author), _unspoilt(text), seconds))
+            said.append(_said(mended(author), mended(text), seconds))
     title = room.get("title")
-    return _title(_unspoilt(title) if isinstance(title, str) else None), _in_order(said)
-
-
-def _unspoilt(text: str) -> str:
-    """These exports write every byte of UTF-8 as a character of its own."""
-    try:
-        return text.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return text
+    return _title(mended(title) if isinstance(title, str) else None), _in_order(said)
 
 
 def _slack(messages: Sequence[object]) -> list[Chat] | None:
