@@ -57,6 +57,33 @@ def test_sources_of_a_recipe_are_read_where_none_is_named(tmp_path: Path, capsys
     assert orjson.loads(capsys.readouterr().out)["documents"] == 1
 
 
+def conversation() -> str:
+    said = [{"sender": "human", "text": "Why do clocks stop?"}, {"sender": "assistant", "text": "Because nobody winds them."}]
+    return orjson.dumps([{"uuid": "u", "name": "Clocks", "chat_messages": said}]).decode()
+
+
+def test_what_is_left_out_by_default_is_taken_when_asked_for(tmp_path: Path, capsys: Captured) -> None:
+    folder = posts(tmp_path / "posts")
+    (folder / "conversations.json").write_text(conversation())
+    (tmp_path / "tunesmith.yaml").write_text(f"sources: [{folder}]\ningest:\n  extras: [quotations]\n")
+    for arguments, pairs in (([], 0), (["--include", "model-answers"], 1)):
+        assert run("ingest", "--json", "--project", str(tmp_path), *arguments) == 0
+        said = capsys.readouterr()
+        found = Path(orjson.loads(said.out)["artifact"])
+        assert len((found / "pairs.jsonl").read_bytes().splitlines()) == pairs
+        assert ("you learn the style of that model" in said.err) == bool(pairs)
+        policy = orjson.loads((found / "manifest.json").read_bytes())["settings"]["policy"]
+        assert policy["extras"] == ["quotations", *arguments[1:]]
+
+
+def test_an_unknown_word_to_include_is_an_error_with_the_nearest_one(tmp_path: Path, capsys: Captured) -> None:
+    folder = str(posts(tmp_path / "posts"))
+    assert run("ingest", folder, "--include", "model-answer", "--project", str(tmp_path)) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "unknown word for --include: 'model-answer'" in said and "hint: --include model-answers" in said
+    assert "expected model-answers, quotations, comments, replies" in said
+
+
 def test_a_missing_source_is_an_error_and_stdout_stays_empty(tmp_path: Path, capsys: Captured) -> None:
     assert run("ingest", str(tmp_path / "nowhere"), "--json", "--project", str(tmp_path)) == 1
     said = capsys.readouterr()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import yaml
@@ -15,6 +16,7 @@ from tunesmith.api.older_pipeline import translate
 from tunesmith.core.errors import Problem, RecipeError
 from tunesmith.core.files import replace_file, storage_errors
 from tunesmith.core.settings import Knob
+from tunesmith.data.ingest.policy import Extra
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.recipe_file import knobs, load_recipe, recipe_from
 
@@ -94,14 +96,20 @@ def find_recipe(
     *,
     project: str | Path = ".",
     recipe: str | Path | None = None,
+    extras: Sequence[str] = (),
 ) -> Recipe:
     """The recipe in the file `recipe`, else in the project's `tunesmith.yaml`, else one made from the sources only.
 
     `changes` replaces whole top-level keys (`sources`, `base`, `allow`); `overrides` are settings such as `train.epochs=3`.
+    `extras` are added to `ingest.extras`: what is left out of the sources by default.
 
     Raises:
         RecipeError: everything that is wrong; also if there is neither a recipe nor a source.
     """
+    if extras:
+        _known_extras(extras)
+        stated = find_recipe(changes, overrides, project=project, recipe=recipe).ingest.extras
+        overrides = [*overrides, *as_overrides({"ingest.extras": list(dict.fromkeys([*stated, *extras]))})]
     wanted = dict(changes or {})
     file = Path(recipe) if recipe is not None else Path(project) / _NAME
     if recipe is not None or file.exists():
@@ -118,6 +126,20 @@ def find_recipe(
             ]
         )
     return recipe_from(wanted, overrides)
+
+
+def _known_extras(extras: Sequence[str]) -> None:
+    known = get_args(Extra)
+    problems = []
+    for extra in extras:
+        if extra not in known:
+            nearest = difflib.get_close_matches(extra, known, n=1, cutoff=0.4) or known[:1]
+            expected = ", ".join(known)
+            problems.append(
+                Problem(what="unknown word for --include", value=extra, expected=expected, hint=f"--include {nearest[0]}")
+            )
+    if problems:
+        raise RecipeError(problems)
 
 
 def recipe_text(values: Mapping[str, Any], notes: Sequence[str] = ()) -> str:

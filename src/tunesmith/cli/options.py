@@ -9,7 +9,19 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Allow", "Base", "Json", "Offline", "Private", "ProjectDir", "RecipeFile", "Settings", "Sources", "stage_command"]
+__all__ = [
+    "Allow",
+    "Base",
+    "Include",
+    "Json",
+    "Offline",
+    "Private",
+    "ProjectDir",
+    "RecipeFile",
+    "Settings",
+    "Sources",
+    "stage_command",
+]
 
 ProjectDir = Annotated[
     Path, typer.Option("--project", help="Folder of the project; artifacts are stored in its .tunesmith folder.")
@@ -28,6 +40,14 @@ Settings = Annotated[
 ]
 Allow = Annotated[
     list[str] | None, typer.Option("--allow", help="Continue despite a blocking finding, by its name: secrets, leak, cut …")
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include",
+        help="Also take what is left out by default: model-answers, quotations, comments or replies; may be repeated. "
+        "Adds to ingest.extras.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Private = Annotated[
@@ -48,10 +68,13 @@ def stage_command(name: str) -> Callable[..., None]:
         json: Json = False,
         allow_private: Private = False,
         offline: Offline = False,
+        include: Include = None,
     ) -> None:
         from tunesmith.cli import run as pipeline
 
-        choice = pipeline.Choice(project, recipe, source or [], base, set_ or [], allow or [], allow_private, offline)
+        choice = pipeline.Choice(
+            project, recipe, source or [], base, set_ or [], allow or [], allow_private, offline, include or []
+        )
         (pipeline.run if name in ("run", "eval") else partial(pipeline.stage, name))(choice, json=json)
 
     return command

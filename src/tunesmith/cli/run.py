@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ class Choice:
     allow: list[str]
     allow_private: bool
     offline: bool = False
+    include: Sequence[str] = ()
 
     def then(self, verb: str) -> str:
         """The next command for the same project and sources, ready to paste."""
@@ -40,6 +42,7 @@ class Choice:
         words += ["--project", str(self.project)] if self.project != Path(".") else []
         words += ["--recipe", str(self.recipe)] if self.recipe else []
         words += [word for source in self.sources for word in ("--source", source)]
+        words += [word for extra in self.include for word in ("--include", extra)]
         return shlex.join(words)
 
 
@@ -47,7 +50,7 @@ def open_recipe(choice: Choice) -> Recipe:
     """The recipe file with the command line's changes, or a recipe made of `--source` alone."""
     changes = {"sources": choice.sources, "base": choice.base, "allow": choice.allow}
     given = {name: value for name, value in changes.items() if value}
-    return find_recipe(given, choice.overrides, project=choice.project, recipe=choice.recipe)
+    return find_recipe(given, choice.overrides, project=choice.project, recipe=choice.recipe, extras=choice.include)
 
 
 def demo(choice: Choice, *, json: bool) -> None:

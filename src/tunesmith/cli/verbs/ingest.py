@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli.options import Base, Json, Private, ProjectDir, RecipeFile, Settings, Sources
+from tunesmith.cli.options import Base, Include, Json, Private, ProjectDir, RecipeFile, Settings, Sources
 
 __all__ = ["command"]
 
 _MOST_WARNINGS = 6
 
 
-def command(
+def command(  # noqa: PLR0913 (the options of a verb)
     sources: Annotated[list[str] | None, typer.Argument(help="Folders, files, addresses or hub data sets of writing.")] = None,
     project: ProjectDir = Path("."),
     recipe: RecipeFile = None,
@@ -23,13 +23,16 @@ def command(
     set_: Settings = None,
     json: Json = False,
     allow_private: Private = False,
+    include: Include = None,
 ) -> None:
     """Read the sources of the command line, or of the recipe where it names none. Every file that is not used is named."""
     from tunesmith.cli.render import ConsoleReporter, console, print_json
     from tunesmith.cli.run import Choice, open_recipe
     from tunesmith.core.artifacts import Store
 
-    choice = Choice(project, recipe, [*(sources or []), *(source or [])], base, set_ or [], [], allow_private)
+    choice = Choice(
+        project, recipe, [*(sources or []), *(source or [])], base, set_ or [], [], allow_private, include=include or []
+    )
     wanted, say = open_recipe(choice), ConsoleReporter(console())
     from tunesmith.api.reading import read_sources  # the readers of all formats: not needed to say what is wrong above
 
