@@ -259,7 +259,7 @@ def test_nothing_is_pickled_and_no_foreign_code_is_run() -> None:
     )
     found = [f"{named(p)}: {m.group(0)}" for p in FILES for m in bad.finditer(p.read_text())]
     assert not found
-    assert "class _PlainLoader(yaml.SafeLoader)" in (SRC / "data" / "ingest" / "metadata.py").read_text()
+    assert "class _PlainLoader(yaml.SafeLoader)" in (SRC / "data" / "ingest" / "front_matter.py").read_text()
 
 
 # --- modules ----------------------------------------------------------------------------------------------------------

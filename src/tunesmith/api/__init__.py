@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tunesmith.api.golden_set import GoldenAdded, GoldenList, GoldenState, golden_add, golden_list, golden_verify
     from tunesmith.api.pipeline import PipelineOptions, build, crossfit, evaluate, ingest, merge, open_project, plan, run, train
     from tunesmith.api.recipes import NewRecipe, new_recipe, write_recipe
-    from tunesmith.api.reviewing import ReviewApplied, ReviewPage, apply_review, review
+    from tunesmith.api.reviewing import ReviewApplied, ReviewPage, apply_review, decide_documents, review, review_documents
     from tunesmith.api.selftesting import SelftestResult, selftest
     from tunesmith.api.splitting import SplitResult, split
     from tunesmith.api.stored import artifact, artifacts
@@ -83,6 +83,7 @@ __all__ = [
     "compare",
     "convert",
     "crossfit",
+    "decide_documents",
     "dedup",
     "detect_formats",
     "evaluate",
@@ -97,6 +98,7 @@ __all__ = [
     "open_project",
     "plan",
     "review",
+    "review_documents",
     "run",
     "selftest",
     "split",
@@ -134,7 +136,14 @@ _NAMES = {
     "tunesmith.api.deduplication": ("DedupResult", "dedup"),
     "tunesmith.api.splitting": ("SplitResult", "split"),
     "tunesmith.api.golden_set": ("GoldenAdded", "GoldenList", "GoldenState", "golden_add", "golden_list", "golden_verify"),
-    "tunesmith.api.reviewing": ("ReviewApplied", "ReviewPage", "apply_review", "review"),
+    "tunesmith.api.reviewing": (
+        "ReviewApplied",
+        "ReviewPage",
+        "apply_review",
+        "decide_documents",
+        "review",
+        "review_documents",
+    ),
     "tunesmith.api.synth_file": ("Made", "synth"),
     "tunesmith.api.comparison": ("CompareResult", "compare"),
     "tunesmith.api.auditing": ("audit",),

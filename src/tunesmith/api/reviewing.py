@@ -1,4 +1,4 @@
-"""`review`: a page with a sample of rows to review, and applying its decisions to the file."""
+"""`review`: a page with a sample of rows or documents to review, and applying its decisions."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from tunesmith.api.row_files import write_rows
-from tunesmith.core.errors import SourceError
+from tunesmith.core.artifacts import Artifact
+from tunesmith.core.errors import DatasetError, SourceError
 from tunesmith.core.files import check_out, replace_file, storage_errors
+from tunesmith.core.records import Document, from_dict, read_jsonl
 from tunesmith.data.checks.run import check_examples
 from tunesmith.data.dataset.load import load_examples
 from tunesmith.data.dataset.review import Applied, apply_decisions, choose_rows, read_decisions, review_page
+from tunesmith.data.dataset.review_documents import Shown, choose_documents, documents_page, keep_decisions
+from tunesmith.data.ingest.decisions import DocumentDecisions
 from tunesmith.data.ingest.row_file import holds_rows
 
-__all__ = ["ReviewApplied", "ReviewPage", "apply_review", "review"]
+__all__ = ["ReviewApplied", "ReviewPage", "apply_review", "decide_documents", "review", "review_documents"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +90,54 @@ def apply_review(file: str | Path, decisions: str | Path, *, out: str | Path | N
     applied = apply_decisions(path, read_decisions(decided, path))
     write_rows(applied.rows, Path(out), what="reviewed")
     return ReviewApplied(applied=applied, out=Path(out))
+
+
+def review_documents(
+    documents: Artifact, *, most: int = 200, out: str | Path = "documents.review.html", project: str | Path = "."
+) -> ReviewPage:
+    """Write a page with at most `most` documents, taken and left out: is this yours, and may it be taken?
+
+    `documents`: what `ingest` made. `project`: the folder that the decisions are for.
+
+    Raises:
+        DatasetError: sources without documents.
+        StorageError: `out` cannot be written.
+    """
+    shown = _documents(documents)
+    if not shown:
+        raise DatasetError(
+            "the sources hold no documents to review",
+            value=f"{documents.numbers['pairs']:,} pairs",
+            expected="posts, pages, mails or other texts",
+            hint="tunesmith review FILE reviews the rows of a file",
+        )
+    chosen = choose_documents(shown, most)
+    at = [] if Path(project) == Path(".") else ["--project", str(project)]
+    command = shlex.join(["tunesmith", "review", *at, "--apply", "decisions.json"])
+    html = documents_page(chosen, total=len(shown), mark=documents.id, command=command)
+    with storage_errors("writing the page", Path(out)):
+        replace_file(Path(out), html.encode())
+    return ReviewPage(page=Path(out), rows=len(chosen), total=len(shown), unreadable=len(documents.numbers["failures"]))
+
+
+def decide_documents(decisions: str | Path, documents: Artifact, *, project: str | Path = ".") -> DocumentDecisions:
+    """Keep what the page of `review_documents` saved in the project; every later build takes and leaves documents so.
+
+    Raises:
+        DatasetError: an invalid file of decisions, or a decision about a document that the sources do not hold.
+        StorageError: the project cannot be written to.
+    """
+    known = frozenset(one.document.id for one in _documents(documents))
+    return keep_decisions(Path(decisions), Path(project), known=known)
+
+
+def _documents(artifact: Artifact) -> list[Shown]:
+    """Every document of the sources by its name, with the reason if it is left out."""
+    shown = [Shown(document=one) for one in read_jsonl(artifact.path / "documents.jsonl", Document)]
+    with (artifact.path / "left_out.jsonl").open("rb") as lines:
+        rows = [orjson.loads(line) for line in lines]
+    shown += [Shown(document=from_dict(Document, row), reason=row["reason"]) for row in rows]
+    return sorted(shown, key=lambda one: one.document.source)
 
 
 def _must_hold_rows(path: Path) -> None:

@@ -17,6 +17,7 @@ from tunesmith.core.files import collect_temporary, new_temporary, storage_error
 from tunesmith.core.records import canonical_json, digest
 from tunesmith.core.reporter import Reporter
 from tunesmith.data.ingest.cache import Cache
+from tunesmith.data.ingest.decisions import read_document_decisions
 from tunesmith.data.ingest.extract import write_extracted
 from tunesmith.data.ingest.gather import gather
 from tunesmith.data.ingest.item import Gathered
@@ -57,7 +58,7 @@ def read_sources(
             hint="leave --offline out, or save what the address gives and name the file",
         )
     limits = Limits(delay_s=recipe.fetch.delay_s, max_pages=recipe.fetch.max_pages)
-    policy = policy_of(recipe)
+    policy = policy_of(recipe, store.root.parent)
     web = Web(cache=Cache(store.root / "fetched"), allow_private=allow_private, limits=limits)
     gathered = gather(recipe.sources, policy=policy, web=web, reporter=reporter)
     parts = [part for item in gathered.items for part in (item.name, item.sha256, *sorted(item.without))]
@@ -91,8 +92,8 @@ def read_sources(
     return Documents(store.mark_latest(found), gathered.traffic)
 
 
-def policy_of(recipe: Recipe) -> Policy:
-    """Whose words a recipe takes, and which."""
+def policy_of(recipe: Recipe, project: Path) -> Policy:
+    """Whose words a recipe takes, and which; with what was decided about single documents of the project."""
     return Policy(
         me=(recipe.me,) if recipe.me else (),
         authors=tuple(recipe.authors),
@@ -100,6 +101,7 @@ def policy_of(recipe: Recipe) -> Policy:
         include=tuple(recipe.ingest.include),
         exclude=tuple(recipe.ingest.exclude),
         extras=tuple(recipe.ingest.extras),
+        decided=read_document_decisions(project),
         today=datetime.now(UTC).date().isoformat(),
     )
 

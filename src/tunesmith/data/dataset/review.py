@@ -24,11 +24,11 @@ from tunesmith.data.rows.entry import Entry, FormatError, Turn
 from tunesmith.data.rows.read import read_entry
 from tunesmith.data.rows.write import needs_turns, write_entry
 
-__all__ = ["Applied", "Decision", "apply_decisions", "choose_rows", "read_decisions", "review_page"]
+__all__ = ["SCRIPT", "STYLE", "Applied", "Decision", "apply_decisions", "choose_rows", "read_decisions", "review_page"]
 
 _KINDS = ("accept", "fix", "drop")
-_SCRIPT = (Path(__file__).parent / "review.js").read_text(encoding="utf-8")
-_STYLE = (Path(__file__).parent / "review.css").read_text(encoding="utf-8")
+SCRIPT = (Path(__file__).parent / "review.js").read_text(encoding="utf-8")
+STYLE = (Path(__file__).parent / "review.css").read_text(encoding="utf-8")
 _TONES = {"error": "bad", "warning": "unsure", "info": "unsure"}
 
 
@@ -108,8 +108,8 @@ def review_page(
         '<p class="soft">Without scripts the page can be read, but keeps no decisions.</p></section>'
     )
     facts = to_json({"file": file.name, "sha256": sha256_file(file), "total": total}).decode().replace("<", "\\u003c")
-    script = f'<script type="application/json" id="facts">{facts}</script><script>{_SCRIPT}</script>'
-    style = f"<style>{_STYLE}</style>"
+    script = f'<script type="application/json" id="facts">{facts}</script><script>{SCRIPT}</script>'
+    style = f"<style>{STYLE}</style>"
     return page(f"Review: {file.name}", [Raw(part) for part in (style, head, bar, rows, then, script)])
 
 

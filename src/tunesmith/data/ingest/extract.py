@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Document, Example, Failure, Preference, to_json, write_jsonl
@@ -48,7 +48,8 @@ def extract(gathered: Gathered, *, reporter: Reporter, policy: Policy | None = N
 
 
 def write_extracted(gathered: Gathered, folder: Path, *, reporter: Reporter, workers: int = 1) -> dict[str, Any]:
-    """What `extract` gives, written as it comes to `documents.jsonl`, `pairs.jsonl`, `preferences.jsonl`, `failures.jsonl`.
+    """What `extract` gives, written as it comes to `documents.jsonl`, `pairs.jsonl`, `preferences.jsonl`, `failures.jsonl`
+    and, with the reason, `left_out.jsonl`.
 
     Returns the numbers of it: documents, pairs, preferences, words, notes, failures and how many of those may be gone another
     time (`passing`), texts dated in the future (`scheduled`). Memory does not grow with the size of the texts.
@@ -59,7 +60,9 @@ def write_extracted(gathered: Gathered, folder: Path, *, reporter: Reporter, wor
         (folder / "documents.jsonl").open("wb") as documents,
         (folder / "pairs.jsonl").open("wb") as pairs,
         (folder / "preferences.jsonl").open("wb") as preferences,
+        (folder / "left_out.jsonl").open("wb") as left_out,
     ):
+        tally.left_out = left_out
         for record in extracted(gathered, tally=tally, reporter=reporter, workers=workers):
             if isinstance(record, Document):
                 documents.write(to_json(record) + b"\n")
@@ -90,6 +93,13 @@ class Tally:
     failures: list[Failure] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
     num_passing: int = 0
+    left_out: BinaryIO | None = None
+
+    def leave_out(self, document: Document, reason: str) -> None:
+        """Count a document that the policy leaves out, and keep it in `left_out`, so that its author can look at it."""
+        self.notes[reason] += 1
+        if self.left_out is not None:
+            self.left_out.write(to_json({**asdict(document), "reason": reason}) + b"\n")
 
     def told(self) -> tuple[str, ...]:
         """The notes in words, such as `4 drafts skipped`."""
@@ -111,7 +121,10 @@ def extracted(
     policy = policy or gathered.policy
     with reporter.progress("extract", total=len(gathered.items), unit="files") as progress:
         for item, reading, is_last in _readings(gathered.items, policy=policy, workers=workers):
-            for document in policy.admitted(reading.documents, tally.notes):
+            for document in reading.documents:
+                if reason := policy.why_not(document):
+                    tally.leave_out(document, reason)
+                    continue
                 mark = bytes.fromhex(document.sha256[:32])
                 if mark in seen:
                     tally.notes["documents that are copies of another left out"] += 1

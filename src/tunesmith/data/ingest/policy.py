@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
 from tunesmith.core.records import Document, Status
+from tunesmith.data.ingest.decisions import DocumentDecisions
 
 __all__ = ["EVERYBODY", "EVERY_STATUS", "SCHEDULED", "Extra", "Policy"]
 
@@ -32,6 +31,7 @@ class Policy:
 
     `publication`: which states of publication are taken. `include`, `exclude`: patterns for the names of files, such as
     `posts/*`. `extras`: what is taken although it is left out by default. `today` (YYYY-MM-DD): a later date is the future.
+    `decided`: what the author decided about single documents, which counts more than all of these.
     """
 
     me: tuple[str, ...] = ()
@@ -41,6 +41,7 @@ class Policy:
     exclude: tuple[str, ...] = ()
     extras: tuple[Extra, ...] = ()
     today: str = "9999-12-31"
+    decided: DocumentDecisions = field(default_factory=DocumentDecisions)
 
     @property
     def own(self) -> frozenset[str]:
@@ -66,15 +67,12 @@ class Policy:
             return False
         return not self.include or any(_fits(name, pattern) for pattern in self.include)
 
-    def admitted(self, documents: Iterable[Document], notes: Counter[str]) -> Iterator[Document]:
-        """The documents that are wanted; what is left out is counted in `notes`, by reason."""
-        for document in documents:
-            if reason := self._why_not(document):
-                notes[reason] += 1
-            else:
-                yield document
-
-    def _why_not(self, document: Document) -> str:
+    def why_not(self, document: Document) -> str:
+        """Why a document is left out, in words that read after a number; empty if it is taken."""
+        if document.id in self.decided.dropped:
+            return "texts that you decided against left out"
+        if document.id in self.decided.taken:
+            return ""
         status = document.status
         if status == "published" and document.date and document.date > self.today:
             status = "scheduled"

@@ -56,6 +56,7 @@ def serve(lines: BinaryIO, answers: int) -> None:
 
 
 def _policy(row: dict[str, Any]) -> Policy:
+    row = {key: value for key, value in row.items() if key != "decided"}  # applied where documents are counted, not here
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
     return Policy(**values)
 
