@@ -9,14 +9,15 @@ from functools import lru_cache
 from lxml import etree, html
 
 from tunesmith.data.ingest.blocks import BlockWriter
+from tunesmith.data.ingest.markup_rules import CODE, TABLES, drop_notes, is_data_table, lay_open, text_of
 from tunesmith.data.text.decode import UnreadableError
 from tunesmith.data.text.prose import Block
 
 __all__ = ["DROPPED_TAGS", "fragment_blocks", "tag_end", "tree_blocks", "without_braces"]
 
 _DROPPED_TAGS_TEXT = """
-audio button canvas embed figure form head iframe input math noscript object pre script select style svg table template
-textarea title video
+audio button canvas embed figcaption figure form head iframe input math noscript object pre script select style svg table
+template textarea title video
 """
 DROPPED_TAGS = frozenset(_DROPPED_TAGS_TEXT.split())
 _BLOCK_TAGS_TEXT = """
@@ -25,7 +26,7 @@ summary ul h1 h2 h3 h4 h5 h6 caption center td th tr tbody thead tfoot table
 """
 _BLOCK_TAGS = frozenset(_BLOCK_TAGS_TEXT.split())
 _HEADINGS = {f"h{n}": n for n in range(1, 7)}
-_COUNTED = {"pre": "code blocks left out", "table": "tables left out"}
+_COUNTED = {"pre": CODE, "table": TABLES}
 _SPACE = re.compile(r"\s+")
 _TAG_START = re.compile(r"</?[A-Za-z][\w.:-]*|</?>")
 _MARK = re.compile(r"[\"'`{}<>]")
@@ -33,7 +34,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 def fragment_blocks(source: str, notes: Counter[str] | None = None) -> list[Block]:
-    """The prose of an HTML fragment. Tables, code, forms, figures and media are left out; `notes` counts code and tables."""
+    """The prose of an HTML fragment. Tables of data, code, footnotes, forms, figures and media are left out.
+
+    `notes` counts the code, tables, footnotes and comments of others. What tells them from prose: `markup_rules.py`.
+    """
+    notes = notes if notes is not None else Counter()
     data = _CONTROL.sub("", source).encode("utf-8", "replace")
     if not data.strip():
         return []
@@ -42,12 +47,14 @@ def fragment_blocks(source: str, notes: Counter[str] | None = None) -> list[Bloc
         root = html.fromstring(b"<div>" + data + b"</div>", parser=parser)
     except (etree.LxmlError, ValueError, AssertionError) as error:
         raise UnreadableError(f"its HTML cannot be parsed ({error})") from error
+    drop_notes(root, notes)
+    lay_open(root)
     return tree_blocks(root, notes)
 
 
-def tree_blocks(root: html.HtmlElement, notes: Counter[str] | None = None) -> list[Block]:
-    """The prose below an element whose tags are HTML's."""
-    return _TreeReader(notes if notes is not None else Counter()).read(root)
+def tree_blocks(root: html.HtmlElement, notes: Counter[str]) -> list[Block]:
+    """The prose below an element whose tags are HTML's, after `drop_notes` and `lay_open`."""
+    return _TreeReader(notes).read(root)
 
 
 class _TreeReader:
@@ -82,8 +89,13 @@ class _TreeReader:
         return self.writer.blocks
 
     def _drops(self, tag: str, element: html.HtmlElement) -> bool:
-        if tag == "table":  # old sites lay out whole posts in tables: those hold paragraphs
-            return element.find(".//p") is None
+        if tag == "table":
+            return is_data_table(element)
+        if tag == "form":  # some sites put a whole page into one
+            return len(element.findall(".//p")) < 2
+        if tag == "figure":  # it may hold a quotation, a table or a callout; addresses of films are no words
+            own = [text_of(child) for child in element if child.tag not in {"figcaption", "picture", "noscript"}]
+            return element.find(".//blockquote") is None and len(" ".join(own).split()) < 3
         return tag in DROPPED_TAGS
 
     def _say(self, text: str | None) -> None:
