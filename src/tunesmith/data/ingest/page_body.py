@@ -1,0 +1,289 @@
+"""The article of a page: found by trafilatura, completed with lists and quotations that it lost, measured against the page."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from lxml import etree, html
+
+from tunesmith.data.ingest.markup import tree_blocks
+from tunesmith.data.ingest.markup_rules import drop_notes, lay_open, text_of
+from tunesmith.data.text.decode import UnreadableError
+from tunesmith.data.text.prose import Block, text_from_blocks
+from tunesmith.data.text.words import num_words, words
+
+__all__ = ["Article", "find_article", "is_boilerplate", "link_share", "plain_words", "visible_blocks"]
+
+_TAGS = {"list": "ul", "item": "li", "quote": "blockquote", "lb": "br", "del": "span", "hi": "span", "ref": "a", "row": "tr"}
+_HEADS = frozenset(["h1", "h2", "h3", "h4", "h5", "h6"])
+_MIN_WORDS = 5
+_KEPT = "pages with their code and tables, which are most of them"
+# What parsing libraries raise on pages that nobody foresaw: the page's fault, not ours.
+_PARSER_ERRORS = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, AssertionError, etree.LxmlError)
+_BOILERPLATE_TAGS_TEXT = """
+nav aside footer form head script style noscript template button select iframe svg
+"""
+_BOILERPLATE_TAGS = frozenset(_BOILERPLATE_TAGS_TEXT.split())
+_BOILERPLATE = re.compile(
+    r"\b(?:comments?|respond|sidebar|related|shar(?:e|ing)|social|breadcrumbs?|menu|nav(?:bar|igation)?|cookies?|newsletter|"
+    r"subscribe|pagination|pager|widgets?|footer|banner|advert\w*|promo|tags?|byline|post-?meta|entry-?meta|toc|skip-link|"
+    r"author-?(?:box|bio)|popup|modal)\b",
+    re.IGNORECASE,
+)
+_ROLES = frozenset(["navigation", "complementary", "contentinfo", "banner", "search", "dialog", "menu"])
+_ADDED = frozenset(["ul", "ol", "dl", "blockquote", "p"])
+_LINKED = frozenset(["ul", "ol", "p", "div", "table", "header", "section"])
+_MAX_LINK_SHARE = 0.5
+_LINE_MARK = re.compile(r"^(?:[-#>]+|\d{1,9}\.) ", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Article:
+    """The blocks of an article, and the words of the page's main part: all that a reader sees but for menus and the like,
+    and for the code, tables and notes that are left out by rule.
+    """
+
+    blocks: list[Block]
+    num_visible: int
+
+
+def find_article(tree: html.HtmlElement, notes: Counter[str]) -> Article:
+    """The article of a page, whose tree is changed. UnreadableError if there is none.
+
+    What is left out by rule is counted in `notes`. An article that is code and tables for more than half keeps them; and where
+    tables were laid open and the library alone keeps a quarter more of the words, its text is taken.
+    """
+    original = deepcopy(tree)
+    drop_notes(tree, notes)
+    had_layout = lay_open(tree)
+    counts: Counter[str] = Counter()
+    blocks = _article_blocks(_extracted(tree), counts)
+    if had_layout:
+        other_counts: Counter[str] = Counter()
+        others = _article_blocks(_extracted(original), other_counts)
+        if _num_words(others) > 1.25 * _num_words(blocks):
+            blocks, counts = others, other_counts
+    blocks = _completed(blocks, tree)
+    if _num_words(blocks) < _MIN_WORDS or (len(blocks) == 1 and _num_words(blocks) >= 0.7 * _num_in_body(tree)):
+        counts = Counter()  # nothing was found, or all texts of the page in one heap, its menus too
+        blocks = visible_blocks(tree, counts)
+    if _num_words(blocks) < _MIN_WORDS:
+        counts = Counter()  # what is called a comment or a menu is all that there is
+        blocks = tree_blocks(tree, counts)
+    if _num_words(blocks) < _MIN_WORDS:
+        raise UnreadableError("no article was found in the page")
+    notes.update(counts)
+    while blocks and blocks[-1].kind == "heading":  # nothing is left below it
+        blocks.pop()
+    seen = dict.fromkeys(visible_blocks(_main_part(tree), Counter()))  # the library takes a paragraph that comes twice once
+    return Article(blocks=blocks, num_visible=_num_words(list(seen)))
+
+
+def _extracted(tree: html.HtmlElement) -> Any:
+    from trafilatura import bare_extraction  # 0.4 s to import: only when there is a page
+
+    try:
+        found = bare_extraction(tree, include_comments=False, include_tables=True)
+    except _PARSER_ERRORS as error:
+        raise UnreadableError(f"the page cannot be parsed ({type(error).__name__})") from error
+    return found.body if found is not None else None
+
+
+def _article_blocks(body: Any, counts: Counter[str]) -> list[Block]:
+    """The blocks of what the library found; `counts` takes what was left out by rule."""
+    if body is None:
+        return []
+    _name_as_html(body)
+    left_out: Counter[str] = Counter()
+    blocks = tree_blocks(body, left_out)
+    if left_out and 2 * _num_words(blocks) < num_words(" ".join(body.itertext())):
+        for element in body.iter("pre", "table"):
+            _make_lines(element)
+        counts[_KEPT] += 1
+        return tree_blocks(body, Counter())
+    counts.update(left_out)
+    return blocks
+
+
+def _name_as_html(body: Any) -> None:
+    """Trafilatura names its elements after TEI; the block reader knows HTML."""
+    for element in body.iter():
+        if not isinstance(element.tag, str):
+            continue
+        if element.tag == "head":
+            rend = str(element.get("rend") or "h2")
+            element.tag = rend if rend in _HEADS else "h2"
+        elif element.tag == "list":
+            element.tag = "ol" if element.get("rend") == "ol" else "ul"
+        elif element.tag == "cell":
+            element.tag = "th" if element.get("role") == "head" else "td"
+        elif element.tag == "code":
+            is_block = "\n" in "".join(element.itertext()) or element.getparent() is body
+            element.tag = "pre" if is_block else "span"
+        else:
+            element.tag = _TAGS.get(element.tag, element.tag)
+
+
+def _make_lines(element: Any) -> None:
+    """A paragraph in place of a table or of code: a line for each row, with bars between its cells."""
+    if element.tag == "table":
+        rows = [[" ".join(" ".join(cell.itertext()).split()) for cell in row] for row in element.iter("tr")]
+        lines = [" | ".join(cell for cell in row if cell) for row in rows]
+    else:
+        lines = "".join(element.itertext()).split("\n")
+    for child in list(element):
+        element.remove(child)
+    element.tag, element.text = "p", None
+    for line in filter(str.strip, lines):
+        etree.SubElement(element, "br").tail = line.strip()
+
+
+def _num_words(blocks: list[Block]) -> int:
+    return num_words(text_from_blocks(blocks))
+
+
+def _num_in_body(tree: html.HtmlElement) -> int:
+    body = tree.find(".//body")
+    texts = (body if body is not None else tree).xpath(
+        ".//text()[not(ancestor::script or ancestor::style or ancestor::noscript)]"
+    )
+    return num_words(" ".join(texts))
+
+
+def _main_part(tree: html.HtmlElement) -> html.HtmlElement:
+    """The only `<article>` (not one inside another), else the only `<main>`, else the body."""
+    articles = [found for found in tree.iter("article") if next(found.iterancestors("article"), None) is None]
+    if len(articles) == 1:
+        return articles[0]
+    mains = [
+        found for found in tree.iter() if found.tag == "main" or (isinstance(found.tag, str) and found.get("role") == "main")
+    ]
+    if len(mains) == 1:
+        return mains[0]
+    body = tree.find(".//body")
+    return body if body is not None else tree
+
+
+def visible_blocks(root: html.HtmlElement, notes: Counter[str]) -> list[Block]:
+    """What a reader sees of an element: without menus, comments, forms, hidden parts and paragraphs that are links."""
+    root = deepcopy(root)
+    for element in list(root.iter()):
+        if element is root or not isinstance(element.tag, str):
+            continue
+        if is_boilerplate(element) or (element.tag in _LINKED and link_share(element) > _MAX_LINK_SHARE):
+            element.tag, element.text = "template", None  # which the block reader leaves out
+    return tree_blocks(root, notes)
+
+
+def is_boilerplate(element: html.HtmlElement) -> bool:
+    """Whether an element is a menu, a comment, a form or hidden, by its tag, role, class or style."""
+    if element.tag in _BOILERPLATE_TAGS and not (element.tag == "form" and len(element.findall(".//p")) > 1):
+        return True
+    if (element.get("role") or "").lower() in _ROLES or "hidden" in element.attrib or element.get("aria-hidden") == "true":
+        return True
+    if "display:none" in (element.get("style") or "").replace(" ", "").lower():
+        return True
+    if element.tag in {"article", "main", "body", "html"}:
+        return False
+    marks = f"{element.get('class') or ''} {element.get('id') or ''}".strip()
+    return bool(marks) and len(marks) < 300 and _BOILERPLATE.search(marks) is not None
+
+
+def link_share(element: html.HtmlElement) -> float:
+    """The share of the letters of an element that stand in links."""
+    whole = len(text_of(element).strip())
+    linked = sum(len(text_of(link).strip()) for link in element.iter("a") if link.get("href"))
+    return linked / whole if whole else 0.0
+
+
+def _completed(blocks: list[Block], tree: html.HtmlElement) -> list[Block]:
+    """The blocks with lists, quotations and paragraphs that the library lost although their neighbours are in the article."""
+    taken = _Taken(blocks)
+    if not blocks:
+        return blocks
+    for parent in [element for element in tree.iter() if isinstance(element.tag, str) and len(element) > 1]:
+        children = [child for child in parent if isinstance(child.tag, str)]
+        if not any(child.tag in _ADDED for child in children) or _is_outside(parent):
+            continue
+        places = [taken.place(child) if child.tag in _ADDED or child.tag in _HEADS else None for child in children]
+        if not any(place is not None for place in places):
+            continue
+        _add_missing(taken, children, places)
+    return taken.blocks
+
+
+def _add_missing(taken: _Taken, children: list[html.HtmlElement], places: list[int | None]) -> None:
+    known = [index for index, place in enumerate(places) if place is not None]
+    for index in range(len(children)):
+        child = children[index]
+        if child.tag in _HEADS and known[0] < index < known[-1]:
+            _add_heading(taken, child, index, places)
+        if places[index] is not None or child.tag not in _ADDED or is_boilerplate(child):
+            continue
+        is_between = known[0] < index < known[-1]
+        if child.tag == "p" and not is_between:
+            continue  # at the ends stand thanks, dates and licences
+        if any(item.find(".//a") is not None and next(item.iter(*_HEADS), None) is not None for item in child.iter("li")):
+            continue  # teasers of other pages
+        if link_share(child) > _MAX_LINK_SHARE or num_words(text_of(child)) < 3 or taken.has_part_of(child):
+            continue
+        before = [place for place in places[:index] if place is not None]
+        made = tree_blocks(deepcopy(child), Counter())
+        after = [place for place in places[index + 1 :] if place is not None]
+        at = before[-1] + 1 if before else after[0]
+        if made:
+            taken.insert(at, made)
+            places[:] = [place + len(made) if place is not None and place >= at else place for place in places]
+            places[index] = at + len(made) - 1
+
+
+def _add_heading(taken: _Taken, heading: html.HtmlElement, index: int, places: list[int | None]) -> None:
+    """A lost heading goes before the text that follows it, if that was taken."""
+    at = places[index + 1] if index + 1 < len(places) else None
+    made = tree_blocks(deepcopy(heading), Counter())
+    if places[index] is not None or at is None or not made or is_boilerplate(heading):
+        return
+    taken.insert(at, made)
+    places[:] = [place + 1 if place is not None and place >= at else place for place in places]
+    places[index] = at
+
+
+def _is_outside(element: html.HtmlElement) -> bool:
+    return any(is_boilerplate(holder) for holder in (element, *element.iterancestors()))
+
+
+class _Taken:
+    """The blocks of an article, and where in them the words of an element stand."""
+
+    def __init__(self, blocks: list[Block]) -> None:
+        self.blocks = list(blocks)
+        self._said = [plain_words(block.text) for block in blocks]
+
+    def place(self, element: html.HtmlElement) -> int | None:
+        """The number of the block that holds the last of these words."""
+        wanted = plain_words(" ".join(element.itertext()))
+        if not wanted.strip():
+            return None
+        return next(
+            (index for index, said in enumerate(self._said) if wanted in said or (len(said) > 20 and said in wanted)), None
+        )
+
+    def has_part_of(self, element: html.HtmlElement) -> bool:
+        """Whether most items of a list, or most sentences of another element, are there."""
+        parts = [plain_words(" ".join(part.itertext())) for part in element.iter("li", "dd", "dt")]
+        parts = parts or [plain_words(part) for part in re.split(r"(?<=[.!?])\s", text_of(element))]
+        whole = "".join(self._said)
+        return sum(1 for part in parts if part.strip() and part in whole) * 2 >= len(parts)
+
+    def insert(self, at: int, blocks: list[Block]) -> None:
+        self.blocks[at:at] = blocks
+        self._said[at:at] = [plain_words(block.text) for block in blocks]
+
+
+def plain_words(text: str) -> str:
+    """Words alone, in lower case, each between blanks."""
+    return f" {' '.join(words(_LINE_MARK.sub('', text).casefold()))} "
