@@ -9,7 +9,9 @@ from tunesmith.data.ingest.item import Facts, Kind, Reading
 from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.ingest.tree import Tree
 
-__all__ = ["Broken", "Container", "Entry", "File", "LeftOut", "Ready", "Text"]
+__all__ = ["ASSETS", "Broken", "Container", "Entry", "File", "LeftOut", "Ready", "Text"]
+
+ASSETS = "images, styles, code and other assets skipped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,8 @@ def find_exports(tree: Tree) -> list[Export]:
     found: list[Export] = []
     left = set(tree.names)
     for root in tree.folders:
+        if not left:
+            break
         below = tree.below(root)
         start = f"{root}/" if root else ""
         if not any(start + name in left for name in below.names):
@@ -120,6 +122,8 @@ def _item(entry: Entry, *, label: str, start: str, source: str, read_file: ReadF
             return RawItem(name=label + entry.name, source=source, kind="ready", sha256=sha256, reading=entry.reading)
         case File():
             item = read_file(start + entry.name)
+            if not entry.facts and entry.kind in {None, item.kind}:
+                return item
             return replace(item, about={**item.about, **entry.facts}, kind=entry.kind or item.kind)
         case Text():
             return _text(entry, label=label, source=source, passed=passed)

@@ -145,9 +145,9 @@ def extracted(
 
 def _readings(items: Sequence[RawItem], *, policy: Policy, workers: int) -> Iterator[tuple[RawItem, Reading, bool]]:
     """What the items hold, in their order, and whether that is all of it; why one cannot be read stands in its failures."""
-    if workers > 1 and all(item.path is not None and item.kind not in IN_PIECES and not item.about for item in items):
+    if workers > 1 and all(item.path is not None and item.kind not in {*IN_PIECES, "fragment"} for item in items):
         for item, found in read_in_order(items, policy=policy, workers=workers):
-            yield item, found if isinstance(found, Reading) else _unreadable(item, found), True
+            yield item, _as_told(found, item) if isinstance(found, Reading) else _unreadable(item, found), True
         return
     for item in items:
         try:

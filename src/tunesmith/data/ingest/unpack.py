@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from tunesmith.core.records import Failure
+from tunesmith.data.ingest.container import ASSETS
 from tunesmith.data.ingest.exports import Passed, ReadFile, find_exports, items_of
 from tunesmith.data.ingest.item import RawItem
 from tunesmith.data.ingest.kinds import guess_kind, is_asset, unpacked
@@ -15,7 +16,6 @@ from tunesmith.data.text.decode import UnreadableError
 
 __all__ = ["items_in", "unpack"]
 
-_ASSETS = "images, styles, code and other assets skipped"
 _PATTERNS = "files left out by the patterns of the recipe"
 
 
@@ -39,7 +39,7 @@ def items_in(
         if name in claimed:
             continue
         if is_asset(name):
-            passed.notes[_ASSETS] += 1
+            passed.notes[ASSETS] += 1
             continue
         try:
             items.append(read_file(name))

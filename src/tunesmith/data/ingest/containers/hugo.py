@@ -1,0 +1,36 @@
+"""The tree of a Hugo site: what lies in its content folder."""
+
+from __future__ import annotations
+
+import re
+
+from tunesmith.data.ingest.site_tree import Site, has_any, site_container
+from tunesmith.data.ingest.tree import Tree
+
+__all__ = ["CONTAINER"]
+
+_OWN = ("hugo.toml", "hugo.yaml", "hugo.yml", "hugo.json", "config/_default/hugo.toml", "config/_default/hugo.yaml")
+_SHARED = ("config.toml", "config.yaml", "config.yml", "config.json")
+_DEFAULT = ("config/_default/config.toml", "config/_default/config.yaml", "config/_default/params.toml")
+_CONTENT = re.compile(rb"^[ \t]*\"?contentDir\"?[ \t]*[:=][ \t]*[\"']?([\w./-]+)", re.MULTILINE | re.IGNORECASE)
+_FOLDERS = ("archetypes", "layouts", "themes")
+
+
+def _site(tree: Tree) -> Site | None:
+    has_folders = any(tree.has_folder(folder) for folder in _FOLDERS)
+    is_own = has_any(tree, *_OWN, *_DEFAULT) or (tree.has_folder("content") and has_folders)
+    if not is_own and not (has_any(tree, *_SHARED) and tree.has_folder("content") and not tree.has_folder("templates")):
+        return None
+    if has_any(tree, "pelicanconf.py") or (tree.has_folder("templates") and not has_folders and not has_any(tree, *_OWN)):
+        return None
+    named = {
+        match[1].decode().strip("./")
+        for name in (*_OWN, *_SHARED, *_DEFAULT, "config/_default/languages.toml", "config/_default/languages.yaml")
+        if name in tree
+        for match in _CONTENT.finditer(tree.head(name))
+    }
+    content = tuple(sorted(folder for folder in named if tree.has_folder(folder))) or ("content",)
+    return Site(content=content, built=frozenset(["public", "resources"]) - {*content}, lists=frozenset(["_index"]))
+
+
+CONTAINER = site_container("hugo", "the tree of a Hugo site", _site, taken="posts and pages of the content folder")
