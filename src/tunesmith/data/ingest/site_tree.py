@@ -22,18 +22,21 @@ _OLDER = "older versions of pages left out"
 _MARKDOWN = frozenset([".md", ".mdx", ".markdown", ".mdown", ".mkd", ".mkdn", ".qmd", ".rmd"])
 _HTML = frozenset([".html", ".htm", ".xhtml"])
 _PAGES = _MARKDOWN | _HTML | frozenset([".rst", ".rest", ".org", ".adoc", ".asciidoc", ".asc", ".textile", ".dj", ".ipynb"])
-_ABOUT_THE_SITE = frozenset(
-    "readme license licence copying contributing changelog code_of_conduct security todo notice authors claude agents".split()
-)
-_TEMPLATE_FOLDERS = frozenset(
-    """_layouts _includes _sass _data _plugins _partials _components layouts partials themes theme archetypes scaffolds
-    templates _templates overrides shortcodes components snippets""".split()
-)
+_ABOUT_TEXT = """
+readme license licence copying contributing changelog code_of_conduct security todo notice authors claude agents
+"""
+_ABOUT_THE_SITE = frozenset(_ABOUT_TEXT.split())
+_FOLDERS_TEXT = """
+_layouts _includes _sass _data _plugins _partials _components layouts partials themes theme archetypes scaffolds templates
+_templates overrides shortcodes components snippets
+"""
+_TEMPLATE_FOLDERS = frozenset(_FOLDERS_TEXT.split())
 _NEVER = frozenset(["node_modules", "vendor", "bower_components", "venv", "__pycache__"])
-_LANGUAGES = frozenset(
-    """af ar be bg bn ca cs cy da de el en es et eu fa fi fr ga gl he hi hr hu id it ja ka kk ko lt lv mk mr nb nl nn no pl pt
-    ro ru sk sl sq sr sv sw ta te th tr uk ur uz vi zh""".split()
-)
+_LANGUAGES_TEXT = """
+af ar be bg bn ca cs cy da de el en es et eu fa fi fr ga gl he hi hr hu id it ja ka kk ko lt lv mk mr nb nl nn no pl pt ro
+ru sk sl sq sr sv sw ta te th tr uk ur uz vi zh
+"""
+_LANGUAGES = frozenset(_LANGUAGES_TEXT.split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,27 +8,16 @@ from tunesmith.data.ingest.tree import Tree
 __all__ = ["CONTAINER"]
 
 _BUILT = frozenset(["public", "out", "build", "dist", "static", "e2e", "tests", "__tests__", "cypress", "docs-internal"])
-_PLACES = (
-    "content",
-    "posts",
-    "_posts",
-    "blog",
-    "articles",
-    "data",
-    "src/content",
-    "src/posts",
-    "src/pages",
-    "src/app",
-    "app",
-    "pages",
-)
+_PLACES_TEXT = """
+content posts _posts blog articles data src/content src/posts src/pages src/app app pages
+"""
 
 
 def _site(tree: Tree) -> Site | None:
     names = (f"{tool}.{suffix}" for tool in ("gatsby-config", "next.config") for suffix in ("js", "ts", "mjs", "cjs"))
     if not has_any(tree, *names):
         return None
-    places = tuple(place for place in _PLACES if tree.has_folder(place))
+    places = tuple(place for place in _PLACES_TEXT.split() if tree.has_folder(place))
     return Site(content=places or ("",), built=_BUILT)
 
 

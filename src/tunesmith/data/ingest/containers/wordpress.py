@@ -16,7 +16,7 @@ from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.ingest.tree import Tree
 from tunesmith.data.text.decode import UnreadableError
 
-__all__ = ["CONTAINER", "with_paragraphs"]
+__all__ = ["CONTAINER", "read_items", "with_paragraphs"]
 
 _WRITING = frozenset(
     [
@@ -63,7 +63,8 @@ def _is_export(name: str, head: bytes) -> bool:
     return b"wordpress.org/export/" in head and b"<rss" in head
 
 
-def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
+def read_items(tree: Tree, policy: Policy) -> Iterator[Entry]:
+    """The items of an export file, each as a text or as why it is left out."""
     (name,) = tree.names
     authors: dict[str, tuple[str, ...]] = {}
     language: str | None = None
@@ -186,5 +187,5 @@ CONTAINER = Container(
     "plugin stores; comments; captions, code, galleries and other shortcodes",
     file=_is_export,
     suffixes=frozenset([".xml"]),
-    entries=_entries,
+    entries=read_items,
 )
