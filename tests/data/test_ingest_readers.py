@@ -80,10 +80,10 @@ def test_without_the_file_nothing_of_the_toy_is_left(tmp_path: Path) -> None:
 
 def test_every_reader_has_a_kind_of_its_own_and_no_name_is_claimed_twice() -> None:
     every = readers.all_readers()
-    assert [reader.kind for reader in every] == [
-        *("asciidoc", "djot", "docx", "epub", "latex", "mail", "notebook", "odt", "org", "pandoc", "pdf", "rst", "rtf"),
-        *("subtitles", "table", "textile"),
-    ]
+    kinds = (
+        "asciidoc clippings djot docx epub latex mail notebook odt org pandoc pdf rst rtf subtitles table textile transcript"
+    )
+    assert [reader.kind for reader in every] == kinds.split()
     claimed = [name for reader in every for name in (*reader.suffixes, *reader.promises)]
     assert len(set(claimed)) == len(claimed)
 
@@ -95,5 +95,5 @@ def nothing(data: bytes, *, name: str) -> Reading:
 def test_a_reader_that_recognises_nothing_or_reads_nothing_is_refused_when_it_is_made() -> None:
     with pytest.raises(AssertionError, match="recognises no file"):
         Reader(kind="toy", read=nothing)
-    with pytest.raises(AssertionError, match="one of read and read_text"):
+    with pytest.raises(AssertionError, match="one of read, read_text and read_chat"):
         Reader(kind="toy", suffixes=frozenset([".toy"]))

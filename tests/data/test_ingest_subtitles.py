@@ -7,6 +7,7 @@ import time
 import pytest
 from shared_material import ingest, material
 
+from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.ingest.readers.subtitles import read_subtitles
 from tunesmith.data.text.decode import UnreadableError, decode
 
@@ -24,16 +25,26 @@ def test_cues_are_joined_and_a_silence_begins_a_paragraph() -> None:
     assert speech(text + "3\n" + cue("09", "10", "Then it stopped.")) == "It rained all morning, and & all.\n\nThen it stopped."
 
 
-def test_speakers_are_kept_however_they_are_written() -> None:
+def test_people_who_are_named_in_most_lines_are_a_conversation_without_their_names() -> None:
     vtt = (
         "WEBVTT\n\nNOTE no speech\n\nSTYLE\n::cue {}\n\n"
-        + cue("01", "02", "<v Ada Byron>One.</v>")
+        + cue("01", "02", "<v Ada Byron>One, Tom.</v>")
         + cue("02", "03", "<v Ada Byron>Two.")
     )
-    assert speech(vtt + cue("03", "04", "<v.loud Tom>Three.")) == "Ada Byron: One. Two.\n\nTom: Three."
-    srt = cue("01", "02", "ADA: One.") + cue("02", "03", "ADA: Two.") + cue("03", "04", "Tom Doe: Three.")
-    assert speech(srt) == "ADA: One. Two.\n\nTom Doe: Three."
+    assert speech(vtt + cue("03", "04", "<v.loud Tom>Three.")) == "Speaker 1: One, Speaker 2. Two.\n\nSpeaker 2: Three."
+    zoom = "WEBVTT\n\n1\n" + cue("01", "02", "Ada Byron: Did it rain?") + "2\n" + cue("03", "04", "Tom Doe: All day, Ada.")
+    assert speech(zoom) == "Speaker 1: Did it rain?\n\nSpeaker 2: All day, Speaker 1."
+    pair = read_subtitles(zoom, name="x.vtt", policy=Policy(me=("Tom Doe",))).pairs[0]
+    assert [message.content for message in pair.messages] == ["Did it rain?", "All day, Speaker 1."]
+
+
+def test_a_speaker_who_is_named_now_and_then_is_kept_and_one_alone_is_the_author() -> None:
+    unknown = "".join(cue(f"{n:02}", f"{n + 1:02}", f"- Line {n}.") for n in range(3, 9))
+    srt = cue("01", "02", "ADA: One.") + cue("02", "03", "Tom Doe: Three.") + unknown
+    assert speech(srt).startswith("ADA: One.\n\nTom Doe: Three.\n\nLine 3.")
     assert speech(cue("01", "02", "- One?", "- Two.") + cue("02", "03", ">> Three.")) == "One?\n\nTwo.\n\nThree."
+    alone = read_subtitles(cue("01", "02", "Ada: One.") + cue("02", "03", "Ada: Two."), name="2021-03-04 talk.srt").documents[0]
+    assert (alone.text, alone.author, alone.date, alone.date_origin) == ("One. Two.", "Ada", "2021-03-04", "name")
 
 
 def test_sounds_and_music_are_dropped_and_words_in_brackets_of_a_sentence_are_kept() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -40,7 +40,16 @@ class Metadata:
 
     def facts(self) -> Facts:
         """The same, as a document takes them."""
-        return Facts(**asdict(self))
+        return Facts(
+            title=self.title,
+            author=self.author,
+            date=self.date,
+            date_origin=self.date_origin,
+            url=self.url,
+            license=self.license,
+            status=self.status,
+            language=self.language,
+        )
 
 
 def stated_metadata(values: Mapping[str, Any], name: str) -> Metadata:

@@ -88,6 +88,8 @@ def _of_text(text: str, data: bytes, item: RawItem, *, policy: Policy) -> Readin
         return read_fragment(text, name=item.name, title=item.about.get("title"))
     if item.kind == "html":
         return read_html(text, name=item.name, url=item.url)
+    if reader is not None and reader.read_chat is not None:
+        return reader.read_chat(text, name=item.name, policy=policy)
     if reader is not None and reader.read_text is not None:
         return reader.read_text(text, name=item.name)
     return _OF_TEXT.get(item.kind, read_markdown)(text, name=item.name)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tunesmith.data.ingest.item import Kind, Reading
+from tunesmith.data.ingest.policy import Policy
 
-__all__ = ["OfBytes", "OfText", "Reader"]
+__all__ = ["OfBytes", "OfChat", "OfText", "Reader"]
 
 
 class OfBytes(Protocol):
@@ -23,9 +24,16 @@ class OfText(Protocol):
     def __call__(self, text: str, *, name: str) -> Reading: ...
 
 
+class OfChat(Protocol):
+    """The same for what several people said or wrote: `policy` names those whose turns are wanted."""
+
+    def __call__(self, text: str, *, name: str, policy: Policy) -> Reading: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """One kind of file: how it is recognised, and the one function that reads it, `read` (bytes) or `read_text`.
+    """One kind of file: how it is recognised, and the one function that reads it: `read` (bytes), `read_text` or
+    `read_chat`.
 
     Content counts more than the name. In this order a file is recognised by `first_bytes` (given all of its bytes), by
     `member` (a name inside of a zip), by its suffix if that is among `suffixes`, and by `first_lines` (of its decoded
@@ -36,6 +44,7 @@ class Reader:
     kind: Kind
     read: OfBytes | None = None
     read_text: OfText | None = None
+    read_chat: OfChat | None = None
     first_bytes: Callable[[bytes], bool] | None = None
     member: str | None = None
     suffixes: frozenset[str] = frozenset()
@@ -43,7 +52,7 @@ class Reader:
     promises: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if (self.read is None) == (self.read_text is None):
-            raise AssertionError(f"the reader of {self.kind} needs one of read and read_text")
+        if sum(function is not None for function in (self.read, self.read_text, self.read_chat)) != 1:
+            raise AssertionError(f"the reader of {self.kind} needs one of read, read_text and read_chat")
         if not (self.first_bytes or self.member or self.suffixes or self.first_lines):
             raise AssertionError(f"the reader of {self.kind} recognises no file")

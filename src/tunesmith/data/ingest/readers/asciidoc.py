@@ -101,8 +101,8 @@ class _AsciiDoc:
     def _is_border(self, line: str) -> bool:
         """Titles, and the borders of blocks: code, tables and comments are left out, others are looked into."""
         if len(self._lines) == 1 and line[0] in _UNDERLINES and not line.strip(line[0]) and self._is_underline(line):
-            title, self._lines = self._lines[0], []
-            self._title(_UNDERLINES.index(line[0]), title)
+            (underlined,), self._lines = self._lines, []
+            self._title(_UNDERLINES.index(line[0]), underlined)
         elif title := _TITLE.match(line):
             self._title(len(title[1]) - 1, title[2])
         elif fence := _FENCE.match(line):

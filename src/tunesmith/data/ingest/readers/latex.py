@@ -133,7 +133,7 @@ class _Walk:
         while self.position < self.end:
             token = _TOKEN.match(self.tex.text, self.position, self.end)
             if token is None:
-                raise AssertionError("every character begins something")
+                raise AssertionError("a character that fits no pattern")
             self.position = token.end()
             if token["border"]:
                 self._border(token["border"], token["env"].strip())

@@ -70,7 +70,8 @@ def _read(
             notes["cells that are marked as removed left out"] += 1
         elif kind == "heading":
             level = cell.get("level")
-            blocks += markdown_blocks(f"{'#' * (level if level in range(1, 7) else 2)} {source}", name=name, notes=notes)
+            marks = "#" * (level if isinstance(level, int) and 1 <= level <= 6 else 2)
+            blocks += markdown_blocks(f"{marks} {source}", name=name, notes=notes)
         elif kind == "markdown":
             blocks += markdown_blocks(source, name=name, notes=notes)
     return metadata, blocks

@@ -8,13 +8,11 @@ from html import unescape
 from itertools import pairwise
 from typing import NamedTuple
 
-from tunesmith.data.ingest.blocks import BlockWriter
-from tunesmith.data.ingest.item import Reading, make_document
-from tunesmith.data.ingest.metadata import title_from_name
+from tunesmith.data.ingest.item import Reading
+from tunesmith.data.ingest.policy import EVERYBODY, Policy
 from tunesmith.data.ingest.reader import Reader
+from tunesmith.data.ingest.speech import SpokenLine, read_speech
 from tunesmith.data.text.decode import UnreadableError
-from tunesmith.data.text.prose import text_from_blocks
-from tunesmith.data.text.words import num_words
 
 __all__ = ["READER", "is_subtitles", "read_subtitles"]
 
@@ -25,9 +23,6 @@ _TAG = re.compile(r"</?[A-Za-z][^<>]{0,200}>|<\d[\d:.]{3,20}>|</?>|\{\\[^{}]{1,8
 _SOUND = re.compile(r"\[[^\[\]]{1,60}\]|【[^【】]{1,60}】|\([^()a-z]{2,60}\)|^[-–— ]*\([^()]{1,60}\)$|[♪♫][^♪♫]*[♪♫]|[♪♫]")
 _NAMED = re.compile(r"^(?:>>+\s*|-\s*)?((?:[A-Z][\w.'’-]*)(?: (?:[A-Z0-9][\w.'’-]*)){0,3}):\s+(?=\S)")
 _CHANGE = re.compile(r"^(?:>>+|[-–—])\s*(?=\w|[\"'“¿¡])")
-_ENDS = re.compile(r"[.!?…][\"'”’»)\]]*$")
-_PAUSE_S = 3.0
-_PARAGRAPH_WORDS = 90
 _ROLLING_SHARE = 0.3
 
 
@@ -39,15 +34,6 @@ class _Cue(NamedTuple):
     lines: tuple[str, ...]
 
 
-class _Line(NamedTuple):
-    """A line of speech; `speaker` is None where the file does not say, empty where another speaker begins without a name."""
-
-    text: str
-    speaker: str | None
-    start: float
-    end: float
-
-
 def is_subtitles(head: str) -> bool:
     """Whether a file begins as WebVTT does, or with a timed cue within its first lines."""
     if head.lstrip("\ufeff").startswith("WEBVTT"):
@@ -55,22 +41,15 @@ def is_subtitles(head: str) -> bool:
     return any(_TIMING.match(line) and "-->" in line for line in head.lstrip("\ufeff\r\n").split("\n")[:3])
 
 
-def read_subtitles(text: str, *, name: str) -> Reading:
-    """One document of speech; a speaker who is named begins a paragraph `NAME: …`. UnreadableError if no cue holds words.
+def read_subtitles(text: str, *, name: str, policy: Policy = EVERYBODY) -> Reading:
+    """What is said in them, as `read_speech` reads it: several people who are named are a chat. UnreadableError without words.
 
-    A paragraph ends where the speaker changes, after a silence of 3 s, or with the sentence that passes 90 words. Lines that
-    automatic captions repeat from cue to cue are kept once.
+    Lines that automatic captions repeat from cue to cue are kept once.
     """
     cues = list(_cues(text))
     if not cues:
         raise UnreadableError("it holds no timed cue with text")
-    writer = BlockWriter()
-    for paragraph in _paragraphs(_spoken(cues)):
-        writer.paragraph(paragraph)
-    prose = text_from_blocks(writer.blocks)
-    if not num_words(prose):
-        raise UnreadableError("its cues hold no words")
-    return Reading(documents=(make_document(name=name, text=prose, title=title_from_name(name), extraction="subtitles"),))
+    return read_speech(_spoken(cues), name=name, extraction="subtitles", policy=policy)
 
 
 def _cues(text: str) -> Iterator[_Cue]:
@@ -102,11 +81,11 @@ def _seconds(parts: tuple[str | None, ...]) -> float:
     return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + int(thousandths.ljust(3, "0")) / 1000
 
 
-def _spoken(cues: list[_Cue]) -> list[_Line]:
-    found: list[list[_Line]] = []
+def _spoken(cues: list[_Cue]) -> list[SpokenLine]:
+    found: list[list[SpokenLine]] = []
     for cue in cues:
         speaker: str | None = None
-        lines: list[_Line] = []
+        lines: list[SpokenLine] = []
         for raw in cue.lines:
             if voice := _VOICE.search(raw):
                 speaker = " ".join(unescape(voice[1]).split())
@@ -117,7 +96,7 @@ def _spoken(cues: list[_Cue]) -> list[_Line]:
             elif change := _CHANGE.match(text):
                 said, text = said or "", text[change.end() :]
             if text and re.search(r"\w", text):
-                lines.append(_Line(text, said, cue.start, cue.end))
+                lines.append(SpokenLine(text, said, cue.start, cue.end))
         if lines:
             found.append(lines)
     repeats = sum(_overlap([a.text for a in one], [b.text for b in two]) > 0 for one, two in pairwise(found))
@@ -126,9 +105,9 @@ def _spoken(cues: list[_Cue]) -> list[_Line]:
     return [line for lines in found for line in lines]
 
 
-def _unrolled(cues: list[list[_Line]]) -> list[_Line]:
+def _unrolled(cues: list[list[SpokenLine]]) -> list[SpokenLine]:
     """Each line once: a cue's head that repeats the tail of what was said is dropped, a line that grows replaces itself."""
-    said: list[_Line] = []
+    said: list[SpokenLine] = []
     for lines in cues:
         again = _overlap([line.text for line in said[-4:]], [line.text for line in lines])
         fresh = lines[again:]
@@ -143,32 +122,9 @@ def _overlap(before: list[str], after: list[str]) -> int:
     return next((n for n in range(min(len(before), len(after)), 0, -1) if before[-n:] == after[:n]), 0)
 
 
-def _paragraphs(lines: list[_Line]) -> Iterator[str]:
-    current: list[str] = []
-    speaker: str | None = None
-    last: _Line | None = None
-    size = 0
-    for line in lines:
-        changes = line.speaker is not None and (line.speaker == "" or line.speaker != speaker)
-        paused = last is not None and line.start - last.end >= _PAUSE_S
-        full = size >= _PARAGRAPH_WORDS and bool(_ENDS.search(current[-1]))
-        if current and (changes or paused or full):
-            yield " ".join(current)
-            current, size = [], 0
-        if line.speaker and (changes or not current):
-            current.append(f"{line.speaker}:")
-        if changes:
-            speaker = line.speaker
-        current.append(line.text)
-        size += num_words(line.text)
-        last = line
-    if current:
-        yield " ".join(current)
-
-
 READER = Reader(
     kind="subtitles",
-    read_text=read_subtitles,
+    read_chat=read_subtitles,
     suffixes=frozenset([".srt", ".vtt", ".sbv"]),
     first_lines=is_subtitles,
 )
