@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -11,8 +13,6 @@ from shared_material import document, example, ingest, material
 
 from tunesmith.core.records import Example, Message
 from tunesmith.data.dataset.passages import Built, build_examples, build_passages
-from tunesmith.data.dataset.phrases import study
-from tunesmith.data.dataset.questions import Cue, ask
 from tunesmith.data.text.prose import blocks_from_text, text_from_blocks
 from tunesmith.data.text.sentences import split_sentences
 from tunesmith.data.text.words import num_words
@@ -91,10 +91,110 @@ def test_a_list_stays_with_the_line_that_leads_to_it() -> None:
     assert any("Three things help:\n\n- thing number 0" in made.answer for made in built.examples)
 
 
+def test_paragraphs_are_never_cut_to_reach_the_target() -> None:
+    paragraphs = [
+        " ".join(f"Shed {n} holds {what} and little else." for what in ("rakes", "pots", "twine", "seed")) for n in range(8)
+    ]
+    built = build("\n\n".join(paragraphs), words=40)
+    assert len(built.examples) >= 4
+    for made in built.examples:
+        assert all(part in paragraphs for part in made.answer.split("\n\n"))
+
+
+def test_a_list_stays_whole_beyond_the_target() -> None:
+    things = ["rakes", "pots", "twine", "seed", "gloves", "boots", "string", "sieves", "labels", "canes", "netting", "hooks"]
+    items = "\n".join(f"- {thing} that were in the {n}th corner of it" for n, thing in enumerate(things))
+    built = build(f"{PARAGRAPH}\n\nThe shed holds:\n\n{items}\n\n{PARAGRAPH.replace('kettle', 'oven')}", words=40)
+    assert sum(items in made.answer for made in built.examples) == 1
+
+
+def test_a_list_too_long_for_one_answer_says_that_it_goes_on() -> None:
+    items = "\n".join(f"- item {n} of the long inventory of everything in the old shed" for n in range(40))
+    built = build(f"{PARAGRAPH}\n\n## Inventory\n\n{items}", words=40)
+    parts = [made for made in built.examples if "- item" in made.answer]
+    assert len(parts) > 2
+    assert all(made.prompt[-1].content.endswith("Leave the rest for later.") for made in parts[:-1])
+    assert not parts[-1].prompt[-1].content.endswith("Leave the rest for later.")
+    for before, after in itertools.pairwise(parts):  # and each part continues the one before it
+        assert before.answer.split("\n")[-1].removeprefix("- ") in after.prompt[-1].content
+
+
+POINTING = ("However, the kettle boiled over again.", "It boiled over again this morning.", "The second kettle never boiled.")
+
+
+@pytest.mark.parametrize("opening", POINTING)
+def test_an_opening_that_points_back_is_asked_for_as_a_continuation(opening: str) -> None:
+    first = " ".join(f"Shed {n} holds rakes and pots and little else of any use." for n in range(6))
+    rest = " ".join(f"Nobody cleaned lid {n} of it since the spring of that year." for n in range(6))
+    made = build(f"{first}\n\n{opening} {rest}", words=40).examples
+    leaning = [one for one in made if one.answer.startswith(opening)]
+    assert len(leaning) == 1 and "Shed 5 holds rakes and pots and little else of any use." in leaning[0].prompt[-1].content
+
+
+def test_what_points_back_at_something_left_out_is_dropped_and_counted() -> None:
+    built = build(f"{PARAGRAPH}\n\nHere is the code:\n\nIt prints the {PARAGRAPH[4:]}", words=20)
+    assert built.dropped["points back at something left out"] == 1
+    assert not any(made.answer.startswith("It prints") for made in built.examples)
+
+
 def test_a_lead_in_to_something_left_out_is_dropped_and_counted() -> None:
     built = build(f"{PARAGRAPH}\n\nHere is the code:")
     assert built.dropped == {"lead-in to something left out": 1} and built.examples[0].answer == PARAGRAPH
     assert built.dropped_samples == {"lead-in to something left out": ("Here is the code:",)}
+
+
+def test_a_lead_in_to_what_somebody_says_stays() -> None:
+    text = f"{PARAGRAPH} Then she said:\n\n“Somebody must have closed the steam hole.”"
+    assert build(text).examples[0].answer == text
+
+
+def test_an_enumeration_that_never_comes_is_dropped() -> None:
+    built = build(f"## Why\n\n{PARAGRAPH} A clean lid has several distinct advantages.\n\n## Lid\n\n{PARAGRAPH[4:]}")
+    assert built.dropped["lead-in to something left out"] == 1 and len(built.examples) == 1
+
+
+@pytest.mark.parametrize("missing", ["drop", "keep"])
+def test_what_points_at_code_or_pictures_that_are_not_there_is_left_out_or_kept_by_choice(
+    missing: Literal["drop", "keep"],
+) -> None:
+    text = f"{PARAGRAPH} The code below counts the holes."
+    built = build_passages([document(text)], passage_words=40, min_words=5, system_prompt="", missing=missing)
+    reason = "points at code, a table or a picture that is not there"
+    assert (built.dropped, len(built.examples)) == (({reason: 1}, 0) if missing == "drop" else ({}, 1))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "[1] Or so I was told.",
+        "Thanks to Ada for reading drafts of this.",
+        "Cheers,\nAda",
+        "Read more about kettles.",
+        "Share this!",
+    ],
+)
+def test_footnotes_thanks_sign_offs_and_navigation_are_left_out_and_counted(end: str) -> None:
+    built = build(f"{PARAGRAPH}\n\n{end}")
+    assert [made.answer for made in built.examples] == [PARAGRAPH]
+    assert built.dropped == {"footnote, thanks, sign-off or navigation": 1}
+
+
+def test_a_last_sentence_that_takes_leave_is_cut_off() -> None:
+    built = build(f"{PARAGRAPH} Thanks for reading!")
+    assert [made.answer for made in built.examples] == [PARAGRAPH]
+
+
+def test_a_section_of_links_is_left_out() -> None:
+    built = build(f"{PARAGRAPH}\n\n## Further reading\n\n- The Book of Kettles by some writer or other, second edition")
+    assert [made.answer for made in built.examples] == [PARAGRAPH]
+
+
+@pytest.mark.parametrize("anchor", [" {#steam}", " ¶", " #", " {: .title }"])
+def test_anchors_of_headings_are_not_in_questions(anchor: str) -> None:
+    text = "\n\n".join(f"## Steam {n}{anchor}\n\n{PARAGRAPH.replace('kettle', f'kettle {n}')}" for n in range(12))
+    asked = [made.prompt[-1].content for made in build(text).examples]
+    assert len(asked) == 12 and any("“Steam " in question for question in asked)
+    assert not any(sign in question for question in asked for sign in ("{", "¶", "Steam #", " #”"))
 
 
 def test_what_is_dropped_is_counted_by_reason() -> None:
@@ -133,35 +233,6 @@ def test_no_two_passages_have_the_same_question_even_without_title_or_phrases() 
     built = build_passages(documents, passage_words=40, min_words=5, system_prompt="")
     prompts = [made.prompt[-1].content for made in built.examples]
     assert len(set(prompts)) == len(prompts) == 30
-
-
-def test_key_phrases_are_things_and_not_function_words() -> None:
-    texts = [
-        PARAGRAPH,
-        "The fan heater hummed. I opened the fan heater and the dust fell out of the heater.",
-        "We walked along the harbour.",
-    ]
-    phrases = [phrase.text for phrase in study(texts).key_phrases(texts[1])]
-    assert phrases and phrases[0] == "the fan heater"
-    assert not {"opened", "fell", "the", "out", "hummed"} & {word for phrase in phrases for word in phrase.split()[1:]}
-
-
-def test_words_of_the_title_come_first_among_key_phrases() -> None:
-    text = "The kettle, the toaster and the clock are on the bench."
-    assert study([text, "A bench, a clock, a toaster, a kettle."]).key_phrases(text, context="The clock")[0].text == "the clock"
-
-
-def test_the_authors_own_things_are_addressed_as_yours() -> None:
-    text = "I keep my workshop tidy. My workshop is small."
-    assert "your workshop" in [phrase.text for phrase in study([text]).key_phrases(text)]
-
-
-def test_wordings_are_dealt_evenly() -> None:
-    cues = [
-        Cue(key=str(n), title=f"Title {n}", previous=f"Sentence {n} stood here before.", opens=n % 5 == 0) for n in range(200)
-    ]
-    starts = Counter(question.split(str(n))[0][:12] for n, question in enumerate(ask(cues)))
-    assert len(starts) >= 3 and ask(cues) == ask(cues)
 
 
 @pytest.mark.parametrize("folder", ["writing/didier", "writing/mtlynch/posts"])

@@ -173,8 +173,13 @@ def _examples(project: Context) -> list[Example]:
     documents, pairs, _ = drop_copies(documents, pairs, threshold=r.dedup, reporter=project.reporter)
     if pairs and r.style in ("auto", "examples"):
         return list(build_examples(pairs, system_prompt=r.system_prompt).examples)
-    words = project.passage_words
-    built = build_passages(documents, passage_words=words, min_words=r.min_words, system_prompt=r.system_prompt)
+    built = build_passages(
+        documents,
+        passage_words=project.passage_words,
+        min_words=r.min_words,
+        system_prompt=r.system_prompt,
+        missing=r.missing_parts,
+    )
     return list(built.examples)
 
 

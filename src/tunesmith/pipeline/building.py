@@ -41,8 +41,10 @@ from tunesmith.data.synth.outcome import Outcome
 from tunesmith.data.synth.shares import find_shares
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.labels import audit_labels, encode_row
+from tunesmith.models.load import BaseFolder
 from tunesmith.pipeline.blocking import stop_at_errors
 from tunesmith.pipeline.draw import OtherSets, draw, draw_splits, drop_copies
+from tunesmith.pipeline.fitting import measure_fits
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.redaction import redacted_document, redacted_row, redacted_samples
 from tunesmith.pipeline.sections.dataset import BuildConfig, SplitConfig
@@ -68,6 +70,7 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     other_sets: OtherSets,
     blocked: Path,
     record: type,
+    base: BaseFolder | None = None,
     reporter: Reporter,
 ) -> None:
     """Build rows of the kind `record`, split, check and write them.
@@ -75,7 +78,7 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     DatasetError if a split is left empty; BlockedError for findings of severity error.
 
     `replies`: where replies of the generator are kept, for styles that ask one. `blocked`: the file that takes the rows of
-    findings that stop the build.
+    findings that stop the build. `base`: the base by whose likelihood the fit of the questions is measured as well.
     """
     semantic = recipe.build.semantic
     similarity = similarity_named(semantic) if semantic else None  # opened before anything is paid for
@@ -110,6 +113,8 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     numbers |= {"redacted": dict(read.redacted), "findings": [_told(finding) for finding in found]}
     if outcome is not None:
         numbers["synthesis"] = outcome.report()
+    fits = measure_fits(shown, documents={one.id for one in read.documents}, chat=chat, base=base, reporter=reporter)
+    numbers["fits"] = [{key: value for key, value in fit.report().items() if key != "failed"} for fit in fits]
     for name, rows in kept.items():
         write_jsonl(draft.path / f"{name}.jsonl", rows)
     report, page = dataset_report(
@@ -127,6 +132,7 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
         notes=documents.numbers["notes"],
         synthesis=outcome.report() if outcome else None,
         not_looked_for=drawn.numbers["not_looked_for"],
+        fits=fits,
     )
     (draft.path / "report.json").write_bytes(to_json(report))
     (draft.path / "report.html").write_text(page, encoding="utf-8")
@@ -218,10 +224,16 @@ def _build(
     for name in sorted({"words_per_pair", "real_share"} & b.model_fields_set if b.style == "auto" else ()):
         reporter.warn(f"build.{name} has no effect with build.style={style}; --set build.style=qa uses it")
     if style == "examples":
-        for name in sorted({"passage_words", "min_words"} & b.model_fields_set):
+        for name in sorted({"passage_words", "min_words", "missing_parts"} & b.model_fields_set):
             reporter.warn(f"build.{name} has no effect: the sources hold pairs, which are taken as they are")
         return build_examples(pairs, system_prompt=b.system_prompt), None, copies
-    passages = build_passages(documents, passage_words=passage_words, min_words=b.min_words, system_prompt=b.system_prompt)
+    passages = build_passages(
+        documents,
+        passage_words=passage_words,
+        min_words=b.min_words,
+        system_prompt=b.system_prompt,
+        missing=b.missing_parts,
+    )
     if style in {"qa", "rewrite"}:
         draw_splits(passages.examples, recipe, documents)  # too few documents is reported before anything is paid
         _stop_at_private(documents, allow=recipe.allow, blocked=blocked)  # and what must not leave this machine, before it does

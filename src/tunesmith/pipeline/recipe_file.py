@@ -208,7 +208,7 @@ def _without_effect(data: Mapping[str, Any], recipe: Recipe) -> list[Problem]:
         )
     if recipe.train.max_steps and "epochs" in train:
         complain("train.epochs", train["epochs"], "only one of train.epochs and train.max_steps", "remove one of the two")
-    for name in ("passage_words", "min_words") if recipe.build.style == "examples" else ():
+    for name in ("passage_words", "min_words", "missing_parts") if recipe.build.style == "examples" else ():
         if name in data.get("build", {}):
             complain(f"build.{name}", data["build"][name], "build.style: passages", f"remove build.{name}")
     if recipe.mix.share != MixConfig().share and not (recipe.mix.general or recipe.mix.own_answers):

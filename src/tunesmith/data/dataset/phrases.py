@@ -1,29 +1,38 @@
-"""Key phrases of passages: short noun-like phrases, frequent in a passage and rare in the other documents. No model."""
+"""Key phrases of passages: whole noun phrases and names that are rare outside their document. No model."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tunesmith.data.text.lexicon import DETERMINERS, NOT_TOPICS, STOP_WORDS, VERB_MARKERS, VERBS
+from tunesmith.data.text.lexicon import DETERMINERS, NOT_TOPICS, STOP_WORDS, VERBS
+from tunesmith.data.text.sentences import split_sentences
+from tunesmith.data.text.tagging import tag_words
 from tunesmith.data.text.words import singular
 
 __all__ = ["Collection", "Phrase", "study"]
 
-_TOKEN = re.compile(r"[^\W_]+(?:['’\-.&][^\W_]+)*|[^\w\s]|\n")
-_PREPOSITIONS_TEXT = """
-of in on at for with from by into about over under between against without through near per like than as
-"""
-_PREPOSITIONS = frozenset(_PREPOSITIONS_TEXT.split())
-_ADDRESS = re.compile(r"\b(?:https?://|www\.)\S+")
+_TOKEN = re.compile(r"[^\W_]+(?:['’\-.&][^\W_]+)*|[^\w\s]")
+_WORD = re.compile(r"[^\W\d_]+(?:['\-.&][^\W_]+)*")
+_NOT_WORDS = re.compile(r"//|www\.|[_\\={}<>@#%^|~`*]|\w[(/:]\w")  # in addresses, code and options
 _YOURS = frozenset(("my", "our", "your"))
-_BARE = frozenset(("no", "some", "any"))
-_ADJECTIVE_ENDS = ("ful", "less", "ous", "able", "ible", "ive", "ish", "ary")
-_MAX_WORDS = 3
+_ARTICLES = frozenset(("a", "an"))
+_NOT_ONE = frozenset(("each", "every", "any", "no", "another", "some", "per"))
+_VAGUE_TEXT = """
+great good big new old nice whole entire same similar different certain various particular other own several many few first
+last next main major real actual such huge small little large bad best better awesome amazing favorite favourite previous
+recent latest current important full popular fantastic interesting fun easy simple general single following obvious upcoming
+additional extra
+"""
+_VAGUE = frozenset(_VAGUE_TEXT.split())
+_MAX_WORDS = 4
+_MAX_NAME_WORDS = 6
+_COMMON_SHARE = 0.04  # of the documents: a phrase in more of them tells nothing about one
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,155 +44,238 @@ class Phrase:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """Content words in a row, as written, and the word before them."""
+class _Found:
+    """A noun phrase as written, without its determiner, in sentence number `sentence`, at the head of it if `leads`.
+
+    `name`: it ends in a name; `countable`: it ends in a singular noun.
+    """
 
     words: tuple[str, ...]
     before: str
-    starts_sentence: bool
+    sentence: int
+    leads: bool
+    name: bool
+    countable: bool
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return tuple(singular(word.lower()) for word in self.words)
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What all documents together say about words: in how many documents each occurs, and how it is used."""
+    """What all documents together say: in how many of them each word and pair of words occurs, and how words are written."""
 
     num_documents: int
     document_count: Mapping[str, int]
-    noun_uses: Mapping[str, int]
-    verb_uses: Mapping[str, int]
     lower_uses: Mapping[str, int]
     upper_uses: Mapping[str, int]
 
     def key_phrases(self, passage: str, *, context: str = "", limit: int = 6) -> list[Phrase]:
         """The best phrases of a passage, best first. Fewer than `limit`, or none, if little in it is specific.
 
-        Words that stand in `context` (title, heading) count for more.
+        A phrase is a whole noun phrase or name that is in few documents and that the passage is about: it is in the first
+        sentence, comes again, or is in `context` (title, heading). One that `context` says completely is left out.
         """
-        favoured = {singular(token) for token in _TOKEN.findall(context.lower().replace("’", "'")) if token not in STOP_WORDS}
-        scores: dict[tuple[str, ...], float] = defaultdict(float)
-        surfaces: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
-        for run in _runs(passage):
-            for words in _candidates(run):
-                key = tuple(singular(word.lower()) for word in words)
-                if not self._is_topic(words, run):
-                    continue
-                part = 1.0 if len(words) == len(run.words) else 0.5  # half of it is owed to the longer phrase it is cut from
-                scores[key] += part * self._weight(words, favoured)
-                surfaces[key][self._surface(words, run)] += 1
-        phrases = []
-        for key in _distinct(sorted(scores, key=lambda key: (-scores[key], key)), limit):
-            uses = surfaces[key]
-            alone = len(key) > 1 or uses.total() > 1 or not favoured.isdisjoint(key)
-            phrases.append(Phrase(max(uses, key=lambda text: (uses[text], text)), alone))
-        return phrases
+        said = {singular(word) for word in _WORD.findall(context.lower().replace("’", "'")) if word not in STOP_WORDS}
+        found = [one for one in self._noun_phrases(passage) if self._is_topic(one)]
+        heads = Counter(one.key[-1] for one in found)
+        by_key: dict[tuple[str, ...], list[_Found]] = {}
+        for one in found:
+            by_key.setdefault(one.key, []).append(one)
+        scored = []
+        for key, uses in by_key.items():
+            leads = uses[0].sentence == 0 and (uses[0].leads or uses[0].name)
+            central = leads or heads[key[-1]] > 1 or not said.isdisjoint(key)
+            count = self._count(key)
+            if not central or not self._is_rare(key, count) or said.issuperset(key):
+                continue
+            rarity = math.log((1 + self.num_documents) / (1 + count)) + 0.3
+            score = rarity * (1 + math.log(len(uses))) * (1.0, 1.5, 1.6, 1.4)[min(len(key), 4) - 1]
+            score *= (1.3 if uses[0].sentence == 0 else 1.0) * (1 + 0.3 * (not said.isdisjoint(key)))
+            text = _surface(uses)
+            known = uses[0].name or (
+                len(key) > 1 and not text.startswith(("the ", "your "))
+            )  # "the site" is one that was named
+            alone = known and count <= 2 and (len(uses) > 1 or (uses[0].sentence == 0 and uses[0].leads))
+            scored.append((-score, key, Phrase(text, alone)))
+        scored.sort(key=lambda entry: entry[:2])
+        return _distinct([(key, phrase) for _, key, phrase in scored], limit)
 
-    def _weight(self, words: Sequence[str], favoured: set[str]) -> float:
-        lowered = [word.lower() for word in words]
-        rarity = [math.log((1 + self.num_documents) / (1 + self.document_count.get(word, 0))) + 0.3 for word in lowered]
-        share = sum(singular(word) in favoured for word in lowered) / len(words)
-        return max(0.05, sum(rarity) / len(rarity)) * (1.0, 1.7, 1.5)[len(words) - 1] * (1 + 0.9 * share)
+    def _is_rare(self, key: Sequence[str], count: int) -> bool:
+        """In few documents as a whole, and with at least one word that is not in many."""
+        rarest = min(self.document_count.get(word, 0) for word in key)
+        common = _COMMON_SHARE * self.num_documents
+        return count <= max(2, common) and rarest <= max(2, 2 * common)
 
-    def _is_topic(self, words: Sequence[str], run: _Run) -> bool:
-        lowered = [word.lower() for word in words]
-        last = lowered[-1]
-        first_of_sentence = run.starts_sentence and len(words) == len(run.words)
-        proper = self._is_name(words[-1]) and not (first_of_sentence and len(words) == 1)
-        if any(len(word) < 2 or word[0].isdigit() or ("." in word and word.islower()) for word in words):
-            return False
-        if last.endswith(("ly", "n't", "'s")) or all(word in NOT_TOPICS for word in lowered):
-            return False
-        if len(words) == 1 and (last in NOT_TOPICS or len(last) < 4 or (_is_verb(last) and proper)) and not words[-1].isupper():
-            return False
-        if any(_is_verb(word) or word.endswith("ly") for word in lowered[:-1]):
-            return False
-        if len(words) > 1 and run.before in DETERMINERS and last.endswith("s") and _is_verb(last):
-            return False  # the drawer provides
-        return proper or (
-            last not in NOT_TOPICS and not last.endswith(_ADJECTIVE_ENDS) and self._is_noun(last, run, len(words))
-        )
+    def _count(self, key: Sequence[str]) -> int:
+        """In how many documents the phrase can be at most: the rarest of its pairs of words."""
+        if len(key) == 1:
+            return self.document_count.get(key[0], 0)
+        return min(self.document_count.get(f"{one} {two}", 0) for one, two in itertools.pairwise(key))
 
-    def _is_noun(self, word: str, run: _Run, length: int) -> bool:
-        stem = singular(word)
-        nouns, verbs = self.noun_uses.get(stem, 0), self.verb_uses.get(stem, 0)
-        whole = length == len(run.words)
-        introduced = whole and (run.before in DETERMINERS or run.before in _PREPOSITIONS)
-        if _is_verb(word) or word.endswith(("ed", "ing")):
-            return nouns >= 2 and nouns > 2 * verbs and introduced
-        if introduced:
-            return nouns > verbs + (length > 1)
-        return nouns >= 2 and nouns > 2 * verbs and (length > 1 or not run.starts_sentence)
+    def _noun_phrases(self, passage: str) -> Iterator[_Found]:
+        number = 0
+        for line in passage.replace("’", "'").split("\n"):
+            if _NOT_WORDS.search(line):
+                line = " ".join(";" if _NOT_WORDS.search(part) else part for part in line.split(" "))
+            for sentence in split_sentences(line):
+                yield from self._of_sentence(self._tagged(_TOKEN.findall(sentence)), number)
+                number += 1
 
-    def _is_name(self, word: str) -> bool:
-        """Nearly always capitalised in the collection, or capitalised inside (OpenBB, microSD)."""
+    def _tagged(self, words: list[str]) -> list[tuple[str, str]]:
+        """Words with their tags. The tagger takes capitals for names, so it does not see those that only mark a beginning."""
+        plain = [
+            word.lower() if _begins(words, position) and self.lower_uses.get(word.lower(), 0) else word
+            for position, word in enumerate(words)
+        ]
+        return [(word, tag) for word, (_, tag) in zip(words, tag_words(plain), strict=True)]
+
+    def _of_sentence(self, tokens: Sequence[tuple[str, str]], number: int) -> Iterator[_Found]:
+        """Maximal runs of adjectives and nouns that end in a noun, with "of" between names."""
+        kinds = [self._kind(tokens, position) for position in range(len(tokens))]
+        position = 0
+        while position < len(tokens):
+            if kinds[position] not in {"adjective", "noun", "name"}:
+                position += 1
+                continue
+            end = position
+            while end < len(tokens) and (kinds[end] in {"adjective", "noun", "name"} or _joins(kinds, tokens, end)):
+                end += 1
+            stop = end
+            while stop > position and kinds[stop - 1] not in {"noun", "name"}:
+                stop -= 1
+            if stop > position and not _is_verb_after_all(tokens, kinds, position, stop):
+                yield from self._cut(tokens, kinds, position, stop, number)
+            position = end
+
+    def _cut(
+        self, tokens: Sequence[tuple[str, str]], kinds: Sequence[str], start: int, stop: int, number: int
+    ) -> Iterator[_Found]:
+        """One phrase without vague adjectives in front ("great", "new"), or none."""
+        before, tag = (tokens[start - 1][0].lower(), tokens[start - 1][1]) if start else ("", "")
+        if tag in {"JJ", "JJR", "JJS", "RBS", "CD", "NN", "NNS"}:
+            return  # "the best possible outcome", "16 GB of": a part of a phrase
+        first = start
+        while first < stop - 1 and before not in _YOURS and tokens[first][0].lower() in _VAGUE:
+            first += 1
+        words = [word for word, _ in tokens[first:stop]]
+        if kinds[first] != "name":
+            words[0] = words[0].lower()
+        name = kinds[stop - 1] == "name"
+        if len(words) <= (_MAX_NAME_WORDS if name and kinds[first] == "name" else _MAX_WORDS):
+            plural_inside = any(tokens[i][1] == "NNS" and kinds[i] == "noun" for i in range(first, stop - 1))
+            if not plural_inside:  # the cat drinks milk: more than one phrase
+                yield _Found(tuple(words), before, number, first < 3, name, tokens[stop - 1][1] == "NN")
+
+    def _kind(self, tokens: Sequence[tuple[str, str]], position: int) -> str:
+        """adjective, noun, name, or nothing."""
+        word, tag = tokens[position]
+        lowered = word.lower()
+        if not word[0].isalpha() or lowered in STOP_WORDS or lowered.endswith(("n't", "'re", "'ve", "'ll", "'d")):
+            return ""
+        following = tokens[position + 1][0] if position + 1 < len(tokens) else ""
+        begins = position == 0 or not tokens[position - 1][0][0].isalnum()
+        if self._is_name(word, noun=tag.startswith("NN"), begins=begins, before_capital=following[:1].isupper()):
+            return "name"
+        if tag in {"NN", "NNS", "NNP", "NNPS"}:
+            return "noun"
+        next_tag = tokens[position + 1][1] if following else ""
+        before = tokens[position - 1] if position else ("", "")
+        if tag == "VBG" and before[1].startswith("NN") and next_tag.startswith("NN"):
+            return "noun"  # hosting in "WordPress hosting vendors"
+        participle = tag == "VBN" and (before[0].lower() in DETERMINERS or before[1] == "JJ") and next_tag.startswith("NN")
+        return "adjective" if tag == "JJ" or participle else ""
+
+    def _is_name(self, word: str, *, noun: bool, begins: bool, before_capital: bool) -> bool:
+        """Capitalised inside (OpenBB, microSD) or within a sentence; at a beginning only if the collection writes it so."""
         if any(c.isupper() for c in word[1:]):
             return True
-        return word[:1].isupper() and self.upper_uses.get(word.lower(), 0) > 4 * self.lower_uses.get(word.lower(), 0)
+        if not word[0].isupper():
+            return False
+        lower, upper = self.lower_uses.get(word.lower(), 0), self.upper_uses.get(word.lower(), 0)
+        return not begins or upper > 4 * lower or (noun and before_capital and (upper > 0 or lower == 0))
 
-    def _surface(self, words: Sequence[str], run: _Run) -> str:
-        before = run.before
-        text = " ".join(word if self._is_name(word) else word.lower() for word in words)
-        named = len(words) < len(run.words) and self._is_name(words[-1])
-        if before not in DETERMINERS or before in _BARE or named:
-            return text
-        if before in {"a", "an"}:
-            plural = text.endswith("s") and not text.endswith("ss")
-            return text if plural else f"{'an' if text[0] in 'aeiouAEIO' else 'a'} {text}"
-        return f"{'your' if before in _YOURS else 'the'} {text}"
+    def _is_topic(self, found: _Found) -> bool:
+        lowered = [word.lower() for word in found.words]
+        last = lowered[-1]
+        if any(len(word) < 2 or ("." in word and word.islower()) or "'" in word.removesuffix("'s") for word in found.words):
+            return False
+        if all(word in NOT_TOPICS or word in STOP_WORDS for word in lowered) or last in STOP_WORDS:
+            return False
+        if found.name:
+            return len(found.words) > 1 or (len(last) > 2 and self.upper_uses.get(last, 0) > 4 * self.lower_uses.get(last, 0))
+        if last in NOT_TOPICS or singular(last) in NOT_TOPICS or last.endswith(("ly", "'s")) or len(last) < 3:
+            return False
+        if found.countable and found.before in _NOT_ONE:
+            return False  # "each response": no response that could be asked about
+        return len(found.words) > 1 or not (found.countable and found.before not in DETERMINERS)
 
 
 def study(texts: Iterable[str]) -> Collection:
-    """Read all documents once and count how their words are used."""
-    document_count: Counter[str] = Counter()
-    verbs: Counter[str] = Counter()
-    noun_runs: set[tuple[str, ...]] = set()  # a refrain repeated a hundred times is one piece of evidence
+    """Read all documents once: in how many each word and pair of words occurs, and how often a word is capitalised."""
+    documents: Counter[str] = Counter()
     lower: Counter[str] = Counter()
     upper: Counter[str] = Counter()
     total = 0
     for text in texts:
         total += 1
         seen: set[str] = set()
-        for run in _runs(text):
-            seen.update(word.lower() for word in run.words)
-            lower.update(word for word in run.words if word.islower())
-            upper.update(word.lower() for word in run.words[run.starts_sentence :] if word[0].isupper())
-            if run.before in VERB_MARKERS:
-                verbs[singular(run.words[0].lower())] += 1
-            elif (run.before in DETERMINERS or run.before in _PREPOSITIONS) and len(run.words) <= _MAX_WORDS:
-                noun_runs.add(tuple(word.lower() for word in run.words))
-        document_count.update(seen)
-    nouns = Counter(singular(words[-1]) for words in noun_runs)
-    return Collection(total, document_count, nouns, verbs, lower, upper)
+        for line in text.replace("’", "'").split("\n"):
+            words = _WORD.findall(line)
+            stems = [singular(word.lower()) for word in words]
+            seen.update(stems)
+            seen.update(f"{one} {two}" for one, two in itertools.pairwise(stems))
+            lower.update(word for word in words if word.islower())
+            upper.update(match.lower() for match in _INSIDE.findall(line))
+        documents.update(seen)
+    return Collection(total, documents, lower, upper)
 
 
-def _runs(text: str) -> Iterator[_Run]:
-    """Maximal runs of content words; stop words, punctuation and line ends separate them."""
-    words: list[str] = []
-    before, start = "", True
-    previous, fresh = "", True
-    for token in [*_TOKEN.findall(_ADDRESS.sub(".", text).replace("’", "'")), "\n"]:
-        if (token[0].isalnum()) and token.lower() not in STOP_WORDS:
-            if not words:
-                before, start = previous, fresh
-            words.append(token)
-            fresh = False
-            continue
-        if words:
-            yield _Run(tuple(words), before, start)
-            words = []
-        previous = token.lower()
-        fresh = token in {".", "!", "?", "\n", ":", "…", "“", '"', "-", ">"} or (fresh and not token[0].isalnum())
+_INSIDE = re.compile(r"(?<=[\w,;] )[A-Z][^\W_]*(?:['\-.&][^\W_]+)*")  # capitalised within a sentence
 
 
-def _candidates(run: _Run) -> Iterator[tuple[str, ...]]:
-    """Each stretch of a run that may name a thing: it ends where the run ends and does not begin after a vague word."""
-    length = len(run.words)
-    for size in range(1, min(_MAX_WORDS, length) + 1):
-        if size == length or run.words[-size - 1].lower() not in NOT_TOPICS:
-            yield run.words[-size:]
+def _begins(words: Sequence[str], position: int) -> bool:
+    """A capitalised word at the beginning of a sentence, or after a colon, a dash or a quotation mark."""
+    capital = words[position][0].isupper() and words[position][1:].islower()
+    return capital and (position == 0 or not words[position - 1][0].isalnum())
+
+
+def _joins(kinds: Sequence[str], tokens: Sequence[tuple[str, str]], position: int) -> bool:
+    """A connecting word between two names: `of` in Bureau of Land Management."""
+    inside = 0 < position < len(tokens) - 1
+    return inside and tokens[position][0] in {"of", "&"} and kinds[position - 1] == kinds[position + 1] == "name"
+
+
+def _is_verb_after_all(tokens: Sequence[tuple[str, str]], kinds: Sequence[str], start: int, stop: int) -> bool:
+    """`TinyPilot functions without power`: the last word may be a verb, and what follows is what follows a verb.
+
+    `to pitch ideas`: what follows "to" may be a verb, and only a name cannot.
+    """
+    word = tokens[stop - 1][0].lower()
+    before = tokens[start - 1] if start else ("", "")
+    following = tokens[stop][1] if stop < len(tokens) else "."
+    if (word.endswith("s") and following in {"DT", "PRP", "PRP$", "CD", "$"}) or (
+        _may_be_verb(word) and following in {"DT", "PRP", "PRP$", "CD", "$", "TO"} and stop - start > 1
+    ):
+        return True  # the drawer provides a …
+    if before[0].lower() == "to" and kinds[start] == "noun":
+        return True
+    begins = start == 0 or not before[0][0].isalnum()
+    if begins and kinds[start] == "noun" and stop - start > 1 and not following.startswith(("VB", "MD")):
+        return True  # "Track commitments": an order, where a subject would be followed by its verb
+    if not _may_be_verb(word):
+        return False
+    introduced = before[0].lower() in DETERMINERS or before[1] in {"IN", "PRP$", "DT"}
+    if before[1] in {"TO", "MD", "PRP", "EX"} or before[0].lower() in {"to", "i", "you", "we", "they", "it", "let", "please"}:
+        return stop - start == 1
+    if start == 0 and stop - start == 1:
+        return True
+    return stop - start > 1 and not introduced and following in {"DT", "PRP", "PRP$", "IN", "TO", "RB", "JJ"}
 
 
 @functools.lru_cache(maxsize=100_000)
-def _is_verb(word: str) -> bool:
+def _may_be_verb(word: str) -> bool:
     forms = {word, singular(word)}
     for end in ("ed", "ing", "es", "d"):
         if word.endswith(end):
@@ -192,14 +284,32 @@ def _is_verb(word: str) -> bool:
     return not forms.isdisjoint(VERBS)
 
 
-def _distinct(ranked: Iterable[tuple[str, ...]], limit: int) -> list[tuple[str, ...]]:
-    """The first `limit` keys of which none repeats a word of an earlier one."""
-    chosen: list[tuple[str, ...]] = []
+def _surface(uses: Sequence[_Found]) -> str:
+    """As it is written most often, with an article or "your" where the text has one."""
+    texts = Counter(_worded(one) for one in uses)
+    return max(texts, key=lambda text: (texts[text], text))
+
+
+def _worded(found: _Found) -> str:
+    text = " ".join(found.words)
+    if found.before in _YOURS:
+        return f"your {text}"
+    if found.before in {"the", "this", "these", "that", "those", "its", "their", "his", "her"}:
+        return f"the {text}"
+    if found.before in _ARTICLES:
+        return f"{'an' if text[0] in 'aeiouAEIO' else 'a'} {text}"
+    return text
+
+
+def _distinct(ranked: Iterable[tuple[tuple[str, ...], Phrase]], limit: int) -> list[Phrase]:
+    """The first `limit` phrases of which none repeats a word of an earlier one."""
+    chosen: list[Phrase] = []
     used: set[str] = set()
-    for key in ranked:
-        if used.isdisjoint(key):
-            chosen.append(key)
-            used.update(key)
+    for key, phrase in ranked:
+        words = set(key) - STOP_WORDS
+        if used.isdisjoint(words):
+            chosen.append(phrase)
+            used |= words
         if len(chosen) == limit:
             break
     return chosen

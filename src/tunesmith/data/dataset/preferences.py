@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from tunesmith.core.errors import BlockedError
 from tunesmith.core.records import Message, Preference, digest
-from tunesmith.data.dataset.passages import Built, Drops
+from tunesmith.data.dataset.cuts import Drops
+from tunesmith.data.dataset.passages import Built
 
 __all__ = ["build_preferences"]
 

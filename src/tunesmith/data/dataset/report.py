@@ -9,7 +9,9 @@ from typing import Any
 
 from tunesmith.core.page import Raw, badge, card, folded, histogram, page, section, table, text
 from tunesmith.core.records import Example, Failure, Finding
+from tunesmith.data.dataset.fit import Fit
 from tunesmith.data.dataset.origin_section import origin_section
+from tunesmith.data.dataset.report_fit import fit_section
 from tunesmith.data.dataset.report_quality import Quality, glance, quality_section, quality_sentence
 from tunesmith.data.synth.page import synthesis_section
 from tunesmith.data.synth.shares import origins
@@ -39,6 +41,7 @@ def dataset_report(  # noqa: PLR0913 (plain values from a caller who has the tok
     synthesis: Mapping[str, Any] | None = None,
     sections: Sequence[str] = (),
     not_looked_for: Sequence[str] = (),
+    fits: Sequence[Fit] = (),
 ) -> tuple[dict[str, Any], str]:
     """(report.json as a dict, report.html as a string) of a dataset.
 
@@ -47,7 +50,7 @@ def dataset_report(  # noqa: PLR0913 (plain values from a caller who has the tok
     `origin`: what `origin_facts` says of them. `synthesis`: what came of a language model's work, if one wrote here.
     `sections`: further parts of the page, as HTML that is safe already. `findings`: leaks between the splits and what else was
     found beside `quality`, the findings of the checks.
-    `not_looked_for`: leaks that no search looked for.
+    `not_looked_for`: leaks that no search looked for. `fits`: how well the questions fit, by one or two methods.
     """
     rows = [failure if isinstance(failure, Mapping) else asdict(failure) for failure in failures]
     report: dict[str, Any] = {
@@ -61,6 +64,7 @@ def dataset_report(  # noqa: PLR0913 (plain values from a caller who has the tok
             reason: {"count": count, "samples": list(dropped_samples.get(reason, ()))} for reason, count in dropped.items()
         },
         "cut": dict(cut) if cut is not None else None,
+        "fits": [fit.report() for fit in fits],
         "findings": [asdict(finding) for finding in findings],
         "not_looked_for": list(not_looked_for),
         "failures": [dict(row) for row in rows],
@@ -153,6 +157,7 @@ def _page(
         origin,
         _learned_section(rendered),
         quality_section(report["quality"]),
+        fit_section(report["fits"]),
         _findings_section(report),
     ]
     sections += [synthesis_section(report, splits), *further, _size_section(report, splits, token_lengths)]

@@ -39,29 +39,29 @@ you've we've they've not please there is are was were been be being has have had
 """
 VERB_MARKERS = frozenset(_VERB_MARKERS_TEXT.split())
 _VERBS_TEXT = """
-stood began woke rang sang swam broke drove ate flew grew hung hid led lit lost rode rose shook shone sold sank
-sought stole stuck swore swept swung tore threw wept wound wove bent bound bit blew chosen clung crept dealt drank
-drew dug fed fled flung forgave froze ground held
-accept achieve act add address admit affect afford agree aim allow announce answer allocate wind slip empower glide ring
-tick hum weep mumble sneeze rest bite appear apply appreciate argue arrive ask assume attempt avoid base beat become
-begin believe belong bend blame boil borrow bother break bring brought build built burn buy call came care carry catch
-caught cause change charge check choose chose chosen claim clean clear click climb close collect come compare complain
-complete confirm connect consider contain continue convince cook correct cost count cover crack create cry cut dare deal
-decide declare define deliver demand deny depend describe deserve design destroy determine develop die discover discuss
-do doubt draw dream drink drive drop dry earn eat edit embrace enable encourage end enjoy ensure enter exist expand
-expect explain express face fail fall feel felt fight figure fill find finish fit fix fly focus follow force forget
-forgot found gain gather gave give given go goes going gone got grab grow guess handle hang happen hate hear heard help
-hide hire hit hold hope hurt imagine improve include increase insist involve join judge jump keep kept kick kill knew
-knock know known lack laugh launch lay lead lean learn leave led left lend lie lift like listen live look lose lost love
-made maintain make manage mark matter mean meant measure meet mention met mind miss move need notice obtain occur offer
-open order owe own pay pass perform pick place plan play point post prefer prepare present pretend prevent produce
-promise prove provide publish pull push put raise reach react read realize realise receive recognize recommend reduce
-refuse release rely remain remember remind remove repeat replace reply represent require rest return reveal ride rise
-risk run said sat save saw say search see seek seen sell send sent separate serve set settle share shift shine show shut
-sing sit sleep smile solve sort sound speak spend spent spoke stand start stay steal stick stop strike struggle stuck
-study succeed suffer suggest suit suppose surprise survive switch take talk taught teach tell tend test thank think
-thought threw throw tie told took touch treat tried trust try turn understand understood use wait wake walk want warn
-wash watch wear went win wish wonder wore work worry write wrote written
+stood began woke rang sang swam broke drove ate flew grew hung hid led lit lost rode rose shook shone sold sank sought
+stole stuck swore swept swung tore threw wept wound wove bent bound bit blew chosen clung crept dealt drank drew dug fed
+fled flung forgave froze ground held accept achieve act add address admit affect afford agree aim allow announce answer
+allocate wind slip empower glide ring tick hum weep mumble sneeze rest bite appear apply appreciate argue arrive ask
+assume attempt avoid base beat become begin believe belong bend blame boil borrow bother break bring brought build built
+burn buy call came care carry catch caught cause change charge check choose chose chosen claim clean clear click climb
+close collect come compare complain complete confirm connect consider contain continue convince cook correct cost count
+cover crack create cry cut dare deal decide declare define deliver demand deny depend describe deserve design destroy
+determine develop die discover discuss do doubt draw dream drink drive drop dry earn eat edit embrace enable encourage
+end enjoy ensure enter exist expand expect explain express face fail fall feel felt fight figure fill find finish fit
+fix fly focus follow force forget forgot found gain gather gave give given go goes going gone got grab grow guess handle
+hang happen hate hear heard help hide hire hit hold hope hurt imagine improve include increase insist involve join judge
+jump keep kept kick kill knew conduct configure decrease function operate pitch ship track knock know known lack laugh
+launch lay lead lean learn leave led left lend lie lift like listen live look lose lost love made maintain make manage
+mark matter mean meant measure meet mention met mind miss move need notice obtain occur offer open order owe own pay
+pass perform pick place plan play point post prefer prepare present pretend prevent produce promise prove provide
+publish pull push put raise reach react read realize realise receive recognize recommend reduce refuse release rely
+remain remember remind remove repeat replace reply represent require rest return reveal ride rise risk run said sat save
+saw say search see seek seen sell send sent separate serve set settle share shift shine show shut sing sit sleep smile
+solve sort sound speak spend spent spoke stand start stay steal stick stop strike struggle stuck study succeed suffer
+suggest suit suppose surprise survive switch take talk taught teach tell tend test thank think thought threw throw tie
+told took touch treat tried trust try turn understand understood use wait wake walk want warn wash watch wear went win
+wish wonder wore work worry write wrote written
 """
 VERBS = frozenset(_VERBS_TEXT.split())
 _NOT_TOPICS_TEXT = """

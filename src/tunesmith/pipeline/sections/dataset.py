@@ -27,6 +27,11 @@ class BuildConfig(Section):
     fewer than 100 M parameters, because such models lose the thread in longer passages."""
     min_words: Annotated[int, Field(ge=1, le=200)] = 15
     """Passages with fewer words than this are dropped and counted."""
+    missing_parts: Literal["drop", "keep"] = "drop"
+    """Passages that point at code, a table or a picture which is not in the text ("the code below"): left out, or kept."""
+    fit_by_base: bool = False
+    """Also measure, on 100 rows, how often the base finds the answer likelier after its own question than after four of other
+    documents. Takes a minute or more on a CPU. By words, this is always measured."""
     system_prompt: str = ""
     """The system message added to every example. Empty: none is added. Examples that have their own keep it."""
     dedup: Literal[0] | Annotated[float, Field(ge=0.2, le=1)] = 0.8

@@ -51,6 +51,7 @@ def _fill(project: Context, draft: Draft) -> None:
         blocked=project.store.root / "blocked.jsonl",
         other_sets=project.other_sets,
         record=project.objective.record,
+        base=project.base if project.settings.build.fit_by_base else None,
         reporter=project.reporter,
     )
 
