@@ -29,7 +29,13 @@ FORBIDDEN = re.compile(rf"\b(?:{DIALECT})\b", re.IGNORECASE)
 NORMAL = re.compile(r"(?:takes?|under) a second|a second time|no longer", re.IGNORECASE)
 PROMPTS = {  # texts for a language model, word lists and patterns: none is read by a user
     *("data/synth/prompts.py", "data/synth/guard.py", "data/synth/instruct.py", "data/synth/score.py", "data/synth/rewrite.py"),
-    *("data/dataset/leaks.py", "data/text/lexicon.py", "data/text/openings.py", "data/dataset/questions.py", "data/dataset/phrases.py"),
+    *(
+        "data/dataset/leaks.py",
+        "data/text/lexicon.py",
+        "data/text/openings.py",
+        "data/dataset/questions.py",
+        "data/dataset/phrases.py",
+    ),
     *("data/ingest/chat.py", "data/checks/asking.py"),
 }
 

@@ -44,11 +44,17 @@ def test_names_are_whole_and_in_their_order() -> None:
         ("A hard decision increases stress. Stress is bad, and a decision increases it.", "decision increases stress"),
         ("It was a great thing. The great thing was done.", "great thing"),
         ("It was the best possible outcome, an outcome that I liked.", "possible outcome"),
+        ("In the process Ryan wrote a letter. In the process Ryan rested.", "process Ryan"),
         ("I sent each response at once. Every response was read.", "response"),
     ],
 )
 def test_fragments_with_verbs_and_vague_things_are_not_phrases(text: str, never: str) -> None:
     assert not [found for found in phrases(text) if never in found]
+
+
+def test_a_thing_that_can_be_counted_gets_an_article() -> None:
+    text = "Paper-heavy approach, they call it. A paper-heavy approach is slow, and that approach is an approach I dislike."
+    assert not any(found.startswith("paper-heavy") for found in phrases(text))
 
 
 def test_what_every_document_speaks_of_is_not_a_phrase() -> None:
@@ -105,6 +111,7 @@ def test_a_phrase_that_presumes_what_was_said_needs_the_title() -> None:
         "Yes, of course.",
         "Here is why the lid matters.",
         "On the other hand, lids are cheap.",
+        "“Clean the lid,” he said.",
         "* An estimate from memory.",
         "That was all.",
     ],
@@ -128,6 +135,7 @@ def test_openings_that_point_back_are_found(opening: str) -> None:
         "1. Open the lid.",
         "“Stop!” said Ada.",
         "Those who clean lids know steam.",
+        "“Clean the lid,” Ada said.",
         "My mother told me what she knew of lids.",
     ],
 )

@@ -25,7 +25,7 @@ __all__ = ["Drops", "Passage", "cut_document", "heading_text", "quotable"]
 STRETCH = 1.8  # several paragraphs together are at most this much longer than asked
 _WHOLE = 3.0  # one paragraph or list stays whole up to this much longer than asked
 _MAX_BEFORE_WORDS = 60
-_MAX_ASKING_WORDS = 40
+_MAX_ASKING_WORDS = 60
 _NUM_SAMPLES = 3
 _ANCHOR = re.compile(r"\s*(?:\{[:#.][^{}]*\}|¶|\[¶\]\([^)]*\)|(?<=\s)#+)\s*$")
 
@@ -258,7 +258,7 @@ def _cost(pieces: Sequence[_Piece], start: int, end: int, words: int, target: in
     if start > 0:
         cost += 0.4 if pieces[start].leans else 0.0
         cost += 10.0 if pieces[start - 1].leads else 0.0
-        cost += 0.6 if pieces[start - 1].asks else 0.0
+        cost += 1.2 if pieces[start - 1].asks else 0.0
         cost += 0.5 if pieces[start].kind != "paragraph" and pieces[start].glue == "\n\n" else 0.0
         cost += 1.0 if pieces[start].glue != "\n\n" else 0.0
     return cost

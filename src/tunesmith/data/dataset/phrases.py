@@ -94,6 +94,8 @@ class Collection:
             score = rarity * (1 + math.log(len(uses))) * (1.0, 1.5, 1.6, 1.4)[min(len(key), 4) - 1]
             score *= (1.3 if uses[0].sentence == 0 else 1.0) * (1 + 0.3 * (not said.isdisjoint(key)))
             text = _surface(uses)
+            if self._lacks_article(uses[0], text):
+                text = f"the {text}"
             known = uses[0].name or (
                 len(key) > 1 and not text.startswith(("the ", "your "))
             )  # "the site" is one that was named
@@ -101,6 +103,12 @@ class Collection:
             scored.append((-score, key, Phrase(text, alone)))
         scored.sort(key=lambda entry: entry[:2])
         return _distinct([(key, phrase) for _, key, phrase in scored], limit)
+
+    def _lacks_article(self, found: _Found, text: str) -> bool:
+        """A thing that can be counted, which the collection knows from "a …", written without an article before it."""
+        head = found.key[-1]
+        counted = self.document_count.get(f"a {head}", 0) + self.document_count.get(f"an {head}", 0)
+        return not found.name and found.countable and counted > 0 and text.partition(" ")[0] not in {"the", "a", "an", "your"}
 
     def _is_rare(self, key: Sequence[str], count: int) -> bool:
         """In few documents as a whole, and with at least one word that is not in many."""
@@ -209,7 +217,9 @@ class Collection:
             return False
         if found.countable and found.before in _NOT_ONE:
             return False  # "each response": no response that could be asked about
-        return len(found.words) > 1 or not (found.countable and found.before not in DETERMINERS)
+        if len(found.words) > 1:
+            return True
+        return not found.countable or (found.before in DETERMINERS and found.before not in _ARTICLES)
 
 
 def study(texts: Iterable[str]) -> Collection:
@@ -261,6 +271,8 @@ def _is_verb_after_all(tokens: Sequence[tuple[str, str]], kinds: Sequence[str], 
         return True  # the drawer provides a …
     if before[0].lower() == "to" and kinds[start] == "noun":
         return True
+    if kinds[stop - 1] == "name" and "noun" in kinds[start:stop]:
+        return True  # "in the process Ryan": two phrases
     begins = start == 0 or not before[0][0].isalnum()
     if begins and kinds[start] == "noun" and stop - start > 1 and not following.startswith(("VB", "MD")):
         return True  # "Track commitments": an order, where a subject would be followed by its verb

@@ -62,6 +62,8 @@ _LATER_POINTERS = re.compile(
     r"previous(?:ly)? (?:section|mentioned|described)|described above|listed above|see above)\b",
     re.IGNORECASE,
 )
+_SPOKEN = re.compile(r"^[“\"][^”\"]+[”\"],? (?:he|she|they|said he|said she)\b")  # who speaks was said before
+_SPEECH = re.compile(r"[“\"][^”\"]*[”\"]")
 _MARKS = re.compile(r"(?:- |\d{1,3}\. |> )+")
 _REFERENCE_MARK = re.compile(r"\[\^?\d{1,3}\]|\(\d{1,2}\) |[*†‡]+ ?\w|\^\d")
 
@@ -87,6 +89,8 @@ def points_back(text: str) -> bool:
     if words[0] in _FIRST_WORDS:
         return not _is_empty_subject(words)
     plain = opening.replace("’", "'")
+    if _SPOKEN.search(bare) and not re.search(r"[a-z,] [A-Z][a-z]+", _SPEECH.sub("", bare)):
+        return True
     return bool(_FIRST_PHRASES.match(plain) or _LATER_POINTERS.search(plain)) or _leans(opening)
 
 
@@ -187,7 +191,7 @@ _FURNITURE = re.compile(
     r"(?:\[\^?\d{1,3}\]:? |[*†‡]+ ?(?=[A-Z(])|\^\d+:? |"
     r"(?:many |special |big |huge |a (?:big|huge|special) |with )?(?:thanks|thank you|kudos|hat tip|shout-?out)\b|"
     r"share (?:this|on|it on)\b|tweet this|read (?:more\b|on\b|the (?:full|rest|next|previous)|next\b)|continue reading|"
-    r"click here|back to (?:top|home)|leave a (?:comment|reply)|subscribe\b|sign up (?:for|to)\b|"
+    r"click here|back to (?:the )?(?:top|home|table|contents)|leave a (?:comment|reply)|subscribe\b|sign up (?:for|to)\b|"
     r"join (?:my|our|the) (?:mailing|news)|"
     r"follow (?:me|us) |posted (?:in|by|on)\b|filed under|tags?:|categor(?:y|ies):|related(?: \w+)?:|previous(?:ly)?(?: \w+)?:|"
     r"next(?: \w+)?:|permalink|comments? (?:are closed|\()|originally (?:published|posted|appeared)|"
