@@ -15,7 +15,7 @@ from tunesmith.data.text.lexicon import STOP_WORDS
 from tunesmith.data.text.prose import tidy
 from tunesmith.data.text.words import num_words
 
-__all__ = ["Said", "example", "read_chat", "read_chats"]
+__all__ = ["Said", "example", "read_chat", "read_chats", "threads"]
 
 _SILENCE_S = 8 * 3600
 _LEAST_WORDS = 200  # a thread of fewer words goes on after a silence
@@ -82,7 +82,7 @@ def read_chat(said: Sequence[Said], *, name: str, title: str | None = None, poli
             date=thread[0].date,
             extraction="chat",
         )
-        for thread in _threads(replaced, least_words=_LEAST_WORDS)
+        for thread in threads(replaced)
     )
     return Reading(documents=documents, notes={_OWN_NOTE: 1} if policy.own and documents else {})
 
@@ -114,7 +114,7 @@ def _pairs(said: Sequence[Said], own: set[str], *, name: str, title: str | None)
     others = {one.author for one in said} - own
     group = digest("chat", name, title or "", said[0].author, said[0].text)[:16]
     found: list[Example] = []
-    for thread in _threads(said, least_words=0):
+    for thread in threads(said, least_words=0):
         for start in range(0, len(thread), _MAX_TURNS):
             messages = [_message(one, own, several=len(others) > 1) for one in thread[start : start + _MAX_TURNS]]
             if made := example(messages, name=name, group=group):
@@ -127,18 +127,19 @@ def _message(one: Said, own: set[str], *, several: bool) -> Message:
     return Message(role=role, content=f"{one.author}: {one.text}" if several and role == "user" else one.text)
 
 
-def _threads(said: Sequence[Said], *, least_words: int) -> list[list[Said]]:
-    threads: list[list[Said]] = []
+def threads(said: Sequence[Said], *, least_words: int = _LEAST_WORDS) -> list[list[Said]]:
+    """The messages cut where a silence of 8 hours follows at least so many words."""
+    found: list[list[Said]] = []
     size = 0
     for one in said:
-        before = threads[-1][-1].time if threads else None
+        before = found[-1][-1].time if found else None
         silent = before is not None and one.time is not None and one.time - before >= _SILENCE_S
-        if not threads or (silent and size >= least_words):
-            threads.append([])
+        if not found or (silent and size >= least_words):
+            found.append([])
             size = 0
-        threads[-1].append(one)
+        found[-1].append(one)
         size += num_words(one.text)
-    return threads
+    return found
 
 
 def _merged(thread: Sequence[Said]) -> list[Said]:

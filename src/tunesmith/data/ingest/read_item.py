@@ -70,6 +70,8 @@ def _whole(item: RawItem, *, policy: Policy) -> Reading:
     reader = reader_of(item.kind)
     if reader is not None and reader.read is not None:
         return reader.read(data, name=item.name)
+    if reader is not None and reader.read_voices is not None:
+        return reader.read_voices(data, name=item.name, policy=policy)
     text, guessed = decode_noted(data, charset=_charset(item.charset))
     reading = _of_text(text, data, item, policy=policy)
     if guessed is None:

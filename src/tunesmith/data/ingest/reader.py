@@ -9,13 +9,23 @@ from typing import Protocol
 from tunesmith.data.ingest.item import Kind, Reading
 from tunesmith.data.ingest.policy import Policy
 
+<<<<<<< HEAD
 __all__ = ["OfBytes", "OfChat", "OfText", "Reader"]
+=======
+__all__ = ["OfBytes", "OfText", "OfVoices", "Reader"]
+>>>>>>> 589d954 (Mail: the sender decides, and folders and labels say what was sent)
 
 
 class OfBytes(Protocol):
     """Reads the content of a file; `name` is relative to its source. UnreadableError says why it cannot be used."""
 
     def __call__(self, data: bytes, *, name: str) -> Reading: ...
+
+
+class OfVoices(Protocol):
+    """The same for files with the words of several people, where it matters whose are wanted."""
+
+    def __call__(self, data: bytes, *, name: str, policy: Policy) -> Reading: ...
 
 
 class OfText(Protocol):
@@ -32,8 +42,13 @@ class OfChat(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
+<<<<<<< HEAD
     """One kind of file: how it is recognised, and the one function that reads it: `read` (bytes), `read_text` or
     `read_chat`.
+=======
+    """One kind of file: how it is recognised, and the one function that reads it: `read` (bytes), `read_voices` or
+    `read_text`.
+>>>>>>> 589d954 (Mail: the sender decides, and folders and labels say what was sent)
 
     Content counts more than the name. In this order a file is recognised by `first_bytes` (given all of its bytes), by
     `member` (a name inside of a zip), by its suffix if that is among `suffixes`, and by `first_lines` (of its decoded
@@ -43,6 +58,7 @@ class Reader:
 
     kind: Kind
     read: OfBytes | None = None
+    read_voices: OfVoices | None = None
     read_text: OfText | None = None
     read_chat: OfChat | None = None
     first_bytes: Callable[[bytes], bool] | None = None
@@ -52,7 +68,12 @@ class Reader:
     promises: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+<<<<<<< HEAD
         if sum(function is not None for function in (self.read, self.read_text, self.read_chat)) != 1:
             raise AssertionError(f"the reader of {self.kind} needs one of read, read_text and read_chat")
+=======
+        if sum(one is not None for one in (self.read, self.read_voices, self.read_text)) != 1:
+            raise AssertionError(f"the reader of {self.kind} needs one of read, read_voices and read_text")
+>>>>>>> 589d954 (Mail: the sender decides, and folders and labels say what was sent)
         if not (self.first_bytes or self.member or self.suffixes or self.first_lines):
             raise AssertionError(f"the reader of {self.kind} recognises no file")

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
-from email import message_from_bytes, policy
+from collections.abc import Iterator, Sequence
+from email import message_from_bytes
 from email.errors import MessageError
 from email.message import EmailMessage
+from email.policy import default
 from email.utils import parseaddr, parsedate_to_datetime
+from typing import NamedTuple
 
-from tunesmith.core.records import Document, Failure
+from tunesmith.core.records import Document, Failure, Status, digest
 from tunesmith.data.ingest.blocks import BlockWriter
 from tunesmith.data.ingest.item import Reading, make_document
+from tunesmith.data.ingest.mail_places import Place, place_of, place_of_path
+from tunesmith.data.ingest.mail_words import own_part, subject_of
 from tunesmith.data.ingest.markup import fragment_blocks
+from tunesmith.data.ingest.personal import owner
+from tunesmith.data.ingest.policy import EVERYBODY, Policy
 from tunesmith.data.ingest.reader import Reader
 from tunesmith.data.text.decode import UnreadableError
 from tunesmith.data.text.prose import Block, text_from_blocks
@@ -25,19 +31,15 @@ _FROM = re.compile(rb"(?:\A|\n\r?\n)From [^\r\n]{1,500}\d{4}[^\r\n]{0,20}\r?\n")
 _MAX_MESSAGE_BYTES = 20 * 1024 * 1024
 _MAX_LISTED = 20
 _MIN_WORDS = 5
-_WROTE = re.compile(
-    r"^(?:on|am|le|el|il) .{5,200}(?:wrote|schrieb|a écrit|escribió|ha scritto)[^\n]{0,80}:\s*$", re.IGNORECASE | re.MULTILINE
+_SHORT = "mails with under five words of their own left out"
+_STATUS: dict[Place, Status] = {"draft": "draft", "trash": "deleted"}
+_ROBOT = re.compile(
+    r"(?:no|do[-_.]?not)[-_.]?reply|mailer-daemon|postmaster|notifications?|bounces?|auto(?:mailer|reply)", re.I
 )
-_WROTE_IN_TWO = re.compile(r"^(On [^\n]{5,120})\n([^\n]{0,120}wrote:[ \t]*)$", re.MULTILINE)
-_CUT = re.compile(
-    r"^(?:-- ?|-{3,} ?(?:original message|forwarded message|ursprüngliche nachricht).*|begin forwarded message:"
-    r"|sent from my \w.*|get outlook for .*)$",
-    re.IGNORECASE | re.MULTILINE,
-)
-_OUTLOOK = re.compile(r"^\*?From:\*? [^\n]+\n\*?(?:Sent|Date|To):\*? ", re.MULTILINE)
-_RULE = re.compile(r"^_{10,}[ \t]*$", re.MULTILINE)  # of Outlook only where a head follows; newsletters draw such lines too
-_RULE_AND_HEAD = re.compile(rf"{_RULE.pattern}(?:\n[^\n]*){{0,3}}?\n\*?(?:From|Von|De|Da|Van|Från):\*? [^\n]", re.MULTILINE)
-_SUBJECT = re.compile(r"^(?:(?:re|aw|sv|fwd?|wg|tr)(?:\[\d+\])?:\s*)+", re.IGNORECASE)
+_DELETED_FLAG = 0x0008  # of X-Mozilla-Status: deleted, and the file not compacted yet
+_OTHERS = "mails of other senders left out"
+_AUTOMATIC = "automatic mails left out"
+_SPAM = "spam left out"
 # What the library raises on messages that nobody foresaw: the message's fault, not ours.
 _PARSER_ERRORS = (MessageError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 
@@ -47,29 +49,47 @@ def is_mail(data: bytes) -> bool:
     return data.startswith(b"From ") and _FROM.match(data[:1000]) is not None
 
 
-def read_mail(data: bytes, *, name: str) -> Reading:
-    """One document a message, with subject, sender's name and date; plain text is preferred to HTML.
+def read_mail(data: bytes, *, name: str, policy: Policy = EVERYBODY) -> Reading:
+    """One document a message, with subject, sender's name, date, state and thread; plain text is preferred to HTML.
 
-    Messages with under five words of their own are left out, and noted. At most twenty that cannot be read are named. Addresses
-    are never kept. UnreadableError if no message holds words.
+    Whose mails: those of the senders in `policy`; without any, those that labels or folders call sent, with drafts; where none
+    says so, everybody's. Spam, automatic mails, and messages with under five words of their own are left out, and noted.
+    At most twenty that cannot be read are named. Addresses are never kept. UnreadableError if no message could be read.
     """
     documents: list[Document] = []
     failures: list[Failure] = []
     notes: Counter[str] = Counter()
-    for number, raw in enumerate(_messages(data), 1):
+    mails: list[_Mail] = []
+    for number, raw in enumerate(_messages(_without_size(data)), 1):
         try:
-            document = _document(raw, name, notes)
+            mails.append(_mail(raw, number, place_of_path(name)))
         except UnreadableError as error:
             failures.append(Failure(source=name, reason=f"message {number}: {error}"))
+    wanted = _wanted(mails, policy)
+    for mail in mails:
+        if reason := _why_not(mail, wanted, policy):
+            notes[reason] += 1
+            continue
+        try:
+            document = _document(mail, name, policy, notes)
+        except UnreadableError as error:
+            failures.append(Failure(source=name, reason=f"message {mail.number}: {error}"))
             continue
         if document is not None:
             documents.append(document)
-    if not documents:
+    failures.sort(key=lambda failure: int(failure.reason.split()[1].rstrip(":")))
+    if not documents and not notes.keys() - {_SHORT}:
         raise UnreadableError(failures[0].reason if failures else "no message in it holds five words of its own")
     if len(failures) > _MAX_LISTED:
         more = f"and {len(failures) - _MAX_LISTED} more messages that cannot be read"
         failures = [*failures[:_MAX_LISTED], Failure(source=name, reason=more)]
     return Reading(documents=tuple(documents), failures=tuple(failures), notes=dict(notes))
+
+
+def _without_size(data: bytes) -> bytes:
+    """A message of Apple Mail (.emlx) stands between a line with its size and a list of properties."""
+    size = re.match(rb"\s*(\d{1,9})[ \t]*\r?\n", data[:50])
+    return data[size.end() : size.end() + int(size[1])] if size else data
 
 
 def _messages(data: bytes) -> Iterator[bytes]:
@@ -83,31 +103,101 @@ def _messages(data: bytes) -> Iterator[bytes]:
         yield data[mark.end() : end]
 
 
-def _document(raw: bytes, name: str, notes: Counter[str]) -> Document | None:
+class _Mail(NamedTuple):
+    """One message, and what its head says: who sent it, and where it was kept."""
+
+    number: int
+    message: EmailMessage
+    name: str
+    address: str
+    place: Place
+    is_robot: bool
+
+
+def _mail(raw: bytes, number: int, place: Place) -> _Mail:
     if len(raw) > _MAX_MESSAGE_BYTES:
         raise UnreadableError("it is larger than 20 MB")
     try:
-        message = message_from_bytes(raw, policy=policy.default)
-        blocks = _own_blocks(message)
-        subject, sender = (_valid(str(message.get(header, ""))) for header in ("subject", "from"))
+        message = message_from_bytes(raw, policy=default)
+        sender, address = parseaddr(_header(message, "from"))
+        labels = _header(message, "x-gmail-labels")
+        flags = _header(message, "x-mozilla-status").strip()
+        robot = _is_automatic(message, address)
     except _PARSER_ERRORS as error:
         raise UnreadableError(f"it cannot be parsed ({type(error).__name__})") from error
-    text = _valid(text_from_blocks(blocks))
+    if re.fullmatch(r"[0-9a-fA-F]{1,8}", flags) and int(flags, 16) & _DELETED_FLAG:
+        place = "trash"
+    stated = place_of(labels.split(",")) or ("received" if labels else place)
+    return _Mail(number, message, " ".join(sender.split()), address, stated, robot)
+
+
+def _header(message: EmailMessage, key: str) -> str:
+    return _valid(str(message.get(key, "")))
+
+
+def _is_automatic(message: EmailMessage, address: str) -> bool:
+    told = _header(message, "auto-submitted").strip().lower() not in ("", "no") or "x-autoreply" in message
+    is_bulk = _header(message, "precedence").strip().lower() in ("bulk", "junk", "auto_reply") and "list-post" not in message
+    is_letter = "list-unsubscribe" in message and "list-post" not in message
+    return told or is_bulk or is_letter or _ROBOT.search(address.partition("@")[0]) is not None
+
+
+class _Wanted(NamedTuple):
+    """Whose mails are taken: of those whom the user names (`by_name`) and of these addresses; everybody's if neither is set."""
+
+    by_name: bool
+    addresses: frozenset[str]
+
+
+def _wanted(mails: Sequence[_Mail], policy: Policy) -> _Wanted:
+    """A person writes under one address with several names: whose address it is, one mail says for all."""
+    named = [mail for mail in mails if policy.own and (mail.name or mail.address) and policy.is_own(mail.name, mail.address)]
+    own = named or [mail for mail in mails if mail.place == "sent"]
+    addresses = frozenset(mail.address.casefold() for mail in own if mail.address)
+    return _Wanted(bool(named) or (bool(policy.own) and not addresses), addresses)
+
+
+def _why_not(mail: _Mail, wanted: _Wanted, policy: Policy) -> str:
+    if mail.place == "spam":
+        return _SPAM
+    is_own = mail.address.casefold() in wanted.addresses or (wanted.by_name and policy.is_own(mail.name, mail.address))
+    if (wanted.by_name or wanted.addresses) and not is_own:
+        return _OTHERS
+    return _AUTOMATIC if mail.is_robot and not (mail.place == "sent" and "auto-submitted" not in mail.message) else ""
+
+
+def _document(mail: _Mail, name: str, policy: Policy, notes: Counter[str]) -> Document | None:
+    message = mail.message
+    try:
+        text = _valid(text_from_blocks(_own_blocks(message, mail.name)))
+        subject, language = _header(message, "subject"), _header(message, "content-language")
+    except _PARSER_ERRORS as error:
+        raise UnreadableError(f"it cannot be parsed ({type(error).__name__})") from error
     if num_words(text) < _MIN_WORDS:
-        notes["mails with under five words of their own left out"] += 1
+        notes[_SHORT] += 1
         return None
-    author = " ".join(parseaddr(sender)[0].split())
+    status: Status = _STATUS.get(mail.place, "published")
     return make_document(
         name=name,
         text=text,
-        title=_SUBJECT.sub("", " ".join(subject.split())) or None,
-        author=author if author and "@" not in author else None,
+        title=subject_of(subject),
+        author=owner(policy, mail.name, mail.address),
         date=_day(message),
+        status=status,
+        thread=_thread(message),
+        language=language.split(",")[0].strip() or None,
         extraction="mail",
     )
 
 
-def _own_blocks(message: EmailMessage) -> list[Block]:
+def _thread(message: EmailMessage) -> str | None:
+    """The conversation, as a hash: the identifiers of mails hold addresses."""
+    ids = re.findall(r"<[^<>]+>", f"{_header(message, 'references')} {_header(message, 'in-reply-to')}")
+    first = _header(message, "x-gm-thrid") or next(iter(ids), "") or _header(message, "message-id").strip()
+    return digest("mail", first)[:16] if first else None
+
+
+def _own_blocks(message: EmailMessage, sender: str) -> list[Block]:
     part = message.get_body(preferencelist=("plain", "html"))
     if part is None:
         return []
@@ -115,24 +205,15 @@ def _own_blocks(message: EmailMessage) -> list[Block]:
     if not isinstance(content, str):
         return []
     if part.get_content_type() == "text/html":
-        written = text_from_blocks(block for block in fragment_blocks(content) if block.kind != "quote")
+        written = text_from_blocks(fragment_blocks(content))
     else:
         written = content.replace("\r\n", "\n")
     writer = BlockWriter()
-    for paragraph in re.split(r"\n[^\S\n]*\n", _own(written)):
+    for paragraph in re.split(r"\n[^\S\n]*\n", own_part(written, sender=sender)):
         lines = [line.strip() for line in paragraph.split("\n") if line.strip()]
         wrapped = len(lines) > 1 and sum(map(len, lines[:-1])) / (len(lines) - 1) > 55
         writer.paragraph((" " if wrapped else "\n").join(lines))
     return writer.blocks
-
-
-def _own(text: str) -> str:
-    """What the sender wrote: up to a signature or a forwarded message, without quotations and the lines that announce them."""
-    text = _WROTE_IN_TWO.sub(r"\1 \2", text)
-    ends = [match.start() for pattern in (_CUT, _OUTLOOK, _RULE_AND_HEAD) if (match := pattern.search(text))]
-    text = text[: min(ends)] if ends else text
-    kept = [line for line in _RULE.sub("", text).split("\n") if not line.lstrip().startswith(">")]
-    return _WROTE.sub("", "\n".join(kept))
 
 
 def _valid(text: str) -> str:
@@ -147,4 +228,4 @@ def _day(message: EmailMessage) -> str | None:
         return None
 
 
-READER = Reader(kind="mail", read=read_mail, first_bytes=is_mail, suffixes=frozenset([".mbox", ".eml"]))
+READER = Reader(kind="mail", read_voices=read_mail, first_bytes=is_mail, suffixes=frozenset([".mbox", ".eml", ".emlx"]))
