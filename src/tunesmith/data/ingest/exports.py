@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from tunesmith.core.records import Failure, to_json
+from tunesmith.core.records import Document, Failure, digest, to_json
 from tunesmith.data.ingest.container import Broken, Container, Entry, File, LeftOut, Ready, Text
 from tunesmith.data.ingest.containers import all_containers
-from tunesmith.data.ingest.item import RawItem
+from tunesmith.data.ingest.item import RawItem, Reading
 from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.ingest.tree import HEAD_BYTES, Tree
 from tunesmith.data.text.decode import UnreadableError
@@ -118,8 +118,9 @@ def _item(entry: Entry, *, label: str, start: str, source: str, read_file: ReadF
         case Broken():
             raise UnreadableError(entry.reason)
         case Ready():
-            sha256 = hashlib.sha256(to_json(entry.reading)).hexdigest()
-            return RawItem(name=label + entry.name, source=source, kind="ready", sha256=sha256, reading=entry.reading)
+            reading = _placed(entry.reading, label)
+            sha256 = hashlib.sha256(to_json(reading)).hexdigest()
+            return RawItem(name=label + entry.name, source=source, kind="ready", sha256=sha256, reading=reading)
         case File():
             item = read_file(start + entry.name)
             if not entry.facts and entry.kind in {None, item.kind}:
@@ -142,6 +143,21 @@ def _text(entry: Text, *, label: str, source: str, passed: Passed) -> RawItem | 
         data=data,
         charset="text/plain; charset=utf-8" if isinstance(entry.content, str) else None,
         about=entry.facts,
+    )
+
+
+def _placed(reading: Reading, label: str) -> Reading:
+    """The reading with names as they are seen from the source, and not from within the export."""
+
+    def document(one: Document) -> Document:
+        name = label + one.source
+        return replace(one, source=name, id=digest(name, one.text)[:16])
+
+    return replace(
+        reading,
+        documents=tuple(map(document, reading.documents)),
+        pairs=tuple(replace(pair, source=label + pair.source) for pair in reading.pairs),
+        failures=tuple(replace(failure, source=label + failure.source) for failure in reading.failures),
     )
 
 
