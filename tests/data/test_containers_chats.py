@@ -198,7 +198,7 @@ PACKAGE = {
         ]
     ),
     "messages/c222222222222222222/channel.json": json.dumps({"id": "2", "type": "DM", "recipients": ["1", "2"]}),
-    "messages/c222222222222222222/messages.csv": "ID,Timestamp,Contents,Attachments\n1,2023-03-12 09:00:00+00:00,DMMARK words,\n",
+    "messages/c222222222222222222/messages.csv": "ID,Timestamp,Contents\n1,2023-03-12 09:00:00+00:00,DMMARK words\n",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from html import escape
 from typing import Any
 
 import orjson
@@ -13,7 +14,7 @@ from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.ingest.tree import Tree
 from tunesmith.data.text.decode import UnreadableError
 
-__all__ = ["json_in", "json_or_none", "mended", "objects", "owner", "text_of", "utc_day"]
+__all__ = ["as_fragment", "json_in", "json_or_none", "mended", "objects", "owner", "text_of", "utc_day"]
 
 _ASSIGNED = re.compile(rb"\s*(?:(?:var|let|const)\s+)?[\w.$\[\]'\"]+\s*=\s*(?=[\[{\"])")
 
@@ -53,6 +54,12 @@ def objects(value: object) -> list[Mapping[str, Any]]:
 def text_of(value: object) -> str:
     """A string, or nothing."""
     return value if isinstance(value, str) else ""
+
+
+def as_fragment(text: str) -> str:
+    """Text as people type it into a form, as HTML: a blank line ends a paragraph, and every other end of a line was meant."""
+    parts = re.split(r"\n[^\S\n]*\n", text.replace("\r\n", "\n").strip())
+    return "\n".join(f"<p>{escape(part, quote=False).replace(chr(10), '<br>')}</p>" for part in parts)
 
 
 def mended(text: str) -> str:

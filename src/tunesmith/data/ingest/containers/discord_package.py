@@ -11,7 +11,7 @@ from tunesmith.core.records import Status
 from tunesmith.data.ingest.chat import Said, threads
 from tunesmith.data.ingest.container import Broken, Container, Entry, LeftOut, Text
 from tunesmith.data.ingest.item import Facts
-from tunesmith.data.ingest.personal import json_in, json_or_none, objects, owner, text_of
+from tunesmith.data.ingest.personal import as_fragment, json_in, json_or_none, objects, owner, text_of
 from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.ingest.tree import Tree
 from tunesmith.data.rows.table import table_rows
@@ -60,7 +60,7 @@ def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
         for number, part in enumerate(threads(said), 1):
             facts = Facts(title="", author=author, date=part[0].date, status=status, thread=folder.rpartition("/")[2])
             text = "\n\n".join(one.text for one in part if one.text)
-            yield Text(name=f"{folder}/{number}", content=text, kind="text", facts=facts)
+            yield Text(name=f"{folder}/{number}", content=as_fragment(text), kind="fragment", facts=facts)
 
 
 def _said(tree: Tree, name: str) -> Iterator[Said]:

@@ -13,7 +13,7 @@ from tunesmith.core.records import Status
 from tunesmith.data.ingest.container import Broken, Container, Entry, LeftOut, Text
 from tunesmith.data.ingest.item import Facts
 from tunesmith.data.ingest.metadata import iso_date
-from tunesmith.data.ingest.personal import json_in, json_or_none, objects, owner, text_of
+from tunesmith.data.ingest.personal import as_fragment, json_in, json_or_none, objects, owner, text_of
 from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.ingest.tree import Tree
 from tunesmith.data.rows.table import table_rows
@@ -82,7 +82,9 @@ def _belongs(tree: Tree, name: str, folder: str) -> bool:
 def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
     kinds = {name: PurePosixPath(name).name for name in tree.names}
     accounts = [objects(json_or_none(tree, name)) for name, last in kinds.items() if last == "account.js"]
-    account = next((one["account"] for rows in accounts for one in rows if isinstance(one.get("account"), Mapping)), {})
+    account: Mapping[str, Any] = next(
+        (one["account"] for rows in accounts for one in rows if isinstance(one.get("account"), Mapping)), {}
+    )
     tweets: dict[str, _Tweet] = {}
     notes: list[Mapping[str, Any]] = []
     other = 0
@@ -131,7 +133,7 @@ def _posts(tweets: Mapping[str, _Tweet], alone: list[_Tweet], account: Mapping[s
             status=one.status,
             thread=one.parent or (one.id if one.more else None),
         )
-        yield Text(name=one.id, content="\n\n".join(parts), kind="text", facts=facts)
+        yield Text(name=one.id, content=as_fragment("\n\n".join(parts)), kind="fragment", facts=facts)
 
 
 def _keep(tweets: dict[str, _Tweet], row: Mapping[str, Any], status: Status) -> None:
@@ -195,7 +197,9 @@ def _with_notes(tweets: Mapping[str, _Tweet], notes: list[Mapping[str, Any]]) ->
     beginning is there are returned."""
     alone = []
     for note in notes:
-        core = next((note[key] for key in ("core", "noteTweetResults") if isinstance(note.get(key), Mapping)), {})
+        core: Mapping[str, Any] = next(
+            (note[key] for key in ("core", "noteTweetResults") if isinstance(note.get(key), Mapping)), {}
+        )
         text = text_of(core.get("text"))
         known = next((one for one in tweets.values() if one.id == str(note.get("tweetId")) or _begins(one.text, text)), None)
         if known is not None:
