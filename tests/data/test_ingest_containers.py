@@ -12,6 +12,7 @@ import pytest
 
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.ingest.containers import all_containers
+from tunesmith.data.ingest.containers_page import with_table
 from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
 from tunesmith.data.ingest.item import Extracted
@@ -77,3 +78,11 @@ def test_a_broken_export_is_a_failure_with_its_name_and_the_rest_is_read(tmp_pat
     found = ingest(tmp_path)
     assert [document.source for document in found.documents] == ["a.md"]
     assert [failure.source for failure in found.failures] == ["export.xml"] and "WordPress" in found.failures[0].reason
+
+
+def test_the_table_of_the_page_about_sources_is_the_one_that_the_containers_make() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guides" / "sources.md").read_text(encoding="utf-8")
+    assert page == with_table(page), "make it again: python -m tunesmith.api.reference exports docs/guides/sources.md"
+    assert all(one.taken in page for one in all_containers() if one.entries)
+    with pytest.raises(ValueError):
+        with_table("a page without a place for it")

@@ -3,6 +3,7 @@
 python -m tunesmith.api.reference > docs/reference/python.md
 python -m tunesmith.api.reference recipe > docs/reference/recipe.md
 python -m tunesmith.api.reference metrics > docs/concepts/metrics.md
+python -m tunesmith.api.reference exports docs/guides/sources.md    (renews the table of that page)
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import sys
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from tunesmith import api
 
-__all__ = ["metrics_page", "python_page", "recipe_page", "undocumented"]
+__all__ = ["exports_page", "metrics_page", "python_page", "recipe_page", "undocumented"]
 
 _WIDTH = 100
 _HEAD = """# From Python
@@ -143,5 +145,15 @@ def metrics_page() -> str:
     return made()
 
 
-if __name__ == "__main__":
+def exports_page(page: str) -> str:
+    """The page about sources with the table of exports and site trees that the code makes."""
+    from tunesmith.data.ingest.containers_page import with_table
+
+    return with_table(page)
+
+
+if __name__ == "__main__" and sys.argv[1:2] == ["exports"]:
+    target = Path(sys.argv[2])
+    target.write_text(exports_page(target.read_text(encoding="utf-8")), encoding="utf-8")
+elif __name__ == "__main__":
     sys.stdout.write({"recipe": recipe_page, "metrics": metrics_page}.get(" ".join(sys.argv[1:]), python_page)())
