@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from test_ingest_containers import ingest
 
+from tunesmith.core.errors import DatasetError
 from tunesmith.core.records import Status
 from tunesmith.data.ingest.containers.wordpress import with_paragraphs
 from tunesmith.data.ingest.policy import EVERY_STATUS, Policy
@@ -98,6 +99,12 @@ def test_posts_of_other_authors_are_left_out_once_an_author_is_named(tmp_path: P
     assert [document.title for document in found.documents] == ["kettle"] and found.notes == (
         "1 texts of other authors left out",
     )
+
+
+def test_where_every_text_is_by_others_the_error_names_them_and_the_line_to_type(tmp_path: Path) -> None:
+    path = export(tmp_path / "a.xml", post("kettle"), post("visit", by="guest"))
+    with pytest.raises(DatasetError, match=r"Ada Byron, Bob Smith: --set 'authors=\[.Ada Byron.\]'"):
+        ingest(path, Policy(authors=("Nobody",)))
 
 
 @pytest.mark.parametrize(

@@ -95,9 +95,5 @@ def nothing(data: bytes, *, name: str) -> Reading:
 def test_a_reader_that_recognises_nothing_or_reads_nothing_is_refused_when_it_is_made() -> None:
     with pytest.raises(AssertionError, match="recognises no file"):
         Reader(kind="toy", read=nothing)
-<<<<<<< HEAD
-    with pytest.raises(AssertionError, match="one of read, read_text and read_chat"):
-=======
-    with pytest.raises(AssertionError, match="one of read, read_voices and read_text"):
->>>>>>> 589d954 (Mail: the sender decides, and folders and labels say what was sent)
+    with pytest.raises(AssertionError, match="one of read, read_voices, read_text and read_chat"):
         Reader(kind="toy", suffixes=frozenset([".toy"]))

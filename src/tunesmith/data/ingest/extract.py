@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,7 +14,7 @@ from tunesmith.core.records import Document, Example, Failure, Preference, to_js
 from tunesmith.core.reporter import Reporter
 from tunesmith.data.ingest.item import Extracted, Gathered, RawItem, Reading, with_facts
 from tunesmith.data.ingest.parallel import read_in_order
-from tunesmith.data.ingest.policy import SCHEDULED, Policy
+from tunesmith.data.ingest.policy import OTHERS, SCHEDULED, Policy
 from tunesmith.data.ingest.read_item import IN_PIECES, read_item, read_pieces
 from tunesmith.data.rows.example import with_own_ids
 from tunesmith.data.text.decode import PassingError, UnreadableError
@@ -94,10 +95,13 @@ class Tally:
     notes: Counter[str] = field(default_factory=Counter)
     num_passing: int = 0
     left_out: BinaryIO | None = None
+    authors: Counter[str] = field(default_factory=Counter)
 
     def leave_out(self, document: Document, reason: str) -> None:
         """Count a document that the policy leaves out, and keep it in `left_out`, so that its author can look at it."""
         self.notes[reason] += 1
+        if reason == OTHERS and document.author:
+            self.authors[document.author] += 1
         if self.left_out is not None:
             self.left_out.write(to_json({**asdict(document), "reason": reason}) + b"\n")
 
@@ -140,7 +144,7 @@ def extracted(
             tally.notes.update(reading.notes)
             progress.advance(1 if is_last else 0, item.name if is_last else f"{item.name}, record {num_records:,}")
     if not num_records:
-        raise _nothing(tally.failures, tally.notes)
+        raise _nothing(tally)
 
 
 def _readings(items: Sequence[RawItem], *, policy: Policy, workers: int) -> Iterator[tuple[RawItem, Reading, bool]]:
@@ -182,13 +186,17 @@ def _unreadable(item: RawItem, error: UnreadableError) -> Reading:
     )
 
 
-def _nothing(failures: Sequence[Failure], notes: Counter[str]) -> DatasetError:
-    listed = "; ".join(f"{failure.source}: {failure.reason}" for failure in failures[:3])
-    left_out = ", ".join(f"{count} {what}" for what, count in sorted(notes.items()) if what.endswith("left out"))
+def _nothing(tally: Tally) -> DatasetError:
+    listed = "; ".join(f"{failure.source}: {failure.reason}" for failure in tally.failures[:3])
+    left_out = ", ".join(f"{count} {what}" for what, count in sorted(tally.notes.items()) if what.endswith("left out"))
     why = listed or left_out or "the sources hold no words"
+    hint = "tunesmith run --source FOLDER, with posts, pages, books, mails, chats or tables in it"
+    if tally.authors:
+        named = [name for name, _ in tally.authors.most_common(5)]
+        hint = f"the texts are by {', '.join(named)}: --set 'authors={json.dumps(named[:1], ensure_ascii=False)}'"
     return DatasetError(
         "none of the sources could be used",
-        value=f"{len(failures)} failures" if failures else "no documents",
+        value=f"{len(tally.failures)} failures" if tally.failures else "no documents",
         expected=f"at least one document or pair ({why})",
-        hint="tunesmith run --source FOLDER, with posts, pages, books, mails, chats or tables in it",
+        hint=hint,
     )

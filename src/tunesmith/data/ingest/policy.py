@@ -9,12 +9,13 @@ from typing import Literal, get_args
 from tunesmith.core.records import Document, Status
 from tunesmith.data.ingest.decisions import DocumentDecisions
 
-__all__ = ["EVERYBODY", "EVERY_STATUS", "SCHEDULED", "Extra", "Policy"]
+__all__ = ["EVERYBODY", "EVERY_STATUS", "OTHERS", "SCHEDULED", "Extra", "Policy"]
 
 Extra = Literal["model-answers", "quotations", "comments", "replies"]
 """What is left out unless it is asked for: the answers of a model, other people's words in a text of one's own, and short
 public replies."""
 EVERY_STATUS: tuple[Status, ...] = get_args(Status)
+OTHERS = "texts of other authors left out"
 SCHEDULED = "texts dated in the future left out"
 _LEFT_OUT: dict[Status, str] = {
     "draft": "drafts left out",
@@ -79,7 +80,7 @@ class Policy:
         if status not in self.publication:
             return _LEFT_OUT[status]
         authors = [document.author, *(document.author or "").split(", ")]
-        return "" if self.is_own(*authors) else "texts of other authors left out"
+        return "" if self.is_own(*authors) else OTHERS
 
 
 EVERYBODY = Policy()

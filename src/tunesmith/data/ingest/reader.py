@@ -9,11 +9,7 @@ from typing import Protocol
 from tunesmith.data.ingest.item import Kind, Reading
 from tunesmith.data.ingest.policy import Policy
 
-<<<<<<< HEAD
-__all__ = ["OfBytes", "OfChat", "OfText", "Reader"]
-=======
-__all__ = ["OfBytes", "OfText", "OfVoices", "Reader"]
->>>>>>> 589d954 (Mail: the sender decides, and folders and labels say what was sent)
+__all__ = ["OfBytes", "OfChat", "OfText", "OfVoices", "Reader"]
 
 
 class OfBytes(Protocol):
@@ -42,13 +38,8 @@ class OfChat(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-<<<<<<< HEAD
-    """One kind of file: how it is recognised, and the one function that reads it: `read` (bytes), `read_text` or
-    `read_chat`.
-=======
-    """One kind of file: how it is recognised, and the one function that reads it: `read` (bytes), `read_voices` or
-    `read_text`.
->>>>>>> 589d954 (Mail: the sender decides, and folders and labels say what was sent)
+    """One kind of file: how it is recognised, and the one function that reads it: `read` or `read_voices` (bytes),
+    `read_text` or `read_chat` (decoded text). `read_voices` and `read_chat` are asked with whose words are wanted.
 
     Content counts more than the name. In this order a file is recognised by `first_bytes` (given all of its bytes), by
     `member` (a name inside of a zip), by its suffix if that is among `suffixes`, and by `first_lines` (of its decoded
@@ -68,12 +59,8 @@ class Reader:
     promises: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-<<<<<<< HEAD
-        if sum(function is not None for function in (self.read, self.read_text, self.read_chat)) != 1:
-            raise AssertionError(f"the reader of {self.kind} needs one of read, read_text and read_chat")
-=======
-        if sum(one is not None for one in (self.read, self.read_voices, self.read_text)) != 1:
-            raise AssertionError(f"the reader of {self.kind} needs one of read, read_voices and read_text")
->>>>>>> 589d954 (Mail: the sender decides, and folders and labels say what was sent)
+        functions = (self.read, self.read_voices, self.read_text, self.read_chat)
+        if sum(function is not None for function in functions) != 1:
+            raise AssertionError(f"the reader of {self.kind} needs one of read, read_voices, read_text and read_chat")
         if not (self.first_bytes or self.member or self.suffixes or self.first_lines):
             raise AssertionError(f"the reader of {self.kind} recognises no file")

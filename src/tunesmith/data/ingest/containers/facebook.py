@@ -118,7 +118,9 @@ def _names(tree: Tree) -> list[str]:
     for name in tree.names:
         last = name.rpartition("/")[2]
         if last == "profile_information.json" and isinstance(value := json_or_none(tree, name), Mapping):
-            profile = next((value[key] for key in ("profile_v2", "profile") if isinstance(value.get(key), Mapping)), {})
+            profile: Mapping[str, Any] = next(
+                (value[key] for key in ("profile_v2", "profile") if isinstance(value.get(key), Mapping)), {}
+            )
             known = profile.get("name")
             return [mended(text_of(known.get("full_name")))] if isinstance(known, Mapping) else []
         if last == "personal_information.json" and isinstance(value := json_or_none(tree, name), Mapping):

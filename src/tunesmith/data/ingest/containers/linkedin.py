@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from lxml import etree, html
 
@@ -122,7 +123,8 @@ def _article(page: str, name: str, author: str | None) -> Text:
 def _person(tree: Tree, name: str | None) -> str | None:
     if name is None:
         return None
-    row = next((row for _, row, problem in table_rows(tree.read(name), name=name) if not problem), {})
+    rows = [row for _, row, problem in table_rows(tree.read(name), name=name) if not problem]
+    row: Mapping[str, Any] = rows[0] if rows else {}
     return " ".join(filter(None, (row.get("first name"), row.get("last name")))) or None
 
 
