@@ -191,15 +191,13 @@ def _replace_by_paragraphs(element: html.HtmlElement, paragraphs: list[str]) -> 
 
 def drop_notes(tree: html.HtmlElement, notes: Counter[str]) -> None:
     """Take out footnotes and comments of others (Google Docs, Word), with the marks in the text that lead to them."""
-    targets = _targets(tree)
-    for link in list(tree.iter("a")):
-        address = link.get("href") or ""
-        is_comment = _COMMENT_LINK.search(address) is not None
-        if not _is_note_link(link, is_comment=is_comment):
-            continue
-        target = targets.get(address[1:])
+    links = [(link, _COMMENT_LINK.search(link.get("href") or "") is not None) for link in tree.iter("a")]
+    marks = [(link, is_comment) for link, is_comment in links if _is_note_link(link, is_comment=is_comment)]
+    targets = _targets(tree) if marks else {}
+    for link, is_comment in marks:
+        target = targets.get((link.get("href") or "")[1:])
         _drop_mark(link)
-        if target is not None and target.getroottree().getroot() is tree.getroottree().getroot() and _is_inside(target, tree):
+        if target is not None and _is_inside(target, tree):
             drop(_note_of(target))
             notes[_COMMENTS if is_comment else FOOTNOTES] += 1
     for section in list(tree.iter("section", "div", "aside", "ol")):

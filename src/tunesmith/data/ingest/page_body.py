@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import Counter
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from lxml import etree, html
@@ -16,7 +19,7 @@ from tunesmith.data.text.decode import UnreadableError
 from tunesmith.data.text.prose import Block, text_from_blocks
 from tunesmith.data.text.words import num_words, words
 
-__all__ = ["Article", "find_article", "is_boilerplate", "link_share", "plain_words", "visible_blocks"]
+__all__ = ["Article", "find_article", "is_boilerplate", "link_share", "plain_words", "seen_elements", "visible_blocks"]
 
 _TAGS = {"list": "ul", "item": "li", "quote": "blockquote", "lb": "br", "del": "span", "hi": "span", "ref": "a", "row": "tr"}
 _HEADS = frozenset(["h1", "h2", "h3", "h4", "h5", "h6"])
@@ -38,6 +41,9 @@ _ROLES = frozenset(["navigation", "complementary", "contentinfo", "banner", "sea
 _ADDED = frozenset(["ul", "ol", "dl", "blockquote", "p"])
 _LINKED = frozenset(["ul", "ol", "p", "div", "table", "header", "section"])
 _MAX_LINK_SHARE = 0.5
+_MAX_SEARCHES = 2_000
+_MAX_ELEMENTS = 20_000  # of a page that is searched twice
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s")
 _LINE_MARK = re.compile(r"^(?:[-#>]+|\d{1,9}\.) ", re.MULTILINE)
 
 
@@ -57,12 +63,12 @@ def find_article(tree: html.HtmlElement, notes: Counter[str]) -> Article:
     What is left out by rule is counted in `notes`. An article that is code and tables for more than half keeps them; and where
     tables were laid open and the library alone keeps a quarter more of the words, its text is taken.
     """
-    original = deepcopy(tree)
+    original = deepcopy(tree) if tree.find(".//table") is not None and len(tree.findall(".//*")) < _MAX_ELEMENTS else None
     drop_notes(tree, notes)
     had_layout = lay_open(tree)
     counts: Counter[str] = Counter()
     blocks = _article_blocks(_extracted(tree), counts)
-    if had_layout:
+    if had_layout and original is not None:
         other_counts: Counter[str] = Counter()
         others = _article_blocks(_extracted(original), other_counts)
         if _num_words(others) > 1.25 * _num_words(blocks):
@@ -171,11 +177,15 @@ def _main_part(tree: html.HtmlElement) -> html.HtmlElement:
 def visible_blocks(root: html.HtmlElement, notes: Counter[str]) -> list[Block]:
     """What a reader sees of an element: without menus, comments, forms, hidden parts and paragraphs that are links."""
     root = deepcopy(root)
-    for element in list(root.iter()):
-        if element is root or not isinstance(element.tag, str):
-            continue
-        if is_boilerplate(element) or (element.tag in _LINKED and link_share(element) > _MAX_LINK_SHARE):
-            element.tag, element.text = "template", None  # which the block reader leaves out
+    hidden: list[html.HtmlElement] = []
+    walker = etree.iterwalk(root, events=("start",))
+    for _, element in walker:
+        is_linked = element.tag in _LINKED and link_share(element) > _MAX_LINK_SHARE
+        if element is not root and (is_linked or is_boilerplate(element)):
+            hidden.append(element)
+            walker.skip_subtree()
+    for element in hidden:
+        element.tag = "template"  # which the block reader leaves out
     return tree_blocks(root, notes)
 
 
@@ -195,24 +205,33 @@ def is_boilerplate(element: html.HtmlElement) -> bool:
 
 def link_share(element: html.HtmlElement) -> float:
     """The share of the letters of an element that stand in links."""
-    whole = len(text_of(element).strip())
     linked = sum(len(text_of(link).strip()) for link in element.iter("a") if link.get("href"))
+    whole = len(text_of(element).strip()) if linked else 0
     return linked / whole if whole else 0.0
+
+
+def seen_elements(tree: html.HtmlElement) -> Iterator[html.HtmlElement]:
+    """All elements that are not inside of menus, comments, forms and the like, from the outermost in."""
+    walker = etree.iterwalk(tree, events=("start",))
+    for _, element in walker:
+        if is_boilerplate(element):
+            walker.skip_subtree()
+        else:
+            yield element
 
 
 def _completed(blocks: list[Block], tree: html.HtmlElement) -> list[Block]:
     """The blocks with lists, quotations and paragraphs that the library lost although their neighbours are in the article."""
-    taken = _Taken(blocks)
     if not blocks:
         return blocks
-    for parent in [element for element in tree.iter() if isinstance(element.tag, str) and len(element) > 1]:
+    taken = _Taken(blocks)
+    for parent in list(seen_elements(tree)):
         children = [child for child in parent if isinstance(child.tag, str)]
-        if not any(child.tag in _ADDED for child in children) or _is_outside(parent):
+        if len(children) < 2 or not any(child.tag in _ADDED for child in children):
             continue
         places = [taken.place(child) if child.tag in _ADDED or child.tag in _HEADS else None for child in children]
-        if not any(place is not None for place in places):
-            continue
-        _add_missing(taken, children, places)
+        if any(place is not None for place in places):
+            _add_missing(taken, children, places)
     return taken.blocks
 
 
@@ -244,16 +263,12 @@ def _add_missing(taken: _Taken, children: list[html.HtmlElement], places: list[i
 def _add_heading(taken: _Taken, heading: html.HtmlElement, index: int, places: list[int | None]) -> None:
     """A lost heading goes before the text that follows it, if that was taken."""
     at = places[index + 1] if index + 1 < len(places) else None
-    made = tree_blocks(deepcopy(heading), Counter())
-    if places[index] is not None or at is None or not made or is_boilerplate(heading):
+    made = tree_blocks(deepcopy(heading), Counter()) if at is not None else []
+    if places[index] is not None or at is None or not made or is_boilerplate(heading) or taken.is_spent:
         return
     taken.insert(at, made)
     places[:] = [place + 1 if place is not None and place >= at else place for place in places]
     places[index] = at
-
-
-def _is_outside(element: html.HtmlElement) -> bool:
-    return any(is_boilerplate(holder) for holder in (element, *element.iterancestors()))
 
 
 class _Taken:
@@ -261,27 +276,47 @@ class _Taken:
 
     def __init__(self, blocks: list[Block]) -> None:
         self.blocks = list(blocks)
-        self._said = [plain_words(block.text) for block in blocks]
+        self._left = _MAX_SEARCHES
+        self._index()
+
+    def _index(self) -> None:
+        said = [plain_words(block.text) for block in self.blocks]
+        self._known = {words: index for index, words in reversed(list(enumerate(said)))}
+        self._starts = list(accumulate((len(words) - 1 for words in said), initial=0))
+        self._whole = "".join(words[:-1] for words in said) + " "
 
     def place(self, element: html.HtmlElement) -> int | None:
-        """The number of the block that holds the last of these words."""
+        """The number of the block that holds these words; None if there is none, or after too many searches."""
         wanted = plain_words(" ".join(element.itertext()))
         if not wanted.strip():
             return None
-        return next(
-            (index for index, said in enumerate(self._said) if wanted in said or (len(said) > 20 and said in wanted)), None
-        )
+        if (known := self._known.get(wanted)) is not None:
+            return known
+        at = self._search(wanted)
+        return bisect_right(self._starts, at + len(wanted) - 2) - 1 if at >= 0 else None
+
+    def _search(self, wanted: str) -> int:
+        """Where the words begin, or -1. A hostile page has more elements than there is time to look for."""
+        self._left -= 1
+        return self._whole.find(wanted) if self._left >= 0 else -1
 
     def has_part_of(self, element: html.HtmlElement) -> bool:
-        """Whether most items of a list, or most sentences of another element, are there."""
+        """Whether half of the items of a list, or of the sentences of another element, are there; or it cannot be told."""
         parts = [plain_words(" ".join(part.itertext())) for part in element.iter("li", "dd", "dt")]
-        parts = parts or [plain_words(part) for part in re.split(r"(?<=[.!?])\s", text_of(element))]
-        whole = "".join(self._said)
-        return sum(1 for part in parts if part.strip() and part in whole) * 2 >= len(parts)
+        parts = [part for part in parts or map(plain_words, _SENTENCE_END.split(text_of(element))) if part.strip()]
+        found = sum(1 for part in parts if part in self._known or self._search(part) >= 0)
+        return self.is_spent or found * 2 >= len(parts)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether there were too many searches to go on."""
+        return self._left < 0
 
     def insert(self, at: int, blocks: list[Block]) -> None:
+        """Put blocks before the one with this number."""
         self.blocks[at:at] = blocks
-        self._said[at:at] = [plain_words(block.text) for block in blocks]
+        self._left -= 1
+        self._index()
 
 
 def plain_words(text: str) -> str:

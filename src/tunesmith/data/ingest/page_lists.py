@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from lxml import html
 
 from tunesmith.data.ingest.markup_rules import text_of
-from tunesmith.data.ingest.page_body import is_boilerplate, plain_words
+from tunesmith.data.ingest.page_body import plain_words, seen_elements
 from tunesmith.data.text.prose import Block
 from tunesmith.data.text.words import num_words
 
@@ -16,6 +16,7 @@ __all__ = ["teasers", "without_teasers"]
 
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5")
 _CARDS = frozenset(["article", "li", "div", "section", "a", "tr", "dt", "p"])
+_MAX_SEARCHES = 2_000
 _MIN_TEASERS, _MIN_LINES = 3, 5
 _LONGEST_TEASER = 90  # words; longer ones are posts in full
 
@@ -29,19 +30,29 @@ def teasers(tree: html.HtmlElement, *, url: str | None) -> list[str]:
     host = urlsplit(url or "").netloc
     headed: dict[str, str] = {}
     lines: dict[str, str] = {}
-    for parent in tree.iter():
-        if isinstance(parent.tag, str) and len(parent) and not _is_outside(parent):
+    for parent in seen_elements(tree):
+        if len(parent):
             children = [child for child in parent if isinstance(child.tag, str)]
-            headed = _headed(children, host) | headed  # the outermost comes first, and holds the most
-            lines = _lines(children, host) | lines
+            for known, found in ((headed, _headed(children, host)), (lines, _lines(children, host))):
+                for address, text in found.items():
+                    known.setdefault(address, text)  # the outermost comes first, and holds the most
     found = headed if len(headed) >= _MIN_TEASERS else {}
     return list((found | lines if len(lines) >= _MIN_LINES else found).values())
 
 
 def without_teasers(blocks: list[Block], listed: list[str]) -> list[Block]:
     """The blocks that are not words of teasers."""
-    said = plain_words("\n".join(listed))
-    return [block for block in blocks if plain_words(block.text).strip() and plain_words(block.text) not in said]
+    whole = plain_words("\n".join(listed))
+    parts = {plain_words(part) for text in listed for part in text.split("\n")}
+    own: list[Block] = []
+    num_searches = 0
+    for block in blocks:
+        said = plain_words(block.text)
+        if said.strip() and said not in parts:
+            num_searches += 1
+            if num_searches > _MAX_SEARCHES or said not in whole:
+                own.append(block)
+    return own
 
 
 def _headed(children: list[html.HtmlElement], host: str) -> dict[str, str]:
@@ -118,8 +129,5 @@ def _post_address(link: html.HtmlElement, host: str) -> str:
 
 
 def _spaced(element: html.HtmlElement) -> str:
-    return " ".join(" ".join(element.itertext()).split())
-
-
-def _is_outside(element: html.HtmlElement) -> bool:
-    return any(is_boilerplate(holder) for holder in (element, *element.iterancestors()))
+    """The texts of an element, a line each."""
+    return "\n".join(" ".join(part.split()) for part in element.itertext() if part.strip())
