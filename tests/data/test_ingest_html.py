@@ -96,6 +96,24 @@ def test_an_article_that_is_mostly_a_table_keeps_it_as_lines() -> None:
     assert reading.notes == {"pages with their code and tables, which are most of them": 1}
 
 
+def test_a_line_of_code_in_pre_is_not_taken_for_a_quotation() -> None:
+    reading = read(f"<article><p>{FIRST}</p><p>{SECOND}</p><pre>x = 1;</pre><blockquote>{THIRD}</blockquote></article>")
+    assert "x = 1" not in reading.documents[0].text and f"> {THIRD}" in reading.documents[0].text
+    assert reading.notes == {"code blocks left out": 1}
+
+
+def test_every_heading_of_a_page_of_two_posts_is_kept() -> None:
+    posts = "".join(
+        f"<article><h2><a href='/{n}'>Clock {n}</a></h2><p>{LETTERS[n]} {LETTERS[n + 1]}</p></article>" for n in (0, 2)
+    )
+    assert text(f"<main>{posts}</main>").count("## Clock") == 2
+
+
+@pytest.mark.parametrize("sentence", ["今日は時計を直した。", "今天我修好了钟。它又走了。"])
+def test_a_sentence_without_blanks_between_words_is_enough(sentence: str) -> None:
+    assert text(f"<p>{sentence}</p>") == sentence
+
+
 def test_code_in_an_article_is_left_out_and_counted() -> None:
     body = f"<article><p>{FIRST}</p><p>{SECOND}</p><pre><code>x = 1\ny = 2</code></pre><p>{THIRD}</p></article>"
     reading = read(body)

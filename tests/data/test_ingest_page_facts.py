@@ -65,6 +65,7 @@ def test_a_date_that_is_not_stated_is_not_made_up(page: dict[str, str]) -> None:
         },
         {"article": '<time class="entry-date published" datetime="2023-04-11T08:00">April</time>'},
         {"article": '<p class="posted-on"><time datetime="2023-04-11"></time><time class="updated" datetime="2024-01-01">'},
+        {"article": '<footer><p>By Ada on <time class="dt-published" datetime="2023-04-11">April</time></p></footer>'},
         {"article": '<abbr class="published" title="2023-04-11">April</abbr>'},
         {"article": '<header><h1>Rain</h1><time datetime="2023-04-11">April</time></header>'},
         {"head": '<meta property="article:modified_time" content="2023-04-11">'},

@@ -44,6 +44,7 @@ _MAX_LINK_SHARE = 0.5
 _MAX_SEARCHES = 2_000
 _MAX_ELEMENTS = 20_000  # of a page that is searched twice
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s")
+_NO_BLANKS = re.compile(r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 _LINE_MARK = re.compile(r"^(?:[-#>]+|\d{1,9}\.) ", re.MULTILINE)
 
 
@@ -66,6 +67,8 @@ def find_article(tree: html.HtmlElement, notes: Counter[str]) -> Article:
     original = deepcopy(tree) if tree.find(".//table") is not None and len(tree.findall(".//*")) < _MAX_ELEMENTS else None
     drop_notes(tree, notes)
     had_layout = lay_open(tree)
+    for code in tree.iter("pre"):
+        _mark_as_code(code)
     counts: Counter[str] = Counter()
     blocks = _article_blocks(_extracted(tree), counts)
     if had_layout and original is not None:
@@ -74,19 +77,28 @@ def find_article(tree: html.HtmlElement, notes: Counter[str]) -> Article:
         if _num_words(others) > 1.25 * _num_words(blocks):
             blocks, counts = others, other_counts
     blocks = _completed(blocks, tree)
-    if _num_words(blocks) < _MIN_WORDS or (len(blocks) == 1 and _num_words(blocks) >= 0.7 * _num_in_body(tree)):
+    if not _is_enough(blocks) or (len(blocks) == 1 and _num_words(blocks) >= 0.7 * _num_in_body(tree)):
         counts = Counter()  # nothing was found, or all texts of the page in one heap, its menus too
         blocks = visible_blocks(tree, counts)
-    if _num_words(blocks) < _MIN_WORDS:
+    if not _is_enough(blocks):
         counts = Counter()  # what is called a comment or a menu is all that there is
         blocks = tree_blocks(tree, counts)
-    if _num_words(blocks) < _MIN_WORDS:
+    if not _is_enough(blocks):
         raise UnreadableError("no article was found in the page")
     notes.update(counts)
     while blocks and blocks[-1].kind == "heading":  # nothing is left below it
         blocks.pop()
     seen = dict.fromkeys(visible_blocks(_main_part(tree), Counter()))  # the library takes a paragraph that comes twice once
     return Article(blocks=blocks, num_visible=_num_words(list(seen)))
+
+
+def _mark_as_code(element: html.HtmlElement) -> None:
+    """Trafilatura takes `<pre>` for a quotation unless it holds one `<span>`."""
+    text = text_of(element)
+    for child in list(element):
+        element.remove(child)
+    element.text = None
+    etree.SubElement(element, "span").text = f"{text}\n"
 
 
 def _extracted(tree: html.HtmlElement) -> Any:
@@ -150,6 +162,12 @@ def _make_lines(element: Any) -> None:
 
 def _num_words(blocks: list[Block]) -> int:
     return num_words(text_from_blocks(blocks))
+
+
+def _is_enough(blocks: list[Block]) -> bool:
+    """Whether there is a sentence: five words, or eight letters of a script without blanks between words."""
+    text = text_from_blocks(blocks)
+    return num_words(text) >= _MIN_WORDS or len(_NO_BLANKS.findall(text)) >= 8
 
 
 def _num_in_body(tree: html.HtmlElement) -> int:
@@ -239,7 +257,7 @@ def _add_missing(taken: _Taken, children: list[html.HtmlElement], places: list[i
     known = [index for index, place in enumerate(places) if place is not None]
     for index in range(len(children)):
         child = children[index]
-        if child.tag in _HEADS and known[0] < index < known[-1]:
+        if child.tag in _HEADS and index < known[-1]:
             _add_heading(taken, child, index, places)
         if places[index] is not None or child.tag not in _ADDED or is_boilerplate(child):
             continue
@@ -261,10 +279,10 @@ def _add_missing(taken: _Taken, children: list[html.HtmlElement], places: list[i
 
 
 def _add_heading(taken: _Taken, heading: html.HtmlElement, index: int, places: list[int | None]) -> None:
-    """A lost heading goes before the text that follows it, if that was taken."""
+    """A lost heading goes before the text that follows it, if that was taken; before the first text stands the title."""
     at = places[index + 1] if index + 1 < len(places) else None
-    made = tree_blocks(deepcopy(heading), Counter()) if at is not None else []
-    if places[index] is not None or at is None or not made or is_boilerplate(heading) or taken.is_spent:
+    made = tree_blocks(deepcopy(heading), Counter()) if at else []
+    if places[index] is not None or not at or not made or is_boilerplate(heading) or taken.is_spent:
         return
     taken.insert(at, made)
     places[:] = [place + 1 if place is not None and place >= at else place for place in places]

@@ -228,7 +228,8 @@ def _published_times(tree: html.HtmlElement) -> list[str]:
 
 def _is_outside(element: html.HtmlElement) -> bool:
     return any(
-        ancestor.tag in _OUTSIDE or _COMMENTS.search(f"{ancestor.get('class') or ''} {ancestor.get('id') or ''}")
+        (ancestor.tag in _OUTSIDE and (ancestor.tag != "footer" or next(ancestor.iterancestors("article"), None) is None))
+        or _COMMENTS.search(f"{ancestor.get('class') or ''} {ancestor.get('id') or ''}")
         for ancestor in element.iterancestors()
         if ancestor.tag not in {"body", "html"}  # these carry marks of the theme
     )
