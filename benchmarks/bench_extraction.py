@@ -39,9 +39,16 @@ def ours(page: str) -> str:
         return ""
 
 
+def bare(page: str) -> str:
+    """The main text of `bare_extraction` with its defaults; `extract` adds the comments of readers."""
+    found = trafilatura.bare_extraction(page)
+    return (found.text or "") if found is not None else ""
+
+
 READERS: dict[str, Reader] = {
     "tunesmith": ours,
     "trafilatura, its defaults": lambda page: trafilatura.extract(page) or "",
+    "trafilatura, bare_extraction with its defaults": bare,
     "trafilatura, no comments, no tables": lambda page: (
         trafilatura.extract(page, include_comments=False, include_tables=False) or ""
     ),
