@@ -114,6 +114,12 @@ def test_a_sentence_without_blanks_between_words_is_enough(sentence: str) -> Non
     assert text(f"<p>{sentence}</p>") == sentence
 
 
+def test_an_article_that_stands_in_json_alone_is_taken_and_not_the_menu() -> None:
+    script = f'<script type="application/ld+json">{{"@type": "NewsArticle", "articleBody": "{" ".join(LETTERS)}"}}</script>'
+    menu = "<ul>" + "".join(f"<li><span>Part {n} of the paper</span></li>" for n in range(12)) + "</ul>"
+    assert read(menu + "<div id='app'></div>", head=script).documents[0].text == " ".join(LETTERS)
+
+
 def test_code_in_an_article_is_left_out_and_counted() -> None:
     body = f"<article><p>{FIRST}</p><p>{SECOND}</p><pre><code>x = 1\ny = 2</code></pre><p>{THIRD}</p></article>"
     reading = read(body)

@@ -77,7 +77,7 @@ def find_article(tree: html.HtmlElement, notes: Counter[str]) -> Article:
         if _num_words(others) > 1.25 * _num_words(blocks):
             blocks, counts = others, other_counts
     blocks = _completed(blocks, tree)
-    if not _is_enough(blocks) or (len(blocks) == 1 and _num_words(blocks) >= 0.7 * _num_in_body(tree)):
+    if not _is_enough(blocks) or _is_heap(blocks, tree):
         counts = Counter()  # nothing was found, or all texts of the page in one heap, its menus too
         blocks = visible_blocks(tree, counts)
     if not _is_enough(blocks):
@@ -170,12 +170,16 @@ def _is_enough(blocks: list[Block]) -> bool:
     return num_words(text) >= _MIN_WORDS or len(_NO_BLANKS.findall(text)) >= 8
 
 
-def _num_in_body(tree: html.HtmlElement) -> int:
+def _is_heap(blocks: list[Block], tree: html.HtmlElement) -> bool:
+    """Whether the library gave all texts of the page, from the first one on, as one paragraph."""
+    if len(blocks) != 1:
+        return False
     body = tree.find(".//body")
     texts = (body if body is not None else tree).xpath(
         ".//text()[not(ancestor::script or ancestor::style or ancestor::noscript)]"
     )
-    return num_words(" ".join(texts))
+    whole, found = plain_words(" ".join(texts)), plain_words(blocks[0].text)
+    return whole[:60] == found[:60] and len(found) >= 0.7 * len(whole)
 
 
 def _main_part(tree: html.HtmlElement) -> html.HtmlElement:
@@ -262,8 +266,8 @@ def _add_missing(taken: _Taken, children: list[html.HtmlElement], places: list[i
         if places[index] is not None or child.tag not in _ADDED or is_boilerplate(child):
             continue
         is_between = known[0] < index < known[-1]
-        if child.tag == "p" and not is_between:
-            continue  # at the ends stand thanks, dates and licences
+        if not is_between and (child.tag == "p" or _num_linked(child) > 2):
+            continue  # at the ends stand thanks, dates, licences and lists of other pages
         if any(item.find(".//a") is not None and next(item.iter(*_HEADS), None) is not None for item in child.iter("li")):
             continue  # teasers of other pages
         if link_share(child) > _MAX_LINK_SHARE or num_words(text_of(child)) < 3 or taken.has_part_of(child):
@@ -276,6 +280,10 @@ def _add_missing(taken: _Taken, children: list[html.HtmlElement], places: list[i
             taken.insert(at, made)
             places[:] = [place + len(made) if place is not None and place >= at else place for place in places]
             places[index] = at + len(made) - 1
+
+
+def _num_linked(element: html.HtmlElement) -> int:
+    return sum(1 for item in element.iter("li") if item.find(".//a") is not None)
 
 
 def _add_heading(taken: _Taken, heading: html.HtmlElement, index: int, places: list[int | None]) -> None:
