@@ -120,6 +120,12 @@ def test_an_article_that_stands_in_json_alone_is_taken_and_not_the_menu() -> Non
     assert read(menu + "<div id='app'></div>", head=script).documents[0].text == " ".join(LETTERS)
 
 
+def test_a_site_whose_generator_speaks_of_pages_is_no_document_of_a_word_processor() -> None:
+    head = '<meta name="generator" content="Landing Pages for Microsoft Word fans"><title>Clocks</title>'
+    menu = "<ul class='menu'><li><a href='/a'>All my watches</a></li></ul>"
+    assert "watches" not in read(f"{menu}<article><p>{FIRST}</p><p>{SECOND}</p></article>", head=head).documents[0].text
+
+
 def test_code_in_an_article_is_left_out_and_counted() -> None:
     body = f"<article><p>{FIRST}</p><p>{SECOND}</p><pre><code>x = 1\ny = 2</code></pre><p>{THIRD}</p></article>"
     reading = read(body)

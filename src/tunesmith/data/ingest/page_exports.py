@@ -15,7 +15,7 @@ from tunesmith.data.text.prose import Block
 
 __all__ = ["export_blocks", "is_export"]
 
-_GENERATOR = re.compile(r"LibreOffice|OpenOffice|Microsoft Word|Apache POI|Pages|Bear|Cocoa HTML Writer", re.IGNORECASE)
+_GENERATOR = re.compile(r"\s*(?:LibreOffice|OpenOffice|Microsoft Word|Apache POI|Cocoa HTML Writer)\b", re.IGNORECASE)
 _GOOGLE_STYLE = re.compile(r"lst-kix_|themes\.googleusercontent\.com/fonts/css")
 _TITLES = ("title", "MsoTitle", "page-title", "doc-title")
 _DATE_NAMES = ("published", "publish date", "date published", "publication date", "date", "created", "created time")
@@ -27,7 +27,7 @@ def is_export(tree: html.HtmlElement) -> bool:
     if body is not None and "doc-content" in (body.get("class") or "").split():
         return True
     if any(
-        _GENERATOR.search(meta.get("content") or "")
+        _GENERATOR.match(meta.get("content") or "")
         for meta in tree.iter("meta")
         if (meta.get("name") or "").lower() == "generator"
     ):
