@@ -126,6 +126,12 @@ def test_a_site_whose_generator_speaks_of_pages_is_no_document_of_a_word_process
     assert "watches" not in read(f"{menu}<article><p>{FIRST}</p><p>{SECOND}</p></article>", head=head).documents[0].text
 
 
+def test_a_site_with_fonts_of_google_is_no_google_document() -> None:
+    head = "<style>@import url('https://themes.googleusercontent.com/fonts/css?kit=x');</style><title>Clocks</title>"
+    menu = "<nav><a href='/a'>All my watches</a></nav><div class='menu'>Our other watches</div>"
+    assert "watches" not in read(f"{menu}<article><p>{FIRST}</p><p>{SECOND}</p></article>", head=head).documents[0].text
+
+
 def test_code_in_an_article_is_left_out_and_counted() -> None:
     body = f"<article><p>{FIRST}</p><p>{SECOND}</p><pre><code>x = 1\ny = 2</code></pre><p>{THIRD}</p></article>"
     reading = read(body)

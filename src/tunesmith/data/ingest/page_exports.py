@@ -32,7 +32,8 @@ def is_export(tree: html.HtmlElement) -> bool:
         if (meta.get("name") or "").lower() == "generator"
     ):
         return True
-    if any(_GOOGLE_STYLE.search(style.text or "") for style in tree.iter("style")):
+    is_site = next(tree.iter("nav", "script", "main"), None) is not None  # such as one with fonts of Google
+    if not is_site and any(_GOOGLE_STYLE.search(style.text or "") for style in tree.iter("style")):
         return True
     return tree.find(".//article/header/h1[@class='page-title']") is not None
 
