@@ -132,6 +132,12 @@ def test_a_site_with_fonts_of_google_is_no_google_document() -> None:
     assert "watches" not in read(f"{menu}<article><p>{FIRST}</p><p>{SECOND}</p></article>", head=head).documents[0].text
 
 
+def test_a_theme_that_calls_its_title_a_page_title_is_no_page_of_notion() -> None:
+    article = f"<article><header><h1 class='page-title'>T</h1></header><p>{FIRST}</p><p>{SECOND}</p></article>"
+    body = f"<div class='menu'>Our other watches</div>{article}"
+    assert "watches" not in text(body)
+
+
 def test_code_in_an_article_is_left_out_and_counted() -> None:
     body = f"<article><p>{FIRST}</p><p>{SECOND}</p><pre><code>x = 1\ny = 2</code></pre><p>{THIRD}</p></article>"
     reading = read(body)

@@ -35,7 +35,9 @@ def is_export(tree: html.HtmlElement) -> bool:
     is_site = next(tree.iter("nav", "script", "main"), None) is not None  # such as one with fonts of Google
     if not is_site and any(_GOOGLE_STYLE.search(style.text or "") for style in tree.iter("style")):
         return True
-    return tree.find(".//article/header/h1[@class='page-title']") is not None
+    article = tree.find("./body/article") if tree.tag == "html" else None
+    is_notion = article is not None and "page" in (article.get("class") or "").split()
+    return is_notion and article.find("./div[@class='page-body']") is not None
 
 
 def export_blocks(tree: html.HtmlElement, facts: Facts, notes: Counter[str]) -> list[Block]:
