@@ -36,8 +36,9 @@ def is_export(tree: html.HtmlElement) -> bool:
     if not is_site and any(_GOOGLE_STYLE.search(style.text or "") for style in tree.iter("style")):
         return True
     article = tree.find("./body/article") if tree.tag == "html" else None
-    is_notion = article is not None and "page" in (article.get("class") or "").split()
-    return is_notion and article.find("./div[@class='page-body']") is not None
+    if article is None or "page" not in (article.get("class") or "").split():
+        return False
+    return article.find("./div[@class='page-body']") is not None
 
 
 def export_blocks(tree: html.HtmlElement, facts: Facts, notes: Counter[str]) -> list[Block]:
