@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from lxml import etree
 
 from tunesmith.data.text.decode import UnreadableError
 
-__all__ = ["MAX_MEMBER_BYTES", "Package", "TooLarge", "feed_xml", "is_zip", "open_package", "read_xml"]
+__all__ = ["MAX_MEMBER_BYTES", "Package", "TooLarge", "feed_xml", "is_zip", "open_package", "read_large_xml", "read_xml"]
 
 MAX_MEMBER_BYTES = 50 * 1024 * 1024
 _MAX_ALL_BYTES = 100 * 1024 * 1024
@@ -108,6 +108,21 @@ def read_xml(data: bytes) -> etree._Element:
     if root.getroottree().docinfo.doctype:
         raise UnreadableError("its XML declares a document type, where entities could hide")
     return root
+
+
+def read_large_xml(data: bytes, tags: Sequence[str]) -> Iterator[etree._Element]:
+    """The elements with these tags, as they end, each gone with the next one; a document type is passed over, with no entity
+    resolved, and control characters do not stop it. UnreadableError if it is broken."""
+    try:
+        for _, element in etree.iterparse(
+            io.BytesIO(data), events=("end",), tag=tags, recover=True, resolve_entities=False, no_network=True, load_dtd=False
+        ):
+            yield element
+            element.clear()
+            while element.getprevious() is not None:
+                del element.getparent()[0]
+    except etree.XMLSyntaxError as error:
+        raise _refusal(error) from error
 
 
 def _refusal(error: etree.XMLSyntaxError) -> UnreadableError:
