@@ -179,6 +179,20 @@ def test_a_page_of_telegram_that_is_broken_is_named_and_other_chats_are_read(tmp
     assert len(found.documents) == 1 and [one.source for one in found.failures] == ["chats/chat_1/messages.html"]
 
 
+def test_older_exports_with_fewer_fields_are_read(tmp_path: Path) -> None:
+    said = [
+        {"id": n, "type": "message", "date": f"2023-03-12T09:0{n}:00", "from": who, "from_id": f"user{n}", "text": text}
+        for n, (who, text) in enumerate(TALK)
+    ]
+    telegram = {"name": "Mia Roe", "type": "private_group", "id": 1, "messages": said}
+    rows = [{"date": f"2023-03-12 09:0{n}:00", "sender": who, "body": text} for n, (who, text) in enumerate(TALK)]
+    write(tmp_path, {"t/result.json": json.dumps(telegram), "s/data.json": json.dumps(rows)})
+    found = ingest(tmp_path)
+    assert [(one.source, one.date) for one in found.documents] == [("s/data.json", "2023-03-12")] and not found.failures
+    assert "1 documents that are copies of another left out" in found.notes  # the two exports hold the same chat
+    assert [one.source for one in ingest(tmp_path / "t").documents] == ["result.json"]
+
+
 def test_a_page_about_messages_is_a_page(tmp_path: Path) -> None:
     (tmp_path / "messages.html").write_text(
         "<html><body><article><p>" + "On sending messages by post. " * 20 + "</p></article></body></html>"

@@ -23,6 +23,7 @@ _MARKS = (
     (b'"mapping"', b'"author"'),
     (b'"chat_messages"',),
     (b'"date_unixtime"',),
+    (b'"from_id"', b'"from"', b'"date"', b'"message"'),  # of Telegram before 2022
     (b'"sender_name"', b'"timestamp_ms"'),
     (b'"ts"', b'"user"', b'"type"'),
     (b'"messages"', b'"author"', b'"timestamp"', b'"content"'),
@@ -59,7 +60,12 @@ def _others(value: Mapping[str, Any]) -> list[Chat] | None:
     chats = value.get("chats")
     listed = chats.get("list") if isinstance(chats, Mapping) else None
     rooms = [room for room in (listed if isinstance(listed, list) else [value]) if isinstance(room, Mapping)]
-    for mark, reader in (("date_unixtime", _telegram), ("timestamp_ms", _instagram), ("author", _discord)):
+    for mark, reader in (
+        ("date_unixtime", _telegram),
+        ("from_id", _telegram),
+        ("timestamp_ms", _instagram),
+        ("author", _discord),
+    ):
         if any(mark in message for room in rooms for message in _messages(room)[:50]):
             return [reader(room) for room in rooms]
     return None
@@ -76,7 +82,9 @@ def _telegram(room: Mapping[str, Any]) -> Chat:
         author = message.get("from")
         if message.get("type") == "message" and isinstance(author, str) and author and not message.get("forwarded_from"):
             aliases = (message["from_id"],) if isinstance(message.get("from_id"), str) else ()
-            said.append(_said(author, _telegram_text(message.get("text")), message.get("date_unixtime"), aliases))
+            said.append(
+                _said(author, _telegram_text(message.get("text")), message.get("date_unixtime") or message.get("date"), aliases)
+            )
     return _title(room.get("name")), said
 
 

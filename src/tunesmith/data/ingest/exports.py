@@ -90,16 +90,21 @@ def items_of(
         passed.failures.append(Failure(source=whole or source, reason=reason))
         return []
     inside = tree.only(names).below(root)
-    label = prefix + start + (f"{next(iter(names))[len(start) :]}/" if len(names) == 1 else "")
+    file = next(iter(names)) if len(names) == 1 else ""
+    label = prefix + (f"{file}/" if file else start)
+
+    def placed(name: str) -> str:
+        return prefix + file if file and start + name == file else label + name
+
     items: list[RawItem] = []
     broken: list[Failure] = []
     try:
         for entry in container.entries(inside, policy):
             try:
-                made = _item(entry, label=label, start=start, source=source, read_file=read_file, passed=passed)
+                made = _item(entry, placed=placed, start=start, source=source, read_file=read_file, passed=passed)
                 items += [made] if made else []
             except UnreadableError as error:
-                broken.append(Failure(source=label + getattr(entry, "name", ""), reason=str(error)))
+                broken.append(Failure(source=placed(getattr(entry, "name", "")), reason=str(error)))
     except UnreadableError as error:
         broken.append(Failure(source=whole or source, reason=f"{container.title}: {error}"))
     if len(broken) > _MAX_LISTED:
@@ -109,7 +114,9 @@ def items_of(
     return items
 
 
-def _item(entry: Entry, *, label: str, start: str, source: str, read_file: ReadFile, passed: Passed) -> RawItem | None:
+def _item(
+    entry: Entry, *, placed: Callable[[str], str], start: str, source: str, read_file: ReadFile, passed: Passed
+) -> RawItem | None:
     match entry:
         case LeftOut():
             if entry.count:
@@ -118,25 +125,25 @@ def _item(entry: Entry, *, label: str, start: str, source: str, read_file: ReadF
         case Broken():
             raise UnreadableError(entry.reason)
         case Ready():
-            reading = _placed(entry.reading, label)
+            reading = _placed(entry.reading, placed)
             sha256 = hashlib.sha256(to_json(reading)).hexdigest()
-            return RawItem(name=label + entry.name, source=source, kind="ready", sha256=sha256, reading=reading)
+            return RawItem(name=placed(entry.name), source=source, kind="ready", sha256=sha256, reading=reading)
         case File():
             item = read_file(start + entry.name)
             if not entry.facts and entry.kind in {None, item.kind}:
                 return item
             return replace(item, about={**item.about, **entry.facts}, kind=entry.kind or item.kind)
         case Text():
-            return _text(entry, label=label, source=source, passed=passed)
+            return _text(entry, name=placed(entry.name), source=source, passed=passed)
 
 
-def _text(entry: Text, *, label: str, source: str, passed: Passed) -> RawItem | None:
+def _text(entry: Text, *, name: str, source: str, passed: Passed) -> RawItem | None:
     data = entry.content.encode(errors="replace") if isinstance(entry.content, str) else entry.content
     if isinstance(entry.content, str) and not num_words(_TAG.sub(" ", entry.content)):
         passed.notes["texts without words left out"] += 1
         return None
     return RawItem(
-        name=label + entry.name,
+        name=name,
         source=source,
         kind=entry.kind,
         sha256=hashlib.sha256(data).hexdigest(),
@@ -146,18 +153,18 @@ def _text(entry: Text, *, label: str, source: str, passed: Passed) -> RawItem | 
     )
 
 
-def _placed(reading: Reading, label: str) -> Reading:
+def _placed(reading: Reading, placed: Callable[[str], str]) -> Reading:
     """The reading with names as they are seen from the source, and not from within the export."""
 
     def document(one: Document) -> Document:
-        name = label + one.source
+        name = placed(one.source)
         return replace(one, source=name, id=digest(name, one.text)[:16])
 
     return replace(
         reading,
         documents=tuple(map(document, reading.documents)),
-        pairs=tuple(replace(pair, source=label + pair.source) for pair in reading.pairs),
-        failures=tuple(replace(failure, source=label + failure.source) for failure in reading.failures),
+        pairs=tuple(replace(pair, source=placed(pair.source)) for pair in reading.pairs),
+        failures=tuple(replace(failure, source=placed(failure.source)) for failure in reading.failures),
     )
 
 

@@ -23,7 +23,7 @@ _FRACTION = re.compile(r"(\.\d{6})\d+")  # of a second, in more digits than Pyth
 
 def _is_channel(name: str, head: bytes) -> bool:
     if name.lower().endswith(".csv"):
-        columns = [column.strip(b' "\r\xef\xbb\xbf') for column in head.split(b"\n")[0].lower().split(b",")]
+        columns = [column.strip(b' "\r\xef\xbb\xbf') for column in re.split(rb"[,;\t]", head.split(b"\n")[0].lower())]
         return all(column in columns for column in _COLUMNS)
     return b"chatlog__" in head
 

@@ -123,8 +123,7 @@ def _article(page: str, name: str, author: str | None) -> Text:
 def _person(tree: Tree, name: str | None) -> str | None:
     if name is None:
         return None
-    rows = [row for _, row, problem in table_rows(tree.read(name), name=name) if not problem]
-    row: Mapping[str, Any] = rows[0] if rows else {}
+    row: Mapping[str, str] = next((row for _, row, problem in table_rows(tree.read(name), name=name) if not problem), {})
     return " ".join(filter(None, (row.get("first name"), row.get("last name")))) or None
 
 

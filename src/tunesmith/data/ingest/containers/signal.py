@@ -13,7 +13,7 @@ from tunesmith.data.ingest.chat import Said, read_chats
 from tunesmith.data.ingest.chat_text import is_chat_text, read_chat_text
 from tunesmith.data.ingest.container import Broken, Container, Entry, LeftOut, Ready
 from tunesmith.data.ingest.item import Reading
-from tunesmith.data.ingest.personal import text_of
+from tunesmith.data.ingest.personal import json_in, objects, text_of
 from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.ingest.tree import Tree
 from tunesmith.data.text.decode import UnreadableError, decode
@@ -48,7 +48,7 @@ def _home(name: str) -> str:
 def _is_rows(tree: Tree, name: str) -> bool:
     if name.rpartition("/")[2] != "data.json" and not name.endswith((".jsonl", ".ndjson")):
         return False
-    head = tree.head(name, 20_000).split(b"\n")[0:20]
+    head = tree.head(name, 20_000).split(b"\n")[:20]
     return any(all(mark in line for mark in marks) for marks in _ROWS for line in head)
 
 
@@ -77,6 +77,13 @@ def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
 def _reading(data: bytes, name: str, policy: Policy) -> Reading:
     if name.endswith(".md"):
         return read_chat_text(_PICTURE.sub("", _REACTION.sub("", _QUOTED.sub("", decode(data)))), name=name, policy=policy)
+    rows = json_in(data) if data.lstrip().startswith(b"[") else _lines(data)
+    said = objects(rows)
+    read = _of_tool if _has(said, "sender") else _of_cli if _has(said, "envelope") else _of_signal
+    return read_chats(read(said, policy), name=name, policy=policy)
+
+
+def _lines(data: bytes) -> list[Any]:
     rows = []
     for number, line in enumerate(data.split(b"\n"), 1):
         if line.strip():
@@ -84,9 +91,7 @@ def _reading(data: bytes, name: str, policy: Policy) -> Reading:
                 rows.append(orjson.loads(line))
             except orjson.JSONDecodeError as error:
                 raise UnreadableError(f"line {number} is broken or cut") from error
-    objects = [row for row in rows if isinstance(row, Mapping)]
-    read = _of_tool if any("sender" in row for row in objects) else _of_cli if _has(objects, "envelope") else _of_signal
-    return read_chats(read(objects, policy), name=name, policy=policy)
+    return rows
 
 
 def _has(rows: list[Mapping[str, Any]], key: str) -> bool:

@@ -127,7 +127,7 @@ def _without_shared(content: str) -> str:
     root = html.fromstring(f"<div>{_REBLOGGED.sub('', content)}</div>")
     for quotation in root.xpath(".//blockquote"):
         quotation.drop_tree()
-    return etree.tostring(root, encoding="unicode", method="html")
+    return str(etree.tostring(root, encoding="unicode", method="html"))
 
 
 CONTAINER = Container(
