@@ -129,6 +129,23 @@ def discord_html() -> Files:
     return {"general.html": f"<html><body><div class=chatlog>{''.join(group(*one) for one in TALK)}{bot}</div></body></html>"}
 
 
+def discord_text() -> Files:
+    rule = "=" * 62
+    said = "".join(f"[3/12/2023 9:0{n} AM] {who}\n{text}\n\n" for n, (who, text) in enumerate(TALK))
+    attached = "[3/12/2023 9:05 AM] Mia Roe\n\n{Attachments}\nhttps://x.example/LINKMARK\n\n"
+    head = f"{rule}\nGuild: x\nChannel: general\n{rule}\n\n"
+    return {"general.txt": f"{head}{said}{attached}{rule}\nExported 4 message(s)\n{rule}\n"}
+
+
+def signal_page() -> Files:
+    def message(n: int, who: str, text: str) -> str:
+        stamp = f"<span class=date>2023-03-12</span><span class=time>09:0{n}</span><span class=sender>{who}</span>"
+        quoted = "<span class=quote>QUOTEMARK</span>"
+        return f"<div class='msg {who.lower()}'>{stamp}{quoted}<span class=body><p>{text}</p></span></div>"
+
+    return {"Mia Roe/index.html": f"<html><body>{''.join(message(n, *one) for n, one in enumerate(TALK))}</body></html>"}
+
+
 def whatsapp() -> Files:
     lines = "".join(f"[12.03.23, 09:0{n}:00] {who}: {text}\n" for n, (who, text) in enumerate(TALK))
     chat = lines + "[12.03.23, 09:05:00] Mia Roe: \u200e<attached: Contract.txt>\n"
@@ -137,7 +154,7 @@ def whatsapp() -> Files:
 
 EXPORTS = [
     telegram_html, telegram_account, telegram_json, signal_export, signal_markdown, signal_cli, signal_backup, discord_csv,
-    discord_html, whatsapp,
+    discord_html, whatsapp, discord_text, signal_page,
 ]  # fmt: skip
 
 

@@ -191,3 +191,21 @@ def test_activity_of_gemini_as_a_page_says_what_to_ask_for(tmp_path: Path) -> No
     page = '<html><body class="mdl-typography--x"><div class="content-cell">Gemini Apps MODELMARK</div></body></html>'
     found = ingest(write(tmp_path, {"MyActivity.html": page, "a.md": "Words."}))
     assert [one.source for one in found.documents] == ["a.md"] and "format JSON" in found.failures[0].reason
+
+
+@pytest.mark.parametrize("deleted", ["Recently Deleted", "Zuletzt gelöscht"])
+def test_notes_of_apple_are_read_without_those_that_were_deleted(tmp_path: Path, deleted: str) -> None:
+    files = {
+        "iCloud Notes/Notes/On Mills/On Mills.txt": f"On Mills\n\n{WORDS}",
+        "iCloud Notes/Notes/On Mills/scan.txt.png": "x",
+        "iCloud Notes/Notes/Bread/Bread.txt": "Flour and salt, nothing else.",
+        f"iCloud Notes/{deleted}/Old/Old.txt": "TRASHMARK words",
+    }
+    found = ingest(write(tmp_path, files))
+    assert [(one.title, "TRASHMARK" in one.text) for one in found.documents] == [("Bread", False), ("On Mills", False)]
+    assert "1 deleted texts left out" in found.notes and "1 attachments of notes left out" in found.notes
+
+
+def test_texts_in_folders_of_other_names_are_no_notes_of_apple(tmp_path: Path) -> None:
+    found = ingest(write(tmp_path, {"a/a.txt": "Words one.", "a/b.txt": "Words two.", "c/d.txt": "Words three."}))
+    assert len(found.documents) == 3 and not found.notes

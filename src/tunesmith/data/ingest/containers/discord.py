@@ -1,4 +1,4 @@
-"""Channels that DiscordChatExporter wrote as a table (CSV) or as a page; its JSON is read as a chat by itself."""
+"""Channels that DiscordChatExporter wrote as a table (CSV), a page or text; its JSON is read as a chat by itself."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ from tunesmith.data.text.decode import UnreadableError, decode
 __all__ = ["CONTAINER"]
 
 _COLUMNS = (b"author", b"date", b"content", b"attachments", b"reactions")
+_TEXT_HEAD = re.compile(rb"(?:\xef\xbb\xbf)?={20,}\r?\n(?:Guild|Server): .*\r?\nChannel: ")
+_TEXT_MESSAGE = re.compile(r"^\[([^\]\n]{6,40})\] ([^\n]{1,80}?)(?: \(pinned\))?[ \t]*$\n", re.MULTILINE)
+_TEXT_ATTACHED = re.compile(r"^\{(?:Attachments|Embed|Embeds|Stickers|Reactions)\}[ \t]*$", re.MULTILINE)
+_TEXT_FOOT = re.compile(r"^={20,}\nExported .*\Z", re.MULTILINE | re.DOTALL)
 _FRACTION = re.compile(r"(\.\d{6})\d+")  # of a second, in more digits than Python reads
 
 
@@ -25,13 +29,16 @@ def _is_channel(name: str, head: bytes) -> bool:
     if name.lower().endswith(".csv"):
         columns = [column.strip(b' "\r\xef\xbb\xbf') for column in re.split(rb"[,;\t]", head.split(b"\n")[0].lower())]
         return all(column in columns for column in _COLUMNS)
+    if name.lower().endswith(".txt"):
+        return _TEXT_HEAD.match(head) is not None
     return b"chatlog__" in head
 
 
 def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
     (name,) = tree.names
     data = tree.read(name)
-    title, said = _of_table(data, name) if name.lower().endswith(".csv") else _of_page(data)
+    readers = {"csv": lambda: _of_table(data, name), "txt": lambda: _of_text(decode(data))}
+    title, said = readers.get(name.lower().rpartition(".")[2], lambda: _of_page(data))()
     yield Ready(name="chat", reading=read_chats([(title, said)], name="chat", policy=policy))
 
 
@@ -41,6 +48,16 @@ def _of_table(data: bytes, name: str) -> tuple[str | None, list[Said]]:
         if not problem and row["author"].strip():
             author, id = " ".join(row["author"].split()), row.get("authorid", "")
             said.append(_at(Said(author, row["content"], aliases=_aliases(author, id)), row["date"]))
+    return None, said
+
+
+def _of_text(text: str) -> tuple[str | None, list[Said]]:
+    """A line with time and author stands above each message; what is attached follows under words in braces."""
+    said = []
+    parts = _TEXT_MESSAGE.split(_TEXT_FOOT.sub("", text.replace("\r\n", "\n")))
+    for stamp, author, message in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        words = _TEXT_ATTACHED.split(message)[0].strip()
+        said.append(_at(Said(author, words, aliases=_aliases(author, "")), stamp))
     return None, said
 
 
@@ -90,6 +107,6 @@ CONTAINER = Container(
     taken="the channel as documents, names replaced; with `me` your answers",
     left_out="bots, quoted messages, attachments, reactions",
     file=_is_channel,
-    suffixes=frozenset([".csv", ".html", ".htm"]),
+    suffixes=frozenset([".csv", ".html", ".htm", ".txt"]),
     entries=_entries,
 )

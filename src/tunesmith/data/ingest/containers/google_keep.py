@@ -19,12 +19,14 @@ from tunesmith.data.text.decode import UnreadableError, decode
 __all__ = ["CONTAINER"]
 
 _LABELS = "Labels.txt"
+_PROBED = 20  # files of a folder to know it by: in a folder of notes every file is one
 
 
 def _claimed(tree: Tree) -> Collection[str]:
-    found = {name for name in tree.files if _is_note(tree, name)}
-    if not found:
+    files = [name for name in tree.files if name.endswith((".json", ".html"))]
+    if not any(_is_note(tree, name) for name in files[:_PROBED]):
         return ()
+    found = {name for name in files if _is_note(tree, name)}
     return found | ({_LABELS} & set(tree.files))
 
 

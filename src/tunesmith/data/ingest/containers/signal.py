@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+from lxml import etree, html
 
 from tunesmith.data.ingest.chat import Said, read_chats
 from tunesmith.data.ingest.chat_text import is_chat_text, read_chat_text
@@ -26,6 +27,8 @@ _ROWS = (
     (b'"backupTimeMs"',),  # Signal itself
     (b'"chatItem"', b'"dateSent"'),
 )
+_SENDER = re.compile(rb"class=[\"']?sender\b")
+_BODY = re.compile(rb"class=[\"']?body\b")
 _FOLDER_FILE = re.compile(r"(?:.*/)?(?:index\.html|media/.*|files/.*|metadata\.json)")
 _REACTION = re.compile(r"\(- .*? -\)\s*$", re.MULTILINE)
 _PICTURE = re.compile(r"!?\[[^\]\n]*\]\([^)\n]*\)")
@@ -34,7 +37,7 @@ Chat = tuple[str | None, list[Said]]
 
 
 def _claimed(tree: Tree) -> Collection[str]:
-    found = {name for name in tree.names if _is_rows(tree, name) or _is_chat(tree, name)}
+    found = {name for name in tree.names if _is_rows(tree, name) or _is_chat(tree, name) or _is_page(tree, name)}
     starts = {name.rpartition("/")[0] for name in found}
     beside = [name for name in tree.names if _FOLDER_FILE.fullmatch(name)] if found else []
     return found | {name for name in beside if _home(name) in starts}
@@ -52,6 +55,13 @@ def _is_rows(tree: Tree, name: str) -> bool:
     return any(all(mark in line for mark in marks) for marks in _ROWS for line in head)
 
 
+def _is_page(tree: Tree, name: str) -> bool:
+    if name.rpartition("/")[2] != "index.html":
+        return False
+    head = tree.head(name)
+    return _SENDER.search(head) is not None and _BODY.search(head) is not None
+
+
 def _is_chat(tree: Tree, name: str) -> bool:
     if name.rpartition("/")[2] not in ("chat.md", "index.md"):
         return False
@@ -65,6 +75,8 @@ def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
     rows = [name for name in tree.names if _is_rows(tree, name)]
     told = {name.rpartition("/")[0] for name in rows}
     chats = [name for name in tree.names if _is_chat(tree, name) and name.rpartition("/")[0] not in told]
+    told |= {name.rpartition("/")[0] for name in chats}
+    chats += [name for name in tree.names if _is_page(tree, name) and name.rpartition("/")[0] not in told]
     reason = "files of a Signal export that repeat a chat, and media, left out"
     yield LeftOut(reason=reason, count=len(tree.names) - len(rows) - len(chats))
     for name in [*rows, *chats]:
@@ -77,10 +89,27 @@ def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
 def _reading(data: bytes, name: str, policy: Policy) -> Reading:
     if name.endswith(".md"):
         return read_chat_text(_PICTURE.sub("", _REACTION.sub("", _QUOTED.sub("", decode(data)))), name=name, policy=policy)
+    if name.endswith(".html"):
+        return read_chats([(None, _of_page(decode(data), policy))], name=name, policy=policy)
     rows = json_in(data) if data.lstrip().startswith(b"[") else _lines(data)
     said = objects(rows)
     read = _of_tool if _has(said, "sender") else _of_cli if _has(said, "envelope") else _of_signal
     return read_chats(read(said, policy), name=name, policy=policy)
+
+
+def _of_page(page: str, policy: Policy) -> list[Said]:
+    try:
+        root = html.fromstring(page.encode(), parser=html.HTMLParser(encoding="utf-8"))
+    except (etree.LxmlError, ValueError) as error:
+        raise UnreadableError("its HTML cannot be parsed") from error
+    said = []
+    for message in root.xpath('//*[contains(concat(" ",@class," ")," msg ")]'):
+        parts = {key: message.xpath(f'.//*[@class="{key}"]') for key in ("sender", "body", "date", "time")}
+        words = {key: " ".join(found[0].text_content().split()) if found else "" for key, found in parts.items()}
+        if words["sender"]:
+            who = _own(policy) if words["sender"] == "Me" else Said(words["sender"], "")
+            said.append(_at(who._replace(text=words["body"]), _seconds(f"{words['date']} {words['time']}".strip())))
+    return said
 
 
 def _lines(data: bytes) -> list[Any]:
