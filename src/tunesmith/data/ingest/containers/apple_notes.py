@@ -13,7 +13,8 @@ from tunesmith.data.ingest.tree import Tree
 __all__ = ["CONTAINER"]
 
 _DELETED_TEXT = """
-recently deleted|zuletzt gelöscht|supprimés récemment|suppressions récentes|eliminado recientemente|eliminados|eliminati di recente
+recently deleted|zuletzt gelöscht|supprimés récemment|suppressions récentes|eliminado recientemente|eliminados
+|eliminati di recente
 |onlangs verwijderd|apagados recentemente|apagadas|nyligen raderade|senest slettede|недавно удаленные|最近削除した項目|最近删除
 """
 _DELETED = frozenset(" ".join(name.split()) for name in _DELETED_TEXT.split("|"))
