@@ -127,6 +127,12 @@ def test_mails_of_machines_are_left_out_and_counted(sender: str, head: str) -> N
     assert [one.text for one in found.documents] == [OWN] and found.notes == {"automatic mails left out": 1}
 
 
+def test_a_newsletter_of_ones_own_is_writing() -> None:
+    box = mbox(mail(ADA, OWN, extra="List-Unsubscribe: <https://mill.example/u>\n"))
+    assert [one.text for one in read_mail(box, name="a", policy=Policy(me=("Ada Byron",))).documents] == [OWN]
+    assert not read_mail(box, name="a").documents
+
+
 def test_a_letter_to_a_mailing_list_stays() -> None:
     head = "List-Unsubscribe: <https://l.example>\nList-Post: <mailto:l@l.example>\nPrecedence: list\n"
     assert len(read_mail(mbox(mail(ADA, OWN, extra=head, subject="[mills] Re: Rain")), name="a").documents) == 1
@@ -189,6 +195,15 @@ def test_a_quotation_of_a_page_is_known_by_its_marks() -> None:
     quoted = "<div>On Thu, Mar 3, 2022 at 9:12 PM Bob wrote:<br></div><blockquote>QUOTEMARK</blockquote>"
     html = f"<p>{OWN}</p>{quoted}<p>And more.</p>"
     one = mbox(mail(ADA, html, extra="Content-Type: text/html\n"))
+    assert read_mail(one, name="a").documents[0].text == f"{OWN}\n\nAnd more."
+
+
+@pytest.mark.parametrize(
+    "mark", ["gmail_signature", "moz-signature", "gmail_attr", "moz-cite-prefix", "protonmail_signature_block"]
+)
+def test_what_a_mail_program_marks_as_no_text_is_none(mark: str) -> None:
+    page = f'<div>{OWN}</div><div dir="ltr" class="x {mark} y">SIGNMARK <b>Ada</b></div><p>And more.</p>'
+    one = mbox(mail(ADA, page, extra="Content-Type: text/html\n"))
     assert read_mail(one, name="a").documents[0].text == f"{OWN}\n\nAnd more."
 
 

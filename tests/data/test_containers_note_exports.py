@@ -209,3 +209,12 @@ def test_notes_of_apple_are_read_without_those_that_were_deleted(tmp_path: Path,
 def test_texts_in_folders_of_other_names_are_no_notes_of_apple(tmp_path: Path) -> None:
     found = ingest(write(tmp_path, {"a/a.txt": "Words one.", "a/b.txt": "Words two.", "c/d.txt": "Words three."}))
     assert len(found.documents) == 3 and not found.notes
+
+
+def test_the_page_that_lists_a_takeout_is_no_writing(tmp_path: Path) -> None:
+    page = (
+        "<html><head><title>Google Takeout</title></head><body><p>" + "LISTMARK words of a page. " * 30 + "</p></body></html>"
+    )
+    files = {"Takeout/archive_browser.html": page, "Takeout/Keep/a.json": keep(textContent=WORDS)}
+    found = ingest(write(tmp_path, files))
+    assert [one.text for one in found.documents] == [WORDS] and "1 pages that list an archive left out" in found.notes

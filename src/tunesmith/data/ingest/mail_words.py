@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from lxml import etree, html
+
 from tunesmith.data.text.words import num_words
 
-__all__ = ["own_part", "subject_of"]
+__all__ = ["own_part", "subject_of", "without_marked"]
 
 _HEAD = r"From|Von|De|Da|Van|Från|Fra|Od|От|Lähettäjä|Kimden"
 _SENT = (
@@ -63,6 +65,10 @@ best|all the best|best wishes|best regards|kind regards|kindest regards|warm reg
 |с уважением|с наилучшими пожеланиями|всего доброго|s pozdravem|terveisin|ystävällisin terveisin|saygılarımla|sevgiler
 """
 _CLOSINGS = frozenset(" ".join(one.split()) for one in _CLOSING_TEXT.split("|"))
+_MARKED = re.compile(
+    r"""\b(?:class|id)=["']?[^"'<>]*\b(?:gmail_signature(?:_prefix)?|gmail_attr|moz-signature|moz-cite-prefix|Signature"""
+    r"""|ms-outlook-mobile-signature|protonmail_signature_block|x_gmail_signature|yahoo_signature)\b"""
+)
 _SUBJECT = re.compile(
     r"^(?:(?:\[[^\]]{1,40}\]\s*)*(?:re|aw|antw|sv|vs|fwd?|fw|wg|tr|rv|rif|res|enc|odp|pd|i|ref)(?:\[\d+\])?:\s*)+", re.I
 )
@@ -73,6 +79,21 @@ def subject_of(text: str) -> str | None:
     """A subject without the marks of answers and forwards, and of the mailing list that it went to."""
     bare = _SUBJECT.sub("", " ".join(text.split()))
     return _LIST_TAG.sub("", bare) or None
+
+
+def without_marked(page: str) -> str:
+    """The HTML of a mail without what mail programs mark as a signature, or as the line above a quotation."""
+    if not _MARKED.search(page):
+        return page
+    try:
+        root = html.fromstring(f"<div>{page}</div>".encode("utf-8", "replace"), parser=html.HTMLParser(encoding="utf-8"))
+    except (etree.LxmlError, ValueError):
+        return page  # the reader of fragments says what is wrong with it
+    for element in root.xpath("//*[@class or @id]"):
+        marks = f"{element.get('class') or ''} {element.get('id') or ''}"
+        if _MARKED.search(f'class="{marks}"') and element.getparent() is not None:
+            element.drop_tree()
+    return str(etree.tostring(root, encoding="unicode", method="html"))
 
 
 def own_part(text: str, *, sender: str | None = None) -> str:

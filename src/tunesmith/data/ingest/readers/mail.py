@@ -16,7 +16,7 @@ from tunesmith.core.records import Document, Failure, Status, digest
 from tunesmith.data.ingest.blocks import BlockWriter
 from tunesmith.data.ingest.item import Reading, make_document
 from tunesmith.data.ingest.mail_places import Place, place_of, place_of_path
-from tunesmith.data.ingest.mail_words import own_part, subject_of
+from tunesmith.data.ingest.mail_words import own_part, subject_of, without_marked
 from tunesmith.data.ingest.markup import fragment_blocks
 from tunesmith.data.ingest.personal import owner
 from tunesmith.data.ingest.policy import EVERYBODY, Policy
@@ -54,7 +54,7 @@ def read_mail(data: bytes, *, name: str, policy: Policy = EVERYBODY) -> Reading:
 
     Whose mails: those of the senders in `policy`; without any, those that labels or folders call sent, with drafts; where none
     says so, everybody's. Spam, automatic mails, and messages with under five words of their own are left out, and noted.
-    At most twenty that cannot be read are named. Addresses are never kept. UnreadableError if no message could be read.
+    At most twenty that cannot be read are named. No address is kept but one that the user named. UnreadableError if no message could be read.
     """
     documents: list[Document] = []
     failures: list[Failure] = []
@@ -136,10 +136,13 @@ def _header(message: EmailMessage, key: str) -> str:
 
 
 def _is_automatic(message: EmailMessage, address: str) -> bool:
-    told = _header(message, "auto-submitted").strip().lower() not in ("", "no") or "x-autoreply" in message
     is_bulk = _header(message, "precedence").strip().lower() in ("bulk", "junk", "auto_reply") and "list-post" not in message
     is_letter = "list-unsubscribe" in message and "list-post" not in message
-    return told or is_bulk or is_letter or _ROBOT.search(address.partition("@")[0]) is not None
+    return _sends_itself(message) or is_bulk or is_letter or _ROBOT.search(address.partition("@")[0]) is not None
+
+
+def _sends_itself(message: EmailMessage) -> bool:
+    return _header(message, "auto-submitted").strip().lower() not in ("", "no") or "x-autoreply" in message
 
 
 class _Wanted(NamedTuple):
@@ -163,7 +166,8 @@ def _why_not(mail: _Mail, wanted: _Wanted, policy: Policy) -> str:
     is_own = mail.address.casefold() in wanted.addresses or (wanted.by_name and policy.is_own(mail.name, mail.address))
     if (wanted.by_name or wanted.addresses) and not is_own:
         return _OTHERS
-    return _AUTOMATIC if mail.is_robot and not (mail.place == "sent" and "auto-submitted" not in mail.message) else ""
+    is_known = mail.place == "sent" or wanted.by_name  # people send newsletters too, but never what sends itself
+    return _AUTOMATIC if mail.is_robot and not (is_known and not _sends_itself(mail.message)) else ""
 
 
 def _document(mail: _Mail, name: str, policy: Policy, notes: Counter[str]) -> Document | None:
@@ -205,7 +209,7 @@ def _own_blocks(message: EmailMessage, sender: str) -> list[Block]:
     if not isinstance(content, str):
         return []
     if part.get_content_type() == "text/html":
-        written = text_from_blocks(fragment_blocks(content))
+        written = text_from_blocks(fragment_blocks(without_marked(content)))
     else:
         written = content.replace("\r\n", "\n")
     writer = BlockWriter()
