@@ -194,11 +194,33 @@ def test_one_file_of_facebook_alone_is_read_the_same(tmp_path: Path) -> None:
     assert [one.text for one in ingest(tmp_path).documents] == [f"{OWN}\nAnd it rang."]
 
 
-def test_an_export_of_facebook_as_pages_says_what_to_ask_for(tmp_path: Path) -> None:
-    page = '<html><div class="_a6-g"><div class="_2ph_ _a6-h">x</div><div class="_2pin">Words here.</div></div>'
-    write(tmp_path, {"posts/your_posts_1.html": page, "a.md": "Words."})
-    found = ingest(tmp_path)
-    assert [one.source for one in found.documents] == ["a.md"] and "format JSON" in found.failures[0].reason
+def facebook_block(heading: str, *parts: str) -> str:
+    pins = "".join(f'<div class="_2pin">{part}</div>' for part in parts)
+    foot = '<footer class="_3-94 _a6-o"><a href="x"><div class="_a72d">Mar 11, 2023 9:00:00 am</div></a></footer>'
+    head = f'<h2 class="_2ph_ _a6-h">{heading}</h2>'
+    return f'<div class="_3-95 _a6-g">{head}<div class="_2ph_ _a6-p"><div>{pins}</div></div>{foot}</div>'
+
+
+def test_the_pages_of_facebook_and_instagram_hold_the_same_posts(tmp_path: Path) -> None:
+    link = '<a href="https://x.example">OTHERMARK</a>'
+    facebook = [
+        facebook_block("TITLEMARK updated her status.", f"<div>{OWN}<br>And it rang.</div>", "Updated Mar 11, 2023 9:00:00 am"),
+        facebook_block("TITLEMARK shared a link.", link, "OTHERMARK words of a page"),
+        facebook_block("TITLEMARK was at the mill.", "", "OTHERMARK the place"),
+    ]
+    picture = '<div class="_3-95 _a6-p"><img src="x.jpg"></div><div class="_3-94 _a6-o">Mar 12, 2023, 9:00 AM</div>'
+    instagram = f'<div class="pam _3-95 _a6-g"><div class="_2pim _a6-h">A caption of mine.</div>{picture}</div>'
+    files = {
+        "f/your_facebook_activity/posts/your_posts__check_ins__photos_and_videos_1.html": "".join(facebook),
+        "f/your_facebook_activity/messages/inbox/x/message_1.html": "<html>DIRECTMARK</html>",
+        "i/your_instagram_activity/content/posts_1.html": instagram,
+    }
+    found = ingest(write(tmp_path, {name: f"<html><body>{text}</body></html>" for name, text in files.items()}))
+    assert [(one.text, one.date) for one in found.documents] == [
+        (f"{OWN}\nAnd it rang.", "2023-03-11"),
+        ("A caption of mine.", "2023-03-12"),
+    ]
+    assert not found.failures
 
 
 def test_the_repository_of_bluesky_says_how_to_unpack_it(tmp_path: Path) -> None:

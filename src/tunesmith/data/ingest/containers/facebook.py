@@ -6,13 +6,16 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from lxml import etree, html
+
 from tunesmith.core.records import Status
 from tunesmith.data.ingest.container import Broken, Container, Entry, LeftOut, Text
 from tunesmith.data.ingest.item import Facts
+from tunesmith.data.ingest.metadata import iso_date
 from tunesmith.data.ingest.personal import as_fragment, json_in, json_or_none, mended, objects, owner, text_of, utc_day
 from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.ingest.tree import Tree
-from tunesmith.data.text.decode import UnreadableError
+from tunesmith.data.text.decode import UnreadableError, decode
 
 __all__ = ["CONTAINER"]
 
@@ -73,10 +76,10 @@ def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
     reason = "files of a Facebook or Instagram export that hold no posts left out (messages, comments, contacts)"
     yield LeftOut(reason=reason, count=len(tree.names) - len(found))
     for name in found:
-        if name.endswith(".html"):
-            yield Broken(name=name, reason="posts as a page are not read yet; ask for the export again in the format JSON")
-            continue
         try:
+            if name.endswith(".html"):
+                yield from _of_page(decode(tree.read(name)), name.removesuffix(".html"), author)
+                continue
             rows = _rows(json_in(tree.read(name)))
         except UnreadableError as error:
             yield Broken(name=name, reason=str(error))
@@ -114,6 +117,26 @@ def _post(row: Mapping[str, Any], name: str, author: str | None, status: Status)
     return Text(name=name, content=as_fragment(words), kind="fragment", facts=facts)
 
 
+def _of_page(page: str, name: str, author: str | None) -> Iterator[Entry]:
+    """The posts of a page: on Facebook the first part below the heading, which says what happened; on Instagram the heading
+    itself, which is the caption. What was shared stands in links, pictures and later parts."""
+    try:
+        root = html.fromstring(page.encode(), parser=html.HTMLParser(encoding="utf-8"))
+    except (etree.LxmlError, ValueError) as error:
+        raise UnreadableError("its HTML cannot be parsed") from error
+    own = (
+        './/*[contains(@class,"_a6-p")]//*[contains(@class,"_2pin")]' if "your_posts" in name or "profile_posts" in name else ""
+    )
+    for number, post in enumerate(root.xpath('//*[contains(concat(" ",@class," ")," _a6-g ")]'), 1):
+        parts = post.xpath(own or './/*[contains(@class,"_a6-h")]')
+        stamps = post.xpath('.//*[contains(@class,"_a72d")]') or post.xpath('.//*[contains(@class,"_a6-o")]')
+        stated = [" ".join(one.text_content().split()) for one in (*stamps, *parts[1:])]
+        day = next((day for one in stated if (day := iso_date(one))), None)
+        is_own = bool(parts) and not parts[0].xpath(".//a | .//img | .//table") and not iso_date(parts[0].text_content())
+        content = etree.tostring(parts[0], encoding="unicode", method="html", with_tail=False) if is_own else ""
+        yield Text(name=f"{name}/{number}", content=content, kind="fragment", facts=Facts(title="", author=author, date=day))
+
+
 def _names(tree: Tree) -> list[str]:
     for name in tree.names:
         last = name.rpartition("/")[2]
@@ -133,7 +156,7 @@ def _names(tree: Tree) -> list[str]:
 CONTAINER = Container(
     name="facebook",
     title="an export of a Facebook or Instagram account",
-    taken="your posts, notes, captions and stories, from an export in the format JSON; spoilt letters are repaired",
+    taken="your posts, notes, captions and stories, from exports as JSON (spoilt letters are repaired) or as pages",
     left_out="comments, messages, groups, posts of others on your page, archived posts (private)",
     folder=_claimed,
     entries=_entries,

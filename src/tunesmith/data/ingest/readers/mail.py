@@ -54,7 +54,8 @@ def read_mail(data: bytes, *, name: str, policy: Policy = EVERYBODY) -> Reading:
 
     Whose mails: those of the senders in `policy`; without any, those that labels or folders call sent, with drafts; where none
     says so, everybody's. Spam, automatic mails, and messages with under five words of their own are left out, and noted.
-    At most twenty that cannot be read are named. No address is kept but one that the user named. UnreadableError if no message could be read.
+    At most twenty that cannot be read are named. No address is kept but one that the user named. UnreadableError if no message
+    could be read.
     """
     documents: list[Document] = []
     failures: list[Failure] = []
