@@ -86,7 +86,16 @@ def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
             continue
         status: Status = "private" if "archived_posts" in name else "published"
         for number, row in enumerate(rows, 1):
+            if _is_reply(row) and "replies" not in policy.extras:
+                yield LeftOut(reason="replies to others left out")
+                continue
             yield _post(row, f"{name.removesuffix('.json')}/{number}", author, status)
+
+
+def _is_reply(row: Mapping[str, Any]) -> bool:
+    """On Threads, whose posts come with those of Instagram, a post says whether it is one."""
+    marks = (one.get("text_app_post") for one in (row, *objects(row.get("media"))))
+    return any(isinstance(mark, Mapping) and mark.get("is_reply") is True for mark in marks)
 
 
 def _rows(value: object) -> list[Mapping[str, Any]]:
@@ -156,7 +165,8 @@ def _names(tree: Tree) -> list[str]:
 CONTAINER = Container(
     name="facebook",
     title="an export of a Facebook or Instagram account",
-    taken="your posts, notes, captions and stories, from exports as JSON (spoilt letters are repaired) or as pages",
+    taken="your posts, notes, captions, stories and Threads posts, from exports as JSON (spoilt letters are repaired) or as "
+    "pages; with `--include replies` your replies on Threads",
     left_out="comments, messages, groups, posts of others on your page, archived posts (private)",
     folder=_claimed,
     entries=_entries,
