@@ -196,6 +196,31 @@ def test_a_page_of_telegram_that_is_broken_is_named_and_other_chats_are_read(tmp
     assert len(found.documents) == 1 and [one.source for one in found.failures] == ["chats/chat_1/messages.html"]
 
 
+@pytest.mark.parametrize(
+    "notice",
+    [
+        "<Medien ausgeschlossen>",
+        "<Médias omis>",
+        "<Media omitted>",
+        "Bild weggelassen",
+        "imagen omitida",
+        "Diese Nachricht wurde gelöscht.",
+        "Ce message a été supprimé",
+        "IMG-1.jpg (Datei angehängt)",
+        "Verpasster Sprachanruf",
+        "Questo messaggio è stato eliminato",
+    ],
+)
+def test_what_an_app_writes_in_place_of_a_message_is_no_message(tmp_path: Path, notice: str) -> None:
+    lines = [
+        f"12.03.23, 09:00 - Ada Byron: {notice}",
+        "12.03.23, 09:01 - Ada Byron: Es regnet <Diese Nachricht wurde bearbeitet.>",
+    ]
+    write(tmp_path, {"WhatsApp Chat mit Ada Byron.txt": "\n".join([*lines, "12.03.23, 09:02 - Tom Doe: Ja, <3 ich weiß."])})
+    (document,) = ingest(tmp_path).documents
+    assert document.text == "Speaker 1: Es regnet\n\nSpeaker 2: Ja, <3 ich weiß."
+
+
 def test_older_exports_with_fewer_fields_are_read(tmp_path: Path) -> None:
     said = [
         {"id": n, "type": "message", "date": f"2023-03-12T09:0{n}:00", "from": who, "from_id": f"user{n}", "text": text}

@@ -22,11 +22,30 @@ _LEAST_WORDS = 200  # a thread of fewer words goes on after a silence
 _MAX_TURNS = 60
 _OWN_NOTE = "chats without a message of the person named as `me`"
 _UNANSWERED = "chats without an answer by the person named as `me`"
+# What an app writes in place of a message, in the languages of its menus: media that were left out, deleted messages, calls.
+_THINGS = (
+    r"image|video|audio|sticker|gif|document|contact\ card|bild|ton|dokument|kontaktkarte|photo|vidéo|contact|imagen|vídeo"
+    r"|documento|tarjeta\ de\ contacto|imagem|áudio|figurinha|immagine|adesivo|scheda\ contatto|afbeelding|contactkaart"
+)
+_LEFT_OUT = (
+    r"omitted|weggelassen|omis|omise|absente?|omitid[oa]|ocultad[oa]|oculta|omess[oai]|esclus[oa]|non\ incluso|weggelaten"
+)
 _MEDIA = re.compile(
-    r"""^(?:<(?:media|attached|image|video|audio|sticker|gif|document)[^<>]*>
-    |(?:image|video|audio|sticker|gif|document|contact\ card)\ omitted
-    |(?:this\ message\ was|you)\ deleted(?:\ this\ message)?\.?|null|missed\ (?:voice|video)\ call.*|.*\(file\ attached\))$""",
+    rf"""^(?:<[^<>\n]{{3,60}}>
+    |(?:{_THINGS})\ (?:{_LEFT_OUT})
+    |(?:this\ message\ was|you)\ deleted(?:\ this\ message)?\.?|null|missed\ (?:voice|video|group)\ call.*
+    |(?:diese\ nachricht\ wurde|du\ hast\ diese\ nachricht)\ gelöscht\.?|ce\ message\ a\ été\ supprimé\.?
+    |(?:vous\ avez\ supprimé|tu\ as\ supprimé)\ ce\ message\.?|(?:se\ eliminó|eliminaste)\ este\ mensaje\.?
+    |(?:mensagem|esta\ mensagem\ foi)\ apagada\.?|(?:questo\ messaggio\ è\ stato|hai)\ eliminato(?:\ questo\ messaggio)?\.?
+    |(?:dit\ bericht\ is|je\ hebt\ dit\ bericht)\ verwijderd\.?
+    |verpasster?\ (?:sprach|video)anruf.*|appel\ (?:vocal|vidéo)\ manqué.*|llamada\ perdida.*
+    |chiamata\ (?:vocale|video)\ persa.*
+    |.*\((?:file\ attached|datei\ angehängt|fichier\ joint|archivo\ adjunto|file\ allegato|arquivo\ anexado
+    |bestand\ bijgevoegd)\))$""",
     re.IGNORECASE | re.VERBOSE,
+)
+_EDITED = re.compile(
+    r"\s*<[^<>\n]{0,30}\b(?:edited|bearbeitet|modifié|editó|editada|modificato|bewerkt)\b[^<>\n]{0,10}>$", re.IGNORECASE
 )
 
 
@@ -69,7 +88,8 @@ def read_chat(said: Sequence[Said], *, name: str, title: str | None = None, poli
     A thread ends with a silence of 8 hours (in documents only once it has 200 words). A chat in which that person says
     nothing is read as documents, and noted.
     """
-    kept = [one._replace(text=text) for one in said if (text := tidy(one.text)) and not _MEDIA.match(text)]
+    shown = (one._replace(text=_EDITED.sub("", tidy(one.text))) for one in said)
+    kept = [one for one in shown if one.text and not _MEDIA.match(one.text)]
     own = {one.author for one in kept if policy.own and policy.is_own(one.author, *one.aliases)}
     replaced = _replace_names(kept, own)
     if own:
