@@ -84,6 +84,14 @@ def test_the_page_of_a_half_unpacked_export_is_read_as_its_conversations(tmp_pat
     assert "broken" in ingest(tmp_path).failures[0].reason
 
 
+def test_what_was_said_aloud_counts_and_pictures_do_not(tmp_path: Path) -> None:
+    value = chatgpt(("user", ""), ("assistant", ANSWER))
+    said = [{"content_type": "audio_transcription", "text": OWN}, {"content_type": "image_asset_pointer", "text": "IMAGEMARK"}]
+    value[0]["mapping"]["1"]["message"]["content"] = {"content_type": "multimodal_text", "parts": said}
+    (tmp_path / "conversations.json").write_text(json.dumps(value))
+    assert [one.text for one in ingest(tmp_path).documents] == [OWN]
+
+
 def test_only_short_requests_give_nothing_and_say_why(tmp_path: Path) -> None:
     (tmp_path / "conversations.json").write_text(json.dumps(claude(("user", "How do I oil a clock?"), ("assistant", ANSWER))))
     (tmp_path / "a.md").write_text("Words.")

@@ -156,7 +156,14 @@ def _chatgpt_text(content: object) -> str:
     if not isinstance(content, Mapping) or content.get("content_type") not in ("text", "multimodal_text"):
         return ""
     parts = content.get("parts")
-    return _whole([part for part in parts if isinstance(part, str)] if isinstance(parts, list) else [])
+    return _whole([_said(part) for part in parts] if isinstance(parts, list) else [])
+
+
+def _said(part: object) -> str:
+    """A part of a message: text, or what was said aloud and written down; nothing for a picture."""
+    if isinstance(part, Mapping) and part.get("content_type") == "audio_transcription":
+        part = part.get("text")
+    return part if isinstance(part, str) else ""
 
 
 def _claude_turns(conversation: Mapping[str, Any]) -> list[Turn]:
