@@ -349,11 +349,15 @@ def test_the_macros_of_latex_become_what_is_printed(written: str, meant: str) ->
         ("Words.\n\n literal code", "Words."),
         ("Words.\n\nimage::a.png[Alt]\ninclude::/etc/passwd[]\n\n'''", "Words."),
         ("* one\n+\njoined", "- one\n\njoined"),
+        ("See {url}[the quay] and ``this''.", "See the quay and “this”."),
+        ("Rain:: wet\nSun:: dry", "Rain: wet\n\nSun: dry"),
+        ("Words.\n\n[source,xml]\n--\n<a>\n\n</a>\n--", "Words."),
+        ("[quote, 'https://x.y[Bo]']\nSo it was.", "> So it was."),
         ("Part\n----\n\nWords.", "## Part\n\nWords."),
     ],
 )
 def test_the_signs_of_asciidoc_become_what_is_shown(written: str, meant: str) -> None:
-    assert read(f"= T\n:place: Dover\n\n{written}\n", "a.adoc").text == meant
+    assert read(f"= T\n:place: Dover\n:base: https://x.y\n:url: {{base}}/quay\n\n{written}\n", "a.adoc").text == meant
 
 
 def test_roles_and_directives_of_sphinx_give_their_words_and_nothing_is_opened(tmp_path: Path) -> None:

@@ -24,7 +24,12 @@ _CHARACTERS = {
     **{"nbsp": " ", "sp": " ", "empty": "", "apos": "'", "quot": '"', "lt": "<", "gt": ">", "amp": "&", "plus": "+"},
     **{"mdash": "—", "ndash": "–", "ldquo": "“", "rdquo": "”", "lsquo": "‘", "rsquo": "’", "asterisk": "*", "zwsp": ""},
 }
-_CURVED = ((re.compile(r'"`(?=\S)([^`]{1,1000})`"'), "“\\1”"), (re.compile(r"'`(?=\S)([^`]{1,1000})`'"), "‘\\1’"))
+_MAX_VALUE = 500
+_CURVED = (
+    (re.compile(r"``(?=\S)([^`']{1,1000})''"), "“\\1”"),
+    (re.compile(r'"`(?=\S)([^`]{1,1000})`"'), "“\\1”"),
+    (re.compile(r"'`(?=\S)([^`]{1,1000})`'"), "‘\\1’"),
+)
 _TWICE = re.compile(r"(?:\[[^\[\]\n]{0,100}\])?(\*\*|__|``|##|\+\+)(?=\S)([^\n]{1,300}?)\1")
 _ONCE = re.compile(
     r"(?<![\w\\])(?:\[[^\[\]\n]{0,100}\])?([*_`#+])(?=\S)([^\0]{1,300}?)(?<=\S)\1(?!\w)",
@@ -37,6 +42,10 @@ def plain_asciidoc(text: str, attributes: Mapping[str, str]) -> tuple[str, int]:
     """The words of a paragraph, with the values of attributes that the document sets, and how many footnotes were left out."""
     if len(text) > MAX_INLINE or not _MARKUP.search(text):
         return text, 0
+    for _ in range(2):  # a value may hold other attributes
+        text = _ATTRIBUTE.sub(lambda found: _CHARACTERS.get(found[1], attributes.get(found[1].lower(), "")[:_MAX_VALUE]), text)
+    if len(text) > 2 * MAX_INLINE:
+        return "", 0  # attributes that multiply each other
     text, footnotes = _FOOTNOTE.subn("", text)
     text = _LINK.sub(lambda found: _label(found[1]), _DROPPED.sub("", text))
     text = _REFERENCE.sub(lambda found: found[2] or found[1].replace("_", " ").strip(), text)
@@ -45,7 +54,6 @@ def plain_asciidoc(text: str, attributes: Mapping[str, str]) -> tuple[str, int]:
         text = pattern.sub(curved, text)
     for pattern in (_TWICE, _TWICE, _ONCE, _ONCE):  # one inside the other
         text = pattern.sub(r"\2", text)
-    text = _ATTRIBUTE.sub(lambda found: _CHARACTERS.get(found[1], attributes.get(found[1].lower(), "")), text)
     lines = _BREAK.sub("\0", _RAISED.sub(r"\2", text)).removesuffix(" +")
     return lines.replace("\n", " ").replace("\0", "\n"), footnotes
 

@@ -21,7 +21,7 @@ _TITLE = re.compile(r"(={1,6}|#{1,6})[ \t]+(\S.*?)(?:[ \t]+\1)?$")
 _ATTRIBUTE = re.compile(r":(!?)([\w][\w-]*)(!?):(?:[ \t]+(.*))?$")
 _AUTHOR = re.compile(r"[^\W\d_][\w.'’-]*(?: [\w.'’-]+){1,3}(?: <[^<>\s]+>)?(?:; ?[^\W\d_][\w.'’ -]+(?: <[^<>\s]+>)?)*$")
 _REVISION = re.compile(r"(?:v?\d[\w.]*,[ \t]*)?(\d{4}-\d{2}-\d{2}|\w+ \d{1,2}, \d{4}|\d{1,2} \w+ \d{4})(?:[:,].*)?$|v\d[\w.]*$")
-_STYLE = re.compile(r"\[([^\[\]]*)\]$|\[\[[^\[\]]+\]\]$")
+_STYLE = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]$|\[\[[^\[\]]+\]\]$")
 _MACRO = re.compile(r"[A-Za-z][\w-]*::(?:[^\s\[]\S*?)?\[.*\]$")
 _ITEM = re.compile(r"[ \t]*(\*{1,5}|-|\.{1,5}|(\d{1,9})\.|[a-z]\.)[ \t]+(?:\[[ xX*]\][ \t]+)?(\S.*)$")
 _TERM = re.compile(r"[ \t]*(\S.*?)(:{2,4}|;;)(?:[ \t]+(\S.*))?$")
@@ -61,7 +61,7 @@ class _AsciiDoc:
         self._quote = ""  # the delimiter of the quotation that is open
         self._style = ""
         self._literal = False  # inside a paragraph that is code
-        self._in_header = False
+        self._in_header = self._in_terms = False
         self._attached = False  # a lone `+` joins the next paragraph to the item above
 
     def take(self, line: str) -> None:
@@ -115,6 +115,9 @@ class _AsciiDoc:
             self._end_paragraph()
             if border[1]:
                 self._turn_quote(line)
+            elif self._style in _CODE_STYLES:  # a block of any border that is said to be code
+                self._until = line
+                self.notes["code blocks left out"] += self._style != "comment"
             self._style = ""
         else:
             return False
@@ -170,9 +173,10 @@ class _AsciiDoc:
         if item := _ITEM.match(line):
             self._end_paragraph()
             self._item(item[1], item[3])
-        elif (term := _TERM.match(line)) and not self._lines:
+        elif (term := _TERM.match(line)) and (not self._lines or self._markers or self._in_terms):
             self._end_paragraph()
             self._end_lists()
+            self._in_terms = True
             self._lines.append(f"{term[1]}: {term[3]}" if term[3] else term[1])
         else:
             if not self._lines and not self._attached:
@@ -199,7 +203,7 @@ class _AsciiDoc:
             return
         text = self._plain("\n".join(self._lines))
         quoted = self._style in {"quote", "verse"} and not self._quote
-        self._lines, self._style = [], ""
+        self._lines, self._style, self._in_terms = [], "", False
         if quoted:
             self._writer.open_quote()
         self._writer.paragraph(text)
