@@ -80,6 +80,11 @@ def test_all_styles_of_metadata_say_the_same_and_are_no_prose(head: str) -> None
     assert (found.status, found.date_origin, found.text) == ("draft", "metadata", BODY)
 
 
+def test_head_lines_of_which_most_are_known_are_metadata_with_values_over_several_lines() -> None:
+    found = read("public: no\nsummary: |\n  It was late.\n  Again.\n", "ferry.txt")
+    assert (found.status, found.text) == ("private", BODY)
+
+
 @pytest.mark.parametrize(
     "prose",
     [
@@ -105,7 +110,7 @@ def test_head_lines_of_plain_text_are_metadata_too() -> None:
 
 
 def test_a_date_in_the_name_says_that_it_comes_from_the_name() -> None:
-    for name in ("2021-03-04-ferry.md", "journals/2021_03_04.md", "2021.03.04 ferry.md"):
+    for name in ("2021-03-04-ferry.md", "journals/2021_03_04.md", "2021.03.04 ferry.md", "2021/3/04/ferry.md"):
         assert (read("", name).date, read("", name).date_origin) == ("2021-03-04", "name")
     assert (read("", "2021-13-44-ferry.md").date, read("", "v1_20.md").date_origin) == (None, None)
 

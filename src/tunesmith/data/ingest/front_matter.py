@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from tunesmith.data.ingest.metadata import Metadata, iso_date, stated_metadata
-from tunesmith.data.ingest.publication import plain_key, status_of
+from tunesmith.data.ingest.publication import STATUS_KEYS, plain_key, status_of
 from tunesmith.data.text.decode import UnreadableError
 
 __all__ = ["has_front_matter", "read_front_matter"]
@@ -25,12 +25,11 @@ _HEAD_LINE = re.compile(r"([A-Za-z][\w -]{0,40}?)[ \t]*:(?:[ \t]+(\S.*)|[ \t]*)$
 _PROPERTY = re.compile(r"(?:[-*] )?([A-Za-z][\w./-]{0,60})::(?:[ \t]+(.*)|$)")
 # Keys of Pelican, MultiMarkdown, Nikola and Jekyll's ancestors; others may be among them.
 _HEAD_KEYS_TEXT = """
-title subtitle date modified updated created published pubdate publishdate status draft author authors tags tag category
+title subtitle date modified updated created pubdate publishdate author authors tags tag category
 categories keywords slug lang language locale summary description template layout series translation saveas url link
-permalink copyright license licence css htmlheader baseheaderlevel affiliation email cover image thumbnail private hidden
-visibility password comments type id gallery
+copyright license licence css htmlheader baseheaderlevel affiliation email cover image thumbnail comments type id gallery
 """
-_HEAD_KEYS = frozenset(_HEAD_KEYS_TEXT.split())
+_HEAD_KEYS = STATUS_KEYS | set(_HEAD_KEYS_TEXT.split())
 _MAX_FRONT_MATTER = 200_000
 _MAX_HEAD_LINES = 60
 _MAX_DEPTH, _MAX_ALIASES = 50, 20

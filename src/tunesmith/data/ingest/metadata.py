@@ -18,6 +18,7 @@ from tunesmith.data.ingest.publication import plain_key, status_of
 __all__ = ["Metadata", "author_name", "iso_date", "stated_metadata", "title_from_name"]
 
 _NAME_DATE = re.compile(r"(?<!\d)(\d{4})([-_.])(\d{2})\2(\d{2})(?!\d)")
+_FOLDER_DATE = re.compile(r"(?:^|/)(\d{4})/(\d{1,2})/(\d{1,2})(?=/)")
 _DATES = ("date", "created", "datecreated", "creationdate", "lastmod")
 _PUBLIC_DATES = ("publishdate", "datepublished", "published", "pubdate", "pubdatetime")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
@@ -136,6 +137,8 @@ def _date_in_name(name: str) -> str | None:
     for part in reversed(PurePosixPath(name).parts):
         if match := _NAME_DATE.search(part):
             return iso_date("-".join(match.group(1, 3, 4)))
+    if match := _FOLDER_DATE.search(name):
+        return iso_date("{}-{:0>2}-{:0>2}".format(*match.groups()))
     return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from tunesmith.core.records import Status
 
-__all__ = ["is_false", "is_true", "plain_key", "status_of", "status_of_word"]
+__all__ = ["STATUS_KEYS", "is_false", "is_true", "plain_key", "status_of", "status_of_word"]
 
 # The strictest mark counts, in this order.
 _STRICT_FIRST: tuple[Status, ...] = ("deleted", "protected", "private", "draft", "scheduled")
@@ -40,6 +40,7 @@ _IF_FALSE: Mapping[str, Status] = {
     **dict.fromkeys(["published", "publish", "ispublished", "dgpublish", "permalink"], "draft"),
     **dict.fromkeys(["public", "ispublic", "listed"], "private"),
 }
+STATUS_KEYS = frozenset([*_OF_WORD, *_IF_TRUE, *_IF_FALSE, "password"])  # as `plain_key` writes them
 _TRUE = frozenset(["true", "yes", "1", "on", "y", "t"])
 _FALSE = frozenset(["false", "no", "0", "off", "n", "nil"])
 
