@@ -85,6 +85,13 @@ def test_head_lines_of_which_most_are_known_are_metadata_with_values_over_severa
     assert (found.status, found.text) == ("private", BODY)
 
 
+def test_properties_below_the_title_as_notion_writes_them_are_metadata() -> None:
+    found = read("# Ferry\n\nCreated: March 4, 2021 9:00 AM\nStatus: Draft\nTags: sea, boats\n", "Ferry 15f0.md")
+    assert (found.title, found.status, found.date, found.text) == ("Ferry", "draft", "2021-03-04", BODY)
+    kept = read("# Ferry\n\nAda: is it late?\nBo: it is.\n")
+    assert kept.text == f"Ada: is it late? Bo: it is.\n\n{BODY}"
+
+
 @pytest.mark.parametrize(
     "prose",
     [

@@ -21,13 +21,15 @@ _FENCED = re.compile(
 )
 _TOML = re.compile(r"\A\+\+\+[ \t]*\n(.*?)(?:^|\n)\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL)
 _JSON = re.compile(r"\A\{\s*(?:\"|\})")
+_FIRST_HEADING = re.compile(r"\s{0,20}# [^\n]{1,500}\n[ \t]*\n")
 _HEAD_LINE = re.compile(r"([A-Za-z][\w -]{0,40}?)[ \t]*:(?:[ \t]+(\S.*)|[ \t]*)$")
 _PROPERTY = re.compile(r"(?:[-*] )?([A-Za-z][\w./-]{0,60})::(?:[ \t]+(.*)|$)")
 # Keys of Pelican, MultiMarkdown, Nikola and Jekyll's ancestors; others may be among them.
 _HEAD_KEYS_TEXT = """
 title subtitle date modified updated created pubdate publishdate author authors tags tag category
 categories keywords slug lang language locale summary description template layout series translation saveas url link
-copyright license licence css htmlheader baseheaderlevel affiliation email cover image thumbnail comments type id gallery
+copyright license licence css htmlheader baseheaderlevel affiliation email cover image thumbnail comments
+createdtime createdby lastedited lasteditedtime lasteditedby due type id gallery
 """
 _HEAD_KEYS = STATUS_KEYS | set(_HEAD_KEYS_TEXT.split())
 _MAX_FRONT_MATTER = 200_000
@@ -63,8 +65,10 @@ def read_front_matter(text: str, name: str) -> tuple[Metadata, str]:
     `text` has lines that end in `\\n`. UnreadableError for front matter that is fenced and cannot be parsed.
     """
     values, end = _fenced(text[:_MAX_FRONT_MATTER])
-    properties, length = _head_lines(text[end:])
-    return stated_metadata({**properties, **values}, name), text[end + length :]
+    heading = _FIRST_HEADING.match(text, end)  # Notion writes a page's properties below its title
+    start = heading.end() if heading else end
+    properties, length = _head_lines(text[start:])
+    return stated_metadata({**properties, **values}, name), text[end:start] + text[start + length :]
 
 
 def _fenced(head: str) -> tuple[Mapping[str, Any], int]:

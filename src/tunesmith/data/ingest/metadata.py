@@ -19,7 +19,7 @@ __all__ = ["Metadata", "author_name", "iso_date", "stated_metadata", "title_from
 
 _NAME_DATE = re.compile(r"(?<!\d)(\d{4})([-_.])(\d{2})\2(\d{2})(?!\d)")
 _FOLDER_DATE = re.compile(r"(?:^|/)(\d{4})/(\d{1,2})/(\d{1,2})(?=/)")
-_DATES = ("date", "created", "datecreated", "creationdate", "lastmod")
+_DATES = ("date", "created", "datecreated", "createdtime", "creationdate", "lastmod")
 _PUBLIC_DATES = ("publishdate", "datepublished", "published", "pubdate", "pubdatetime")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
 _AMBIGUOUS = re.compile(r"\s*(\d{1,2})[/.\-](\d{1,2})[/.\-]\d{2,4}\b")

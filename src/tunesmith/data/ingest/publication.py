@@ -12,7 +12,7 @@ __all__ = ["STATUS_KEYS", "is_false", "is_true", "plain_key", "status_of", "stat
 # The strictest mark counts, in this order.
 _STRICT_FIRST: tuple[Status, ...] = ("deleted", "protected", "private", "draft", "scheduled")
 _DRAFT_WORDS = """
-draft drafts wip unpublished inprogress pending pendingreview autodraft inreview skip idea outline todo notready
+draft drafts wip unpublished inprogress pending pendingreview autodraft inreview skip idea outline todo notready notstarted
 entwurf brouillon borrador rascunho bozza concept kladde
 """
 _PRIVATE_WORDS = """

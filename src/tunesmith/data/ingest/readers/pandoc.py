@@ -27,7 +27,6 @@ _FORMATS = {
     ".fb2": "fb2",
     ".dbk": "docbook",
     ".docbook": "docbook",
-    ".opml": "opml",
 }
 _TIMEOUT_S = 30
 _HEAP = "512m"
