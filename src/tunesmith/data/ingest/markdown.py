@@ -88,7 +88,7 @@ def markdown_blocks(body: str, *, name: str, notes: Counter[str]) -> list[Block]
         notes["lines over 100,000 characters left out"] += giant
         body = "\n".join(line for line in lines if len(line) <= _MAX_LINE)
     body = without_comments(body)
-    parser = make_parser(mdx=name.lower().endswith(".mdx"))
+    parser = make_parser(mdx=name.lower().endswith(".mdx"), notes=any(mark in body for mark in ("[[", "==", "^^", "::")))
     env: dict[str, Any] = {}
     try:
         tokens = with_callouts(parser.parse(without_templates(body, of_links=True), env))

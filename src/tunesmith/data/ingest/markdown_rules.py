@@ -43,7 +43,7 @@ def without_templates(text: str, *, of_links: bool = False) -> str:
 
 
 @cache
-def make_parser(*, mdx: bool) -> MarkdownIt:
+def make_parser(*, mdx: bool, notes: bool = True) -> MarkdownIt:
     """A CommonMark parser with tables and the rules of this file. Inline text is left unparsed, for the caller to bound."""
     parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).disable("inline")
     parser.normalizeLink = _as_it_is  # type: ignore[method-assign]  # where links lead is never kept
@@ -53,7 +53,8 @@ def make_parser(*, mdx: bool) -> MarkdownIt:
     parser.inline.ruler.before("escape", "template", _template_inline)
     parser.inline.ruler.before("html_inline", "jsx", _jsx_inline if mdx else _braced_inline)
     parser.inline.ruler.before("link", "footnote", _footnote_inline)
-    add_note_rules(parser)
+    if notes:  # each rule costs time at every mark of a text
+        add_note_rules(parser)
     return parser
 
 
