@@ -34,7 +34,7 @@ def export(**members: str) -> dict[str, str]:
     return {
         f"Kettles {ID}.html": page("Kettles"),
         f"Kettles {ID}/Rain {OTHER}.html": page("Rain", f"<p>{WORDS} Rain.</p>", CREATED.format("Created")),
-        "index.html": f"<html><body><p>{WORDS} Workspace identifier: 87fc3678</p></body></html>",
+        "index.html": f"<html><body><p>{WORDS}</p><a href='Kettles%20{ID}.html'>Kettles</a></body></html>",
         f"Kettles {ID}/List {OTHER}.csv": "Name,Status\nRain,Draft\n",
         **members,
     }
@@ -137,3 +137,28 @@ def test_pages_of_one_title_keep_their_ids_and_other_files_are_read_as_ever(tmp_
     members = {f"Rain {ID}.md": f"# Rain\n\n{WORDS}", f"Rain {OTHER}.md": f"# Rain\n\n{WORDS} Again.", "a.md": "Words of mine."}
     found = ingest(written(tmp_path, members))
     assert [document.source for document in found.documents] == [f"Rain {ID}.md", f"Rain {OTHER}.md", "a.md"]
+
+
+def test_pages_below_a_folder_of_a_space_are_found_by_the_list_that_names_them(tmp_path: Path) -> None:
+    listed = f"<html><body><p>{WORDS}</p><a href='Private/Rain%20{ID}.html'>Rain</a></body></html>"
+    found = ingest(written(tmp_path, {"index.html": listed, f"Private/Rain {ID}.html": page("Rain")}))
+    assert [(document.source, document.title) for document in found.documents] == [("Private/Rain.html", "Rain")]
+
+
+def test_an_export_without_ids_is_known_by_the_two_tables_of_its_database(tmp_path: Path) -> None:
+    head = "Name,Created,State of mind\n"
+    members = {
+        "Writing.csv": head,
+        "Writing_all.csv": head,
+        "Writing/Rain.md": f"# Rain\n\nCreated: March 4, 2021\nState of mind: calm\n\n{WORDS}",
+    }
+    (found,) = ingest(written(tmp_path, members)).documents
+    assert (found.title, found.date, found.text) == ("Rain", "2021-03-04", WORDS)
+
+
+def test_other_pages_beside_an_export_are_read_as_ever(tmp_path: Path) -> None:
+    article = f"<html><head><title>Tea</title></head><body><article><p>{WORDS} Tea.</p><p>{WORDS}</p></article></body></html>"
+    found = ingest(
+        written(tmp_path, {f"Rain {ID}.html": page("Rain"), "essays/tea.html": article, "index.html": article + " "})
+    )
+    assert {document.title for document in found.documents} == {"Rain", "Tea"} and not found.failures

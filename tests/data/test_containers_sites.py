@@ -9,9 +9,13 @@ import pytest
 from test_ingest_containers import ingest, packed
 
 from tunesmith.core.reporter import SilentReporter
+from tunesmith.data.ingest.container import Broken, File
+from tunesmith.data.ingest.exports import find_exports
 from tunesmith.data.ingest.extract import write_extracted
 from tunesmith.data.ingest.gather import gather
 from tunesmith.data.ingest.policy import EVERY_STATUS, Policy
+from tunesmith.data.ingest.tree import Tree
+from tunesmith.data.text.decode import UnreadableError
 
 WORDS = "The kettle was on before the rain had stopped, and nobody spoke of the harvest."
 
@@ -198,6 +202,7 @@ def test_a_site_without_its_settings_is_known_by_its_folders(tmp_path: Path) -> 
         {"_config.yml": "title: Book\ntheme: x\n", "_toc.yml": "- file: a", "README.md": f"{WORDS} README"},
         {"config.toml": "[tool]", "notes/a.md": page("A")},
         {"posts/a.md": page("A"), "templates/b.md": page("B")},
+        {"a.md": f"{WORDS} A", "_drafts/b.md": f"{WORDS} B"},
     ],
 )
 def test_a_folder_of_texts_that_is_no_site_stays_what_it_is(tmp_path: Path, members: Mapping[str, str]) -> None:
@@ -245,3 +250,29 @@ def test_several_processes_read_a_tree_with_drafts_and_languages_as_one_does(tmp
         write_extracted(gathered, tmp_path / str(workers), reporter=SilentReporter(), workers=workers)
     one, three = ((tmp_path / name / "documents.jsonl").read_bytes() for name in ("1", "3"))
     assert one == three and b'"language":"fr"' in one and b"DRAFT" not in one
+
+
+def test_the_hidden_settings_of_eleventy_are_enough(tmp_path: Path) -> None:
+    rest = {name: content for name, content in ELEVENTY.items() if not name.startswith("eleventy.config")}
+    found = ingest(written(tmp_path, {**rest, ".eleventy.js": "module.exports = {}"}))
+    assert [document.title for document in found.documents] == ["TAKEN-2", "TAKEN-1"]
+
+
+def test_a_page_that_cannot_be_opened_does_not_stop_the_rest_of_its_site() -> None:
+    def read(name: str, size: int | None) -> bytes:
+        if name == "about.md":
+            raise UnreadableError("it cannot be opened")
+        return JEKYLL[name].encode()[:size]
+
+    (export,) = find_exports(tree := Tree(JEKYLL, read))
+    assert export.container.entries is not None
+    entries = list(export.container.entries(tree, Policy()))
+    assert [entry.name for entry in entries if isinstance(entry, Broken)] == ["about.md"]
+    assert len([entry for entry in entries if isinstance(entry, File)]) == 4
+
+
+def test_settings_that_cannot_be_opened_leave_the_folder_as_it_is() -> None:
+    def read(name: str, size: int | None) -> bytes:
+        raise UnreadableError("it cannot be opened")
+
+    assert find_exports(Tree(["mkdocs.yml", "a.md"], read)) == []

@@ -54,9 +54,7 @@ def find_exports(tree: Tree) -> list[Export]:
         if not any(start + name in left for name in below.names):
             continue
         for container in all_containers():
-            if container.folder is None:
-                continue
-            names = frozenset(start + name for name in container.folder(below)) & left
+            names = _claimed(container, below, start) & left
             if names:
                 found.append(Export(container, root, names))
                 left -= names
@@ -64,6 +62,15 @@ def find_exports(tree: Tree) -> list[Export]:
         if (alone := _of_file(tree, name)) is not None:
             found.append(Export(alone, str(PurePosixPath(name).parent).removeprefix("."), frozenset([name])))
     return found
+
+
+def _claimed(container: Container, below: Tree, start: str) -> frozenset[str]:
+    if container.folder is None:
+        return frozenset()
+    try:
+        return frozenset(start + name for name in container.folder(below))
+    except UnreadableError:
+        return frozenset()  # the file by which it would be known is named when it is read by itself
 
 
 def is_export_file(name: str, head: bytes) -> Container | None:

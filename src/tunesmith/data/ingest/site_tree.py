@@ -11,6 +11,7 @@ from tunesmith.data.ingest.item import Facts
 from tunesmith.data.ingest.kinds import is_asset
 from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.ingest.tree import Tree
+from tunesmith.data.text.decode import UnreadableError
 
 __all__ = ["Site", "has_any", "is_template_list", "site_container"]
 
@@ -72,7 +73,10 @@ def site_container(name: str, title: str, site: Callable[[Tree], Site | None], *
             raise AssertionError("it was such a site when it was claimed")
         reader = _SiteReader(tree, found)
         for path in tree.names:
-            yield LeftOut(reason=ASSETS) if is_asset(path) else reader.entry(path)
+            try:
+                yield LeftOut(reason=ASSETS) if is_asset(path) else reader.entry(path)
+            except UnreadableError as error:
+                yield Broken(name=path, reason=str(error))
 
     drafts = "drafts; layouts, themes, templates, the built site, lists of posts, README files"
     return Container(

@@ -61,7 +61,11 @@ def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
         if not isinstance(body, str) and name not in tree:
             yield Broken(name=name, reason="the table names it, and it is missing; unpack the whole export")
             continue
-        content = body if isinstance(body, str) else decode(tree.read(name))
+        try:
+            content = body if isinstance(body, str) else decode(tree.read(name))
+        except UnreadableError as error:
+            yield Broken(name=name, reason=str(error))
+            continue
         is_html = content.lstrip().startswith("<") and not content.lstrip().startswith("<!-- buttondown-editor-mode: plaintext")
         text = _VARIABLE.sub("", content)
         yield Text(name=name, content=text, kind="fragment" if is_html else "markdown", facts=_facts(row))

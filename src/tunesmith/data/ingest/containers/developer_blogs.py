@@ -41,7 +41,7 @@ def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
 
 
 def _facts(post: Mapping[str, Any], policy: Policy) -> Facts:
-    person = next((post[key] for key in ("user", "author") if isinstance(post.get(key), Mapping)), {})
+    person: Mapping[str, Any] = next((post[key] for key in ("user", "author") if isinstance(post.get(key), Mapping)), {})
     date = day(*(post.get(key) for key in ("published_at", "publishedAt", "dateAdded", "published_timestamp")))
     status: Status = "published"
     if (

@@ -17,7 +17,7 @@ _NOT_SHOWN = frozenset(["_site", "_layouts", "_includes", "_sass", "_data", "_pl
 
 def _site(tree: Tree) -> Site | None:
     has_config = has_any(tree, *_CONFIGS)
-    if has_any(tree, "_toc.yml") or not (has_config or tree.has_folder("_posts") or tree.has_folder("_drafts")):
+    if has_any(tree, "_toc.yml") or not (has_config or tree.has_folder("_posts")):
         return None
     if has_config and not (tree.has_folder("_posts") or tree.has_folder("_layouts") or tree.has_folder("_drafts")):
         named = b"".join(tree.head(name) for name in _CONFIGS if name in tree)

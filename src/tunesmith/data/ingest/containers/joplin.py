@@ -43,9 +43,16 @@ def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
         if name.startswith("resources/"):
             yield LeftOut(reason="files attached to notes left out")
         elif _NAME.match(name):
-            yield _item(name, tree.read(name), policy)
+            yield _of_file(name, tree, policy)
         else:
             yield from _archived(tree.read(name), policy)
+
+
+def _of_file(name: str, tree: Tree, policy: Policy) -> Entry:
+    try:
+        return _item(name, tree.read(name), policy)
+    except UnreadableError as error:
+        return Broken(name=name, reason=str(error))
 
 
 def _archived(data: bytes, policy: Policy) -> Iterator[Entry]:

@@ -38,8 +38,7 @@ def _claimed(tree: Tree) -> Collection[str]:
     if not posts or not any(_is_export(name, tree.head(name)) for name in posts[:3]):
         return ()
     inside = [name for name in tree.names if name.partition("/")[0] in _OF_ACCOUNT]
-    pages = [name for name in tree.names if name in {"README.html", "index.html"} or name.startswith("posts/")]
-    return [*inside, *(name for name in pages if name.endswith(".html"))]
+    return [*inside, *posts, *(name for name in ("README.html", "index.html") if name in tree)]
 
 
 def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:

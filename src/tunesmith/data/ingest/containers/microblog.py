@@ -14,6 +14,8 @@ __all__ = ["CONTAINER"]
 def _claimed(tree: Tree) -> Collection[str]:
     if "feed.json" not in tree or "index.html" not in tree or b"jsonfeed.org/version" not in tree.head("feed.json", 4096):
         return ()
+    if sum(name.endswith(".html") for name in tree.names) > 1:  # a site that has a feed as well
+        return ()
     return ("feed.json", "index.html")
 
 

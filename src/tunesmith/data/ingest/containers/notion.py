@@ -18,6 +18,7 @@ from tunesmith.data.text.decode import UnreadableError, decode
 __all__ = ["CONTAINER"]
 
 _ID = re.compile(r"[ _-](?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=_all\.csv$|\.|/|$)")
+_ALL = "_all.csv"
 _NAMED = re.compile(_ID.pattern.partition("(?=")[0] + r"(?:_all)?\.(?:html|md|csv)$")
 
 
@@ -26,10 +27,20 @@ def _is_export(name: str, head: bytes) -> bool:
 
 
 def _claimed(tree: Tree) -> Collection[str]:
-    if not any(_NAMED.search(name) for name in tree.files):
+    """What is named with an id, and what belongs to a database that is there as `name.csv` and `name_all.csv`."""
+    index = "index.html" if "index.html" in tree and _lists_ids(tree) else None
+    twins = [name.removesuffix(_ALL) for name in tree.files if name.endswith(_ALL) and name.replace(_ALL, ".csv") in tree]
+    if not index and not twins and not any(_NAMED.search(name) for name in tree.files):
         return ()
     pages = [name for name in tree.names if name.lower().endswith((".html", ".md", ".csv"))]
-    return [name for name in pages if _ID.search(name) or "/" in name or name == "index.html"]
+    of_twins = tuple(start for twin in twins for start in (f"{twin}.csv", f"{twin}{_ALL}", f"{twin}/"))
+    return [name for name in pages if _ID.search(name) or name == index or name.startswith(of_twins)]
+
+
+def _lists_ids(tree: Tree) -> bool:
+    """Whether the first page of a folder is the list of pages that Notion writes, which links their names."""
+    named = next((match for name in tree.names if (match := _ID.search(name))), None)
+    return named is not None and named[0][1:].encode() in tree.head("index.html")
 
 
 def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
