@@ -100,3 +100,10 @@ def test_embeds_and_captions_are_not_prose(tmp_path: Path) -> None:
     planted = f"{embed}<figure><figcaption>PLANTED</figcaption></figure>"
     (tmp_path / "a.html").write_text(story("Kettle", body=f"{planted}<p class='graf graf--p'>{WORDS}</p>"))
     assert ingest(tmp_path).documents[0].text == WORDS
+
+
+def test_an_export_whose_posts_were_renamed_is_still_one(tmp_path: Path) -> None:
+    members = {"posts/kettle.html": story("Kettle"), "posts/later.html": story("Later", footer=False)}
+    found = ingest(written(tmp_path / "x", {**members, "profile/profile.html": "<p>Email address: ada@kettles.example</p>"}))
+    assert [(document.source, document.title) for document in found.documents] == [("posts/kettle.html", "Kettle")]
+    assert "1 drafts left out" in found.notes and len(found.notes) == 2

@@ -39,14 +39,23 @@ def test_notes_of_bear_have_their_first_line_as_title_and_the_trash_stays_there(
         **bundle("Kettle", f"# Kettle\n\n{WORDS}"),
         **bundle("Tea", f"Tea\n{WORDS} Tea."),
         **bundle("Old", f"# Old\n\n{WORDS} OLD", trashed=1),
+        "tags.json": '{"tags": ["text"]}',
     }
     if zipped:
         (tmp_path / "x.bear2bk").write_bytes(packed({f"Bear Backup/{name}": text for name, text in members.items()}))
     source = tmp_path / "x.bear2bk" if zipped else written(tmp_path / "x", members)
     found = ingest(source)
     assert [(d.title, d.date) for d in found.documents] == [("Kettle", "2021-03-04"), ("Tea", "2021-03-04")]
-    assert found.documents[0].text == WORDS and found.notes == ("1 deleted texts left out",)
+    assert found.documents[0].text == WORDS and found.notes == ("1 deleted texts left out", "1 lists of tags left out")
     assert {d.title: d.status for d in ingest(source, EVERYTHING).documents}["Old"] == "deleted"
+
+
+def test_a_locked_note_is_a_failure_and_one_bundle_alone_is_read(tmp_path: Path) -> None:
+    written(tmp_path, {**bundle("Kettle", f"# \n{WORDS}"), **bundle("Secret", "x", encrypted=1)})
+    found = ingest(tmp_path)
+    assert [document.title for document in found.documents] == [WORDS]
+    assert [failure.source for failure in found.failures] == ["Secret.textbundle/text.markdown"]
+    assert [document.text for document in ingest(tmp_path / "Kettle.textbundle").documents] == [WORDS]
 
 
 def joplin(number: int, title: str, kind: int = 1, **more: str) -> dict[str, str]:

@@ -98,7 +98,7 @@ def test_a_page_of_roam_becomes_paragraphs_and_lists_with_its_day_and_author(tmp
     (found,) = ingest(roam(tmp_path / "a.json", page)).documents
     assert found.text == (
         f"{WORDS} See Tea and the pot.\n\n- tea\n- salt of the sea\n\n## Morning\n\n"
-        "Rise before the others do, and look at the sky for a while ."
+        "Rise before the others do, and look at the sky for a while."
     )
     assert (found.title, found.date, found.author) == ("Kettles", "2021-03-04", None)
 
@@ -118,3 +118,9 @@ def test_a_daily_note_of_roam_has_its_own_day_and_settings_are_left_out(tmp_path
     found = ingest(roam(tmp_path / "a.json", day, settings, {"title": "Empty", "children": []}))
     assert [(d.title, d.date, d.date_origin) for d in found.documents] == [("March 5th, 2021", "2021-03-05", "name")]
     assert found.notes == ("1 pages without blocks left out", "1 settings and templates left out")
+
+
+def test_a_reference_shows_the_block_that_it_leads_to_and_a_page_may_say_its_title_last(tmp_path: Path) -> None:
+    blocks = [block("the copper kettle", uid="kettle-01"), block(f"{WORDS} It was ((kettle-01)).")]
+    (found,) = ingest(roam(tmp_path / "a.json", {"children": [*blocks, block("x" * 70_000)], "title": "Kettles"})).documents
+    assert found.title == "Kettles" and f"{WORDS} It was the copper kettle." in found.text

@@ -162,3 +162,14 @@ def test_other_pages_beside_an_export_are_read_as_ever(tmp_path: Path) -> None:
         written(tmp_path, {f"Rain {ID}.html": page("Rain"), "essays/tea.html": article, "index.html": article + " "})
     )
     assert {document.title for document in found.documents} == {"Rain", "Tea"} and not found.failures
+
+
+def test_a_column_that_only_the_table_of_all_columns_names_is_a_property_too(tmp_path: Path) -> None:
+    members = {
+        f"Habits {ID}.csv": "Date,Ran\n",
+        f"Habits {ID}_all.csv": "Date,Ran,Full date\n",
+        f"Habits {ID}/Monday {OTHER}.md": "# Monday\n\nFull date: March 4, 2021 6:05 AM\nRan: No",
+        f"Rain {ID}.md": f"# Rain\n\n{WORDS}",
+    }
+    found = ingest(written(tmp_path, members))
+    assert [document.title for document in found.documents] == ["Rain"] and "1 texts without words left out" in found.notes

@@ -18,7 +18,6 @@ from tunesmith.data.text.decode import UnreadableError, decode
 
 __all__ = ["CONTAINER"]
 
-_POST = re.compile(r"(?:.*/)?(?:(?:draft|\d{4}-\d{2}-\d{2})_.*)[-_][0-9a-f]{8,14}\.html$", re.DOTALL)
 _OF_ACCOUNT_TEXT = """
 profile claps lists bookmarks highlights blocks ips interests sessions twitter facebook google partner-program pubs-following
 topics-following users-following users-blocked publications following followers reading-list settings series
@@ -33,10 +32,13 @@ def _is_export(name: str, head: bytes) -> bool:
 
 
 def _claimed(tree: Tree) -> Collection[str]:
-    """All of the export, if its folder of posts is there and holds a post of Medium."""
-    posts = [name for name in tree.names if name.startswith("posts/") and name.count("/") == 1 and _POST.match(name)]
-    if not posts or not any(_is_export(name, tree.head(name)) for name in posts[:3]):
+    """All of the export, if its folder of posts is there and holds posts of Medium, whatever they are called."""
+    if not tree.has_folder("posts"):
         return ()
+    pages = [name for name in tree.names if name.startswith("posts/") and name.endswith(".html") and name.count("/") == 1]
+    if not any(_is_export(name, tree.head(name)) for name in pages[:3]):
+        return ()
+    posts = [name for name in pages if _is_export(name, tree.head(name))]
     inside = [name for name in tree.names if name.partition("/")[0] in _OF_ACCOUNT]
     return [*inside, *posts, *(name for name in ("README.html", "index.html") if name in tree)]
 
@@ -47,19 +49,19 @@ def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
             yield LeftOut(reason=_ACCOUNT)
             continue
         try:
-            yield _post(name, decode(tree.read(name)), policy)
+            yield _post(name, decode(tree.read(name)), policy, alone=len(tree.names) == 1)
         except UnreadableError as error:
             yield Broken(name=name, reason=str(error))
 
 
-def _post(name: str, text: str, policy: Policy) -> Entry:
+def _post(name: str, text: str, policy: Policy, *, alone: bool) -> Entry:
     root = parsed_html(text)
     body = next(iter(root.xpath("//section[@data-field='body']")), None)
     if body is None:
         raise UnreadableError("it is no story of Medium")
     title = _first(root, "//h1[contains(@class, 'p-name')]")
     published = next((str(value) for value in root.xpath("//time[contains(@class, 'dt-published')]/@datetime")), None)
-    is_draft = PurePosixPath(name).name.startswith("draft_") or not (
+    is_draft = PurePosixPath(name).name.startswith(("draft_", "draft-")) or not (
         published or root.xpath("//a[contains(@class, 'p-canonical')]")
     )
     if not is_draft and _is_answer(body, title) and not {"comments", "replies"}.intersection(policy.extras):
@@ -78,7 +80,7 @@ def _post(name: str, text: str, policy: Policy) -> Entry:
     for element in list(body.iter()):
         if isinstance(element.tag, str) and not _DROPPED.isdisjoint(element.get("class", "").split()):
             element.drop_tree()
-    return Text(name=name, content=html.tostring(body, encoding="unicode"), kind="fragment", facts=facts)
+    return Text(name="story" if alone else name, content=html.tostring(body, encoding="unicode"), kind="fragment", facts=facts)
 
 
 def _is_answer(body: html.HtmlElement, title: str | None) -> bool:

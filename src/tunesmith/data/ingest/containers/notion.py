@@ -45,7 +45,11 @@ def _lists_ids(tree: Tree) -> bool:
 
 def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
     names = Counter(_bare(name) for name in tree.names)
-    heads = {_ID.sub("", name.removesuffix(".csv")): columns(tree.head(name)) for name in tree.names if name.endswith(".csv")}
+    heads: dict[str, frozenset[str]] = {}
+    for name in tree.names:
+        if name.endswith(".csv"):  # the table of a view may hide what that of all columns (`_all`) names
+            database = _ID.sub("", name.removesuffix(".csv").removesuffix("_all"))
+            heads[database] = heads.get(database, frozenset()) | columns(tree.head(name))
     for name in tree.names:
         path = PurePosixPath(name)
         if path.suffix == ".csv":
@@ -64,7 +68,8 @@ def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
         bare = _bare(name)
         kind = "fragment" if path.suffix == ".html" else "markdown"
         title = page.title or PurePosixPath(bare).stem
-        yield Text(name=bare if names[bare] == 1 else name, content=page.content, kind=kind, facts=_facts(page, title, policy))
+        known_as = "page" if len(tree.names) == 1 else bare if names[bare] == 1 else name
+        yield Text(name=known_as, content=page.content, kind=kind, facts=_facts(page, title, policy))
 
 
 def _facts(page: Page, title: str, policy: Policy) -> Facts:

@@ -19,7 +19,9 @@ _BEGIN = re.compile(rb"\s*(?:\xef\xbb\xbf)?\[\s*\{")
 _DAY = re.compile(r"[A-Z][a-z]+ \d{1,2}(?:st|nd|rd|th), \d{4}")
 _ATTRIBUTE = re.compile(r"[^:\n]{1,60}::")
 _TASK = re.compile(r"\{\{(?:\[\[)?(?:TODO|DONE)(?:\]\])?\}\}\s*")
-_COMPONENT = re.compile(r"\{\{[^{}]{0,500}\}\}|\(\([\w-]{9}\)\)|!\[[^\]]*\]\([^)]*\)|#\[\[[^\]\n]{1,200}\]\]|(?<!\S)#[\w/-]+")
+_COMPONENT = re.compile(r"!\[[^\]]*\]\([^)]*\)|#\[\[[^\]\n]{1,200}\]\]|(?<!\S)#[\w/-]+")
+_BRACES = re.compile(r"\{\{(?:[^{}]|\{[^{}]{0,300}\}){0,500}\}\}")
+_REFERENCE = re.compile(r"!?\(\(([\w-]{1,40})\)\)")
 _LINK = re.compile(r"\[\[([^\[\]\n]{1,300})\]\]")
 _ALIAS = re.compile(r"\[([^\[\]\n]{1,300})\]\((?:\[\[[^)\n]*\]\]|\(\([\w-]{9}\)\))\)")
 _PARAGRAPH_WORDS = 12
@@ -27,8 +29,9 @@ _MAX_BLOCKS = 200_000
 
 
 def _is_export(name: str, head: bytes) -> bool:
+    has_times = any(key in head for key in (b'"create-time"', b'"edit-time"', b'":block/refs"', b'"create-email"'))
     has_blocks = b'"string"' in head and b'"uid"' in head
-    return bool(_BEGIN.match(head)) and b'"title"' in head and has_blocks and (b'"children"' in head or b'"edit-time"' in head)
+    return bool(_BEGIN.match(head)) and has_blocks and (has_times or (b'"title"' in head and b'"children"' in head))
 
 
 def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
@@ -36,12 +39,18 @@ def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
     pages = [page for page in mappings(json_value(tree.read(name))) if isinstance(page.get("title"), str)]
     if not pages:
         raise UnreadableError("it holds no pages")
+    strings = {
+        block["uid"]: block["string"]
+        for page in pages
+        for block in _blocks(page)
+        if isinstance(block.get("uid"), str) and isinstance(block.get("string"), str)
+    }
     for page in pages:
         title = line(page["title"]) or ""
         if title.startswith("roam/") or title.lower() in {"roam", "templates", "template"}:
             yield LeftOut(reason="settings and templates left out")
             continue
-        written = _text(page)
+        written = _text(page, strings)
         stated = day(re.sub(r"(?<=\d)(?:st|nd|rd|th),", ",", title)) if _DAY.fullmatch(title) else None
         facts = Facts(title=title, author=policy.named(*_authors(page)), date=stated or day(*_times(page)))
         facts["date_origin"] = "name" if stated else "metadata"
@@ -73,14 +82,14 @@ def _blocks(page: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return found
 
 
-def _text(page: Mapping[str, Any]) -> str:
+def _text(page: Mapping[str, Any], strings: Mapping[str, str]) -> str:
     """Blocks of a sentence or more are paragraphs, neighbours that are shorter a list."""
     parts: list[str] = []
     was_item = False
     for block in _blocks(page):
         stored = block.get("string")
-        written = _plain(stored) if isinstance(stored, str) else ""
-        if not written:
+        written = _plain(stored, strings) if isinstance(stored, str) else ""
+        if not any(letter.isalnum() for letter in written):
             continue
         level = block.get("heading")
         is_item = not level and "\n" not in written and len(written.split()) < _PARAGRAPH_WORDS and written[-1] not in '.!?…:"”'
@@ -90,14 +99,20 @@ def _text(page: Mapping[str, Any]) -> str:
     return "".join(parts).strip()
 
 
-def _plain(stored: str) -> str:
-    if _ATTRIBUTE.match(stored) or stored.lstrip().startswith(("```", ":q ", "{{[[query", "{{query")):
+def _plain(stored: str, strings: Mapping[str, str]) -> str:
+    """The words of a block. A reference shows the block that it leads to; one that is a whole block repeats it, and goes."""
+    if _ATTRIBUTE.match(stored) or stored.lstrip().startswith("```") or _REFERENCE.fullmatch(stored.strip()):
         return ""
-    text = _COMPONENT.sub("", _ALIAS.sub(r"\1", _TASK.sub("", stored)))
+    text = _ALIAS.sub(r"\1", _TASK.sub("", stored))
+    text = _REFERENCE.sub(lambda match: strings.get(match[1], "" if len(match[1]) == 9 else match[0]), text)
+    for _ in range(3):  # queries hold groups in groups
+        text = _BRACES.sub("", text)
+    text = _COMPONENT.sub("", text)
     for _ in range(5):  # links in links
         text = _LINK.sub(r"\1", text)
-    text = text.replace("^^", "").replace("__", "*")
-    return "\n".join(" ".join(row.split()) for row in text.split("\n") if row.strip()).strip()
+    text = _BRACES.sub("", text).replace("^^", "").replace("__", "*")
+    rows = (re.sub(r" +(?=[.,;:!?](?:\s|$))", "", " ".join(row.split())) for row in text.split("\n"))
+    return "\n".join(row for row in rows if row)
 
 
 CONTAINER = Container(
