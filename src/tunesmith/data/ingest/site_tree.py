@@ -13,7 +13,7 @@ from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.ingest.tree import Tree
 from tunesmith.data.text.decode import UnreadableError
 
-__all__ = ["Site", "has_any", "is_template_list", "site_container"]
+__all__ = ["Site", "is_template_list", "site_container"]
 
 _BUILT = "pages of the built site left out"
 _TEMPLATES = "layouts, themes and templates left out"
@@ -87,11 +87,6 @@ def site_container(name: str, title: str, site: Callable[[Tree], Site | None], *
         folder=claimed,
         entries=entries,
     )
-
-
-def has_any(tree: Tree, *names: str) -> bool:
-    """Whether one of these files lies in the root, shown or hidden."""
-    return any(name in tree or name in tree.hidden for name in names)
 
 
 def is_template_list(tree: Tree, name: str) -> bool:

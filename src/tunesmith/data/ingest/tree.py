@@ -27,6 +27,10 @@ class Tree:
     def __contains__(self, name: str) -> bool:
         return name in self._known
 
+    def has_any(self, *names: str) -> bool:
+        """Whether one of these files lies in it, shown or hidden."""
+        return not (self._known.isdisjoint(names) and self.hidden.isdisjoint(names))
+
     def read(self, name: str) -> bytes:
         """The content of a file."""
         return self._read(name, None)

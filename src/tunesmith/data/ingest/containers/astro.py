@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from tunesmith.data.ingest.site_tree import Site, has_any, site_container
+from tunesmith.data.ingest.site_tree import Site, site_container
 from tunesmith.data.ingest.tree import Tree
 
 __all__ = ["CONTAINER"]
 
+_CONFIGS = tuple(f"astro.config.{suffix}" for suffix in ("mjs", "ts", "js", "mts", "cjs"))
+
 
 def _site(tree: Tree) -> Site | None:
-    if not has_any(tree, *(f"astro.config.{suffix}" for suffix in ("mjs", "ts", "js", "mts", "cjs"))):
+    if not tree.has_any(*_CONFIGS):
         return None
     places = ("src/content", "src/pages", "src/data", "src/blog", "src/posts", "content", "posts", "blog")
     return Site(content=places, built=frozenset(["dist", "public"]), private=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from tunesmith.data.ingest.site_tree import Site, has_any, site_container
+from tunesmith.data.ingest.site_tree import Site, site_container
 from tunesmith.data.ingest.tree import Tree
 
 __all__ = ["CONTAINER"]
 
+_CONFIGS = tuple(f"docusaurus.config.{suffix}" for suffix in ("js", "ts", "mjs", "cjs"))
+
 
 def _site(tree: Tree) -> Site | None:
-    if not has_any(tree, *(f"docusaurus.config.{suffix}" for suffix in ("js", "ts", "mjs", "cjs"))):
+    if not tree.has_any(*_CONFIGS):
         return None
     older = frozenset(folder for folder in ("versioned_docs",) if tree.has_folder(folder))
     versions = frozenset(part for folder in tree.folders if folder.startswith("i18n/") for part in folder.split("/")[3:4])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tunesmith.data.ingest.site_tree import Site, has_any, is_template_list, site_container
+from tunesmith.data.ingest.site_tree import Site, is_template_list, site_container
 from tunesmith.data.ingest.tree import Tree
 
 __all__ = ["CONTAINER"]
@@ -15,7 +15,7 @@ _INPUT = re.compile(rb"\binput[\"']?\s*:\s*[\"']([\w./-]+)[\"']|setInputDirector
 
 
 def _site(tree: Tree) -> Site | None:
-    if not has_any(tree, *_CONFIGS, *_HIDDEN):
+    if not tree.has_any(*_CONFIGS, *_HIDDEN):
         return None
     named = [match for name in _CONFIGS if name in tree for match in _INPUT.findall(tree.head(name))]
     folders = [(one or other).decode().strip("./") for one, other in named]

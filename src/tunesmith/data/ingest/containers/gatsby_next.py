@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunesmith.data.ingest.site_tree import Site, has_any, site_container
+from tunesmith.data.ingest.site_tree import Site, site_container
 from tunesmith.data.ingest.tree import Tree
 
 __all__ = ["CONTAINER"]
@@ -12,10 +12,11 @@ _PLACES_TEXT = """
 content posts _posts blog articles data src/content src/posts src/pages src/app app pages
 """
 
+_CONFIGS = tuple(f"{tool}.{suffix}" for tool in ("gatsby-config", "next.config") for suffix in ("js", "ts", "mjs", "cjs"))
+
 
 def _site(tree: Tree) -> Site | None:
-    names = (f"{tool}.{suffix}" for tool in ("gatsby-config", "next.config") for suffix in ("js", "ts", "mjs", "cjs"))
-    if not has_any(tree, *names):
+    if not tree.has_any(*_CONFIGS):
         return None
     places = tuple(place for place in _PLACES_TEXT.split() if tree.has_folder(place))
     return Site(content=places or ("",), built=_BUILT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunesmith.data.ingest.site_tree import Site, has_any, site_container
+from tunesmith.data.ingest.site_tree import Site, site_container
 from tunesmith.data.ingest.tree import Tree
 
 __all__ = ["CONTAINER"]
@@ -10,7 +10,7 @@ __all__ = ["CONTAINER"]
 
 def _site(tree: Tree) -> Site | None:
     has_posts = tree.has_folder("source/_posts") or tree.has_folder("source/_drafts")
-    if not has_posts or not (has_any(tree, "_config.yml", "package.json") or tree.has_folder("scaffolds")):
+    if not has_posts or not (tree.has_any("_config.yml", "package.json") or tree.has_folder("scaffolds")):
         return None
     return Site(
         content=("source",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tunesmith.data.ingest.site_tree import Site, has_any, site_container
+from tunesmith.data.ingest.site_tree import Site, site_container
 from tunesmith.data.ingest.tree import Tree
 
 __all__ = ["CONTAINER"]
@@ -18,10 +18,10 @@ _FOLDERS = ("archetypes", "layouts", "themes")
 
 def _site(tree: Tree) -> Site | None:
     has_folders = any(tree.has_folder(folder) for folder in _FOLDERS)
-    is_own = has_any(tree, *_OWN, *_DEFAULT) or (tree.has_folder("content") and has_folders)
-    if not is_own and not (has_any(tree, *_SHARED) and tree.has_folder("content") and not tree.has_folder("templates")):
+    is_own = tree.has_any(*_OWN, *_DEFAULT) or (tree.has_folder("content") and has_folders)
+    if not is_own and not (tree.has_any(*_SHARED) and tree.has_folder("content") and not tree.has_folder("templates")):
         return None
-    if has_any(tree, "pelicanconf.py") or (tree.has_folder("templates") and not has_folders and not has_any(tree, *_OWN)):
+    if tree.has_any("pelicanconf.py") or (tree.has_folder("templates") and not has_folders and not tree.has_any(*_OWN)):
         return None
     named = {
         match[1].decode().strip("./")

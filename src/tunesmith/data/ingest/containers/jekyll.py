@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tunesmith.data.ingest.site_tree import Site, has_any, is_template_list, site_container
+from tunesmith.data.ingest.site_tree import Site, is_template_list, site_container
 from tunesmith.data.ingest.tree import Tree
 
 __all__ = ["CONTAINER"]
@@ -16,8 +16,8 @@ _NOT_SHOWN = frozenset(["_site", "_layouts", "_includes", "_sass", "_data", "_pl
 
 
 def _site(tree: Tree) -> Site | None:
-    has_config = has_any(tree, *_CONFIGS)
-    if has_any(tree, "_toc.yml") or not (has_config or tree.has_folder("_posts")):
+    has_config = tree.has_any(*_CONFIGS)
+    if tree.has_any("_toc.yml") or not (has_config or tree.has_folder("_posts")):
         return None
     if has_config and not (tree.has_folder("_posts") or tree.has_folder("_layouts") or tree.has_folder("_drafts")):
         named = b"".join(tree.head(name) for name in _CONFIGS if name in tree)
@@ -37,7 +37,7 @@ def _collections(tree: Tree) -> list[str]:
     for name in _CONFIGS:
         if name in tree and (match := _COLLECTIONS.search(tree.head(name).replace(b"\r\n", b"\n") + b"\n")):
             return [f"_{found.decode()}" for found in _NAME.findall(match[1])]
-    if has_any(tree, *_CONFIGS):
+    if tree.has_any(*_CONFIGS):
         return []
     return [folder for folder in tree.folders if folder.startswith("_") and folder not in _NOT_SHOWN]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tunesmith.data.ingest.site_tree import Site, has_any, site_container
+from tunesmith.data.ingest.site_tree import Site, site_container
 from tunesmith.data.ingest.tree import Tree
 
 __all__ = ["CONTAINER"]
@@ -13,7 +13,7 @@ _FOLDER = re.compile(rb"^docs_dir:[ \t]*[\"']?([\w./-]+)", re.MULTILINE)
 
 
 def _site(tree: Tree) -> Site | None:
-    if not has_any(tree, "mkdocs.yml", "mkdocs.yaml"):
+    if not tree.has_any("mkdocs.yml", "mkdocs.yaml"):
         return None
     name = "mkdocs.yml" if "mkdocs.yml" in tree else "mkdocs.yaml"
     match = _FOLDER.search(tree.head(name))

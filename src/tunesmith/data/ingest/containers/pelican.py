@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tunesmith.data.ingest.site_tree import Site, has_any, site_container
+from tunesmith.data.ingest.site_tree import Site, site_container
 from tunesmith.data.ingest.tree import Tree
 
 __all__ = ["CONTAINER"]
@@ -13,7 +13,7 @@ _PATH = re.compile(rb"^PATH\s*=\s*[\"']([\w./-]+)[\"']", re.MULTILINE)
 
 
 def _site(tree: Tree) -> Site | None:
-    if not has_any(tree, "pelicanconf.py"):
+    if not tree.has_any("pelicanconf.py"):
         return None
     match = _PATH.search(tree.head("pelicanconf.py")) if "pelicanconf.py" in tree else None
     folder = match[1].decode().strip("./") if match else "content"

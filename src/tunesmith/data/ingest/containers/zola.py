@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from tunesmith.data.ingest.site_tree import Site, has_any, site_container
+from tunesmith.data.ingest.site_tree import Site, site_container
 from tunesmith.data.ingest.tree import Tree
 
 __all__ = ["CONTAINER"]
 
 
 def _site(tree: Tree) -> Site | None:
-    if not (has_any(tree, "config.toml", "zola.toml") and tree.has_folder("content")):
+    if not (tree.has_any("config.toml", "zola.toml") and tree.has_folder("content")):
         return None
-    if not (tree.has_folder("templates") or has_any(tree, "zola.toml")):
+    if not (tree.has_folder("templates") or tree.has_any("zola.toml")):
         return None
     return Site(content=("content",), built=frozenset(["public"]), lists=frozenset(["_index"]))
 
