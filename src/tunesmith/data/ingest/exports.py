@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -46,6 +46,7 @@ def find_exports(tree: Tree) -> list[Export]:
     """Every export in the tree, none inside of another: folders from the root down, then single files."""
     found: list[Export] = []
     left = set(tree.names)
+    of_folders = [(one, one.folder) for one in all_containers() if one.folder is not None]
     for root in tree.folders:
         if not left:
             break
@@ -53,9 +54,8 @@ def find_exports(tree: Tree) -> list[Export]:
         start = f"{root}/" if root else ""
         if not any(start + name in left for name in below.names):
             continue
-        for container in all_containers():
-            names = _claimed(container, below, start) & left
-            if names:
+        for container, folder in of_folders:
+            if (claimed := _claimed(folder, below)) and (names := frozenset(start + name for name in claimed) & left):
                 found.append(Export(container, root, names))
                 left -= names
     for name in sorted(left):
@@ -64,13 +64,11 @@ def find_exports(tree: Tree) -> list[Export]:
     return found
 
 
-def _claimed(container: Container, below: Tree, start: str) -> frozenset[str]:
-    if container.folder is None:
-        return frozenset()
+def _claimed(folder: Callable[[Tree], Collection[str]], below: Tree) -> Collection[str]:
     try:
-        return frozenset(start + name for name in container.folder(below))
+        return folder(below)
     except UnreadableError:
-        return frozenset()  # the file by which it would be known is named when it is read by itself
+        return ()  # the file by which it would be known is named when it is read by itself
 
 
 def is_export_file(name: str, head: bytes) -> Container | None:
