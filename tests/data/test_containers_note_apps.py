@@ -157,3 +157,16 @@ def test_lists_of_readers_are_named_as_no_writing(tmp_path: Path, head: str) -> 
     (tmp_path / "a.md").write_text("Words of mine.")
     found = ingest(tmp_path)
     assert not found.failures and found.notes == ("1 lists of readers, opens and deliveries (not writing) left out",)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"Novel.scriv/Novel.scrivx": "<ScrivenerProject/>", "Novel.scriv/Files/Data/1/content.md": f"{WORDS} PLANTED"},
+        {"Notes.onepkg": "MSCF and more"},
+    ],
+)
+def test_what_is_recognised_and_not_read_says_what_to_do_instead(tmp_path: Path, members: Mapping[str, str]) -> None:
+    found = ingest(written(tmp_path, {**members, "a.md": "Words of mine."}))
+    assert [document.source for document in found.documents] == ["a.md"]
+    assert len(found.failures) == 1 and "not read yet" in found.failures[0].reason and ".docx" in found.failures[0].reason
