@@ -26,9 +26,10 @@ _NOT_ONE = frozenset(("each", "every", "any", "no", "another", "some", "per"))
 _VAGUE_TEXT = """
 great good big new old nice whole entire same similar different certain various particular other own several many few first
 last next main major real actual such huge small little large bad best better awesome amazing favorite favourite previous
-recent latest current important full popular fantastic interesting fun easy simple general single following obvious upcoming
+recent latest current important popular fantastic interesting fun easy simple general single following obvious upcoming
 additional extra
 """
+_MONTHS = frozenset(("jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"))
 _VAGUE = frozenset(_VAGUE_TEXT.split())
 _MAX_WORDS = 4
 _MAX_NAME_WORDS = 6
@@ -64,12 +65,16 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What all documents together say: in how many of them each word and pair of words occurs, and how words are written."""
+    """What all documents together say: in how many of them each word and pair of words occurs, and how words are written.
+
+    `name_parts`: words that are a part of longer names somewhere, so that alone they are half a name.
+    """
 
     num_documents: int
     document_count: Mapping[str, int]
     lower_uses: Mapping[str, int]
     upper_uses: Mapping[str, int]
+    name_parts: frozenset[str]
 
     def key_phrases(self, passage: str, *, context: str = "", limit: int = 6) -> list[Phrase]:
         """The best phrases of a passage, best first. Fewer than `limit`, or none, if little in it is specific.
@@ -85,8 +90,8 @@ class Collection:
             by_key.setdefault(one.key, []).append(one)
         scored = []
         for key, uses in by_key.items():
-            leads = uses[0].sentence == 0 and (uses[0].leads or uses[0].name)
-            central = leads or heads[key[-1]] > 1 or not said.isdisjoint(key)
+            leads = uses[0].sentence == 0 and uses[0].leads and (len(key) > 1 or uses[0].name)
+            central = leads or heads[key[-1]] > 1 or key[-1] in said
             count = self._count(key)
             if not central or not self._is_rare(key, count) or said.issuperset(key):
                 continue
@@ -96,9 +101,8 @@ class Collection:
             text = _surface(uses)
             if self._lacks_article(uses[0], text):
                 text = f"the {text}"
-            known = uses[0].name or (
-                len(key) > 1 and not text.startswith(("the ", "your "))
-            )  # "the site" is one that was named
+            given = text.startswith(("the ", "your ")) and text.split()[1][0].islower()  # "the site" was named before
+            known = not given and (len(key) > 1 or (uses[0].name and key[0] not in self.name_parts))
             alone = known and count <= 2 and (len(uses) > 1 or (uses[0].sentence == 0 and uses[0].leads))
             scored.append((-score, key, Phrase(text, alone)))
         scored.sort(key=lambda entry: entry[:2])
@@ -108,7 +112,8 @@ class Collection:
         """A thing that can be counted, which the collection knows from "a …", written without an article before it."""
         head = found.key[-1]
         counted = self.document_count.get(f"a {head}", 0) + self.document_count.get(f"an {head}", 0)
-        return not found.name and found.countable and counted > 0 and text.partition(" ")[0] not in {"the", "a", "an", "your"}
+        bare = text.partition(" ")[0] not in {"the", "a", "an", "your"} and "'s " not in text
+        return not found.name and found.countable and counted > 0 and bare
 
     def _is_rare(self, key: Sequence[str], count: int) -> bool:
         """In few documents as a whole, and with at least one word that is not in many."""
@@ -207,6 +212,8 @@ class Collection:
     def _is_topic(self, found: _Found) -> bool:
         lowered = [word.lower() for word in found.words]
         last = lowered[-1]
+        if last in _MONTHS or (found.words[0].islower() and any(word.endswith("'s") for word in lowered[1:])):
+            return False  # "bursty TinyPilot's expenses"
         if any(len(word) < 2 or ("." in word and word.islower()) or "'" in word.removesuffix("'s") for word in found.words):
             return False
         if all(word in NOT_TOPICS or word in STOP_WORDS for word in lowered) or last in STOP_WORDS:
@@ -227,6 +234,7 @@ def study(texts: Iterable[str]) -> Collection:
     documents: Counter[str] = Counter()
     lower: Counter[str] = Counter()
     upper: Counter[str] = Counter()
+    parts: set[str] = set()
     total = 0
     for text in texts:
         total += 1
@@ -238,8 +246,11 @@ def study(texts: Iterable[str]) -> Collection:
             seen.update(f"{one} {two}" for one, two in itertools.pairwise(stems))
             lower.update(word for word in words if word.islower())
             upper.update(match.lower() for match in _INSIDE.findall(line))
+            for one, two in itertools.pairwise(words):
+                if one[0].isupper() and two[0].isupper():
+                    parts.update((singular(one.lower()), singular(two.lower())))
         documents.update(seen)
-    return Collection(total, documents, lower, upper)
+    return Collection(total, documents, lower, upper, frozenset(parts))
 
 
 _INSIDE = re.compile(r"(?<=[\w,;] )[A-Z][^\W_]*(?:['\-.&][^\W_]+)*")  # capitalised within a sentence
@@ -273,6 +284,9 @@ def _is_verb_after_all(tokens: Sequence[tuple[str, str]], kinds: Sequence[str], 
         return True
     if kinds[stop - 1] == "name" and "noun" in kinds[start:stop]:
         return True  # "in the process Ryan": two phrases
+    joined = stop + 1 < len(tokens) and tokens[stop][0] == "and" and kinds[stop + 1] == "name"
+    if joined and stop - start > 1 and kinds[stop - 1] == "name":
+        return True  # "Advanced Simulation and Computing Program": where the name ends cannot be known
     begins = start == 0 or not before[0][0].isalnum()
     if begins and kinds[start] == "noun" and stop - start > 1 and not following.startswith(("VB", "MD")):
         return True  # "Track commitments": an order, where a subject would be followed by its verb
@@ -309,7 +323,8 @@ def _worded(found: _Found) -> str:
     if found.before in {"the", "this", "these", "that", "those", "its", "their", "his", "her"}:
         return f"the {text}"
     if found.before in _ARTICLES:
-        return f"{'an' if text[0] in 'aeiouAEIO' else 'a'} {text}"
+        vowel = text[0] in ("AEFHILMNORSX" if text.split()[0].isupper() else "aeiouAEIO")  # an HTTP server
+        return f"{'an' if vowel else 'a'} {text}"
     return text
 
 

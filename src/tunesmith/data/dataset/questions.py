@@ -49,6 +49,11 @@ class Cue:
         return not self.title
 
     @property
+    def names(self) -> bool:
+        """The heading names a part, and is not a question."""
+        return bool(self.heading) and not self.heading.endswith("?")
+
+    @property
     def asks(self) -> bool:
         """The heading is a question, which the passage answers."""
         return self.heads and self.heading.endswith("?")
@@ -81,7 +86,6 @@ WORDINGS: tuple[_Wording, ...] = (
     _Wording("say-about", (), 1, lambda cue, p: f"What do you say about {p[0]}?"),
     _Wording("tell-me", (), 1, lambda cue, p: f"Tell me about {p[0]}."),
     _Wording("reader-asks", (), 1, lambda cue, p: f"A reader asks about {p[0]}. What do you tell them?"),
-    _Wording("two-phrases", (), 2, lambda cue, p: f"Write a few lines about {p[0]} and {p[1]}."),
     _Wording("in-title-about", ("title",), 1, lambda cue, p: f"In “{cue.title}”, what do you say about {p[0]}?"),
     _Wording("title-says", ("title",), 1, lambda cue, p: f"What does “{cue.title}” say about {p[0]}?"),
     _Wording("title-passage", ("title",), 1, lambda cue, p: f"Write the passage of “{cue.title}” that deals with {p[0]}."),
@@ -99,13 +103,11 @@ WORDINGS: tuple[_Wording, ...] = (
     _Wording("heading-alone", ("nameless", "heading", "heads"), 0, lambda cue, p: f"What do you write under “{cue.heading}”?"),
     _Wording(
         "heading-about",
-        ("title", "heading"),
+        ("title", "names"),
         1,
         lambda cue, p: f"In the part “{cue.heading}” of “{cue.title}”, what do you say about {p[0]}?",
     ),
-    _Wording(
-        "heading-turns", ("nameless", "heading"), 1, lambda cue, p: f"Under “{cue.heading}”, what do you say about {p[0]}?"
-    ),
+    _Wording("heading-turns", ("nameless", "names"), 1, lambda cue, p: f"Under “{cue.heading}”, what do you say about {p[0]}?"),
     _Wording("continue", _GOES_ON, 0, lambda cue, p: f"Continue from here: “{cue.before}”"),
     _Wording("goes-on", _GOES_ON, 0, lambda cue, p: f"You wrote: “{cue.before}” How does it go on?"),
     _Wording("comes-next", _GOES_ON, 0, lambda cue, p: f"“{cue.before}” What comes next?"),

@@ -19,7 +19,7 @@ plus anyway anyways regardless alternatively conversely specifically incidentall
 third thirdly fourth finally lastly eventually ultimately clearly obviously unfortunately fortunately luckily sadly
 thankfully surprisingly interestingly amazingly sure yes no yeah nope okay ok well right exactly indeed true granted
 admittedly now except not none too same soon suddenly naturally apparently evidently basically essentially overall
-nothing everything nobody
+nothing everything nobody even
 """
 _FIRST_WORDS = frozenset(_FIRST_WORDS_TEXT.split())
 _FIRST_PHRASES = re.compile(
@@ -64,6 +64,7 @@ _LATER_POINTERS = re.compile(
 )
 _SPOKEN = re.compile(r"^[“\"][^”\"]+[”\"],? (?:he|she|they|said he|said she)\b")  # who speaks was said before
 _SPEECH = re.compile(r"[“\"][^”\"]*[”\"]")
+_SPEAKER = re.compile(r"[A-Z][\w.]*(?: [A-Z][\w.]*){0,2}: (?=[A-Z“\"])")  # Katherine: That is …
 _MARKS = re.compile(r"(?:- |\d{1,3}\. |> )+")
 _REFERENCE_MARK = re.compile(r"\[\^?\d{1,3}\]|\(\d{1,2}\) |[*†‡]+ ?\w|\^\d")
 
@@ -76,7 +77,7 @@ def points_back(text: str) -> bool:
     """
     if re.match(r"(?:[2-9]|\d\d)\. ", text) or _REFERENCE_MARK.match(text):
         return True
-    bare = _MARKS.sub("", text, count=1).lstrip("*_ ")
+    bare = _SPEAKER.sub("", _MARKS.sub("", text, count=1).lstrip("*_ "), count=1)
     sentence = split_sentences(bare)[0] if bare else ""
     if not sentence or sentence[0] in "”’)],;:…–—&" or sentence[0].islower() or sentence.startswith("..."):
         return not re.match(r"[a-z]\w*[A-Z]", sentence)  # iPhone, eBay
@@ -89,9 +90,36 @@ def points_back(text: str) -> bool:
     if words[0] in _FIRST_WORDS:
         return not _is_empty_subject(words)
     plain = opening.replace("’", "'")
+    if words[0] == "first" and plain[5:6] == ",":
+        return True  # of several, which were announced
     if _SPOKEN.search(bare) and not re.search(r"[a-z,] [A-Z][a-z]+", _SPEECH.sub("", bare)):
         return True
     return bool(_FIRST_PHRASES.match(plain) or _LATER_POINTERS.search(plain)) or _leans(opening)
+
+
+_VERBS_AFTER = (
+    frozenset(
+        (
+            "is",
+            "was",
+            "are",
+            "were",
+            "has",
+            "have",
+            "had",
+            "can",
+            "could",
+            "will",
+            "would",
+            "means",
+            "meant",
+            "makes",
+            "made",
+            "",
+        )
+    )
+    | VERBS
+)
 
 
 def _is_empty_subject(words: list[str]) -> bool:
@@ -111,8 +139,9 @@ def _leans(sentence: str) -> bool:
     for position, token in enumerate(tokens):
         word, following = token.lower(), tokens[position + 1].lower() if position + 1 < len(tokens) else ""
         if word in {"this", "these", "those"}:
-            if following not in _ORIENTING and not (word == "those" and following in {"who", "of", "that", "in"}) and not noun:
-                return True
+            meant = following in _ORIENTING or (word == "those" and following in {"who", "of", "that", "in"})
+            if not meant and not (noun and following in _VERBS_AFTER):
+                return True  # "this state" is one that was named before; "…, this broke" is in the sentence
         elif word == "that" and not following and not noun:
             return True
         elif (word in _THINGS and not noun) or (word in _PERSONS and not person):
@@ -151,6 +180,7 @@ _WHERE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _SHOWN_HERE = re.compile(
+    r"!\[|"
     rf"\b(?:the|these?|this) (?:\w+ ){{0,2}}(?:figure|chart|graph|screenshot|diagram|snippet|gif|image|photo|picture|table)s?"
     r" (?:here )?(?:shows?|illustrates?|depicts?|demonstrates?|compares?|summarizes?|is from|comes? from)\b|"
     rf"\bthe (?:following|next) (?:\w+ )?{_SHOWN}s?\b|"
