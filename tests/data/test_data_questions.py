@@ -44,6 +44,9 @@ def test_names_are_whole_and_in_their_order() -> None:
         ("A hard decision increases stress. Stress is bad, and a decision increases it.", "decision increases stress"),
         ("It was a great thing. The great thing was done.", "great thing"),
         ("It was the best possible outcome, an outcome that I liked.", "possible outcome"),
+        ("Gleam is happy. A happy Gleam is what I want.", "happy Gleam"),
+        ("The area including color changed. The area including color is big.", "including"),
+        ("Aaron: We met obstacles. \nAaron: Obstacles are rare.", "Aaron"),
         ("On Feb. 7 the lid came. Feb. was cold.", "Feb"),
         ("We saw Advanced Simulation and Computing at work. Advanced Simulation and Computing won.", "Advanced Simulation"),
         ("In the process Ryan wrote a letter. In the process Ryan rested.", "process Ryan"),
@@ -122,6 +125,10 @@ def test_a_phrase_that_presumes_what_was_said_needs_the_title() -> None:
         "Ada: That is a lid.",
         "Even Ada saw the lid.",
         "First, the lid fell.",
+        "The live lids, on the other hand, are cheap.",
+        "Concrete steps they took were these.",
+        "We did a very similar lid for Ada.",
+        "Ada: We have not had any.",
         "On the other hand, lids are cheap.",
         "“Clean the lid,” he said.",
         "* An estimate from memory.",
@@ -140,6 +147,7 @@ def test_openings_that_point_back_are_found(opening: str) -> None:
         "This post is about lids.",
         "This week, I cleaned the lid.",
         "It is hard to clean a lid.",
+        "A lid is similar to a cap.",
         "There are three kinds of lids.",
         "Ada said that she had no lid.",
         "iPhone users know lids.",
@@ -181,7 +189,14 @@ def test_words_that_only_sound_like_references_are_not(text: str) -> None:
 
 
 def test_page_furniture_is_told_from_prose() -> None:
-    furniture = ["Photo by Ada on Unsplash", "Special thanks to the following people: Ada.", "Tags: lids", "Posted in lids"]
+    furniture = [
+        "Watch the entire talk here.",
+        "(Related — lids)",
+        "Photo by Ada on Unsplash",
+        "Special thanks to the following people: Ada.",
+        "Tags: lids",
+        "Posted in lids",
+    ]
     assert all(map(is_furniture, furniture)) and is_sign_off("Happy cooking!") and announces("A lid has three advantages.")
     prose = ["Thanksgiving was cold.", "We shared this lid.", "I read on and on.", "Nobody thanks the lid.", PROSE]
     assert not any(map(is_furniture, prose)) and not is_sign_off("Love is a lid that nobody can ever open.")
@@ -215,6 +230,12 @@ def test_a_question_that_does_not_fit_is_replaced_by_one_that_does() -> None:
 def test_where_no_question_fits_the_text_before_is_given() -> None:
     one = cue("1", title="Lids", before="Lid 1 was shut.", phrases=(Phrase("the steam hole", True),))
     assert ask([one], fits=lambda number, question: False) == ["Continue from here: “Lid 1 was shut.”"]
+
+
+def test_first_words_are_given_for_openings_alone() -> None:
+    facts = {"title": "Lids", "begins": "Lid 1 was shut", "phrases": (Phrase("the steam hole", True),)}
+    opening, later = ask([cue("1", opens=True, **facts), cue("2", **facts)], fits=lambda number, question: False)
+    assert opening == "Write the passage of “Lids” that begins “Lid 1 was shut …”" and later is None
 
 
 def test_a_cue_that_tells_nothing_gets_no_question() -> None:

@@ -21,15 +21,17 @@ _TOKEN = re.compile(r"[^\W_]+(?:['’\-.&][^\W_]+)*|[^\w\s]")
 _WORD = re.compile(r"[^\W\d_]+(?:['\-.&][^\W_]+)*")
 _NOT_WORDS = re.compile(r"//|www\.|[_\\={}<>@#%^|~`*]|\w[(/:]\w")  # in addresses, code and options
 _YOURS = frozenset(("my", "our", "your"))
+_SPEAKER = re.compile(r"^[A-Z][\w.]*(?: [A-Z][\w.]*){0,2}: ")  # in an interview
 _ARTICLES = frozenset(("a", "an"))
 _NOT_ONE = frozenset(("each", "every", "any", "no", "another", "some", "per"))
 _VAGUE_TEXT = """
 great good big new old nice whole entire same similar different certain various particular other own several many few first
 last next main major real actual such huge small little large bad best better awesome amazing favorite favourite previous
 recent latest current important popular fantastic interesting fun easy simple general single following obvious upcoming
-additional extra
+additional extra subsequent
 """
 _MONTHS = frozenset(("jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"))
+_LIKE_PREPOSITIONS = frozenset(("including", "using", "following", "regarding", "concerning", "being", "having", "doing"))
 _VAGUE = frozenset(_VAGUE_TEXT.split())
 _MAX_WORDS = 4
 _MAX_NAME_WORDS = 6
@@ -84,14 +86,13 @@ class Collection:
         """
         said = {singular(word) for word in _WORD.findall(context.lower().replace("’", "'")) if word not in STOP_WORDS}
         found = [one for one in self._noun_phrases(passage) if self._is_topic(one)]
-        heads = Counter(one.key[-1] for one in found)
         by_key: dict[tuple[str, ...], list[_Found]] = {}
         for one in found:
             by_key.setdefault(one.key, []).append(one)
         scored = []
         for key, uses in by_key.items():
             leads = uses[0].sentence == 0 and uses[0].leads and (len(key) > 1 or uses[0].name)
-            central = leads or heads[key[-1]] > 1 or key[-1] in said
+            central = leads or len(uses) > 1 or key[-1] in said
             count = self._count(key)
             if not central or not self._is_rare(key, count) or said.issuperset(key):
                 continue
@@ -101,7 +102,7 @@ class Collection:
             text = _surface(uses)
             if self._lacks_article(uses[0], text):
                 text = f"the {text}"
-            given = text.startswith(("the ", "your ")) and text.split()[1][0].islower()  # "the site" was named before
+            given = text.startswith(("the ", "your ")) and not uses[0].name  # "the site" was named before
             known = not given and (len(key) > 1 or (uses[0].name and key[0] not in self.name_parts))
             alone = known and count <= 2 and (len(uses) > 1 or (uses[0].sentence == 0 and uses[0].leads))
             scored.append((-score, key, Phrase(text, alone)))
@@ -130,6 +131,7 @@ class Collection:
     def _noun_phrases(self, passage: str) -> Iterator[_Found]:
         number = 0
         for line in passage.replace("’", "'").split("\n"):
+            line = _SPEAKER.sub("", line, count=1)
             if _NOT_WORDS.search(line):
                 line = " ".join(";" if _NOT_WORDS.search(part) else part for part in line.split(" "))
             for sentence in split_sentences(line):
@@ -170,7 +172,10 @@ class Collection:
         if tag in {"JJ", "JJR", "JJS", "RBS", "CD", "NN", "NNS"}:
             return  # "the best possible outcome", "16 GB of": a part of a phrase
         first = start
-        while first < stop - 1 and before not in _YOURS and tokens[first][0].lower() in _VAGUE:
+        named = "adjective" in kinds[start:stop] and set(kinds[start:stop]) == {"adjective", "name"}  # happy Gleam
+        while first < stop - 1 and kinds[first] != "name" and (named or before not in _YOURS):
+            if not named and tokens[first][0].lower() not in _VAGUE:
+                break
             first += 1
         words = [word for word, _ in tokens[first:stop]]
         if kinds[first] != "name":
@@ -195,7 +200,7 @@ class Collection:
             return "noun"
         next_tag = tokens[position + 1][1] if following else ""
         before = tokens[position - 1] if position else ("", "")
-        if tag == "VBG" and before[1].startswith("NN") and next_tag.startswith("NN"):
+        if tag == "VBG" and lowered not in _LIKE_PREPOSITIONS and before[1].startswith("NN") and next_tag.startswith("NN"):
             return "noun"  # hosting in "WordPress hosting vendors"
         participle = tag == "VBN" and (before[0].lower() in DETERMINERS or before[1] == "JJ") and next_tag.startswith("NN")
         return "adjective" if tag == "JJ" or participle else ""
@@ -212,7 +217,7 @@ class Collection:
     def _is_topic(self, found: _Found) -> bool:
         lowered = [word.lower() for word in found.words]
         last = lowered[-1]
-        if last in _MONTHS or (found.words[0].islower() and any(word.endswith("'s") for word in lowered[1:])):
+        if last in _MONTHS or (found.words[0].islower() and any(word.endswith("'s") for word in lowered[1:])) or last == "life":
             return False  # "bursty TinyPilot's expenses"
         if any(len(word) < 2 or ("." in word and word.islower()) or "'" in word.removesuffix("'s") for word in found.words):
             return False

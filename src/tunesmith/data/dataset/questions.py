@@ -135,7 +135,7 @@ def ask(cues: Sequence[Cue], *, fits: Fits = lambda number, question: True) -> l
     """One question for each cue, no two alike; None where there is nothing to ask by.
 
     Wordings are dealt evenly: of those that are possible, the one used least so far, if its question `fits`. Where none fits,
-    a continuation is taken, else the first words of the passage are given. The same cues give the same questions.
+    a continuation is taken, or the first words of an opening are given. The same cues give the same questions.
     """
     used: Counter[str] = Counter()
     taken: set[str] = set()
@@ -171,7 +171,7 @@ def _choices(cue: Cue, used: Counter[str]) -> Iterator[tuple[str, str]]:
     for wording in fitting:  # nothing fits: the text before tells most
         if wording.name in {"continue", "into-heading"}:
             yield wording.make(cue, ()) + end, f"{wording.name}!"
-    if cue.begins and not (cue.leans and cue.before):
+    if cue.begins and cue.opens:  # after something left out, the first words alone explain nothing
         of = f" of “{cue.title}”" if cue.title else ""
         yield f"Write the passage{of} that begins “{cue.begins} …”{end}", "begins"
 

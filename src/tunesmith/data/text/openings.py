@@ -59,7 +59,8 @@ _PEOPLE = re.compile(
 )
 _LATER_POINTERS = re.compile(
     r"\b(?:(?:as|like) (?:i|we) (?:said|mentioned|wrote|noted)|aforementioned|mentioned (?:above|earlier|before)|"
-    r"previous(?:ly)? (?:section|mentioned|described)|described above|listed above|see above)\b",
+    r"previous(?:ly)? (?:section|mentioned|described)|above|on the other hand|by contrast|similar(?! to))\b|"
+    r"\b(?:any|either|one|so)[.!]$",
     re.IGNORECASE,
 )
 _SPOKEN = re.compile(r"^[“\"][^”\"]+[”\"],? (?:he|she|they|said he|said she)\b")  # who speaks was said before
@@ -97,31 +98,6 @@ def points_back(text: str) -> bool:
     return bool(_FIRST_PHRASES.match(plain) or _LATER_POINTERS.search(plain)) or _leans(opening)
 
 
-_VERBS_AFTER = (
-    frozenset(
-        (
-            "is",
-            "was",
-            "are",
-            "were",
-            "has",
-            "have",
-            "had",
-            "can",
-            "could",
-            "will",
-            "would",
-            "means",
-            "meant",
-            "makes",
-            "made",
-            "",
-        )
-    )
-    | VERBS
-)
-
-
 def _is_empty_subject(words: list[str]) -> bool:
     """`There are …`, `It is hard to …`, `Those who …`: the first word stands for what comes after it."""
     first, second = words[0], words[1] if len(words) > 1 else ""
@@ -140,9 +116,9 @@ def _leans(sentence: str) -> bool:
         word, following = token.lower(), tokens[position + 1].lower() if position + 1 < len(tokens) else ""
         if word in {"this", "these", "those"}:
             meant = following in _ORIENTING or (word == "those" and following in {"who", "of", "that", "in"})
-            if not meant and not (noun and following in _VERBS_AFTER):
-                return True  # "this state" is one that was named before; "…, this broke" is in the sentence
-        elif word == "that" and not following and not noun:
+            if not meant:
+                return True
+        elif (word == "they" and position < 4) or (word == "that" and not following and not noun):
             return True
         elif (word in _THINGS and not noun) or (word in _PERSONS and not person):
             return not (word == "it" and _is_expletive(tokens[position + 1 : position + 6]))
@@ -180,7 +156,7 @@ _WHERE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _SHOWN_HERE = re.compile(
-    r"!\[|"
+    r"!\[|\bin (?:this|these|the) (?:\w+ )?(?:screenshot|picture|photo|image|chart|graph|diagram|figure|video)s?\b|"
     rf"\b(?:the|these?|this) (?:\w+ ){{0,2}}(?:figure|chart|graph|screenshot|diagram|snippet|gif|image|photo|picture|table)s?"
     r" (?:here )?(?:shows?|illustrates?|depicts?|demonstrates?|compares?|summarizes?|is from|comes? from)\b|"
     rf"\bthe (?:following|next) (?:\w+ )?{_SHOWN}s?\b|"
@@ -230,6 +206,7 @@ _FURNITURE = re.compile(
     r"this (?:post|article|essay|piece) (?:was|is|has been|originally|first) "
     r"(?:originally|also|published|posted|cross|part of|the \w+ "
     r"(?:post|part|article) (?:in|of)|appeared)|discuss (?:on|this)|view (?:all|comments)|©|copyright\b|all rights reserved|"
+    r"(?:prepared|performed) (?:by|under)\b|(?:watch|read|see|listen|view|download|check out) .{0,60}\bhere[.!]$|related [—–-]|"
     r"disclaimer:|full disclosure:|source:|sources:|via:|h/t\b|caption:|see also\b)",
     re.IGNORECASE,
 )
@@ -252,7 +229,7 @@ _MAX_FURNITURE_WORDS = 60
 
 def is_furniture(text: str) -> bool:
     """Whether a block belongs to the page and not to the text: footnote, thanks, credits, sign-off, navigation, sharing."""
-    plain = text.replace("’", "'").strip()
+    plain = text.replace("’", "'").strip().lstrip("(")
     plain = _MARKS.sub("", plain, count=1) if "\n" not in plain else plain
     return (bool(_FURNITURE.match(plain)) and len(plain.split()) <= _MAX_FURNITURE_WORDS) or is_sign_off(plain)
 
