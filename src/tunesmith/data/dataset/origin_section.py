@@ -47,8 +47,8 @@ def origin_section(
     left = [note for note in notes if note.endswith("left out")]
     others = [note for note in notes if not note.endswith("left out")]
     steps = [
+        _step("left out", f"{sum(map(_number, left)):,}", "on purpose", [_reason(note) for note in left]),
         _step("taken", f"{documents:,}", "documents", [f"{failures:,} files could not be read"] if failures else []),
-        _step("left out", f"{sum(map(_number, left)):,}", "before that, on purpose", [_reason(note) for note in left]),
         _step("dropped", f"{sum(dropped.values()):,}", "passages", [f"{count:,} {why}" for why, count in _by_count(dropped)]),
         _step(
             "rows", f"{sum(splits.values()):,}", "to learn and to test", [f"{count:,} {name}" for name, count in splits.items()]

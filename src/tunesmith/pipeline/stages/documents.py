@@ -30,7 +30,9 @@ class _Documents:
         read = " · ".join(f"{n[kind]:,} {kind}" for kind in _COUNTED if n.get(kind))
         sources = ", ".join(short(source) for source in project.recipe.sources)
         failures = n["failures"]
-        lines = [Line(f"{failure['source']}: {failure['reason']}", "warning") for failure in failures[:_MOST_WARNINGS]]
+        left_out = ", ".join(note.removesuffix(" left out") for note in n["notes"] if note.endswith("left out"))
+        lines = [Line(f"left out: {left_out}")] if left_out else []
+        lines += [Line(f"{failure['source']}: {failure['reason']}", "warning") for failure in failures[:_MOST_WARNINGS]]
         if (more := len(failures) - _MOST_WARNINGS) > 0:
             lines.append(Line(f"and {more} more, listed in {artifact.path / 'failures.jsonl'}", "warning"))
         return StageText(text=f"{read} from {sources}", note=f"{len(failures)} could not be used", lines=tuple(lines))
