@@ -107,3 +107,11 @@ def test_an_export_whose_posts_were_renamed_is_still_one(tmp_path: Path) -> None
     found = ingest(written(tmp_path / "x", {**members, "profile/profile.html": "<p>Email address: ada@kettles.example</p>"}))
     assert [(document.source, document.title) for document in found.documents] == [("posts/kettle.html", "Kettle")]
     assert "1 drafts left out" in found.notes and len(found.notes) == 2
+
+
+def test_the_page_about_the_account_is_left_out_wherever_it_lies(tmp_path: Path) -> None:
+    about = "<html><body><ul><li>Email address: a@k.example</li><li><b>Medium user ID:</b> abc</li></ul></body></html>"
+    others = {f"posts/00{n}.html": f"<html><body><p>{WORDS} Another blog, {n}.</p></body></html>" for n in range(4)}
+    found = ingest(written(tmp_path / "x", {**others, **export(), "about.html": about}))
+    assert {document.title for document in found.documents} >= {"Kettle"} and len(found.documents) == 5
+    assert "7 files of the account (profile, claps, lists, bookmarks and others) left out" in found.notes

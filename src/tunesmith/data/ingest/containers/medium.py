@@ -23,11 +23,14 @@ profile claps lists bookmarks highlights blocks ips interests sessions twitter f
 topics-following users-following users-blocked publications following followers reading-list settings series
 """
 _OF_ACCOUNT = frozenset(_OF_ACCOUNT_TEXT.split())
+_PROFILE = "Medium user ID:"
 _ACCOUNT = "files of the account (profile, claps, lists, bookmarks and others) left out"
 _DROPPED = frozenset(["graf--mixtapeEmbed", "graf--pullquoteAttribution", "section-divider", "js-mixtapeImage", "graf--iframe"])
 
 
 def _is_export(name: str, head: bytes) -> bool:
+    if _PROFILE.encode() in head and b'data-field="body"' not in head:
+        return True  # the page about the account, left out by itself too
     return b'data-field="body"' in head and b"h-entry" in head and (b"graf--" in head or b"medium.com" in head)
 
 
@@ -36,7 +39,8 @@ def _claimed(tree: Tree) -> Collection[str]:
     if not tree.has_folder("posts"):
         return ()
     pages = [name for name in tree.names if name.startswith("posts/") and name.endswith(".html") and name.count("/") == 1]
-    if not any(_is_export(name, tree.head(name)) for name in pages[:3]):
+    has_account = any(tree.has_folder(folder) for folder in _OF_ACCOUNT)
+    if not any(_is_export(name, tree.head(name)) for name in (pages if has_account else pages[:3])):
         return ()
     posts = [name for name in pages if _is_export(name, tree.head(name))]
     inside = [name for name in tree.names if name.partition("/")[0] in _OF_ACCOUNT]
@@ -49,7 +53,11 @@ def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
             yield LeftOut(reason=_ACCOUNT)
             continue
         try:
-            yield _post(name, decode(tree.read(name)), policy, alone=len(tree.names) == 1)
+            text = decode(tree.read(name))
+            if _PROFILE in text and 'data-field="body"' not in text:
+                yield LeftOut(reason=_ACCOUNT)
+                continue
+            yield _post(name, text, policy, alone=len(tree.names) == 1)
         except UnreadableError as error:
             yield Broken(name=name, reason=str(error))
 
@@ -99,7 +107,7 @@ CONTAINER = Container(
     name="medium",
     title="a Medium export",
     taken="published stories, with title, author, date and canonical address",
-    left_out="drafts; answers to other people's stories (`extras: replies` takes them); profile, claps, lists, bookmarks, "
+    left_out="drafts; answers to other people's stories (`ingest.extras: [replies]` takes them); profile, claps, lists, bookmarks, "
     "highlights and all other files of the account; embeds and captions",
     file=_is_export,
     suffixes=frozenset([".html"]),
