@@ -67,7 +67,7 @@ def html_page(text: str) -> Page:
     root = parsed_html(text)
     body = next(iter(root.xpath("//div[contains(concat(' ', @class, ' '), ' page-body ')]")), None)
     if body is None:
-        raise UnreadableError("it is no page of Notion; export it again")
+        raise UnreadableError("it does not look like a page of Notion; export it again")
     properties: dict[str, str] = {}
     for row in root.xpath("//table[contains(@class, 'properties')]//tr"):
         cells = [" ".join(cell.text_content().split()) for cell in row if cell.tag in {"th", "td"}]

@@ -66,7 +66,7 @@ def _post(name: str, text: str, policy: Policy, *, alone: bool) -> Entry:
     root = parsed_html(text)
     body = next(iter(root.xpath("//section[@data-field='body']")), None)
     if body is None:
-        raise UnreadableError("it is no story of Medium")
+        raise UnreadableError("it does not look like a story of Medium")
     title = _first(root, "//h1[contains(@class, 'p-name')]")
     published = next((str(value) for value in root.xpath("//time[contains(@class, 'dt-published')]/@datetime")), None)
     is_draft = PurePosixPath(name).name.startswith(("draft_", "draft-")) or not (
