@@ -107,8 +107,8 @@ CONTAINER = Container(
     name="medium",
     title="a Medium export",
     taken="published stories, with title, author, date and canonical address",
-    left_out="drafts; answers to other people's stories (`ingest.extras: [replies]` takes them); profile, claps, lists, bookmarks, "
-    "highlights and all other files of the account; embeds and captions",
+    left_out="drafts; answers to other people's stories (`ingest.extras: [replies]` takes them); profile, claps, lists, "
+    "bookmarks, highlights and all other files of the account; embeds and captions",
     file=_is_export,
     suffixes=frozenset([".html"]),
     folder=_claimed,
