@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tunesmith.core.records import Document
@@ -141,3 +143,18 @@ def test_front_matter_that_is_nested_too_deeply_or_broken_is_named() -> None:
     with pytest.raises(UnreadableError, match="nested deeper than 50"):
         read_front_matter("---\na: " + "[" * 60 + "]" * 60 + "\n---\nWords.", "a.md")
     assert read_front_matter('{"a":' * 50_000, "a.md")[1].startswith('{"a"')
+
+
+def test_a_page_below_front_matter_is_a_post_and_its_state_counts(tmp_path: Path) -> None:
+    from tunesmith.core.reporter import SilentReporter
+    from tunesmith.data.ingest.extract import extract
+    from tunesmith.data.ingest.gather import gather
+
+    head = "---\ntitle: Rain\ndate: 2020-02-02\n"
+    (tmp_path / "a.html").write_text(f"{head}---\n<p>It rained all morning in the harbour.</p>\n")
+    (tmp_path / "b.html").write_bytes(f"{head}draft: true\n---\n<p>Not ready at all.</p>\n".replace("\n", "\r\n").encode())
+    found = extract(gather([str(tmp_path)]), reporter=SilentReporter())
+    assert [(one.title, one.date, one.text) for one in found.documents] == [
+        ("Rain", "2020-02-02", "It rained all morning in the harbour.")
+    ]
+    assert found.notes == ("1 drafts left out",)

@@ -45,7 +45,7 @@ Include = Annotated[
     list[str] | None,
     typer.Option(
         "--include",
-        help="Also take what is left out by default: model-answers, quotations, comments or replies; may be repeated. "
+        help="Also take what is left out by default: model-answers, quotations or replies; may be repeated. "
         "Adds to ingest.extras.",
     ),
 ]

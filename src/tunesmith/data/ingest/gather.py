@@ -35,7 +35,10 @@ __all__ = ["gather"]
 _MAX_FILE_BYTES = 256 * 1024 * 1024
 _LARGE_BYTES = 16 * 1024 * 1024  # JSON lines beyond this are read piece by piece
 _HEAD_BYTES = 200_000
-_KINDS = "Markdown, text, HTML, feeds, PDF, Word, EPUB, subtitles, mail, chats, CSV, Parquet, JSON or JSON lines"
+_KINDS = (
+    "Markdown, text, HTML, feeds, PDF, Word, EPUB, Org, LaTeX, mail, chats, exports of applications, CSV, Parquet, JSON "
+    "or JSON lines"
+)
 _EXPECTED = "a folder, a file, or an http(s) address"
 _HIDDEN = "hidden files skipped"
 _LINKS = "links to folders, to missing files or to outside skipped"

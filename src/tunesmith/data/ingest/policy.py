@@ -11,9 +11,8 @@ from tunesmith.data.ingest.decisions import DocumentDecisions
 
 __all__ = ["EVERYBODY", "EVERY_STATUS", "OTHERS", "SCHEDULED", "Extra", "Policy"]
 
-Extra = Literal["model-answers", "quotations", "comments", "replies"]
-"""What is left out unless it is asked for: the answers of a model, other people's words in a text of one's own, and short
-public replies."""
+Extra = Literal["model-answers", "quotations", "replies"]
+"""What is left out unless it is asked for: the answers of a model, what a text of one's own quotes, short public replies."""
 EVERY_STATUS: tuple[Status, ...] = get_args(Status)
 OTHERS = "texts of other authors left out"
 SCHEDULED = "texts dated in the future left out"

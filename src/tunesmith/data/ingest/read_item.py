@@ -13,6 +13,7 @@ from tunesmith.data.ingest.chat_json import read_chat_json
 from tunesmith.data.ingest.chat_text import is_chat_text, read_chat_text
 from tunesmith.data.ingest.feed import read_feed
 from tunesmith.data.ingest.fragment import read_fragment
+from tunesmith.data.ingest.front_matter import has_front_matter
 from tunesmith.data.ingest.html import read_html
 from tunesmith.data.ingest.item import Kind, RawItem, Reading, joined
 from tunesmith.data.ingest.kinds import unpacked
@@ -88,6 +89,8 @@ def _of_text(text: str, data: bytes, item: RawItem, *, policy: Policy) -> Readin
         return read_chat_json(data, name=item.name, policy=policy) or read_rows(data, name=item.name)
     if item.kind == "fragment":
         return read_fragment(text, name=item.name, title=item.about.get("title"))
+    if item.kind == "html" and text.startswith(("---", "+++")) and has_front_matter(text.replace("\r\n", "\n")):
+        return read_markdown(text, name=item.name)  # a post of a site generator: HTML below front matter
     if item.kind == "html":
         return read_html(text, name=item.name, url=item.url)
     if reader is not None and reader.read_chat is not None:

@@ -24,7 +24,7 @@ class IngestConfig(Section):
     """Patterns of file names to leave out, such as `notes` or `*.draft.md`."""
     extras: list[Extra] = []
     """What is otherwise left out: `model-answers` (in exports of ChatGPT or Claude; you learn the style of that model),
-    `quotations`, `comments` by other people, and `replies` (your own short public replies)."""
+    `quotations` (in exports of Reddit), and `replies` (your own short public replies)."""
 
 
 class FetchConfig(Section):

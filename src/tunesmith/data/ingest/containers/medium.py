@@ -72,7 +72,7 @@ def _post(name: str, text: str, policy: Policy, *, alone: bool) -> Entry:
     is_draft = PurePosixPath(name).name.startswith(("draft_", "draft-")) or not (
         published or root.xpath("//a[contains(@class, 'p-canonical')]")
     )
-    if not is_draft and _is_answer(body, title) and not {"comments", "replies"}.intersection(policy.extras):
+    if not is_draft and _is_answer(body, title) and "replies" not in policy.extras:
         return LeftOut(reason="answers to other people's stories left out")
     status: Status = "draft" if is_draft else "published"
     author = next(iter(root.xpath("//a[contains(@class, 'p-author')]")), None)
