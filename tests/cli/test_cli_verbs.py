@@ -249,7 +249,7 @@ def test_too_few_examples(tiny_path: Path, tmp_path: Path, tunesmith: Tunesmith)
 
 
 def test_a_blocking_finding_exits_with_2(tiny_path: Path, posts: Path, tmp_path: Path, tunesmith: Tunesmith) -> None:
-    arguments = ("build", "--source", posts, "--project", tmp_path, *quick(tiny_path), "--set", "train.max_tokens=130")
+    arguments = ("build", "--source", posts, "--project", tmp_path, *quick(tiny_path), "--set", "train.max_tokens=200")
     said = tunesmith(*arguments)
     assert said.code == 2 and "blocked" in said.err and "--allow cut" in said.err
     assert tunesmith(*arguments, "--allow", "cut").code == 0
