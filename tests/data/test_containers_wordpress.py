@@ -133,3 +133,30 @@ def test_stored_content_becomes_what_readers_see(stored: str, shown: str) -> Non
 def test_control_characters_do_not_stop_an_export(tmp_path: Path) -> None:
     found = ingest(export(tmp_path / "a.xml", post("kettle", content="It\x0b rained\x08 all day."), post("second")))
     assert [document.title for document in found.documents] == ["kettle", "second"]
+
+
+def test_control_characters_take_no_text_with_them(tmp_path: Path) -> None:
+    (found,) = ingest(export(tmp_path / "a.xml", post("kettle", content=WORDS.replace("rain", "ra\x0bin\x08")))).documents
+    assert found.text == f"{WORDS} kettle"
+
+
+def test_a_cut_export_is_named_and_what_stands_before_the_cut_is_read(tmp_path: Path) -> None:
+    path = export(tmp_path / "a.xml", post("kettle"), post("stove"), post("oven"))
+    path.write_text(path.read_text()[: path.read_text().index("oven") - 10])
+    found = ingest(path)
+    assert [one.title for one in found.documents] == ["kettle", "stove"]
+    assert "cut after 2 items; export it again" in found.failures[0].reason
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("[vc_row][vc_column]Warm kettle.[/vc_column][/vc_row]", "<p>Warm kettle.</p>"),
+        ("[et_pb_section]\n\nWarm [sic] kettle.\n\n[/et_pb_section]", "<p>Warm [sic] kettle.</p>"),
+        ("<!-- wp:jetpack/contact-form {} --><label>Name</label><!-- /wp:jetpack/contact-form --><p>Warm.</p>", "<p>Warm.</p>"),
+        ("<!-- wp:pullquote --><p>Warm!</p><!-- /wp:pullquote --><p>Warm.</p>", "<p>Warm.</p>"),
+        ("<!-- wp:wpforms/form-selector {} /--><p>Warm.</p>", "<!-- wp:wpforms/form-selector {} /--><p>Warm.</p>"),
+    ],
+)
+def test_frames_of_page_builders_forms_and_repeated_quotes_are_no_text(content: str, shown: str) -> None:
+    assert "".join(with_paragraphs(content).split("\n")) == shown

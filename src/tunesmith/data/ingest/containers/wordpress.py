@@ -41,6 +41,9 @@ _STATUS: dict[str, Status] = {
     "future": "scheduled",
     "trash": "deleted",
 }  # every other one (draft, pending, auto-draft, what a plugin made up) is not published: a draft
+_WIDE = (b"\xff\xfe", b"\xfe\xff")  # UTF-16, of which single bytes say nothing
+_CONTROL = bytes(code for code in range(32) if code not in b"\t\n\r")
+_END_BYTES = 2000
 _NO_POST = "items other than posts left out"
 _COMMENTS = "comments left out"
 # Shortcodes whose content is no prose of the author, with their content; of all others only the tags go.
@@ -50,7 +53,12 @@ _DROPPED = (
 _ENCLOSED = re.compile(rf"\[(?P<name>{_DROPPED})(?=[\s\]])[^\]]*\](?:(?:(?!\[(?P=name)[\s\]]).)*?\[/(?P=name)\])", re.DOTALL)
 _LONE = re.compile(rf"\[/?(?:{_DROPPED}|more|nextpage)(?:\s[^\[\]]*)?/?\]")
 _OTHER = re.compile(r"\[[A-Za-z][\w-]*(?:\s+[\w-]+=(?:\"[^\"]*\"|'[^']*'|[^\s\]]+))+\s*/?\]")
+_BARE = re.compile(r"\[([A-Za-z][\w-]*)\]")
 _CLOSING = re.compile(r"\[/([A-Za-z][\w-]*)\]")
+# Blocks that are no prose, or repeat it, with all that they hold.
+_NO_PROSE_BLOCK = re.compile(
+    r"<!-- wp:(?P<name>(?:[\w-]+/)?(?:[\w-]*form[\w-]*|pullquote))\s(?:(?!/-->).)*?-->.*?<!-- /wp:(?P=name) -->", re.DOTALL
+)
 _BLOCK = re.compile(
     r"</?(?:p|div|h[1-6]|ul|ol|li|dl|blockquote|pre|table|tr|td|th|figure|hr|form|section|article|iframe|script|style|!--)[\s>/-]",
     re.IGNORECASE,
@@ -69,7 +77,8 @@ def read_items(tree: Tree, policy: Policy) -> Iterator[Entry]:
     authors: dict[str, tuple[str, ...]] = {}
     language: str | None = None
     known = 0
-    for element in _elements(tree.read(name)):
+    data = tree.read(name)
+    for element in _elements(data):
         tag = _local(element)
         if tag == "language" and language is None:
             language = _line(element.text)
@@ -83,10 +92,15 @@ def read_items(tree: Tree, policy: Policy) -> Iterator[Entry]:
             element.clear()
     if not known:
         raise UnreadableError("it holds no item")
+    if b"</rss" not in data[-_END_BYTES:] and not data.startswith(_WIDE):
+        raise UnreadableError(f"the file is cut after {known} items; export it again to have the rest")
 
 
 def _elements(data: bytes) -> Iterator[etree._Element]:
-    """Channel language, authors and items, as they end. Control characters, which WordPress writes, do not stop it."""
+    """Channel language, authors and items, as they end. Control characters, which WordPress writes and with which a parser
+    loses the whole text around them, are taken out."""
+    if not data.startswith(_WIDE):
+        data = data.translate(None, _CONTROL)
     try:
         for _, element in etree.iterparse(
             io.BytesIO(data), events=("end",), recover=True, resolve_entities=False, no_network=True, load_dtd=False
@@ -140,9 +154,10 @@ def with_paragraphs(content: str) -> str:
     """
     text = _PRE.sub(lambda match: match[0].replace("\n", "&#10;"), content.replace("\r\n", "\n").replace("\r", "\n"))
     text = _NOTE.sub("", text)
-    text = _LONE.sub("", _ENCLOSED.sub("", text))
-    opened = {match[0].strip("[]/").split()[0] for match in _OTHER.finditer(text)}
-    text = _OTHER.sub("", text)
+    text = _LONE.sub("", _ENCLOSED.sub("", _NO_PROSE_BLOCK.sub("", text)))
+    closed = set(_CLOSING.findall(text))
+    opened = {match[0].strip("[]/").split()[0] for match in _OTHER.finditer(text)} | (closed & set(_BARE.findall(text)))
+    text = _BARE.sub(lambda match: "" if match[1] in closed else match[0], _OTHER.sub("", text))
     text = _CLOSING.sub(lambda match: "" if match[1] in opened else match[0], text)
     if "<!-- wp:" in content or re.search(r"<p[\s>]", content, re.IGNORECASE):
         return text
