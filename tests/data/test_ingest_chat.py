@@ -316,3 +316,29 @@ def test_a_part_of_a_name_is_replaced_as_a_name_and_not_as_the_common_word() -> 
     (document,) = read_chat_text(chat, name="chat.txt", policy=Policy()).documents
     said = "She rose early and went to work, Speaker 1, Speaker 1, Speaker 1 and Speaker 1."
     assert document.text == f"Speaker 1: Hello there.\n\nSpeaker 2: {said}"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["[04.03.22, 10:02:00] Ada: \u200eBild weggelassen"],
+        ["[04.03.22, 10:02:00] Ada: \u200eImagen omitida", "[04.03.22, 10:02:01] Ada: \u200eENCUESTA:", "\u200eOPCIÓN: uno"],
+        ["04.03.22, 10:02 - Ada: <Medien ausgeschlossen>", "04.03.22, 10:02 - Ada: Diese Nachricht wurde gelöscht."],
+        ["04/03/22, 10:02 - Ada: <Mídia oculta>", "04/03/22, 10:02 - Ada: IMG-20220304-WA0001.jpg (arquivo anexado)"],
+        ["04/03/2022 à 10:02 - Ada: <Médias omis>", "04/03/2022 à 10:03 - Ada: Ce message a été supprimé"],
+    ],
+)
+def test_what_the_program_says_itself_is_no_message_in_any_language(lines: list[str]) -> None:
+    stamp = lines[0].split("Ada")[0]
+    text = f"{stamp}Tom: How is the mill?\n{stamp}Ada: It turns <Diese Nachricht wurde bearbeitet.>\n" + "\n".join(lines)
+    (found,) = read_chat_text(text, name="a.txt", policy=Policy()).documents
+    assert found.text == "Speaker 1: How is the mill?\n\nSpeaker 2: It turns"
+
+
+def test_who_is_called_and_says_nothing_is_not_named() -> None:
+    text = (
+        "04.03.22, 10:00 - +49 171 1234567: How is the mill?\n"
+        "04.03.22, 10:01 - Ada: Ask \u2068@\u2068Mia Roe\u2069 or @491701112223, not @491711234567 <3\n"
+    )
+    (found,) = read_chat_text(text, name="a.txt", policy=Policy()).documents
+    assert found.text == "Speaker 1: How is the mill?\n\nSpeaker 2: Ask @Somebody or @Somebody, not Speaker 1 <3"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -15,11 +15,19 @@ from tunesmith.data.text.decode import UnreadableError
 __all__ = ["is_chat_text", "read_chat_text"]
 
 _DATE = r"(\d{1,4})[./\-](\d{1,2})[./\-](\d{1,4})"
+_BETWEEN = r",?(?:\s(?:à|at|um|om|kl\.?|klo|às|a\ las|alle(?:\ ore)?))?\s+"
 _TIME = r"(\d{1,2})[:.](\d{2})(?:[:.](\d{2}))?\s*([AaPp])?\.?\s?(?:[Mm]\.?)?"
-_LINE = re.compile(rf"^[\u200e\u200f]*(?:\[{_DATE},?\s+{_TIME}\]\s*|{_DATE},?\s+{_TIME}\s+[-–]\s+)(.*)$", re.DOTALL)
+_LINE = re.compile(rf"^[\u200e\u200f]*(?:\[{_DATE}{_BETWEEN}{_TIME}\]\s*|{_DATE}{_BETWEEN}{_TIME}\s+[-–]\s+)(.*)$", re.DOTALL)
 _AUTHOR = re.compile(r"^([^:\n]{1,80}):(?:\s+|(?=\S)|$)(.*)$", re.DOTALL)
-_MARKS = dict.fromkeys([0x200E, 0x200F, 0x202A, 0x202C, 0x2068, 0x2069])
+_MARKS = dict.fromkeys([0x200E, 0x200F, 0x202A, 0x202C])
+# WhatsApp sets a mark of direction before what it says itself, whatever its language: a picture left out, a message deleted.
+_NOTICE = re.compile(r"^(?:(?!:\s).)*:\s\u200e")
+_EDITED = re.compile(r"\s*(?:\u200e<[^<>\n]{4,80}>|<[^<>\n]{3,60}\s[^<>\n]{3,60}>)\s*$")
+_ATTACHED = re.compile(r"^\s*(?:<[^<>\n]{3,60}>|[^\n]*\.\w{2,4} \([^()\n]{5,40}\))[ \t]*(?:\n|$)")
+_CALLED = re.compile(r"@\u2068([^\u2069\n]{1,80})\u2069|@(\d{8,15})\b")
+_NUMBER = re.compile(r"~?\s*\+?[\d\s().-]{7,}")
 _PROBED_LINES = 30
+_LONGEST = 100_000
 
 
 class _Stamped(NamedTuple):
@@ -48,13 +56,15 @@ def read_chat_text(text: str, *, name: str, policy: Policy) -> Reading:
     if not stamped:
         raise UnreadableError("it holds no message of a chat")
     order = _order([one.date for one in stamped])
+    known = {one.author.lstrip("~ ") for one in stamped} | {alias for one in stamped for alias in _aliases(one.author)}
     said = []
     for one in stamped:
         when = _when(one, order)
         said.append(
             Said(
                 one.author,
-                one.text,
+                _text(one.text, known),
+                aliases=_aliases(one.author),
                 time=when.timestamp() if when else None,
                 date=when.date().isoformat() if when else None,
             )
@@ -62,11 +72,29 @@ def read_chat_text(text: str, *, name: str, policy: Policy) -> Reading:
     return read_chats([(None, said)], name=name, policy=policy)
 
 
+def _aliases(author: str) -> tuple[str, ...]:
+    """The digits of a number: where somebody without a name in the address book is called, only they stand."""
+    return (re.sub(r"\D", "", author),) if _NUMBER.fullmatch(author) else ()
+
+
+def _text(text: str, known: Collection[str]) -> str:
+    """What was typed: without notes on attached files, and without the names of people who are called and say nothing."""
+    text = _ATTACHED.sub("", text)
+
+    def called(match: re.Match[str]) -> str:
+        name = (match[1] or match[2]).strip("~ ")
+        return f"@{name}" if name in known else "@Somebody"
+
+    return _CALLED.sub(called, text).replace("\u2068", "").replace("\u2069", "")
+
+
 def _messages(text: str) -> Iterator[_Stamped]:
     current: _Stamped | None = None
     more: list[str] = []
-    for line in text.lstrip("\ufeff").replace("\r\n", "\n").translate(_MARKS).split("\n"):
-        match = _LINE.match(line.replace("\u202f", " ").replace("\u00a0", " ")) if len(line) < 100_000 else None
+    for line in text.lstrip("\ufeff").replace("\r\n", "\n").split("\n"):
+        is_notice = _NOTICE.match(line) is not None if len(line) < _LONGEST else False
+        line = (_EDITED.sub("", line) if len(line) < _LONGEST and not _ATTACHED.fullmatch(line) else line).translate(_MARKS)
+        match = _LINE.match(line.replace("\u202f", " ").replace("\u00a0", " ")) if len(line) < _LONGEST else None
         if match is None:
             more.append(line)
             continue
@@ -76,7 +104,11 @@ def _messages(text: str) -> Iterator[_Stamped]:
         groups = match.groups()
         date, clock = (groups[:3], groups[3:7]) if groups[0] else (groups[7:10], groups[10:14])
         author = _AUTHOR.match(groups[14])  # a line without one is a notice: somebody was added, a call was missed
-        current = _Stamped(_numbers(date), _clock(clock), " ".join(author[1].split()), author[2]) if author else None
+        current = (
+            _Stamped(_numbers(date), _clock(clock), " ".join(author[1].split()), author[2])
+            if author and not is_notice
+            else None
+        )
     if current is not None:
         yield current._replace(text="\n".join([current.text, *more]))
 
