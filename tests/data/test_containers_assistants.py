@@ -114,3 +114,34 @@ def test_only_short_requests_give_nothing_and_say_why(tmp_path: Path) -> None:
 )
 def test_code_quotations_and_pasted_texts_are_no_words_of_ones_own(written: str, own: str) -> None:
     assert own_words(written) == own
+
+
+CELL = (
+    '<div class="outer-cell mdl-cell"><div class="header-cell"><p>{}<br></p></div>'
+    '<div class="content-cell mdl-cell">{}<br>{}<br><p>{}</p></div></div>'
+)
+
+
+@pytest.mark.parametrize("prompted", ["Prompted", "Eingegebener Prompt:"])
+@pytest.mark.parametrize("is_page", [True, False])
+def test_of_google_activities_only_requests_to_gemini_are_read(tmp_path: Path, prompted: str, is_page: bool) -> None:
+    folder = tmp_path / "Takeout" / "Meine Aktivitäten" / "Gemini-Apps"
+    folder.mkdir(parents=True)
+    (tmp_path / "Takeout" / "archive_browser.html").write_text(f"<html><body><p>INDEXMARK {OWN}</p></body></html>")
+    rows = [("Gemini-Apps", f"{prompted} {OWN}", ANSWER), ("YouTube", f"{OWN} angesehen", "FILMMARK")]
+    if is_page:
+        cells = "".join(CELL.format(product, said, "04.03.2024, 10:00:00 MEZ", answer) for product, said, answer in rows)
+        style = ".mdl-card{color:red}" * 8000
+        (folder / "MeineAktivitäten.html").write_text(f"<html><style>{style}</style><body>{cells}</body></html>")
+    else:
+        value = [
+            {"header": product, "title": said, "time": "2024-03-04T10:00:00Z", "products": [product]}
+            | {"safeHtmlItem": [{"html": f"<p>{answer}</p>"}]}
+            for product, said, answer in rows
+        ]
+        (folder / "MeineAktivitäten.json").write_text(json.dumps(value))
+    found = ingest(tmp_path)
+    assert [one.text for one in found.documents] == [OWN] and not found.failures
+    assert "1 searches, films and other activities left out" in found.notes
+    (pair,) = ingest(tmp_path, WITH_ANSWERS).pairs
+    assert [message.content for message in pair.messages] == [OWN, ANSWER]
