@@ -31,6 +31,7 @@ def test_a_vault_gives_its_notes_without_templates_drawings_and_clippings(tmp_pa
         "Clippings/Other people.md",
         "Readwise/Books/c.md",
         "Draw/x.excalidraw.md",
+        "copilot/copilot-conversations/a.md",
         ".trash/old.md",
     ]
     members = {
@@ -39,6 +40,7 @@ def test_a_vault_gives_its_notes_without_templates_drawings_and_clippings(tmp_pa
         "Essays/On templates.md": f"{WORDS} Two.",
         "Canvas.canvas": '{"nodes": [{"text": "PLANTED"}]}',
         "Base.base": "views: []",
+        "Sketch.md": f"---\ntags: [a]\nexcalidraw-plugin: parsed\n---\n{WORDS} PLANTED",
         **{name: f"{WORDS} PLANTED {name}" for name in planted},
     }
     members = {depth + name: content for name, content in members.items()}

@@ -102,3 +102,14 @@ def test_deep_nesting_and_giant_lines_are_named_in_time() -> None:
     )
     assert len(read_mail(box.encode(), name="a.mbox").documents) == 1
     assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize(
+    "mark", ["yahoo_quoted", "gmail_signature", "moz-signature", "protonmail_quote", "protonmail_signature_block"]
+)
+def test_what_a_mail_program_marks_as_quoted_or_as_a_signature_is_left_out(mark: str) -> None:
+    page = (
+        f"<p>It rained all morning here.</p><div class='{mark}'><p>On Monday Tom said</p><p>That it was dry all day.</p></div>"
+    )
+    (found,) = read_mail(mail(page, kind="text/html; charset=utf-8").encode(), name="a.mbox").documents
+    assert found.text == "It rained all morning here."

@@ -35,8 +35,10 @@ _MEDIA = re.compile(
     |(?:{_THINGS})\ (?:{_LEFT_OUT})
     |(?:this\ message\ was|you)\ deleted(?:\ this\ message)?\.?|null|missed\ (?:voice|video|group)\ call.*
     |(?:diese\ nachricht\ wurde|du\ hast\ diese\ nachricht)\ gelöscht\.?|ce\ message\ a\ été\ supprimé\.?
-    |(?:vous\ avez\ supprimé|tu\ as\ supprimé)\ ce\ message\.?|(?:(?:se\ eliminó|eliminaste)\ este\ mensaje|este\ mensaje\ fue\ eliminado)\.?
-    |(?:mensagem|esta\ mensagem\ foi)\ apagada\.?|você\ apagou\ esta\ mensagem\.?|(?:questo\ messaggio\ è\ stato|hai)\ eliminato(?:\ questo\ messaggio)?\.?
+    |(?:vous\ avez\ supprimé|tu\ as\ supprimé)\ ce\ message\.?
+    |(?:(?:se\ eliminó|eliminaste)\ este\ mensaje|este\ mensaje\ fue\ eliminado)\.?
+    |(?:mensagem|esta\ mensagem\ foi)\ apagada\.?|você\ apagou\ esta\ mensagem\.?
+    |(?:questo\ messaggio\ è\ stato|hai)\ eliminato(?:\ questo\ messaggio)?\.?
     |(?:dit\ bericht\ (?:is|werd)|(?:je|u)\ hebt\ dit\ bericht)\ verwijderd\.?
     |verpasster?\ (?:sprach|video)anruf.*|appel\ (?:vocal|vidéo)\ manqué.*|llamada\ perdida.*
     |chiamata\ (?:vocale|video)\ persa.*

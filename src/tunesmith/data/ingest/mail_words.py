@@ -67,7 +67,8 @@ best|all the best|best wishes|best regards|kind regards|kindest regards|warm reg
 _CLOSINGS = frozenset(" ".join(one.split()) for one in _CLOSING_TEXT.split("|"))
 _MARKED = re.compile(
     r"""\b(?:class|id)=["']?[^"'<>]*\b(?:gmail_signature(?:_prefix)?|gmail_attr|moz-signature|moz-cite-prefix|Signature"""
-    r"""|ms-outlook-mobile-signature|protonmail_signature_block|x_gmail_signature|yahoo_signature)\b"""
+    r"""|ms-outlook-mobile-signature|protonmail_signature_block|x_gmail_signature|yahoo_signature|protonmail_quote"""
+    r"""|yahoo_quoted|yahoo-quoted-begin|tutanota_quote|OutlookMessageHeader)\b"""
 )
 _SUBJECT = re.compile(
     r"^(?:(?:\[[^\]]{1,40}\]\s*)*(?:re|aw|antw|sv|vs|fwd?|fw|wg|tr|rv|rif|res|enc|odp|pd|i|ref)(?:\[\d+\])?:\s*)+", re.I
@@ -82,7 +83,8 @@ def subject_of(text: str) -> str | None:
 
 
 def without_marked(page: str) -> str:
-    """The HTML of a mail without what mail programs mark as a signature, or as the line above a quotation."""
+    """The HTML of a mail without what mail programs mark as a signature, as a quoted mail, or as the line above a
+    quotation."""
     if not _MARKED.search(page):
         return page
     try:

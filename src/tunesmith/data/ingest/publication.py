@@ -13,7 +13,7 @@ __all__ = ["STATUS_KEYS", "is_false", "is_true", "plain_key", "status_of", "stat
 _STRICT_FIRST: tuple[Status, ...] = ("deleted", "protected", "private", "draft", "scheduled")
 _DRAFT_WORDS = """
 draft drafts wip unpublished inprogress pending pendingreview autodraft inreview skip idea outline todo notready notstarted
-entwurf brouillon borrador rascunho bozza concept kladde
+withdrawn retracted inbox entwurf brouillon borrador rascunho bozza concept kladde
 """
 _PRIVATE_WORDS = """
 private hidden unlisted internal secret members membersonly memberonly paid paidmembers subscribers subscribersonly
@@ -27,7 +27,7 @@ _WORDS: Mapping[str, Status] = {
     **dict.fromkeys(["password", "passwordprotected", "protected"], "protected"),
 }
 _OF_WORD = frozenset(
-    ["status", "state", "poststatus", "publishstatus", "publicationstatus", "visibility", "access", "poststate"]
+    ["status", "state", "poststatus", "publishstatus", "publicationstatus", "visibility", "access", "poststate", "stage"]
 )
 _IF_TRUE: Mapping[str, Status] = {
     **dict.fromkeys(["draft", "isdraft", "wip", "unpublished"], "draft"),
@@ -37,7 +37,7 @@ _IF_TRUE: Mapping[str, Status] = {
     **dict.fromkeys(["protected", "passwordprotected"], "protected"),
 }
 _IF_FALSE: Mapping[str, Status] = {
-    **dict.fromkeys(["published", "publish", "ispublished", "dgpublish", "permalink"], "draft"),
+    **dict.fromkeys(["published", "publish", "ispublished", "dgpublish", "permalink", "ready"], "draft"),
     **dict.fromkeys(["public", "ispublic", "listed"], "private"),
 }
 STATUS_KEYS = frozenset([*_OF_WORD, *_IF_TRUE, *_IF_FALSE, "password"])  # as `plain_key` writes them

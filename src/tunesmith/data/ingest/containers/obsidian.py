@@ -23,6 +23,11 @@ _A_TEMPLATE = re.compile(
 _CLIPPINGS = re.compile(
     r"[\W\d_]*(?:web )?(?:clippings?|readwise|omnivore|instapaper|kindle(?: highlights)?|raindrop|zotero)[\W\d_]*", re.I
 )
+_MODELS = re.compile(
+    r"[\W\d_]*(?:copilot[ _-]?conversations?|chatgpt|chatgpt[ _-]md|smart[ _-]chats?|ai[ _-]chats?)[\W\d_]*", re.I
+)
+_DRAWN = re.compile(rb"\s*---\r?\n(?:(?!---)[^\n]*\n){0,30}?excalidraw-plugin\s*:")
+_DRAWINGS = "drawings, canvases and tables of notes left out"
 _DRAWING = (".excalidraw.md", ".canvas", ".base", ".excalidraw")
 
 
@@ -40,6 +45,8 @@ def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
             reasons[folder] = _why_not(folder)
         if reason := reasons[folder] or _of_file(last):
             yield LeftOut(reason=reason)
+        elif _DRAWN.match(tree.head(name, 4096).removeprefix(b"\xef\xbb\xbf")):
+            yield LeftOut(reason=_DRAWINGS)
         else:
             yield File(name=name, kind="markdown")
 
@@ -48,12 +55,14 @@ def _why_not(folder: str) -> str:
     parts = folder.split("/")
     if any(_TEMPLATES.fullmatch(part) for part in parts):
         return "templates left out"
+    if any(_MODELS.fullmatch(part) for part in parts):
+        return "conversations with a model left out"
     return "clippings of other people's pages left out" if any(_CLIPPINGS.fullmatch(part) for part in parts) else ""
 
 
 def _of_file(name: str) -> str:
     if name.lower().endswith(_DRAWING):
-        return "drawings, canvases and tables of notes left out"
+        return _DRAWINGS
     return "templates left out" if _A_TEMPLATE.fullmatch(name) else ""
 
 
@@ -62,7 +71,7 @@ CONTAINER = Container(
     title="an Obsidian vault",
     taken="notes and daily notes; other files of the vault as what they are",
     left_out="templates; Excalidraw drawings, canvases and bases; web clippings and Readwise folders, which are other people's "
-    "words; the trash",
+    "words; conversations with a model; the trash",
     folder=_claimed,
     entries=_entries,
 )
