@@ -276,3 +276,20 @@ def test_settings_that_cannot_be_opened_leave_the_folder_as_it_is() -> None:
         raise UnreadableError("it cannot be opened")
 
     assert find_exports(Tree(["mkdocs.yml", "a.md"], read)) == []
+
+
+@pytest.mark.parametrize("beside", ["themes/love.md", "layouts/room.md", "archetypes/hero.md", "config.json"])
+def test_folders_with_common_names_alone_are_no_site_of_hugo(tmp_path: Path, beside: str) -> None:
+    for number, name in enumerate(["content/a.md", "public/b.md", beside, "letters/c.md"]):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(
+            '[{"text": "The mill turned three."}]' if "json" in name else f"The mill turned {number} times."
+        )
+    assert len(ingest(tmp_path).documents) == 4
+
+
+def test_a_folder_of_posts_without_dates_and_settings_is_no_site_of_jekyll(tmp_path: Path) -> None:
+    for number, name in enumerate(["_posts/a.md", "letters/b.md"]):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(f"The mill turned {number} times.")
+    assert len(ingest(tmp_path).documents) == 2

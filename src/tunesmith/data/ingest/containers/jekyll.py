@@ -12,12 +12,13 @@ __all__ = ["CONTAINER"]
 _CONFIGS = ("_config.yml", "_config.yaml", "_config.toml")
 _COLLECTIONS = re.compile(rb"^collections:[ \t]*(?:#.*)?\n((?:[ \t-].*\n|[ \t]*#.*\n|\n)*)", re.MULTILINE)
 _NAME = re.compile(rb"^(?:  ?|\t|- ?|  - ?)([\w-]+)[ \t]*:?[ \t]*(?:#.*)?$", re.MULTILINE)
+_POST = re.compile(r"_posts/(?:.*/)?\d{4}-\d{1,2}-\d{1,2}-")
 _NOT_SHOWN = frozenset(["_site", "_layouts", "_includes", "_sass", "_data", "_plugins", "_pages_off"])
 
 
 def _site(tree: Tree) -> Site | None:
     has_config = tree.has_any(*_CONFIGS)
-    if tree.has_any("_toc.yml") or not (has_config or tree.has_folder("_posts")):
+    if tree.has_any("_toc.yml") or not (has_config or _has_posts(tree)):
         return None
     if has_config and not (tree.has_folder("_posts") or tree.has_folder("_layouts") or tree.has_folder("_drafts")):
         named = b"".join(tree.head(name) for name in _CONFIGS if name in tree)
@@ -27,9 +28,15 @@ def _site(tree: Tree) -> Site | None:
         content=("",),
         built=frozenset(["_site"]),
         private=True,
+        lists=frozenset(["404"]),
         shown=frozenset(["_posts", "_pages", *_collections(tree)]),
         page=_is_page,
     )
+
+
+def _has_posts(tree: Tree) -> bool:
+    """Without settings a folder `_posts` says it only if its posts have dates in their names, as Jekyll demands."""
+    return any(_POST.match(name) for name in tree.names) or (tree.has_folder("_posts") and tree.has_folder("_layouts"))
 
 
 def _collections(tree: Tree) -> list[str]:
