@@ -79,10 +79,11 @@ def test_the_sender_decides_once_a_name_is_given(tmp_path: Path, me: str) -> Non
         {"Gesendete Elemente/1.eml": 2, "Posteingang/1.eml": 3, "Junk-E-Mail/1.eml": 3},
         {"Sent Messages.mbox/mbox": 1, "Sent Messages.mbox/table_of_contents": 9, "INBOX.mbox/mbox": 0},
         {"Mail/x.org/Sent": 1, "Mail/x.org/Sent.msf": 9, "Mail/x.org/INBOX": 0, "Mail/x.org/INBOX.msf": 9},
+        {"Old mail/Sent": 1, "Old mail/Inbox": 0},
         {"Maildir/Sent/cur/1646384400.M1.host:2,S": 2, "Maildir/cur/1646384401.M2.host:2,S": 3},
         {"Envoyés/Messages/12.emlx": 4, "Boîte de réception/Messages/13.emlx": 5},
     ],
-    ids=["takeout", "eml", "apple", "thunderbird", "maildir", "emlx"],
+    ids=["takeout", "eml", "apple", "thunderbird", "thunderbird without lists", "maildir", "emlx"],
 )
 def test_folders_of_every_program_say_what_was_sent(tmp_path: Path, files: dict[str, int]) -> None:
     sent, received = mail(ADA, OWN), mail(BOB, "BOBMARK writes to her about all of the clocks.")

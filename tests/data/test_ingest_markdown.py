@@ -276,3 +276,8 @@ def test_tags_in_prose_go_in_plain_markdown_too(tag: str) -> None:
 def test_footnotes_that_are_left_out_are_counted() -> None:
     reading = read_markdown("It rained.[^1][^2]\n\n[^1]: Hard.\n[^2]: Long.\n\nThen it stopped.", name="a.md")
     assert reading.documents[0].text == "It rained.\n\nThen it stopped." and reading.notes == {"footnotes left out": 2}
+
+
+def test_a_comment_of_a_template_is_never_text() -> None:
+    (document,) = read_markdown("One.\n\n{% comment %}Not yet.{% endcomment %}\n\nTwo.", name="a.md").documents
+    assert document.text == "One.\n\nTwo."

@@ -19,7 +19,7 @@ _TEMPLATES = tuple(
     for opener, closer in (("{{<", ">}}"), ("{{%", "%}}"), ("{{", "}}"), ("{%", "%}"), ("{/*", "*/}"), ("<%", "%>"))
 )
 _ATTRIBUTES = re.compile(r"\{(?:#[\w-]+|:[^{}\n]*|\.[\w-]+)[^{}\n]{0,200}\}")
-_CODE_PAIR = re.compile(r"\{[{%][<%]?-?\s*(highlight|mermaid|raw|katex|code|codeblock|math|chart)\b")
+_CODE_PAIR = re.compile(r"\{[{%][<%]?-?\s*(highlight|mermaid|raw|katex|code|codeblock|math|chart|comment)\b")
 _ESM = re.compile(
     r"""import\s+(?:[\w*{][^'"\n;]*(?:\n[^'"\n;]*){0,20}?\sfrom\s+)?['"][^'"\n]+['"]|export\s+(?:default|const|let|var|function|class|async)\b|export\s*\{"""
 )

@@ -31,7 +31,8 @@ def _is_mail(tree: Tree, name: str) -> bool:
     folder, _, last = name.rpartition("/")
     if last.lower().endswith(_MAIL) and ".partial." not in last:
         return True
-    if f"{name}.msf" in tree or (last == "mbox" and folder.endswith(".mbox")):
+    is_named = "." not in last and bool(place_of_path(last))  # `Inbox` and `Sent` of Thunderbird, copied without their lists
+    if is_named or f"{name}.msf" in tree or (last == "mbox" and folder.endswith(".mbox")):
         return tree.head(name, 5) == b"From "
     return _MAILDIR.fullmatch(name) is not None and b":" in tree.head(name, 200)
 
