@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from test_ingest_containers import ingest, packed
 
+from tunesmith.data.ingest.notion_page import markdown_page
 from tunesmith.data.ingest.policy import EVERY_STATUS, Policy
 
 WORDS = "The kettle was on before the rain had stopped, and nobody spoke of the harvest."
@@ -173,3 +174,12 @@ def test_a_column_that_only_the_table_of_all_columns_names_is_a_property_too(tmp
     }
     found = ingest(written(tmp_path, members))
     assert [document.title for document in found.documents] == ["Rain"] and "1 texts without words left out" in found.notes
+
+
+def test_a_property_that_the_table_hides_is_no_text_either() -> None:
+    page = markdown_page(
+        "# Row\n\nStage: mill\nErstellt: March 4, 2021 10:00 AM\n\nThe mill turned.", columns={"name", "stage"}
+    )
+    assert (page.content.strip(), page.date) == ("The mill turned.", "2021-03-04")
+    prose = markdown_page("# Row\n\nStage: mill\nMind: you\n\nThe mill turned.", columns={"name", "stage"})
+    assert "Mind: you" in prose.content

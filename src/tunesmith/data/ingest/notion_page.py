@@ -109,7 +109,7 @@ def markdown_page(text: str, *, columns: Collection[str]) -> Page:
     head, _, below = rest.lstrip("\n").partition("\n\n")
     rows = [_LINE.match(row) for row in head.split("\n")]
     properties = {row[1].strip(): row[2].strip() for row in rows if row}
-    known = [key for key in properties if (key.lower() in columns if columns else _plain(key) in _KEYS)]
+    known = [key for key in properties if key.lower() in columns or _plain(key) in _KEYS]  # a table may hide some columns
     is_head = bool(known) and all(rows) and (len(known) == len(properties) if columns else 2 * len(known) > len(properties))
     return _page(title, below if is_head else rest, properties if is_head else {})
 
