@@ -85,6 +85,11 @@ def test_what_is_no_post_is_left_out_and_counted(tmp_path: Path, kind: str) -> N
     assert found.notes == ("1 items other than posts left out",)
 
 
+def test_a_type_of_the_authors_own_is_named_where_it_is_left_out(tmp_path: Path) -> None:
+    found = ingest(export(tmp_path / "a.xml", post("kettle"), post("thing", kind="buch")))
+    assert found.notes == ("1 items of the type buch left out",)
+
+
 def test_comments_are_never_taken(tmp_path: Path) -> None:
     comment = "<wp:comment><wp:comment_content><![CDATA[What a fine kettle.]]></wp:comment_content></wp:comment>"
     found = ingest(export(tmp_path / "a.xml", post("kettle", more=comment)))

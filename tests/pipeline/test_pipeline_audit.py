@@ -213,7 +213,7 @@ def test_a_model_folder_with_another_template_is_judged_against_the_base(tiny_pa
     audited = found.measurements.audited
     assert audited is not None and "bits per byte remain comparable" in audited.notes[0]
     assert found.measurements.systems["tuned"].summaries["bits_per_byte"].n == found.measurements.num_items
-    assert gate(found.verdict, "better").state != "pass"  # other random weights know no better
+    assert found.verdict.verdict != "SHIP"  # of two random models one may well be better, and still not ship
 
 
 def test_the_base_itself_is_not_audited_against_itself(tiny_path: Path, posts: Path, tmp_path: Path) -> None:

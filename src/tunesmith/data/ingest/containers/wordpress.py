@@ -44,6 +44,7 @@ _STATUS: dict[str, Status] = {
 _WIDE = (b"\xff\xfe", b"\xfe\xff")  # UTF-16, of which single bytes say nothing
 _CONTROL = bytes(code for code in range(32) if code not in b"\t\n\r")
 _END_BYTES = 2000
+_NOT_WRITING = frozenset(["revision", "attachment", "product", "feedback", "popup", "slide", "form"])
 _NO_POST = "items other than posts left out"
 _COMMENTS = "comments left out"
 # Shortcodes whose content is no prose of the author, with their content; of all others only the tags go.
@@ -129,7 +130,7 @@ def _item(
         elif tag != "encoded":
             fields.setdefault(tag, child.text or "")
     if fields.get("post_type", "post") not in _WRITING:
-        yield LeftOut(reason=_NO_POST)
+        yield LeftOut(reason=_not_taken(fields["post_type"]))
         return
     if comments:
         yield LeftOut(reason=_COMMENTS, count=comments)
@@ -146,6 +147,11 @@ def _item(
     )
     id = _line(fields.get("post_id")) or str(number)
     yield Text(name=_line(fields.get("post_name")) or id, content=with_paragraphs(content), kind="fragment", facts=facts)
+
+
+def _not_taken(kind: str) -> str:
+    """A type of one plain word may be writing under a name of the author's own, so that it is named."""
+    return f"items of the type {kind} left out" if kind.isalpha() and kind not in _NOT_WRITING else _NO_POST
 
 
 def with_paragraphs(content: str) -> str:
