@@ -153,9 +153,9 @@ def test_every_example_leads_back_to_its_document(root: Path, tiny_path: Path, p
 
 def test_a_dataset_with_cut_answers_blocks_and_leaves_nothing(tiny_path: Path, posts: Path, tmp_path: Path) -> None:
     with pytest.raises(BlockedError) as caught:
-        project(tiny_path, posts, tmp_path, "train.max_tokens=130").dataset  # noqa: B018
+        project(tiny_path, posts, tmp_path, "train.max_tokens=200").dataset  # noqa: B018
     assert caught.value.name == "cut" and kinds(set(made(tmp_path))) == ["documents"]
-    allowed = project(tiny_path, posts, tmp_path, "train.max_tokens=130", "allow=[cut]").dataset
+    allowed = project(tiny_path, posts, tmp_path, "train.max_tokens=200", "allow=[cut]").dataset
     assert allowed.manifest["settings"]["allow"] == ["cut"] and allowed.numbers["cut"]["num_cut"] > 0
 
 
