@@ -81,7 +81,7 @@ def test_an_unknown_word_to_include_is_an_error_with_the_nearest_one(tmp_path: P
     assert run("ingest", folder, "--include", "model-answer", "--project", str(tmp_path)) == 1
     said = " ".join(capsys.readouterr().err.split())
     assert "unknown word for --include: 'model-answer'" in said and "hint: --include model-answers" in said
-    assert "expected model-answers, quotations, comments, replies" in said
+    assert "expected model-answers, quotations, replies" in said
 
 
 def test_a_missing_source_is_an_error_and_stdout_stays_empty(tmp_path: Path, capsys: Captured) -> None:

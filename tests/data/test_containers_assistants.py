@@ -127,7 +127,9 @@ CELL = (
 def test_of_google_activities_only_requests_to_gemini_are_read(tmp_path: Path, prompted: str, is_page: bool) -> None:
     folder = tmp_path / "Takeout" / "Meine Aktivitäten" / "Gemini-Apps"
     folder.mkdir(parents=True)
-    (tmp_path / "Takeout" / "archive_browser.html").write_text(f"<html><body><p>INDEXMARK {OWN}</p></body></html>")
+    (tmp_path / "Takeout" / "archive_browser.html").write_text(
+        f"<html><title>Google Takeout</title><body><p>INDEXMARK {OWN}</p></body></html>"
+    )
     rows = [("Gemini-Apps", f"{prompted} {OWN}", ANSWER), ("YouTube", f"{OWN} angesehen", "FILMMARK")]
     if is_page:
         cells = "".join(CELL.format(product, said, "04.03.2024, 10:00:00 MEZ", answer) for product, said, answer in rows)

@@ -19,7 +19,6 @@ from tunesmith.data.text.decode import decode
 
 __all__ = ["CONTAINER"]
 
-_INDEX = "archive_browser.html"
 _STYLED_BYTES = 500_000
 _CELL = b"outer-cell mdl-cell"
 _ROW = re.compile(rb"\"header\"\s*:.{0,5000}?\"(?:products|titleUrl|activityControls)\"\s*:", re.DOTALL)
@@ -33,7 +32,7 @@ _MONTHS_STAMP = re.compile(r"\d{1,2}[:.]\d{2}[:.]\d{2}|\d{4}年")
 
 
 def _claimed(tree: Tree) -> Collection[str]:
-    return [name for name in tree.files if name == _INDEX or _is_activity(tree, name)]
+    return [name for name in tree.files if _is_activity(tree, name)]
 
 
 def _is_activity(tree: Tree, name: str) -> bool:
@@ -50,9 +49,6 @@ def _is_activity(tree: Tree, name: str) -> bool:
 
 def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
     for name in tree.names:
-        if name == _INDEX:
-            yield LeftOut(reason="lists of what a Takeout holds left out")
-            continue
         of_page = name.lower().endswith(".html")
         found = _of_page(decode(tree.read(name))) if of_page else _of_json(json_in(tree.read(name)))
         asked = []
@@ -107,7 +103,7 @@ CONTAINER = Container(
     name="google_activity",
     title="My Activity of a Google Takeout",
     taken="your own requests to Gemini of at least 40 words; with `--include model-answers` whole conversations as pairs",
-    left_out="the answers of Gemini; searches, films and all other activities; the page that lists what a Takeout holds",
+    left_out="the answers of Gemini; searches, films and all other activities",
     folder=_claimed,
     entries=_entries,
 )
