@@ -187,12 +187,6 @@ def test_what_one_asked_copilot_is_read_the_same(tmp_path: Path) -> None:
     assert [one.text for one in ingest(tmp_path).documents] == [LONG]
 
 
-def test_activity_of_gemini_as_a_page_says_what_to_ask_for(tmp_path: Path) -> None:
-    page = '<html><body class="mdl-typography--x"><div class="content-cell">Gemini Apps MODELMARK</div></body></html>'
-    found = ingest(write(tmp_path, {"MyActivity.html": page, "a.md": "Words."}))
-    assert [one.source for one in found.documents] == ["a.md"] and "format JSON" in found.failures[0].reason
-
-
 @pytest.mark.parametrize("deleted", ["Recently Deleted", "Zuletzt gelöscht"])
 def test_notes_of_apple_are_read_without_those_that_were_deleted(tmp_path: Path, deleted: str) -> None:
     files = {

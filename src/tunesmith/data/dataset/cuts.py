@@ -148,7 +148,7 @@ def cut_document(document: Document, *, target: int, min_words: int, missing: st
 
 
 def heading_text(line: str) -> str:
-    """A heading or title without its marks and without the anchor that pages hang on it (`{#name}`, ¶, a trailing #)."""
+    """A heading or title without its marks and without the anchor that pages add to it (`{#name}`, ¶, a trailing #)."""
     text = line.lstrip("#").strip()
     while (shorter := _ANCHOR.sub("", text)) != text:
         text = shorter
@@ -194,7 +194,7 @@ def _stretches(blocks: Sequence[Block], target: int, *, keep: bool, drops: Drops
 
 
 def _leads_to_nothing(block: Block, following: Block | None) -> bool:
-    """`Here is the code:` before a heading, a paragraph of prose or the end. What is said (`“…`) may follow a colon."""
+    """`Here is the code:` before a heading, a paragraph of prose or the end. Direct speech (`“…`) may follow a colon."""
     if block.kind != "paragraph" or not block.text.rstrip().endswith(":"):
         return False
     if following is None or following.kind == "heading":

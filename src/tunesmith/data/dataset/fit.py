@@ -112,7 +112,7 @@ def wrong_questions(
 class WordScore:
     """Scores questions by the words that they share with the answer: cosine of tf-idf weights of stems, stop words left out.
 
-    What is rare in `answers` weighs most. A model is not needed; what is said in other words is not seen.
+    What is rare in `answers` weighs most. No model is needed; a paraphrase is not recognised.
     """
 
     def __init__(self, answers: Sequence[str]) -> None:

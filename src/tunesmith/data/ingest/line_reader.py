@@ -1,4 +1,4 @@
-"""What readers of line-based markup (Org, AsciiDoc, Textile) share: line ends, and lists whose depth is told by a number."""
+"""What readers of line-based markup (Org, AsciiDoc, Textile) share: line ends, and lists whose depth is a number."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def read_xml(data: bytes) -> etree._Element:
 
 
 def read_large_xml(data: bytes, tags: Sequence[str]) -> Iterator[etree._Element]:
-    """The elements with these tags, as they end, each gone with the next one; a document type is passed over, with no entity
+    """The elements with these tags, as they end, each gone with the next one; a document type is ignored, with no entity
     resolved, and control characters do not stop it. UnreadableError if it is broken."""
     try:
         for _, element in etree.iterparse(

@@ -13,7 +13,7 @@ from tunesmith.data.ingest.tree import Tree
 
 __all__ = ["CONTAINER"]
 
-# What stands beside the channels in an export: lists without a message.
+# Files of an export that list members and channels and hold no message.
 _LISTS = frozenset(
     f"{name}.json"
     for name in ("users", "channels", "groups", "dms", "mpims", "integration_logs", "canvases", "lists", "org_users")

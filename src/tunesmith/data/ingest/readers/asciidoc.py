@@ -115,7 +115,7 @@ class _AsciiDoc:
             self._end_paragraph()
             if border[1]:
                 self._turn_quote(line)
-            elif self._style in _CODE_STYLES:  # a block of any border that is said to be code
+            elif self._style in _CODE_STYLES:  # any block that is marked as code
                 self._until = line
                 self.notes["code blocks left out"] += self._style != "comment"
             self._style = ""

@@ -42,7 +42,7 @@ def is_subtitles(head: str) -> bool:
 
 
 def read_subtitles(text: str, *, name: str, policy: Policy = EVERYBODY) -> Reading:
-    """What is said in them, as `read_speech` reads it: several people who are named are a chat. UnreadableError without words.
+    """The speech in them, as `read_speech` reads it: several people who are named are a chat. UnreadableError without words.
 
     Lines that automatic captions repeat from cue to cue are kept once.
     """
