@@ -109,7 +109,13 @@ def test_a_link_to_nothing_is_called_that(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_not_taken_for_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for source, address in (("nosuch.md", False), ("example.org", True), ("blog.example.org/feed", True)):
+    for source, address in (
+        ("nosuch.md", False),
+        ("export.zip", False),
+        ("mail.mbox", False),
+        ("example.org", True),
+        ("blog.example.org/feed", True),
+    ):
         with pytest.raises(SourceError) as caught:
             gather([source])
         assert ("https://" in caught.value.text()) == address

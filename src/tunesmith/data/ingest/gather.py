@@ -43,7 +43,11 @@ _EXPECTED = "a folder, a file, or an http(s) address"
 _HIDDEN = "hidden files skipped"
 _LINKS = "links to folders, to missing files or to outside skipped"
 _LONG_NAME = 200
-_ADDRESS = re.compile(r"(?!.*\.(md|mdx|txt|html?|jsonl?|csv|pdf|docx|epub)$)[\w-]+(\.[\w-]+)*\.[a-z]{2,}(/\S*)?", re.I)
+_ADDRESS = re.compile(
+    r"(?!.*\.(md|mdx|txt|html?|jsonl?|csv|pdf|docx|epub|zip|xml|mbox|eml|enex|ipynb|rtf|odt)$)"
+    r"[\w-]+(\.[\w-]+)*\.[a-z]{2,}(/\S*)?",
+    re.IGNORECASE,
+)
 
 
 def gather(
