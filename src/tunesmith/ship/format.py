@@ -1,0 +1,114 @@
+"""What an export format is, and how one is declared.
+
+A file of `tunesmith.ship.formats` that defines `FORMAT = Format(…)` is a format; nothing else names it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tunesmith.core.errors import EvaluationError
+from tunesmith.models.chat import Chat, Encoded
+from tunesmith.models.load import BaseFolder
+from tunesmith.models.use import Use
+from tunesmith.ship import formats
+from tunesmith.systems.system import System
+
+__all__ = ["ExportSource", "Format", "Written", "find_format", "format_kinds"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSource:
+    """What an export is made from. `name`: of the model, as files and metadata have it.
+
+    `merged`: base and adapter in one folder, in the types of the base. `rows`: training rows as the model saw them, for
+    formats that calibrate on text; never rows of the test split. `context`: tokens that training rows could have, which is
+    what a server should offer at least. `system`: the system prompt of training, empty for none. `use`: sampling settings of
+    the evaluation.
+    """
+
+    name: str
+    base: BaseFolder
+    adapter: Path
+    merged: BaseFolder
+    chat: Chat
+    rows: Sequence[Encoded]
+    context: int
+    use: Use
+    system: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a format wrote. `main`: the file or folder that an engine opens, relative to the format's folder (`.`: the folder).
+
+    `numbers`: figures worth reporting, such as bits a weight. `notes`: sentences that a user should read.
+    """
+
+    main: str = "."
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """How a format is declared. `title` is its name in tables, `order` its place there, `engine` what runs it.
+
+    `quants`: the kinds of quantisation it can write, the default first; empty if there is no choice.
+    `write(source, folder, quant)` fills an empty folder. `open(source, file, quant)` runs what was written (`Written.main`) on
+    its engine for the length of a block, as a system that can be asked like any other; EngineError if the engine
+    cannot be had here. `run_with`: lines that people type to run it, with `{path}` for the file or folder.
+    """
+
+    name: str
+    title: str
+    order: int
+    engine: str
+    write: Callable[[ExportSource, Path, str], Written]
+    open: Callable[[ExportSource, Path, str], AbstractContextManager[System]]
+    quants: tuple[str, ...] = ()
+    run_with: tuple[str, ...] = ()
+
+    def checked_quant(self, quant: str) -> str:
+        """The quantisation asked for, or the default for an empty name. EvaluationError for one that it cannot write."""
+        if not quant:
+            return self.quants[0] if self.quants else ""
+        if quant in self.quants:
+            return quant
+        near = difflib.get_close_matches(quant, self.quants, n=1, cutoff=0.0)
+        raise EvaluationError(
+            f"the format {self.name} has no such quantisation",
+            value=quant,
+            expected=f"one of {', '.join(self.quants)}" if self.quants else "none: it has no choice",
+            hint=f"--quant {near[0]}" if near else "leave --quant out",
+        )
+
+
+@cache
+def format_kinds() -> tuple[Format, ...]:
+    """All declared formats, in the order of tables."""
+    modules = [importlib.import_module(f"{formats.__name__}.{one.name}") for one in pkgutil.iter_modules(formats.__path__)]
+    found = [kind for module in modules if isinstance(kind := getattr(module, "FORMAT", None), Format)]
+    return tuple(sorted(found, key=lambda one: (one.order, one.name)))
+
+
+def find_format(name: str) -> Format:
+    """The format of that name. EvaluationError if no file declares it."""
+    known = {one.name: one for one in format_kinds()}
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    raise EvaluationError(
+        "there is no such export format",
+        value=name,
+        expected=f"one of {', '.join(known)}",
+        hint=f"--to {near[0]}",
+    )
