@@ -73,7 +73,7 @@ def test_general_rows_that_were_mixed_in_are_never_shown_as_the_author_s_passage
 
     def watching(*_: Any, train: Any, **__: Any) -> Measured:
         shown.extend(train)
-        return Measured(EVIDENCE.systems, parity(), general(), {"passages shown to the prompted base": 3})
+        return Measured(EVIDENCE.systems, parity(), {"reference": general().base}, {"passages shown to the prompted base": 3})
 
     monkeypatch.setattr(judging, "evaluate", watching)
     monkeypatch.setattr(judging, "find_base", lambda path: tiny)

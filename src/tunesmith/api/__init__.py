@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tunesmith.api.conversion import ConvertResult, FormatKind, FormatResult, convert, detect_formats
     from tunesmith.api.deduplication import DedupResult, dedup
     from tunesmith.api.events import EventLog
+    from tunesmith.api.exporting import ExportResult, ExportTable, export, export_formats, export_table
     from tunesmith.api.golden_set import GoldenAdded, GoldenList, GoldenState, golden_add, golden_list, golden_verify
     from tunesmith.api.pipeline import PipelineOptions, build, crossfit, evaluate, ingest, merge, open_project, plan, run, train
     from tunesmith.api.recipes import NewRecipe, new_recipe, write_recipe
@@ -52,6 +53,8 @@ __all__ = [
     "DedupResult",
     "Documents",
     "EventLog",
+    "ExportResult",
+    "ExportTable",
     "FormatKind",
     "FormatResult",
     "GoldenAdded",
@@ -87,6 +90,9 @@ __all__ = [
     "dedup",
     "detect_formats",
     "evaluate",
+    "export",
+    "export_formats",
+    "export_table",
     "fetch_base",
     "golden_add",
     "golden_list",
@@ -135,6 +141,7 @@ _NAMES = {
     "tunesmith.api.conversion": ("ConvertResult", "FormatKind", "FormatResult", "convert", "detect_formats"),
     "tunesmith.api.deduplication": ("DedupResult", "dedup"),
     "tunesmith.api.splitting": ("SplitResult", "split"),
+    "tunesmith.api.exporting": ("ExportResult", "ExportTable", "export", "export_formats", "export_table"),
     "tunesmith.api.golden_set": ("GoldenAdded", "GoldenList", "GoldenState", "golden_add", "golden_list", "golden_verify"),
     "tunesmith.api.reviewing": (
         "ReviewApplied",

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tunesmith.core.artifacts import Artifact, Store
+from tunesmith.core.artifacts import Store
 from tunesmith.core.errors import EvaluationError, ModelError
-from tunesmith.core.records import Example, Message, read_jsonl
+from tunesmith.core.records import Message
 from tunesmith.models.adapters import open_adapter
-from tunesmith.models.chat import Chat, open_chat
+from tunesmith.models.chat import Chat
 from tunesmith.models.generate import Request, Sampling, stream_all
 from tunesmith.models.load import BaseFolder, find_base, load_model
-from tunesmith.models.use import GREEDY_USE, Use, read_use
+from tunesmith.models.use import GREEDY_USE, Use
+from tunesmith.pipeline.finished import finished_run
 
 __all__ = ["AnswerPiece", "Conversation", "chat"]
 
@@ -107,8 +108,8 @@ def chat(
 ) -> Conversation:
     """Open a conversation with the models of a run; all use the same sampling settings.
 
-    `run`: the first digits of its id, or `run:latest`. `max_new_tokens`: maximum tokens per answer. `temperature` replaces
-    that of the evaluation, 0 is greedy; `seed` replaces the seed of the sampling.
+    `run`: the first digits of its id or of what was made from it, or `run:latest`. `max_new_tokens`: maximum tokens per
+    answer. `temperature` replaces that of the evaluation, 0 is greedy; `seed` replaces the seed of the sampling.
 
     Raises:
         ArtifactError: the run does not exist.
@@ -116,26 +117,15 @@ def chat(
         ModelError: the base is missing, or has changed since the run was trained.
     """
     store = Store(Path(project) / ".tunesmith")
-    artifact = store.resolve(run)
-    sampling, how = _sampling(_use_of(store, artifact), temperature, seed)
-    base = _base_of(artifact)
-    chat_format = open_chat(base, artifact.manifest["settings"].get("template"))  # asked as it was trained
-    tuned = open_adapter(load_model(base, "float32"), artifact.path / "adapter")
-    opening = _opening(store, artifact)
+    found = finished_run(store, run)
+    sampling, how = _sampling(found.use, temperature, seed)
+    tuned = open_adapter(load_model(found.base, "float32"), found.run.path / "adapter")
+    opening = found.opening
     speakers = [_Speaker("base", tuned, adapter=False, opening=opening), _Speaker("tuned", tuned, opening=opening)]
-    merged = next(
-        (a for a in reversed(store.all()) if a.kind == "model" and artifact.reference() in a.manifest["inputs"]), None
-    )
-    if merged is not None:
+    if (merged := found.merged) is not None:
         speakers.append(_Speaker("merged", load_model(find_base(str(merged.path)), "float32"), opening=opening))
     request = Request(messages=(), max_new_tokens=max_new_tokens, sampling=sampling)
-    return Conversation(speakers, chat_format, request, run=artifact.id, base=base, how=how)
-
-
-def _use_of(store: Store, run: Artifact) -> Use | None:
-    """The sampling settings that were last set or chosen for a run."""
-    found = [a for a in store.all() if a.kind == "use" and run.reference() in a.manifest["inputs"]]
-    return read_use(found[-1].path / "use.json") if found else None
+    return Conversation(speakers, found.chat, request, run=found.run.id, base=found.base, how=how)
 
 
 def _sampling(use: Use | None, temperature: float | None, seed: int | None) -> tuple[Sampling, str]:
@@ -161,29 +151,6 @@ def _sampling(use: Use | None, temperature: float | None, seed: int | None) -> t
     return wanted.sampling, f"{drawn}: the sampling settings, as evaluated" + (
         " (--greedy: no draws)" if drawn != "greedy" else ""
     )
-
-
-def _base_of(run: Artifact) -> BaseFolder:
-    base = find_base(str(run.manifest["settings"]["base"]))
-    made_on = next(i["id"] for i in run.manifest["inputs"] if i["kind"] == "base")
-    if base.fingerprint != made_on:
-        raise ModelError(
-            "the base has changed since this run was trained",
-            value=f"{base.name} {base.fingerprint[:8]}",
-            expected=f"fingerprint {made_on[:8]}",
-            hint="restore the base, or train again: tunesmith run",
-        )
-    return base
-
-
-def _opening(store: Store, run: Artifact) -> tuple[Message, ...]:
-    """The system message that all training examples started with, so that the model is used as it was trained; or none."""
-    made_of = next(i["id"] for i in run.manifest["inputs"] if i["kind"] == "dataset")
-    dataset = store.find("dataset", made_of)
-    if dataset is None:
-        return ()
-    heads = {row.messages[0] for row in read_jsonl(dataset.path / "train.jsonl", Example)}
-    return tuple(heads) if len(heads) == 1 and next(iter(heads)).role == "system" else ()
 
 
 def _forget(speaker: _Speaker, chat_format: Chat, room: int) -> None:

@@ -22,7 +22,7 @@ from tunesmith.cli import verbs
 
 __all__ = ["app", "main", "verb_helps"]
 
-_FIRST = ("demo", "run", "init", "ingest", "build", "plan", "train", "merge", "chat", "show", "path")
+_FIRST = ("demo", "run", "init", "ingest", "build", "plan", "train", "merge", "export", "chat", "show", "path")
 _PLAIN: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
 
 

@@ -7,6 +7,7 @@ TunesmithError                exit 1
 ├── DatasetError              documents or examples do not make a usable dataset
 ├── ModelError                a base, tokenizer, template or adapter cannot be used
 ├── TrainingError             training cannot go on (not a number, out of memory, a checkpoint from elsewhere)
+├── EngineError               an engine that runs a model is missing, dies, is too slow, or serves another model
 ├── EvaluationError           an evaluation or comparison cannot be made
 ├── ArtifactError             an artifact is missing, damaged or ambiguous
 ├── StorageError              the disk is full, read-only or unreachable
@@ -25,6 +26,7 @@ __all__ = [
     "ArtifactError",
     "BlockedError",
     "DatasetError",
+    "EngineError",
     "EvaluationError",
     "GeneratorError",
     "Interrupted",
@@ -103,6 +105,10 @@ class ModelError(TunesmithError):
 
 class TrainingError(TunesmithError):
     """Training cannot start or continue."""
+
+
+class EngineError(TunesmithError):
+    """An engine (llama.cpp, vLLM, MLX, Ollama, a server) is missing, ends, does not answer, or serves another model."""
 
 
 class EvaluationError(TunesmithError):

@@ -31,7 +31,16 @@ from tunesmith.models.generation.fits import fits
 from tunesmith.models.load import BaseFolder
 from tunesmith.models.memory import release_memory
 from tunesmith.systems.registry import baseline_kinds, chosen_kinds
-from tunesmith.systems.system import GivesLogits, NotMeasured, OwnPrompts, System, SystemInputs, SystemKind, TokenLogprobs
+from tunesmith.systems.system import (
+    GivesLogits,
+    NotMeasured,
+    OwnPrompts,
+    Role,
+    System,
+    SystemInputs,
+    SystemKind,
+    TokenLogprobs,
+)
 
 __all__ = ["Conditions", "Measured", "choose_items", "evaluate", "evaluate_kinds", "that_fit"]
 
@@ -42,13 +51,14 @@ _SCORED = ("reference", "subject")  # the systems that further rows and suites a
 @dataclass(frozen=True, slots=True)
 class Measured:
     """Results of an evaluation: systems in the order of comparison, forms against the tuned model (`parity`: merged in float32;
-    `served`: merged opened as it is served; `forms`: all others by name; None if that was not measured), general texts, facts
-    about the prompts, how the references fit into the token limit, the likelihoods of further rows by probe and system, the
-    answers of base and tuned model to further suites, and why a system that was to be measured was not."""
+    `served`: merged opened as it is served; `forms`: all others by name; None if that was not measured), likelihoods of the
+    general texts by role, facts about the prompts, how the references fit into the token limit, the likelihoods of further rows
+    by probe and system, the answers of base and tuned model to further suites, and why a system that was to be measured was
+    not."""
 
     systems: tuple[SystemRun, ...]
     parity: ParityResult | None
-    general: GeneralResult | None
+    general_texts: Mapping[Role, tuple[Likelihood, ...]]
     numbers: Mapping[str, int] = field(default_factory=dict)
     served: ParityResult | None = None
     limit: Limit | None = None
@@ -56,6 +66,12 @@ class Measured:
     probes: Mapping[str, Mapping[str, tuple[Likelihood, ...]]] = field(default_factory=dict)
     suites: tuple[SuiteAnswers, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def general(self) -> GeneralResult | None:
+        """The general texts under base and tuned model; None unless both were measured."""
+        base, tuned = self.general_texts.get("reference"), self.general_texts.get("subject")
+        return None if base is None or tuned is None else GeneralResult(n=len(base), base=base, tuned=tuned)
 
 
 def choose_items(examples: Sequence[Example], max_items: int) -> tuple[Item, ...]:
@@ -201,7 +217,7 @@ class _Found:
     runs: dict[str, SystemRun] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     forms: dict[str, FormResult] = field(default_factory=dict)
-    general: dict[str, tuple[Likelihood, ...]] = field(default_factory=dict)
+    general: dict[Role, tuple[Likelihood, ...]] = field(default_factory=dict)
     probes: dict[str, dict[str, tuple[Likelihood, ...]]] = field(default_factory=dict)
     suite_runs: dict[str, list[SuiteRun]] = field(default_factory=dict)
     subject: Given | None = None
@@ -326,14 +342,10 @@ class _Found:
         """All of it. Merged and served have places of their own, as in evidence from before there were others."""
         forms = dict(self.forms)
         parity, served = (forms.pop(name, FormResult()).logits for name in ("merged", "served"))
-        general = None
-        if {"reference", "subject"} <= self.general.keys():
-            before, after = self.general["reference"], self.general["subject"]
-            general = GeneralResult(n=len(self.general_items), base=before, tuned=after)
         return Measured(
             systems=tuple(self.runs[kind.name] for kind in kinds if kind.name in self.runs),
             parity=parity,
-            general=general,
+            general_texts=self.general,
             numbers=self.numbers,
             served=served,
             limit=next(iter(self.own.values()), self.asking).limit,

@@ -19,7 +19,7 @@ from tunesmith.pipeline.sections.eval import EvalConfig, GateConfig
 __all__ = ["Verified", "stored_verdict", "verify_verdict"]
 
 EVIDENCE = "evidence.json"
-_HOLD_VERDICTS = ("eval", "crossfit", "audit")
+_HOLD_VERDICTS = ("eval", "crossfit", "audit", "export")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ def stored_verdict(evaluation: Artifact) -> Verdict:
         raise EvaluationError(
             "this artifact holds no verdict",
             value=f"{evaluation.kind} {evaluation.id[:8]}",
-            expected="an evaluation, a cross-fit or an audit",
+            expected="an evaluation, a cross-fit, an audit, or an export that was judged",
             hint="tunesmith verdict eval:latest   or   tunesmith verdict audit:latest",
         )
     return read_verdict(evaluation.path / "verdict.json")

@@ -1,0 +1,242 @@
+"""Exports: the tuned model in another format, with what was measured of exactly that file. An artifact of its own.
+
+The folder of an export holds `files/` (what ships), `export.json` (what it is, hashes and marks), and, where the form was
+judged, what every evaluation holds: evidence, verdict, report.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tunesmith.core.artifacts import Artifact, Draft
+from tunesmith.core.errors import ArtifactError, EngineError, StorageError
+from tunesmith.core.files import make_folders, new_temporary, sha256_file, storage_errors
+from tunesmith.core.records import digest
+from tunesmith.core.reporter import Reporter
+from tunesmith.eval.files import write_evaluation
+from tunesmith.eval.gate import State
+from tunesmith.eval.measure import improvement
+from tunesmith.models.load import BaseFolder, find_base
+from tunesmith.models.merge import merge
+from tunesmith.models.use import GREEDY_USE
+from tunesmith.pipeline.choosing_use import fields_for
+from tunesmith.pipeline.evidence import EXAMPLES, measuring_code
+from tunesmith.pipeline.finished import FinishedRun
+from tunesmith.pipeline.shipped import Shipped, judge_shipped
+from tunesmith.ship.format import ExportSource, Format
+
+__all__ = ["KIND", "SHEET", "exports_of", "make_export", "publish_files", "recommended"]
+
+KIND = "export"
+FILES, SHEET = "files", "export.json"
+_UNASKED = "the questions of the evaluation were not put to it"
+_JUDGED = ("eval", "gates", "look", "use", "max_new_tokens", "suites")  # of an evaluation, for its rules and its questions
+
+
+def make_export(run: FinishedRun, form: Format, quant: str, *, judged: bool, reporter: Reporter) -> Artifact:
+    """The export of a run in a format, found or made. `judged`: whether the form is asked the evaluation's questions.
+
+    Raises:
+        EvaluationError: a quantisation that the format has not, or questions that cannot be put to the form.
+        EngineError: the engine dies while it answers. An engine that cannot be had is a mark, and no error.
+        ModelError: the base is gone, or the format cannot hold this model.
+    """
+    chosen = form.checked_quant(quant)
+    evaluation = run.evaluation if judged else None
+    inputs = [run.run.reference(), *([evaluation.reference()] if evaluation else [])]
+    known = evaluation.manifest["settings"] if evaluation else {}
+    settings = {
+        "form": form.name,
+        "quant": chosen,
+        "code": digest(measuring_code(), _writing_code()),
+        **{name: known[name] for name in _JUDGED if name in known},
+    }
+
+    def fill(draft: Draft) -> None:
+        with _source(run) as source:
+            _fill(draft, run, source, form, chosen, evaluation=evaluation, judged=judged, reporter=reporter)
+
+    return run.store.obtain(KIND, inputs, settings, fill)
+
+
+def _writing_code() -> str:
+    """The hash of what writes formats: files written by other code are another export."""
+    package = EXAMPLES.parent / "ship"
+    return digest(*(part for file in sorted(package.rglob("*.py")) for part in (file.name, sha256_file(file))))
+
+
+@contextmanager
+def _source(run: FinishedRun) -> Iterator[ExportSource]:
+    """What formats are made from. A run without a merged folder is merged for the length of the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield ExportSource(
+            name=f"{Path(run.base.name).name}-{run.run.id[:8]}",
+            base=run.base,
+            adapter=run.run.path / "adapter",
+            merged=_merged(run, Path(folder)),
+            chat=run.chat,
+            rows=run.encoded(),
+            context=run.context,
+            use=run.use or GREEDY_USE,
+            system=run.opening[0].content if run.opening else "",
+        )
+
+
+def _merged(run: FinishedRun, temporary: Path) -> BaseFolder:
+    if (found := run.merged) is not None:
+        return find_base(str(found.path), offline=True)
+    merge(run.base, run.run.path / "adapter", temporary, generation=fields_for(run.base, run.use or GREEDY_USE))
+    return find_base(str(temporary), offline=True)
+
+
+def _fill(
+    draft: Draft,
+    run: FinishedRun,
+    source: ExportSource,
+    form: Format,
+    quant: str,
+    *,
+    evaluation: Artifact | None,
+    judged: bool,
+    reporter: Reporter,
+) -> None:
+    place = draft.path / FILES
+    place.mkdir()
+    reporter.note(f"writing {form.title} {quant}".rstrip())
+    written = form.write(source, place, quant)
+    shipped, reason = None, _UNASKED
+    if judged and evaluation is None:
+        reason = "there is no evaluation of this run to hold it against"
+    elif evaluation is not None:
+        shipped, reason = _judged(run, source, form, quant, place / written.main, evaluation, reporter)
+    if shipped is not None:
+        write_evaluation(draft.path, shipped.evidence, shipped.measurements, shipped.verdict)
+    unknown = f"Whether this form is the model that was tested is not measured: {reason}."
+    draft.numbers |= {
+        "form": form.name,
+        "quant": quant,
+        "engine": form.engine,
+        "main": written.main,
+        "bytes": sum(file.stat().st_size for file in place.rglob("*") if file.is_file()),
+        **_measured(shipped),
+        "state": _state(shipped),
+        "marks": [unknown] if shipped is None else list(shipped.marks),
+        "notes": list(written.notes),
+        **written.numbers,
+    }
+    sheet = {"run": run.run.id, "base": run.base.name, **draft.numbers, "files": _hashes(place)}
+    (draft.path / SHEET).write_text(json.dumps(sheet, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _judged(
+    run: FinishedRun,
+    source: ExportSource,
+    form: Format,
+    quant: str,
+    file: Path,
+    evaluation: Artifact,
+    reporter: Reporter,
+) -> tuple[Shipped | None, str]:
+    """The form as measured; or why its engine cannot be had."""
+    with ExitStack() as stack:
+        try:
+            system = stack.enter_context(form.open(source, file, quant))
+        except EngineError as error:
+            return None, f"{form.engine} did not open it ({error.problems[0].what})"
+        return judge_shipped(run, evaluation, system, reporter=reporter), ""
+
+
+def _measured(shipped: Shipped | None) -> dict[str, Any]:
+    """What was measured of the form; None is not measured."""
+    if shipped is None:
+        return dict.fromkeys(("verdict", "primary", "against_adapter", "tokens_per_s", "memory_bytes", "kl", "top1"))
+    m, kept = shipped.measurements, shipped.kept
+    form = shipped.evidence.system("tuned")
+    cost = form.cost if form else None
+    gain = m.comparison("base", "tuned")
+    mean = improvement(gain.differences[m.primary], m.primary) if gain else None
+    return {
+        "verdict": shipped.verdict.verdict,
+        "primary": {"name": m.primary, "mean": mean[0] if mean else None, "ci": list(mean[1:]) if mean else None},
+        "against_adapter": {"mean": kept.value, "ci": list(kept.interval) if kept.interval else None},
+        "tokens_per_s": cost.generated_tokens / cost.seconds if cost and cost.seconds else None,
+        "memory_bytes": None,
+        "kl": None,
+        "top1": None,
+    }
+
+
+def _state(shipped: Shipped | None) -> State:
+    """Whether the form is as good as the adapter that was tested: the same verdict, and no loss beyond the margin."""
+    if shipped is None:
+        return "not measured"
+    if shipped.verdict.verdict != shipped.tested.verdict and shipped.verdict.verdict != "CAN'T TELL":
+        return "fail"
+    if shipped.kept.state != "pass":
+        return shipped.kept.state
+    return "pass" if shipped.verdict.verdict == shipped.tested.verdict else "not measured"
+
+
+def _hashes(place: Path) -> dict[str, str]:
+    return {file.relative_to(place).as_posix(): sha256_file(file) for file in sorted(place.rglob("*")) if file.is_file()}
+
+
+def exports_of(run: FinishedRun) -> list[Artifact]:
+    """The exports of a run, the newest of each format and quantisation, smallest file first."""
+    newest = {
+        (one.numbers["form"], one.numbers["quant"]): one
+        for one in run.store.all()
+        if one.kind == KIND and run.run.reference() in one.manifest["inputs"]
+    }
+    return sorted(newest.values(), key=lambda one: (int(one.numbers["bytes"]), str(one.numbers["form"])))
+
+
+def recommended(exports: Sequence[Artifact]) -> Artifact | None:
+    """The smallest file that is as good as the adapter; None if none is known to be."""
+    good = [one for one in exports if one.numbers["state"] == "pass"]
+    return min(good, key=lambda one: int(one.numbers["bytes"]), default=None)
+
+
+def publish_files(export: Artifact, out: Path) -> None:
+    """Copy what ships, with `export.json`, into the new folder `out`: whole or not at all.
+
+    Raises:
+        StorageError: `out` is there already and not empty, or the disk is full.
+        ArtifactError: a file of the export does not match its hash.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise StorageError(
+            "the folder to export to is not empty",
+            value=str(out),
+            expected="a folder that does not exist yet",
+            hint="--out another folder, or remove that one",
+        )
+    with storage_errors("copying the export", out):
+        make_folders(out.parent)
+        temporary = new_temporary(out)
+        try:
+            shutil.copytree(export.path / FILES, temporary, dirs_exist_ok=True)
+            shutil.copyfile(export.path / SHEET, temporary / SHEET)
+            if wrong := [name for name, mark in _sheet(temporary)["files"].items() if sha256_file(temporary / name) != mark]:
+                raise ArtifactError(
+                    "a file of the export is not what was written",
+                    value=str(export.path / FILES / wrong[0]),
+                    expected="the bytes of its hash",
+                    hint=f"delete {export.path} and export again",
+                )
+            if out.is_dir():
+                out.rmdir()
+            temporary.rename(out)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sheet(folder: Path) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads((folder / SHEET).read_bytes())
+    return found

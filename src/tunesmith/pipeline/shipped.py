@@ -1,0 +1,201 @@
+"""The verdict on a shipped form: the evaluation's own questions asked of the exported file, on the engine that runs it.
+
+What does not depend on the form (the base, cheaper alternatives, floors) is taken from the evaluation. Everything that the
+evaluation measured of the tuned model is measured again: answers, likelihoods, probes, general text, suites.
+
+A form is fit to be released only if the evaluation itself ended in SHIP, so forms cannot add false SHIPs, and the
+questions that are put to them are no further evaluation on the test set (docs/decisions/0009).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tunesmith.core.artifacts import Artifact
+from tunesmith.core.errors import EvaluationError
+from tunesmith.core.reporter import Reporter
+from tunesmith.eval.evaluate import Conditions, Measured, evaluate_kinds
+from tunesmith.eval.files import read_items, read_verdict
+from tunesmith.eval.gain import margin_of
+from tunesmith.eval.gate import Finding, State, missing
+from tunesmith.eval.measure import Comparison, Measurements, improvement
+from tunesmith.eval.numbers import signed_range
+from tunesmith.eval.results import Evidence, SystemRun, read_evidence
+from tunesmith.eval.suites.answered import SuiteAnswers
+from tunesmith.eval.verdict import Verdict
+from tunesmith.pipeline.evidence import EXAMPLES
+from tunesmith.pipeline.finished import FinishedRun
+from tunesmith.pipeline.ruling import measured, rule_on
+from tunesmith.pipeline.sections.eval import EvalConfig, GateConfig
+from tunesmith.systems.system import System, SystemInputs, SystemKind
+
+__all__ = ["Shipped", "judge_shipped"]
+
+_SUBJECT, _REFERENCE = "tuned", "base"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shipped:
+    """A form as it was measured. `evidence` is that of the evaluation with the form in the place of the tuned model.
+
+    `tested`: the verdict on the adapter. `against`: the form against the adapter, paired item by item. `kept`: whether the form
+    loses no more than the margin in the primary metric: pass, fail, or not measured.
+    """
+
+    evidence: Evidence
+    measurements: Measurements
+    verdict: Verdict
+    tested: Verdict
+    against: Comparison | None
+    kept: Finding
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Why the form is not what was tested, in sentences; empty if it may be released."""
+        found = []
+        if self.tested.verdict != "SHIP":
+            found.append(f"The adapter's own verdict is {self.tested.verdict}.")
+        if self.verdict.verdict != self.tested.verdict:
+            found.append(f"The verdict changes from {self.tested.verdict} to {self.verdict.verdict}: {self.verdict.sentence}")
+        if self.kept.state == "fail":
+            found.append(f"It loses more than the margin against the adapter: {self.kept.evidence}.")
+        elif self.kept.state == "not measured":
+            found.append(f"Whether it loses more than the margin against the adapter was not measured: {self.kept.evidence}.")
+        return tuple(found)
+
+
+def judge_shipped(run: FinishedRun, evaluation: Artifact, system: System, *, reporter: Reporter) -> Shipped:
+    """Ask `system` everything that `evaluation` asked the tuned model, and judge it by the same rules at the same level.
+
+    Raises:
+        EvaluationError: the engine fails, or the evaluation holds no tuned model.
+    """
+    tested = read_evidence(evaluation.path / "evidence.json")
+    adapter = tested.system(_SUBJECT)
+    if adapter is None:
+        raise EvaluationError(
+            "the evaluation holds no tuned model to compare with",
+            value=str(evaluation.path),
+            expected="an evaluation of this run",
+            hint="tunesmith eval",
+        )
+    settings: dict[str, Any] = dict(evaluation.manifest["settings"])
+    evidence = _in_its_place(tested, _asked(run, tested, settings, system, reporter))
+    chosen, gates, look = EvalConfig(**settings["eval"]), GateConfig(**settings["gates"]), settings["look"]
+    measurements, verdict = rule_on(evidence, chosen, gates, number=look["number"], changed=look["changed"])
+    against = _against(tested, adapter, evidence, chosen, gates, number=look["number"])
+    return Shipped(
+        evidence=evidence,
+        measurements=measurements,
+        verdict=verdict,
+        tested=read_verdict(evaluation.path / "verdict.json"),
+        against=against,
+        kept=_kept(against, measurements, margin_of(gates, chosen.primary)),
+    )
+
+
+def _asked(run: FinishedRun, tested: Evidence, settings: dict[str, Any], system: System, reporter: Reporter) -> Measured:
+    """What the form gives for every question that the tuned model was asked."""
+    inputs = SystemInputs(
+        base=run.base,
+        chat=run.chat,
+        adapter=run.run.path / "adapter",
+        merged_folder=None,
+        questions=tested.items,
+        train=run.train,
+        max_new_tokens=settings["max_new_tokens"],
+        batch_examples=settings["eval"]["batch_examples"],
+    )
+    kind = SystemKind(name=_SUBJECT, title="shipped form", role="subject", order=30, open=lambda inputs, model: system)
+    return evaluate_kinds(
+        [kind],
+        inputs,
+        items=tested.items,
+        general=read_items(EXAMPLES / "general.jsonl") if tested.general is not None else (),
+        conditions=Conditions(
+            baselines=(),
+            max_new_tokens=settings["max_new_tokens"],
+            batch_examples=settings["eval"]["batch_examples"],
+            template=run.chat.options,
+            use=tested.use,
+            suites=tuple(one.suite for one in tested.suites),
+            saved=run.store.root / "answers",
+        ),
+        reporter=reporter,
+    )
+
+
+def _in_its_place(tested: Evidence, found: Measured) -> Evidence:
+    """The evidence with everything of the tuned model replaced by that of the form. What the form lacks is not measured."""
+    form = next(iter(found.systems))
+    probes = {
+        name: {**{key: rows for key, rows in sides.items() if key != _SUBJECT}, **found.probes.get(name, {})}
+        for name, sides in tested.probes.items()
+    }
+    texts = found.general_texts.get("subject")
+    general = replace(tested.general, tuned=texts) if tested.general is not None and texts else None
+    return replace(
+        tested,
+        systems=tuple(form if one.name == _SUBJECT else one for one in tested.systems if not _is_form(one)),
+        probes={name: sides for name, sides in probes.items() if _SUBJECT in sides},
+        general=general,
+        suites=tuple(_with_run(one, found.suites) for one in tested.suites),
+        forms={},
+    )
+
+
+def _is_form(one: SystemRun) -> bool:
+    """The merged folder of the evaluation is no part of what is said of another form."""
+    return one.name in ("merged", "served")
+
+
+def _with_run(tested: SuiteAnswers, found: Sequence[SuiteAnswers]) -> SuiteAnswers:
+    own = [run for one in found if one.suite.id == tested.suite.id for run in one.runs]
+    return replace(tested, runs=(*(run for run in tested.runs if run.system != _SUBJECT), *own))
+
+
+def _against(
+    tested: Evidence, adapter: SystemRun, evidence: Evidence, chosen: EvalConfig, gates: GateConfig, *, number: int
+) -> Comparison | None:
+    """The form against the adapter, by the same code that compares the tuned model with the base."""
+    form = evidence.system(_SUBJECT)
+    if form is None:
+        return None
+    both = Evidence(
+        items=tested.items,
+        systems=(_renamed(adapter, _REFERENCE), form),
+        parity=None,
+        general=None,
+        use=tested.use,
+        limit=tested.limit,
+        train_answers=tested.train_answers,
+    )
+    return measured(both, chosen, gates, number=number).comparison(_REFERENCE, _SUBJECT)
+
+
+def _renamed(run: SystemRun, name: str) -> SystemRun:
+    return replace(
+        run,
+        name=name,
+        generations=tuple(replace(one, system=name) for one in run.generations),
+        greedy=tuple(replace(one, system=name) for one in run.greedy),
+    )
+
+
+def _kept(against: Comparison | None, measurements: Measurements, margin: float) -> Finding:
+    """Whether the form's loss against the adapter is below the margin, by its interval: a test of non-inferiority.
+
+    Pass: all of the interval is. Fail: none of it is. Not measured: anything else.
+    """
+    difference = against.differences[measurements.primary] if against else None
+    gain = improvement(difference, measurements.primary) if difference else None
+    if difference is None or gain is None:
+        return missing("there is no interval of the difference" if difference else "the form was not measured")
+    if difference.num_groups < measurements.min_documents:
+        return missing(f"{difference.num_groups} test documents are too few for a reliable interval")
+    value, low, high = gain
+    state: State = "pass" if low > -margin else "fail" if high <= -margin else "not measured"
+    evidence = f"{signed_range(gain)} against the adapter, where {margin:g} may be lost"
+    return Finding(state=state, evidence=evidence, value=value, interval=(low, high))

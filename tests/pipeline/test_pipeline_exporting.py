@@ -1,0 +1,168 @@
+"""Exports of a finished run: the form that ships is asked the evaluation's own questions, and judged by its rules."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunesmith.api import export, export_table, verify
+from tunesmith.api.pipeline import open_project
+from tunesmith.core.errors import ArtifactError, EvaluationError, StorageError
+from tunesmith.core.files import sha256_file
+from tunesmith.eval.results import read_evidence
+from tunesmith.ship import formats
+from tunesmith.ship.format import format_kinds
+
+SETTINGS: dict[str, Any] = {
+    "build.passage_words": 40,
+    "split.val": 0.2,
+    "split.test": 0.5,
+    "method.rank": 4,
+    "train.max_steps": 8,
+    "train.learning_rate": 0.01,
+    "train.batch_examples": 4,
+    "train.precision": "float32",
+    "eval.max_new_tokens": 6,
+    "eval.draws": 300,
+    "eval.suites": [],
+    "gates.min_documents": 2,
+}
+
+_UNTUNED = """
+from contextlib import contextmanager
+from dataclasses import replace
+from tunesmith.ship.formats import merged
+
+def write(source, folder, quant):
+    return merged.FORMAT.write(replace(source, merged=source.base), folder, quant)
+
+FORMAT = replace(merged.FORMAT, name="untuned", title="the base by mistake", write=write, order=900)
+"""
+_NO_ENGINE = """
+from dataclasses import replace
+from tunesmith.core.errors import EngineError
+from tunesmith.ship.formats import merged
+
+def open(source, path, quant):
+    raise EngineError("the engine is not installed", value="toy", expected="toy 1.0", hint="pip install toy")
+
+FORMAT = replace(merged.FORMAT, name="unopened", title="for an engine that is not here", engine="toy", open=open, order=901)
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tiny_path: Path, posts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose pipeline has run once."""
+    place = tmp_path_factory.mktemp("exported")
+    assert open_project(posts, project=place, base=str(tiny_path), settings=SETTINGS).outcome
+    return place
+
+
+@pytest.fixture(autouse=True, scope="module")
+def further_formats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Two more formats: one that ships the base by mistake, one whose engine is missing."""
+    folder = tmp_path_factory.mktemp("formats")
+    for name, text in (("untuned", _UNTUNED), ("unopened", _NO_ENGINE)):
+        (folder / f"{name}.py").write_text(text)
+    before = list(formats.__path__)
+    formats.__path__ = [*before, str(folder)]
+    format_kinds.cache_clear()
+    yield
+    formats.__path__ = before
+    for name in ("untuned", "unopened"):
+        sys.modules.pop(f"tunesmith.ship.formats.{name}", None)
+    format_kinds.cache_clear()
+
+
+def test_a_merged_folder_keeps_the_verdict_of_the_adapter(root: Path) -> None:
+    made = export(to="merged", project=root)
+    numbers = made.artifact.numbers
+    tested = json.loads(next((root / ".tunesmith" / "evals").glob("*/verdict.json")).read_text())
+    assert numbers["verdict"] == tested["verdict"]
+    assert abs(numbers["against_adapter"]["mean"]) < 1e-4
+    assert Path(made.report).is_file()
+
+
+def test_the_base_shipped_by_mistake_fails(root: Path) -> None:
+    made = export(to="untuned", project=root)
+    assert (made.state, made.exit_code) == ("fail", 2)
+    assert any("loses more than the margin" in mark for mark in made.artifact.numbers["marks"])
+
+
+def test_everything_that_was_measured_of_the_tuned_model_is_measured_of_the_form(root: Path) -> None:
+    made = export(to="merged", project=root)
+    tested = read_evidence(next((root / ".tunesmith" / "evals").glob("*/evidence.json")))
+    shipped = read_evidence(made.artifact.path / "evidence.json")
+    a, b = tested.system("tuned"), shipped.system("tuned")
+    assert a is not None and b is not None and a.fingerprint != b.fingerprint
+    assert [one.item_id for one in a.likelihoods] == [one.item_id for one in b.likelihoods]
+    assert len(a.generations) == len(b.generations) and len(a.greedy) == len(b.greedy)
+    assert {name: set(sides) for name, sides in tested.probes.items()} == {k: set(v) for k, v in shipped.probes.items()}
+    assert tested.general is not None and shipped.general is not None and tested.general.n == len(shipped.general.tuned)
+    assert tested.system("base") == shipped.system("base") and shipped.system("merged") is None
+
+
+def test_the_verdict_on_a_form_is_computed_again_from_what_it_holds(root: Path) -> None:
+    made = export(to="merged", project=root)
+    assert verify(made.artifact.id, project=root).holds
+
+
+def test_a_form_whose_engine_is_missing_is_written_and_not_measured(root: Path) -> None:
+    made = export(to="unopened", project=root)
+    assert (made.state, made.exit_code, made.report) == ("not measured", 3, "")
+    assert "the engine is not installed" in made.artifact.numbers["marks"][0]
+    assert made.file.is_dir()
+
+
+def test_a_form_that_was_only_written_is_not_measured(root: Path) -> None:
+    made = export(to="merged", judged=False, project=root)
+    assert made.state == "not measured" and made.artifact.numbers["verdict"] is None
+
+
+def test_the_table_recommends_no_form_that_lost(root: Path) -> None:
+    for name in ("merged", "untuned", "unopened"):
+        export(to=name, project=root)
+    found = export_table(project=root)
+    assert {row.artifact.numbers["form"] for row in found.rows} == {"merged", "untuned", "unopened"}
+    best = found.as_dict()["recommended"]
+    assert best is None or best["form"] == "merged"
+
+
+def test_files_are_copied_whole_with_their_hashes(root: Path, tmp_path: Path) -> None:
+    made = export(to="merged", judged=False, project=root, out=tmp_path / "out")
+    sheet = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert {name: sha256_file(tmp_path / "out" / name) for name in sheet["files"]} == sheet["files"]
+    assert sheet["marks"] and made.folder == tmp_path / "out"
+
+
+def test_a_folder_with_something_in_it_is_not_exported_to(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(StorageError, match="not empty"):
+        export(to="merged", judged=False, project=root, out=tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_changed_byte_in_an_export_is_found_and_nothing_is_published(root: Path, tmp_path: Path) -> None:
+    made = export(to="unopened", judged=False, project=root)
+    file = made.folder / "model.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    again = export(to="unopened", judged=False, project=root, out=tmp_path / "out")
+    assert sha256_file(again.folder / "model.safetensors") == sha256_file(file) != ""
+    assert file.read_bytes() == whole
+
+
+def test_what_belongs_to_no_run_cannot_be_exported(root: Path) -> None:
+    with pytest.raises(ArtifactError, match="no training run"):
+        export("documents:latest", to="merged", project=root)
+
+
+def test_an_unknown_format_is_refused_with_the_nearest(root: Path) -> None:
+    with pytest.raises(EvaluationError) as caught:
+        export(to="merge", project=root)
+    assert caught.value.problems[0].hint == "--to merged"
