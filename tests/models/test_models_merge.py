@@ -366,3 +366,39 @@ def test_every_position_counts_once_and_one_greedy_answer_that_differs_does(tiny
     result = compare_models("x", model, model, rows, (answers("a", "b", f"{long}one", "d"), answers("a", "B", f"{long}two")))
     assert (result.max_abs_logit, result.greedy_equal, result.greedy_begun, result.greedy_total) == (0.0, 1, 2, 3)
     assert result.num_positions == sum(len(row.ids) for row in rows)
+
+
+def test_files_of_a_given_size_hold_the_same_tensors_and_the_index_names_them_all(
+    tiny: BaseFolder, trained_adapter: Path, tmp_path: Path
+) -> None:
+    merge(tiny, trained_adapter, tmp_path / "one")
+    merge(tiny, trained_adapter, tmp_path / "m", max_shard_size="60KB")
+    files = sorted((tmp_path / "m").glob("*.safetensors"))
+    assert len(files) >= 3 and all(file.stat().st_size < 60_000 + 4_000 for file in files)  # and its header
+    index = json.loads((tmp_path / "m" / "model.safetensors.index.json").read_text())
+    parts = {name: (file.name, tensor) for file in files for name, tensor in load_file(file).items()}
+    assert index["weight_map"] == {name: file for name, (file, _) in parts.items()}
+    whole = load_file(tmp_path / "one" / "model.safetensors")
+    assert whole.keys() == parts.keys() and all(torch.equal(whole[name], parts[name][1]) for name in whole)
+    assert index["metadata"]["total_size"] == sum(t.numel() * t.element_size() for t in whole.values())
+    load_model(find_base(str(tmp_path / "m")), "float32")
+
+
+def test_a_base_in_several_files_becomes_one_where_it_fits(tiny: BaseFolder, trained_adapter: Path, tmp_path: Path) -> None:
+    merge(sharded(tiny, tmp_path / "b"), trained_adapter, tmp_path / "m", max_shard_size="2GB")
+    assert [file.name for file in (tmp_path / "m").glob("*.safetensors*")] == ["model.safetensors"]
+
+
+def test_a_size_that_is_none_is_a_message(tiny: BaseFolder, trained_adapter: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="size of the weight files"):
+        merge(tiny, trained_adapter, tmp_path / "m", max_shard_size="two")
+
+
+@pytest.mark.parametrize("name", ["../outside.safetensors", "/outside.safetensors"])
+def test_an_index_that_leads_out_of_its_folder_is_a_message(name: str, tiny: BaseFolder, tmp_path: Path) -> None:
+    base = sharded(tiny, tmp_path / "b")
+    file = base.path / "model.safetensors.index.json"
+    index = json.loads(file.read_text())
+    file.write_text(json.dumps({"weight_map": dict.fromkeys(index["weight_map"], name)}))
+    with pytest.raises(ModelError, match="index of the weights cannot be read"):
+        find_base(str(base.path))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tunesmith.api.events import EventLog
     from tunesmith.api.exporting import ExportResult, ExportTable, export, export_formats, export_table
     from tunesmith.api.golden_set import GoldenAdded, GoldenList, GoldenState, golden_add, golden_list, golden_verify
+    from tunesmith.api.merging import MergeResult, merge_adapters
     from tunesmith.api.pipeline import PipelineOptions, build, crossfit, evaluate, ingest, merge, open_project, plan, run, train
     from tunesmith.api.recipes import NewRecipe, new_recipe, write_recipe
     from tunesmith.api.reviewing import ReviewApplied, ReviewPage, apply_review, decide_documents, review, review_documents
@@ -61,6 +62,7 @@ __all__ = [
     "GoldenList",
     "GoldenState",
     "Made",
+    "MergeResult",
     "NewRecipe",
     "Outcome",
     "Passage",
@@ -100,6 +102,7 @@ __all__ = [
     "ingest",
     "list_bases",
     "merge",
+    "merge_adapters",
     "new_recipe",
     "open_project",
     "plan",
@@ -151,6 +154,7 @@ _NAMES = {
         "review",
         "review_documents",
     ),
+    "tunesmith.api.merging": ("MergeResult", "merge_adapters"),
     "tunesmith.api.synth_file": ("Made", "synth"),
     "tunesmith.api.comparison": ("CompareResult", "compare"),
     "tunesmith.api.auditing": ("audit",),

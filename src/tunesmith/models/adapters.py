@@ -108,8 +108,12 @@ def save_adapter(model: Any, base_address: str, out: Path) -> None:
     (out / "README.md").unlink(missing_ok=True)  # peft's empty card; Tunesmith's own evidence stands in the manifest
 
 
-def open_adapter(model: Any, folder: Path) -> Any:
-    """Put a saved adapter on a base, for use (not training). ModelError if its weights do not fit or are missing."""
+def open_adapter(model: Any, folder: Path, *, name: str = "default", whole: bool = False) -> Any:
+    """Put a saved adapter on a base, for use (not training). ModelError if its weights do not fit or are missing.
+
+    `name`: a further one for a model that holds adapters already. `whole` also admits what replaces weights of the base
+    (embeddings that were trained along), which cannot be switched off again: for merging only.
+    """
     from peft import PeftModel
 
     if not (folder / "adapter_model.safetensors").is_file():
@@ -124,8 +128,12 @@ def open_adapter(model: Any, folder: Path) -> Any:
         warnings.simplefilter("always")
         warnings.filterwarnings("ignore", _OLD_NAME, FutureWarning)
         try:
-            adapted = PeftModel.from_pretrained(model, folder, is_trainable=False)
-        except (RuntimeError, ValueError, OSError) as error:
+            if isinstance(model, PeftModel):
+                model.load_adapter(folder, name, is_trainable=False)
+                adapted = model
+            else:
+                adapted = PeftModel.from_pretrained(model, folder, adapter_name=name, is_trainable=False)
+        except (RuntimeError, ValueError, OSError, KeyError) as error:
             raise ModelError(
                 "the adapter does not fit this base",
                 value=str(folder),
@@ -136,7 +144,9 @@ def open_adapter(model: Any, folder: Path) -> Any:
         raise ModelError(
             "the adapter's file lacks weights", value=str(folder), expected=missing[0][:200], hint="copy the adapter again"
         )
-    there = sum("lora_" in name for name, _ in adapted.named_parameters())
+    parameters = [one for one, _ in adapted.named_parameters(remove_duplicate=False)]  # tied ones have two names
+    there = sum("lora_" in one and name in one.split(".") for one in parameters)
+    there += len(_replaced(saved, parameters, name)) if whole else 0
     if there != len(saved):  # peft leaves out in silence what finds no place
         raise ModelError(
             "the adapter does not fit this base",
@@ -145,6 +155,18 @@ def open_adapter(model: Any, folder: Path) -> Any:
             hint="use the base that the adapter was trained on",
         )
     return adapted.eval()
+
+
+def _replaced(saved: Iterable[str], parameters: Iterable[str], name: str) -> list[str]:
+    """The saved tensors that replace weights of the base and have a place in the model: copies of whole modules, and
+    embeddings of which peft keeps all rows because their number changed."""
+    wrappers = {"modules_to_save", "original_module", "base_layer", name}
+
+    def plain(one: str) -> str:
+        return ".".join(part for part in one.split(".") if part not in wrappers)
+
+    places = {plain(one) for one in parameters if "lora_" not in one}
+    return [one for one in saved if "lora_" not in one and plain(one) in places]
 
 
 def _reason_of(error: Exception) -> str:

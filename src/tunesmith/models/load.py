@@ -30,8 +30,10 @@ __all__ = [
     "find_base",
     "load_model",
     "load_tokenizer",
+    "quantisation_name",
     "safetensors_shapes",
     "stored_types",
+    "unquantised_name",
 ]
 
 PrecisionName = Literal["float32", "bfloat16"]
@@ -203,7 +205,7 @@ def _refuse_quantised(name: str, config: dict[str, Any], headers: Sequence[Mappi
     """
     places = [config, config.get("text_config") or {}]
     stated = [found for place in places for key in _QUANTISED if isinstance(found := place.get(key), dict)]
-    method = next((_method_name(found) for found in stated), "")
+    method = next(map(quantisation_name, stated), "")
     if method == "gguf":
         return
     if not method:
@@ -212,8 +214,7 @@ def _refuse_quantised(name: str, config: dict[str, Any], headers: Sequence[Mappi
         if narrow is None:
             return
         method = f"{narrow[1]} weights, first {narrow[0]}"
-    owner, slash, model = name.rpartition("/")
-    whole = owner + slash + _SUFFIX.sub("", model)
+    whole = unquantised_name(name)
     raise ModelError(
         "the base is quantised, and an adapter needs whole weights",
         value=f"{name}: {method}",
@@ -224,7 +225,13 @@ def _refuse_quantised(name: str, config: dict[str, Any], headers: Sequence[Mappi
     )
 
 
-def _method_name(quantisation: Mapping[str, Any]) -> str:
+def unquantised_name(name: str) -> str:
+    """`owner/model-bnb-4bit` without what says that it is quantised; the same name if nothing does."""
+    owner, slash, model = name.rpartition("/")
+    return owner + slash + _SUFFIX.sub("", model)
+
+
+def quantisation_name(quantisation: Mapping[str, Any]) -> str:
     """`gptq, 4 bits`, as a quantization_config says it; older files of bitsandbytes name no method."""
     old = next((f"bitsandbytes, {bits} bits" for bits in (4, 8) if quantisation.get(f"load_in_{bits}bit")), "")
     method = str(quantisation.get("quant_method") or "") or old or "a method that its config does not name"

@@ -6,89 +6,141 @@ merged model. Sums are made in float32 and rounded once, to the type in which th
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 
 from tunesmith.core.errors import ModelError
-from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import open_chat
+from tunesmith.models.extended_vocabulary import TOKENIZER_FILES, parted_head, resize_for, tokenizer_of
 from tunesmith.models.load import BaseFolder, StoredType, load_model, safetensors_shapes, stored_types
 from tunesmith.models.memory import release_memory
+from tunesmith.models.merged_files import check_precision, check_size, write_weights
+from tunesmith.models.mixing import AdapterMix, mixed_update, open_mix
 from tunesmith.models.settings import config_text, generation_settings
 
-__all__ = ["MergePrecision", "merge", "share_as_summed", "sums"]
+__all__ = ["MergePrecision", "Merged", "Sum", "merge", "share_as_summed", "sums"]
 
 MergePrecision = Literal["auto", "float32", "bfloat16", "float16"]
-_INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """What a merge had to change apart from the adapted matrices.
+
+    `vocabulary`: the number of rows of an extended embedding, or None. `untied`: the head became a matrix of its own.
+    """
+
+    vocabulary: int | None
+    untied: bool
+
+
+class Sum(NamedTuple):
+    """Base + update of one matrix, in float32. `name`: in the plain model; `owner` and `key`: the module and its parameter."""
+
+    name: str
+    owner: Any
+    key: str
+    total: torch.Tensor
 
 
 def merge(
     base: BaseFolder,
-    adapter: Path,
+    adapter: Path | AdapterMix,
     out: Path,
     *,
     precision: MergePrecision = "auto",
     generation: Mapping[str, Any] | None = None,
-) -> None:
-    """Write base + adapter as one model folder to `out`.
+    max_shard_size: str = "",
+) -> Merged:
+    """Write base + adapter, or base + the combination of several, as one model folder to `out`.
 
-    `precision`: the type in which weights are stored; `auto` keeps the base's own for each tensor. config.json is the base's to
-    the byte, but for the type it declares where that changes. generation_config.json is the base's with `generation` over it,
-    and declares every token at which Tunesmith stops. Tokenizer, template and licence are copied.
+    `precision`: the type in which weights are stored; `auto` keeps the base's own for each tensor. `max_shard_size` (`2GB`):
+    largest weight file; empty keeps the base's own split. config.json is the base's to the byte, but for the type it declares
+    where that changes, and for `vocab_size` and `tie_word_embeddings` where the adapter changed the embeddings.
+    generation_config.json is the base's with `generation` over it, and declares every token at which Tunesmith stops.
+    Tokenizer, template and licence are copied; an adapter that adds tokens brings its own tokenizer.
 
     Raises ModelError if the adapter does not fit, if a sum is not finite in its type, or if a tensor of the model has no place
     in the base's files.
     """
+    check_precision(precision)
+    check_size(max_shard_size)
     release_memory()
     wanted = None if precision == "auto" else precision
-    model = _merged_model(base, adapter, wanted)
-    tensors = _by_file_name(model, {name for file in base.weights for name in safetensors_shapes(file)}, base)
+    mix = adapter if isinstance(adapter, AdapterMix) else AdapterMix(folders=(adapter,))
+    model, merged = _merged_model(base, mix, wanted)
+    names = {name for file in base.weights for name in safetensors_shapes(file)}
+    tensors = _by_file_name(model, names, base, with_head=merged.untied)
     out.mkdir(parents=True, exist_ok=True)
-    total = sum(_write_weights(file, out / file.name, tensors, wanted) for file in base.weights)
-    if (base.path / _INDEX).is_file() and len(base.weights) > 1:
-        (out / _INDEX).write_text(_index_text(base, total), encoding="utf-8")
+    write_weights(base, out, tensors, wanted, max_shard_size=max_shard_size)
     for file in base.other_files():
         shutil.copyfile(file, out / file.name)
-    (out / "config.json").write_text(config_text(base, wanted), encoding="utf-8")
-    settings = generation_settings(base, open_chat(base).end_ids, generation or {})
-    (out / "generation_config.json").write_text(settings, encoding="utf-8")
+    if merged.vocabulary is not None:
+        _take_tokenizer(mix.folders[0], out)
+    (out / "config.json").write_text(config_text(base, wanted, _changed(merged)), encoding="utf-8")
+    chat = open_chat(replace(base, path=out) if merged.vocabulary is not None else base)
+    (out / "generation_config.json").write_text(generation_settings(base, chat.end_ids, generation or {}), encoding="utf-8")
+    return merged
 
 
-def sums(adapted: Any) -> Iterator[tuple[str, torch.nn.Parameter, torch.Tensor]]:
-    """Name in the plain model, parameter, and base + update in float32, for each adapted matrix; the model stays as it is.
+def sums(adapted: Any, mix: AdapterMix | None = None) -> Iterator[Sum]:
+    """Base + update of each adapted matrix; the model stays as it is.
 
-    peft's own merging makes the sum, so that LoRA, rsLoRA and DoRA come out as peft means them.
+    peft's own merging makes the sum, so that LoRA, rsLoRA and DoRA come out as peft means them; `mix` combines the updates of
+    several adapters.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
+    if mix is not None:
+        torch.manual_seed(mix.seed)
     for name, layer in adapted.base_model.model.named_modules():
         if not isinstance(layer, BaseTunerLayer):
             continue
         owner: Any = layer.get_base_layer()
-        own = {key: (parameter, parameter.data) for key, parameter in owner.named_parameters(recurse=False)}
-        for parameter, data in own.values():
-            parameter.data = data.float()
-        before = {key: parameter.data for key, (parameter, _) in own.items()}
-        try:
-            layer.merge(safe_merge=True)
-        except ValueError as error:
-            raise ModelError(
-                "the adapter's update is not finite",
-                value=name,
-                expected=f"an adapter of numbers ({error})",
-                hint="train again with a lower train.learning_rate",
-            ) from error
-        made = {key: parameter.data for key, (parameter, _) in own.items() if parameter.data is not before[key]}
-        for parameter, data in own.values():
-            parameter.data = data
-        layer.merged_adapters.clear()
+        if mix is None or mix.is_plain:
+            made = _merged_by_peft(name, layer, owner)
+        else:
+            update = mixed_update(layer, mix)
+            made = {} if update is None else {"weight": _finite(name, owner.weight.data.float() + update)}
         for key, total in made.items():
-            yield f"{name}.{key}".replace(".base_layer", ""), own[key][0], total
+            yield Sum(f"{name}.{key}".replace(".base_layer", ""), owner, key, total)
+
+
+def _merged_by_peft(name: str, layer: Any, owner: Any) -> dict[str, torch.Tensor]:
+    """Parameter → its sum, for those that peft's merging replaces; the layer stays as it is."""
+    own = {key: (parameter, parameter.data) for key, parameter in owner.named_parameters(recurse=False)}
+    for parameter, data in own.values():
+        parameter.data = data.float()
+    before = {key: parameter.data for key, (parameter, _) in own.items()}
+    try:
+        layer.merge(safe_merge=True)
+    except ValueError as error:
+        raise _not_finite(name, str(error)) from error
+    made = {key: parameter.data for key, (parameter, _) in own.items() if parameter.data is not before[key]}
+    for parameter, data in own.values():
+        parameter.data = data
+    layer.merged_adapters.clear()
+    return made
+
+
+def _finite(name: str, total: torch.Tensor) -> torch.Tensor:
+    if not bool(total.isfinite().all()):
+        raise _not_finite(name, "NaN or infinity in the sum")
+    return total
+
+
+def _not_finite(name: str, reason: str) -> ModelError:
+    return ModelError(
+        "the adapter's update is not finite",
+        value=name,
+        expected=f"an adapter of numbers ({reason})",
+        hint="train again with a lower train.learning_rate",
+    )
 
 
 def share_as_summed(adapted: Any, merged: Any, types: Sequence[StoredType]) -> float:
@@ -98,7 +150,7 @@ def share_as_summed(adapted: Any, merged: Any, types: Sequence[StoredType]) -> f
     (a scale that is off by a hundredth) from the logits, and not from this.
     """
     right, count = 0, 0
-    for name, _, total in sums(adapted):
+    for name, _, _, total in sums(adapted):
         there = merged.get_parameter(name).float()
         rounded = [there == total.to(getattr(torch, kind)).float() for kind in types]
         right += int(torch.stack(rounded).any(0).sum())
@@ -106,18 +158,41 @@ def share_as_summed(adapted: Any, merged: Any, types: Sequence[StoredType]) -> f
     return right / max(1, count)
 
 
-def _merged_model(base: BaseFolder, adapter: Path, precision: StoredType | None) -> Any:
+def _merged_model(base: BaseFolder, mix: AdapterMix, precision: StoredType | None) -> tuple[Any, Merged]:
     """The plain model that holds the sums, loaded in a type that holds every tensor of the base exactly."""
     types = set(stored_types(base.weights))
     exact: StoredType = types.pop() if len(types) == 1 else "float32"
-    adapted = open_adapter(load_model(base, exact).cpu(), adapter)
-    for _, parameter, total in sums(adapted):
-        parameter.data = total.to(getattr(torch, precision or exact))
-    return adapted.unload()
+    model = load_model(base, exact).cpu()
+    vocabulary = resize_for(model, base, mix.folders[0]) if mix.is_plain else None
+    adapted = open_mix(model, mix)
+    for _, owner, key, total in sums(adapted, mix):  # a parameter of its own: a tied one would change in both places
+        setattr(owner, key, torch.nn.Parameter(total.to(getattr(torch, precision or exact)), requires_grad=False))
+    plain = adapted.unload()
+    return plain, Merged(vocabulary=vocabulary, untied=parted_head(plain))
 
 
-def _by_file_name(model: Any, names: set[str], base: BaseFolder) -> dict[str, torch.Tensor]:
-    """The model's tensors under the names that the base's files give them. ModelError if one has no place there."""
+def _changed(merged: Merged) -> dict[str, Any]:
+    """What config.json must say otherwise."""
+    changed: dict[str, Any] = {} if merged.vocabulary is None else {"vocab_size": merged.vocabulary}
+    return changed | ({"tie_word_embeddings": False} if merged.untied else {})
+
+
+def _take_tokenizer(adapter: Path, out: Path) -> None:
+    """Replace the base's tokenizer by the adapter's, whole: parts of both would not fit together."""
+    folder = tokenizer_of(adapter)
+    if folder is None:
+        raise AssertionError("resize_for refuses an adapter without a tokenizer")
+    for name in TOKENIZER_FILES:
+        (out / name).unlink(missing_ok=True)
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, out / name)
+
+
+def _by_file_name(model: Any, names: set[str], base: BaseFolder, *, with_head: bool) -> dict[str, torch.Tensor]:
+    """The model's tensors under the names that the base's files give them. ModelError if one has no place there.
+
+    `with_head`: the output head is stored too, where the base's files have none.
+    """
     from transformers.core_model_loading import revert_weight_conversion
 
     prefix = f"{model.base_model_prefix}."
@@ -125,58 +200,17 @@ def _by_file_name(model: Any, names: set[str], base: BaseFolder) -> dict[str, to
     for name, tensor in revert_weight_conversion(model, model.state_dict()).items():
         other = name.removeprefix(prefix) if name.startswith(prefix) else prefix + name
         known = name if name in names else other
-        (placed if known in names else homeless)[known] = tensor
+        (placed if known in names else homeless)[known if known in names else name] = tensor
     held = {tensor.data_ptr() for tensor in placed.values()}
-    if lost := [name for name, tensor in homeless.items() if tensor.data_ptr() not in held]:  # tied ones are stored once
+    lost = {name: tensor for name, tensor in homeless.items() if tensor.data_ptr() not in held}  # tied ones are stored once
+    if with_head:
+        head = model.get_output_embeddings().weight.data_ptr()
+        placed |= {name: lost.pop(name) for name, tensor in list(lost.items()) if tensor.data_ptr() == head}
+    if lost:
         raise ModelError(
             "a tensor of the model has no place in the base's files",
-            value=lost[0],
+            value=next(iter(lost)),
             expected=f"the names that the files use, such as {min(names)}",
             hint=f"save the base once with transformers' save_pretrained and take that folder in place of {base.path}",
         )
     return placed
-
-
-def _write_weights(file: Path, out: Path, tensors: Mapping[str, torch.Tensor], precision: StoredType | None) -> int:
-    """Write one weight file of the base again with what `tensors` holds for it; the bytes of its tensors."""
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-
-    stored = {}
-    with safe_open(file, "pt") as opened:
-        for name in opened.keys():  # noqa: SIM118 (not a mapping)
-            own = opened.get_tensor(name)
-            stored[name] = _stored(name, own, tensors.get(name, own), precision)
-        save_file(stored, out, metadata=opened.metadata())
-    return sum(tensor.numel() * tensor.element_size() for tensor in stored.values())
-
-
-def _stored(name: str, own: torch.Tensor, total: torch.Tensor, precision: StoredType | None) -> torch.Tensor:
-    if not own.is_floating_point() or own.element_size() == 1:
-        return own
-    kind = own.dtype if precision is None else getattr(torch, precision)
-    if total.shape != own.shape:
-        raise ModelError(
-            "a merged tensor has another shape than in the base's files",
-            value=f"{name}: {tuple(total.shape)}",
-            expected=f"{tuple(own.shape)}",
-            hint="open an issue that names the base: merging does not support the way its weights are stored",
-        )
-    made = total.to(kind).contiguous()
-    if kind == torch.float16 and not bool(made.isfinite().all()):
-        raise ModelError(
-            "a merged tensor does not fit into float16",
-            value=name,
-            expected="numbers up to 65,504",
-            hint="--set merge.precision=bfloat16",
-        )
-    return made
-
-
-def _index_text(base: BaseFolder, total_bytes: int) -> str:
-    """The base's index, whose total changes only where the type does."""
-    text = (base.path / _INDEX).read_text(encoding="utf-8")
-    index = json.loads(text)
-    if index.get("metadata", {}).get("total_size") in {None, total_bytes}:
-        return text
-    return json.dumps({**index, "metadata": {**index["metadata"], "total_size": total_bytes}}, indent=2) + "\n"

@@ -27,13 +27,33 @@ _TYPE_VALUE = re.compile(r'("(?:torch_)?dtype"\s*:\s*)"\w+"')
 _MISSING = "nothing"
 
 
-def config_text(base: BaseFolder, precision: StoredType | None) -> str:
+def config_text(base: BaseFolder, precision: StoredType | None, changed: Mapping[str, Any] | None = None) -> str:
     """The base's own config.json, byte for byte; with `precision`, the types it declares become that one.
 
-    No key is added or lost: a configuration that declares no type still declares none.
+    No key is added or lost: a configuration that declares no type still declares none. `changed`: keys that must have another
+    value; each is replaced where it is, or added at the end.
     """
     text = (base.path / "config.json").read_text(encoding="utf-8")
-    return text if precision is None else _TYPE_VALUE.sub(rf'\g<1>"{precision}"', text)
+    text = text if precision is None else _TYPE_VALUE.sub(rf'\g<1>"{precision}"', text)
+    for key, value in (changed or {}).items():
+        text = _with_value(text, key, json.dumps(value))
+    return text
+
+
+def _with_value(text: str, key: str, value: str) -> str:
+    """`text` with one key of the outermost object set. ModelError if it appears in an inner object as well."""
+    found = list(re.finditer(rf'("{key}"\s*:\s*)(?:[\w.+-]+)', text))
+    if len(found) > 1:
+        raise ModelError(
+            f"config.json has {key} in several places",
+            value=f"{len(found)} places",
+            expected="one, of a language model alone",
+            hint="merge this adapter with the tool that trained it",
+        )
+    if found:
+        return text[: found[0].start()] + found[0][1] + value + text[found[0].end() :]
+    head, _, rest = text.rpartition("}")
+    return f'{head.rstrip()},\n  "{key}": {value}\n}}{rest}'
 
 
 def generation_settings(base: BaseFolder, end_ids: Sequence[int], settings: Mapping[str, Any]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from tunesmith.core.settings import Section
 
@@ -15,3 +17,5 @@ class MergeConfig(Section):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number type of the stored merged weights. `auto`: that of the base. The merge is computed in float32 and rounded once,
     and the parity gate measures the stored file."""
+    max_shard_size: Annotated[str, Field(pattern=r"^(\d+(\.\d+)?\s*[KMGT]B)?$")] = ""
+    """Largest weight file, such as `2GB`. Empty: the files are split as those of the base."""

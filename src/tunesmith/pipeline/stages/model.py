@@ -32,6 +32,7 @@ def _fill(project: Context, draft: Draft) -> None:
         draft.path,
         precision=project.recipe.merge.precision,
         generation=_settings(project)["generation"],
+        max_shard_size=project.recipe.merge.max_shard_size,
     )
     unread = unread_by_older_readers(project.base.config)
     draft.numbers |= {"findings": [unread] if unread else []}
