@@ -59,7 +59,12 @@ FORMAT = replace(merged.FORMAT, name="unopened", title="for an engine that is no
 def root(tiny_path: Path, posts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose pipeline has run once."""
     place = tmp_path_factory.mktemp("exported")
-    assert open_project(posts, project=place, base=str(tiny_path), settings=SETTINGS).outcome
+    general = [
+        {"prompt": f"What is {n} and {n}?", "completion": f"It is {2 * n}, since {n} and {n} make that."} for n in range(9)
+    ]
+    (place / "general.jsonl").write_text("\n".join(map(json.dumps, general)))
+    settings = {**SETTINGS, "mix.general": [str(place / "general.jsonl")]}
+    assert open_project(posts, project=place, base=str(tiny_path), settings=settings).outcome
     return place
 
 

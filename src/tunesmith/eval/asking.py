@@ -202,9 +202,10 @@ class Asking:
 
     def logprobs_of(self, system: System, items: Sequence[Item]) -> tuple[list[Encoded], Sequence[TokenLogprobs]] | None:
         """The rows of other items under their plain prompts, and the log-probabilities for them; None without any."""
+        self.progress.advance(0, f"{system.label}: further rows")
         prompts = [item.prompt for item in items]
         rows = encode_items(self.inputs.chat, items, prompts, context=self.inputs.base.context)
-        found = checked_logprobs(system.name, system.logprobs(rows, on_done=lambda count: None), rows)
+        found = checked_logprobs(system.name, system.logprobs(rows, on_done=self.progress.advance), rows)
         return None if found is None else (rows, found)
 
     def run_suite(self, suite: Suite, systems: Sequence[System]) -> list[SuiteRun]:

@@ -169,14 +169,15 @@ def evaluate_kinds(
         raise EvaluationError(
             "there are no test items to evaluate", value=0, expected="test items", hint="--set split.test=0.2"
         )
-    further = sum(len(suite.items) for suite in conditions.suites) * sum(kind.role in _SCORED for kind in kinds)
-    total = num_answers(kinds, conditions, len(items)) + further
+    probes = {name: _fit_all(rows, [inputs, *own.values()]) for name, rows in probe_items(items, inputs.train).items()}
+    texts = _fit_all(general, own.values())
+    further = sum(map(len, (*(suite.items for suite in conditions.suites), *probes.values(), texts)))
+    total = num_answers(kinds, conditions, len(items)) + further * sum(kind.role in _SCORED for kind in kinds)
     with reporter.progress("evaluate", total=total, unit="answers") as progress:
         asking = Asking(inputs, items, conditions, progress)
         askings = {name: Asking(given, items, conditions, progress) for name, given in own.items()}
-        probes = {name: _fit_all(rows, [inputs, *own.values()]) for name, rows in probe_items(items, inputs.train).items()}
         num_rows = max((k.num_rows for k in kinds if k.role == "form"), default=0)
-        found = _Found(asking, _fit_all(general, own.values()), probes, reporter, num_rows, own=askings)
+        found = _Found(asking, texts, probes, reporter, num_rows, own=askings)
         for group in _by_weights(kinds):
             release_memory()
             found.measure(group)

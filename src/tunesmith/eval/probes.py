@@ -15,7 +15,7 @@ from tunesmith.core.records import Example, Message
 from tunesmith.eval.floors import nearest_rows
 from tunesmith.eval.results import Item
 
-__all__ = ["OTHER_QUESTION", "REWORDED", "TRAINING", "item_of", "probe_items"]
+__all__ = ["OTHER_QUESTION", "REWORDED", "TRAINING", "item_of", "probe_items", "training_id"]
 
 OTHER_QUESTION = "other_question"
 """Every test reference under questions from other documents: what the right question is worth."""
@@ -31,7 +31,7 @@ def probe_items(items: Sequence[Item], train: Sequence[Example], *, seed: int = 
     """The items of every probe by name; a probe without items is left out."""
     rows = nearest_rows([item.question for item in items], train, most=_ROWS)
     learned = tuple(
-        Item(id=f"train:{row.id}", group=row.group, title=row.title, prompt=row.prompt, reference=row.answer) for row in rows
+        Item(id=training_id(row), group=row.group, title=row.title, prompt=row.prompt, reference=row.answer) for row in rows
     )
     found = {
         OTHER_QUESTION: _under_other_questions(items, seed),
@@ -39,6 +39,11 @@ def probe_items(items: Sequence[Item], train: Sequence[Example], *, seed: int = 
         REWORDED: tuple(replace(item, prompt=_reworded(item.prompt)) for item in learned),
     }
     return {name: those for name, those in found.items() if those}
+
+
+def training_id(row: Example) -> str:
+    """The id of a training row in the probes `TRAINING` and `REWORDED`."""
+    return f"train:{row.id}"
 
 
 def item_of(probe_id: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from tunesmith.core.artifacts import Artifact
 from tunesmith.core.errors import EvaluationError
+from tunesmith.core.records import Example
 from tunesmith.core.reporter import Reporter
 from tunesmith.eval.evaluate import Conditions, Measured, evaluate_kinds
 from tunesmith.eval.files import read_items, read_verdict
@@ -22,6 +23,7 @@ from tunesmith.eval.gain import margin_of
 from tunesmith.eval.gate import Finding, State, missing
 from tunesmith.eval.measure import Comparison, Measurements, improvement
 from tunesmith.eval.numbers import signed_range
+from tunesmith.eval.probes import TRAINING, training_id
 from tunesmith.eval.results import Evidence, SystemRun, read_evidence
 from tunesmith.eval.suites.answered import SuiteAnswers
 from tunesmith.eval.verdict import Verdict
@@ -104,7 +106,7 @@ def _asked(run: FinishedRun, tested: Evidence, settings: dict[str, Any], system:
         adapter=run.run.path / "adapter",
         merged_folder=None,
         questions=tested.items,
-        train=run.train,
+        train=_rows_asked(run, tested),
         max_new_tokens=settings["max_new_tokens"],
         batch_examples=settings["eval"]["batch_examples"],
     )
@@ -125,6 +127,12 @@ def _asked(run: FinishedRun, tested: Evidence, settings: dict[str, Any], system:
         ),
         reporter=reporter,
     )
+
+
+def _rows_asked(run: FinishedRun, tested: Evidence) -> list[Example]:
+    """The training rows that the evaluation chose for its probes: general rows that were mixed in are not among them."""
+    asked = {row.item_id for rows in tested.probes.get(TRAINING, {}).values() for row in rows}
+    return [row for row in run.train if training_id(row) in asked]
 
 
 def _in_its_place(tested: Evidence, found: Measured) -> Evidence:
