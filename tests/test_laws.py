@@ -115,7 +115,7 @@ def test_an_import_below_the_face_is_found_wherever_it_stands(source: str) -> No
     assert not below_the_face(source.replace("tunesmith.", "tunesmith.api."))
 
 
-BELOW_THE_PIPELINE = ("data", "models", "plan", "systems", "eval", "train")
+BELOW_THE_PIPELINE = ("data", "models", "plan", "systems", "eval", "train", "ship")
 OF_SETTINGS = re.compile(r"tunesmith\.(core\.settings|(pipeline|api|cli)(\..+)?)$")
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tunesmith.api.golden_set import GoldenAdded, GoldenList, GoldenState, golden_add, golden_list, golden_verify
     from tunesmith.api.merging import MergeResult, merge_adapters
     from tunesmith.api.pipeline import PipelineOptions, build, crossfit, evaluate, ingest, merge, open_project, plan, run, train
+    from tunesmith.api.pushing import LeftOut, Pushed, PushFile, PushFinding, PushList, push
     from tunesmith.api.recipes import NewRecipe, new_recipe, write_recipe
     from tunesmith.api.reviewing import ReviewApplied, ReviewPage, apply_review, decide_documents, review, review_documents
     from tunesmith.api.selftesting import SelftestResult, selftest
@@ -61,6 +62,7 @@ __all__ = [
     "GoldenAdded",
     "GoldenList",
     "GoldenState",
+    "LeftOut",
     "Made",
     "MergeResult",
     "NewRecipe",
@@ -70,6 +72,10 @@ __all__ = [
     "PipelineOptions",
     "Plan",
     "Project",
+    "PushFile",
+    "PushFinding",
+    "PushList",
+    "Pushed",
     "Recalled",
     "ReviewApplied",
     "ReviewPage",
@@ -106,6 +112,7 @@ __all__ = [
     "new_recipe",
     "open_project",
     "plan",
+    "push",
     "review",
     "review_documents",
     "run",
@@ -139,6 +146,7 @@ _NAMES = {
     "tunesmith.core.artifacts": ("Artifact",),
     "tunesmith.api.stored": ("artifact", "artifacts"),
     "tunesmith.api.verdicts": ("verdict", "verify"),
+    "tunesmith.api.pushing": ("LeftOut", "PushFile", "PushFinding", "PushList", "Pushed", "push"),
     "tunesmith.api.recipes": ("NewRecipe", "new_recipe", "write_recipe"),
     "tunesmith.api.checking": ("CheckFinding", "CheckResult", "check"),
     "tunesmith.api.conversion": ("ConvertResult", "FormatKind", "FormatResult", "convert", "detect_formats"),

@@ -10,6 +10,7 @@ TunesmithError                exit 1
 ├── EngineError               an engine that runs a model is missing, dies, is too slow, or serves another model
 ├── EvaluationError           an evaluation or comparison cannot be made
 ├── ArtifactError             an artifact is missing, damaged or ambiguous
+├── HubError                  a hub refuses what is to be published, cannot be reached, or does not hold what was sent
 ├── StorageError              the disk is full, read-only or unreachable
 └── BlockedError              exit 2: a check found a fault that stops the run; `--allow NAME` overrides it
 Interrupted                   exit 130 or 143: asked to stop; a checkpoint was written first
@@ -29,6 +30,7 @@ __all__ = [
     "EngineError",
     "EvaluationError",
     "GeneratorError",
+    "HubError",
     "Interrupted",
     "ModelError",
     "Problem",
@@ -117,6 +119,10 @@ class EvaluationError(TunesmithError):
 
 class ArtifactError(TunesmithError):
     """An artifact is missing, damaged, or not what was asked for."""
+
+
+class HubError(TunesmithError):
+    """A hub refuses what is to be published, cannot be reached, or holds other bytes than were sent."""
 
 
 class StorageError(TunesmithError):

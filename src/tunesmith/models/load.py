@@ -31,6 +31,7 @@ __all__ = [
     "load_model",
     "load_tokenizer",
     "quantisation_name",
+    "safetensors_metadata",
     "safetensors_shapes",
     "stored_types",
     "unquantised_name",
@@ -241,7 +242,15 @@ def quantisation_name(quantisation: Mapping[str, Any]) -> str:
 
 def safetensors_shapes(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Name → (dtype, shape) from the header of a safetensors file, validated and read without opening the tensors."""
+    return _safetensors_header(path)[0]
 
+
+def safetensors_metadata(path: Path) -> dict[str, str]:
+    """The texts in the header of a safetensors file (`format: pt`), after the same validation."""
+    return _safetensors_header(path)[1]
+
+
+def _safetensors_header(path: Path) -> tuple[dict[str, tuple[str, tuple[int, ...]]], dict[str, str]]:
     def damaged(reason: str) -> ModelError:
         return ModelError(
             "not a safetensors file",
@@ -263,12 +272,13 @@ def safetensors_shapes(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
                 for name, fact in header.items()
                 if name != "__metadata__"
             }
+            texts = {str(key): str(value) for key, value in (header.get("__metadata__") or {}).items()}
             end = max((int(fact["data_offsets"][1]) for name, fact in header.items() if name != "__metadata__"), default=0)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise damaged(f"the header cannot be read: {error}") from error
     if end + 8 + length != size:
         raise damaged(f"{end + 8 + length} bytes promised, {size} there")
-    return shapes
+    return shapes, texts
 
 
 def load_tokenizer(base: BaseFolder) -> Any:

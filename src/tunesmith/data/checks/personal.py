@@ -16,7 +16,7 @@ from tunesmith.data.checks.identities import IDENTITIES
 from tunesmith.data.checks.rows import Row, found, shared
 from tunesmith.data.checks.secrets import Span
 
-__all__ = ["check_personal", "find_personal"]
+__all__ = ["CRITICAL", "NAMES", "check_personal", "find_personal"]
 
 _EMAIL = re.compile(
     r"(?<![\w.+/@-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,4}\.[A-Za-z]{2,24}\b"
@@ -39,7 +39,7 @@ _IPV4 = re.compile(r"(?<![\w.-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|
 _VERSION_BEFORE = re.compile(r"(?:version|release|firmware|build|chapter|section|v)\.?\s*$", re.IGNORECASE)
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:){2,7}(?::?[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){0,5})?(?![\w:])")
 _SSN = re.compile(r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])")
-_NAMES = {
+NAMES = {  # kind of a span → name of the finding, and what it is
     "EMAIL": ("emails", "e-mail addresses"),
     "PHONE": ("phone_numbers", "phone numbers"),
     "CARD": ("card_numbers", "payment card numbers"),
@@ -48,7 +48,7 @@ _NAMES = {
     "SSN": ("social_security_numbers", "US social security numbers"),
     "ID_NUMBER": ("id_numbers", "national identity or tax numbers"),
 }
-_CRITICAL = frozenset(("CARD", "IBAN", "SSN", "ID_NUMBER"))  # what money or a name can be taken with
+CRITICAL = frozenset(("CARD", "IBAN", "SSN", "ID_NUMBER"))  # what money or a name can be taken with
 
 
 def find_personal(text: str) -> list[Span]:
@@ -65,14 +65,14 @@ def find_personal(text: str) -> list[Span]:
 
 def check_personal(rows: Sequence[Row]) -> Iterator[Finding]:
     """`emails`, `phone_numbers`, `card_numbers`, `ibans`, `ip_addresses`, `social_security_numbers`, `id_numbers`."""
-    odd: dict[str, list[Row]] = {kind: [] for kind in _NAMES}
+    odd: dict[str, list[Row]] = {kind: [] for kind in NAMES}
     for row in rows:
         for kind in dict.fromkeys(span.kind for span in find_personal(row.text)):
             odd[kind].append(row)
-    for kind, (name, what) in _NAMES.items():
+    for kind, (name, what) in NAMES.items():
         yield from found(
             name,
-            "error" if kind in _CRITICAL else "warning",
+            "error" if kind in CRITICAL else "warning",
             odd[kind],
             f"{shared(odd[kind], rows)} rows hold {what}, which the model may repeat to anyone.",
             f"replace them by [{kind}] (tunesmith check FILE --redact --out CLEAN), unless they are meant to be public.",
