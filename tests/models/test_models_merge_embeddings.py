@@ -103,7 +103,7 @@ def test_an_extended_vocabulary_brings_its_rows_and_its_tokenizer(
     tied: bool, tiny: BaseFolder, tiny_chat: Chat, tmp_path: Path
 ) -> None:
     base = tiny if tied else untied_base(tiny, tmp_path / "b")
-    more = {"modules_to_save": ["embed_tokens", "lm_head"]} | ({"ensure_weight_tying": True} if tied else {})
+    more: dict[str, Any] = {"modules_to_save": ["embed_tokens", "lm_head"]} | ({"ensure_weight_tying": True} if tied else {})
     wanted = tune(base, tmp_path / "a", tiny_chat, tokens=3, target_modules=["q_proj"], **more)
     made, folder = merged(base, tmp_path / "a", tmp_path / "m")
     assert made == Merged(vocabulary=387, untied=False)
