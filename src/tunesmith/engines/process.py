@@ -1,0 +1,215 @@
+"""A server in a process of its own: started, waited for, and killed with its children, whatever happens in between."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import psutil
+
+from tunesmith.core.errors import EngineError
+
+__all__ = ["ServerProcess", "free_port", "needs_free_port"]
+
+_T = TypeVar("_T")
+_POLL_S = 0.05
+_STOP_S = 10.0
+_TAIL_BYTES = 6000
+_TAIL_LINES = 12
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def needs_free_port(port: int, engine: str) -> None:
+    """EngineError if another program listens on this loopback port."""
+    with socket.socket() as probe:
+        if os.name == "posix":  # a port that was just given back is free; on Windows the option would share it
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise EngineError(
+                f"{engine} cannot listen on this port: {error.strerror or error}",
+                value=port,
+                expected="a free port on 127.0.0.1",
+                hint="leave the port out to get a free one, or stop the program that uses it",
+            ) from error
+
+
+class ServerProcess:
+    """One process. Its standard input stays open as long as we live; its output goes to a log, of which errors show the end.
+    It is killed with its children by `stop`, and at exit. `piped`: its standard output is ours to read, by `ask`.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        engine: str,
+        hint: str,
+        environment: Mapping[str, str] | None = None,
+        piped: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.engine = engine
+        self._hint = hint
+        self._clock = clock
+        self._peak = 0
+        self._folder = tempfile.TemporaryDirectory(prefix="tunesmith-engine-")
+        self._log = Path(self._folder.name) / "log.txt"
+        try:
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    list(command),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE if piped else log,
+                    stderr=log,
+                    env={**os.environ, **(environment or {})},
+                )
+        except OSError as error:
+            self._folder.cleanup()
+            raise EngineError(
+                f"{engine} cannot be started: {error.strerror or error}",
+                value=command[0],
+                expected="a program that runs",
+                hint=hint,
+            ) from error
+        atexit.register(self.stop)
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started."""
+        return self._process.pid
+
+    def log(self) -> str:
+        """What the server wrote so far."""
+        return self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
+
+    def tail(self) -> str:
+        """The last lines of the log."""
+        return "\n".join(self.log()[-_TAIL_BYTES:].splitlines()[-_TAIL_LINES:])
+
+    def check_alive(self, *, patience_s: float = 0.0) -> None:
+        """EngineError with the end of the log if the process ended, or ends within `patience_s`."""
+        try:
+            code = self._process.wait(timeout=patience_s)
+        except subprocess.TimeoutExpired:
+            return
+        tail = self.tail()
+        self.stop()
+        raise EngineError(
+            f"{self.engine} ended; the end of its log:\n{tail}\nits exit code",
+            value=code,
+            expected="a server that runs until it is stopped",
+            hint=self._hint,
+        )
+
+    def wait_for(self, found: Callable[[], _T | None], *, what: str, timeout_s: float) -> _T:
+        """What `found` returns as soon as that is not None. EngineError if the process ends before, or time runs out."""
+        deadline = self._clock() + timeout_s
+        while True:
+            result = found()
+            if result is not None:
+                return result
+            self.check_alive(patience_s=_POLL_S)
+            if self._clock() >= deadline:
+                tail = self.tail()
+                self.stop()
+                raise EngineError(
+                    f"{self.engine} was stopped, because {what} took too long; the end of its log:\n{tail}\nits time",
+                    value=f"{timeout_s:g} s",
+                    expected=f"{what} within that time",
+                    hint="give it more time with a larger timeout, or close other programs",
+                )
+
+    def write_line(self, line: bytes) -> None:
+        """Send a line to its standard input. EngineError if it does not read any more."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            self._broken()
+
+    def read_line(self) -> bytes:
+        """The next line of a piped output, without its end."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line.endswith(b"\n"):
+            self._broken()
+        return line[:-1]
+
+    def read_bytes(self, count: int) -> bytes:
+        """Exactly so many bytes of a piped output."""
+        assert self._process.stdout is not None
+        content = self._process.stdout.read(count)
+        if len(content) != count:
+            self._broken()
+        return content
+
+    def _broken(self) -> NoReturn:
+        self.check_alive(patience_s=_STOP_S)
+        self.stop()
+        raise EngineError(
+            f"{self.engine} closed its output", value=self._process.pid, expected="a whole answer", hint=self._hint
+        )
+
+    def peak_memory_bytes(self) -> int:
+        """Largest resident memory of the process and its children, as far as the system keeps it; mapped files count."""
+        total = 0
+        for process in self._family():
+            try:
+                total += _peak(process)
+            except psutil.Error:  # ended in this moment: what it took is in the last figure
+                continue
+        self._peak = max(self._peak, total)
+        return self._peak
+
+    def stop(self) -> None:
+        """Kill the process and its children, and wait for their end."""
+        atexit.unregister(self.stop)
+        family = self._family()
+        for process in family:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError):  # bytes that a dead process never read
+                    pipe.close()
+        psutil.wait_procs(family, timeout=_STOP_S)
+        self._process.wait(timeout=_STOP_S)
+        self._folder.cleanup()
+
+    def _family(self) -> list[psutil.Process]:
+        """The process and all below it, if it runs."""
+        try:
+            first = psutil.Process(self._process.pid)
+            return [first, *first.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+
+def _peak(process: psutil.Process) -> int:
+    status = Path(f"/proc/{process.pid}/status")
+    if status.exists():
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    memory = process.memory_info()
+    return int(getattr(memory, "peak_wset", memory.rss))

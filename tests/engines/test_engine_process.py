@@ -1,0 +1,67 @@
+"""A server process: it dies, is too slow, keeps its port from others, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from itertools import count
+
+import psutil
+import pytest
+
+from tunesmith.core.errors import EngineError
+from tunesmith.engines.process import ServerProcess, free_port, needs_free_port
+
+WAITS = "import sys; sys.stdin.read()"
+
+
+def started(code: str, **about: object) -> ServerProcess:
+    return ServerProcess([sys.executable, "-c", code], engine="the engine", hint="type this", **about)  # type: ignore[arg-type]
+
+
+def test_the_end_of_the_log_is_in_the_error_of_a_process_that_dies() -> None:
+    process = started("import sys; sys.stderr.write('no such tensor: blk.0\\n'); sys.exit(3)")
+    with pytest.raises(EngineError) as caught:
+        process.wait_for(lambda: None, what="starting", timeout_s=1e9)
+    problem = caught.value.problems[0]
+    assert "no such tensor: blk.0" in problem.what and problem.value == 3 and problem.hint == "type this"
+
+
+def test_a_server_that_never_becomes_ready_is_killed_when_its_time_is_over() -> None:
+    clock = count(0, 100)
+    process = started(WAITS, clock=lambda: float(next(clock)))
+    with pytest.raises(EngineError, match="loading the model took too long"):
+        process.wait_for(lambda: None, what="loading the model", timeout_s=150)
+    assert not psutil.pid_exists(process.pid)
+
+
+def test_what_was_waited_for_is_returned() -> None:
+    process = started("import sys; print('ready', flush=True); sys.stdin.read()")
+    assert process.wait_for(lambda: process.log() or None, what="starting", timeout_s=1e9) == "ready\n"
+    process.stop()
+
+
+def test_stopping_kills_the_children_of_a_server_too_and_may_be_repeated() -> None:
+    code = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {WAITS!r}], stdin=subprocess.PIPE)\n"
+    process = started(code + "print(p.pid, flush=True); sys.stdin.read()")
+    child = int(process.wait_for(lambda: process.log().strip() or None, what="starting", timeout_s=1e9))
+    assert psutil.pid_exists(child) and process.peak_memory_bytes() > 2**20
+    process.stop()
+    process.stop()
+    assert not psutil.pid_exists(process.pid)
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_program_that_does_not_exist_is_named() -> None:
+    with pytest.raises(EngineError) as caught:
+        ServerProcess(["/nowhere/python"], engine="the engine", hint="type this")
+    assert caught.value.problems[0].value == "/nowhere/python"
+
+
+def test_a_port_in_use_is_refused_before_anything_starts() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(EngineError, match="cannot listen on this port"):
+            needs_free_port(other.getsockname()[1], "the engine")
+    needs_free_port(free_port(), "the engine")
