@@ -7,6 +7,7 @@ its standard input closes.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -44,6 +45,7 @@ def serve(settings: dict[str, Any]) -> None:
     sys.stdout.write(f"\n{ADDRESS}{server.listening_address}\n")
     sys.stdout.flush()
     sys.stdin.read()
+    os._exit(0)  # closing the server waits for a thread that may not have begun to listen, and then for ever
 
 
 if __name__ == "__main__":
