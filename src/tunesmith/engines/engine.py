@@ -132,6 +132,10 @@ class Engine(Protocol):
     def usage(self) -> Usage:
         """What its answers took so far."""
 
+    @property
+    def takes_ids(self) -> bool:
+        """Whether requests may be token ids; otherwise they must be messages."""
+
     def differences(self, sampling: Sampling) -> tuple[str, ...]:
         """What this engine does otherwise than Tunesmith's own generation with these settings, in sentences; empty: nothing."""
 

@@ -92,6 +92,7 @@ class LlamaCpp:
     """
 
     name = "llama.cpp"
+    takes_ids = True
 
     def __init__(
         self,

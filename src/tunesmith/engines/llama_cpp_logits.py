@@ -94,7 +94,7 @@ def log_softmax(logits_TV: np.ndarray) -> np.ndarray:
 def score_row(logits_TV: np.ndarray, targets_T: Sequence[int], top: int) -> dict[str, Any]:
     """ln p of each target by the logits at its place, whether none is likelier, and the `top` likeliest."""
     log_p_TV = log_softmax(logits_TV)
-    at = np.arange(len(targets_T)), np.asarray(targets_T)
+    at = np.arange(len(targets_T)), np.asarray(targets_T, dtype=np.int64)
     found: dict[str, Any] = {
         "log_p": log_p_TV[at].tolist(),
         "is_top": (logits_TV[at] >= logits_TV.max(axis=-1)).tolist(),
