@@ -88,7 +88,7 @@ FAULTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
 
 
 def test_a_file_without_a_fault_does_not_differ(folder: BaseFolder, tmp_path: Path) -> None:
-    assert differences(folder, write_gguf(folder, tmp_path / "model.gguf", outtype="f32").path) == set()
+    assert differences(folder, write_gguf(folder, tmp_path / "model.gguf", quant="f32").path) == set()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -98,5 +98,5 @@ def test_a_planted_fault_is_seen_where_it_shows(
     plant, where = FAULTS[fault]
     with monkeypatch.context() as patch:
         plant(patch)
-        file: Any = write_gguf(folder, tmp_path / "model.gguf", outtype="f32").path
+        file: Any = write_gguf(folder, tmp_path / "model.gguf", quant="f32").path
     assert differences(folder, file) == {where}

@@ -1,6 +1,8 @@
 """Model folders and adapters as GGUF, the format of llama.cpp, Ollama and LM Studio."""
 
 from tunesmith.ship.gguf.file import GgufFile
-from tunesmith.ship.gguf.write import OUTTYPES, Facts, Outtype, write_gguf
+from tunesmith.ship.gguf.importance import write_importance
+from tunesmith.ship.gguf.quants import QUANTS, QuantName
+from tunesmith.ship.gguf.write import Facts, write_gguf
 
-__all__ = ["OUTTYPES", "Facts", "GgufFile", "Outtype", "write_gguf"]
+__all__ = ["QUANTS", "Facts", "GgufFile", "QuantName", "write_gguf", "write_importance"]

@@ -29,6 +29,7 @@ _GPT4O = (
     rf"|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_TAIL}"
 )
 _APPRENTICE = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_MARKS = "combining marks, as Devanagari, Khmer and Thai have them, are cut off their letters in llama.cpp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ _KNOWN: Mapping[tuple[str, ...], PreTokenizer] = {
     (_DIGITS, _GPT2): PreTokenizer("smollm"),
     (_LLAMA3,): PreTokenizer("llama-bpe"),
     (_QWEN2,): PreTokenizer("qwen2"),
-    (_TEKKEN,): PreTokenizer("tekken"),
-    (_GPT4O,): PreTokenizer("gpt-4o"),
+    (_TEKKEN,): PreTokenizer("tekken", _MARKS),
+    (_GPT4O,): PreTokenizer("gpt-4o", _MARKS),
     (_APPRENTICE,): PreTokenizer(
         "smollm", "two or more spaces or line breaks before a digit are one piece in llama.cpp and two in transformers"
     ),

@@ -37,11 +37,18 @@ class FolderTensor:
     heads: int  # by which rows are put in pairs, 0: as they are
 
     def read(self) -> Floats:
-        """The weights as llama.cpp wants them."""
+        """The weights as llama.cpp wants them. ModelError if one is not a number."""
         from safetensors import safe_open
 
         with safe_open(self.file, "pt") as opened:
             values: Floats = opened.get_tensor(self.own).float().numpy()
+        if not np.isfinite(values).all():
+            raise ModelError(
+                "a weight is not a finite number",
+                value=self.own,
+                expected="numbers in every tensor",
+                hint="train again with a lower train.learning_rate",
+            )
         if self.heads:
             values = rows_in_pairs(values, self.heads)
         if self.kind.norm_offset and self.name.endswith("norm.weight"):

@@ -1,4 +1,4 @@
-"""A model folder as one GGUF file in float32, float16, bfloat16 or 8 bits, as llama.cpp and Ollama open it."""
+"""A model folder as one GGUF file, whole or quantised, as llama.cpp and Ollama open it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from gguf import (
-    GGML_QUANT_SIZES,
     GGML_QUANT_VERSION,
+    MODEL_ARCH,
     MODEL_ARCH_NAMES,
     GGMLQuantizationType,
     GGUFType,
     GGUFWriter,
-    LlamaFileType,
 )
 from gguf.quants import quantize
 
@@ -30,22 +28,23 @@ from tunesmith.models.settings import declared_ends
 from tunesmith.ship.gguf.architectures import Architecture, add_sizes, architecture, head_dim
 from tunesmith.ship.gguf.endings import add_special_tokens
 from tunesmith.ship.gguf.file import GgufFile, PlannedTensor, check_target, write_file
+from tunesmith.ship.gguf.ggml import rounded
+from tunesmith.ship.gguf.importance import Importance, read_importance
+from tunesmith.ship.gguf.quants import QUANTS, Depth, QuantName, stored_type
 from tunesmith.ship.gguf.rope import rope_factors
 from tunesmith.ship.gguf.tensors import FolderTensor, folder_tensors
 from tunesmith.ship.gguf.vocabulary import Vocabulary, vocabulary
 
-__all__ = ["OUTTYPES", "Facts", "Outtype", "write_gguf"]
+__all__ = ["Facts", "write_gguf"]
 
-Outtype = Literal["f32", "f16", "bf16", "q8_0"]
-OUTTYPES: Mapping[Outtype, tuple[GGMLQuantizationType, LlamaFileType]] = MappingProxyType(
-    {
-        "f32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
-        "f16": (GGMLQuantizationType.F16, LlamaFileType.MOSTLY_F16),
-        "bf16": (GGMLQuantizationType.BF16, LlamaFileType.MOSTLY_BF16),
-        "q8_0": (GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),
-    }
-)
 _PHI3 = "phi-3"
+_BEYOND_FLOAT16 = 65_520.0  # from here on, rounding gives infinity
+_OWN = {  # types that the gguf package writes, with the same bytes
+    GGMLQuantizationType.F32,
+    GGMLQuantizationType.F16,
+    GGMLQuantizationType.BF16,
+    GGMLQuantizationType.Q8_0,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,36 +60,46 @@ class Facts:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_gguf(folder: BaseFolder, out: Path, *, outtype: Outtype, facts: Facts | None = None) -> GgufFile:
+def write_gguf(
+    folder: BaseFolder, out: Path, *, quant: QuantName, facts: Facts | None = None, importance: Path | None = None
+) -> GgufFile:
     """Write the model of `folder` with tokenizer, template and settings to the file `out`, whole or not at all.
 
-    Norms, biases and rotary factors stay in float32. In 8 bits, matrices whose rows are not a multiple of 32 are stored in
-    float16 and listed as fallbacks. Raises ModelError for an architecture, tokenizer or setting that llama.cpp would run as
-    another model, for weights that are missing, and for numbers beyond float16; StorageError if there is no room or `out` is
-    not a plain name.
+    `quant`: how matrices are stored; norms, biases and rotary factors stay in float32. Everything is rounded once, from the
+    folder's own weights. `importance`: a file of `write_importance`, by which rounding to blocks weighs the columns.
+
+    Raises ModelError for an architecture, tokenizer or setting that llama.cpp would run as another model, for weights that are
+    missing, for numbers beyond float16, and where llama.cpp's library is needed and missing; StorageError if there is no room
+    or `out` is not a plain name.
     """
     check_target(out)
     kind = architecture(folder.config)
     config = _configuration(folder)
     tokenizer = load_tokenizer(folder)
     tensors = folder_tensors(folder, kind, config)
-    wanted, file_type = OUTTYPES[outtype]
     writer = GGUFWriter(None, MODEL_ARCH_NAMES[kind.arch])
     writer.add_type(GGUFType.MODEL)
     opens_with_token, end_ids = _chat_facts(folder, tokenizer)
     words = vocabulary(_spec(tokenizer), tensors[0].shape[0], chat_opens_with_token=opens_with_token)
     _add_facts(writer, facts or Facts(name=folder.name), kind, words)
     notes = add_sizes(writer, kind, config)
-    writer.add_file_type(file_type)
+    writer.add_file_type(QUANTS[quant].file_type)
     writer.add_quantization_version(GGML_QUANT_VERSION)
     _add_vocabulary(writer, words)
     stops = add_special_tokens(writer, folder, tokenizer, end_ids)
     if tokenizer.chat_template:
         _add_template(writer, tokenizer.chat_template)
-    planned = [_planned(tensor, wanted) for tensor in tensors]
+    weights = _importance(writer, quant, importance)
+    depth = _depth(kind, config, has_importance=bool(weights))
+    planned, fallbacks = list[PlannedTensor](), list[str]()
+    for tensor in tensors:
+        stored, is_fallback = stored_type(tensor.name, tensor.shape, QUANTS[quant], depth)
+        planned.append(
+            PlannedTensor(tensor.name, tensor.shape, stored, partial(_data, tensor, stored, weights.get(tensor.name)))
+        )
+        fallbacks += [tensor.name] if is_fallback else []
     for name, factors in rope_factors(config, head_dim=head_dim(config)).items():
         planned.append(PlannedTensor(name, factors.shape, GGMLQuantizationType.F32, partial(np.asarray, factors)))
-    fallbacks = [tensor.name for tensor in planned if tensor.type == GGMLQuantizationType.F16 != wanted]
     return write_file(writer, planned, out, fallbacks=fallbacks, differences=(*words.differences, *stops, *notes))
 
 
@@ -176,23 +185,34 @@ def _add_template(writer: GGUFWriter, template: str | Mapping[str, str]) -> None
         writer.add_chat_template([{"name": name, "template": text} for name, text in template.items()])
 
 
-def _planned(tensor: FolderTensor, wanted: GGMLQuantizationType) -> PlannedTensor:
-    """Matrices in the type that is wanted, everything else in float32, as llama.cpp's own converter does."""
-    kind = wanted
-    if len(tensor.shape) == 1 or tensor.name.endswith("_norm.weight") or not tensor.name.endswith(".weight"):
-        kind = GGMLQuantizationType.F32
-    elif tensor.shape[-1] % GGML_QUANT_SIZES[wanted][0]:
-        kind = GGMLQuantizationType.F16
+def _importance(writer: GGUFWriter, quant: QuantName, file: Path | None) -> Importance:
+    """The importance of columns, where rounding asks for it; the file says that it was used, under llama.cpp's own keys."""
+    if file is None or QUANTS[quant].is_uniform:
+        return {}
+    found = read_importance(file)
+    writer.add_string("quantize.imatrix.file", file.name)
+    writer.add_uint32("quantize.imatrix.entries_count", len(found))
+    return found
 
-    def data() -> np.ndarray[Any, Any]:
-        values = tensor.read()
-        if kind == GGMLQuantizationType.F16 and not np.isfinite(values.astype(np.float16)).all():
-            raise ModelError(
-                "a weight does not fit into float16",
-                value=tensor.own,
-                expected="numbers up to 65,504",
-                hint="export in bfloat16 instead: --quant bf16",
-            )
+
+def _depth(kind: Architecture, config: Any, *, has_importance: bool) -> Depth:
+    heads, shared = config.num_attention_heads, config.num_key_value_heads
+    is_70b = config.num_hidden_layers == 80 and (
+        kind.arch == MODEL_ARCH.QWEN2 or (kind.arch == MODEL_ARCH.LLAMA and heads != shared)
+    )
+    return Depth(config.num_hidden_layers, heads // shared, bool(config.tie_word_embeddings), is_70b, has_importance)
+
+
+def _data(tensor: FolderTensor, kind: GGMLQuantizationType, importance: Any) -> np.ndarray[Any, Any]:
+    """The bytes of a tensor in its type."""
+    values = tensor.read()
+    if kind == GGMLQuantizationType.F16 and not (np.abs(values) < _BEYOND_FLOAT16).all():
+        raise ModelError(
+            "a weight does not fit into float16",
+            value=tensor.own,
+            expected="numbers up to 65,504",
+            hint="export in bfloat16 instead: --quant bf16",
+        )
+    if kind in _OWN:
         return np.asarray(quantize(values, kind))
-
-    return PlannedTensor(tensor.name, tensor.shape, kind, data)
+    return rounded(values, kind, importance)
