@@ -34,6 +34,7 @@ __all__ = [
     "answer",
     "cache_budget",
     "generate",
+    "jobs_for",
     "repeated",
     "stream",
     "stream_all",
@@ -111,7 +112,8 @@ def cache_budget(device: torch.device) -> int:
     return min(share, ENOUGH_CACHE) if device.type == "cpu" else share
 
 
-def _jobs(chat: Chat, requests: Sequence[Request], context: int) -> list[Job]:
+def jobs_for(chat: Chat, requests: Sequence[Request], context: int) -> list[Job]:
+    """The requests as token ids with the seeds of their draws. EvaluationError for a prompt that fills the context."""
     jobs = []
     for request in requests:
         ids = chat.encode_prompt(request.messages)
@@ -134,7 +136,7 @@ def _run(
     """All passes over all requests, by the fastest execution path that is exact for this model."""
     if not requests:
         return
-    jobs = _jobs(chat, requests, context)
+    jobs = jobs_for(chat, requests, context)
 
     def ends(number: int, tokens: Sequence[int]) -> bool:
         return endings[number].reached(tokens)

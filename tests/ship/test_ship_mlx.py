@@ -1,0 +1,103 @@
+"""MLX: adapters both ways without the engine, and folders that it opens where it is installed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from export_sources import far, source_of
+
+from fakes import conversation, train_tiny
+from tunesmith.core.errors import ModelError
+from tunesmith.models.adapters import open_adapter
+from tunesmith.models.chat import Chat
+from tunesmith.models.foreign_adapters import checked_adapter
+from tunesmith.models.generate import Request, Sampling, answer
+from tunesmith.models.load import BaseFolder, load_model
+from tunesmith.ship.format import ExportSource, find_format
+from tunesmith.ship.mlx.adapter import write_mlx_adapter
+
+needs_mlx = pytest.mark.skipif(find_spec("mlx_lm") is None, reason="mlx-lm is not installed")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+
+
+@pytest.fixture(scope="module")
+def source(tiny: BaseFolder, tiny_chat: Chat, trained_adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportSource:
+    return source_of(tiny, tiny_chat, trained_adapter, tmp_path_factory.mktemp("export") / "merged")
+
+
+def logits(base: BaseFolder, adapter: Path, chat: Chat) -> torch.Tensor:
+    ids = torch.tensor([chat.encode(conversation("Where is the kettle?", "On the shelf. " * 6)).ids])
+    with torch.inference_mode():
+        found: torch.Tensor = open_adapter(load_model(base, "float32"), adapter)(input_ids=ids).logits[0]
+    return found
+
+
+@pytest.mark.parametrize("kind", ["lora", "rslora"])
+def test_an_adapter_that_goes_to_mlx_and_back_is_the_same(kind: str, tiny: BaseFolder, tiny_chat: Chat, tmp_path: Path) -> None:
+    train_tiny(tiny.path, tmp_path, train={"max_steps": 2}, method={"kind": kind})
+    adapter = tmp_path / "out" / "adapter"
+    write_mlx_adapter(adapter, tmp_path / "mlx", num_layers=2, base="tiny")
+    with checked_adapter(tmp_path / "mlx") as back:
+        assert float((logits(tiny, adapter, tiny_chat) - logits(tiny, back, tiny_chat)).abs().max()) < 1e-5
+    config = tmp_path / "mlx" / "adapter_config.json"
+    stated = json.loads(config.read_text())
+    stated["lora_parameters"]["scale"] *= 1.1  # the fault: another scale is another model
+    config.write_text(json.dumps(stated))
+    with checked_adapter(tmp_path / "mlx") as back:
+        assert float((logits(tiny, adapter, tiny_chat) - logits(tiny, back, tiny_chat)).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("changes", "value"),
+    [({"rank_pattern": {"q_proj": 8}}, "rank_pattern"), ({"modules_to_save": ["lm_head"]}, "modules_to_save")],
+)
+def test_what_mlx_has_no_place_for_is_refused(
+    changes: dict[str, Any], value: str, trained_adapter: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained_adapter, tmp_path / "a")
+    file = tmp_path / "a" / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    with pytest.raises(ModelError, match="no place for this adapter") as caught:
+        write_mlx_adapter(tmp_path / "a", tmp_path / "mlx", num_layers=2, base="tiny")
+    assert str(caught.value.problems[0].value).startswith(value) and not (tmp_path / "mlx").exists()
+
+
+@needs_mlx
+@pytest.mark.parametrize("kind", ["lora", "rslora", "dora"])
+def test_base_and_adapter_in_mlx_are_the_tuned_model(
+    kind: str, source: ExportSource, tiny: BaseFolder, tiny_chat: Chat, tmp_path: Path
+) -> None:
+    train_tiny(tiny.path, tmp_path, train={"max_steps": 2}, method={"kind": kind})
+    own = source_of(tiny, tiny_chat, tmp_path / "out" / "adapter", tmp_path / "merged")
+    form = find_format("mlx_lora")
+    form.write(own, tmp_path / "mlx", "")
+    with form.open(own, tmp_path / "mlx", "") as system:
+        kl, top1 = far(own, system)
+        assert kl < 1e-6 and top1 > 0.999
+        assert far(source, system)[0] > 1e-3, "another adapter is seen"
+
+
+@needs_mlx
+@pytest.mark.parametrize(("quant", "kl", "top1"), [("f32", 1e-6, 0.999), ("bf16", 1e-2, 0.97)])
+def test_a_folder_that_mlx_opens_is_the_merged_model(
+    quant: str, kl: float, top1: float, source: ExportSource, tmp_path: Path
+) -> None:
+    form, folder = find_format("mlx"), tmp_path / "files"
+    folder.mkdir()
+    written = form.write(source, folder, quant)
+    with form.open(source, folder / written.main, quant) as system:
+        found = far(source, system)
+        assert found[0] < kl and found[1] > top1
+        for sampling in (Sampling(), Sampling(temperature=0.8, top_p=0.9, repetition_penalty=1.1, seed=3)):
+            request = Request(messages=conversation("Tell me about the kettle."), max_new_tokens=12, sampling=sampling)
+            said = system.answer([request])[0]
+            if quant == "f32":
+                model = load_model(source.merged, "float32")
+                assert said == answer(model, source.chat, [request], batch_examples=1, context=source.base.context)[0]
+    assert written.numbers["bytes"] > 0
