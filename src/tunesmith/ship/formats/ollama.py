@@ -1,0 +1,50 @@
+"""Ollama: a GGUF file and the Modelfile that `ollama create` takes, with the model's own template, end tokens and settings."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import cast
+
+from tunesmith.core.errors import EngineError
+from tunesmith.ship.format import ExportSource, Format, Written
+from tunesmith.ship.gguf.write import Facts, Outtype, write_gguf
+from tunesmith.ship.ollama.export import add_bos_of, make_modelfile, serving_of
+from tunesmith.systems.system import System
+
+__all__ = ["FORMAT"]
+
+_QUANTS = ("q8_0", "f16", "bf16")
+
+
+def _write(source: ExportSource, folder: Path, quant: str) -> Written:
+    """The template is derived first: without one, gigabytes of weights need not be written."""
+    file = folder / f"model-{quant}.gguf"
+    serving = serving_of(source)
+    make_modelfile(source.chat, serving, weights=f"./{file.name}")
+    write_gguf(source.merged, file, outtype=cast("Outtype", quant), facts=Facts(name=source.name))
+    made = make_modelfile(source.chat, serving, weights=f"./{file.name}", bos=add_bos_of(file))
+    (folder / "Modelfile").write_text(made.text, encoding="utf-8")
+    return Written(numbers={"conversations_equal": made.template.num_checked}, notes=made.notes)
+
+
+def _open(source: ExportSource, path: Path, quant: str) -> AbstractContextManager[System]:
+    """Ollama could not be run where this was written, so nothing is claimed of its answers: EngineError."""
+    raise EngineError(
+        "answers of Ollama are not measured",
+        value=str(path),
+        expected="the same GGUF asked through llama.cpp, which Ollama runs: --to gguf",
+        hint=f"ollama create NAME -f {path / 'Modelfile'}",
+    )
+
+
+FORMAT = Format(
+    name="ollama",
+    title="Ollama",
+    order=25,
+    engine="Ollama",
+    quants=_QUANTS,
+    write=_write,
+    open=_open,
+    run_with=("ollama create NAME -f {path}/Modelfile", "ollama run NAME"),
+)
