@@ -300,3 +300,38 @@ def test_the_card_of_a_dataset_needs_no_base_model(tmp_path: Path) -> None:
     write_rows(tmp_path / "data" / "train.jsonl", "one")
     write_card(tmp_path / "data", "license: cc-by-4.0\n")
     assert listed(tmp_path / "data").kind == "dataset"
+
+
+def test_a_card_that_names_another_base_than_the_adapter_is_reported(tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "adapter")
+    write_card(folder, "license: mit\nbase_model: [someone/else]\n")
+    assert any("names someone/else as its base" in text for text in listed(folder).warnings)
+
+
+def test_a_card_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "adapter")
+    (folder / "README.md").write_bytes("---\nlicense: mit\n---\nZoë".encode("latin-1"))
+    with pytest.raises(ModelError, match="UTF-8"):
+        listed(folder)
+
+
+def test_what_is_neither_file_nor_folder_and_names_that_are_not_plain_are_refused(tmp_path: Path) -> None:
+    dangling = write_model(tmp_path / "dangling")
+    (dangling / "more.json").symlink_to(dangling / "nothing.json")
+    odd = write_model(tmp_path / "odd")
+    (odd / "a\\b.txt").write_text("x")
+    for folder, words in ((dangling, "neither a file"), (odd, "a name that the hub cannot take")):
+        with pytest.raises(ArtifactError, match=words):
+            listed(folder)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_model(tmp_path / "model")
+
+    def closed(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("tunesmith.ship.hub.choose.is_pickled", closed)
+    with pytest.raises(ArtifactError, match="Permission denied") as raised:
+        listed(folder)
+    assert "config.json" in str(raised.value.problems[0].value)

@@ -135,6 +135,15 @@ def test_an_address_is_reported_and_stops_what_is_to_be_public(tmp_path: Path) -
     assert listed(folder, public=True, allow=("emails",)).allowed == ("emails",)
 
 
+@pytest.mark.parametrize("key", ["api_key", "HF_TOKEN", "token", "client_secret", "dbPassword", "accessToken"])
+def test_a_key_says_that_its_value_is_a_secret(key: str, tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "adapter")
+    (folder / "extra.json").write_text(json.dumps({"settings": {key: "q7Zx92LmWv4"}}))
+    with pytest.raises(BlockedError) as raised:
+        listed(folder)
+    assert raised.value.names == ("secrets",)
+
+
 def test_a_path_of_this_machine_is_reported(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model")
     (folder / "config.json").write_text(json.dumps({"model_type": "llama", "_name_or_path": "/home/ada/models/base"}))
@@ -159,7 +168,8 @@ def test_clean_things_have_no_findings(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model", num_shards=2)
     hashes = {"sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "tokenizer_sha256": "ab12" * 16}
     (folder / "hashes.json").write_text(json.dumps(hashes))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_end|>", "pad_token": "<|reserved_12|>"}))
+    names = {"eos_token": "<|im_end|>", "pad_token": "reserved_tok_12", "tokenizer_class": "Qwen2TokenizerFast"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(names))
     (folder / "figure.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(200)))
     write_card(folder, text="# A voice\n\nTrained for 3 epochs, loss 2.514 to 2.101, on 2026-11-28.\n")
     assert not listed(folder, public=True).findings

@@ -237,8 +237,34 @@ def test_other_files_of_the_repository_are_reported(hub: LocalHub, tmp_path: Pat
 
 
 def test_offline_forbids_a_push(hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_adapter(tmp_path / "adapter")
     monkeypatch.setenv("TUNESMITH_OFFLINE", "yes")
-    assert "TUNESMITH_OFFLINE" in str(refusal(write_adapter(tmp_path / "adapter"))) and not hub.asked
+    assert "TUNESMITH_OFFLINE" in str(refusal(folder)) and not hub.asked
+    monkeypatch.delenv("TUNESMITH_OFFLINE")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE" in str(refusal(folder)) and not hub.asked
+
+
+def test_a_hub_that_is_not_there_is_reported(hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert "connection to the hub broke while asking who" in str(refusal(write_adapter(tmp_path / "adapter")))
+
+
+def test_the_commit_names_no_folder_of_this_machine(hub: LocalHub, tmp_path: Path) -> None:
+    tunesmith.push(write_adapter(tmp_path / "adapter"), NAME)
+    message = hub.repositories["model", NAME].messages[-1]
+    assert "adapter" in message and str(tmp_path) not in message
+
+
+def test_a_file_that_is_gone_after_the_list_was_shown_is_named(hub: LocalHub, tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "adapter")
+
+    def remove(listed: tunesmith.PushList) -> bool:
+        (folder / "adapter_model.safetensors").unlink()
+        return True
+
+    with pytest.raises(ArtifactError, match="changed after it was listed"):
+        tunesmith.push(folder, NAME, confirm=remove)
 
 
 def test_the_token_is_sent_to_no_address_in_clear_text(hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

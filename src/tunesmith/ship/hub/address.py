@@ -77,11 +77,14 @@ def hub_token() -> str:
 
 
 def refuse_offline() -> None:
-    """HubError if TUNESMITH_OFFLINE forbids the network."""
-    if is_offline():
+    """HubError if TUNESMITH_OFFLINE, or the setting of the hub's library, forbids the network."""
+    from huggingface_hub import is_offline_mode
+
+    name = "TUNESMITH_OFFLINE" if is_offline() else "HF_HUB_OFFLINE" if is_offline_mode() else ""
+    if name:
         raise HubError(
-            "TUNESMITH_OFFLINE forbids to send anything",
-            value=os.environ.get("TUNESMITH_OFFLINE", ""),
+            f"{name} forbids sending anything",
+            value=os.environ.get(name, ""),
             expected="a push with the network allowed, or --dry-run",
-            hint="unset TUNESMITH_OFFLINE",
+            hint=f"unset {name}",
         )

@@ -12,7 +12,7 @@ import yaml
 from tunesmith.core.errors import ModelError
 from tunesmith.ship.hub.address import is_hub_id
 
-__all__ = ["card_metadata", "validate_card"]
+__all__ = ["base_models", "card_metadata", "validate_card"]
 
 _FENCED = re.compile(r"\s*---[ \t]*\r?\n(.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
 _MAX_CHARACTERS = 100_000
@@ -23,14 +23,23 @@ def validate_card(name: str, path: Path, *, data: bool) -> None:
 
     Whether the hub knows the licence is for the hub to say: it validates the same metadata before anything is sent.
     """
-    found = card_metadata(name, path.read_text(encoding="utf-8-sig", errors="replace"))
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _wrong(name, "the card cannot be read", f"a text in UTF-8 ({error.reason} at byte {error.start})") from error
+    found = card_metadata(name, text)
     if not _words(found.get("license")):
         raise _wrong(name, "the card names no licence", "license: in its metadata (the licence of the base, at least)")
-    bases = _words(found.get("base_model"))
+    bases = base_models(found)
     if not data and not bases:
         raise _wrong(name, "the card names no base model", "base_model: OWNER/NAME in its metadata")
     if local := [base for base in bases if not is_hub_id(base)]:
         raise _wrong(f"{name}: {local[0]}", "the card names a base model that others cannot open", "base_model: OWNER/NAME")
+
+
+def base_models(metadata: Mapping[str, Any]) -> list[str]:
+    """The base models that the metadata of a card names."""
+    return _words(metadata.get("base_model"))
 
 
 def card_metadata(name: str, text: str) -> Mapping[str, Any]:

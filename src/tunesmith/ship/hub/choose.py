@@ -33,7 +33,10 @@ _DATA = "rows of data; --with-data sends them too"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """What a push would send: path in the repository → file here. `settings`: of the artifact, empty for a plain folder."""
+    """What a push would send: path in the repository → file here. `settings`: of the artifact, empty for a plain folder.
+
+    `origin` becomes public with the commit: an artifact's id, or a name without the folders above it.
+    """
 
     kind: Kind
     origin: str
@@ -54,7 +57,7 @@ def choose(reference: str, *, project: Path, with_data: bool = False) -> Chosen:
     if path.is_dir():
         own = _own_manifest(path)
         if own is None:
-            return _chosen(path, str(path), with_data=with_data)
+            return _chosen(path, path.resolve().name, with_data=with_data)
         manifest: Mapping[str, Any] = own
     else:
         artifact = Store(project / ".tunesmith").resolve(reference)
@@ -109,7 +112,7 @@ def _one_file(path: Path) -> Chosen:
     with path.open("rb") as file:
         is_gguf = file.read(4) == b"GGUF"
     if is_gguf or (ROWS.search(path.name) and not is_pickled(path)):
-        return Chosen(kind=Kind.GGUF if is_gguf else Kind.DATASET, origin=str(path), files={path.name: path})
+        return Chosen(kind=Kind.GGUF if is_gguf else Kind.DATASET, origin=path.name, files={path.name: path})
     raise ArtifactError(
         "a single file of this kind is not published",
         value=str(path),
@@ -147,17 +150,28 @@ def _plain_files(root: Path) -> dict[str, Path]:
     real = root.resolve()
     for path in sorted(root.rglob("*")) if root.is_dir() else []:
         name = path.relative_to(root).as_posix()
-        if not path.resolve().is_relative_to(real):
+        if trouble := _unfit(name, path, real):
             raise ArtifactError(
-                "a link leads out of the folder",
+                trouble,
                 value=name,
-                expected="files that are in the folder themselves",
-                hint="copy the file in place of the link, or remove the link",
+                expected="files with plain names that are in the folder themselves",
+                hint="copy the file in place of a link, or move it out of the folder",
             )
         if path.is_file():
-            checked_name(name)
             found[name] = path
     return found
+
+
+def _unfit(name: str, path: Path, root: Path) -> str:
+    if not path.resolve().is_relative_to(root):
+        return "a link leads out of the folder"
+    if not path.is_file() and not path.is_dir():
+        return "neither a file nor a folder"
+    try:
+        checked_name(name).as_posix().encode()
+    except ValueError:  # also a name that is not UTF-8
+        return "a file has a name that the hub cannot take"
+    return ""
 
 
 def _kind_of(root: Path, found: Mapping[str, Path]) -> Kind:

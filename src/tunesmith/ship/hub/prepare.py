@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import orjson
 
-from tunesmith.core.errors import BlockedError, HubError, ModelError
+from tunesmith.core.errors import ArtifactError, BlockedError, HubError, ModelError
 from tunesmith.core.files import sha256_file
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.ship.hub.address import checked_repository
+from tunesmith.ship.hub.card import base_models, card_metadata
 from tunesmith.ship.hub.choose import Chosen, choose
 from tunesmith.ship.hub.records import Kind, PushFile, PushFinding, PushList
 from tunesmith.ship.hub.search import FINDINGS, search
@@ -47,29 +49,44 @@ def prepare(
     """
     checked_repository(repository)
     _known(allow)
-    chosen = choose(reference, project=project, with_data=with_data)
-    if base and not any(PurePosixPath(name).name == _CONFIG for name in chosen.files):
-        raise ModelError(
-            "only an adapter names its base",
-            value=f"--base {base}",
-            expected=f"a push with an adapter, not {chosen.origin}",
-            hint="leave --base out",
+    with _readable(reference):
+        chosen = choose(reference, project=project, with_data=with_data)
+        if base and chosen.kind is not Kind.ADAPTER:
+            raise ModelError(
+                "only an adapter names its base",
+                value=f"--base {base}",
+                expected=f"a push with an adapter, not {chosen.origin}",
+                hint="leave --base out",
+            )
+        validate(chosen.files, chosen.kind)
+        files = _hashed(chosen, base, reporter or SilentReporter())
+        findings = search(files, public=public)
+        _stop_at([finding for finding in findings if finding.blocks and finding.name not in allow])
+        return PushList(
+            repository=repository,
+            kind=chosen.kind,
+            origin=chosen.origin,
+            public=public,
+            files=tuple(files),
+            left_out=chosen.left_out,
+            findings=findings,
+            allowed=tuple(finding.name for finding in findings if finding.blocks),
+            warnings=tuple(_warnings(chosen, files, base)),
         )
-    validate(chosen.files, chosen.kind)
-    files = _hashed(chosen, base, reporter or SilentReporter())
-    findings = search(files, public=public)
-    _stop_at([finding for finding in findings if finding.blocks and finding.name not in allow])
-    return PushList(
-        repository=repository,
-        kind=chosen.kind,
-        origin=chosen.origin,
-        public=public,
-        files=tuple(files),
-        left_out=chosen.left_out,
-        findings=findings,
-        allowed=tuple(finding.name for finding in findings if finding.blocks),
-        warnings=tuple(_warnings(chosen, base)),
-    )
+
+
+@contextmanager
+def _readable(reference: str) -> Iterator[None]:
+    """ArtifactError that names a file which cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        raise ArtifactError(
+            "a file cannot be read",
+            value=str(error.filename or reference),
+            expected=f"a file that you may read ({error.strerror or error})",
+            hint="change its permissions, or move it out of the folder",
+        ) from error
 
 
 def _known(allow: Sequence[str]) -> None:
@@ -125,10 +142,17 @@ def _stop_at(findings: Sequence[PushFinding]) -> None:
         )
 
 
-def _warnings(chosen: Chosen, base: str) -> list[str]:
+def _warnings(chosen: Chosen, files: Sequence[PushFile], base: str) -> list[str]:
     said = []
     if base and chosen.kind is Kind.ADAPTER:
         said.append(f"it was not checked that {base} holds the weights that the adapter was trained on")
     if "README.md" not in chosen.files:
         said.append("no README.md: the repository will have no card, and so name no licence")
+    elif chosen.kind is Kind.ADAPTER:
+        config = next(file for file in files if file.path == _CONFIG)
+        with config.open() as opened:
+            named = base_of_adapter(orjson.loads(opened.read()))
+        bases = base_models(card_metadata("README.md", chosen.files["README.md"].read_text(encoding="utf-8-sig")))
+        if named not in bases:
+            said.append(f"the card names {', '.join(bases)} as its base, and the adapter {named}")
     return said

@@ -33,6 +33,11 @@ _HASH_NAME = re.compile(
     r"(?:^|_)(?:id|sha\d*|hash|digest|fingerprint|seal|commit|revision|group)$|sha256|_sha\b", re.IGNORECASE
 )
 _HASH = re.compile(r"[0-9a-f]{8,64}", re.IGNORECASE)
+_TELLING = re.compile(  # names that say what their value is; a tokenizer has many of `token` that do not
+    r"(?:api|access|auth|private|account)[_-]?key|secret|passw|pwd|credential"
+    r"|(?:access|auth|api|bearer|refresh|session|bot|hf|hub)[_-]?token|^token$",
+    re.IGNORECASE,
+)
 _HOME = re.compile(r"(?:/home/|/Users/|[A-Z]:\\+Users\\+)[\w.-]+")
 FINDINGS = {  # name for --allow → what it is
     _SECRETS: "what looks like a secret",
@@ -114,7 +119,7 @@ def _in_value(value: Any, place: str, key: str = "") -> Iterator[tuple[str, str]
 
 def _names_in(value: str, key: str) -> Iterator[str]:
     found = [name for name, _ in _in_text(value)]
-    if _SECRETS not in found and key and len(value) <= 200 and find_secrets(f'{key}: "{value}"'):
+    if _SECRETS not in found and len(value) <= 200 and _TELLING.search(key) and find_secrets(f'{key}: "{value}"'):
         yield _SECRETS
     yield from found
 

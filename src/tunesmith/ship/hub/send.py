@@ -10,7 +10,7 @@ import io
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 from tunesmith import __version__
 from tunesmith.core.errors import ArtifactError, HubError, TunesmithError
@@ -113,7 +113,7 @@ def _committed(api: Any, push: PushList, words: HubWords, head: str, say: Report
         counter = _Counter(progress, push.num_bytes)
         operations = []
         for file in push.files:
-            opened = stack.enter_context(_Counted(stack.enter_context(file.open()), counter, file.path))
+            opened = stack.enter_context(_Counted(stack.enter_context(_opened(file)), counter, file.path))
             operations.append(CommitOperationAdd(path_in_repo=file.path, path_or_fileobj=opened))
             _same(file, operations[-1].upload_info.sha256.hex())
         counter.counts = True
@@ -129,14 +129,25 @@ def _committed(api: Any, push: PushList, words: HubWords, head: str, say: Report
     return str(info.oid), counter.num_bytes
 
 
+def _opened(file: PushFile) -> BinaryIO:
+    try:
+        return file.open()
+    except OSError as error:
+        raise _changed(file, f"found {error.strerror or error}") from error
+
+
 def _same(file: PushFile, sha256: str) -> None:
     if sha256 != file.sha256:
-        raise ArtifactError(
-            "a file changed after it was listed",
-            value=str(file.source),
-            expected=f"SHA-256 {file.sha256[:16]}…, found {sha256[:16]}…",
-            hint="type the same command again, and check the list",
-        )
+        raise _changed(file, f"found {sha256[:16]}…")
+
+
+def _changed(file: PushFile, found: str) -> ArtifactError:
+    return ArtifactError(
+        "a file changed after it was listed",
+        value=str(file.source),
+        expected=f"SHA-256 {file.sha256[:16]}…, {found}",
+        hint="type the same command again, and check the list",
+    )
 
 
 class _Counter:
