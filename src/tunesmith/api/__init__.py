@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tunesmith.api.exporting import ExportResult, ExportTable, export, export_formats, export_table
     from tunesmith.api.golden_set import GoldenAdded, GoldenList, GoldenState, golden_add, golden_list, golden_verify
     from tunesmith.api.merging import MergeResult, merge_adapters
+    from tunesmith.api.parity_check import parity
     from tunesmith.api.pipeline import PipelineOptions, build, crossfit, evaluate, ingest, merge, open_project, plan, run, train
     from tunesmith.api.pushing import LeftOut, Pushed, PushFile, PushFinding, PushList, push
     from tunesmith.api.recipes import NewRecipe, new_recipe, write_recipe
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tunesmith.api.verdicts import verdict, verify
     from tunesmith.core.artifacts import Artifact
     from tunesmith.data.similar.passage_index import Passage, PassageIndex, Recalled
+    from tunesmith.eval.parity_result import ParityReport
     from tunesmith.eval.questionnaire import TaskAnswers
     from tunesmith.eval.verdict import Verdict
     from tunesmith.pipeline.evidence import EXAMPLES
@@ -67,6 +69,7 @@ __all__ = [
     "MergeResult",
     "NewRecipe",
     "Outcome",
+    "ParityReport",
     "Passage",
     "PassageIndex",
     "PipelineOptions",
@@ -111,6 +114,7 @@ __all__ = [
     "merge_adapters",
     "new_recipe",
     "open_project",
+    "parity",
     "plan",
     "push",
     "review",
@@ -167,6 +171,8 @@ _NAMES = {
     "tunesmith.api.comparison": ("CompareResult", "compare"),
     "tunesmith.api.auditing": ("audit",),
     "tunesmith.api.advising": ("AdviceResult", "advise"),
+    "tunesmith.api.parity_check": ("parity",),
+    "tunesmith.eval.parity_result": ("ParityReport",),
     "tunesmith.eval.questionnaire": ("TaskAnswers",),
     "tunesmith.api.conversation": ("AnswerPiece", "Conversation", "chat"),
     "tunesmith.api.selftesting": ("SelftestResult", "selftest"),

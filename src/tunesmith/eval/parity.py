@@ -6,7 +6,7 @@ What both can give is compared; what one of them cannot give is not measured. Sh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -21,7 +21,7 @@ from tunesmith.models.chat import Encoded
 from tunesmith.systems.logits import model_logits
 from tunesmith.systems.system import GivesLogits, System, TokenLogprobs
 
-__all__ = ["Given", "compare_given", "compare_logits", "compare_models"]
+__all__ = ["Distance", "Given", "compare_given", "compare_logits", "compare_models"]
 
 _BEGINNING = 40  # characters of an answer, about ten tokens: what a near tie of two tokens seldom reaches
 _POSITIONS = 128  # whose probabilities are held at once: the logits of 49,152 tokens are dear
@@ -93,25 +93,93 @@ def compare_logits(
     most likely token. Answers to items that only one of them has are left out. Raises EvaluationError if the vocabularies
     differ, for then no logits can be compared, and for logits that are not numbers.
     """
-    largest, kl, same, count = 0.0, 0.0, 0, 0
-    for a_TV, b_TV in _parts(step, a, b):
-        largest = max(largest, float((a_TV - b_TV).abs().max()))
-        log_a_TV, log_b_TV = torch.log_softmax(a_TV, -1), torch.log_softmax(b_TV, -1)
-        kl += float((log_a_TV.exp() * (log_a_TV - log_b_TV)).sum())
-        same += int((a_TV.argmax(-1) == b_TV.argmax(-1)).sum())
-        count += a_TV.shape[0]
+    apart = Distance()
+    for a_TV, b_TV in zip(a, b, strict=True):
+        apart.add(step, a_TV, b_TV)
     equal, begun, total = _alike(*answers)
     return ParityResult(
         hop=step,
-        max_abs_logit=largest,
-        mean_kl=max(0.0, kl / max(1, count)),
-        top1_agreement=same / max(1, count),
+        max_abs_logit=apart.max_abs,
+        mean_kl=apart.mean_kl,
+        top1_agreement=apart.top1,
         greedy_equal=equal,
         greedy_begun=begun,
         greedy_total=total,
-        num_positions=count,
+        num_positions=apart.num_positions,
         precision=precision,
     )
+
+
+@dataclass(slots=True)
+class Distance:
+    """How far the distributions of two models are apart, over the positions added so far. KL(a ‖ b) in nats.
+
+    `max_abs`: of logits, or of log-probabilities where only those of the likeliest tokens are known (`add_top`).
+    """
+
+    max_abs: float = 0.0
+    sum_abs: float = 0.0
+    sum_kl: float = 0.0
+    num_same: int = 0
+    num_positions: int = 0
+    num_values: int = 0
+
+    def add(self, step: str, a_TV: torch.Tensor, b_TV: torch.Tensor) -> torch.Tensor:
+        """Take in one row of logits; the KL of each of its positions. EvaluationError as `compare_logits`."""
+        kl = [self._part(a_nV, b_nV) for a_nV, b_nV in _parts(step, a_TV, b_TV)]
+        return torch.cat(kl) if kl else torch.zeros(0)
+
+    def _part(self, a_TV: torch.Tensor, b_TV: torch.Tensor) -> torch.Tensor:
+        apart_TV = (a_TV - b_TV).abs()
+        log_a_TV, log_b_TV = torch.log_softmax(a_TV, -1), torch.log_softmax(b_TV, -1)
+        kl_T = (log_a_TV.exp() * (log_a_TV - log_b_TV)).sum(-1)
+        self.max_abs = max(self.max_abs, float(apart_TV.max()))
+        self.sum_abs += float(apart_TV.sum())
+        self.num_values += apart_TV.numel()
+        self.sum_kl += float(kl_T.sum())
+        self.num_same += int((a_TV.argmax(-1) == b_TV.argmax(-1)).sum())
+        self.num_positions += a_TV.shape[0]
+        return kl_T
+
+    def add_top(self, a: Mapping[int, float], b: Mapping[int, float]) -> float:
+        """Take in one position of which each side gave the likeliest tokens with ln p; its KL over the tokens of both.
+
+        Tokens that only one side named count with the rest of the distribution, as one. The coarse KL is never above the
+        whole one.
+        """
+        shared = sorted(a.keys() & b.keys())
+        kl = _coarse_kl([a[token] for token in shared], [b[token] for token in shared])
+        apart = [abs(a[token] - b[token]) for token in shared]
+        self.max_abs = max(self.max_abs, *apart, 0.0)
+        self.sum_abs += math.fsum(apart)
+        self.num_values += len(apart)
+        self.sum_kl += kl
+        self.num_same += max(a, key=lambda token: a[token]) == max(b, key=lambda token: b[token])
+        self.num_positions += 1
+        return kl
+
+    @property
+    def mean_abs(self) -> float:
+        """Over all compared values."""
+        return self.sum_abs / max(1, self.num_values)
+
+    @property
+    def mean_kl(self) -> float:
+        """Nats per position; rounding never makes it negative."""
+        return max(0.0, self.sum_kl / max(1, self.num_positions))
+
+    @property
+    def top1(self) -> float:
+        """Share of positions with the same most likely token."""
+        return self.num_same / max(1, self.num_positions)
+
+
+def _coarse_kl(a: Sequence[float], b: Sequence[float]) -> float:
+    """KL between two distributions of which the ln p of the same tokens are known; all other tokens count as one."""
+    p, q = [math.exp(x) for x in a], [math.exp(x) for x in b]
+    rest = (max(1e-9, 1 - math.fsum(p)), max(1e-9, 1 - math.fsum(q)))
+    known = math.fsum(weight * (x - y) for weight, x, y in zip(p, a, b, strict=True))
+    return max(0.0, known + rest[0] * math.log(rest[0] / rest[1]))
 
 
 def _alike(a: Sequence[Generation], b: Sequence[Generation]) -> tuple[int, int, int]:
@@ -123,23 +191,22 @@ def _alike(a: Sequence[Generation], b: Sequence[Generation]) -> tuple[int, int, 
     return equal, begun, len(shared)
 
 
-def _parts(step: str, a: Iterable[torch.Tensor], b: Iterable[torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def _parts(step: str, a_TV: torch.Tensor, b_TV: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Both logits in float32, some positions of a row at a time."""
-    for a_TV, b_TV in zip(a, b, strict=True):
-        if a_TV.shape != b_TV.shape:
-            raise EvaluationError(
-                f"{step}: the two models have different vocabularies",
-                value=f"{a_TV.shape[-1]} and {b_TV.shape[-1]}",
-                expected="one vocabulary",
-                hint="merge again from the same base",
-            )
-        if not bool(a_TV.isfinite().all() and b_TV.isfinite().all()):
-            raise EvaluationError(
-                f"{step}: a model returned logits that are not numbers",
-                value="NaN or infinity",
-                expected="finite logits from both",
-                hint="train again with a lower train.learning_rate",
-            )
-        for begin in range(0, a_TV.shape[0], _POSITIONS):
-            part = slice(begin, begin + _POSITIONS)
-            yield a_TV[part].float(), b_TV[part].float()
+    if a_TV.shape != b_TV.shape:
+        raise EvaluationError(
+            f"{step}: the two models have different vocabularies",
+            value=f"{a_TV.shape[-1]} and {b_TV.shape[-1]}",
+            expected="one vocabulary",
+            hint="merge again from the same base",
+        )
+    if not bool(a_TV.isfinite().all() and b_TV.isfinite().all()):
+        raise EvaluationError(
+            f"{step}: a model returned logits that are not numbers",
+            value="NaN or infinity",
+            expected="finite logits from both",
+            hint="train again with a lower train.learning_rate",
+        )
+    for begin in range(0, a_TV.shape[0], _POSITIONS):
+        part = slice(begin, begin + _POSITIONS)
+        yield a_TV[part].float(), b_TV[part].float()

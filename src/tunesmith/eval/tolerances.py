@@ -1,14 +1,15 @@
-"""How far a stored or served form of a model may be from the tuned one, for each number type.
+"""How far a stored or served form of a model may be from the tuned one, for each form.
 
-The one table behind the parity gates; docs/concepts/merged-model.md shows it with the measurements that it rests on.
+The one table behind the parity gates and `tunesmith parity`; docs/concepts/parity.md shows it with the measurements that it
+rests on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["SERVED", "STORED", "Tolerance"]
+__all__ = ["FORMS", "SERVED", "STORED", "Tolerance", "looser"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,9 @@ class Tolerance:
     likely token; `equal`: share of greedy answers that are the same to the letter; `begun`: share whose first 40 characters
     are; `as_summed`: share of the elements of the adapted matrices that are base + update, rounded once to the stored type.
     None: reported, and not judged. Of the answers, one may always differ.
+
+    `noise`: nats by which the two likeliest next tokens may be apart where two greedy answers part. A wider gap is not
+    explained by rounding. None: not measured, so a parting is not explained.
     """
 
     max_logit: float | None = None
@@ -27,6 +31,7 @@ class Tolerance:
     equal: float | None = None
     begun: float | None = None
     as_summed: float | None = None
+    noise: float | None = None
 
 
 STORED: Mapping[str, Tolerance] = {
@@ -44,3 +49,17 @@ SERVED: Mapping[str, Tolerance] = {
     "bfloat16": Tolerance(mean_kl=1e-2, top1=0.95, begun=0.5),
 }
 """The tuned model, in float32, against the merged folder opened in the type in which it will be served."""
+
+_NOISE = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.5, "float16 served": 0.1, "bfloat16 served": 1.0}
+FORMS: Mapping[str, Tolerance] = {
+    name: replace(limits, noise=_NOISE[name])
+    for name, limits in {**STORED, **{f"{name} served": limits for name, limits in SERVED.items()}}.items()
+}
+"""What `tunesmith parity` judges by, for every form that was measured; a form that is not here is *not measured*."""
+
+
+def looser(a: str, b: str) -> str:
+    """Of two forms, the one that is judged by: the one that rounds more, or the one that the table does not have."""
+    if a not in FORMS or b not in FORMS:
+        return b if b not in FORMS else a
+    return max((a, b), key=lambda name: FORMS[name].mean_kl)

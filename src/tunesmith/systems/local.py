@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 
+from tunesmith.core.errors import ModelError
 from tunesmith.core.records import Message
 from tunesmith.models.adapters import without_adapter
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.generate import Completion, Request, answer
+from tunesmith.systems.comparable import Rendered
 from tunesmith.systems.logits import keep_logits, model_logits
 from tunesmith.systems.logprobs import token_logprobs
 from tunesmith.systems.system import System, SystemInputs, TokenLogprobs
@@ -65,6 +67,16 @@ class LocalSystem:
                 adapter=self.adapter,
                 on_done=on_done,
             )
+
+    def rendered(self, prompts: Sequence[Sequence[Message]]) -> list[Rendered]:
+        """Each prompt as this model reads it, or why its template does not write it."""
+        return [self._rendered(messages) for messages in prompts]
+
+    def _rendered(self, messages: Sequence[Message]) -> Rendered:
+        try:
+            return Rendered(text=self.chat.render(messages, answer_next=True), ids=tuple(self.chat.encode_prompt(messages)))
+        except ModelError as error:
+            return Rendered(refused=error.problems[0].what)
 
     def logits(self, rows: Sequence[Encoded]) -> Iterator[torch.Tensor]:
         """(T, V) of each row, in the model's own number type."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import FinishReason, Message
@@ -72,6 +72,7 @@ class Completion:
     """An answer. `finish_reason` is stop if the model or a stop text ended it, length if it was cut. The end token counts.
 
     `prompt_tokens` and `seconds`: what a server counted, and how long it took; None where answers are made here, many at once.
+    `ids`: the answer's tokens without the end token; None where only the text is known.
     """
 
     text: str
@@ -79,6 +80,7 @@ class Completion:
     num_tokens: int
     prompt_tokens: int | None = None
     seconds: float | None = None
+    ids: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,10 +35,11 @@ class Ending:
     def completion(self, tokens: Sequence[int]) -> Completion:
         """The finished answer: without end token, cut before the first stop text."""
         ended = bool(tokens) and tokens[-1] in self._chat.end_ids
-        text = self.text(tokens[:-1] if ended else tokens)
+        words = tokens[:-1] if ended else tokens
+        text = self.text(words)
         cuts = [at for stop in self._stop if (at := text.find(stop)) >= 0]
         reason: FinishReason = "stop" if ended or cuts else "length"
-        return Completion(text[: min(cuts)] if cuts else text, reason, len(tokens))
+        return Completion(text[: min(cuts)] if cuts else text, reason, len(tokens), ids=tuple(words))
 
     def held_back(self, text: str) -> int:
         """Characters at the end of `text` that may be the beginning of a stop text, or half a character."""

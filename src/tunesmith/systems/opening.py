@@ -1,0 +1,240 @@
+"""One reference opens one system: an artifact, a model folder, an adapter on its base, a GGUF file, or an address.
+
+| reference | what it opens |
+|---|---|
+| `run:latest`, `model:latest`, `export:latest`, first digits of an id | an artifact of the project |
+| `FOLDER` | a model folder, or the folder of an adapter on the base that it names |
+| `BASE+ADAPTER` | an adapter on the base that is given |
+| a name of `tunesmith bases`, a hub id that is on this machine | a base |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tunesmith.core.artifacts import Artifact, Store
+from tunesmith.core.errors import ArtifactError, EvaluationError, ModelError
+from tunesmith.core.files import MANIFEST, damage, verify
+from tunesmith.core.records import digest
+from tunesmith.core.reporter import Reporter, SilentReporter
+from tunesmith.models.adapters import open_adapter
+from tunesmith.models.chat import Chat, open_chat
+from tunesmith.models.declared import DeclaredModel, declared_adapter, declared_by_folder
+from tunesmith.models.foreign_adapters import checked_adapter
+from tunesmith.models.load import BaseFolder, StoredType, find_base, load_model
+from tunesmith.models.memory import release_memory
+from tunesmith.models.template import template_text
+from tunesmith.systems.local import LocalSystem
+from tunesmith.systems.system import System
+
+__all__ = ["OpenedSystem", "Opening", "open_system"]
+
+_ARTIFACT = re.compile(r"[a-z_]+:latest|[0-9a-f]{4,64}")
+_BATCH = 16  # answers made at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """How references are opened: the project's `store`, the number type of models in this process, what is reported to whom."""
+
+    store: Store
+    precision: StoredType = "float32"
+    reporter: Reporter = field(default_factory=SilentReporter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedSystem:
+    """A system that is ready to be asked. `form`: the row of the table of tolerances that it is judged by (`eval.tolerances`).
+
+    `declared`: what its files or its server say of it. `base`: the model without its adapter, where that can be asked too.
+    `context`: tokens that fit; `trained_tokens`: the longest row of its training. `dataset`: id of the dataset it was
+    trained on.
+    """
+
+    reference: str
+    label: str
+    engine: str
+    form: str
+    system: System
+    declared: DeclaredModel
+    context: int
+    base: System | None = None
+    trained_tokens: int | None = None
+    dataset: str = ""
+
+
+@contextmanager
+def open_system(reference: str, how: Opening) -> Iterator[OpenedSystem]:
+    """The system behind `reference`, for as long as the block runs.
+
+    Raises:
+        ArtifactError: no such artifact, or one whose files are not as they were written.
+        ModelError: a folder, base or adapter that cannot be opened, or an adapter that was trained on another base.
+        EvaluationError: a reference that means nothing.
+    """
+    place = _place(reference, how)
+    try:
+        if place.adapter is None:
+            yield _opened_folder(reference, place, how)
+        else:
+            with checked_adapter(place.adapter) as usable:
+                yield _opened_adapter(reference, place, usable, how)
+    finally:
+        release_memory()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where the files of a reference are: a model folder, and an adapter for it. `run`: the artifact it was trained in."""
+
+    model: str
+    adapter: Path | None = None
+    run: Artifact | None = None
+
+
+def _place(reference: str, how: Opening) -> _Place:
+    path = Path(reference).expanduser()
+    if _ARTIFACT.fullmatch(reference) and not path.exists():
+        return _of_artifact(how.store.resolve(reference), how.store)
+    base, plus, adapter = reference.rpartition("+")
+    if plus and base and not path.exists():
+        return _Place(model=base, adapter=_whole(Path(adapter).expanduser()), run=_run_of(Path(adapter).expanduser()))
+    if path.is_dir():
+        _whole(path)
+        inner = path / "adapter" if (path / "adapter").is_dir() and not (path / "config.json").is_file() else path
+        return _adapter_place(inner) if (inner / "adapter_config.json").is_file() else _Place(model=reference)
+    return _Place(model=reference)
+
+
+def _of_artifact(found: Artifact, store: Store) -> _Place:
+    if found.kind == "run":
+        return _Place(model=str(found.manifest["settings"]["base"]), adapter=found.path / "adapter", run=found)
+    if found.kind == "model":
+        trained = next((i["id"] for i in found.manifest["inputs"] if i["kind"] == "run"), "")
+        return _Place(model=str(found.path), run=store.find("run", trained) if trained else None)
+    raise EvaluationError(
+        "this artifact is not a model",
+        value=f"{found.kind} {found.id[:8]}",
+        expected="a run (base and adapter), a merged model or an export",
+        hint="tunesmith show   lists the artifacts of the project",
+    )
+
+
+def _adapter_place(folder: Path) -> _Place:
+    """The adapter of a folder on the base that it names."""
+    named, run = declared_adapter(folder).base, _run_of(folder)
+    if run is not None:
+        return _Place(model=str(run.manifest["settings"]["base"]), adapter=folder, run=run)
+    if not named or ".." in Path(named).parts:
+        raise ModelError(
+            "the adapter does not name a base that can be opened",
+            value=named or "no name",
+            expected="a hub id or the path of a folder in base_model_name_or_path, without `..`",
+            hint=f"name the base yourself: BASE+{folder}",
+        )
+    return _Place(model=named, adapter=folder)
+
+
+def _run_of(folder: Path) -> Artifact | None:
+    """The run that an adapter is part of, if it still lies where it was trained."""
+    manifest = verify(folder.parent)
+    is_run = manifest is not None and manifest.get("kind") == "run"
+    return Artifact(folder.parent, manifest) if is_run and manifest is not None else None
+
+
+def _whole(folder: Path) -> Path:
+    """The folder, if every file that its manifest lists is as it was written. ArtifactError otherwise."""
+    for place in (folder, folder.parent):
+        if (place / MANIFEST).is_file() and (wrong := damage(place)):
+            raise ArtifactError(
+                "files have changed since they were written",
+                value=f"{place}: {wrong}",
+                expected="the bytes that its manifest lists",
+                hint="copy the folder again from where it was made, or make it again: tunesmith run",
+            )
+    return folder
+
+
+def _opened_folder(reference: str, place: _Place, how: Opening) -> OpenedSystem:
+    folder = find_base(place.model, reporter=how.reporter)
+    chat, declared = _declared(folder, place)
+    system = _local(folder, chat, load_model(folder, how.precision), name=reference, marks=(how.precision,))
+    stored = declared.stored or how.precision
+    return OpenedSystem(
+        reference=reference,
+        label=f"{reference}: {_type_words(stored, how.precision)} in transformers",
+        engine="transformers",
+        form=stored if how.precision == "float32" else f"{how.precision} served",
+        system=system,
+        declared=declared,
+        context=folder.context,
+        **_training(place.run),
+    )
+
+
+def _opened_adapter(reference: str, place: _Place, adapter: Path, how: Opening) -> OpenedSystem:
+    folder = find_base(place.model, reporter=how.reporter)
+    _check_base(folder, place)
+    chat, declared = _declared(folder, place)
+    model = open_adapter(load_model(folder, how.precision), adapter)
+    system = _local(folder, chat, model, name=reference, marks=(how.precision, str(adapter)))
+    return OpenedSystem(
+        reference=reference,
+        label=f"{reference}: {folder.name} and its adapter in transformers, {how.precision}",
+        engine="transformers",
+        form="float32" if how.precision == "float32" else f"{how.precision} served",
+        system=system,
+        declared=replace(declared, adapter=declared_adapter(adapter)),
+        context=folder.context,
+        base=replace(system, name="base", adapter=False, fingerprint=folder.fingerprint),
+        **_training(place.run),
+    )
+
+
+def _check_base(folder: BaseFolder, place: _Place) -> None:
+    """ModelError if the run of the adapter says that it was trained on other weights."""
+    inputs = [] if place.run is None else place.run.manifest["inputs"]
+    trained_on = next((i["id"] for i in inputs if i["kind"] == "base"), folder.fingerprint)
+    if trained_on != folder.fingerprint:
+        raise ModelError(
+            "the adapter was trained on another base",
+            value=f"{folder.name}, fingerprint {folder.fingerprint[:8]}",
+            expected=f"the base with fingerprint {trained_on[:8]}",
+            hint="give the base of the run, or train again on this one: tunesmith run",
+        )
+
+
+def _declared(folder: BaseFolder, place: _Place) -> tuple[Chat, DeclaredModel]:
+    options = None if place.run is None else place.run.manifest["settings"].get("template")
+    chat = open_chat(folder, options)  # asked as it was trained
+    return chat, declared_by_folder(folder, chat.end_ids, template_text(chat.tokenizer))
+
+
+def _local(folder: BaseFolder, chat: Chat, model: Any, *, name: str, marks: tuple[str, ...]) -> LocalSystem:
+    return LocalSystem(
+        name=name,
+        label=name,
+        fingerprint=digest(folder.fingerprint, *marks),
+        model=model,
+        chat=chat,
+        context=folder.context,
+        batch_examples=_BATCH,
+    )
+
+
+def _type_words(stored: str, computed: str) -> str:
+    return stored if stored == computed else f"stored in {stored}, computed in {computed},"
+
+
+def _training(run: Artifact | None) -> dict[str, Any]:
+    """What the run says of its training: the longest row, and the dataset."""
+    if run is None:
+        return {}
+    most = run.manifest["settings"].get("train", {}).get("max_tokens")
+    data = next((i["id"] for i in run.manifest["inputs"] if i["kind"] == "dataset"), "")
+    return {"trained_tokens": most if isinstance(most, int) and most > 0 else None, "dataset": data}
