@@ -93,6 +93,15 @@ def test_a_merged_folder_keeps_the_verdict_of_the_adapter(root: Path) -> None:
     assert Path(made.report).is_file()
 
 
+def test_a_gguf_is_judged_by_what_llama_cpp_answers(root: Path) -> None:
+    pytest.importorskip("xllamacpp", reason="needs the extra llama-cpp")
+    made = export(to="gguf", quant="f32", project=root)
+    shipped = read_evidence(made.artifact.path / "evidence.json").system("tuned")
+    assert shipped is not None and shipped.label.endswith("in llama.cpp") and shipped.generations and shipped.likelihoods
+    assert abs(made.artifact.numbers["against_adapter"]["mean"]) < 1e-3
+    assert made.file.suffix == ".gguf" and made.artifact.numbers["bits_per_weight"] > 32
+
+
 def test_the_base_shipped_by_mistake_fails(root: Path) -> None:
     made = export(to="untuned", project=root)
     assert (made.state, made.exit_code) == ("fail", 2)

@@ -96,7 +96,7 @@ def test_a_folder_that_mlx_opens_is_the_merged_model(
         assert found[0] < kl and found[1] > top1
         for sampling in (Sampling(), Sampling(temperature=0.8, top_p=0.9, repetition_penalty=1.1, seed=3)):
             request = Request(messages=conversation("Tell me about the kettle."), max_new_tokens=12, sampling=sampling)
-            said = system.answer([request])[0]
+            said = system.answer([request], on_done=lambda count: None)[0]
             if quant == "f32":
                 model = load_model(source.merged, "float32")
                 assert said == answer(model, source.chat, [request], batch_examples=1, context=source.base.context)[0]

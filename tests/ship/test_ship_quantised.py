@@ -43,7 +43,7 @@ def source(tiny: BaseFolder, tiny_chat: Chat, trained_adapter: Path, tmp_path_fa
 
 def answered(system: System) -> str:
     request = Request(messages=conversation("Tell me about the kettle."), max_new_tokens=8)
-    return system.answer([request])[0].text
+    return system.answer([request], on_done=lambda count: None)[0].text
 
 
 @needs["torchao"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tunesmith.eval.parity_result import Apart, ParityReport
+from tunesmith.eval.tolerances import Tolerance
+
 if TYPE_CHECKING:  # they load torch
     from tunesmith.core.reporter import Reporter
-    from tunesmith.eval.parity_result import ParityReport
 
-__all__ = ["parity"]
+__all__ = ["Apart", "ParityReport", "Tolerance", "parity"]
 
 
 def parity(

@@ -102,14 +102,14 @@ def _matrices(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
         if parameter.dim() == 2 and "lora_" not in name:
             yield name.replace(".base_layer", ""), parameter.detach()
     if plain is not model:
-        for name, _, total in sums(model):
-            yield name, total
+        for one in sums(model):
+            yield one.name, one.total
 
 
 def _updates(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
     if hasattr(model, "get_base_model"):
-        for name, parameter, total in sums(model):
-            yield name, total - parameter.detach().float()
+        for one in sums(model):
+            yield one.name, one.total - getattr(one.owner, one.key).detach().float()
 
 
 def _drift(a: torch.Tensor, b: torch.Tensor, update: torch.Tensor | None) -> MatrixDrift:

@@ -12,8 +12,7 @@ import typer
 from tunesmith.cli.options import Json, ProjectDir
 
 if TYPE_CHECKING:
-    from tunesmith.eval.parity_result import Apart, ParityReport
-    from tunesmith.eval.tolerances import Tolerance
+    from tunesmith.api.parity_check import Apart, ParityReport, Tolerance
 
 __all__ = ["command"]
 

@@ -8,13 +8,14 @@ from typing import cast
 
 from tunesmith.core.errors import EngineError
 from tunesmith.ship.format import ExportSource, Format, Written
-from tunesmith.ship.gguf.write import Facts, Outtype, write_gguf
+from tunesmith.ship.formats.gguf import write_weighed
+from tunesmith.ship.gguf.quants import QuantName
 from tunesmith.ship.ollama.export import add_bos_of, make_modelfile, serving_of
 from tunesmith.systems.system import System
 
 __all__ = ["FORMAT"]
 
-_QUANTS = ("q8_0", "f16", "bf16")
+_QUANTS: tuple[QuantName, ...] = ("q8_0", "f16", "bf16", "q6_k", "q5_k_m", "q4_k_m")
 
 
 def _write(source: ExportSource, folder: Path, quant: str) -> Written:
@@ -22,10 +23,12 @@ def _write(source: ExportSource, folder: Path, quant: str) -> Written:
     file = folder / f"model-{quant}.gguf"
     serving = serving_of(source)
     make_modelfile(source.chat, serving, weights=f"./{file.name}")
-    write_gguf(source.merged, file, outtype=cast("Outtype", quant), facts=Facts(name=source.name))
+    written = write_weighed(source, file, cast("QuantName", quant))
     made = make_modelfile(source.chat, serving, weights=f"./{file.name}", bos=add_bos_of(file))
     (folder / "Modelfile").write_text(made.text, encoding="utf-8")
-    return Written(numbers={"conversations_equal": made.template.num_checked}, notes=made.notes)
+    return Written(
+        numbers={**written.numbers, "conversations_equal": made.template.num_checked}, notes=(*written.notes, *made.notes)
+    )
 
 
 def _open(source: ExportSource, path: Path, quant: str) -> AbstractContextManager[System]:
