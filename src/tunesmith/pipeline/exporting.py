@@ -1,7 +1,7 @@
 """Exports: the tuned model in another format, with what was measured of exactly that file. An artifact of its own.
 
 The folder of an export holds `files/` (what ships), `export.json` (what it is, hashes and marks), and, where the form was
-judged, what every evaluation holds: evidence, verdict, report.
+judged, `parity.json` and what every evaluation holds: evidence, verdict, report.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Draft
-from tunesmith.core.errors import ArtifactError, EngineError, StorageError
+from tunesmith.core.errors import ArtifactError, EngineError, StorageError, TunesmithError
 from tunesmith.core.files import make_folders, new_temporary, sha256_file, storage_errors
-from tunesmith.core.records import digest
+from tunesmith.core.records import digest, to_json
 from tunesmith.core.reporter import Reporter
 from tunesmith.eval.files import write_evaluation
 from tunesmith.eval.gate import State
 from tunesmith.eval.measure import improvement
+from tunesmith.eval.parity_result import ParityReport
 from tunesmith.models.load import BaseFolder, find_base
 from tunesmith.models.merge import merge
 from tunesmith.models.use import GREEDY_USE
 from tunesmith.pipeline.choosing_use import fields_for
 from tunesmith.pipeline.evidence import EXAMPLES, measuring_code
 from tunesmith.pipeline.finished import FinishedRun
+from tunesmith.pipeline.parity import compare_references
 from tunesmith.pipeline.shipped import Shipped, judge_shipped
 from tunesmith.ship.format import ExportSource, Format
 
@@ -110,14 +112,17 @@ def _fill(
     place.mkdir()
     reporter.note(f"writing {form.title} {quant}".rstrip())
     written = form.write(source, place, quant)
-    shipped, reason = None, _UNASKED
+    shipped, parity, memory, reason = None, None, None, _UNASKED
     if judged and evaluation is None:
         reason = "there is no evaluation of this run to hold it against"
     elif evaluation is not None:
-        shipped, reason = _judged(run, source, form, quant, place / written.main, evaluation, reporter)
+        shipped, memory, reason = _judged(run, source, form, quant, place / written.main, evaluation, reporter)
     if shipped is not None:
         write_evaluation(draft.path, shipped.evidence, shipped.measurements, shipped.verdict)
-    unknown = f"Whether this form is the model that was tested is not measured: {reason}."
+        parity, marks = _parity(run, form, place / written.main, reporter)
+        (draft.path / "parity.json").write_bytes(to_json(parity.as_dict() if parity else {"reason": marks[0]}))
+    else:
+        marks = [f"Whether this form is the model that was tested is not measured: {reason}."]
     draft.numbers |= {
         "form": form.name,
         "quant": quant,
@@ -125,8 +130,10 @@ def _fill(
         "main": written.main,
         "bytes": sum(file.stat().st_size for file in place.rglob("*") if file.is_file()),
         **_measured(shipped),
-        "state": _state(shipped),
-        "marks": [unknown] if shipped is None else list(shipped.marks),
+        "memory_bytes": memory,
+        **_apart(parity),
+        "state": _state(shipped, parity),
+        "marks": [*(shipped.marks if shipped else ()), *marks],
         "notes": list(written.notes),
         **written.numbers,
     }
@@ -142,20 +149,43 @@ def _judged(
     file: Path,
     evaluation: Artifact,
     reporter: Reporter,
-) -> tuple[Shipped | None, str]:
-    """The form as measured; or why its engine cannot be had."""
+) -> tuple[Shipped | None, int | None, str]:
+    """The form as measured, and the bytes of memory that its engine took; or why the engine cannot be had."""
     with ExitStack() as stack:
         try:
             system = stack.enter_context(form.open(source, file, quant))
         except EngineError as error:
-            return None, f"{form.engine} did not open it ({error.problems[0].what})"
-        return judge_shipped(run, evaluation, system, reporter=reporter), ""
+            return None, None, f"{form.engine} did not open it ({error.problems[0].what})"
+        shipped = judge_shipped(run, evaluation, system, reporter=reporter)
+        return shipped, system.memory_bytes() if isinstance(system, TakesMemory) else None, ""
+
+
+def _parity(run: FinishedRun, form: Format, file: Path, reporter: Reporter) -> tuple[ParityReport | None, list[str]]:
+    """The file against the adapter on fixed prompts, and what that says against it. None: it could not be compared."""
+    if not form.comparable:
+        return None, [f"Parity is not measured: tunesmith parity does not open {form.title}."]
+    try:
+        found = compare_references(run.run.id, str(file), project=run.store.root.parent, reporter=reporter)
+    except TunesmithError as error:
+        return None, [f"Parity is not measured: {error.problems[0].what}."]
+    if found.passed is not False:
+        return found, []
+    cause = f" The likely cause: {found.causes[0].name}." if found.causes else ""
+    return found, [f"It differs from the adapter beyond the limits of its format: {'; '.join(found.failed)}.{cause}"]
+
+
+def _apart(parity: ParityReport | None) -> dict[str, Any]:
+    """How far the form is from the adapter, and whether it reads prompts as the adapter does."""
+    if parity is None:
+        return dict.fromkeys(("kl", "top1", "greedy_match", "parity"))
+    found = parity.as_dict()
+    return {"kl": found["kl"], "top1": found["top1"], "greedy_match": found["greedy_match"], "parity": found["pass"]}
 
 
 def _measured(shipped: Shipped | None) -> dict[str, Any]:
     """What was measured of the form; None is not measured."""
     if shipped is None:
-        return dict.fromkeys(("verdict", "primary", "against_adapter", "tokens_per_s", "memory_bytes", "kl", "top1"))
+        return dict.fromkeys(("verdict", "primary", "against_adapter", "tokens_per_s"))
     m, kept = shipped.measurements, shipped.kept
     form = shipped.evidence.system("tuned")
     cost = form.cost if form else None
@@ -166,16 +196,16 @@ def _measured(shipped: Shipped | None) -> dict[str, Any]:
         "primary": {"name": m.primary, "mean": mean[0] if mean else None, "ci": list(mean[1:]) if mean else None},
         "against_adapter": {"mean": kept.value, "ci": list(kept.interval) if kept.interval else None},
         "tokens_per_s": cost.generated_tokens / cost.seconds if cost and cost.seconds else None,
-        "memory_bytes": None,
-        "kl": None,
-        "top1": None,
     }
 
 
-def _state(shipped: Shipped | None) -> State:
-    """Whether the form is as good as the adapter that was tested: the same verdict, and no loss beyond the margin."""
+def _state(shipped: Shipped | None, parity: ParityReport | None) -> State:
+    """Whether the form is as good as the adapter that was tested: the same verdict, no loss beyond the margin, and an engine
+    that reads prompts as the adapter does. How far the numbers are apart is reported; what that costs, the verdict says."""
     if shipped is None:
         return "not measured"
+    if parity is not None and False in (parity.prompts.tokens_equal, parity.prompts.template_equal):
+        return "fail"
     if shipped.verdict.verdict != shipped.tested.verdict and shipped.verdict.verdict != "CAN'T TELL":
         return "fail"
     if shipped.kept.state != "pass":

@@ -65,7 +65,8 @@ class Format:
     `quants`: the kinds of quantisation it can write, the default first; empty if there is no choice.
     `write(source, folder, quant)` fills an empty folder. `open(source, file, quant)` runs what was written (`Written.main`) on
     its engine for the length of a block, as a system that can be asked like any other; EngineError if the engine
-    cannot be had here. `run_with`: lines that people type to run it, with `{path}` for the file or folder.
+    cannot be had here. `comparable`: whether `tunesmith parity` opens what was written. `run_with`: lines that people type to
+    run it, with `{path}` for the file or folder.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Format:
     write: Callable[[ExportSource, Path, str], Written]
     open: Callable[[ExportSource, Path, str], AbstractContextManager[System]]
     quants: tuple[str, ...] = ()
+    comparable: bool = True
     run_with: tuple[str, ...] = ()
 
     def checked_quant(self, quant: str) -> str:

@@ -13,7 +13,7 @@ from tunesmith.engines.engine import ALONE, Engine, EngineAnswer, EngineRequest,
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.generation.requests import Completion, Request, Sampling
 from tunesmith.models.generation.sampling import seed_of
-from tunesmith.systems.system import System, TokenLogprobs
+from tunesmith.systems.system import System, TakesMemory, TokenLogprobs
 
 __all__ = ["EngineLogitsSystem", "EngineSystem", "engine_system"]
 
@@ -95,6 +95,10 @@ class EngineSystem:
             for scores, begin, where in zip(scored, begins, places, strict=True)
         ]
 
+    def memory_bytes(self) -> int | None:
+        """The most memory that the engine has taken so far; None for one that is not a process of this machine."""
+        return self.engine.memory_bytes() if isinstance(self.engine, TakesMemory) else None
+
 
 @dataclass(frozen=True, slots=True)
 class EngineLogitsSystem:
@@ -132,6 +136,10 @@ class EngineLogitsSystem:
     ) -> list[TokenLogprobs] | None:
         """As `EngineSystem.logprobs`."""
         return self.system.logprobs(rows, on_done=on_done)
+
+    def memory_bytes(self) -> int | None:
+        """As `EngineSystem.memory_bytes`."""
+        return self.system.memory_bytes()
 
     def logits(self, rows: Sequence[Encoded]) -> Iterator[torch.Tensor]:
         """(T, V) of each row."""

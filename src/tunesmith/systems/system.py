@@ -35,6 +35,7 @@ __all__ = [
     "System",
     "SystemInputs",
     "SystemKind",
+    "TakesMemory",
     "TokenLogprobs",
 ]
 
@@ -164,6 +165,14 @@ class GivesLogits(Protocol):
 
     def kept_logits(self, rows: Sequence[Encoded]) -> Iterable[torch.Tensor]:
         """The same, for later: they can be read again and again after the system's weights were given back."""
+
+
+@runtime_checkable
+class TakesMemory(Protocol):
+    """What may run in a process of its own, whose memory can be read."""
+
+    def memory_bytes(self) -> int | None:
+        """The most memory that it has taken so far, resident, in bytes; None where that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,5 +34,6 @@ FORMAT = Format(
     engine="transformers",
     write=_write,
     open=_open,
+    comparable=False,
     run_with=("vllm serve {path}",),
 )

@@ -40,5 +40,6 @@ FORMAT = Format(
     engine="transformers",
     write=_write,
     open=_open,
+    comparable=False,
     run_with=("transformers serve --force-model {path}", "vllm serve {path}"),
 )

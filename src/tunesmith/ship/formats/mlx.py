@@ -60,6 +60,7 @@ FORMAT = Format(
     engine="mlx-lm",
     write=_write,
     open=_open,
+    comparable=False,
     quants=("bf16", "f16", "f32", "q8", "q4"),
     run_with=("mlx_lm.server --model {path}", "mlx_lm.chat --model {path}"),
 )

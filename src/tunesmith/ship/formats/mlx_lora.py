@@ -34,5 +34,6 @@ FORMAT = Format(
     engine="mlx-lm",
     write=_write,
     open=_open,
+    comparable=False,
     run_with=("mlx_lm.server --model BASE --adapter-path {path}",),
 )

@@ -49,5 +49,6 @@ FORMAT = Format(
     quants=_QUANTS,
     write=_write,
     open=_open,
+    comparable=False,
     run_with=("ollama create NAME -f {path}/Modelfile", "ollama run NAME"),
 )
