@@ -47,9 +47,13 @@ def opened(*references: str | Path, **how: Any) -> Iterator[list[OpenedSystem]]:
         yield [stack.enter_context(open_system(str(one), Opening(store=Store(Path("nowhere")), **how))) for one in references]
 
 
-def compared(a: str | Path, b: str | Path, *, b_as: Callable[[OpenedSystem], OpenedSystem] = lambda one: one) -> ParityReport:
-    """Both opened and compared on a few short prompts."""
-    with opened(a, b) as (one, other):
+def compared(
+    a: str | Path | OpenedSystem, b: str | Path, *, b_as: Callable[[OpenedSystem], OpenedSystem] = lambda one: one, **how: Any
+) -> ParityReport:
+    """Both compared on a few short prompts; what is not open yet is opened, `b` as `how` says."""
+    with ExitStack() as stack:
+        one = a if isinstance(a, OpenedSystem) else stack.enter_context(opened(a))[0]
+        other = stack.enter_context(opened(b, **how))[0]
         return compare_systems(one, b_as(other), PROMPTS, max_new_tokens=12)
 
 

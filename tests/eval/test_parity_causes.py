@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from parity_faults import as_server, change_config, change_weights, compared, copied
+from parity_faults import as_server, change_config, change_weights, compared, copied, opened
 
 from fakes import TEMPLATE, byte_tokenizer, make_base, train_tiny
-from tunesmith.models.load import find_base
+from tunesmith.models.adapters import open_adapter
+from tunesmith.models.load import StoredType, find_base, load_model
 from tunesmith.models.merge import merge
+from tunesmith.systems.opening import OpenedSystem
 
 Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Made:
-    """The base, an adapter, the merged model, and a folder for the form with the fault."""
+    """The base, an adapter, the merged model, base and adapter opened, and a folder for the form with the fault."""
 
     base: Path
     adapter: Path
     merged: Path
+    tested: OpenedSystem
     out: Path
 
     def with_adapter(self, **config: Any) -> Path:
@@ -53,16 +57,17 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def parts(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+def parts(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path, Path, OpenedSystem]]:
     place = tmp_path_factory.mktemp("parity")
     train_tiny(tiny_path, place, train={"max_steps": 6})
     adapter = change_config(place / "out" / "adapter", "adapter_config.json", base_model_name_or_path=str(tiny_path))
     merge(find_base(str(tiny_path)), adapter, place / "merged")
-    return tiny_path, adapter, place / "merged"
+    with opened(adapter) as (tested,):
+        yield tiny_path, adapter, place / "merged", tested
 
 
 @pytest.fixture
-def made(parts: tuple[Path, Path, Path], tmp_path: Path) -> Made:
+def made(parts: tuple[Path, Path, Path, OpenedSystem], tmp_path: Path) -> Made:
     return Made(*parts, tmp_path)
 
 
@@ -219,7 +224,7 @@ FAULTS: dict[str, tuple[str, Callable[[Made], str | Path]]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_fails_and_its_cause_is_named(fault: str, made: Made) -> None:
     cause, plant = FAULTS[fault]
-    report = compared(made.adapter, plant(made))
+    report = compared(made.tested, plant(made))
     assert report.passed is False and report.exit_code == 2
     assert report.causes[0].name == cause, report.causes
     assert report.causes[0].evidence and report.causes[0].hint
@@ -243,7 +248,7 @@ SERVED: dict[str, tuple[str, Callable[[Made], str | Path]]] = {
 @pytest.mark.parametrize("fault", SERVED)
 def test_behind_an_address_the_numbers_name_the_cause(fault: str, made: Made) -> None:
     cause, plant = SERVED[fault]
-    report = compared(made.adapter, plant(made), b_as=as_server)
+    report = compared(made.tested, plant(made), b_as=as_server)
     assert report.passed is False and report.apart is not None and report.apart.what == "top tokens"
     assert report.causes[0].name == cause, report.causes
 
@@ -252,4 +257,86 @@ def test_a_difference_without_a_known_sign_is_called_unknown(made: Made) -> None
     def one_matrix(tensors: Tensors) -> None:
         tensors["model.layers.0.mlp.down_proj.weight"] += 0.3 * torch.randn(32, 64, generator=torch.Generator().manual_seed(3))
 
-    assert compared(made.adapter, made.with_weights(one_matrix)).causes[0].name == "unknown"
+    assert compared(made.tested, made.with_weights(one_matrix)).causes[0].name == "unknown"
+
+
+# --- clean pairs ------------------------------------------------------------------------------------------------------
+
+
+def by_peft(made: Made) -> Path:
+    """Merged and saved by peft and transformers themselves."""
+    tuned = open_adapter(load_model(find_base(str(made.base)), "float32"), made.adapter)
+    tuned.merge_and_unload().save_pretrained(made.out / "form")
+    for file in find_base(str(made.base)).other_files():
+        shutil.copyfile(file, made.out / "form" / file.name)
+    return made.out / "form"
+
+
+def untied_with_the_same_numbers(made: Made) -> Path:
+    form = made.with_weights(lambda t: t.update({"lm_head.weight": t["model.embed_tokens.weight"].clone()}))
+    return change_config(form, tie_word_embeddings=False)
+
+
+def stored(made: Made, precision: StoredType) -> Path:
+    merge(find_base(str(made.base)), made.adapter, made.out / "form", precision=precision)
+    return made.out / "form"
+
+
+def turned_around(tensors: Tensors) -> None:
+    for name in reversed(list(tensors)):
+        tensors[name] = tensors.pop(name)
+
+
+CLEAN: dict[str, Callable[[Made], str | Path]] = {
+    "the adapter itself": lambda made: made.adapter,
+    "a copy of the adapter": lambda made: copied(made.adapter, made.out / "adapter"),
+    "the base and the adapter": lambda made: f"{made.base}+{made.adapter}",
+    "merged": lambda made: made.merged,
+    "a copy of the merged folder": lambda made: copied(made.merged, made.out / "form"),
+    "merged in float32": lambda made: stored(made, "float32"),
+    "merged in bfloat16": lambda made: stored(made, "bfloat16"),
+    "merged in float16": lambda made: stored(made, "float16"),
+    "merged by peft": by_peft,
+    "the output matrix stored twice": untied_with_the_same_numbers,
+    "tensors in another order": lambda made: made.with_weights(turned_around),
+    "a template that writes the same": lambda made: made.with_template(TEMPLATE + "{# nothing #}"),
+    "rotary settings written the older way": lambda made: made.with_config(rope_theta=10000.0),
+    "a longer context": lambda made: made.with_config(max_position_embeddings=2048),
+    "another type declared": lambda made: made.with_config(torch_dtype="float32"),
+    "alpha and rank written as rsLoRA": lambda made: made.with_adapter(use_rslora=True, lora_alpha=4.0),
+}
+
+
+@pytest.mark.parametrize("pair", CLEAN)
+def test_a_clean_pair_raises_no_alarm(pair: str, made: Made) -> None:
+    report = compared(made.tested, CLEAN[pair](made))
+    assert report.passed is True and report.exit_code == 0, (report.failed, report.missing)
+    assert report.causes == () and report.as_dict()["cause"] is None
+
+
+@pytest.mark.parametrize(
+    "how", ["server", "served in bfloat16", "served in float16", "merged against itself", "merged behind a server"]
+)
+def test_a_clean_form_in_another_engine_or_type_raises_no_alarm(how: str, made: Made) -> None:
+    if how == "merged against itself":
+        report = compared(made.merged, made.merged)
+    elif "server" in how:
+        report = compared(made.tested if how == "server" else made.merged, made.merged, b_as=as_server)
+    else:
+        precision: StoredType = "bfloat16" if "bfloat16" in how else "float16"
+        report = compared(made.tested, made.merged, precision=precision)
+    assert report.passed is True and report.causes == (), (report.failed, report.missing)
+
+
+@pytest.mark.parametrize("kind", ["rslora", "dora"])
+def test_other_kinds_of_adapters_raise_no_alarm(kind: str, made: Made) -> None:
+    train_tiny(made.base, made.out, train={"max_steps": 2}, method={"kind": kind})
+    adapter = made.out / "out" / "adapter"
+    merge(find_base(str(made.base)), adapter, made.out / "form")
+    assert compared(f"{made.base}+{adapter}", made.out / "form").passed is True
+
+
+def test_a_fused_architecture_and_another_seed_raise_no_alarm(phi_path: Path, tmp_path: Path) -> None:
+    train_tiny(phi_path, tmp_path, train={"max_steps": 2, "seed": 3})
+    merge(find_base(str(phi_path)), tmp_path / "out" / "adapter", tmp_path / "form")
+    assert compared(f"{phi_path}+{tmp_path / 'out' / 'adapter'}", tmp_path / "form").passed is True
