@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import orjson
 import urllib3
@@ -58,10 +59,15 @@ class Client:
         """The JSON of a POST."""
         return self._json("POST", path, orjson.dumps(payload))
 
-    def responds(self, path: str) -> bool:
-        """Whether a GET is answered with 200; False while nothing listens there."""
+    def upload(self, path: str, file: Path) -> None:
+        """POST the content of a file, read piece by piece."""
+        with file.open("rb") as content:
+            self._content("POST", path, content)
+
+    def responds(self, path: str, *, method: str = "GET") -> bool:
+        """Whether a request is answered with 200; False while nothing listens there."""
         try:
-            status, _ = self._request("GET", path, None)
+            status, _ = self._request(method, path, None)
         except (urllib3.exceptions.HTTPError, OSError):
             return False
         return status == 200
@@ -70,7 +76,7 @@ class Client:
         """Close all connections."""
         self._pool.clear()
 
-    def _request(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+    def _request(self, method: str, path: str, body: bytes | BinaryIO | None) -> tuple[int, bytes]:
         response = self._pool.request(
             method,
             self.url + path,
@@ -90,8 +96,20 @@ class Client:
             response.release_conn()
 
     def _json(self, method: str, path: str, body: bytes | None) -> Any:
+        content = self._content(method, path, body)
+        try:
+            return orjson.loads(content)
+        except orjson.JSONDecodeError as error:
+            shown = content[-80:].decode("utf-8", errors="replace")
+            raise self._error(f"answered {path} with something that is not whole JSON", shown, "JSON") from error
+
+    def _content(self, method: str, path: str, body: bytes | BinaryIO | None) -> bytes:
+        """The body of an answer that is not an error."""
         try:
             status, content = self._request(method, path, body)
+        except urllib3.exceptions.NewConnectionError as error:  # to urllib3, a kind of timeout
+            self._when_lost()
+            raise self._error("cannot be reached", self.url, "a server that listens there") from error
         except urllib3.exceptions.TimeoutError as error:
             self._when_lost()
             raise self._error(
@@ -102,15 +120,11 @@ class Client:
             raise self._error(
                 f"broke the connection during {path}: {type(error).__name__}", self.url, "a whole answer"
             ) from error
-        if status != 200:
+        if status not in (200, 201):
             raise self._error(
                 f"refused {path} with HTTP {status}", error_text(content), "HTTP 200", hint="what the server says is the value"
             )
-        try:
-            return orjson.loads(content)
-        except orjson.JSONDecodeError as error:
-            shown = content[-80:].decode("utf-8", errors="replace")
-            raise self._error(f"answered {path} with something that is not whole JSON", shown, "JSON") from error
+        return content
 
     def _error(self, what: str, value: object, expected: str, *, hint: str = "") -> EngineError:
         return EngineError(f"{self._engine} at {self.url} {what}", value=value, expected=expected, hint=hint or self._hint)
