@@ -13,9 +13,10 @@ from typing import Any
 from gguf import MODEL_ARCH, GGUFWriter
 
 from tunesmith.core.errors import ModelError
+from tunesmith.models.load import BaseFolder
 from tunesmith.ship.gguf.rope import add_rope
 
-__all__ = ["ARCHITECTURES", "Architecture", "add_sizes", "architecture", "head_dim"]
+__all__ = ["ARCHITECTURES", "Architecture", "add_sizes", "architecture", "configuration", "head_dim"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,13 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
             hint="ship the merged folder instead: --to merged",
         )
     return ARCHITECTURES[names[0]]
+
+
+def configuration(folder: BaseFolder) -> Any:
+    """The configuration of the language model as transformers reads it, defaults filled in."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(folder.path, trust_remote_code=False).get_text_config()
 
 
 def head_dim(config: Any) -> int:

@@ -25,7 +25,7 @@ from tunesmith.core.records import Message
 from tunesmith.models.chat import open_chat
 from tunesmith.models.load import BaseFolder, load_tokenizer
 from tunesmith.models.settings import declared_ends
-from tunesmith.ship.gguf.architectures import Architecture, add_sizes, architecture, head_dim
+from tunesmith.ship.gguf.architectures import Architecture, add_sizes, architecture, configuration, head_dim
 from tunesmith.ship.gguf.endings import add_special_tokens
 from tunesmith.ship.gguf.file import GgufFile, PlannedTensor, check_target, write_file
 from tunesmith.ship.gguf.ggml import rounded
@@ -74,7 +74,7 @@ def write_gguf(
     """
     check_target(out)
     kind = architecture(folder.config)
-    config = _configuration(folder)
+    config = configuration(folder)
     tokenizer = load_tokenizer(folder)
     tensors = folder_tensors(folder, kind, config)
     writer = GGUFWriter(None, MODEL_ARCH_NAMES[kind.arch])
@@ -101,13 +101,6 @@ def write_gguf(
     for name, factors in rope_factors(config, head_dim=head_dim(config)).items():
         planned.append(PlannedTensor(name, factors.shape, GGMLQuantizationType.F32, partial(np.asarray, factors)))
     return write_file(writer, planned, out, fallbacks=fallbacks, differences=(*words.differences, *stops, *notes))
-
-
-def _configuration(folder: BaseFolder) -> Any:
-    """The configuration as transformers reads it, defaults filled in."""
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(folder.path, trust_remote_code=False).get_text_config()
 
 
 def _spec(tokenizer: Any) -> dict[str, Any]:
