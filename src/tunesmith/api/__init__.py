@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tunesmith.api.adapter_sizing import LoraSizes, ModelDimensions, lora_sizes
     from tunesmith.api.advising import AdviceResult, advise
     from tunesmith.api.auditing import audit
     from tunesmith.api.bases import BaseRow, fetch_base, list_bases
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tunesmith.api.golden_set import GoldenAdded, GoldenList, GoldenState, golden_add, golden_list, golden_verify
     from tunesmith.api.merging import MergeResult, merge_adapters
     from tunesmith.api.parity_check import parity
+    from tunesmith.api.model_sizing import ModelSize, SizeSettings, model_size
     from tunesmith.api.pipeline import PipelineOptions, build, crossfit, evaluate, ingest, merge, open_project, plan, run, train
     from tunesmith.api.pushing import LeftOut, Pushed, PushFile, PushFinding, PushList, push
     from tunesmith.api.recipes import NewRecipe, new_recipe, write_recipe
@@ -67,6 +69,10 @@ __all__ = [
     "LeftOut",
     "Made",
     "MergeResult",
+    "LoraSizes",
+    "Made",
+    "ModelDimensions",
+    "ModelSize",
     "NewRecipe",
     "Outcome",
     "ParityReport",
@@ -83,6 +89,7 @@ __all__ = [
     "ReviewApplied",
     "ReviewPage",
     "SelftestResult",
+    "SizeSettings",
     "SplitResult",
     "TaskAnswers",
     "Verdict",
@@ -110,8 +117,10 @@ __all__ = [
     "golden_verify",
     "ingest",
     "list_bases",
+    "lora_sizes",
     "merge",
     "merge_adapters",
+    "model_size",
     "new_recipe",
     "open_project",
     "parity",
@@ -142,6 +151,8 @@ _NAMES = {
         "crossfit",
         "PipelineOptions",
     ),
+    "tunesmith.api.adapter_sizing": ("LoraSizes", "ModelDimensions", "lora_sizes"),
+    "tunesmith.api.model_sizing": ("ModelSize", "SizeSettings", "model_size"),
     "tunesmith.pipeline.project": ("Outcome", "Project"),
     "tunesmith.api.events": ("EventLog",),
     "tunesmith.pipeline.plan": ("Plan",),

@@ -49,7 +49,9 @@ def print_json(value: Any) -> None:
 def table(title: str, head: list[str], rows: list[list[str]]) -> None:
     """A table on stdout."""
     out = Console(highlight=False, markup=False, emoji=False)
-    drawn = Table(*head, title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    if title:
+        out.print(Text(title, style="italic"))
+    drawn = Table(*head, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
     out.print(drawn)

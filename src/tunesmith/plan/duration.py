@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tunesmith.plan.shape import Shape
 
-__all__ = ["Durations", "Speed", "Work", "duration_text", "durations"]
+__all__ = ["Durations", "Speed", "Work", "duration_text", "durations", "step_seconds"]
 
 _STEP = 1.2  # a whole step over its timed layers: embeddings, loss, optimiser, Python (measured on the embedded base)
 _FORWARD = 0.5  # of forward and backward together (docs/log.md)
@@ -65,9 +65,8 @@ class Durations:
 
 def durations(work: Work, shape: Shape, speed: Speed) -> Durations:
     """The seconds that `work` takes on a model of `shape`."""
-    layer_params = max(1, shape.linear_params // max(1, shape.layers))
-    layers = shape.layers + shape.width * shape.vocabulary / layer_params  # the head costs what so many layers do
-    step = _STEP * layers / speed.training
+    layers = _layers(shape)
+    step = step_seconds(shape, speed)
     forward = _FORWARD * layers / speed.training
     sampled = _SAMPLE_TOKENS * (_SAMPLES + _PASS)
     return Durations(
@@ -75,6 +74,16 @@ def durations(work: Work, shape: Shape, speed: Speed) -> Durations:
         validation=work.validations * (work.val_tokens + sampled) * forward,
         evaluation=_evaluated_tokens(work) * _FORWARD * layers / speed.float32,
     )
+
+
+def _layers(shape: Shape) -> float:
+    """Layers whose work is that of the model: the head costs what so many more do."""
+    return shape.layers + shape.width * shape.vocabulary / max(1, shape.linear_params // max(1, shape.layers))
+
+
+def step_seconds(shape: Shape, speed: Speed) -> float:
+    """Seconds per token of training an adapter."""
+    return _STEP * _layers(shape) / speed.training
 
 
 def _evaluated_tokens(work: Work) -> float:

@@ -17,6 +17,7 @@ __all__ = [
     "ENOUGH",
     "ENOUGH_CACHE",
     "KEPT_KEYS",
+    "LIBRARIES",
     "SCORED",
     "Memory",
     "Stages",
@@ -34,7 +35,7 @@ ENOUGH = 384  # tokens that training takes at once on a CPU, where it chooses
 SCORED = 3072  # tokens that validation and evaluation score at once
 ENOUGH_CACHE = 768 * 2**20  # bytes of keys and values of answers in work, at most
 
-_LIBRARIES = 500 * 2**20
+LIBRARIES = 500 * 2**20
 _HEAD = 3 * 32 * 2**20  # logits, gradient and a copy of the chunk of predictions that meets the output matrix
 _ADAPTER_COPIES = 8  # parameter, gradient, two moments, two best steps, a checkpoint on its way, and its bytes, in float32
 _BY_KERNEL = 512  # keys beyond which the library's kernel attends
@@ -76,7 +77,7 @@ class Stages:
 def always_there(shape: Shape, *, trainable: int, bytes_a_weight: int) -> int:
     """Bytes of weights, adapter with gradient and moments (once more in a rounded type), the head's chunk, and libraries."""
     adapter = trainable * (4 * _ADAPTER_COPIES + (bytes_a_weight if bytes_a_weight < 4 else 0))
-    return shape.num_parameters * bytes_a_weight + adapter + _HEAD + _LIBRARIES
+    return shape.num_parameters * bytes_a_weight + adapter + _HEAD + LIBRARIES
 
 
 def kept_a_token(
@@ -134,7 +135,7 @@ def stages(shape: Shape, *, training: int, test_tokens: int, trainable: int, cac
     Merging holds the weights in float32 and their copy on its way to the disk. Evaluation holds one copy of the weights in
     float32 at a time, with what answers and scores take, or with the base alongside the merged model to check the sums.
     """
-    one = _LIBRARIES + 4 * shape.num_parameters + 4 * trainable
+    one = LIBRARIES + 4 * shape.num_parameters + 4 * trainable
     copy = 4 * shape.num_parameters
     scored = computing(shape, min(SCORED, test_tokens), bytes_a_number=4)
     return Stages(training, one + copy, one + max(cache, scored, copy) + _HEAD)
