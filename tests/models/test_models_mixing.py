@@ -163,3 +163,18 @@ def test_dora_among_several_adapters_is_refused_with_the_reason(
 def test_settings_that_make_no_model_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         AdapterMix(**{"folders": (Path("a"), Path("b")), **settings})
+
+
+@pytest.mark.parametrize("kind", ["lora", "rslora", "dora"])
+def test_one_adapter_is_merged_as_peft_computes_it_and_a_scale_that_is_a_hundredth_off_is_seen(
+    kind: AdapterKind, tiny: BaseFolder, tiny_chat: Chat, tmp_path: Path
+) -> None:
+    adapter = random_adapter(tiny, tmp_path / "a", seed=4, kind=kind, modules="_proj")
+    found = merged_logits(tiny, AdapterMix(folders=(adapter,)), tmp_path / "m", tiny_chat)
+    file = adapter / "adapter_config.json"
+    right = file.read_text()
+    for factor, near in ((1.0, True), (1.01, False)):
+        config = json.loads(right)
+        file.write_text(json.dumps({**config, "lora_alpha": factor * config["lora_alpha"]}))
+        by_forward = logits(open_adapter(load_model(tiny, "float32"), adapter), tiny_chat)
+        assert (float((found - by_forward).abs().max()) < LIMIT) == near

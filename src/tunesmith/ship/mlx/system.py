@@ -25,7 +25,7 @@ from tunesmith.systems.system import TokenLogprobs
 
 __all__ = ["INSTALL", "MlxSystem", "open_mlx"]
 
-INSTALL = "pip install mlx-lm==0.32.2 (and 'mlx[cpu]==0.32.4' where there is no Apple GPU)"
+INSTALL = "pip install 'tunesmith[mlx]'"
 
 
 def open_mlx(path: Path, chat: Chat, *, context: int, label: str, adapter: Path | None = None) -> MlxSystem:
