@@ -66,7 +66,7 @@ def command(  # noqa: PLR0913 (the options of a verb)
     elif result.commit:
         say.end(
             {
-                "sent": f"{len(result.files)} files, every hash read back from the hub",
+                "published": f"{len(result.files)} files, every hash read back from the hub",
                 "commit": result.commit,
                 "open": result.url,
             }
@@ -97,6 +97,13 @@ def _show(listed: PushList, *, quiet: bool) -> None:
 
 def _asked(listed: PushList) -> bool:
     """Whether the person at the terminal agrees. Without a terminal, `--yes` must have said so."""
+    from tunesmith.core.errors import HubError
+
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise typer.BadParameter("without a terminal, --yes must confirm the push (--dry-run only shows it)")
+        raise HubError(
+            "a push must be confirmed, and no terminal is there to ask at",
+            value="not a terminal",
+            expected="--yes to send these files, or --dry-run to see them alone",
+            hint="read the list, then type the same command with --yes",
+        )
     return typer.confirm(f"  Send {len(listed.files)} files to {listed.repository}?", default=False, err=True)
