@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tunesmith.api.exporting import ExportResult, ExportTable, export, export_formats, export_table
     from tunesmith.api.golden_set import GoldenAdded, GoldenList, GoldenState, golden_add, golden_list, golden_verify
     from tunesmith.api.merging import MergeResult, merge_adapters
-    from tunesmith.api.parity_check import parity
     from tunesmith.api.model_sizing import ModelSize, SizeSettings, model_size
+    from tunesmith.api.parity_check import parity
     from tunesmith.api.pipeline import PipelineOptions, build, crossfit, evaluate, ingest, merge, open_project, plan, run, train
     from tunesmith.api.pushing import LeftOut, Pushed, PushFile, PushFinding, PushList, push
     from tunesmith.api.recipes import NewRecipe, new_recipe, write_recipe
@@ -67,10 +67,9 @@ __all__ = [
     "GoldenList",
     "GoldenState",
     "LeftOut",
-    "Made",
-    "MergeResult",
     "LoraSizes",
     "Made",
+    "MergeResult",
     "ModelDimensions",
     "ModelSize",
     "NewRecipe",

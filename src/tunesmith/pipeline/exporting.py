@@ -32,6 +32,7 @@ from tunesmith.pipeline.finished import FinishedRun
 from tunesmith.pipeline.parity import compare_references
 from tunesmith.pipeline.shipped import Shipped, judge_shipped
 from tunesmith.ship.format import ExportSource, Format
+from tunesmith.systems.system import TakesMemory
 
 __all__ = ["KIND", "SHEET", "exports_of", "make_export", "publish_files", "recommended"]
 
