@@ -182,6 +182,7 @@ def test_the_file_says_what_it_is_and_where_it_comes_from(folder: BaseFolder, tm
         "base_model.0.name": "SmolLM2-135M-Instruct",
         "base_model.0.repo_url": "https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
         "tags": ["tunesmith"],
+        "size_label": "86K",
         "file_type": 7,
         "quantization_version": 2,
     }

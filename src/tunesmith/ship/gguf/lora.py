@@ -51,9 +51,9 @@ def write_gguf_lora(base: BaseFolder, adapter: Path, out: Path, *, name: str = "
     writer.add_type(GGUFType.ADAPTER)
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", alpha)
-    writer.add_name(name or f"{base.name}, adapter")
+    writer.add_name(name or f"{Path(base.name).name}, adapter")
     writer.add_base_model_count(1)
-    writer.add_base_model_name(0, base.name)
+    writer.add_base_model_name(0, Path(base.name).name)
     planned = [tensor for pair in pairs for tensor in _planned(pair, _place(pair, places, base), alpha)]
     return write_file(writer, planned, out)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +18,7 @@ from gguf import (
     GGMLQuantizationType,
     GGUFType,
     GGUFWriter,
+    size_label,
 )
 from gguf.quants import quantize
 
@@ -81,7 +83,8 @@ def write_gguf(
     writer.add_type(GGUFType.MODEL)
     opens_with_token, end_ids = _chat_facts(folder, tokenizer)
     words = vocabulary(_spec(tokenizer), tensors[0].shape[0], chat_opens_with_token=opens_with_token)
-    _add_facts(writer, facts or Facts(name=folder.name), kind, words)
+    num_parameters = sum(math.prod(tensor.shape) for tensor in tensors)
+    _add_facts(writer, facts or Facts(name=Path(folder.name).name), kind, words, num_parameters)
     notes = add_sizes(writer, kind, config)
     writer.add_file_type(QUANTS[quant].file_type)
     writer.add_quantization_version(GGML_QUANT_VERSION)
@@ -128,7 +131,7 @@ def _chat_facts(folder: BaseFolder, tokenizer: Any) -> tuple[bool, tuple[int, ..
     return False, tuple(dict.fromkeys([*own, *sorted(declared)]))
 
 
-def _add_facts(writer: GGUFWriter, facts: Facts, kind: Architecture, words: Vocabulary) -> None:
+def _add_facts(writer: GGUFWriter, facts: Facts, kind: Architecture, words: Vocabulary, num_parameters: int) -> None:
     writer.add_name(_engine_name(facts.name, kind, words))
     for text, add in (
         (facts.author, writer.add_author),
@@ -137,6 +140,7 @@ def _add_facts(writer: GGUFWriter, facts: Facts, kind: Architecture, words: Voca
     ):
         if text:
             add(text)
+    writer.add_size_label(size_label(num_parameters, num_parameters, 0, 0))
     if facts.bases:
         writer.add_base_model_count(len(facts.bases))
     for place, (name, url) in enumerate(facts.bases):
