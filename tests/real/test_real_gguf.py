@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from llama_cpp import LlamaCpp
 
+from llama_cpp_library import LlamaCpp
 from tunesmith.core.records import Message
 from tunesmith.models.chat import open_chat
 from tunesmith.models.generate import Request, answer

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gguf_models import MODELS, folder_of, logits_of, token_ids
-from llama_cpp import LlamaCpp
 
+from llama_cpp_library import LlamaCpp
 from tunesmith.core.errors import ModelError
 from tunesmith.ship.gguf import QuantName, write_gguf
 

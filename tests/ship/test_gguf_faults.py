@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from gguf import GGUFWriter
 from gguf_models import folder_of, logits_of, token_ids
-from llama_cpp import LlamaCpp
 
+from llama_cpp_library import LlamaCpp
 from tunesmith.models.chat import open_chat
 from tunesmith.models.load import BaseFolder
 from tunesmith.ship.gguf import tensors, write, write_gguf

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from gguf import GGUFReader
 from gguf_models import folder_of, token_ids
-from llama_cpp import LlamaCpp
 from safetensors.torch import load_file, save_file
 
+from llama_cpp_library import LlamaCpp
 from tunesmith.core.errors import ModelError, StorageError
 from tunesmith.core.files import sha256_file
 from tunesmith.models.load import BaseFolder, find_base

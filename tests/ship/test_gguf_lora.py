@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 from gguf_models import folder_of, logits_of, token_ids
-from llama_cpp import LlamaCpp
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
+from llama_cpp_library import LlamaCpp
 from tunesmith.core.errors import ModelError
 from tunesmith.models.adapters import open_adapter
 from tunesmith.models.load import BaseFolder, load_model

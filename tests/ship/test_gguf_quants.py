@@ -14,9 +14,9 @@ import torch
 from gguf import GGUFReader
 from gguf.quants import dequantize
 from gguf_models import folder_of, logits_of, token_ids
-from llama_cpp import LlamaCpp
 from safetensors.torch import load_file, save_file
 
+from llama_cpp_library import LlamaCpp
 from tunesmith.core.errors import ModelError
 from tunesmith.models.load import BaseFolder, load_model
 from tunesmith.ship.gguf import QUANTS, QuantName, ggml, write_gguf, write_importance

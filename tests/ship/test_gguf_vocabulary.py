@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from llama_cpp import LlamaCpp
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausalLM, PreTrainedTokenizerFast
 
 from fakes import TEMPLATE
+from llama_cpp_library import LlamaCpp
 from shared_paths import material
 from tunesmith.core.errors import ModelError
 from tunesmith.core.records import Message
