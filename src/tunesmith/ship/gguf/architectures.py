@@ -1,6 +1,6 @@
 """The architectures that can be written as GGUF: names, sizes and what is changed in the weights of each.
 
-The keys and changes are those of `conversion/` in the llama.cpp project, whose converter writes the same tensors to the byte.
+The keys and changes are those of `conversion/` in the llama.cpp project. docs/concepts/gguf.md has the comparison with it.
 """
 
 from __future__ import annotations
