@@ -44,7 +44,7 @@ def _open(source: ExportSource, path: Path, quant: str) -> AbstractContextManage
 FORMAT = Format(
     name="ollama",
     title="Ollama",
-    order=25,
+    order=27,
     engine="Ollama",
     quants=_QUANTS,
     write=_write,
