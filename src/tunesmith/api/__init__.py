@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tunesmith.api.advising import AdviceResult, advise
     from tunesmith.api.auditing import audit
     from tunesmith.api.bases import BaseRow, fetch_base, list_bases
+    from tunesmith.api.carding import CardCheck, CardResult, card, verify_card
     from tunesmith.api.checking import CheckFinding, CheckResult, check
     from tunesmith.api.comparison import CompareResult, compare
     from tunesmith.api.conversation import AnswerPiece, Conversation, chat
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tunesmith.api.pipeline import PipelineOptions, build, crossfit, evaluate, ingest, merge, open_project, plan, run, train
     from tunesmith.api.pushing import LeftOut, Pushed, PushFile, PushFinding, PushList, push
     from tunesmith.api.recipes import NewRecipe, new_recipe, write_recipe
+    from tunesmith.api.releasing import ReleaseCheck, ReleaseResult, release, verify_release
     from tunesmith.api.reviewing import ReviewApplied, ReviewPage, apply_review, decide_documents, review, review_documents
     from tunesmith.api.selftesting import SelftestResult, selftest
     from tunesmith.api.splitting import SplitResult, split
@@ -51,6 +53,8 @@ __all__ = [
     "AnswerPiece",
     "Artifact",
     "BaseRow",
+    "CardCheck",
+    "CardResult",
     "CheckFinding",
     "CheckResult",
     "CompareResult",
@@ -85,6 +89,8 @@ __all__ = [
     "PushList",
     "Pushed",
     "Recalled",
+    "ReleaseCheck",
+    "ReleaseResult",
     "ReviewApplied",
     "ReviewPage",
     "SelftestResult",
@@ -98,6 +104,7 @@ __all__ = [
     "artifacts",
     "audit",
     "build",
+    "card",
     "chat",
     "check",
     "compare",
@@ -125,6 +132,7 @@ __all__ = [
     "parity",
     "plan",
     "push",
+    "release",
     "review",
     "review_documents",
     "run",
@@ -134,6 +142,8 @@ __all__ = [
     "train",
     "verdict",
     "verify",
+    "verify_card",
+    "verify_release",
     "write_recipe",
 ]
 
@@ -177,6 +187,7 @@ _NAMES = {
         "review_documents",
     ),
     "tunesmith.api.merging": ("MergeResult", "merge_adapters"),
+    "tunesmith.api.releasing": ("ReleaseCheck", "ReleaseResult", "release", "verify_release"),
     "tunesmith.api.synth_file": ("Made", "synth"),
     "tunesmith.api.comparison": ("CompareResult", "compare"),
     "tunesmith.api.auditing": ("audit",),
@@ -186,6 +197,7 @@ _NAMES = {
     "tunesmith.eval.questionnaire": ("TaskAnswers",),
     "tunesmith.api.conversation": ("AnswerPiece", "Conversation", "chat"),
     "tunesmith.api.selftesting": ("SelftestResult", "selftest"),
+    "tunesmith.api.carding": ("CardCheck", "CardResult", "card", "verify_card"),
     "tunesmith.api.bases": ("BaseRow", "fetch_base", "list_bases"),
     "tunesmith.data.similar.passage_index": ("PassageIndex", "Passage", "Recalled"),
     "tunesmith.pipeline.evidence": ("EXAMPLES",),

@@ -38,6 +38,7 @@ __all__ = [
     "new_temporary",
     "remove_tree",
     "replace_file",
+    "seal_holds",
     "sha256_file",
     "storage_errors",
     "verify",
@@ -79,7 +80,7 @@ def _examine(directory: Path) -> dict[str, Any] | str:
         raw = (directory / MANIFEST).read_bytes()
         manifest: dict[str, Any] = orjson.loads(raw)
         seal = manifest.pop(_SEAL)
-        if hashlib.sha256(_dumped(manifest)).hexdigest() != seal or _dumped({**manifest, _SEAL: seal}) != raw:
+        if not seal_holds(raw):
             return f"{MANIFEST} does not match its seal"
         for fact in manifest["files"]:
             path = directory / checked_name(fact["path"])
@@ -90,6 +91,13 @@ def _examine(directory: Path) -> dict[str, Any] | str:
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
         return f"{MANIFEST} cannot be understood"
     return {**manifest, _SEAL: seal}
+
+
+def seal_holds(raw: bytes) -> bool:
+    """Whether the bytes of a manifest are those that were written, by its own seal. ValueError if they are not JSON."""
+    manifest = orjson.loads(raw)
+    seal = manifest.pop(_SEAL)
+    return hashlib.sha256(_dumped(manifest)).hexdigest() == seal and _dumped({**manifest, _SEAL: seal}) == raw
 
 
 def _dumped(manifest: dict[str, Any]) -> bytes:

@@ -1,0 +1,1 @@
+"""Model cards: made from artifacts alone, every number with the file it came from, and checked against them again."""
