@@ -16,6 +16,7 @@ import tunesmith
 from tunesmith.cli.main import main
 from tunesmith.core.errors import ArtifactError, TunesmithError
 from tunesmith.pipeline.sections.eval import GateConfig
+from tunesmith.ship.card.sections.forms import run_commands
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +177,16 @@ def test_text_from_outside_is_shown_as_text_on_the_page(tmp_path: Path) -> None:
     page = tunesmith.card(project=tmp_path, name="<script>alert(1)</script> | x", out=tmp_path / "card.html").page
     assert "<script" not in page and "&lt;script&gt;" in page
     assert (tmp_path / "card.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("kind", "files", "command"),
+    [
+        ("gguf_lora", ["adapter.gguf"], "llama-server -m BASE.gguf --lora here/adapter.gguf"),
+        ("mlx_lora", ["adapters.safetensors"], "mlx_lm.server --model BASE --adapter-path here"),
+        ("mlx", ["model.safetensors"], 'mlx_lm.generate --model here --prompt "How do I begin?"'),
+        ("int4", ["model.safetensors"], "vllm serve here"),
+    ],
+)
+def test_each_format_is_run_by_its_own_engine(kind: str, files: list[str], command: str) -> None:
+    assert [line for _, line in run_commands(kind, "here", files)] == [command]

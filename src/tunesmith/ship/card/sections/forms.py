@@ -10,7 +10,7 @@ from tunesmith.ship.card.facts import Facts
 from tunesmith.ship.card.material import FACTS, Material
 from tunesmith.ship.card.text import bullet, code, decimals, interval, megabytes, plain, table
 
-__all__ = ["ADAPTER", "MERGED", "folder_of_form", "forms", "present_forms", "usage"]
+__all__ = ["ADAPTER", "MERGED", "folder_of_form", "forms", "present_forms", "run_commands", "usage"]
 
 ADAPTER, MERGED = "adapter", "merged"
 _FILES = "files/"
@@ -139,13 +139,14 @@ def _export(facts: Facts, form: str) -> str:
     listed = facts.at(form, FACTS, "files") or []
     files = [str(one["path"]).removeprefix(_FILES) for one in listed if str(one["path"]).startswith(_FILES)]
     kind = str(facts.at(form, FACTS, "numbers", "form") or "")
-    commands = list(_commands(kind, folder, files))
+    commands = list(run_commands(kind, folder, files))
     if not commands:
         return f"### {plain(folder)}\n\nThe files are in the folder {code(folder)}."
     return "\n\n".join(f"### {plain(folder)}, with {title}\n\n```sh\n{command}\n```" for title, command in commands)
 
 
-def _commands(kind: str, folder: str, files: list[str]) -> Iterator[tuple[str, str]]:
+def run_commands(kind: str, folder: str, files: list[str]) -> Iterator[tuple[str, str]]:
+    """What runs an export of a format, as (program, command); nothing for a format without a command."""
     ggufs = [file for file in files if file.endswith(".gguf")]
     if kind in {"gguf_lora", "gguf-lora"} and ggufs:
         yield "llama.cpp", f"llama-server -m BASE.gguf --lora {folder}/{ggufs[0]}"
@@ -155,9 +156,11 @@ def _commands(kind: str, folder: str, files: list[str]) -> Iterator[tuple[str, s
         if modelfile := next((file for file in files if PurePosixPath(file).name == "Modelfile"), ""):
             yield "Ollama", f"ollama create tuned -f {folder}/{modelfile} && ollama run tuned"
         return
-    if kind.startswith("mlx"):
+    if kind == "mlx_lora":
+        yield "MLX", f"mlx_lm.server --model BASE --adapter-path {folder}"
+    elif kind == "mlx":
         yield "MLX", f'mlx_lm.generate --model {folder} --prompt "How do I begin?"'
-    elif kind in {"merged", "awq", "gptq", "int8"}:
+    elif kind in {"merged", "awq", "gptq", "int8", "int4"}:
         yield "vLLM", f"vllm serve {folder}"
 
 
