@@ -28,6 +28,7 @@ from tunesmith.core.errors import RecipeError
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"plan", "train"}  # functions of `tunesmith.api` that `tunesmith` has as packages
 OTHER_NAMES = {
+    "lora": "lora_sizes",
     "bases": "list_bases",
     "demo": "run",
     "eval": "evaluate",

@@ -95,6 +95,8 @@ def test_the_tables_fit_a_terminal_of_80_columns(
         ("plan --params CONFIG --prices nothing.csv", "cannot read the table of GPUs"),
         ("plan --rank 8", "--rank needs --params"),
         ("plan --context 8", "--context needs --params"),
+        ("plan --params CONFIG --source ./posts", "--source has no effect with --params"),
+        ("plan --params CONFIG --set train.epochs=3", "--set has no effect with --params"),
     ],
 )
 def test_a_wrong_word_is_answered_with_what_was_expected(

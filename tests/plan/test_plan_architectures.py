@@ -88,7 +88,7 @@ def drawn_config(data: st.DataObject, name: str) -> dict[str, Any]:
             "n_positions": draw(st.integers(4, 64)),
         }
         return whole | sizes | draw(st.sampled_from(({}, {"n_inner": 72})))
-    config = whole | {
+    config: dict[str, Any] = whole | {
         "hidden_size": heads * dim,
         "intermediate_size": draw(st.integers(8, 200)),
         "num_hidden_layers": draw(st.integers(1, 4)),

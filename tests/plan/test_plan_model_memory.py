@@ -102,9 +102,8 @@ def test_activations_are_what_autograd_saves(name: str, how: str, dtype: torch.d
 
 def test_checkpointing_keeps_the_inputs_of_blocks_and_one_block() -> None:
     anatomy = anatomy_of({"model_type": "llama", **SIZES})
-    usual = {"tokens": 10, "number_bytes": 2}
-    kept = activation_bytes(anatomy, checkpointing=True, **usual)
-    whole = activation_bytes(anatomy, checkpointing=False, **usual)
+    kept = activation_bytes(anatomy, tokens=10, number_bytes=2, checkpointing=True)
+    whole = activation_bytes(anatomy, tokens=10, number_bytes=2, checkpointing=False)
     assert whole - kept == pytest.approx(10 * (3 * block_bytes(anatomy, number_bytes=2) - 4 * 128 * 2), abs=2)
 
 

@@ -137,14 +137,14 @@ def model_size(
         model_type=anatomy.model_type,
         parameters=anatomy.num_parameters,
         active_parameters=anatomy.active_parameters,
-        by_kind=dict(anatomy.by_kind),
+        by_kind={str(kind): count for kind, count in anatomy.by_kind.items()},
         dimensions={
             name: getattr(anatomy, name)
             for name in ("layers", "width", "inner", "heads", "kv_heads", "head_dim", "vocabulary", "context")
         },
         settings=settings,
         adapter_parameters=training["lora"].adapter // 4,
-        training=training,
+        training={str(method): memory for method, memory in training.items()},
         serving=serving,
         gpus=gpus,
         time=None if settings.tokens is None else _time(anatomy, settings, table),

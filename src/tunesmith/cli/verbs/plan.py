@@ -26,8 +26,6 @@ from tunesmith.cli.options import (
 
 __all__ = ["command"]
 
-_SIZES = "With --params"
-
 
 def command(  # noqa: PLR0913 (the options of a verb)
     context: typer.Context,
@@ -47,35 +45,23 @@ def command(  # noqa: PLR0913 (the options of a verb)
             help="Sizes of a model in place of a run: config.json, its folder, or the name of a model on this machine."
         ),
     ] = None,
-    batch: Annotated[int, typer.Option(help="Rows at once in training.", rich_help_panel=_SIZES)] = 1,
-    length: Annotated[int, typer.Option(help="Tokens of a row in training.", rich_help_panel=_SIZES)] = 2048,
-    rank: Annotated[int, typer.Option(help="Rank of the adapter.", rich_help_panel=_SIZES)] = 16,
-    targets: Annotated[
-        str, typer.Option(help="Adapted layers: all, attention, mlp, or names such as q_proj,v_proj.", rich_help_panel=_SIZES)
-    ] = "all",
-    precision: Annotated[str, typer.Option(help="float32, bfloat16 or mixed (autocast).", rich_help_panel=_SIZES)] = "bfloat16",
-    optimizer: Annotated[
-        str, typer.Option(help="adamw, adamw_8bit, adafactor, lion or sgd.", rich_help_panel=_SIZES)
-    ] = "adamw",
-    checkpointing: Annotated[bool, typer.Option(help="Gradient checkpointing.", rich_help_panel=_SIZES)] = False,
-    context_tokens: Annotated[
-        int, typer.Option("--context", help="Tokens of a request when serving.", rich_help_panel=_SIZES)
-    ] = 4096,
-    requests: Annotated[int, typer.Option(help="Requests at once when serving.", rich_help_panel=_SIZES)] = 1,
-    tokens: Annotated[
-        int | None, typer.Option(help="Training tokens; times this machine for about two seconds.", rich_help_panel=_SIZES)
-    ] = None,
-    method: Annotated[
-        str, typer.Option(help="What the time is for: full, lora, dora or qlora.", rich_help_panel=_SIZES)
-    ] = "lora",
-    price: Annotated[float | None, typer.Option(help="Dollars per hour of this machine.", rich_help_panel=_SIZES)] = None,
-    prices: Annotated[
-        Path | None, typer.Option(help="Your copy of the table of GPUs and prices.", rich_help_panel=_SIZES)
-    ] = None,
+    batch: Annotated[int, typer.Option(help="Rows at once in training.")] = 1,
+    length: Annotated[int, typer.Option(help="Tokens of a row in training.")] = 2048,
+    rank: Annotated[int, typer.Option(help="Rank of the adapter.")] = 16,
+    targets: Annotated[str, typer.Option(help="Adapted layers: all, attention, mlp, or names such as q_proj,v_proj.")] = "all",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or mixed (autocast).")] = "bfloat16",
+    optimizer: Annotated[str, typer.Option(help="adamw, adamw_8bit, adafactor, lion or sgd.")] = "adamw",
+    checkpointing: Annotated[bool, typer.Option(help="Gradient checkpointing.")] = False,
+    context_tokens: Annotated[int, typer.Option("--context", help="Tokens of a request when serving.")] = 4096,
+    requests: Annotated[int, typer.Option(help="Requests at once when serving.")] = 1,
+    tokens: Annotated[int | None, typer.Option(help="Training tokens; times this machine for about two seconds.")] = None,
+    method: Annotated[str, typer.Option(help="What the time is for: full, lora, dora or qlora.")] = "lora",
+    price: Annotated[float | None, typer.Option(help="Dollars per hour of this machine.")] = None,
+    prices: Annotated[Path | None, typer.Option(help="Your copy of the table of GPUs and prices.")] = None,
 ) -> None:
     """Of a run; with `--params`, of a model. The JSON objects are contracts (docs/reference/scripting.md)."""
+    _refuse_options(context, _OF_RUNS if params is not None else _OF_SIZES)
     if params is None:
-        _refuse_sizes(context)
         stage_command("plan")(project, recipe, source, base, set_, allow, json, allow_private, offline, include)
         return
     from tunesmith.api.model_sizing import SizeSettings, model_size
@@ -109,9 +95,13 @@ _OF_SIZES = (
 )
 
 
-def _refuse_sizes(context: typer.Context) -> None:
-    """An option about a model's sizes without --params would be ignored."""
-    for name in _OF_SIZES:
+_OF_RUNS = ("project", "recipe", "source", "base", "set_", "allow", "allow_private", "offline", "include")
+
+
+def _refuse_options(context: typer.Context, names: tuple[str, ...]) -> None:
+    """An option that has no effect would be ignored: those of a model's sizes without --params, those of a run with it."""
+    for name in names:
         if (given := context.get_parameter_source(name)) is not None and given.name == "COMMANDLINE":
-            option = "--" + name.removesuffix("_tokens")
-            raise typer.BadParameter(f"{option} needs --params CONFIG.json; a run has these in its recipe")
+            option = "--" + name.removesuffix("_tokens").strip("_").replace("_", "-")
+            needs = "needs --params CONFIG.json; a run has these in its recipe"
+            raise typer.BadParameter(f"{option} {'has no effect with --params' if names is _OF_RUNS else needs}")
