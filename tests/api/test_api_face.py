@@ -34,7 +34,6 @@ OTHER_NAMES = {
     "eval": "evaluate",
     "golden": "golden_add",
     "init": "new_recipe",
-    "lora": "lora_sizes",
     "path": "artifact",
     "show": "artifacts",
 }

@@ -53,7 +53,7 @@ def compared(
     """Both compared on a few short prompts; what is not open yet is opened, `b` as `how` says."""
     with ExitStack() as stack:
         one = a if isinstance(a, OpenedSystem) else stack.enter_context(opened(a))[0]
-        other = stack.enter_context(opened(b, **how))[0]
+        other = stack.enter_context(opened(b, chat=one.chat, **how))[0]
         return compare_systems(one, b_as(other), PROMPTS, max_new_tokens=12)
 
 
@@ -110,4 +110,4 @@ class Server:
 
 def as_server(side: OpenedSystem) -> OpenedSystem:
     assert isinstance(side.system, LocalSystem)
-    return replace(side, system=Server(side.system), base=None, engine="server")
+    return replace(side, system=Server(side.system), base=None, weights=None, engine="server")

@@ -294,8 +294,6 @@ CLEAN: dict[str, Callable[[Made], str | Path]] = {
     "merged": lambda made: made.merged,
     "a copy of the merged folder": lambda made: copied(made.merged, made.out / "form"),
     "merged in float32": lambda made: stored(made, "float32"),
-    "merged in bfloat16": lambda made: stored(made, "bfloat16"),
-    "merged in float16": lambda made: stored(made, "float16"),
     "merged by peft": by_peft,
     "the output matrix stored twice": untied_with_the_same_numbers,
     "tensors in another order": lambda made: made.with_weights(turned_around),
@@ -326,6 +324,12 @@ def test_a_clean_form_in_another_engine_or_type_raises_no_alarm(how: str, made: 
         precision: StoredType = "bfloat16" if "bfloat16" in how else "float16"
         report = compared(made.tested, made.merged, precision=precision)
     assert report.passed is True and report.causes == (), (report.failed, report.missing)
+
+
+def test_a_wrong_scale_is_named_in_a_form_of_16_bits_too(made: Made) -> None:
+    adapter = change_config(copied(made.adapter, made.out / "adapter"), "adapter_config.json", lora_alpha=16.0)
+    merge(find_base(str(made.base)), adapter, made.out / "form", precision="bfloat16")
+    assert compared(made.tested, made.out / "form").causes[0].name == "scale"
 
 
 @pytest.mark.parametrize("kind", ["rslora", "dora"])

@@ -16,7 +16,6 @@ from tunesmith.eval.tolerances import Tolerance
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.generate import Completion
 from tunesmith.systems.comparable import GivesTopTokens
-from tunesmith.systems.local import LocalSystem
 from tunesmith.systems.opening import OpenedSystem
 from tunesmith.systems.system import GivesLogits
 
@@ -35,7 +34,7 @@ def compare_answers(
     limits: Tolerance | None,
 ) -> Answers:
     """The greedy answers of both, prompt by prompt. `ids`: the token ids of each prompt, None where nobody shows them."""
-    chat = next((side.system.chat for side in (a, b) if isinstance(side.system, LocalSystem)), None)
+    chat = a.chat or b.chat
     partings = [
         parting
         for prompt, before, one, other in zip(prompts, ids, *answers, strict=True)

@@ -15,14 +15,14 @@ from tunesmith.core.records import Message
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.eval.parity_answers import compare_answers
 from tunesmith.eval.parity_apart import Scored, ScoresCompared, compare_scores
-from tunesmith.eval.parity_cause import Case, Failure, find_causes
-from tunesmith.eval.parity_prompts import ParityPrompt
+from tunesmith.eval.parity_case import Case, Failure
+from tunesmith.eval.parity_cause import find_causes
+from tunesmith.eval.parity_prompts import CONTROL, ParityPrompt
 from tunesmith.eval.parity_result import Answers, Apart, ParityReport, Prompts
 from tunesmith.eval.tolerances import FORMS, Tolerance, looser
 from tunesmith.models.chat import Encoded
 from tunesmith.models.generate import Completion, Request
 from tunesmith.systems.comparable import Rendered, ShowsPrompts
-from tunesmith.systems.local import LocalSystem
 from tunesmith.systems.opening import OpenedSystem
 from tunesmith.systems.system import System
 
@@ -93,18 +93,20 @@ def _read(a: OpenedSystem, b: OpenedSystem, prompts: Sequence[ParityPrompt], *, 
     left_out, unfit, refused = list[str](), list[str](), list[str]()
     tokens, texts = list[bool | None](), list[bool | None]()
     first: dict[str, str] | None = None
+    is_served = {a.engine, b.engine} != {"transformers"}  # servers read control tokens that a question spells as control tokens
     for prompt, one, other in zip(prompts, read_a, read_b, strict=True):
         size = len(one.ids or other.ids or ())
-        if (one.refused and other.refused) or size + room > a.context:
+        if (one.refused and other.refused) or size + room > a.context or (prompt.kind == CONTROL and is_served):
             left_out.append(prompt.id)
             continue
         if one.refused or other.refused:
             refused.append(prompt.id)
-        same_ids, same_text = _same(one.ids, other.ids), _same(one.text, other.text)
+        same_ids = _same(one.ids, other.ids)
+        same_text = True if same_ids else _same(one.text, other.text)
         if bool(one.refused) != bool(other.refused):
             same_ids, same_text = False, False
         tokens.append(same_ids)
-        texts.append(True if same_ids and same_text is None else same_text)
+        texts.append(same_text)
         if first is None and False in (same_ids, same_text):
             first = _two_readings(prompt, one, other)
         if size + room > b.context:
@@ -179,7 +181,7 @@ def _rows(
     a: OpenedSystem, b: OpenedSystem, readings: _Readings, answers: Sequence[Completion], max_new_tokens: int
 ) -> list[Scored]:
     """A row of token ids for each prompt: with its reference where that fits, else with the answer of `a`."""
-    chat = next((side.system.chat for side in (a, b) if isinstance(side.system, LocalSystem)), None)
+    chat = a.chat or b.chat
     rows = []
     for prompt, ids, answer in zip(readings.kept, readings.ids, answers, strict=True):
         row = None

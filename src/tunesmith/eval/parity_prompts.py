@@ -14,7 +14,10 @@ from pathlib import Path
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Example, Message, spread_over_documents
 
-__all__ = ["ParityPrompt", "dataset_prompts", "fixed_prompts", "lengthened"]
+__all__ = ["CONTROL", "ParityPrompt", "dataset_prompts", "fixed_prompts", "lengthened"]
+
+CONTROL = "control"
+"""The kind of prompts that spell control tokens, which models in this process read as letters."""
 
 _FIXED = Path(__file__).parent.parent / "examples" / "parity.jsonl"
 _PLACES = {"{notes}": 1.0, "{half}": 0.5}  # what share of the room the notes take in their place

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from tunesmith.models.merge import sums
-from tunesmith.systems.local import LocalSystem
 from tunesmith.systems.opening import OpenedSystem
 
 __all__ = ["MatrixDrift", "WeightsCompared", "compare_weights"]
@@ -23,7 +22,7 @@ _BLOCK = 32  # weights that share a scale in the usual formats of few bits, or d
 _ROWS = 64  # rows of a matrix that are looked at for a grid
 _SHARE = 0.99
 _FEW = 16
-_OFF_GRID = 0.02  # of a step, on average; numbers of no grid are a quarter of one off
+_OFF_GRID = 0.1  # of a step, on average; numbers of no grid are a quarter of one off
 _TURNED = 0.1  # relative difference below which rows were not moved
 
 
@@ -32,15 +31,16 @@ class MatrixDrift:
     """One matrix of both forms. `relative`: |B − A| / |A|; `cosine` of both.
 
     `update_left`: of an adapted matrix, by which factor of its update B differs from A, and `rest`, what of the difference is
-    not along it, over the update's length; None for the others. `rounded_to`: the type to which B is A rounded. `bits`:
-    of the grid on which B lies, None for none. `is_permuted`: B has the rows of A
-    in another order.
+    not along it, over the update's length; `update_size`: the update's length over A's; None for the others. `rounded_to`: the
+    type to which B is A rounded. `bits`: of the grid on which B lies, None for none. `is_permuted`: B has the rows of A in
+    another order.
     """
 
     relative: float
     cosine: float
     update_left: float | None = None
     rest: float | None = None
+    update_size: float | None = None
     rounded_to: str = ""
     bits: int | None = None
     is_permuted: bool = False
@@ -76,13 +76,13 @@ class WeightsCompared:
 
 
 def compare_weights(a: OpenedSystem, b: OpenedSystem) -> WeightsCompared | None:
-    """Both forms' matrices compared; None where one of them is not in this process."""
-    one, other = a.system, b.system
-    if not isinstance(one, LocalSystem) or not isinstance(other, LocalSystem):
+    """Both forms' matrices compared; None where one of them has no files here."""
+    if a.weights is None or b.weights is None:
         return None
-    left, right = (dict(_matrices(system.model)) for system in (one, other))
+    one, other = a.weights(), b.weights()
+    left, right = dict(_matrices(one)), dict(_matrices(other))
     shared = [name for name in left if name in right and left[name].shape == right[name].shape]
-    updates = dict(_updates(one.model)) or dict(_updates(other.model))
+    updates = dict(_updates(one)) or dict(_updates(other))
     return WeightsCompared(
         drifts={name: _drift(left[name].float(), right[name].float(), updates.get(name)) for name in shared},
         only_a=tuple(sorted(left.keys() - right.keys())),
@@ -116,22 +116,27 @@ def _drift(a: torch.Tensor, b: torch.Tensor, update: torch.Tensor | None) -> Mat
     apart, size = b - a, float(a.norm())
     relative = float(apart.norm()) / max(size, 1e-30)
     cosine = float((a * b).sum()) / max(size * float(b.norm()), 1e-30)
-    left = rest = None
+    left = rest = length = None
     if update is not None and bool(update.any()):
         length = float(update.norm())
         left = float((apart * update).sum()) / length**2
         rest = float((apart - left * update).norm()) / length
     if relative == 0:
-        return MatrixDrift(relative=0.0, cosine=1.0, update_left=left, rest=rest)
+        return MatrixDrift(relative=0.0, cosine=1.0, update_left=left, rest=rest, update_size=_over(length, size))
     return MatrixDrift(
         relative=relative,
         cosine=cosine,
         update_left=left,
         rest=rest,
+        update_size=_over(length, size),
         rounded_to=next((str(kind).removeprefix("torch.") for kind in _KINDS if _is_rounded(a, b, kind)), ""),
         bits=_bits(b if update is None else b - update),
         is_permuted=relative > _TURNED and _is_permuted(a, b),
     )
+
+
+def _over(length: float | None, size: float) -> float | None:
+    return None if length is None else length / max(size, 1e-30)
 
 
 _KINDS = (torch.bfloat16, torch.float16)

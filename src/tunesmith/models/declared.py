@@ -51,7 +51,8 @@ class DeclaredAdapter:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeclaredModel:
     """`where`: the file or address, for people. `ends`: tokens that end an answer. `adds_bos`: whether the reader puts the
-    token `bos` before every prompt. `quantised`: the method, empty for whole weights. `stored`: the type of most weights.
+    token `bos` before every prompt. `quantised`: the method, empty for whole weights. `stored`: the type of most weights,
+    or the mixture of types that a GGUF file names.
     `tensors`: names of the stored weights."""
 
     where: str
@@ -151,8 +152,11 @@ def declared_adapter(folder: Path) -> DeclaredAdapter:
 def declared_by_gguf(path: Path) -> DeclaredModel:
     """What the header of a GGUF file declares. ModelError for a damaged file."""
     header = read_gguf_header(path)
-    from gguf import GGUFReader
+    from gguf import GGUFReader, LlamaFileType
 
+    written = _int(header.settings.get("general.file_type"))
+    known = written is not None and written in {kind.value for kind in LlamaFileType}
+    stored = LlamaFileType(written).name.split("_", 1)[1] if known else header.quantisation  # MOSTLY_Q4_K_M, ALL_F32
     names = frozenset(tensor.name for tensor in GGUFReader(path).tensors)
     own = {key.removeprefix(f"{header.architecture}."): value for key, value in header.settings.items()}
     token = {key: _int(own.get(f"tokenizer.ggml.{key}")) for key in _TOKEN_KEYS}
@@ -178,8 +182,8 @@ def declared_by_gguf(path: Path) -> DeclaredModel:
         adds_bos=own.get("tokenizer.ggml.add_bos_token"),
         ends=frozenset(e for e in ends if e is not None),
         template=_text_or_none(own.get("tokenizer.chat_template")),
-        stored=header.quantisation,
-        quantised="" if whole else header.quantisation,
+        stored=stored,
+        quantised="" if whole else stored,
         tensors=names,
     )
 

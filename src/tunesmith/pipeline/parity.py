@@ -14,7 +14,6 @@ from tunesmith.eval.parity_pair import compare_systems
 from tunesmith.eval.parity_prompts import ParityPrompt, dataset_prompts, fixed_prompts
 from tunesmith.eval.parity_result import ParityReport
 from tunesmith.models.load import StoredType
-from tunesmith.systems.local import LocalSystem
 from tunesmith.systems.opening import OpenedSystem, Opening, open_system
 
 __all__ = ["compare_references", "parity_prompts"]
@@ -43,7 +42,7 @@ def compare_references(
         )
     store, reporter = Store(project / ".tunesmith"), reporter or SilentReporter()
     how = Opening(store=store, reporter=reporter)
-    with open_system(a, how) as tested, open_system(b, replace(how, precision=precision)) as other:
+    with open_system(a, how) as tested, open_system(b, replace(how, precision=precision, chat=tested.chat)) as other:
         rows = _rows(store, dataset, tested) if num_prompts else []
         prompts = parity_prompts(tested, other, rows, num_prompts=num_prompts, max_new_tokens=max_new_tokens)
         return compare_systems(tested, other, prompts, max_new_tokens=max_new_tokens, reporter=reporter)
@@ -53,7 +52,7 @@ def parity_prompts(
     a: OpenedSystem, b: OpenedSystem, rows: list[Example], *, num_prompts: int, max_new_tokens: int
 ) -> list[ParityPrompt]:
     """The fixed prompts, the long ones nearly as long as the rows of training, and prompts of `rows`."""
-    chat = next((side.system.chat for side in (a, b) if isinstance(side.system, LocalSystem)), None)
+    chat = a.chat or b.chat
     room = min(a.trained_tokens or b.trained_tokens or _USUAL_TOKENS, a.context) - max_new_tokens
     fixed = fixed_prompts(
         lambda messages: sum(len(one.content) for one in messages) // 3 if chat is None else len(chat.encode_prompt(messages)),

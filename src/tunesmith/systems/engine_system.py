@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from tunesmith.core.errors import EvaluationError
-from tunesmith.core.records import digest
+from tunesmith.core.records import Message, digest
 from tunesmith.engines.engine import ALONE, Engine, EngineAnswer, EngineRequest, FullLogits, ignore_progress
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.generation.requests import Completion, Request, Sampling
 from tunesmith.models.generation.sampling import seed_of
+from tunesmith.systems.comparable import Rendered
 from tunesmith.systems.system import System, TakesMemory, TokenLogprobs
 
 __all__ = ["EngineLogitsSystem", "EngineSystem", "engine_system"]
@@ -81,6 +82,23 @@ class EngineSystem:
             adapter=self.adapter if request.adapter else ALONE,
         )
 
+    def rendered(self, prompts: Sequence[Sequence[Message]]) -> list[Rendered]:
+        """Each prompt as the engine itself writes and reads it, with the tokens that its tokenizer puts around."""
+        return [self._rendered(messages) for messages in prompts]
+
+    def _rendered(self, messages: Sequence[Message]) -> Rendered:
+        text = self.engine.render(messages)
+        return Rendered(text=text, ids=None if text is None else self.engine.tokenize(text, add_special=True))
+
+    def top_tokens(
+        self, rows: Sequence[Sequence[int]], begins: Sequence[int], count: int
+    ) -> list[list[Mapping[int, float]]] | None:
+        """The likeliest tokens in the place of each token from `begins` on; None where the engine does not give them."""
+        scored = self.engine.score(rows, begins, top=count, adapter=self.adapter)
+        if scored is None or not all(one.top for one, row, begin in zip(scored, rows, begins, strict=True) if begin < len(row)):
+            return None
+        return [[dict(zip(place.ids, place.log_p, strict=True)) for place in one.top] for one in scored]
+
     def logprobs(
         self, rows: Sequence[Encoded], *, on_done: Callable[[int], None] = ignore_progress
     ) -> list[TokenLogprobs] | None:
@@ -141,6 +159,10 @@ class EngineLogitsSystem:
         """As `EngineSystem.memory_bytes`."""
         return self.system.memory_bytes()
 
+    def rendered(self, prompts: Sequence[Sequence[Message]]) -> list[Rendered]:
+        """As `EngineSystem.rendered`."""
+        return self.system.rendered(prompts)
+
     def logits(self, rows: Sequence[Encoded]) -> Iterator[torch.Tensor]:
         """(T, V) of each row."""
         for row in rows:
@@ -162,5 +184,10 @@ class _Asked:
 
 def _completion(answer: EngineAnswer) -> Completion:
     return Completion(
-        answer.text, answer.finish_reason, answer.num_tokens, prompt_tokens=answer.prompt_tokens, seconds=answer.seconds
+        answer.text,
+        answer.finish_reason,
+        answer.num_tokens,
+        prompt_tokens=answer.prompt_tokens,
+        seconds=answer.seconds,
+        ids=answer.ids,
     )

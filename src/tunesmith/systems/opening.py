@@ -6,45 +6,57 @@
 | `FOLDER` | a model folder, or the folder of an adapter on the base that it names |
 | `BASE+ADAPTER` | an adapter on the base that is given |
 | a name of `tunesmith bases`, a hub id that is on this machine | a base |
+| `FILE.gguf` | the file in llama.cpp |
+| `http://HOST:PORT/v1#MODEL` | what answers as that model at an address |
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Store
-from tunesmith.core.errors import ArtifactError, EvaluationError, ModelError
+from tunesmith.core.errors import ArtifactError, EvaluationError, GeneratorError, ModelError
 from tunesmith.core.files import MANIFEST, damage, verify
 from tunesmith.core.records import digest
 from tunesmith.core.reporter import Reporter, SilentReporter
+from tunesmith.data.synth.endpoint import Wording
 from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import Chat, open_chat
-from tunesmith.models.declared import DeclaredModel, declared_adapter, declared_by_folder
+from tunesmith.models.declared import DeclaredModel, declared_adapter, declared_by_folder, declared_by_gguf
 from tunesmith.models.foreign_adapters import checked_adapter
 from tunesmith.models.load import BaseFolder, StoredType, find_base, load_model
-from tunesmith.models.memory import release_memory
 from tunesmith.models.template import template_text
+from tunesmith.systems.addressed import ModelAtAddress
+from tunesmith.systems.engine_system import engine_system
 from tunesmith.systems.local import LocalSystem
-from tunesmith.systems.system import System
+from tunesmith.systems.system import Address, System
 
 __all__ = ["OpenedSystem", "Opening", "open_system"]
 
 _ARTIFACT = re.compile(r"[a-z_]+:latest|[0-9a-f]{4,64}")
+_ADDRESS = re.compile(r"https?://")
+_SLOT_TOKENS = 4096  # context of a GGUF file in llama.cpp at most: keys and values of it are kept in memory
+_WORDS = Wording("the server", "b", "the comparison is made again", "compare files in place of an address")
+_UNKNOWN_CONTEXT = 2**31  # a server says when a prompt does not fit
 _BATCH = 16  # answers made at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """How references are opened: the project's `store`, the number type of models in this process, what is reported to whom."""
+    """How references are opened: the project's `store`, the number type of models in this process, what is reported to whom.
+
+    `chat`: the chat format of the tested model, by which a GGUF file or a server is asked; without it a GGUF file's own.
+    """
 
     store: Store
     precision: StoredType = "float32"
     reporter: Reporter = field(default_factory=SilentReporter)
+    chat: Chat | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +64,8 @@ class OpenedSystem:
     """A system that is ready to be asked. `form`: the row of the table of tolerances that it is judged by (`eval.tolerances`).
 
     `declared`: what its files or its server say of it. `base`: the model without its adapter, where that can be asked too.
-    `context`: tokens that fit; `trained_tokens`: the longest row of its training. `dataset`: id of the dataset it was
+    `weights`: opens the model of its files for a look at the weights, where there are files. `chat`: the format in which it
+    is asked. `context`: tokens that fit; `trained_tokens`: the longest row of its training. `dataset`: id of the dataset it was
     trained on.
     """
 
@@ -64,6 +77,8 @@ class OpenedSystem:
     declared: DeclaredModel
     context: int
     base: System | None = None
+    chat: Chat | None = None
+    weights: Callable[[], Any] | None = None
     trained_tokens: int | None = None
     dataset: str = ""
 
@@ -75,25 +90,32 @@ def open_system(reference: str, how: Opening) -> Iterator[OpenedSystem]:
     Raises:
         ArtifactError: no such artifact, or one whose files are not as they were written.
         ModelError: a folder, base or adapter that cannot be opened, or an adapter that was trained on another base.
-        EvaluationError: a reference that means nothing.
+        EvaluationError: a reference that means nothing, or a server that cannot be asked.
+        EngineError: the engine is missing, or ends, or serves another model.
     """
+    if _ADDRESS.match(reference):
+        yield _addressed(reference, how)
+        return
     place = _place(reference, how)
-    try:
-        if place.adapter is None:
-            yield _opened_folder(reference, place, how)
-        else:
-            with checked_adapter(place.adapter) as usable:
-                yield _opened_adapter(reference, place, usable, how)
-    finally:
-        release_memory()
+    if place.gguf is not None:
+        with _in_llama_cpp(reference, place.gguf, how) as opened:
+            yield opened
+        return
+    if place.adapter is None:
+        yield _opened_folder(reference, place, how)
+        return
+    with checked_adapter(place.adapter) as usable:
+        yield _opened_adapter(reference, place, usable, how)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """Where the files of a reference are: a model folder, and an adapter for it. `run`: the artifact it was trained in."""
+    """Where the files of a reference are: a model folder and an adapter for it, or a GGUF file. `run`: the artifact it was
+    trained in."""
 
     model: str
     adapter: Path | None = None
+    gguf: Path | None = None
     run: Artifact | None = None
 
 
@@ -101,19 +123,21 @@ def _place(reference: str, how: Opening) -> _Place:
     path = Path(reference).expanduser()
     if _ARTIFACT.fullmatch(reference) and not path.exists():
         return _of_artifact(how.store.resolve(reference), how.store)
+    if path.suffix.lower() == ".gguf":
+        return _Place(model=reference, gguf=_file(path))
     base, plus, adapter = reference.rpartition("+")
     if plus and base and not path.exists():
         return _Place(model=base, adapter=_whole(Path(adapter).expanduser()), run=_run_of(Path(adapter).expanduser()))
     if path.is_dir():
-        _whole(path)
-        inner = path / "adapter" if (path / "adapter").is_dir() and not (path / "config.json").is_file() else path
-        return _adapter_place(inner) if (inner / "adapter_config.json").is_file() else _Place(model=reference)
+        return _place_of_folder(_whole(path))
     return _Place(model=reference)
 
 
 def _of_artifact(found: Artifact, store: Store) -> _Place:
     if found.kind == "run":
         return _Place(model=str(found.manifest["settings"]["base"]), adapter=found.path / "adapter", run=found)
+    if found.kind == "export":
+        return _of_export(found)
     if found.kind == "model":
         trained = next((i["id"] for i in found.manifest["inputs"] if i["kind"] == "run"), "")
         return _Place(model=str(found.path), run=store.find("run", trained) if trained else None)
@@ -123,6 +147,28 @@ def _of_artifact(found: Artifact, store: Store) -> _Place:
         expected="a run (base and adapter), a merged model or an export",
         hint="tunesmith show   lists the artifacts of the project",
     )
+
+
+def _of_export(found: Artifact) -> _Place:
+    """What an export ships: its GGUF file, or its folder."""
+    files = found.path / "files"
+    models = sorted(files.rglob("*.gguf"))
+    return _Place(model=str(models[0]), gguf=models[0]) if models else _place_of_folder(files)
+
+
+def _place_of_folder(path: Path) -> _Place:
+    inner = path / "adapter" if (path / "adapter").is_dir() and not (path / "config.json").is_file() else path
+    return _adapter_place(inner) if (inner / "adapter_config.json").is_file() else _Place(model=str(path))
+
+
+def _file(path: Path) -> Path:
+    """The file, if it is there and as its folder's manifest lists it."""
+    if not path.is_file():
+        raise ModelError(
+            "there is no such GGUF file", value=str(path), expected="a file that exists", hint="check the path, or export one"
+        )
+    _whole(path.parent)
+    return path
 
 
 def _adapter_place(folder: Path) -> _Place:
@@ -173,6 +219,8 @@ def _opened_folder(reference: str, place: _Place, how: Opening) -> OpenedSystem:
         system=system,
         declared=declared,
         context=folder.context,
+        chat=chat,
+        weights=lambda: system.model,
         **_training(place.run),
     )
 
@@ -191,6 +239,8 @@ def _opened_adapter(reference: str, place: _Place, adapter: Path, how: Opening) 
         system=system,
         declared=replace(declared, adapter=declared_adapter(adapter)),
         context=folder.context,
+        chat=chat,
+        weights=lambda: model,
         base=replace(system, name="base", adapter=False, fingerprint=folder.fingerprint),
         **_training(place.run),
     )
@@ -238,3 +288,54 @@ def _training(run: Artifact | None) -> dict[str, Any]:
     most = run.manifest["settings"].get("train", {}).get("max_tokens")
     data = next((i["id"] for i in run.manifest["inputs"] if i["kind"] == "dataset"), "")
     return {"trained_tokens": most if isinstance(most, int) and most > 0 else None, "dataset": data}
+
+
+# --- engines and addresses --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _in_llama_cpp(reference: str, file: Path, how: Opening) -> Iterator[OpenedSystem]:
+    from tunesmith.engines.llama_cpp import LlamaCpp
+
+    declared = declared_by_gguf(file)
+    chat = how.chat or open_chat(find_base(str(file), reporter=how.reporter))
+    context = min(declared.context or _SLOT_TOKENS, _SLOT_TOKENS)
+    with LlamaCpp(file, context=context) as engine:
+        yield OpenedSystem(
+            reference=reference,
+            label=f"{reference}: {declared.stored} in llama.cpp {engine.version}",
+            engine=engine.name,
+            form=f"GGUF {declared.stored}",
+            system=engine_system(engine, chat, name=reference, label=reference, context=context),
+            declared=declared,
+            context=context,
+            chat=chat,
+            weights=lambda: load_model(find_base(str(file), reporter=how.reporter), "float32"),
+        )
+
+
+def _addressed(reference: str, how: Opening) -> OpenedSystem:
+    """A server gives its answers alone; what else a comparison needs is not measured."""
+    url, _, model = reference.partition("#")
+    if not model:
+        raise EvaluationError(
+            "no model of the server is named",
+            value=reference,
+            expected="the address and the model's name as the server knows it",
+            hint=f"{url}#NAME; most servers list their names at {url.rstrip('/')}/models",
+        )
+    try:
+        system = ModelAtAddress(Address(url=url, model=model), name=reference, words=_WORDS)
+    except GeneratorError as error:
+        problem = error.problems[0]
+        raise EvaluationError(problem.what, value=problem.value, expected=problem.expected, hint=problem.hint) from error
+    return OpenedSystem(
+        reference=reference,
+        label=f"{model} at {url}",
+        engine="address",
+        form=f"address {url}",
+        system=system,
+        declared=DeclaredModel(where=url),
+        context=_UNKNOWN_CONTEXT,
+        chat=how.chat,
+    )
