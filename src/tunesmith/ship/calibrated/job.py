@@ -15,12 +15,15 @@ __all__ = ["recipe", "run"]
 
 
 def recipe(method: str, group_size: int) -> list[Any]:
-    """llm-compressor's modifiers for `gptq` or `awq`: four bits for each weight of the linear layers, not of the head."""
+    """llm-compressor's modifiers for `gptq` or `awq`: four bits for each weight of the linear layers, not of the head.
+
+    Symmetric, since transformers 5.23 cannot read the packed zero points that this tool writes otherwise.
+    """
     from llmcompressor.modifiers.gptq import GPTQModifier
     from llmcompressor.modifiers.quantization import QuantizationModifier
     from llmcompressor.modifiers.transform.awq import AWQModifier
 
-    weights = {"num_bits": 4, "type": "int", "symmetric": method == "gptq", "strategy": "group", "group_size": group_size}
+    weights = {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": group_size}
     groups = {"config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}}, "ignore": ["lm_head"]}
     if method == "gptq":
         return [GPTQModifier(**groups)]
