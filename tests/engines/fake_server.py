@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -19,9 +19,9 @@ class FakeServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, replies: dict[str, Reply]) -> None:
+    def __init__(self, replies: Mapping[str, Reply]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.replies = replies
+        self.replies = dict(replies)
         self.status: dict[str, int] = {}
         self.promised = 0  # bytes announced over those that are sent
         self.asked: list[tuple[str, Any]] = []
@@ -41,8 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         chunked = self.headers.get("Transfer-Encoding") == "chunked"
         content = self._chunks() if chunked else self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        is_json = content.startswith(b"{")
-        body = json.loads(content) if is_json else content
+        body: Any = json.loads(content) if content.startswith(b"{") else content
         self.server.asked.append((self.path, body))
         there = self.path in self.server.replies
         reply = self.server.replies.get(self.path, {"error": {"message": "no such route"}})
@@ -69,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(replies: dict[str, Reply]) -> Iterator[FakeServer]:
+def serving(replies: Mapping[str, Reply]) -> Iterator[FakeServer]:
     """A fake server for the length of the block."""
     server = FakeServer(replies)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

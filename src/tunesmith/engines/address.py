@@ -91,11 +91,13 @@ class ModelServer:
             found.append("the server draws with its own random numbers")
         return tuple(found)
 
-    def tokenize(self, text: str, *, add_special: bool = False) -> None:
+    def tokenize(self, text: str, *, add_special: bool = False) -> tuple[int, ...] | None:
         """None: the interface has no such request."""
+        return None
 
-    def render(self, messages: Sequence[Message]) -> None:
+    def render(self, messages: Sequence[Message]) -> str | None:
         """None: the interface has no such request."""
+        return None
 
     def answer(
         self, requests: Sequence[EngineRequest], *, on_done: Callable[[int], None] = ignore_progress

@@ -109,8 +109,9 @@ class Ollama:
             found.append("Ollama decides the order of temperature, top_k, top_p and min_p: it cannot be set")
         return tuple(found)
 
-    def tokenize(self, text: str, *, add_special: bool = False) -> None:
+    def tokenize(self, text: str, *, add_special: bool = False) -> tuple[int, ...] | None:
         """None: Ollama has no such request."""
+        return None
 
     def render(self, messages: Sequence[Message]) -> str | None:
         """By its option to render without answering, which is not documented; None for a version that does not have it."""
@@ -137,7 +138,7 @@ class Ollama:
             )
         begin = time.perf_counter()
         drawn = request.sampling
-        options = {
+        options: dict[str, Any] = {
             "temperature": drawn.temperature,
             "top_p": drawn.top_p,
             "top_k": drawn.top_k,
