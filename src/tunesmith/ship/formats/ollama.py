@@ -1,4 +1,5 @@
-"""Ollama: a GGUF file and the Modelfile that `ollama create` takes, with the model's own template, end tokens and settings."""
+"""Local programs: a GGUF file, the Modelfile that `ollama create` takes, with the model's own template, end tokens and
+settings, and scripts for text-generation-webui, LM Studio and Jan."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from tunesmith.ship.format import ExportSource, Format, Written
 from tunesmith.ship.formats.gguf import write_weighed
 from tunesmith.ship.gguf.quants import QuantName
 from tunesmith.ship.ollama.export import add_bos_of, make_modelfile, serving_of
+from tunesmith.ship.programs import write_program_scripts
 from tunesmith.systems.system import System
 
 __all__ = ["FORMAT"]
@@ -26,6 +28,7 @@ def _write(source: ExportSource, folder: Path, quant: str) -> Written:
     written = write_weighed(source, file, cast("QuantName", quant))
     made = make_modelfile(source.chat, serving, weights=f"./{file.name}", bos=add_bos_of(file))
     (folder / "Modelfile").write_text(made.text, encoding="utf-8")
+    write_program_scripts(folder, source.name, file.name, serving)
     return Written(
         numbers={**written.numbers, "conversations_equal": made.template.num_checked}, notes=(*written.notes, *made.notes)
     )
@@ -43,7 +46,7 @@ def _open(source: ExportSource, path: Path, quant: str) -> AbstractContextManage
 
 FORMAT = Format(
     name="ollama",
-    title="Ollama",
+    title="Ollama and local programs",
     order=27,
     engine="Ollama",
     quants=_QUANTS,
