@@ -30,7 +30,7 @@ def silent(side: OpenedSystem) -> OpenedSystem:
         def logprobs(self, rows: object, *, on_done: object) -> None:
             return None
 
-    return replace(side, system=Silent(), weights=None, base=None, engine="server")  # type: ignore[arg-type]
+    return replace(side, system=Silent(), weights=None, base=None, engine="server")
 
 
 def test_the_first_keys_are_the_contract(tiny_path: Path) -> None:
