@@ -61,6 +61,23 @@ def test_time_is_measured_here_and_money_is_hours_times_the_price() -> None:
     assert timed().usd is None or timed().usd_per_hour is not None
 
 
+def test_a_wide_layer_is_timed_by_a_narrow_one_when_it_would_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tunesmith.models import precision
+
+    widths: list[int] = []
+
+    def layer(name: str, width: int, inner: int, rank: int) -> Any:
+        widths.append(width)
+        return width
+
+    monkeypatch.setattr(precision, "_layer", layer)
+    monkeypatch.setattr(precision, "_timed", lambda width: 0.3 * (width / 256) ** 2)
+    found = precision.layer_speed("bfloat16", width=8192, inner=16384, rank=8)
+    assert widths == [256, 512] and found.num_parameters == 10 * 256**2 and found.tokens_per_s == pytest.approx(512 / 0.3)
+    monkeypatch.setattr(precision, "_timed", lambda width: 1e-3)
+    assert precision.layer_speed("float32", width=8192, inner=16384, rank=8).num_parameters == 10 * 1024**2
+
+
 def test_a_name_and_a_folder_are_found_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
     assert tunesmith.model_size(tmp_path) == tunesmith.model_size(tmp_path / "config.json") == tunesmith.model_size(CONFIG)

@@ -20,7 +20,6 @@ from tunesmith.plan.weights import Anatomy
 
 __all__ = ["GpuFit", "ModelSize", "SizeSettings", "TrainingTime", "model_size"]
 
-_LAYER_MEASURED = 1024  # width at most of the layer that is timed: wider ones take minutes on a CPU and gain little
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "precision": tuple(PRECISIONS),
     "optimizer": tuple(OPTIMIZERS),
@@ -66,7 +65,7 @@ class GpuFit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingTime:
-    """`seconds` for `tokens`, from `tokens_per_s` of one layer timed here. `usd` is None without a price."""
+    """`seconds` for `tokens`, from the tokens/s of one layer of the model, as timed here. `usd` is None without a price."""
 
     method: str
     tokens: int
@@ -181,31 +180,31 @@ def _time(anatomy: Anatomy, settings: SizeSettings, table: tuple[Gpu, ...]) -> T
     """A layer of the model's proportions is timed, adapted and in the asked number type, and scaled by its parameters."""
     import torch
 
-    from tunesmith.models.precision import choose_precision
+    from tunesmith.models.precision import layer_speed
     from tunesmith.plan.hardware import measure_hardware
 
     machine = measure_hardware()
     shape = replace(
         anatomy.shape, linear_params=sum(round(w.num_parameters * w.used) for w in anatomy.weights if w.layer is not None)
     )
-    width = min(anatomy.width, _LAYER_MEASURED)
-    inner = max(1, round(width * anatomy.inner / anatomy.width))
-    found = choose_precision(
-        "float32" if settings.precision == "float32" else "bfloat16", width=width, inner=inner, rank=min(settings.rank, width)
+    found = layer_speed(
+        "float32" if settings.precision == "float32" else "bfloat16",
+        width=anatomy.width,
+        inner=anatomy.inner,
+        rank=settings.rank,
     )
-    scale = (4 * width * width + 3 * width * inner) / max(1, shape.linear_params // max(1, shape.layers))
-    speed = Speed(found.layer_tokens_per_s * scale, found.float32_tokens_per_s * scale)
+    per_layer = found.tokens_per_s * found.num_parameters / max(1, shape.linear_params // max(1, shape.layers))
     # Weights that are trained take a third product besides the forward and the backward one; checkpointing repeats the forward.
     work = 1.0 + (0.5 if settings.method == "full" else 0.0) + (0.5 if settings.checkpointing else 0.0)
     tokens = settings.tokens or 0
-    seconds = tokens * work * step_seconds(shape, speed)
+    seconds = tokens * work * step_seconds(shape, Speed(per_layer, per_layer))
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{machine.cores} CPU cores"
     price = settings.usd_per_hour if settings.usd_per_hour is not None else _price_of(name, table)
     return TrainingTime(
         method=settings.method,
         tokens=tokens,
         seconds=seconds,
-        layer_tokens_per_s=found.layer_tokens_per_s,
+        layer_tokens_per_s=per_layer,
         machine=name,
         busy=machine.busy,
         usd_per_hour=price,

@@ -18,12 +18,14 @@ from tunesmith.models.load import PrecisionName
 from tunesmith.models.packed.lean_parts import gated, rms_norm
 from tunesmith.models.packed.lowrank import draw_dropped, low_rank
 
-__all__ = ["Precision", "best_of_turns", "choose_precision", "without_denormals"]
+__all__ = ["LayerSpeed", "Precision", "best_of_turns", "choose_precision", "layer_speed", "without_denormals"]
 
 _WORTH_IT = 1.5  # below this ratio bfloat16 is not worth its rounding
 _TOKENS = 512  # short enough that some takes are not interrupted, long enough to fill the matrix products
 _TAKES, _MOST_TAKES = 4, 20
 _HOPELESS, _LONG_S = 4.0, 0.5  # a processor without 16-bit products takes seconds for one take
+_WIDTHS = (256, 512, 1024)  # of the layer timed in place of a larger one; wider ones gain little and take minutes on a CPU
+_TWO_S = 2.0  # for all takes of one width; twice the width takes four times as long
 _SECONDS = 0.3  # of each type's takes, once there are `_TAKES`: the slower type need not be known as well as the faster
 
 
@@ -66,6 +68,32 @@ def choose_precision(
         return Precision(wanted, f"{because} ({measured})", speed[wanted], speed["float32"])
     name: PrecisionName = "bfloat16" if ratio >= _WORTH_IT else "float32"
     return Precision(name, measured, speed[name], speed["float32"])
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSpeed:
+    """Tokens/s through an adapted layer with so many parameters, forward and backward."""
+
+    tokens_per_s: float
+    num_parameters: int
+
+
+def layer_speed(name: PrecisionName, *, width: int, inner: int, rank: int) -> LayerSpeed:
+    """Time one number type in about two seconds, on the widest layer of these proportions that allows it."""
+    found: LayerSpeed | None = None
+    with without_denormals():
+        for narrow in sorted({min(width, one) for one in _WIDTHS}):
+            wide = max(1, round(narrow * inner / width))
+            numbers = 4 * narrow * narrow + 3 * narrow * wide
+            take = _layer(name, narrow, wide, min(rank, narrow))
+            if found is not None and _TAKES * numbers / found.num_parameters * _TOKENS / found.tokens_per_s > _TWO_S:
+                break
+            first = _timed(take)
+            seconds = first if _TAKES * first > _TWO_S else best_of_turns({name: take})[name]
+            found = LayerSpeed(_TOKENS / seconds, numbers)
+    if found is None:
+        raise AssertionError("a layer has a width")
+    return found
 
 
 def best_of_turns(takes: Mapping[str, Callable[[], object]]) -> dict[str, float]:
