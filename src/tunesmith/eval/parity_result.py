@@ -153,7 +153,7 @@ class ParityReport:
             "a": self.a,
             "b": self.b,
             "form": self.form,
-            "limits": None if self.limits is None else asdict(self.limits),
+            "limits": None if self.limits is None else {**asdict(self.limits), "noise": self.limits.noise},
             "prompts": asdict(self.prompts),
             "apart": None if apart is None else asdict(apart),
             "answers": None

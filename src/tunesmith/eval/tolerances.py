@@ -6,8 +6,9 @@ rests on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 __all__ = ["FORMS", "SERVED", "STORED", "Tolerance", "looser"]
 
@@ -20,9 +21,6 @@ class Tolerance:
     likely token; `equal`: share of greedy answers that are the same to the letter; `begun`: share whose first 40 characters
     are; `as_summed`: share of the elements of the adapted matrices that are base + update, rounded once to the stored type.
     None: reported, and not judged. Of the answers, one may always differ.
-
-    `noise`: nats by which the two likeliest next tokens may be apart where two greedy answers part. A wider gap is not
-    explained by rounding. None: not measured, so a parting is not explained.
     """
 
     max_logit: float | None = None
@@ -31,7 +29,15 @@ class Tolerance:
     equal: float | None = None
     begun: float | None = None
     as_summed: float | None = None
-    noise: float | None = None
+
+    @property
+    def noise(self) -> float:
+        """Nats by which two next tokens may be apart where greedy answers part; a wider gap is not explained by rounding.
+
+        Four standard deviations of the difference of log-probabilities at the KL limit, which is half its variance (to second
+        order).
+        """
+        return 4 * math.sqrt(2 * self.mean_kl)
 
 
 STORED: Mapping[str, Tolerance] = {
@@ -50,10 +56,19 @@ SERVED: Mapping[str, Tolerance] = {
 }
 """The tuned model, in float32, against the merged folder opened in the type in which it will be served."""
 
-_NOISE = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.5, "float16 served": 0.1, "bfloat16 served": 1.0}
+_GGUF: Mapping[str, Tolerance] = {
+    "F32": Tolerance(max_logit=1e-3, mean_kl=1e-6, top1=0.999),
+    "F16": Tolerance(mean_kl=1e-4, top1=0.99),
+    "BF16": Tolerance(mean_kl=1e-3, top1=0.98),
+    "Q8_0": Tolerance(mean_kl=0.02, top1=0.9),
+    "Q4_K_M": Tolerance(mean_kl=0.1, top1=0.8),
+}
+"""GGUF files in llama.cpp, which also rounds the activations of quantised matrices."""
+
 FORMS: Mapping[str, Tolerance] = {
-    name: replace(limits, noise=_NOISE[name])
-    for name, limits in {**STORED, **{f"{name} served": limits for name, limits in SERVED.items()}}.items()
+    **STORED,
+    **{f"{name} served": limits for name, limits in SERVED.items()},
+    **{f"GGUF {name}": limits for name, limits in _GGUF.items()},
 }
 """What `tunesmith parity` judges by, for every form that was measured; a form that is not here is *not measured*."""
 

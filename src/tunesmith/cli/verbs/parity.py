@@ -85,7 +85,7 @@ def _rows(report: ParityReport) -> list[list[str]]:
     ]
     if answers is None:
         return [*rows, ["greedy answers", "not measured", "", "?"]]
-    noise = "" if limits is None or limits.noise is None else f", gap > {limits.noise:g}"
+    noise = "" if limits is None else f", gap > {limits.noise:.2g}"
     unexplained, other = len(answers.unexplained), len(answers.other_ends)
     return [
         *rows,
