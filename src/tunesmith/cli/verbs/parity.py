@@ -81,7 +81,7 @@ def _rows(report: ParityReport) -> list[list[str]]:
     rows = [
         ["token ids of the prompts", count, "all equal", _mark(prompts.tokens_equal)],
         ["template rendering", template, "equal", _mark(prompts.template_equal)],
-        *_apart_rows(report.apart, limits),
+        *_apart_rows(report),
     ]
     if answers is None:
         return [*rows, ["greedy answers", "not measured", "", "?"]]
@@ -95,7 +95,8 @@ def _rows(report: ParityReport) -> list[list[str]]:
     ]
 
 
-def _apart_rows(apart: Apart | None, limits: Tolerance | None) -> list[list[str]]:
+def _apart_rows(report: ParityReport) -> list[list[str]]:
+    apart, limits = report.apart, report.limits
     if apart is None:
         return [["next-token distributions", "not measured", "", "?"]]
     what = "logit" if apart.what == "logits" else "log-probability"
