@@ -103,7 +103,8 @@ def _parting(
         tuple(sorted(side.declared.ends or ())) if has_ended else own[at : at + 1]
         for own, side, has_ended in zip((x, y), sides, ended, strict=True)
     )
-    controls = set() if chat is None else set(chat.tokenizer.all_special_ids)  # servers may end at any of them
+    added = {} if chat is None else chat.tokenizer.added_tokens_decoder
+    controls = {token for token, about in added.items() if about.special}  # servers may end at any of them
     ends = any(has_ended and set(choices[1 - n]) & (set(choices[n]) | controls) for n, has_ended in enumerate(ended))
     row = None if before is None else (*before, *x[:at])
     return _Parting(
