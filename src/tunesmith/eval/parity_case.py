@@ -54,6 +54,7 @@ class Case:
 
 
 def another(evidence: str) -> Cause:
+    """The cause that the two are not the same model at all."""
     return Cause(
         name="another model",
         evidence=evidence,
@@ -62,6 +63,7 @@ def another(evidence: str) -> Cause:
 
 
 def not_applied(evidence: str) -> Cause:
+    """The cause that one of the two answers without the adapter."""
     return Cause(
         name="adapter not applied",
         evidence=evidence,
@@ -70,6 +72,7 @@ def not_applied(evidence: str) -> Cause:
 
 
 def scale(adapter: DeclaredAdapter | None, factor: float) -> Cause:
+    """The cause that the adapter's update is there `factor` times, with the slip that gives this factor."""
     reasons = {2.0: "it was added twice", -1.0: "it was subtracted"}
     if adapter is not None:
         reasons[1 / adapter.scale] = "its scale was left out"

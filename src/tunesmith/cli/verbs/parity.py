@@ -12,7 +12,7 @@ import typer
 from tunesmith.cli.options import Json, ProjectDir
 
 if TYPE_CHECKING:
-    from tunesmith.api.parity_check import Apart, ParityReport, Tolerance
+    from tunesmith.api.parity_check import ParityReport
 
 __all__ = ["command"]
 
