@@ -159,8 +159,10 @@ def evaluate_kinds(
     conditions: Conditions,
     reporter: Reporter,
     own: Mapping[str, SystemInputs] = MappingProxyType({}),
+    probes: Mapping[str, Sequence[Item]] | None = None,
 ) -> Measured:
     """Measure these systems on `items`, in float32. `own`: the inputs of a system that has another chat format or context.
+    `probes`: further rows by probe, in place of those that are chosen for the items.
 
     If the system that the verdict is about cannot be measured, the rest is left out too. EvaluationError without items, or if
     an adapter that is not zero has no effect.
@@ -169,7 +171,8 @@ def evaluate_kinds(
         raise EvaluationError(
             "there are no test items to evaluate", value=0, expected="test items", hint="--set split.test=0.2"
         )
-    probes = {name: _fit_all(rows, [inputs, *own.values()]) for name, rows in probe_items(items, inputs.train).items()}
+    wanted = probe_items(items, inputs.train) if probes is None else probes
+    probes = {name: _fit_all(rows, [inputs, *own.values()]) for name, rows in wanted.items()}
     texts = _fit_all(general, own.values())
     further = sum(map(len, (*(suite.items for suite in conditions.suites), *probes.values(), texts)))
     total = num_answers(kinds, conditions, len(items)) + further * sum(kind.role in _SCORED for kind in kinds)

@@ -15,7 +15,7 @@ from tunesmith.core.records import Example, Message
 from tunesmith.eval.floors import nearest_rows
 from tunesmith.eval.results import Item
 
-__all__ = ["OTHER_QUESTION", "REWORDED", "TRAINING", "item_of", "probe_items", "training_id"]
+__all__ = ["OTHER_QUESTION", "REWORDED", "TRAINING", "item_of", "probe_items", "probes_of", "training_id"]
 
 OTHER_QUESTION = "other_question"
 """Every test reference under questions from other documents: what the right question is worth."""
@@ -28,8 +28,12 @@ _SEPARATOR = "#"
 
 
 def probe_items(items: Sequence[Item], train: Sequence[Example], *, seed: int = 7) -> dict[str, tuple[Item, ...]]:
-    """The items of every probe by name; a probe without items is left out."""
-    rows = nearest_rows([item.question for item in items], train, most=_ROWS)
+    """The items of every probe by name; a probe without items is left out. Of `train`, the rows nearest to the questions."""
+    return probes_of(items, nearest_rows([item.question for item in items], train, most=_ROWS), seed=seed)
+
+
+def probes_of(items: Sequence[Item], rows: Sequence[Example], *, seed: int = 7) -> dict[str, tuple[Item, ...]]:
+    """The same of training rows that were chosen before: which ones are nearest depends on all that there were."""
     learned = tuple(
         Item(id=training_id(row), group=row.group, title=row.title, prompt=row.prompt, reference=row.answer) for row in rows
     )

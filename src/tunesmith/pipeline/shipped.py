@@ -15,7 +15,6 @@ from typing import Any
 
 from tunesmith.core.artifacts import Artifact
 from tunesmith.core.errors import EvaluationError
-from tunesmith.core.records import Example
 from tunesmith.core.reporter import Reporter
 from tunesmith.eval.evaluate import Conditions, Measured, evaluate_kinds
 from tunesmith.eval.files import read_items, read_verdict
@@ -23,8 +22,8 @@ from tunesmith.eval.gain import margin_of
 from tunesmith.eval.gate import Finding, State, missing
 from tunesmith.eval.measure import Comparison, Measurements, improvement
 from tunesmith.eval.numbers import signed_range
-from tunesmith.eval.probes import TRAINING, training_id
-from tunesmith.eval.results import Evidence, SystemRun, read_evidence
+from tunesmith.eval.probes import TRAINING, probes_of, training_id
+from tunesmith.eval.results import Evidence, Item, SystemRun, read_evidence
 from tunesmith.eval.suites.answered import SuiteAnswers
 from tunesmith.eval.verdict import Verdict
 from tunesmith.pipeline.evidence import EXAMPLES
@@ -106,7 +105,7 @@ def _asked(run: FinishedRun, tested: Evidence, settings: dict[str, Any], system:
         adapter=run.run.path / "adapter",
         merged_folder=None,
         questions=tested.items,
-        train=_rows_asked(run, tested),
+        train=(),
         max_new_tokens=settings["max_new_tokens"],
         batch_examples=settings["eval"]["batch_examples"],
     )
@@ -126,13 +125,30 @@ def _asked(run: FinishedRun, tested: Evidence, settings: dict[str, Any], system:
             saved=run.store.root / "answers",
         ),
         reporter=reporter,
+        probes=_probes(run, tested),
     )
 
 
-def _rows_asked(run: FinishedRun, tested: Evidence) -> list[Example]:
-    """The training rows that the evaluation chose for its probes: general rows that were mixed in are not among them."""
+def _probes(run: FinishedRun, tested: Evidence) -> dict[str, tuple[Item, ...]]:
+    """Exactly the rows that the evaluation put to base and tuned model.
+
+    Raises:
+        EvaluationError: a training row of the evaluation is not there any more.
+    """
     asked = {row.item_id for rows in tested.probes.get(TRAINING, {}).values() for row in rows}
-    return [row for row in run.train if training_id(row) in asked]
+    rows = [row for row in run.train if training_id(row) in asked]
+    found = {name: items for name, items in probes_of(tested.items, rows).items() if name in tested.probes}
+    for name, items in found.items():
+        wanted = {row.item_id for side in tested.probes[name].values() for row in side}
+        if missing := wanted - {item.id for item in items}:
+            raise EvaluationError(
+                "rows that the evaluation asked cannot be found again",
+                value=f"{len(missing)} of the probe {name}, such as {min(missing)}",
+                expected="the dataset that the run was trained on, as it was",
+                hint="tunesmith eval makes a new evaluation, which the form is then held against",
+            )
+        found[name] = tuple(item for item in items if item.id in wanted)
+    return found
 
 
 def _in_its_place(tested: Evidence, found: Measured) -> Evidence:
