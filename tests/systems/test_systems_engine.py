@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ import torch
 from fakes import TEMPLATE, conversation
 from gguf_files import write_gguf
 from tunesmith.core.errors import EvaluationError
+from tunesmith.core.records import FinishReason
+from tunesmith.engines.engine import Engine, EngineAnswer
 from tunesmith.engines.llama_cpp import LlamaCpp
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.generate import Request, Sampling
 from tunesmith.models.load import BaseFolder, load_model
-from tunesmith.systems.engine_system import EngineLogitsSystem, engine_system
+from tunesmith.systems.engine_system import EngineLogitsSystem, EngineSystem, engine_system
 from tunesmith.systems.local import LocalSystem
 from tunesmith.systems.system import GivesLogits
 
@@ -84,3 +87,33 @@ def test_an_answer_is_cut_where_the_context_is_full_and_a_prompt_without_room_is
     assert found.num_tokens < CONTEXT
     with pytest.raises(EvaluationError, match="no room for an answer"):
         served.answer([Request(messages=conversation("ab" * 100), max_new_tokens=5)])
+
+
+class _Ends:
+    """An engine that gives one answer, with the ids that it generated."""
+
+    takes_ids = True
+
+    def __init__(self, ids: tuple[int, ...] | None, reason: FinishReason) -> None:
+        self._ids, self._reason = ids, reason
+
+    def answer(self, requests: Sequence[object], *, on_done: object) -> list[EngineAnswer]:
+        ids = self._ids
+        answer = EngineAnswer(
+            text="", ids=ids, finish_reason=self._reason, ended_by="", num_tokens=3, prompt_tokens=None, seconds=0.0
+        )
+        return [answer] * len(requests)
+
+
+@pytest.mark.parametrize("reason", ["stop", "length"])
+@pytest.mark.parametrize("token", ["<|end|>", "</s>", "a", ""])
+def test_ids_end_before_the_end_token_as_those_of_a_model_in_this_process(
+    token: str, reason: FinishReason, tiny_chat: Chat
+) -> None:
+    """Every engine lists the end token, and llama.cpp ends at `</s>` too. A stop text ends at any token."""
+    last = tiny_chat.tokenizer.encode(token)[-1] if token else None
+    ids = None if last is None else (60, 61, last)
+    engine = cast(Engine, _Ends(ids, reason))
+    system = EngineSystem(name="x", label="x", engine=engine, chat=tiny_chat, context=CONTEXT)
+    [found] = system.answer([Request(messages=conversation("a"), max_new_tokens=4)])
+    assert found.ids == (ids[:-1] if ids and reason == "stop" and token in ("<|end|>", "</s>") else ids)

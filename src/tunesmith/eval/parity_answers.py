@@ -103,8 +103,7 @@ def _parting(
         tuple(sorted(side.declared.ends or ())) if has_ended else own[at : at + 1]
         for own, side, has_ended in zip((x, y), sides, ended, strict=True)
     )
-    added = {} if chat is None else chat.tokenizer.added_tokens_decoder
-    controls = {token for token, about in added.items() if about.special}  # servers may end at any of them
+    controls = frozenset() if chat is None else chat.control_ids()  # servers may end at any of them
     ends = any(has_ended and set(choices[1 - n]) & (set(choices[n]) | controls) for n, has_ended in enumerate(ended))
     row = None if before is None else (*before, *x[:at])
     return _Parting(

@@ -246,6 +246,10 @@ class Chat:
     def _opening(self) -> list[int]:
         return self._tokens(self.frame.opening)[0]
 
+    def control_ids(self) -> frozenset[int]:
+        """Tokens that are never written as text: the end tokens, and all that the tokenizer declares as special."""
+        return frozenset(self.end_ids) | {token for token, about in self.tokenizer.added_tokens_decoder.items() if about.special}
+
     def words(self, ids: Sequence[int]) -> list[int]:
         """Generated ids of an answer without what the template has a model write before its words (the name of a channel, say).
 

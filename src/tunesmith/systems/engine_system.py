@@ -14,7 +14,7 @@ from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.generation.requests import Completion, Request, Sampling
 from tunesmith.models.generation.sampling import seed_of
 from tunesmith.systems.comparable import Rendered
-from tunesmith.systems.system import System, TakesMemory, TokenLogprobs
+from tunesmith.systems.system import System, TokenLogprobs
 
 __all__ = ["EngineLogitsSystem", "EngineSystem", "engine_system"]
 
@@ -58,7 +58,7 @@ class EngineSystem:
             EvaluationError: a prompt leaves no room for an answer.
         """
         answers = self.engine.answer([self._asked(request) for request in requests], on_done=on_done)
-        return [_completion(one) for one in answers]
+        return [_completion(one, self.chat) for one in answers]
 
     def _asked(self, request: Request) -> EngineRequest:
         ids = tuple(self.chat.encode_prompt(request.messages))
@@ -115,7 +115,7 @@ class EngineSystem:
 
     def memory_bytes(self) -> int | None:
         """The most memory that the engine has taken so far; None for one that is not a process of this machine."""
-        return self.engine.memory_bytes() if isinstance(self.engine, TakesMemory) else None
+        return self.engine.memory_bytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +182,17 @@ class _Asked:
         return self.system.logits(self.rows)
 
 
-def _completion(answer: EngineAnswer) -> Completion:
+def _completion(answer: EngineAnswer, chat: Chat) -> Completion:
+    """The answer as models of this process give it: an engine reports the end token among the ids, and may end at any control
+    token."""
+    ids = answer.ids
+    if ids and answer.finish_reason == "stop" and ids[-1] in chat.control_ids():
+        ids = ids[:-1]
     return Completion(
         answer.text,
         answer.finish_reason,
         answer.num_tokens,
         prompt_tokens=answer.prompt_tokens,
         seconds=answer.seconds,
-        ids=answer.ids,
+        ids=ids,
     )
