@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fakes import examples
-
 from tunesmith.eval.evaluate import choose_items
 from tunesmith.eval.probes import REWORDED, TRAINING, probe_items, probes_of, training_id
 

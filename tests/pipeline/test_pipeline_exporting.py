@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ import pytest
 
 from tunesmith.api import export, export_table, verify
 from tunesmith.api.pipeline import open_project
+from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.errors import ArtifactError, EvaluationError, StorageError
 from tunesmith.core.files import sha256_file
 from tunesmith.eval.results import read_evidence
+from tunesmith.models.use import GREEDY_USE
+from tunesmith.pipeline.exporting import recommended
+from tunesmith.pipeline.finished import FinishedRun, finished_run
 from tunesmith.ship import formats
 from tunesmith.ship.format import format_kinds
 
@@ -131,6 +136,44 @@ def test_a_form_whose_engine_is_missing_is_written_and_not_measured(root: Path) 
     assert (made.state, made.exit_code, made.report) == ("not measured", 3, "")
     assert "the engine is not installed" in made.artifact.numbers["marks"][0]
     assert made.file.is_dir()
+
+
+def test_a_form_whose_engine_was_missing_is_asked_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export(to="unopened", project=root)
+    missing = "toy did not open it (it crashed)"
+    monkeypatch.setattr("tunesmith.pipeline.exporting._judged", lambda *args: (None, None, missing))
+    assert missing in export(to="unopened", project=root).artifact.numbers["marks"][0]
+
+
+def test_another_merged_model_or_other_sampling_settings_are_another_export(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = export(to="unopened", judged=False, project=root).artifact.id
+    use = FinishedRun.use.fget(finished_run(Store(root / ".tunesmith")))  # type: ignore[attr-defined]
+    with monkeypatch.context() as patch:
+        patch.setattr(FinishedRun, "use", replace(use or GREEDY_USE, num_draws=7))
+        second = export(to="unopened", judged=False, project=root).artifact.id
+    with monkeypatch.context() as patch:
+        patch.setattr(FinishedRun, "merged", None)
+        third = export(to="unopened", judged=False, project=root).artifact.id
+    assert len({first, second, third}) == 3
+
+
+def test_a_form_that_passed_by_an_older_evaluation_is_not_recommended() -> None:
+    def of(evaluation: str, state: str, size: int) -> Artifact:
+        numbers = {"state": state, "bytes": size}
+        return Artifact(Path(), {"id": evaluation, "inputs": [{"kind": "eval", "id": evaluation}], "numbers": numbers})
+
+    newest = Artifact(Path(), {"kind": "eval", "id": "new"})
+    exports = [
+        of("old", "pass", 1),
+        of("new", "fail", 2),
+        of("new", "not measured", 3),
+        of("new", "pass", 4),
+        of("new", "pass", 5),
+    ]
+    assert recommended(exports, newest) is exports[3]
+    assert recommended(exports, None) is None
 
 
 def test_a_form_that_was_only_written_is_not_measured(root: Path) -> None:

@@ -98,8 +98,9 @@ def export(
 
 def export_table(run: str = "run:latest", *, project: str | Path = ".") -> ExportTable:
     """What was exported of a run so far: of each format and quantisation the newest. ArtifactError for an unknown run."""
-    found = exports_of(finished_run(Store(Path(project) / ".tunesmith"), run))
-    best = recommended(found)
+    of = finished_run(Store(Path(project) / ".tunesmith"), run)
+    found = exports_of(of)
+    best = recommended(found, of.evaluation)
     return ExportTable(rows=tuple(map(_result, found)), recommended=None if best is None else _result(best))
 
 

@@ -49,7 +49,8 @@ def gain_over(measurements: Measurements, other: str, *, margin: float, min_docu
 
 def weigh(difference: Difference, gain: tuple[float, float, float], margin: float, *, level: float) -> Finding:
     """Pass: the interval of `gain` is above the margin and the sign-flip test agrees. Fail: the interval is not above it
-    anywhere. Not measured: anything else, with the reason."""
+    anywhere. Not measured: anything else, with the reason. A negative margin asks whether less than that is lost; `difference`
+    must hold the p for the same margin."""
     value, low, high = gain
     figures = _figures(difference, gain)
     alpha = 1 - level + 1e-12
@@ -61,6 +62,8 @@ def weigh(difference: Difference, gain: tuple[float, float, float], margin: floa
         return Finding(state="fail", evidence=figures, value=value, interval=(low, high))
     if low <= margin:
         reason = f"the interval includes the margin of {margin:g}" if margin > 0 else "the interval includes no improvement"
+        if margin < 0:
+            reason = f"the interval includes a loss of {-margin:g}"
     elif difference.smallest_p is not None and difference.smallest_p > alpha:
         reason = f"with {difference.num_groups} documents p cannot fall below {difference.smallest_p:.3g}"
     else:

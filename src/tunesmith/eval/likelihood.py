@@ -5,6 +5,7 @@ Shapes: N answer positions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from tunesmith.systems.logprobs import token_logprobs
 from tunesmith.systems.system import TokenLogprobs
 
 __all__ = ["checked_logprobs", "encode_items", "likelihoods", "likelihoods_of"]
+
+_ROUNDING = 1e-3  # nats by which a probability of one may be above it
 
 
 def encode_items(chat: Chat, items: Sequence[Item], prompts: Sequence[Sequence[Message]], *, context: int) -> list[Encoded]:
@@ -70,7 +73,8 @@ def likelihoods(
 def checked_logprobs(
     name: str, found: Sequence[TokenLogprobs] | None, rows: Sequence[Encoded]
 ) -> Sequence[TokenLogprobs] | None:
-    """The log-probabilities of system `name` for `rows`; EvaluationError unless there is one number per target token."""
+    """The log-probabilities of system `name` for `rows`; EvaluationError unless there is one number per target token, and each
+    can be the logarithm of a probability."""
     if found is None:
         return None
     wanted = [sum(row.learned[1:]) for row in rows]
@@ -83,6 +87,14 @@ def checked_logprobs(
             expected=f"{len(wanted)} rows, {wanted[at] if at < len(wanted) else 'none'} in row {at + 1}: one per target token",
             hint=f"fix `logprobs` in the file of the package tunesmith.systems that declares {name}",
         )
+    for at, one in enumerate(found):
+        if wrong := [log_p for log_p in one.log_p if not -math.inf < log_p <= _ROUNDING]:
+            raise EvaluationError(
+                f"{name} gave log-probabilities that cannot be",
+                value=f"{wrong[0]:g} in row {at + 1}",
+                expected="a finite number of at most 0 for each token",
+                hint="check whether the model diverged, or what its engine reports as log-probabilities",
+            )
     return found
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from tunesmith.eval.parity_prompts import ParityPrompt
-from tunesmith.eval.parity_result import Answers, Divergence
+from tunesmith.eval.parity_result import ENDS, Answers, Divergence
 from tunesmith.eval.tolerances import Tolerance
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.generate import Completion
@@ -22,7 +22,6 @@ from tunesmith.systems.system import GivesLogits
 __all__ = ["compare_answers"]
 
 _TOP = 20
-_END = "(the answer ends)"
 
 
 def compare_answers(
@@ -61,7 +60,7 @@ class _Parting:
 
     def described(self, margin: float | None, noise: float | None, chat: Chat | None) -> Divergence:
         shown = [
-            _END if ended else "" if chat is None or not tokens else str(chat.tokenizer.decode(list(tokens[:1])))
+            ENDS if ended else "" if chat is None or not tokens else str(chat.tokenizer.decode(list(tokens[:1])))
             for tokens, ended in zip(self.choices, self.ended, strict=True)
         ]
         return Divergence(

@@ -8,7 +8,10 @@ from typing import Any
 
 from tunesmith.eval.tolerances import Tolerance
 
-__all__ = ["Answers", "Apart", "Cause", "Divergence", "ParityReport", "Prompts"]
+__all__ = ["ENDS", "Answers", "Apart", "Cause", "Divergence", "ParityReport", "Prompts"]
+
+ENDS = "(the answer ends)"
+"""What a divergence shows in the place of the next token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,11 @@ class Answers:
     def other_ends(self) -> tuple[Divergence, ...]:
         """Answers that end in one system and not in the other."""
         return tuple(one for one in self.divergences if one.ends)
+
+    @property
+    def run_on(self) -> tuple[Divergence, ...]:
+        """Answers that end in a, while b writes the same end token and goes on: it does not know it as one."""
+        return tuple(one for one in self.other_ends if one.a_next == ENDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

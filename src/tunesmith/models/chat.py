@@ -248,7 +248,8 @@ class Chat:
 
     def control_ids(self) -> frozenset[int]:
         """Tokens that are never written as text: the end tokens, and all that the tokenizer declares as special."""
-        return frozenset(self.end_ids) | {token for token, about in self.tokenizer.added_tokens_decoder.items() if about.special}
+        special = {token for token, about in self.tokenizer.added_tokens_decoder.items() if about.special}
+        return frozenset(self.end_ids) | special
 
     def words(self, ids: Sequence[int]) -> list[int]:
         """Generated ids of an answer without what the template has a model write before its words (the name of a channel, say).

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -52,26 +53,32 @@ def make_export(run: FinishedRun, form: Format, quant: str, *, judged: bool, rep
     """
     chosen = form.checked_quant(quant)
     evaluation = run.evaluation if judged else None
-    inputs = [run.run.reference(), *([evaluation.reference()] if evaluation else [])]
-    known = evaluation.manifest["settings"] if evaluation else {}
+    inputs = [one.reference() for one in (run.run, run.merged, evaluation) if one is not None]
+    asked = evaluation.manifest["settings"] if evaluation else {}
     settings = {
         "form": form.name,
         "quant": chosen,
-        "code": digest(measuring_code(), _writing_code()),
-        **{name: known[name] for name in _JUDGED if name in known},
+        "sampling": asdict(run.use or GREEDY_USE),
+        "code": digest(measuring_code(), _exporting_code()),
+        **{name: asked[name] for name in _JUDGED if name in asked},
     }
 
     def fill(draft: Draft) -> None:
         with _source(run) as source:
             _fill(draft, run, source, form, chosen, evaluation=evaluation, judged=judged, reporter=reporter)
 
+    known = run.store.find(KIND, run.store.identify(KIND, inputs, settings))
+    if known is not None and evaluation is not None and known.numbers["verdict"] is None:
+        shutil.rmtree(known.path)  # its engine could not be had then, and may be here by now
     return run.store.obtain(KIND, inputs, settings, fill)
 
 
-def _writing_code() -> str:
-    """The hash of what writes formats: files written by other code are another export."""
-    package = EXAMPLES.parent / "ship"
-    return digest(*(part for file in sorted(package.rglob("*.py")) for part in (file.name, sha256_file(file))))
+def _exporting_code() -> str:
+    """The hash of what writes formats, runs them and judges them: an export by other code is another export."""
+    package = EXAMPLES.parent
+    parts = [file for part in ("ship", "engines") for file in (package / part).rglob("*.py")]
+    judging = [package / "pipeline" / name for name in ("exporting.py", "shipped.py", "ruling.py")]
+    return digest(*(part for file in sorted([*parts, *judging]) for part in (file.name, sha256_file(file))))
 
 
 @contextmanager
@@ -133,9 +140,9 @@ def _fill(
         **_measured(shipped),
         "memory_bytes": memory,
         **_apart(parity),
-        "state": _state(shipped, parity),
+        "state": _state(shipped, parity, form),
         "marks": [*(shipped.marks if shipped else ()), *marks],
-        "notes": list(written.notes),
+        "notes": [*written.notes, *_doubts(shipped)],
         **written.numbers,
     }
     sheet = {"run": run.run.id, "base": run.base.name, **draft.numbers, "files": _hashes(place)}
@@ -169,10 +176,17 @@ def _parity(run: FinishedRun, form: Format, file: Path, reporter: Reporter) -> t
         found = compare_references(run.run.id, str(file), project=run.store.root.parent, reporter=reporter)
     except TunesmithError as error:
         return None, [f"Parity is not measured: {error.problems[0].what}."]
-    if found.passed is not False:
+    if found.passed is None:
+        return found, [f"Parity is not measured: {'; '.join(found.missing)}."]
+    if found.passed:
         return found, []
     cause = f" The likely cause: {found.causes[0].name}." if found.causes else ""
     return found, [f"It differs from the adapter beyond the limits of its format: {'; '.join(found.failed)}.{cause}"]
+
+
+def _doubts(shipped: Shipped | None) -> list[str]:
+    """What to know about the comparison with the adapter, though it passed."""
+    return [f"Of the comparison with the adapter: {shipped.kept.warning}."] if shipped and shipped.kept.warning else []
 
 
 def _apart(parity: ParityReport | None) -> dict[str, Any]:
@@ -200,18 +214,19 @@ def _measured(shipped: Shipped | None) -> dict[str, Any]:
     }
 
 
-def _state(shipped: Shipped | None, parity: ParityReport | None) -> State:
-    """Whether the form is as good as the adapter that was tested: the same verdict, no loss beyond the margin, and an engine
-    that reads prompts as the adapter does. How far the numbers are apart is reported; what that costs, the verdict says."""
+def _state(shipped: Shipped | None, parity: ParityReport | None, form: Format) -> State:
+    """Whether the form is as good as the adapter that was tested: by its verdict, and by an engine that reads prompts and ends
+    answers as the adapter does. How far the numbers are apart is reported; what that costs, the verdict says."""
     if shipped is None:
         return "not measured"
-    if parity is not None and False in (parity.prompts.tokens_equal, parity.prompts.template_equal):
+    if parity is None:
+        return "not measured" if form.comparable and shipped.state == "pass" else shipped.state
+    prompts, answers = parity.prompts, parity.answers
+    if False in (prompts.tokens_equal, prompts.template_equal) or (answers is not None and answers.run_on):
         return "fail"
-    if shipped.verdict.verdict != shipped.tested.verdict and shipped.verdict.verdict != "CAN'T TELL":
-        return "fail"
-    if shipped.kept.state != "pass":
-        return shipped.kept.state
-    return "pass" if shipped.verdict.verdict == shipped.tested.verdict else "not measured"
+    if None in (prompts.tokens_equal, prompts.template_equal) and shipped.state == "pass":
+        return "not measured"
+    return shipped.state
 
 
 def _hashes(place: Path) -> dict[str, str]:
@@ -228,9 +243,10 @@ def exports_of(run: FinishedRun) -> list[Artifact]:
     return sorted(newest.values(), key=lambda one: (int(one.numbers["bytes"]), str(one.numbers["form"])))
 
 
-def recommended(exports: Sequence[Artifact]) -> Artifact | None:
-    """The smallest file that is as good as the adapter; None if none is known to be."""
-    good = [one for one in exports if one.numbers["state"] == "pass"]
+def recommended(exports: Sequence[Artifact], evaluation: Artifact | None) -> Artifact | None:
+    """The smallest file that is as good as the adapter by the run's evaluation; None if none is known to be."""
+    reference = evaluation.reference() if evaluation else None
+    good = [one for one in exports if one.numbers["state"] == "pass" and reference in one.manifest["inputs"]]
     return min(good, key=lambda one: int(one.numbers["bytes"]), default=None)
 
 

@@ -19,15 +19,17 @@ __all__ = ["measured", "rule_on", "rules_of"]
 _SHIP = "The recipe helps. The adapters of the folds saw only a part of your writing: train the one to use with tunesmith run."
 
 
-def measured(evidence: Evidence, chosen: EvalConfig, gates: GateConfig, *, number: int) -> Measurements:
-    """The numbers of the `number`-th evaluation on a test set."""
+def measured(
+    evidence: Evidence, chosen: EvalConfig, gates: GateConfig, *, number: int, margin: float | None = None
+) -> Measurements:
+    """The numbers of the `number`-th evaluation on a test set. `margin`: the gain that p tests, that of the gates if None."""
     return measure(
         evidence,
         primary=chosen.primary,
         draws=chosen.draws,
         min_documents=gates.min_documents,
         weighting=chosen.weighting,
-        margin=margin_of(gates, chosen.primary),
+        margin=margin_of(gates, chosen.primary) if margin is None else margin,
         question_share=gates.question_share,
         level=level_of(number),
     )

@@ -18,10 +18,9 @@ from tunesmith.core.errors import EvaluationError
 from tunesmith.core.reporter import Reporter
 from tunesmith.eval.evaluate import Conditions, Measured, evaluate_kinds
 from tunesmith.eval.files import read_items, read_verdict
-from tunesmith.eval.gain import margin_of
-from tunesmith.eval.gate import Finding, State, missing
+from tunesmith.eval.gain import margin_of, weigh
+from tunesmith.eval.gate import Finding, Gate, State, missing, unless_one_sided
 from tunesmith.eval.measure import Comparison, Measurements, improvement
-from tunesmith.eval.numbers import signed_range
 from tunesmith.eval.probes import TRAINING, probes_of, training_id
 from tunesmith.eval.results import Evidence, Item, SystemRun, read_evidence
 from tunesmith.eval.suites.answered import SuiteAnswers
@@ -42,7 +41,7 @@ class Shipped:
     """A form as it was measured. `evidence` is that of the evaluation with the form in the place of the tuned model.
 
     `tested`: the verdict on the adapter. `against`: the form against the adapter, paired item by item. `kept`: whether the form
-    loses no more than the margin in the primary metric: pass, fail, or not measured.
+    loses less than the margin in the primary metric: pass, fail, or not measured.
     """
 
     evidence: Evidence
@@ -53,6 +52,24 @@ class Shipped:
     kept: Finding
 
     @property
+    def worse(self) -> tuple[tuple[Gate, Gate], ...]:
+        """Required gates in which the form is worse than the adapter, that of the adapter first: the same verdict may have
+        another reason."""
+        before = {gate.name: gate for gate in self.tested.gates}
+        pairs = [(before[gate.name], gate) for gate in self.verdict.gates if gate.required and gate.name in before]
+        return tuple((old, new) for old, new in pairs if _ORDER.index(new.state) < _ORDER.index(old.state))
+
+    @property
+    def state(self) -> State:
+        """Whether the form is as good as the adapter that was tested. Pass: the same verdict, no required gate in which it is
+        worse, and less lost than the margin. Fail: one of these is shown to be otherwise. Not measured: anything else."""
+        states = [self.kept.state, *(new.state for _, new in self.worse)]
+        names = (self.tested.verdict, self.verdict.verdict)
+        if names[0] != names[1]:
+            states.append("not measured" if "CAN'T TELL" in names and names[1] != "DON'T SHIP" else "fail")
+        return min(states, key=_ORDER.index)
+
+    @property
     def marks(self) -> tuple[str, ...]:
         """Why the form is not what was tested, in sentences; empty if it may be released."""
         found = []
@@ -60,11 +77,18 @@ class Shipped:
             found.append(f"The adapter's own verdict is {self.tested.verdict}.")
         if self.verdict.verdict != self.tested.verdict:
             found.append(f"The verdict changes from {self.tested.verdict} to {self.verdict.verdict}: {self.verdict.sentence}")
+        found += [
+            f"The gate {new.name.replace('_', ' ')} changes from {old.state} to {new.state}: {new.evidence}."
+            for old, new in self.worse
+        ]
         if self.kept.state == "fail":
             found.append(f"It loses more than the margin against the adapter: {self.kept.evidence}.")
         elif self.kept.state == "not measured":
             found.append(f"Whether it loses more than the margin against the adapter was not measured: {self.kept.evidence}.")
         return tuple(found)
+
+
+_ORDER: tuple[State, ...] = ("fail", "not measured", "pass")  # from worst to best
 
 
 def judge_shipped(run: FinishedRun, evaluation: Artifact, system: System, *, reporter: Reporter) -> Shipped:
@@ -86,14 +110,17 @@ def judge_shipped(run: FinishedRun, evaluation: Artifact, system: System, *, rep
     evidence = _in_its_place(tested, _asked(run, tested, settings, system, reporter))
     chosen, gates, look = EvalConfig(**settings["eval"]), GateConfig(**settings["gates"]), settings["look"]
     measurements, verdict = rule_on(evidence, chosen, gates, number=look["number"], changed=look["changed"])
-    against = _against(tested, adapter, evidence, chosen, gates, number=look["number"])
+    margin = margin_of(gates, chosen.primary)
+    both = _side_by_side(tested, adapter, evidence)
+    numbers = measured(both, chosen, gates, number=look["number"], margin=-margin)
+    against = numbers.comparison(_REFERENCE, _SUBJECT)
     return Shipped(
         evidence=evidence,
         measurements=measurements,
         verdict=verdict,
         tested=read_verdict(evaluation.path / "verdict.json"),
         against=against,
-        kept=_kept(against, measurements, margin_of(gates, chosen.primary)),
+        kept=_kept(against, measurements, margin),
     )
 
 
@@ -180,23 +207,18 @@ def _with_run(tested: SuiteAnswers, found: Sequence[SuiteAnswers]) -> SuiteAnswe
     return replace(tested, runs=(*(run for run in tested.runs if run.system != _SUBJECT), *own))
 
 
-def _against(
-    tested: Evidence, adapter: SystemRun, evidence: Evidence, chosen: EvalConfig, gates: GateConfig, *, number: int
-) -> Comparison | None:
-    """The form against the adapter, by the same code that compares the tuned model with the base."""
+def _side_by_side(tested: Evidence, adapter: SystemRun, evidence: Evidence) -> Evidence:
+    """The form against the adapter, for the same code that compares the tuned model with the base."""
     form = evidence.system(_SUBJECT)
-    if form is None:
-        return None
-    both = Evidence(
+    return Evidence(
         items=tested.items,
-        systems=(_renamed(adapter, _REFERENCE), form),
+        systems=(_renamed(adapter, _REFERENCE), *([form] if form else [])),
         parity=None,
         general=None,
         use=tested.use,
         limit=tested.limit,
         train_answers=tested.train_answers,
     )
-    return measured(both, chosen, gates, number=number).comparison(_REFERENCE, _SUBJECT)
 
 
 def _renamed(run: SystemRun, name: str) -> SystemRun:
@@ -209,17 +231,16 @@ def _renamed(run: SystemRun, name: str) -> SystemRun:
 
 
 def _kept(against: Comparison | None, measurements: Measurements, margin: float) -> Finding:
-    """Whether the form's loss against the adapter is below the margin, by its interval: a test of non-inferiority.
-
-    Pass: all of the interval is. Fail: none of it is. Not measured: anything else.
-    """
+    """Whether the form loses less than the margin against the adapter: a test of non-inferiority, by the rule of the gate
+    *better* with a negative margin."""
     difference = against.differences[measurements.primary] if against else None
     gain = improvement(difference, measurements.primary) if difference else None
-    if difference is None or gain is None:
-        return missing("there is no interval of the difference" if difference else "the form was not measured")
+    if against is None or difference is None:
+        return missing("the form was not measured")
     if difference.num_groups < measurements.min_documents:
         return missing(f"{difference.num_groups} test documents are too few for a reliable interval")
-    value, low, high = gain
-    state: State = "pass" if low > -margin else "fail" if high <= -margin else "not measured"
-    evidence = f"{signed_range(gain)} against the adapter, where {margin:g} may be lost"
-    return Finding(state=state, evidence=evidence, value=value, interval=(low, high))
+    if gain is None:
+        return missing(f"there is no interval of the difference: {difference.no_interval}")
+    found = weigh(difference, gain, -margin, level=measurements.level)
+    found = unless_one_sided(found, against.one_sided(measurements.primary), "adapter and form")
+    return replace(found, evidence=f"{found.evidence} (less than {margin:g} may be lost)")

@@ -31,7 +31,8 @@ def command(  # noqa: PLR0913 (the options of a verb)
     project: ProjectDir = Path("."),
     json: Json = False,
 ) -> None:
-    """The exit code is 0 if the file is as good as the tested adapter, 2 if it is not, 3 if that was not measured."""
+    """The exit code is 0 if all files are as good as the tested adapter, 2 if one is not, 3 if one was not measured. With
+    --no-verdict it is 0 once they are written: they stay not measured."""
     from tunesmith.api import exporting
     from tunesmith.cli.render import ConsoleReporter, console, print_json
     from tunesmith.core.errors import EvaluationError
@@ -62,7 +63,8 @@ def command(  # noqa: PLR0913 (the options of a verb)
             _print(one)
         if len(made) > 1:
             _print_table(exporting.export_table(run, project=project))
-    sys.exit(0 if not verdict else max(one.exit_code for one in made))
+    codes = {one.exit_code for one in made}
+    sys.exit(0 if not verdict else next(code for code in (2, 3, 0) if code in codes))
 
 
 def _print(made: ExportResult) -> None:

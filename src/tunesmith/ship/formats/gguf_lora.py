@@ -44,5 +44,6 @@ FORMAT = Format(
     engine="llama.cpp",
     write=_write,
     open=_open,
+    comparable=False,
     run_with=("llama-server -m BASE.gguf --lora {path}",),
 )
