@@ -96,6 +96,14 @@ def test_a_form_just_below_the_margin_passes_and_one_just_above_fails() -> None:
     assert kept(noise + MARGIN).state == "not measured"
 
 
+def test_a_form_that_gains_more_than_the_margin_is_another_model() -> None:
+    """As an engine does that gives every token the same high probability."""
+    found = kept(np.random.default_rng(1).normal(-0.5, 1e-2, 30))
+    assert found.state == "fail" and "no conversion improves" in found.evidence
+    good = verdict_of(gate("better", "pass"))
+    assert "another model" in replace(shipped(good, good), kept=found).marks[0]
+
+
 def test_likelihoods_of_some_items_alone_are_no_pass() -> None:
     small = np.random.default_rng(1).normal(0, 1e-3, 30)
     found = kept(small, one_sided=1)

@@ -18,9 +18,10 @@ from tunesmith.core.errors import EvaluationError
 from tunesmith.core.reporter import Reporter
 from tunesmith.eval.evaluate import Conditions, Measured, evaluate_kinds
 from tunesmith.eval.files import read_items, read_verdict
-from tunesmith.eval.gain import margin_of, weigh
+from tunesmith.eval.gain import MARGINS, OTHER_MARGIN, margin_of, weigh
 from tunesmith.eval.gate import Finding, Gate, State, missing, unless_one_sided
 from tunesmith.eval.measure import Comparison, Measurements, improvement
+from tunesmith.eval.numbers import signed_range
 from tunesmith.eval.probes import TRAINING, probes_of, training_id
 from tunesmith.eval.results import Evidence, Item, SystemRun, read_evidence
 from tunesmith.eval.suites.answered import SuiteAnswers
@@ -41,7 +42,7 @@ class Shipped:
     """A form as it was measured. `evidence` is that of the evaluation with the form in the place of the tuned model.
 
     `tested`: the verdict on the adapter. `against`: the form against the adapter, paired item by item. `kept`: whether the form
-    loses less than the margin in the primary metric: pass, fail, or not measured.
+    loses less than the margin in the primary metric, and gains no more than it: pass, fail, or not measured.
     """
 
     evidence: Evidence
@@ -81,7 +82,9 @@ class Shipped:
             f"The gate {new.name.replace('_', ' ')} changes from {old.state} to {new.state}: {new.evidence}."
             for old, new in self.worse
         ]
-        if self.kept.state == "fail":
+        if self.kept.state == "fail" and (self.kept.value or 0) > 0:
+            found.append(f"It is another model than the adapter, or its engine counts otherwise: {self.kept.evidence}.")
+        elif self.kept.state == "fail":
             found.append(f"It loses more than the margin against the adapter: {self.kept.evidence}.")
         elif self.kept.state == "not measured":
             found.append(f"Whether it loses more than the margin against the adapter was not measured: {self.kept.evidence}.")
@@ -232,7 +235,7 @@ def _renamed(run: SystemRun, name: str) -> SystemRun:
 
 def _kept(against: Comparison | None, measurements: Measurements, margin: float) -> Finding:
     """Whether the form loses less than the margin against the adapter: a test of non-inferiority, by the rule of the gate
-    *better* with a negative margin."""
+    *better* with a negative margin. A form that gains more than the margin is not the model that was tested either."""
     difference = against.differences[measurements.primary] if against else None
     gain = improvement(difference, measurements.primary) if difference else None
     if against is None or difference is None:
@@ -241,6 +244,10 @@ def _kept(against: Comparison | None, measurements: Measurements, margin: float)
         return missing(f"{difference.num_groups} test documents are too few for a reliable interval")
     if gain is None:
         return missing(f"there is no interval of the difference: {difference.no_interval}")
+    most = max(margin, MARGINS.get(measurements.primary, OTHER_MARGIN))
+    if gain[1] > most:
+        better = f"improvement {signed_range(gain)}, and no conversion improves a model by more than {most:g}"
+        return Finding(state="fail", evidence=better, value=gain[0], interval=gain[1:])
     found = weigh(difference, gain, -margin, level=measurements.level)
     found = unless_one_sided(found, against.one_sided(measurements.primary), "adapter and form")
     return replace(found, evidence=f"{found.evidence} (less than {margin:g} may be lost)")
