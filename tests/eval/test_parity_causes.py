@@ -147,6 +147,11 @@ def with_another_end(made: Made) -> Path:
     return change_config(copied(made.merged, made.out / "form"), "generation_config.json", eos_token_id=list(range(7, 200)))
 
 
+def without_an_end(made: Made) -> Path:
+    """generation_config.json lost the end of a turn; no short answer of the random model would show it."""
+    return change_config(copied(made.merged, made.out / "form"), "generation_config.json", eos_token_id=3)
+
+
 def with_other_merges(made: Made) -> Path:
     form = copied(made.merged, made.out / "form")
     tokenizer = json.loads((form / "tokenizer.json").read_text())
@@ -209,6 +214,7 @@ FAULTS: dict[str, tuple[str, Callable[[Made], str | Path]]] = {
     ),
     "another epsilon of the norms": ("norm epsilon", lambda made: made.with_config(rms_norm_eps=1e-2)),
     "further stop tokens": ("stop tokens", with_another_end),
+    "a stop token is not declared": ("stop tokens", without_an_end),
     "a shorter context": ("context length", lambda made: made.with_config(max_position_embeddings=64)),
     "an adapter on another base": ("adapter of another base", of_another_base),
     "query and key rows interleaved": ("q/k permutation", lambda made: made.with_weights(interleaved)),
@@ -235,6 +241,15 @@ def test_a_doubled_and_a_missing_bos_are_told_apart(made: Made) -> None:
     (two / "chat_template.jinja").write_text("{{ bos_token }}" + BOS_FIRST)
     assert compared(one, two).causes[0].name == "BOS doubled"
     assert compared(one, made.merged).causes[0].name == "BOS missing"
+
+
+def test_answers_that_run_on_are_told_from_those_that_end_early(made: Made) -> None:
+    early = with_another_end(made)
+    found = compared(early, made.merged)
+    assert found.passed is False and found.causes[0].name == "stop tokens"
+    assert found.answers is not None and found.answers.run_on
+    turned = compared(made.merged, early).answers
+    assert turned is not None and turned.other_ends and not turned.run_on
 
 
 SERVED: dict[str, tuple[str, Callable[[Made], str | Path]]] = {

@@ -55,6 +55,7 @@ def compare_systems(
         scored = compare_scores(a, b, rows, on_done=progress.advance)
         answers = compare_answers(a, b, readings.kept, readings.ids, (answers_a, answers_b), limits)
     failed, missing = _judged(readings, scored, answers, limits, form)
+    failed += _undeclared_ends(a, b)
     case = Case(a, b, frozenset(part for part, _ in failed), readings.found, readings.pairs, scored, answers)
     return ParityReport(
         a=a.label,
@@ -241,6 +242,14 @@ def _judged(
         many = f"{len(wide)} of {answers.num_answers} greedy answers part where the next token is not a near tie"
         failed.append(("answers", many))
     return failed, missing
+
+
+def _undeclared_ends(a: OpenedSystem, b: OpenedSystem) -> list[tuple[Failure, str]]:
+    """End tokens of `a` that the files of `b` do not declare; an engine of another kind may know some by their names."""
+    one, other = a.declared.ends, b.declared.ends
+    if one is None or other is None or {a.engine, b.engine} != {"transformers"} or one <= other:
+        return []
+    return [("ends", f"b does not declare the end token {', '.join(map(str, sorted(one - other)))}")]
 
 
 def _beyond(apart: Apart, limits: Tolerance) -> list[str]:
