@@ -179,6 +179,31 @@ def test_text_from_outside_is_shown_as_text_on_the_page(tmp_path: Path) -> None:
     assert (tmp_path / "card.html").read_text().startswith("<!doctype html>")
 
 
+def test_a_page_replaces_a_card_alone(project: Path) -> None:
+    own = project / "index.html"
+    own.write_text("<h1>My blog</h1>\n")
+    with pytest.raises(ArtifactError, match="not a card, and is not replaced"):
+        tunesmith.card(project=project, out=own)
+    assert own.read_text() == "<h1>My blog</h1>\n"
+    first = tunesmith.card(project=project, out=project / "card.html").page
+    tunesmith.card(project=project, out=project / "card.html", name="another")
+    assert (project / "card.html").read_text() != first
+
+
+def test_a_card_is_not_written_under_the_name_of_another_format(project: Path) -> None:
+    with pytest.raises(ArtifactError, match="not written in this format"):
+        tunesmith.card(project=project, out=project / "card.pdf")
+    assert not (project / "card.pdf").exists()
+
+
+@pytest.mark.parametrize(("name", "checks"), [("README.md", True), ("card.html", False)])
+def test_only_a_card_that_can_be_verified_says_so(
+    project: Path, capsys: pytest.CaptureFixture[str], name: str, checks: bool
+) -> None:
+    main(["card", "--project", str(project), "--out", str(project / name)])
+    assert ("check it at any time" in capsys.readouterr().err) == checks
+
+
 @pytest.mark.parametrize(
     ("kind", "files", "command"),
     [

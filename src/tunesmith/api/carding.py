@@ -13,6 +13,8 @@ from tunesmith.core.files import replace_file, storage_errors
 if TYPE_CHECKING:
     from tunesmith.ship.card.write import Card
 
+_MARKDOWN, _PAGE = (".md", ".markdown"), (".html", ".htm")
+
 __all__ = ["CardCheck", "CardResult", "card", "verify_card"]
 
 
@@ -57,7 +59,7 @@ def card(run: str = "run:latest", *, out: str | Path | None = None, name: str = 
     The author's notes in a card that is already there are kept.
 
     Raises:
-        ArtifactError: no such run, a damaged artifact, or a file at `out` that is not a card.
+        ArtifactError: no such run, a damaged artifact, another ending of `out`, or a file at `out` that is not a card.
         StorageError: the file cannot be written.
     """
     from tunesmith.ship.card.collect import lineage, material_of
@@ -89,18 +91,38 @@ def verify_card(file: str | Path, *, project: str | Path = ".") -> CardCheck:
 
 
 def _save(made: Card, target: Path) -> None:
-    content = made.page() if target.suffix.lower() in {".html", ".htm"} else made.text
+    content = made.page() if target.suffix.lower() in _PAGE else made.text
     with storage_errors("writing the card", target):
         replace_file(target, content.encode())
 
 
 def _notes_at(target: Path | None) -> str:
     """The author's notes in a card that a new one replaces. ArtifactError for a file that is something else."""
+    from tunesmith.ship.card.text import PAGE_MARK
     from tunesmith.ship.card.write import options_in, own_notes
 
-    if target is None or not target.exists() or target.suffix.lower() in {".html", ".htm"}:
+    if target is None:
+        return ""
+    ending = target.suffix.lower()
+    if ending not in _MARKDOWN + _PAGE:
+        raise ArtifactError(
+            "a card is not written in this format",
+            value=target.name,
+            expected=f"a file that ends in {', '.join(_MARKDOWN + _PAGE)}",
+            hint="tunesmith card --out README.md",
+        )
+    if not target.exists():
         return ""
     text = _read(target)
+    if ending in _PAGE and PAGE_MARK not in text:
+        raise ArtifactError(
+            "this page is not a card, and is not replaced",
+            value=str(target),
+            expected="a new file, or a page that `tunesmith card` wrote",
+            hint="tunesmith card --out card.html",
+        )
+    if ending in _PAGE:
+        return ""
     options_in(text)
     return own_notes(text)
 

@@ -37,7 +37,10 @@ def command(
         sys.stdout.write(made.text)
     else:
         console().print(f"  {made.out}: {len(made.numbers)} numbers, each with its source")
-        console().print(f"  check it at any time: tunesmith card --verify {made.out}")
+        if made.out.suffix.lower() in {".html", ".htm"}:
+            console().print("  a page is for reading; tunesmith card --out README.md writes one that --verify can check")
+        else:
+            console().print(f"  check it at any time: tunesmith card --verify {made.out}")
 
 
 def _verify(file: Path, project: Path, *, json: bool) -> None:

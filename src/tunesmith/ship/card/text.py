@@ -8,7 +8,20 @@ from typing import Any
 
 from tunesmith.core.page import Raw, page
 
-__all__ = ["as_page", "bullet", "code", "count", "decimals", "interval", "megabytes", "percent", "plain", "seconds", "table"]
+__all__ = [
+    "PAGE_MARK",
+    "as_page",
+    "bullet",
+    "code",
+    "count",
+    "decimals",
+    "interval",
+    "megabytes",
+    "percent",
+    "plain",
+    "seconds",
+    "table",
+]
 
 _MARKUP = re.compile(r"([\\`*_\[\]<>|#~])")
 
@@ -68,6 +81,9 @@ def interval(mean: Any, low: Any, high: Any) -> str:
     return f"{decimals(mean)} [{decimals(low)}, {decimals(high)}]"
 
 
+PAGE_MARK = "<!-- tunesmith card, as a page -->"  # by which a page is known before another one replaces it
+
+
 def as_page(markdown: str, title: str, *, picture: str = "") -> str:
     """The card as one self-contained page in the style of the reports. `picture`: the curves as SVG, put under their heading.
 
@@ -80,4 +96,4 @@ def as_page(markdown: str, title: str, *, picture: str = "") -> str:
     html = MarkdownIt("commonmark", {"html": False}).enable("table").render(body)
     html = html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
     drawn = f'<figure class="light">{picture}</figure>' if picture else ""
-    return page(title, [Raw(html.replace("<h3>Curves</h3>", f"<h3>Curves</h3>{drawn}"))])
+    return page(title, [Raw(PAGE_MARK + html.replace("<h3>Curves</h3>", f"<h3>Curves</h3>{drawn}"))])
