@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from tunesmith.core.errors import EngineError
 from tunesmith.core.records import Message, digest
-from tunesmith.engines.client import Client
+from tunesmith.engines.client import Client, together
 from tunesmith.engines.engine import EngineAnswer, EngineRequest, RowScores, TopTokens, Usage, ignore_progress
-from tunesmith.engines.openai_api import ask, check_listed, listed_models, together
+from tunesmith.engines.openai_api import ask, check_listed, listed_models
 from tunesmith.engines.vllm import Vllm
 from tunesmith.models.generation.requests import Sampling
 

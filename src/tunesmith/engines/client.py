@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import orjson
 import urllib3
 
 from tunesmith.core.errors import EngineError
 
-__all__ = ["Client", "error_text"]
+__all__ = ["Client", "error_text", "together"]
 
+_A = TypeVar("_A")
+_B = TypeVar("_B")
 _BODY_BYTES = 256 * 2**20
 _MESSAGE = 400
 
@@ -128,3 +131,19 @@ class Client:
 
     def _error(self, what: str, value: object, expected: str, *, hint: str = "") -> EngineError:
         return EngineError(f"{self._engine} at {self.url} {what}", value=value, expected=expected, hint=hint or self._hint)
+
+
+def together(do: Callable[[_A], _B], items: Sequence[_A], *, at_once: int, on_done: Callable[[int], None]) -> list[_B]:
+    """`do` for every item, several at once, results in their order. The first error ends it."""
+
+    def one(item: _A) -> _B:
+        found = do(item)
+        on_done(1)
+        return found
+
+    with ThreadPoolExecutor(at_once) as pool:
+        asked = [pool.submit(one, item) for item in items]
+        try:
+            return [each.result() for each in asked]
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -10,7 +10,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 from tunesmith.core.errors import EngineError
 from tunesmith.core.files import sha256_file
 from tunesmith.core.records import Message, digest
-from tunesmith.engines.client import Client
+from tunesmith.engines.client import Client, together
 from tunesmith.engines.engine import (
     ALONE,
     EngineAnswer,
@@ -33,6 +32,7 @@ from tunesmith.engines.engine import (
     ignore_progress,
 )
 from tunesmith.engines.llama_cpp_server import ADDRESS
+from tunesmith.engines.openai_api import wire_messages
 from tunesmith.engines.process import ServerProcess, needs_free_port
 from tunesmith.models.generation.requests import Sampling
 from tunesmith.models.gguf_header import read_gguf_header
@@ -201,25 +201,14 @@ class LlamaCpp:
 
     def render(self, messages: Sequence[Message]) -> str:
         """The template in the GGUF file, rendered by the server."""
-        return str(self._client.post("/apply-template", {"messages": _wire(messages)})["prompt"])
+        return str(self._client.post("/apply-template", {"messages": wire_messages(messages)})["prompt"])
 
     def answer(
         self, requests: Sequence[EngineRequest], *, on_done: Callable[[int], None] = ignore_progress
     ) -> list[EngineAnswer]:
         """Through `/completion`, as many at once as there are slots. Messages are rendered by the server first."""
-
-        def one(request: EngineRequest) -> EngineAnswer:
-            found = self._answer(request)
-            on_done(1)
-            return found
-
         begin = time.perf_counter()
-        with ThreadPoolExecutor(self._slots) as pool:
-            asked = [pool.submit(one, request) for request in requests]
-            try:
-                answers = [each.result() for each in asked]
-            finally:
-                pool.shutdown(cancel_futures=True)
+        answers = together(self._answer, requests, at_once=self._slots, on_done=on_done)
         self._usage = self._usage.after(answers, time.perf_counter() - begin)
         return answers
 
@@ -350,7 +339,3 @@ class LlamaCpp:
         for process in (self._process, self._library):
             if process is not None:
                 process.stop()
-
-
-def _wire(messages: Sequence[Message]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in messages]

@@ -13,9 +13,9 @@ from typing import Any
 from tunesmith.core.errors import EngineError
 from tunesmith.core.files import sha256_file
 from tunesmith.core.records import Message, digest
-from tunesmith.engines.client import Client
+from tunesmith.engines.client import Client, together
 from tunesmith.engines.engine import EngineAnswer, EngineRequest, RowScores, TopTokens, Usage, ignore_progress
-from tunesmith.engines.openai_api import together, wire_messages
+from tunesmith.engines.openai_api import wire_messages
 from tunesmith.models.generation.requests import Sampling
 
 __all__ = ["ADDRESS", "Ollama", "create_model"]

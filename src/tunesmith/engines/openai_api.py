@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tunesmith.core.errors import EngineError
 from tunesmith.core.records import Message
 from tunesmith.engines.client import Client
 from tunesmith.engines.engine import EngineAnswer, EngineRequest
 
-__all__ = ["ask", "check_answered", "check_listed", "listed_models", "together", "wire_messages"]
-
-_A = TypeVar("_A")
-_B = TypeVar("_B")
+__all__ = ["ask", "check_answered", "check_listed", "listed_models", "wire_messages"]
 
 
 def wire_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
@@ -82,19 +78,3 @@ def ask(client: Client, request: EngineRequest, model: str, settings: Mapping[st
             expected="choices and usage",
             hint="use a server with an OpenAI-compatible interface",
         ) from error
-
-
-def together(do: Callable[[_A], _B], items: Sequence[_A], *, at_once: int, on_done: Callable[[int], None]) -> list[_B]:
-    """`do` for every item, several at once, results in their order. The first error ends it."""
-
-    def one(item: _A) -> _B:
-        found = do(item)
-        on_done(1)
-        return found
-
-    with ThreadPoolExecutor(at_once) as pool:
-        asked = [pool.submit(one, item) for item in items]
-        try:
-            return [each.result() for each in asked]
-        finally:
-            pool.shutdown(cancel_futures=True)

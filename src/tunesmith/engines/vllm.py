@@ -9,7 +9,7 @@ from typing import Any
 
 from tunesmith.core.errors import EngineError
 from tunesmith.core.records import Message, digest
-from tunesmith.engines.client import Client
+from tunesmith.engines.client import Client, together
 from tunesmith.engines.engine import (
     ALONE,
     EngineAnswer,
@@ -19,7 +19,7 @@ from tunesmith.engines.engine import (
     Usage,
     ignore_progress,
 )
-from tunesmith.engines.openai_api import ask, check_answered, check_listed, together, wire_messages
+from tunesmith.engines.openai_api import ask, check_answered, check_listed, wire_messages
 from tunesmith.engines.process import ServerProcess, free_port, needs_free_port
 from tunesmith.engines.served import folder_hash, python_of
 from tunesmith.models.generation.requests import Sampling

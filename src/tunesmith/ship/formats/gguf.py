@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast, get_args
 
-from tunesmith.engines.llama_cpp import LlamaCpp
+from tunesmith.engines.llama_cpp import LlamaCpp, LoraFile
 from tunesmith.models.chat import Encoded
-from tunesmith.models.load import BaseFolder
 from tunesmith.models.memory import release_memory
 from tunesmith.ship.format import ExportSource, Format, Written
 from tunesmith.ship.gguf.importance import write_importance
@@ -23,6 +22,7 @@ __all__ = ["FORMAT", "facts_of", "opened_in_llama_cpp", "write_weighed"]
 
 _DEFAULT: QuantName = "f16"
 _SLOTS = 4  # requests at once
+_CONTEXT = 4096  # tokens of a request at most: what a laptop holds for several requests
 _TOKENS = 100_000  # of training rows that the importance matrix is made from, at most
 
 
@@ -70,16 +70,14 @@ def _calibration(rows: Sequence[Encoded]) -> list[tuple[int, ...]]:
 
 
 @contextmanager
-def opened_in_llama_cpp(source: ExportSource, file: Path) -> Iterator[System]:
-    """The file in a llama.cpp server of its own, for the length of the block. EngineError where that cannot be."""
-    context = _context(source.base)
-    with LlamaCpp(file, context=context, slots=_SLOTS) as engine:
-        yield engine_system(engine, source.chat, name="tuned", label=f"{file.name} in llama.cpp", context=context)
-
-
-def _context(base: BaseFolder) -> int:
-    """Tokens of a request: as the evaluation has them, up to what a laptop holds for several requests."""
-    return min(base.context, 4096)
+def opened_in_llama_cpp(source: ExportSource, file: Path, *, adapter: Path | None = None) -> Iterator[System]:
+    """The file in a llama.cpp server of its own, with a GGUF adapter if one is given, for the length of the block.
+    EngineError where that cannot be."""
+    context = min(source.base.context, _CONTEXT)
+    adapters = {} if adapter is None else {source.name: LoraFile(adapter)}
+    label = f"{file.name} in llama.cpp" if adapter is None else f"{file.name} + {adapter.name} in llama.cpp"
+    with LlamaCpp(file, context=context, slots=_SLOTS, adapters=adapters) as engine:
+        yield engine_system(engine, source.chat, name="tuned", label=label, context=context)
 
 
 @contextmanager

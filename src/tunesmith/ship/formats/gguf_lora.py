@@ -7,17 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tunesmith.engines.llama_cpp import LlamaCpp, LoraFile
 from tunesmith.ship.format import ExportSource, Format, Written
+from tunesmith.ship.formats.gguf import opened_in_llama_cpp
 from tunesmith.ship.gguf.lora import write_gguf_lora
 from tunesmith.ship.gguf.write import write_gguf
-from tunesmith.systems.engine_system import engine_system
 from tunesmith.systems.system import System
 
 __all__ = ["FORMAT"]
-
-_CONTEXT = 4096  # tokens of a request at most
-_SLOTS = 4  # requests at once
 
 
 def _write(source: ExportSource, folder: Path, quant: str) -> Written:
@@ -29,12 +25,10 @@ def _write(source: ExportSource, folder: Path, quant: str) -> Written:
 @contextmanager
 def _open(source: ExportSource, path: Path, quant: str) -> Iterator[System]:
     """On the base in float16, which is written for the length of the block."""
-    context = min(source.base.context, _CONTEXT)
     with tempfile.TemporaryDirectory() as place:
-        base = write_gguf(source.base, Path(place) / "base.gguf", quant="f16").path
-        with LlamaCpp(base, context=context, slots=_SLOTS, adapters={source.name: LoraFile(path)}) as engine:
-            label = f"base in float16 + {path.name} in llama.cpp"
-            yield engine_system(engine, source.chat, name="tuned", label=label, context=context, adapter=source.name)
+        base = write_gguf(source.base, Path(place) / "base-f16.gguf", quant="f16").path
+        with opened_in_llama_cpp(source, base, adapter=path) as system:
+            yield system
 
 
 FORMAT = Format(
