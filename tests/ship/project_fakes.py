@@ -78,12 +78,12 @@ def add_export(store: Store, *, verdict: str = "SHIP", marks: Sequence[str] = ()
     def fill(draft: Draft) -> None:
         (draft.path / "files").mkdir()
         (draft.path / "files" / "model-q8_0.gguf").write_bytes(b"GGUF" + bytes(60))
-        (draft.path / "files" / "Modelfile").write_text("FROM ./model-q8_0.gguf\n")
         draft.numbers |= {
             **{
                 "form": "gguf",
                 "quant": "q8_0",
                 "engine": "llama.cpp",
+                "main": "model-q8_0.gguf",
                 "bytes": 64,
                 "tokens_per_s": 41.5,
                 "memory_bytes": 2**27,

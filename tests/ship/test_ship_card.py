@@ -17,6 +17,7 @@ from tunesmith.cli.main import main
 from tunesmith.core.errors import ArtifactError, TunesmithError
 from tunesmith.pipeline.sections.eval import GateConfig
 from tunesmith.ship.card.sections.forms import run_commands
+from tunesmith.ship.format import Format, format_kinds
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,7 @@ def test_marks_and_the_verdict_of_an_export_are_on_the_card(tmp_path: Path) -> N
     text = tunesmith.card(project=tmp_path).text
     assert "> **Not proven in this form.** The verdict on `export-gguf-q8_0` is DON'T SHIP." in text
     assert "- `gguf-q8_0`: the verdict flipped" in text and "0.020 [0.010, 0.030]" in text
-    assert "llama-server -m gguf-q8_0/model-q8_0.gguf" in text and "ollama create tuned -f gguf-q8_0/Modelfile" in text
+    assert "\nllama-server -m gguf-q8_0/model-q8_0.gguf\nllama-cli -m gguf-q8_0/model-q8_0.gguf\n" in text
 
 
 def test_only_forms_that_exist_are_explained(tmp_path: Path) -> None:
@@ -204,14 +205,8 @@ def test_only_a_card_that_can_be_verified_says_so(
     assert ("check it at any time" in capsys.readouterr().err) == checks
 
 
-@pytest.mark.parametrize(
-    ("kind", "files", "command"),
-    [
-        ("gguf_lora", ["adapter.gguf"], "llama-server -m BASE.gguf --lora here/adapter.gguf"),
-        ("mlx_lora", ["adapters.safetensors"], "mlx_lm.server --model BASE --adapter-path here"),
-        ("mlx", ["model.safetensors"], 'mlx_lm.generate --model here --prompt "How do I begin?"'),
-        ("int4", ["model.safetensors"], "vllm serve here"),
-    ],
-)
-def test_each_format_is_run_by_its_own_engine(kind: str, files: list[str], command: str) -> None:
-    assert [line for _, line in run_commands(kind, "here", files)] == [command]
+@pytest.mark.parametrize("kind", format_kinds(), ids=lambda kind: kind.name)
+def test_every_format_says_what_to_type_to_run_it(kind: Format) -> None:
+    lines = run_commands(kind.name, "here/model")
+    assert lines and all("{" not in line for line in lines) and any("here/model" in line for line in lines)
+    assert run_commands("unknown", "here/model") == ()

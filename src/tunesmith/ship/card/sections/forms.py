@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 from tunesmith.ship.card.base import base_of
 from tunesmith.ship.card.facts import Facts
 from tunesmith.ship.card.material import FACTS, Material
 from tunesmith.ship.card.text import bullet, code, decimals, interval, megabytes, plain, table
+from tunesmith.ship.format import format_kinds
 
 __all__ = ["ADAPTER", "MERGED", "folder_of_form", "forms", "present_forms", "run_commands", "usage"]
 
 ADAPTER, MERGED = "adapter", "merged"
-_FILES = "files/"
 
 
 def folder_of_form(form: str) -> str:
@@ -134,34 +133,20 @@ def _merged() -> str:
 
 
 def _export(facts: Facts, form: str) -> str:
-    """Commands for an export, by the files that it holds."""
+    """The commands of its format, for the file or folder that an engine opens."""
     folder = folder_of_form(form)
-    listed = facts.at(form, FACTS, "files") or []
-    files = [str(one["path"]).removeprefix(_FILES) for one in listed if str(one["path"]).startswith(_FILES)]
-    kind = str(facts.at(form, FACTS, "numbers", "form") or "")
-    commands = list(run_commands(kind, folder, files))
+    main = str(facts.at(form, FACTS, "numbers", "main") or ".")
+    path = folder if main == "." else f"{folder}/{main}"
+    commands = run_commands(str(facts.at(form, FACTS, "numbers", "form") or ""), path)
     if not commands:
         return f"### {plain(folder)}\n\nThe files are in the folder {code(folder)}."
-    return "\n\n".join(f"### {plain(folder)}, with {title}\n\n```sh\n{command}\n```" for title, command in commands)
+    return "\n".join([f"### {plain(folder)}", "", "```sh", *commands, "```"])
 
 
-def run_commands(kind: str, folder: str, files: list[str]) -> Iterator[tuple[str, str]]:
-    """What runs an export of a format, as (program, command); nothing for a format without a command."""
-    ggufs = [file for file in files if file.endswith(".gguf")]
-    if kind in {"gguf_lora", "gguf-lora"} and ggufs:
-        yield "llama.cpp", f"llama-server -m BASE.gguf --lora {folder}/{ggufs[0]}"
-        return
-    if ggufs:
-        yield "llama.cpp", f"llama-server -m {folder}/{ggufs[0]}"
-        if modelfile := next((file for file in files if PurePosixPath(file).name == "Modelfile"), ""):
-            yield "Ollama", f"ollama create tuned -f {folder}/{modelfile} && ollama run tuned"
-        return
-    if kind == "mlx_lora":
-        yield "MLX", f"mlx_lm.server --model BASE --adapter-path {folder}"
-    elif kind == "mlx":
-        yield "MLX", f'mlx_lm.generate --model {folder} --prompt "How do I begin?"'
-    elif kind in {"merged", "awq", "gptq", "int8", "int4"}:
-        yield "vLLM", f"vllm serve {folder}"
+def run_commands(kind: str, path: str) -> tuple[str, ...]:
+    """What people type to run `path` in a format, a line for each program; empty for a format that is not known here."""
+    found = next((one.run_with for one in format_kinds() if one.name == kind), ())
+    return tuple(line.replace("{path}", path) for line in found)
 
 
 def present_forms(material: Material) -> list[str]:
