@@ -27,16 +27,17 @@ def parity(
 ) -> ParityReport:
     """Compare the system `b` with the system `a`, the one that was tested: prompts, distributions, greedy answers, stop tokens.
 
-    A system is an artifact (`run:latest`, `model:latest`, first digits of an id), a model folder, the folder of an adapter,
-    `BASE+ADAPTER`, or a base. Asked are the fixed prompts and up to `prompts` questions of `dataset` (an artifact or a file of
-    rows; without one the test split of the dataset that `a` was trained on, or of the project's latest). `max_new_tokens`: of
-    each greedy answer at most. `precision`: the number type in which `b` is computed if it runs in this process; `a` is always
-    computed in float32.
+    A system is an artifact (`run:latest`, `model:latest`, `export:latest`, first digits of an id), a model folder, an adapter's
+    folder, `BASE+ADAPTER`, a base, a GGUF file, or an address (`http://HOST:PORT/v1#MODEL`). The prompts are the fixed ones and
+    up to `prompts` questions of `dataset` (an artifact or a file of rows; without one the test split of the dataset that
+    `a` was trained on, or of the project's latest). `max_new_tokens`: of each greedy answer at most. `precision`: the number
+    type in which `b` is computed if it runs in this process; `a` is always computed in float32.
 
     `report.passed` is True within the limits of the form, False beyond one, None where something was not measured.
 
     Raises:
         ArtifactError: an artifact that is missing, damaged or half-written.
+        EngineError: the engine of a GGUF file is missing or ends.
         ModelError: a folder or an adapter that cannot be opened, or an adapter of another base.
         EvaluationError: a reference that is not a model, or prompts that the two cannot both read.
     """

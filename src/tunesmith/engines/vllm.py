@@ -92,7 +92,7 @@ def start_vllm(
 
 
 class Vllm:
-    """A vLLM that runs: our own `process`, or somebody's at an address. Use it in a `with` block.
+    """A vLLM that runs: our own `process`, or one at an address. Use it in a `with` block.
 
     `served`: the hash of what it serves; empty where only address and name are known.
     """

@@ -9,7 +9,7 @@ from tunesmith.eval.parity_weights import MatrixDrift
 __all__ = ["dtype", "other_weights", "permuted", "quantised", "update"]
 
 _EXACT, _ROUNDED, _QUANTISED = 1e-3, 5e-3, 0.2  # relative difference of a matrix that a stored type explains
-_ALONG = 0.25  # of the update's length: what may be left of the difference beside a multiple of it
+_ALONG = 0.25  # of the update's length: what may be left of the difference after a multiple of it is taken out
 
 
 def update(case: Case) -> Cause | None:

@@ -239,7 +239,7 @@ def _judged(
     if answers.other_ends:
         failed.append(("ends", f"{len(answers.other_ends)} of {answers.num_answers} answers end in one and not in the other"))
     if wide := answers.unexplained:
-        many = f"{len(wide)} of {answers.num_answers} greedy answers part where the next token is not a near tie"
+        many = f"{len(wide)} of {answers.num_answers} greedy answers diverge where the next token is not a near tie"
         failed.append(("answers", many))
     return failed, missing
 

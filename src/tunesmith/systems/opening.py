@@ -64,7 +64,7 @@ class OpenedSystem:
     """A system that is ready to be asked. `form`: the row of the table of tolerances that it is judged by (`eval.tolerances`).
 
     `declared`: what its files or its server say of it. `base`: the model without its adapter, where that can be asked too.
-    `weights`: opens the model of its files for a look at the weights, where there are files. `chat`: the format in which it
+    `weights`: opens its files as a model whose weights can be compared, where there are files. `chat`: the format in which it
     is asked. `context`: tokens that fit; `trained_tokens`: the longest row of its training. `dataset`: id of the dataset it was
     trained on.
     """
@@ -187,7 +187,7 @@ def _adapter_place(folder: Path) -> _Place:
 
 
 def _run_of(folder: Path) -> Artifact | None:
-    """The run that an adapter is part of, if it still lies where it was trained."""
+    """The run that an adapter is part of, if it is still where it was trained."""
     manifest = verify(folder.parent)
     is_run = manifest is not None and manifest.get("kind") == "run"
     return Artifact(folder.parent, manifest) if is_run and manifest is not None else None

@@ -1,4 +1,4 @@
-"""The hub's own library, made to speak through our reporter, and its errors put into our four parts.
+"""The hub's own library: its progress goes to our reporter, and its errors become ours, in four parts.
 
 The token never reaches a message: whatever the library or the hub says is cleared of it.
 """

@@ -90,9 +90,9 @@ def _adapter(facts: Facts) -> str:
     opened = base.hub if base.hub and exact else "BASE-FOLDER"
     lines = ["### Adapter, with transformers and peft", ""]
     if opened == "BASE-FOLDER":
-        told = f" ({origin.text})" if origin.text else ""
+        source = f" ({origin.text})" if origin.text else ""
         fetch = f" `tunesmith bases --fetch {base.name}` brings it." if base.named and base.hub else ""
-        lines += [f"`BASE-FOLDER` is the folder of {code(base.name)}{told}.{fetch} On other weights it is another model.", ""]
+        lines += [f"`BASE-FOLDER` is the folder of {code(base.name)}{source}.{fetch} On other weights it is another model.", ""]
     lines += [
         "```python",
         "from peft import PeftModel",
