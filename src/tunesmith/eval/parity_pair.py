@@ -95,9 +95,10 @@ def _read(a: OpenedSystem, b: OpenedSystem, prompts: Sequence[ParityPrompt], *, 
     tokens, texts = list[bool | None](), list[bool | None]()
     first: dict[str, str] | None = None
     is_served = {a.engine, b.engine} != {"transformers"}  # servers read control tokens that a question spells as control tokens
+    offered = min(a.context, b.context) if b.is_cut else a.context
     for prompt, one, other in zip(prompts, read_a, read_b, strict=True):
         size = len(one.ids or other.ids or ())
-        if (one.refused and other.refused) or size + room > a.context or (prompt.kind == CONTROL and is_served):
+        if (one.refused and other.refused) or size + room > offered or (prompt.kind == CONTROL and is_served):
             left_out.append(prompt.id)
             continue
         if one.refused or other.refused:

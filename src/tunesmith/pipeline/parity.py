@@ -53,7 +53,8 @@ def parity_prompts(
 ) -> list[ParityPrompt]:
     """The fixed prompts, the long ones nearly as long as the rows of training, and prompts of `rows`."""
     chat = a.chat or b.chat
-    room = min(a.trained_tokens or b.trained_tokens or _USUAL_TOKENS, a.context) - max_new_tokens
+    offered = min(a.context, b.context) if b.is_cut else a.context
+    room = min(a.trained_tokens or b.trained_tokens or _USUAL_TOKENS, offered) - max_new_tokens
     fixed = fixed_prompts(
         lambda messages: sum(len(one.content) for one in messages) // 3 if chat is None else len(chat.encode_prompt(messages)),
         room,

@@ -82,6 +82,11 @@ class OpenedSystem:
     trained_tokens: int | None = None
     dataset: str = ""
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether it was opened with room for fewer tokens than its files declare, to save memory."""
+        return self.context < (self.declared.context or 0)
+
 
 @contextmanager
 def open_system(reference: str, how: Opening) -> Iterator[OpenedSystem]:
