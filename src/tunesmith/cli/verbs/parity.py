@@ -90,7 +90,7 @@ def _rows(report: ParityReport) -> list[list[str]]:
     return [
         *rows,
         ["greedy answers", f"{answers.num_equal} of {answers.num_answers} equal", "reported", ""],
-        [f"that diverge unexplained{noise}", str(unexplained), "0", _mark(None if limits is None else not unexplained)],
+        [f"diverge unexplained{noise}", str(unexplained), "0", _mark(None if limits is None else not unexplained)],
         ["that end in one only", str(other), "0", _mark(not other)],
     ]
 
@@ -135,7 +135,7 @@ def _divergence_lines(report: ParityReport) -> list[str]:
     if report.answers is None or not report.answers.divergences:
         return []
     one = [*report.answers.other_ends, *report.answers.unexplained, *report.answers.divergences][0]
-    place = "the answers differ" if one.at is None else f"the answers diverge after {one.at} equal tokens"
+    place = "the answers differ" if one.at is None else f"answers diverge after {one.at} equal tokens"
     gap = "" if one.margin is None else f", next tokens {one.margin:.2g} nats apart"
     same = next((n for n, (x, y) in enumerate(zip(one.a, one.b, strict=False)) if x != y), min(len(one.a), len(one.b)))
     begin = max(0, same - 24)
