@@ -134,6 +134,38 @@ def test_a_bad_adapter_is_a_message_and_leaves_nothing(
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"lora_alpha": None},
+        {"lora_alpha": 0},
+        {"lora_alpha": float("nan")},
+        {"lora_alpha": "16"},
+        {"r": None},
+        {"r": -4},
+        {"alpha_pattern": {"q_proj": 0}},
+        {"rank_pattern": [8]},
+    ],
+)
+def test_an_adapter_whose_scale_is_not_known_is_a_message(
+    trained_adapter: Path, tiny: BaseFolder, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    adapter = changed(trained_adapter, tmp_path / "a", **settings)
+    with pytest.raises(ModelError, match="does not say how it is scaled"):
+        merge_adapters(adapter, out=tmp_path / "out", base=str(tiny.path))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_alpha_that_is_missing_is_not_taken_to_be_eight(trained_adapter: Path, tiny: BaseFolder, tmp_path: Path) -> None:
+    adapter = changed(trained_adapter, tmp_path / "a")
+    file = adapter / "adapter_config.json"
+    config = json.loads(file.read_text())
+    del config["lora_alpha"]
+    file.write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="lora_alpha: None"):
+        merge_adapters(adapter, out=tmp_path / "out", base=str(tiny.path))
+
+
 def test_a_full_disk_is_a_message_and_leaves_nothing(
     tiny: BaseFolder, trained_adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

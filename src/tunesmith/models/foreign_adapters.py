@@ -6,6 +6,7 @@ Only JSON, YAML and safetensors are read. A pickled file such as `training_args.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -170,6 +171,7 @@ def checked_adapter(folder: Path, *, to_merge: bool = False) -> Iterator[Path]:
             yield Path(converted)
         return
     _refuse({**config, "modules_to_save": None} if to_merge else config)
+    _refuse_scale(config)
     _refuse_zero(folder, folder)
     yield folder
 
@@ -187,6 +189,23 @@ def _refuse_zero(given: Path, folder: Path) -> None:
         "an update matrix B that training has moved",
         "ask its maker for the trained weights; an adapter that was only created looks like this",
     )
+
+
+def _refuse_scale(config: Mapping[str, Any]) -> None:
+    """peft takes 8 for a rank or alpha that is not there, and divides whatever else it finds."""
+    expected = "the value of the training, a finite number other than 0"
+    for name in ("r", "lora_alpha"):
+        value = config.get(name)
+        if not _is_scale(value) or (name == "r" and (not isinstance(value, int) or value < 1)):
+            raise _unusable("the adapter's configuration does not say how it is scaled", f"{name}: {value}", expected)
+    for name in ("rank_pattern", "alpha_pattern"):
+        patterns = config.get(name) or {}
+        if not isinstance(patterns, dict) or not all(_is_scale(value) for value in patterns.values()):
+            raise _unusable("the adapter's configuration does not say how it is scaled", f"{name}: {patterns}", expected)
+
+
+def _is_scale(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value != 0
 
 
 def _refuse(config: Mapping[str, Any]) -> None:
@@ -217,7 +236,7 @@ def _from_mlx(folder: Path, config: Mapping[str, Any], out: Path) -> None:
 
     kind, settings = config.get("fine_tune_type", "lora"), config.get("lora_parameters")
     scale = settings.get("scale") if isinstance(settings, dict) else None
-    if kind != "lora" or not isinstance(scale, int | float):
+    if kind != "lora" or not isinstance(scale, int | float) or not _is_scale(scale):
         expected = "fine_tune_type: lora, with lora_parameters that hold the scale"
         raise _unusable("this kind of MLX adapter cannot be converted", f"fine_tune_type: {kind}", expected, _FUSE)
     tensors = load_file(folder / _MLX_WEIGHTS)
