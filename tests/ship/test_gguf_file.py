@@ -194,3 +194,12 @@ def test_a_name_never_makes_llama_cpp_take_the_model_for_a_phi_3(folder: BaseFol
     written = write_gguf(folder, tmp_path / "model.gguf", quant="f16", facts=Facts(name="my-Phi-3-notes"))
     assert settings_of(written.path)["general.name"] == "my-Phi 3-notes"
     assert np.isfinite(LlamaCpp(written.path).logits(token_ids())).all()
+
+
+@pytest.mark.parametrize("settings", [{"vocab_size": 390}, {"hidden_size": 96}])
+def test_a_configuration_of_another_size_than_the_weights_is_refused(
+    settings: dict[str, int], folder: BaseFolder, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="declares another size"):
+        write_gguf(changed(folder, tmp_path / "b", **settings), tmp_path / "x.gguf", quant="f16")
+    assert not (tmp_path / "x.gguf").exists()

@@ -140,7 +140,7 @@ def _fill(
         **_measured(shipped),
         "memory_bytes": memory,
         **_apart(parity),
-        "state": _state(shipped, parity, form),
+        "state": _state(shipped, parity),
         "marks": [*(shipped.marks if shipped else ()), *marks],
         "notes": [*written.notes, *_doubts(shipped)],
         **written.numbers,
@@ -171,7 +171,7 @@ def _judged(
 def _parity(run: FinishedRun, form: Format, file: Path, reporter: Reporter) -> tuple[ParityReport | None, list[str]]:
     """The file against the adapter on fixed prompts, and what that says against it. None: it could not be compared."""
     if not form.comparable:
-        return None, [f"Parity is not measured: tunesmith parity does not open {form.title}."]
+        return None, [f"How {form.engine} reads prompts is not measured: tunesmith parity does not open this format."]
     try:
         found = compare_references(run.run.id, str(file), project=run.store.root.parent, reporter=reporter)
     except TunesmithError as error:
@@ -214,13 +214,14 @@ def _measured(shipped: Shipped | None) -> dict[str, Any]:
     }
 
 
-def _state(shipped: Shipped | None, parity: ParityReport | None, form: Format) -> State:
+def _state(shipped: Shipped | None, parity: ParityReport | None) -> State:
     """Whether the form is as good as the adapter that was tested: by its verdict, and by an engine that reads prompts and ends
-    answers as the adapter does. How far the numbers are apart is reported; what that costs, the verdict says."""
+    answers as the adapter does. Without parity the latter is not measured, whatever the verdict. How far the numbers are apart
+    is reported; what that costs, the verdict says."""
     if shipped is None:
         return "not measured"
     if parity is None:
-        return "not measured" if form.comparable and shipped.state == "pass" else shipped.state
+        return "not measured" if shipped.state == "pass" else shipped.state
     prompts, answers = parity.prompts, parity.answers
     if False in (prompts.tokens_equal, prompts.template_equal) or (answers is not None and answers.run_on):
         return "fail"

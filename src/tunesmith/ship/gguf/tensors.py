@@ -82,6 +82,14 @@ def folder_tensors(folder: BaseFolder, kind: Architecture, config: Any) -> list[
             expected=f"all tensors of {config.num_hidden_layers} layers",
             hint="copy the folder again, or merge again",
         )
+    declared = (config.vocab_size, config.hidden_size)
+    if found[0].shape != declared:
+        raise ModelError(
+            "the configuration declares another size than the weights have",
+            value=f"vocabulary and width {declared}, embedding {tuple(found[0].shape)}",
+            expected="the config.json that belongs to these weights",
+            hint="copy the folder again, or merge again",
+        )
     return found
 
 
