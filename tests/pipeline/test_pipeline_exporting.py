@@ -151,7 +151,7 @@ def test_another_merged_model_or_other_sampling_settings_are_another_export(
     first = export(to="unopened", judged=False, project=root).artifact.id
     use = FinishedRun.use.fget(finished_run(Store(root / ".tunesmith")))  # type: ignore[attr-defined]
     with monkeypatch.context() as patch:
-        patch.setattr(FinishedRun, "use", replace(use or GREEDY_USE, num_draws=7))
+        patch.setattr(FinishedRun, "use", replace(use or GREEDY_USE, draws=7))
         second = export(to="unopened", judged=False, project=root).artifact.id
     with monkeypatch.context() as patch:
         patch.setattr(FinishedRun, "merged", None)
