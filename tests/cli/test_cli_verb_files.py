@@ -77,5 +77,5 @@ def test_a_verb_that_does_not_exist_is_answered_with_its_neighbour(toy: Path, ca
 
 def test_every_verb_has_a_file_and_the_pipeline_is_listed_first() -> None:
     names = list(verb_helps())
-    assert names[:3] == ["demo", "run", "init"] and names[11:] == sorted(names[11:])
+    assert names[:3] == ["demo", "run", "init"] and names[12:] == sorted(names[12:])
     assert {f.stem for f in Path(verbs.__path__[0]).glob("*.py")} - {"__init__"} == set(names)
