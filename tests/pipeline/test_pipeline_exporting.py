@@ -149,7 +149,7 @@ def test_another_merged_model_or_other_sampling_settings_are_another_export(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = export(to="unopened", judged=False, project=root).artifact.id
-    use = FinishedRun.use.fget(finished_run(Store(root / ".tunesmith")))  # type: ignore[attr-defined]
+    use = finished_run(Store(root / ".tunesmith")).use
     with monkeypatch.context() as patch:
         patch.setattr(FinishedRun, "use", replace(use or GREEDY_USE, draws=7))
         second = export(to="unopened", judged=False, project=root).artifact.id
@@ -159,20 +159,21 @@ def test_another_merged_model_or_other_sampling_settings_are_another_export(
     assert len({first, second, third}) == 3
 
 
-def test_a_form_that_passed_by_an_older_evaluation_is_not_recommended() -> None:
-    def of(evaluation: str, state: str, size: int) -> Artifact:
-        numbers = {"state": state, "bytes": size}
+def test_neither_a_form_of_a_model_that_may_not_ship_nor_one_of_an_older_evaluation_is_recommended() -> None:
+    def of(evaluation: str, state: str, size: int, verdict: str = "SHIP") -> Artifact:
+        numbers = {"state": state, "bytes": size, "verdict": verdict}
         return Artifact(Path(), {"id": evaluation, "inputs": [{"kind": "eval", "id": evaluation}], "numbers": numbers})
 
     newest = Artifact(Path(), {"kind": "eval", "id": "new"})
     exports = [
+        of("new", "pass", 0, "DON'T SHIP"),
         of("old", "pass", 1),
         of("new", "fail", 2),
         of("new", "not measured", 3),
         of("new", "pass", 4),
         of("new", "pass", 5),
     ]
-    assert recommended(exports, newest) is exports[3]
+    assert recommended(exports, newest) is exports[4]
     assert recommended(exports, None) is None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.reporter import Reporter, SilentReporter
-from tunesmith.pipeline.exporting import exports_of, make_export, publish_files, recommended
+from tunesmith.pipeline.exporting import check_target, exports_of, make_export, publish_files, recommended
 from tunesmith.pipeline.finished import finished_run
 from tunesmith.ship.format import find_format, format_kinds
 
@@ -49,11 +49,18 @@ class ExportResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportTable:
-    """All exported forms of a run, smallest first. `recommended`: the smallest that is as good as the adapter; None if none is
-    known to be."""
+    """All exported forms of a run, smallest first. `recommended`: the smallest that ends in SHIP and is as good as the adapter;
+    None if none is known to be."""
 
     rows: tuple[ExportResult, ...]
     recommended: ExportResult | None
+
+    @property
+    def exit_code(self) -> int:
+        """0 with a form to ship, 2 if every form was judged and none is, 3 if one was not measured or there is none."""
+        if self.recommended is not None:
+            return 0
+        return 2 if self.rows and all(row.state != "not measured" for row in self.rows) else 3
 
     def as_dict(self) -> dict[str, Any]:
         """The object that `tunesmith export --table --json` prints."""
@@ -88,6 +95,8 @@ def export(
         StorageError: `out` is not empty, or the disk is full.
     """
     form = find_format(to)
+    if out is not None:
+        check_target(Path(out))
     found = finished_run(Store(Path(project) / ".tunesmith"), run)
     made = make_export(found, form, form.checked_quant(quant), judged=judged, reporter=reporter or SilentReporter())
     if out is None:

@@ -35,7 +35,7 @@ from tunesmith.pipeline.shipped import Shipped, judge_shipped
 from tunesmith.ship.format import ExportSource, Format
 from tunesmith.systems.system import TakesMemory
 
-__all__ = ["KIND", "SHEET", "exports_of", "make_export", "publish_files", "recommended"]
+__all__ = ["KIND", "SHEET", "check_target", "exports_of", "make_export", "publish_files", "recommended"]
 
 KIND = "export"
 FILES, SHEET = "files", "export.json"
@@ -58,6 +58,7 @@ def make_export(run: FinishedRun, form: Format, quant: str, *, judged: bool, rep
     settings = {
         "form": form.name,
         "quant": chosen,
+        "engine": form.engine_version,  # by another version it is another export
         "sampling": asdict(run.use or GREEDY_USE),
         "code": digest(measuring_code(), _exporting_code()),
         **{name: asked[name] for name in _JUDGED if name in asked},
@@ -198,7 +199,8 @@ def _apart(parity: ParityReport | None) -> dict[str, Any]:
 
 
 def _measured(shipped: Shipped | None) -> dict[str, Any]:
-    """What was measured of the form; None is not measured."""
+    """What was measured of the form; None is not measured. `tokens_per_s` is of one answer, which only an engine that times
+    its answers can tell: where a batch is timed as a whole it would be another figure."""
     if shipped is None:
         return dict.fromkeys(("verdict", "primary", "against_adapter", "tokens_per_s"))
     m, kept = shipped.measurements, shipped.kept
@@ -210,7 +212,7 @@ def _measured(shipped: Shipped | None) -> dict[str, Any]:
         "verdict": shipped.verdict.verdict,
         "primary": {"name": m.primary, "mean": mean[0] if mean else None, "ci": list(mean[1:]) if mean else None},
         "against_adapter": {"mean": kept.value, "ci": list(kept.interval) if kept.interval else None},
-        "tokens_per_s": cost.generated_tokens / cost.seconds if cost and cost.seconds else None,
+        "tokens_per_s": cost.generated_tokens / cost.seconds if cost and cost.seconds and cost.at_once == 1 else None,
     }
 
 
@@ -245,10 +247,26 @@ def exports_of(run: FinishedRun) -> list[Artifact]:
 
 
 def recommended(exports: Sequence[Artifact], evaluation: Artifact | None) -> Artifact | None:
-    """The smallest file that is as good as the adapter by the run's evaluation; None if none is known to be."""
+    """The smallest file that ends in SHIP and is as good as the adapter, by the run's evaluation; None if none is known to be.
+    A form of a model that may not ship is never recommended, however faithful it is."""
     reference = evaluation.reference() if evaluation else None
-    good = [one for one in exports if one.numbers["state"] == "pass" and reference in one.manifest["inputs"]]
+    good = [
+        one
+        for one in exports
+        if one.numbers["state"] == "pass" and one.numbers["verdict"] == "SHIP" and reference in one.manifest["inputs"]
+    ]
     return min(good, key=lambda one: int(one.numbers["bytes"]), default=None)
+
+
+def check_target(out: Path) -> None:
+    """StorageError unless `out` is a folder that can be made: found before anything is written or asked."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise StorageError(
+            "the folder to export to is not empty",
+            value=str(out),
+            expected="a folder that does not exist yet",
+            hint="--out another folder, or remove that one",
+        )
 
 
 def publish_files(export: Artifact, out: Path) -> None:
@@ -258,13 +276,7 @@ def publish_files(export: Artifact, out: Path) -> None:
         StorageError: `out` is there already and not empty, or the disk is full.
         ArtifactError: a file of the export does not match its hash.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise StorageError(
-            "the folder to export to is not empty",
-            value=str(out),
-            expected="a folder that does not exist yet",
-            hint="--out another folder, or remove that one",
-        )
+    check_target(out)
     with storage_errors("copying the export", out):
         make_folders(out.parent)
         temporary = new_temporary(out)

@@ -85,18 +85,18 @@ class FinishedRun:
         heads = {row.messages[0] for row in self.train}
         return tuple(heads) if len(heads) == 1 and next(iter(heads)).role == "system" else ()
 
-    @property
+    @cached_property
     def use(self) -> Use | None:
         """The sampling settings that were last set or chosen for the run."""
         found = self.made_from_it("use")
         return read_use(found.path / "use.json") if found else None
 
-    @property
+    @cached_property
     def merged(self) -> Artifact | None:
         """The merged folder of the run."""
         return self.made_from_it("model")
 
-    @property
+    @cached_property
     def evaluation(self) -> Artifact | None:
         """The evaluation of the run."""
         return self.made_from_it("eval")

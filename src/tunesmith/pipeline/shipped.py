@@ -30,6 +30,7 @@ from tunesmith.pipeline.evidence import EXAMPLES
 from tunesmith.pipeline.finished import FinishedRun
 from tunesmith.pipeline.ruling import measured, rule_on
 from tunesmith.pipeline.sections.eval import EvalConfig, GateConfig
+from tunesmith.systems.registry import by_role
 from tunesmith.systems.system import System, SystemInputs, SystemKind
 
 __all__ = ["Shipped", "judge_shipped"]
@@ -184,6 +185,7 @@ def _probes(run: FinishedRun, tested: Evidence) -> dict[str, tuple[Item, ...]]:
 def _in_its_place(tested: Evidence, found: Measured) -> Evidence:
     """The evidence with everything of the tuned model replaced by that of the form. What the form lacks is not measured."""
     form = next(iter(found.systems))
+    others = {kind.name for kind in by_role("form")}  # such as the merged folder: the evaluation has judged them
     probes = {
         name: {**{key: rows for key, rows in sides.items() if key != _SUBJECT}, **found.probes.get(name, {})}
         for name, sides in tested.probes.items()
@@ -192,17 +194,12 @@ def _in_its_place(tested: Evidence, found: Measured) -> Evidence:
     general = replace(tested.general, tuned=texts) if tested.general is not None and texts else None
     return replace(
         tested,
-        systems=tuple(form if one.name == _SUBJECT else one for one in tested.systems if not _is_form(one)),
+        systems=tuple(form if one.name == _SUBJECT else one for one in tested.systems if one.name not in others),
         probes={name: sides for name, sides in probes.items() if _SUBJECT in sides},
         general=general,
         suites=tuple(_with_run(one, found.suites) for one in tested.suites),
         forms={},
     )
-
-
-def _is_form(one: SystemRun) -> bool:
-    """The merged folder of the evaluation is no part of what is said of another form."""
-    return one.name in ("merged", "served")
 
 
 def _with_run(tested: SuiteAnswers, found: Sequence[SuiteAnswers]) -> SuiteAnswers:

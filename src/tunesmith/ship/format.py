@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,9 @@ class Format:
     `quants`: the kinds of quantisation it can write, the default first; empty if there is no choice.
     `write(source, folder, quant)` fills an empty folder. `open(source, file, quant)` runs what was written (`Written.main`) on
     its engine for the length of a block, as a system that can be asked like any other; EngineError if the engine
-    cannot be had here. `comparable`: whether `tunesmith parity` opens what was written. `run_with`: lines that people type to
-    run it, with `{path}` for the file or folder.
+    cannot be had here. `package`: the Python package that runs it, by whose version an export is another one; empty for
+    a program of its own. `comparable`: whether `tunesmith parity` opens what was written. `run_with`: lines that people type
+    to run it, with `{path}` for the file or folder.
     """
 
     name: str
@@ -76,8 +78,17 @@ class Format:
     write: Callable[[ExportSource, Path, str], Written]
     open: Callable[[ExportSource, Path, str], AbstractContextManager[System]]
     quants: tuple[str, ...] = ()
+    package: str = ""
     comparable: bool = True
     run_with: tuple[str, ...] = ()
+
+    @property
+    def engine_version(self) -> str:
+        """Of the package that runs it; empty where that is not installed or not known."""
+        try:
+            return version(self.package) if self.package else ""
+        except PackageNotFoundError:
+            return ""
 
     def checked_quant(self, quant: str) -> str:
         """The quantisation asked for, or the default for an empty name. EvaluationError for one that it cannot write."""

@@ -43,14 +43,14 @@ def command(  # noqa: PLR0913 (the options of a verb)
     if table:
         found = exporting.export_table(run, project=project)
         print_json(found.as_dict()) if json else _print_table(found)
-        sys.exit(0 if found.recommended else 3)
-    wanted = quant or [""]
+        sys.exit(found.exit_code)
+    wanted = list(dict.fromkeys(quant or [""]))
     if not to or (out is not None and len(wanted) > 1):
         raise EvaluationError(
             "no format is named" if not to else "one folder cannot take several forms",
             value=to if not to else str(out),
             expected="one format; tunesmith export --formats lists them" if not to else "one --quant with --out",
-            hint="tunesmith export --to gguf" if not to else "leave --out out, then export the recommended one with --out",
+            hint="tunesmith export --to gguf" if not to else "export without --out first, then the one to ship with --out",
         )
     made = [
         exporting.export(run, to=to, quant=one, out=out, judged=verdict, project=project, reporter=ConsoleReporter(console()))
@@ -92,7 +92,7 @@ def _print_table(found: ExportTable) -> None:
     table("exported forms", ["form", "size", "verdict", "against the adapter", "tokens/s", "as tested"], rows)
     best = found.recommended
     if best is None:
-        console().print("  No form is known to be as good as the tested adapter.")
+        console().print("  No form to ship: none is known to end in SHIP and to be as good as the tested adapter.")
     else:
         n = best.artifact.numbers
         console().print(f"  ship {n['form']} {n['quant']}: the smallest that is as good as the tested adapter.")

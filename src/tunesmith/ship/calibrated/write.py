@@ -18,7 +18,9 @@ from tunesmith.ship.calibrated import job
 from tunesmith.ship.format import ExportSource, Written
 from tunesmith.ship.quantised_folder import complete, written
 
-__all__ = ["PYTHON", "group_size", "write_calibrated"]
+__all__ = ["PYTHON", "Method", "group_size", "write_calibrated"]
+
+Method = Literal["awq", "gptq"]
 
 PYTHON = "TUNESMITH_LLMCOMPRESSOR"
 _ROWS, _TOKENS = 128, 512  # of calibration: rows, and tokens of each
@@ -29,7 +31,7 @@ _INSTALL = (
 )
 
 
-def write_calibrated(source: ExportSource, folder: Path, method: Literal["awq", "gptq"]) -> Written:
+def write_calibrated(source: ExportSource, folder: Path, method: Method) -> Written:
     """Four bits per weight of the linear layers by `method`, in the format of compressed-tensors, calibrated on up to 128
     training rows.
 

@@ -92,6 +92,7 @@ FORMAT = Format(
     order=20,
     engine="llama.cpp",
     quants=(_DEFAULT, *(name for name in get_args(QuantName) if name != _DEFAULT)),
+    package="xllamacpp",
     write=_write,
     open=_open,
     run_with=("llama-server -m {path}", "llama-cli -m {path}"),

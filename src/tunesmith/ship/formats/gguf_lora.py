@@ -36,6 +36,7 @@ FORMAT = Format(
     title="GGUF adapter",
     order=25,
     engine="llama.cpp",
+    package="xllamacpp",
     write=_write,
     open=_open,
     comparable=False,

@@ -2,38 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-from tunesmith.core.errors import EngineError
-from tunesmith.ship.calibrated.write import write_calibrated
-from tunesmith.ship.format import ExportSource, Format, Written
-from tunesmith.ship.quantised_folder import needed, open_quantised
-from tunesmith.systems.system import System
+from tunesmith.ship.calibrated.declared import calibrated_format
 
 __all__ = ["FORMAT"]
 
-
-def _write(source: ExportSource, folder: Path, quant: str) -> Written:
-    return write_calibrated(source, folder, "gptq")
-
-
-@contextmanager
-def _open(source: ExportSource, path: Path, quant: str) -> Iterator[System]:
-    install = "pip install 'tunesmith[compressed]'"
-    needed("compressed_tensors", what="opening this format", install=install, error=EngineError)
-    with open_quantised(source, path, label="GPTQ in transformers") as system:
-        yield system
-
-
-FORMAT = Format(
-    name="gptq",
-    title="GPTQ, 4 bits (llm-compressor)",
-    order=55,
-    engine="transformers",
-    write=_write,
-    open=_open,
-    comparable=False,
-    run_with=("vllm serve {path}",),
-)
+FORMAT = calibrated_format("gptq", label="GPTQ", order=55)

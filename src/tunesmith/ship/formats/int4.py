@@ -46,6 +46,7 @@ FORMAT = Format(
     title="int4 weights (torchao)",
     order=45,
     engine="transformers",
+    package="torchao",
     write=_write,
     open=_open,
     comparable=False,

@@ -38,6 +38,7 @@ FORMAT = Format(
     title="int8 weights (torchao)",
     order=40,
     engine="transformers",
+    package="torchao",
     write=_write,
     open=_open,
     comparable=False,

@@ -51,6 +51,7 @@ FORMAT = Format(
     title="merged folder",
     order=10,
     engine="transformers",
+    package="transformers",
     write=_write,
     open=_open,
     run_with=("transformers serve --force-model {path}", "vllm serve {path}"),

@@ -58,6 +58,7 @@ FORMAT = Format(
     title="MLX folder",
     order=60,
     engine="mlx-lm",
+    package="mlx-lm",
     write=_write,
     open=_open,
     comparable=False,

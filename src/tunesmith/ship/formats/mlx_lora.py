@@ -32,6 +32,7 @@ FORMAT = Format(
     title="MLX adapter",
     order=65,
     engine="mlx-lm",
+    package="mlx-lm",
     write=_write,
     open=_open,
     comparable=False,
