@@ -12,6 +12,7 @@ from fake_server import FakeServer, serving
 from fakes import conversation
 from tunesmith.core.errors import EngineError
 from tunesmith.core.files import sha256_file
+from tunesmith.engines.address import open_address
 from tunesmith.engines.engine import EngineRequest
 from tunesmith.engines.ollama import Ollama, create_model
 from tunesmith.models.generation.requests import Sampling
@@ -96,3 +97,9 @@ def test_a_model_is_made_of_an_uploaded_file(server: FakeServer, tmp_path: Path)
     server.replies["/api/create"] = {"status": "invalid template"}
     with pytest.raises(EngineError, match="did not make the model"):
         create_model("new", file, url=server.url)
+
+
+def test_an_ollama_at_an_address_is_recognised_and_asked_by_its_own_interface(server: FakeServer) -> None:
+    server.replies["/v1/models"] = {"data": [{"id": "mine:latest"}]}
+    with open_address(f"{server.url}/v1", "mine:latest") as found:
+        assert isinstance(found, Ollama) and found.prompt_ids(conversation("Why?")) is None

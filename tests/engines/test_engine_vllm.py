@@ -12,12 +12,17 @@ import pytest
 from fake_server import FakeServer, Reply, serving
 
 from fakes import conversation
-from tunesmith.core.errors import EngineError
+from tunesmith.core.artifacts import Store
+from tunesmith.core.errors import EngineError, EvaluationError
 from tunesmith.engines.address import open_address
 from tunesmith.engines.engine import ALONE, EngineRequest
 from tunesmith.engines.served import folder_hash
 from tunesmith.engines.vllm import PYTHON, Vllm, start_vllm, vllm_command
+from tunesmith.models.chat import Chat
 from tunesmith.models.generation.requests import Sampling
+from tunesmith.systems.comparable import Rendered
+from tunesmith.systems.engine_system import EngineSystem
+from tunesmith.systems.opening import Opening, open_system
 
 COMPLETE = "/v1/completions"
 
@@ -92,11 +97,31 @@ def test_scores_are_read_from_the_log_probabilities_of_the_prompt(engine: Vllm) 
 def test_token_ids_and_the_rendered_prompt_are_read_back(engine: Vllm) -> None:
     assert engine.tokenize("abcd") == (4,)
     assert engine.render(conversation("Hello")) == "<3 tokens>"
+    assert engine.prompt_ids(conversation("Hello")) == (1, 2, 3), "as the server makes them, not its text read once more"
 
 
 def test_a_vllm_at_an_address_is_recognised(server: FakeServer) -> None:
     with open_address(server.url, "base") as found:
         assert isinstance(found, Vllm) and found.takes_ids and found.version == "0.32.0" and found.memory_bytes() is None
+
+
+def test_parity_opens_a_vllm_at_an_address_with_its_prompts_and_log_probabilities(
+    server: FakeServer, tiny_chat: Chat, tmp_path: Path
+) -> None:
+    how = Opening(store=Store(tmp_path), chat=tiny_chat)
+    with open_system(f"{server.url}/v1#base", how) as opened:
+        assert (opened.engine, opened.form) == ("vLLM", "vLLM at an address")
+        assert isinstance(opened.system, EngineSystem)
+        assert opened.system.rendered([conversation("Hello")]) == [Rendered(text="<3 tokens>", ids=(1, 2, 3))]
+        assert opened.system.top_tokens([(3, 4, 5)], [1], 2) is not None
+
+
+def test_parity_does_not_open_a_server_alone(server: FakeServer, tmp_path: Path) -> None:
+    with (
+        pytest.raises(EvaluationError, match="chat format"),
+        open_system(f"{server.url}/v1#base", Opening(store=Store(tmp_path))),
+    ):
+        pass
 
 
 def test_an_adapter_that_was_not_loaded_is_found_when_the_engine_is_opened(server: FakeServer) -> None:

@@ -9,6 +9,7 @@ from tunesmith.core.errors import EngineError
 from tunesmith.core.records import Message, digest
 from tunesmith.engines.client import Client, together
 from tunesmith.engines.engine import EngineAnswer, EngineRequest, RowScores, TopTokens, Usage, ignore_progress
+from tunesmith.engines.ollama import Ollama
 from tunesmith.engines.openai_api import ask, check_listed, listed_models
 from tunesmith.engines.vllm import Vllm
 from tunesmith.models.generation.requests import Sampling
@@ -18,10 +19,11 @@ __all__ = ["ModelServer", "open_address"]
 
 def open_address(
     url: str, model: str = "", *, api_key: str = "", at_once: int = 4, timeout_s: float = 600.0
-) -> Vllm | ModelServer:
+) -> Vllm | Ollama | ModelServer:
     """The engine at an address; `url` with or without `/v1`. Without `model`, the only one that is served.
 
-    A vLLM is recognised and asked by token ids, with log-probabilities; of other servers only the common interface is used.
+    A vLLM is recognised and asked by token ids, with log-probabilities, and Ollama by its own interface; of other servers only
+    the common interface is used.
 
     Raises:
         EngineError: nothing answers there, or it does not serve this model, or several and none was named.
@@ -30,9 +32,12 @@ def open_address(
     probe = Client(root, engine="the server", timeout_s=timeout_s, api_key=api_key)
     try:
         chosen = model or _only(probe)
+        is_ollama = probe.responds("/api/version")
         is_vllm = any(one.get("owned_by") == "vllm" for one in probe.get("/v1/models")["data"])
     finally:
         probe.close()
+    if is_ollama:
+        return Ollama(chosen, url=root, timeout_s=timeout_s)
     if is_vllm:
         return Vllm(root, chosen, slots=at_once, api_key=api_key)
     return ModelServer(root, chosen, api_key=api_key, at_once=at_once, timeout_s=timeout_s)
@@ -96,6 +101,10 @@ class ModelServer:
         return None
 
     def render(self, messages: Sequence[Message]) -> str | None:
+        """None: the interface has no such request."""
+        return None
+
+    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...] | None:
         """None: the interface has no such request."""
         return None
 

@@ -145,6 +145,9 @@ class Engine(Protocol):
     def render(self, messages: Sequence[Message]) -> str | None:
         """The prompt that the engine makes of a conversation, up to the start of the assistant's answer."""
 
+    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...] | None:
+        """Token ids of that prompt as the model is given it."""
+
     def answer(
         self, requests: Sequence[EngineRequest], *, on_done: Callable[[int], None] = ignore_progress
     ) -> list[EngineAnswer]:

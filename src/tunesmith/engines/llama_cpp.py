@@ -203,6 +203,10 @@ class LlamaCpp:
         """The template in the GGUF file, rendered by the server."""
         return str(self._client.post("/apply-template", {"messages": wire_messages(messages)})["prompt"])
 
+    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """With the tokens that the vocabulary puts around a text."""
+        return self.tokenize(self.render(messages), add_special=True)
+
     def answer(
         self, requests: Sequence[EngineRequest], *, on_done: Callable[[int], None] = ignore_progress
     ) -> list[EngineAnswer]:

@@ -111,6 +111,10 @@ class Mlx:
         """By the template of the folder, as mlx-lm renders it."""
         return str(self._ask("render", messages=wire_messages(messages))["prompt"])
 
+    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """The rendered prompt, whose template has written all that belongs around it."""
+        return self.tokenize(self.render(messages))
+
     def answer(
         self, requests: Sequence[EngineRequest], *, on_done: Callable[[int], None] = ignore_progress
     ) -> list[EngineAnswer]:
@@ -126,7 +130,7 @@ class Mlx:
     def _answer(self, request: EngineRequest) -> EngineAnswer:
         self._check_adapter(request.adapter)
         begin = time.perf_counter()
-        ids = request.ids if request.ids is not None else self.tokenize(self.render(request.messages or ()))
+        ids = request.ids if request.ids is not None else self.prompt_ids(request.messages or ())
         drawn = request.sampling
         settings = {
             "temperature": drawn.temperature,

@@ -119,6 +119,10 @@ class Ollama:
         found = self._client.post("/api/chat", asked).get("_debug_info")
         return str(found["rendered_template"]) if found else None
 
+    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...] | None:
+        """None: Ollama has no such request."""
+        return None
+
     def answer(
         self, requests: Sequence[EngineRequest], *, on_done: Callable[[int], None] = ignore_progress
     ) -> list[EngineAnswer]:

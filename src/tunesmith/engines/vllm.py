@@ -154,9 +154,13 @@ class Vllm:
 
     def render(self, messages: Sequence[Message]) -> str:
         """The text of the token ids that the server makes of the conversation."""
+        asked = {"model": self.model, "tokens": list(self.prompt_ids(messages))}
+        return str(self._client.post("/detokenize", asked)["prompt"])
+
+    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """As the server itself makes them of a conversation."""
         asked = {"model": self.model, "messages": wire_messages(messages), "add_generation_prompt": True}
-        ids = self._client.post("/tokenize", asked)["tokens"]
-        return str(self._client.post("/detokenize", {"model": self.model, "tokens": ids})["prompt"])
+        return tuple(self._client.post("/tokenize", asked)["tokens"])
 
     def answer(
         self, requests: Sequence[EngineRequest], *, on_done: Callable[[int], None] = ignore_progress

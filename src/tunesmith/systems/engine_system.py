@@ -87,8 +87,7 @@ class EngineSystem:
         return [self._rendered(messages) for messages in prompts]
 
     def _rendered(self, messages: Sequence[Message]) -> Rendered:
-        text = self.engine.render(messages)
-        return Rendered(text=text, ids=None if text is None else self.engine.tokenize(text, add_special=True))
+        return Rendered(text=self.engine.render(messages), ids=self.engine.prompt_ids(messages))
 
     def top_tokens(
         self, rows: Sequence[Sequence[int]], begins: Sequence[int], count: int

@@ -20,28 +20,25 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Store
-from tunesmith.core.errors import ArtifactError, EvaluationError, GeneratorError, ModelError
+from tunesmith.core.errors import ArtifactError, EvaluationError, ModelError
 from tunesmith.core.files import MANIFEST, damage, verify
 from tunesmith.core.records import digest
 from tunesmith.core.reporter import Reporter, SilentReporter
-from tunesmith.data.synth.endpoint import Wording
 from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.declared import DeclaredModel, declared_adapter, declared_by_folder, declared_by_gguf
 from tunesmith.models.foreign_adapters import checked_adapter
 from tunesmith.models.load import BaseFolder, StoredType, find_base, load_model
 from tunesmith.models.template import template_text
-from tunesmith.systems.addressed import ModelAtAddress
 from tunesmith.systems.engine_system import engine_system
 from tunesmith.systems.local import LocalSystem
-from tunesmith.systems.system import Address, System
+from tunesmith.systems.system import System
 
 __all__ = ["OpenedSystem", "Opening", "open_system"]
 
 _ARTIFACT = re.compile(r"[a-z_]+:latest|[0-9a-f]{4,64}")
 _ADDRESS = re.compile(r"https?://")
 _SLOT_TOKENS = 4096  # context of a GGUF file in llama.cpp at most: keys and values of it are kept in memory
-_WORDS = Wording("the server", "b", "the comparison is made again", "compare files in place of an address")
 _UNKNOWN_CONTEXT = 2**31  # a server says when a prompt does not fit
 _BATCH = 16  # answers made at once
 
@@ -99,7 +96,8 @@ def open_system(reference: str, how: Opening) -> Iterator[OpenedSystem]:
         EngineError: the engine is missing, or ends, or serves another model.
     """
     if _ADDRESS.match(reference):
-        yield _addressed(reference, how)
+        with _addressed(reference, how) as opened:
+            yield opened
         return
     place = _place(reference, how)
     if place.gguf is not None:
@@ -319,8 +317,12 @@ def _in_llama_cpp(reference: str, file: Path, how: Opening) -> Iterator[OpenedSy
         )
 
 
-def _addressed(reference: str, how: Opening) -> OpenedSystem:
-    """A server gives its answers alone; what else a comparison needs is not measured."""
+@contextmanager
+def _addressed(reference: str, how: Opening) -> Iterator[OpenedSystem]:
+    """What the server's interface has: a vLLM shows its prompts and log-probabilities, others little but their answers. What is
+    lacking is not measured."""
+    from tunesmith.engines.address import open_address
+
     url, _, model = reference.partition("#")
     if not model:
         raise EvaluationError(
@@ -329,18 +331,21 @@ def _addressed(reference: str, how: Opening) -> OpenedSystem:
             expected="the address and the model's name as the server knows it",
             hint=f"{url}#NAME; most servers list their names at {url.rstrip('/')}/models",
         )
-    try:
-        system = ModelAtAddress(Address(url=url, model=model), name=reference, words=_WORDS)
-    except GeneratorError as error:
-        problem = error.problems[0]
-        raise EvaluationError(problem.what, value=problem.value, expected=problem.expected, hint=problem.hint) from error
-    return OpenedSystem(
-        reference=reference,
-        label=f"{model} at {url}",
-        engine="address",
-        form=f"address {url}",
-        system=system,
-        declared=DeclaredModel(where=url),
-        context=_UNKNOWN_CONTEXT,
-        chat=how.chat,
-    )
+    if how.chat is None:
+        raise EvaluationError(
+            "a server alone does not say in which chat format it was trained",
+            value=reference,
+            expected="the model that was tested first, from its files; the server second",
+            hint=f"tunesmith parity run:latest {reference}",
+        )
+    with open_address(url, model) as engine:
+        yield OpenedSystem(
+            reference=reference,
+            label=f"{model} in {engine.name} {engine.version}".rstrip() + f" at {url}",
+            engine=engine.name,
+            form=f"{engine.name} at an address",
+            system=engine_system(engine, how.chat, name=reference, label=reference, context=_UNKNOWN_CONTEXT),
+            declared=DeclaredModel(where=url),
+            context=_UNKNOWN_CONTEXT,
+            chat=how.chat,
+        )
