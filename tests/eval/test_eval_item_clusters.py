@@ -66,3 +66,11 @@ def test_threads_join_and_authors_join_where_there_are_several() -> None:
 def test_a_document_that_nothing_is_joined_to_keeps_its_name() -> None:
     rows = [row(n, post(n)) for n in range(5)]
     assert groups(rows) == {r.id: r.group for r in rows}
+
+
+def test_rows_that_the_split_kept_together_are_one_cluster() -> None:
+    rows = [row(n, post(n), form=f"form {n % 3}") for n in range(9)]
+    assert cluster_rows(rows).effective_documents == 9
+    assert cluster_rows(rows, "form").effective_documents == 3
+    assert len({item.group for item in choose_items(rows, 0, "form")}) == 3
+    assert cluster_rows([*rows, row(9, post(9))], "form").effective_documents == 4  # a row without a value stays its document

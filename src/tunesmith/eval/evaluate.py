@@ -74,13 +74,13 @@ class Measured:
         return None if base is None or tuned is None else GeneralResult(n=len(base), base=base, tuned=tuned)
 
 
-def choose_items(examples: Sequence[Example], max_items: int) -> tuple[Item, ...]:
+def choose_items(examples: Sequence[Example], max_items: int, column: str = "") -> tuple[Item, ...]:
     """The test items; with a limit, spread over as many clusters as possible, because intervals are by cluster.
 
-    `group` is the coarsest cluster (`cluster_rows`): items that share a document, an author among several, a thread or a near
-    copy are no independent evidence.
+    `group` is the coarsest cluster (`cluster_rows`): items that share a document, an author among several, a thread, a value of
+    `column` (by which the dataset was split) or a near copy are no independent evidence.
     """
-    found = cluster_rows(examples)
+    found = cluster_rows(examples, column)
     grouped = [replace(e, group=name) for e, name in zip(examples, found.names, strict=True)]
     rows = spread_over_documents(grouped, max_items)
     return tuple(

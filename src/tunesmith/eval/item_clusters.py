@@ -12,10 +12,11 @@ from tunesmith.eval.clusters import AUTHOR, Clusters, clusters
 __all__ = ["cluster_rows"]
 
 
-def cluster_rows(examples: Sequence[Example]) -> Clusters:
+def cluster_rows(examples: Sequence[Example], column: str = "") -> Clusters:
     """The cluster of each row, in the order given, and why in words.
 
-    A document is a row's group; near copies are found among all answers of each document together. A cluster has the name of
+    A document is a row's group; rows with the same value of `column`, by which the dataset was split, belong together as well;
+    near copies are found among all answers of each document together. A cluster has the name of
     the document of its first row by id, so the names do not depend on the order, and a document that nothing is joined to keeps
     its own.
     """
@@ -25,6 +26,7 @@ def cluster_rows(examples: Sequence[Example]) -> Clusters:
         {
             "document": row.group,
             "thread": told_by(row, "thread"),
+            **({column: row.meta.get(column) or None} if column else {}),
             "near_copy": copies.get(row.group),
             AUTHOR: told_by(row, "author"),
         }

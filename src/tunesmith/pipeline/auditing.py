@@ -150,7 +150,7 @@ def _asked(project: Context, opened: Opened, *, suite: str) -> _Asked:
         suites = (*(one for one in suites if one.name != own.name), own)
     else:
         rows, origin = _examples(project), project.documents.reference()
-    kept = chosen = choose_items(rows, project.settings.eval.max_items)
+    kept = chosen = choose_items(rows, project.settings.eval.max_items, project.settings.split.group)
     for base, chat in opened.formats(project):
         kept = that_fit(chat, kept, context=base.context)
     if not kept:

@@ -119,7 +119,7 @@ def _pooled(
         [_adapter(one, part) for one, part in zip(fold, made, strict=True)] for fold, made in zip(variants, parts, strict=True)
     ]
     rows = [row for fold in variants for row in fold[0].rows("test")]
-    found = cluster_rows(rows)
+    found = cluster_rows(rows, first.settings.split.group)
     clusters = {row.id: name for row, name in zip(rows, found.names, strict=True)}
     gains: list[float | None] = []
     if len(seeds) > 1:

@@ -47,7 +47,7 @@ def gathered(project: Context) -> Evidence:
 def _gather(project: Context) -> Evidence:
     train = project.rows("train")
     test = project.rows("test")
-    chosen = choose_items(test, project.settings.eval.max_items)
+    chosen = choose_items(test, project.settings.eval.max_items, project.settings.split.group)
     items = that_fit(project.chat, chosen, context=project.base.context, baselines=project.settings.eval.baselines)
     if left_out := len(chosen) - len(items):
         project.reporter.warn(
@@ -95,7 +95,7 @@ def _gather(project: Context) -> Evidence:
         train_answers=tuple(e.answer for e in train),
         numbers={
             "test items unscored, as too long or rewritten by the template": left_out,
-            CLUSTERS: cluster_rows(test).reason,
+            CLUSTERS: cluster_rows(test, project.settings.split.group).reason,
             **measured.numbers,
             **unit,
         },

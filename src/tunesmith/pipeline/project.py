@@ -339,7 +339,7 @@ class Project:
         """Test items that can be scored, once everything that evaluation will write has been written."""
         return rehearse(
             self.chat,
-            choose_items(self.rows("test"), self.settings.eval.max_items),
+            choose_items(self.rows("test"), self.settings.eval.max_items, self.settings.split.group),
             train=self.authors_rows(self.rows("train")),
             general=read_items(EXAMPLES / "general.jsonl"),
             context=self.base.context,
