@@ -103,6 +103,20 @@ def test_trees_give_the_loss_and_the_gradients_of_rows_one_by_one(name: str) -> 
         close(gradients(model, loss), wanted, rel=1e-3 if "Gemma" in name else 1e-4)
 
 
+@pytest.mark.parametrize(
+    "name", ["Llama", "Llama, tied embeddings (SmolLM, SmolLM2)", "Gemma 2, capped scores and logits", "GPT-2"]
+)
+def test_trees_give_every_weight_of_a_whole_model_the_gradient_of_rows_one_by_one(name: str) -> None:
+    model, rows = make(PACKED[name]).requires_grad_(True).eval(), rows_alike()
+    wanted = gradients(model, one_by_one(model, rows))
+    with packed(model) as lean:
+        found = gradients(model, lean.loss(lean.lay_out(rows)))
+        close(found, wanted, rel=1e-3 if "Gemma" in name else 1e-4)
+        by_log_probs = gradients(model, -lean.log_probs(lean.lay_out(rows)).sum())
+        close(by_log_probs, wanted, rel=1e-3 if "Gemma" in name else 1e-4)
+    assert model.get_input_embeddings().weight.grad is not None and model.get_output_embeddings().weight.grad is not None
+
+
 def test_the_page_of_architectures_lists_what_is_tested_here() -> None:
     page = (ROOT / "docs" / "concepts" / "engine.md").read_text()
     for name in [*PACKED, *REFUSED, *SEEING]:
@@ -161,32 +175,31 @@ def test_probabilities_kept_or_made_again_give_the_same_gradients(keys: int, mon
 
 
 def test_lean_norms_and_gated_parts_give_the_same_bits_and_the_gradient_of_the_originals() -> None:
-    model = make(PACKED["Llama"]).double()
+    model = make(PACKED["Llama"]).double().requires_grad_(True)
     block = model.model.layers[0]
     for part in (block.mlp, torch.nn.Sequential(block.input_layernorm)):
         x = torch.randn(2, 5, 32, dtype=torch.float64, requires_grad=True)
-        model.requires_grad_(False)
+        inputs = [x, *part.parameters()]
         plain = part(x)
-        (wanted,) = torch.autograd.grad(plain.sin().sum(), x)
+        wanted = torch.autograd.grad(plain.sin().sum(), inputs)
         with lean_parts(model) as count:
             assert count == 2 * 3 + 1 + 3
             lean = part(x)
-            torch.testing.assert_close(torch.autograd.grad(lean.sin().sum(), x)[0], wanted, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(torch.autograd.grad(lean.sin().sum(), inputs), wanted, rtol=1e-5, atol=1e-6)
         assert torch.equal(lean, plain)
     assert "forward" not in vars(block.mlp) and "forward" not in vars(block.input_layernorm)
 
 
-def test_parts_that_only_look_alike_and_norms_that_learn_stay_as_they_are() -> None:
+def test_parts_that_only_look_alike_stay_as_they_are() -> None:
     model = make(PACKED["Llama"]).requires_grad_(False)
-    model.model.norm.weight.requires_grad_(True)  # its own gradient would be lost
     first = model.model.layers[0]
     first.mlp.act_fn = torch.nn.GELU()
     first.input_layernorm.forward = lambda x, norm=first.input_layernorm: torch.nn.functional.rms_norm(
         x, (32,), 1 + norm.weight, norm.variance_epsilon
     )
     with lean_parts(model) as count:
-        assert count == 2 * 3 - 1 + 2
-        assert "forward" not in vars(model.model.norm) and "forward" not in vars(first.mlp)
+        assert count == 2 * 3 + 2
+        assert "forward" in vars(model.model.norm) and "forward" not in vars(first.mlp)
     with lean_parts(make(PACKED["Gemma"]).requires_grad_(False)) as count:  # 1 + weight, and a GELU
         assert count == 0
 
@@ -221,13 +234,25 @@ def test_the_chunked_head_gives_the_loss_and_gradient_of_the_whole(kind: str, mo
     monkeypatch.setattr("tunesmith.models.packed.head.LOGIT_BYTES", 4 * 400 * 16)
     top, weights = head(HEADS[kind]), torch.rand(75)
     hidden, target = torch.randn(75, 16, requires_grad=True), torch.randint(0, 400, (75,))
-    whole = (F.cross_entropy(top.logits(hidden), target, reduction="none") * weights).sum()
-    (wanted,) = torch.autograd.grad(whole, hidden)
-    loss = top.loss(hidden, target, weights)
-    assert float(loss.detach()) == pytest.approx(float(whole.detach()), rel=1e-5)
-    torch.testing.assert_close(torch.autograd.grad(loss, hidden)[0], wanted, rtol=1e-4, atol=1e-5)
-    log_p = top.log_probs(hidden, target)
-    torch.testing.assert_close(torch.autograd.grad(-(log_p * weights).sum(), hidden)[0], wanted, rtol=1e-4, atol=1e-5)
+    for trained in ([], [top.weight], [part for part in (top.weight, top.bias) if part is not None]):
+        inputs = [hidden, *(part.requires_grad_() for part in trained)]
+        whole = (F.cross_entropy(top.logits(hidden), target, reduction="none") * weights).sum()
+        wanted = torch.autograd.grad(3 * whole, inputs)
+        loss = top.loss(hidden, target, weights)
+        assert float(loss.detach()) == pytest.approx(float(whole.detach()), rel=1e-5)
+        torch.testing.assert_close(torch.autograd.grad(3 * loss, inputs), wanted, rtol=1e-4, atol=1e-5)
+        log_p = top.log_probs(hidden, target)
+        torch.testing.assert_close(torch.autograd.grad(-3 * (log_p * weights).sum(), inputs), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_head_that_is_trained_above_frozen_states_gets_its_gradient_and_without_gradient_none() -> None:
+    top = head({})
+    top.weight.requires_grad_()
+    hidden, target = torch.randn(75, 16), torch.randint(0, 400, (75,))
+    (wanted,) = torch.autograd.grad(F.cross_entropy(top.logits(hidden), target, reduction="sum"), top.weight)
+    torch.testing.assert_close(torch.autograd.grad(top.loss(hidden, target), top.weight)[0], wanted, rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        assert not top.loss(hidden, target).requires_grad
 
 
 def test_a_token_of_no_probability_has_a_finite_loss() -> None:
@@ -238,14 +263,14 @@ def test_a_token_of_no_probability_has_a_finite_loss() -> None:
 
 @pytest.mark.parametrize("count", [1, 32, 75])
 def test_a_head_in_rounded_numbers_fills_its_rows_up_and_answers_for_those_alone(count: int) -> None:
-    top = Head(torch.randn(400, 16).to(torch.bfloat16))
+    top = Head(torch.randn(400, 16).to(torch.bfloat16).requires_grad_())
     hidden = torch.randn(count, 16).to(torch.bfloat16).requires_grad_()
     target = torch.randint(0, 400, (count,))
     whole = F.cross_entropy((hidden @ top.weight.t()).float(), target, reduction="sum")
-    (wanted,) = torch.autograd.grad(whole, hidden)
+    wanted = torch.autograd.grad(whole, [hidden, top.weight])
     loss = top.loss(hidden, target)
     assert float(loss.detach()) == pytest.approx(float(whole.detach()), rel=1e-3)
-    torch.testing.assert_close(torch.autograd.grad(loss, hidden)[0], wanted, rtol=0.05, atol=0.05)
+    torch.testing.assert_close(torch.autograd.grad(loss, [hidden, top.weight]), wanted, rtol=0.05, atol=0.05)
 
 
 def test_accuracy_counts_the_likeliest_token() -> None:

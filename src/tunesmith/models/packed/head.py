@@ -7,9 +7,11 @@ Shapes: N predictions, D width, V vocabulary. For one chunk, with p = softmax(z)
 
     loss       L = Σₙ wₙ (logsumexp(zₙ) − zₙ[tₙ])      ∂L/∂z = w (p − e_t) (N, V)
     log_probs  ℓₙ = zₙ[tₙ] − logsumexp(zₙ)             ∂L/∂z = (e_t − p) ∂L/∂ℓ (N, V)
-    logits     z = c tanh(s (h Wᵀ + b) / c)            ∂L/∂h = [s (1 − (z / c)²) ∘ ∂L/∂z] W (N, D)
+    logits     z = c tanh(s (h Wᵀ + b) / c)            ∂L/∂r = s (1 − (z / c)²) ∘ ∂L/∂z (N, V), of r = h Wᵀ + b
+    inputs     ∂L/∂h = ∂L/∂r W (N, D)                  ∂L/∂W = (∂L/∂r)ᵀ h (V, D)     ∂L/∂b = Σₙ ∂L/∂r (V)
 
-The factor 1 − (z / c)² is the derivative of the cap, tanh' = 1 − tanh²; without a cap it is 1. W and b are frozen.
+The factor 1 − (z / c)² is the derivative of the cap, tanh' = 1 − tanh²; without a cap it is 1. The gradients of W and b are
+computed only where they are trained, summed over the chunks in float32.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ LOGIT_BYTES = 32 * 2**20  # of float32 logits at once: 160 rows of a vocabulary 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """logits = cap · tanh(scale · (hidden · weightᵀ + bias) / cap), with cap None for no capping. weight (V, D) is frozen."""
+    """logits = cap · tanh(scale · (hidden · weightᵀ + bias) / cap), with cap None for no capping. weight (V, D)."""
 
     weight: torch.Tensor
     bias: torch.Tensor | None = None
@@ -48,11 +50,14 @@ class Head:
 
     def loss(self, hidden_ND: torch.Tensor, target_N: torch.Tensor, weight_N: torch.Tensor | None = None) -> torch.Tensor:
         """Σ weight · −log p(target): nats, a float32 scalar. Weights (1 each by default) get no gradient."""
-        return _Loss.apply(hidden_ND, target_N, weight_N, self)  # type: ignore[no-untyped-call, no-any-return]
+        by_hand = (self, torch.is_grad_enabled())
+        return _Loss.apply(  # type: ignore[no-untyped-call, no-any-return]
+            hidden_ND, self.weight, self.bias, target_N, weight_N, *by_hand
+        )
 
     def log_probs(self, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> torch.Tensor:
         """log p(target)_N in float32, with any gradient, for preference and policy objectives."""
-        return _LogProbs.apply(hidden_ND, target_N, self)  # type: ignore[no-untyped-call, no-any-return]
+        return _LogProbs.apply(hidden_ND, self.weight, self.bias, target_N, self)  # type: ignore[no-untyped-call, no-any-return]
 
     @torch.no_grad()
     def score(self, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,13 +67,44 @@ class Head:
     def _chunks(self, count: int) -> Iterator[slice]:
         return chunks_of(count, self.weight.shape[0])
 
-    def _back(self, grad_NV: torch.Tensor, logits_NV: torch.Tensor) -> torch.Tensor:
-        """The gradient of hidden_ND from that of logits_NV, which is overwritten."""
+    def _raw(self, grad_NV: torch.Tensor, logits_NV: torch.Tensor) -> torch.Tensor:
+        """The gradient of hidden · weightᵀ + bias from that of logits_NV, which is overwritten, in the weight's type."""
         if self.cap is not None:
             grad_NV.mul_(1 - (logits_NV / self.cap).square())
         if self.scale != 1.0:
             grad_NV.mul_(self.scale)
-        return _product(grad_NV.to(self.weight.dtype), self.weight)
+        return grad_NV.to(self.weight.dtype)
+
+
+class _Trained:
+    """The gradients of weight and bias, as far as they are trained, summed over the chunks."""
+
+    def __init__(self, head: Head, weight: bool, bias: bool) -> None:
+        def empty(like: torch.Tensor | None, wanted: bool) -> torch.Tensor | None:
+            return torch.zeros_like(like, dtype=torch.float32) if wanted and like is not None else None
+
+        self.weight, self.bias = empty(head.weight, weight), empty(head.bias, bias)
+
+    def add(self, raw_NV: torch.Tensor, hidden_ND: torch.Tensor) -> None:
+        """Add those of one chunk."""
+        if self.weight is not None and raw_NV.dtype == torch.float32:
+            self.weight.addmm_(raw_NV.t(), hidden_ND)
+        elif self.weight is not None:
+            self.weight += raw_NV.t() @ hidden_ND
+        if self.bias is not None:
+            self.bias += raw_NV.sum(0, dtype=torch.float32)
+
+    def times(self, factor: torch.Tensor | None, head: Head) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Both, times `factor`, in the type of what they are gradients of. In place: they may be as large as the embeddings."""
+        for found in (self.weight, self.bias):
+            if found is not None and factor is not None:
+                found.mul_(factor)
+        weight, bias = self.weight, self.bias
+        self.weight = self.bias = None
+        return (
+            None if weight is None else weight.to(head.weight.dtype),
+            None if bias is None or head.bias is None else bias.to(head.bias.dtype),
+        )
 
 
 def chunks_of(count: int, vocabulary: int) -> Iterator[slice]:
@@ -120,9 +156,18 @@ def _nats(p_NV: torch.Tensor, hidden_ND: torch.Tensor, target_N: torch.Tensor, h
 
 class _Loss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None, head: Head) -> torch.Tensor:
-        wanted = hidden.requires_grad
-        grad = torch.empty_like(hidden) if wanted else None
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        W: torch.Tensor,
+        bias: torch.Tensor | None,
+        target: torch.Tensor,
+        weight: torch.Tensor | None,
+        head: Head,
+        learning: bool,
+    ) -> torch.Tensor:
+        grad = torch.empty_like(hidden) if hidden.requires_grad else None
+        trained = _Trained(head, learning and W.requires_grad, learning and bias is not None and bias.requires_grad)
         total = torch.zeros((), dtype=torch.float64, device=hidden.device)
         for rows in head._chunks(len(target)):
             logits = head.logits(hidden[rows])
@@ -130,22 +175,28 @@ class _Loss(torch.autograd.Function):
             torch.softmax(logits, -1, out=p)
             nats = _nats(p, hidden[rows], target[rows], head)
             total += (nats if weight is None else nats * weight[rows]).double().sum()
-            if grad is not None:
+            if grad is not None or trained.weight is not None or trained.bias is not None:
                 p[torch.arange(len(p), device=p.device), target[rows]] -= 1
                 if weight is not None:
                     p.mul_(weight[rows][:, None])
-                grad[rows] = head._back(p, logits)
-        ctx.grad = grad
+                raw = head._raw(p, logits)
+                trained.add(raw, hidden[rows])
+                if grad is not None:
+                    grad[rows] = _product(raw, W)
+        ctx.grad, ctx.trained, ctx.head = grad, trained, head
         return total.float()
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[Any, ...]:
-        return ctx.grad.mul(upstream.to(ctx.grad.dtype)), None, None, None
+        grad = None if ctx.grad is None else ctx.grad.mul(upstream.to(ctx.grad.dtype))
+        return grad, *ctx.trained.times(upstream, ctx.head), None, None, None, None
 
 
 class _LogProbs(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, target: torch.Tensor, head: Head) -> torch.Tensor:
+    def forward(
+        ctx: Any, hidden: torch.Tensor, W: torch.Tensor, bias: torch.Tensor | None, target: torch.Tensor, head: Head
+    ) -> torch.Tensor:
         log_p, _ = head.score(hidden, target)
         ctx.save_for_backward(hidden, target)
         ctx.head = head
@@ -155,13 +206,15 @@ class _LogProbs(torch.autograd.Function):
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[Any, ...]:
         hidden, target = ctx.saved_tensors
         head: Head = ctx.head
-        grad = torch.empty_like(hidden)
+        grad, trained = torch.empty_like(hidden), _Trained(head, ctx.needs_input_grad[1], ctx.needs_input_grad[2])
         for rows in head._chunks(len(target)):
             logits = head.logits(hidden[rows])
             p = torch.softmax(logits, -1)
             p[torch.arange(len(p), device=p.device), target[rows]] -= 1
-            grad[rows] = head._back(p.mul_(-upstream[rows][:, None]), logits)
-        return grad, None, None
+            raw = head._raw(p.mul_(-upstream[rows][:, None]), logits)
+            trained.add(raw, hidden[rows])
+            grad[rows] = _product(raw, head.weight)
+        return grad, *trained.times(None, head), None, None
 
 
 _SCALES: tuple[tuple[str, Literal["times", "over"]], ...] = (("logit_scale", "times"), ("logits_scaling", "over"))

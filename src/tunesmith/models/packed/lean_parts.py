@@ -6,7 +6,7 @@ gives other bits on random input keeps its own code.
 
 Shapes: T tokens, D width, I inner width. The derivations, with G = ∂L/∂y:
 
-    RMS norm   g = (mean_D(x²) + ε)^(−1/2) (…, 1)     y = w ∘ (x g) (…, D)     u = w ∘ G
+    RMS norm   g = (mean_D(x²) + ε)^(−1/2) (…, 1)     y = w ∘ (x g) (…, D)     u = w ∘ G     ∂L/∂w = Σ_T G ∘ (x g)
                ∂g/∂xᵢ = −g³ xᵢ / D, hence  ∂L/∂x = g u − (Σⱼ uⱼ xⱼ) g³ x / D = g (u − x (u · x) g² / D)
     gated MLP  y = silu(a) ∘ b, both (…, I):  ∂L/∂a = (G ∘ b) silu'(a),  ∂L/∂b = G ∘ silu(a)
 """
@@ -24,7 +24,7 @@ __all__ = ["gated", "lean_parts", "rms_norm"]
 
 
 class _RmsNorm(torch.autograd.Function):
-    """weight · x / sqrt(mean(x²) + eps), the mean over D in float32 and the product in x's type. x (…, D), weight frozen."""
+    """weight · x / sqrt(mean(x²) + eps), the mean over D in float32 and the product in x's type. x (…, D), weight (D)."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
@@ -38,7 +38,8 @@ class _RmsNorm(torch.autograd.Function):
         x, weight, gain = ctx.saved_tensors
         wide, through = x.float(), (grad * weight).float()
         along = torch.linalg.vecdot(through, wide).unsqueeze(-1) * gain.square() / x.shape[-1]  # (u · x) g² / D, (…, 1)
-        return through.sub_(wide * along).mul_(gain).to(x.dtype), None, None
+        dw = (grad * (wide * gain).to(x.dtype)).flatten(0, -2).sum(0) if ctx.needs_input_grad[1] else None
+        return through.sub_(wide * along).mul_(gain).to(x.dtype), dw, None
 
 
 class _Gated(torch.autograd.Function):
@@ -56,7 +57,7 @@ class _Gated(torch.autograd.Function):
 
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-    """The norm of a Llama over the last dimension; `weight` gets no gradient."""
+    """The norm of a Llama over the last dimension."""
     return _RmsNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call, no-any-return]
 
 
@@ -66,10 +67,10 @@ def gated(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
 
 
 def _norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """The memory-saving form of a module that may be an RMS norm with a frozen weight."""
+    """The memory-saving form of a module that may be an RMS norm."""
     weight = getattr(module, "weight", None)
     eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
-    if not isinstance(weight, torch.nn.Parameter) or weight.ndim != 1 or weight.requires_grad or not isinstance(eps, float):
+    if not isinstance(weight, torch.nn.Parameter) or weight.ndim != 1 or not isinstance(eps, float):
         return None
     if isinstance(module, torch.nn.LayerNorm):
         return None
