@@ -33,6 +33,7 @@ from tunesmith.train.loop import FitSettings, fit
 from tunesmith.train.method import DEFAULT, open_method
 from tunesmith.train.units import Unit
 from tunesmith.train.validation import Validation
+from tunesmith.train.weights.low_rank import adapter_weights
 
 
 class Timed(Checkpoints):
@@ -76,7 +77,7 @@ def run(model: Any, rows: Sequence[Encoded], *, kind: str, steps: int, every: in
             batches = Batches(units, sizes=Sizes(examples=batch), seed=7, most_tokens=1 << 20, lay_out=path.batch)
             begin = time.perf_counter()
             fit(
-                adapted,
+                adapter_weights(adapted, coverage, name="lora", address="none"),
                 batches,
                 lambda batch: method.loss(path, batch),
                 settings=settings,

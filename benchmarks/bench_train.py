@@ -134,6 +134,7 @@ def run_ours(mode: str, work: Work, chosen: str) -> dict[str, Any]:
     from tunesmith.train.method import DEFAULT, open_method
     from tunesmith.train.units import Unit
     from tunesmith.train.validation import Validation
+    from tunesmith.train.weights.low_rank import adapter_weights
 
     how = (OUR_MODES | GROWTH_MODES | EVAL_MODES)[mode]
     dtype = how.get("dtype") or chosen
@@ -143,7 +144,7 @@ def run_ours(mode: str, work: Work, chosen: str) -> dict[str, Any]:
     model = work.model(getattr(torch, dtype)).requires_grad_(False)
     layers = how.get("layers", "all")
     modules, rank = choose_modules(model, list(work.targets), layers), how.get("rank", RANK)
-    adapted, _ = attach(model, kind="lora", rank=rank, alpha=32.0, dropout=work.dropout, modules=modules, seed=0)
+    adapted, coverage = attach(model, kind="lora", rank=rank, alpha=32.0, dropout=work.dropout, modules=modules, seed=0)
     place = Path(tempfile.mkdtemp())
     trunk = None if layers == "all" else TrunkCache(place / "trunk", modules, "reference")
     began: list[float] = []
@@ -185,7 +186,7 @@ def run_ours(mode: str, work: Work, chosen: str) -> dict[str, Any]:
             "checkpoint_minutes": 0.0,
         }
         fit(
-            adapted,
+            adapter_weights(adapted, coverage, name="lora", address="none"),
             Timed(),
             lambda batch: method.loss(path, batch),
             settings=FitSettings(**settings),

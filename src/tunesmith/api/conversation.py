@@ -10,10 +10,10 @@ from typing import Any
 from tunesmith.core.artifacts import Store
 from tunesmith.core.errors import EvaluationError, ModelError
 from tunesmith.core.records import Message
-from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import Chat
 from tunesmith.models.generate import Request, Sampling, stream_all
 from tunesmith.models.load import BaseFolder, find_base, load_model
+from tunesmith.models.tuned import open_tuned
 from tunesmith.models.use import GREEDY_USE, Use
 from tunesmith.pipeline.finished import finished_run
 
@@ -119,7 +119,7 @@ def chat(
     store = Store(Path(project) / ".tunesmith")
     found = finished_run(store, run)
     sampling, how = _sampling(found.use, temperature, seed)
-    tuned = open_adapter(load_model(found.base, "float32"), found.run.path / "adapter")
+    tuned = open_tuned(load_model(found.base, "float32"), found.tuned)
     opening = found.opening
     speakers = [_Speaker("base", tuned, adapter=False, opening=opening), _Speaker("tuned", tuned, opening=opening)]
     if (merged := found.merged) is not None:

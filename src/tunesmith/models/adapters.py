@@ -18,6 +18,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.models.dropout import switch_off_dropouts
 from tunesmith.models.load import safetensors_shapes
 from tunesmith.models.reach import linear_modules, out_of_reach
+from tunesmith.models.whole import Whole
 
 __all__ = [
     "AdapterKind",
@@ -176,7 +177,9 @@ def _reason_of(error: Exception) -> str:
 
 
 def adapter_moves(model: Any) -> bool:
-    """Whether the adapter changes the model at all: some update matrix B is not zero."""
+    """Whether the adapter changes the model at all: some update matrix B is not zero, or a trained weight is not the base's."""
+    if isinstance(model, Whole):
+        return bool(model.differences())
     return any(bool(p.detach().any()) for name, p in model.named_parameters() if "lora_B" in name)
 
 

@@ -17,13 +17,15 @@ import torch
 from tunesmith.core.errors import ModelError
 from tunesmith.models.chat import open_chat
 from tunesmith.models.extended_vocabulary import TOKENIZER_FILES, parted_head, resize_for, tokenizer_of
-from tunesmith.models.load import BaseFolder, StoredType, load_model, safetensors_shapes, stored_types
+from tunesmith.models.load import BaseFolder, StoredType, find_base, load_model, safetensors_shapes, stored_types
 from tunesmith.models.memory import release_memory
 from tunesmith.models.merged_files import check_precision, check_size, write_weights
 from tunesmith.models.mixing import AdapterMix, mixed_update, open_mix
 from tunesmith.models.settings import config_text, generation_settings
+from tunesmith.models.tuned import is_whole
+from tunesmith.models.whole import Whole
 
-__all__ = ["MergePrecision", "Merged", "Sum", "merge", "share_as_summed", "sums"]
+__all__ = ["MergePrecision", "Merged", "Sum", "merge", "share_as_summed", "sums", "write_model"]
 
 MergePrecision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -57,7 +59,8 @@ def merge(
     generation: Mapping[str, Any] | None = None,
     max_shard_size: str = "",
 ) -> Merged:
-    """Write base + adapter, or base + the combination of several, as one model folder to `out`.
+    """Write base + adapter, or base + the combination of several, as one model folder to `out`. `adapter` may be the folder of
+    a whole model that was trained from the base; its weights are then taken as they are.
 
     `precision`: the type in which weights are stored; `auto` keeps the base's own for each tensor. `max_shard_size` (`2GB`):
     largest weight file; empty keeps the base's own split. config.json is the base's to the byte, but for the type it declares
@@ -72,30 +75,59 @@ def merge(
     check_size(max_shard_size)
     release_memory()
     wanted = None if precision == "auto" else precision
+    if isinstance(adapter, Path) and is_whole(adapter):
+        model = load_model(find_base(str(adapter), offline=True), _exact_type(base)).cpu()
+        merged = Merged(vocabulary=None, untied=parted_head(model))
+        write_model(base, model, out, merged, wanted, generation=generation or {}, max_shard_size=max_shard_size)
+        return merged
     mix = adapter if isinstance(adapter, AdapterMix) else AdapterMix(folders=(adapter,))
     model, merged = _merged_model(base, mix, wanted)
-    names = {name for file in base.weights for name in safetensors_shapes(file)}
-    tensors = _by_file_name(model, names, base, with_head=merged.untied)
-    out.mkdir(parents=True, exist_ok=True)
-    write_weights(base, out, tensors, wanted, max_shard_size=max_shard_size)
-    for file in base.other_files():
-        shutil.copyfile(file, out / file.name)
-    if merged.vocabulary is not None:
-        _take_tokenizer(mix.folders[0], out)
-    (out / "config.json").write_text(config_text(base, wanted, _changed(merged)), encoding="utf-8")
-    chat = open_chat(replace(base, path=out) if merged.vocabulary is not None else base)
-    (out / "generation_config.json").write_text(generation_settings(base, chat.end_ids, generation or {}), encoding="utf-8")
+    tokenizer = None if merged.vocabulary is None else mix.folders[0]
+    write_model(
+        base, model, out, merged, wanted, generation=generation or {}, max_shard_size=max_shard_size, tokenizer=tokenizer
+    )
     return merged
 
 
+def write_model(
+    base: BaseFolder,
+    model: Any,
+    out: Path,
+    merged: Merged,
+    precision: StoredType | None,
+    *,
+    generation: Mapping[str, Any],
+    max_shard_size: str = "",
+    tokenizer: Path | None = None,
+) -> None:
+    """Write a model that has the base's architecture as a folder like the base's own (see `merge`). `precision`: None keeps the
+    base's type of each tensor. `tokenizer`: the folder that has another tokenizer than the base's."""
+    names = {name for file in base.weights for name in safetensors_shapes(file)}
+    tensors = _by_file_name(model, names, base, with_head=merged.untied)
+    out.mkdir(parents=True, exist_ok=True)
+    write_weights(base, out, tensors, precision, max_shard_size=max_shard_size)
+    for file in base.other_files():
+        shutil.copyfile(file, out / file.name)
+    if tokenizer is not None:
+        _take_tokenizer(tokenizer, out)
+    (out / "config.json").write_text(config_text(base, precision, _changed(merged)), encoding="utf-8")
+    chat = open_chat(base if tokenizer is None else replace(base, path=out))
+    (out / "generation_config.json").write_text(generation_settings(base, chat.end_ids, generation), encoding="utf-8")
+
+
 def sums(adapted: Any, mix: AdapterMix | None = None) -> Iterator[Sum]:
-    """Base + update of each adapted matrix; the model stays as it is.
+    """Base + update of each adapted matrix, or each trained tensor of a whole model; the model stays as it is.
 
     peft's own merging makes the sum, so that LoRA, rsLoRA and DoRA come out as peft means them; `mix` combines the updates of
     several adapters.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
+    if isinstance(adapted, Whole):
+        for name, tensor in adapted.differences().items():
+            place, _, key = name.rpartition(".")
+            yield Sum(name, adapted.model.get_submodule(place), key, tensor.float())
+        return
     if mix is not None:
         torch.manual_seed(mix.seed)
     for name, layer in adapted.base_model.model.named_modules():
@@ -160,8 +192,7 @@ def share_as_summed(adapted: Any, merged: Any, types: Sequence[StoredType]) -> f
 
 def _merged_model(base: BaseFolder, mix: AdapterMix, precision: StoredType | None) -> tuple[Any, Merged]:
     """The plain model that holds the sums, loaded in a type that holds every tensor of the base exactly."""
-    types = set(stored_types(base.weights))
-    exact: StoredType = types.pop() if len(types) == 1 else "float32"
+    exact = _exact_type(base)
     model = load_model(base, exact).cpu()
     vocabulary = resize_for(model, base, mix.folders[0]) if mix.is_plain else None
     adapted = open_mix(model, mix)
@@ -169,6 +200,12 @@ def _merged_model(base: BaseFolder, mix: AdapterMix, precision: StoredType | Non
         setattr(owner, key, torch.nn.Parameter(total.to(getattr(torch, precision or exact)), requires_grad=False))
     plain = adapted.unload()
     return plain, Merged(vocabulary=vocabulary, untied=parted_head(plain))
+
+
+def _exact_type(base: BaseFolder) -> StoredType:
+    """A type that holds every tensor of the base exactly."""
+    types = set(stored_types(base.weights))
+    return types.pop() if len(types) == 1 else "float32"
 
 
 def _changed(merged: Merged) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from tunesmith.core.records import Example, to_json
 from tunesmith.core.reporter import Reporter
 from tunesmith.eval.evaluate import choose_items, that_fit
 from tunesmith.eval.use_choice import CANDIDATES, MOST_QUESTIONS, Asked, Choice, choose_use, num_answers, set_use
-from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import Chat
 from tunesmith.models.load import BaseFolder, load_model
 from tunesmith.models.settings import generation_settings
+from tunesmith.models.tuned import open_tuned
 from tunesmith.models.use import Use, generation_fields
 from tunesmith.pipeline.sections.use import UseConfig
 
@@ -80,6 +80,6 @@ def _chosen(
             expected="one at least",
             hint="--set use.temperature=0.7 --set use.top_p=0.9 --set use.repetition_penalty=1.1",
         )
-    model = open_adapter(load_model(base, "float32"), adapter)
+    model = open_tuned(load_model(base, "float32"), adapter)
     with reporter.progress("sampling settings", total=num_answers(wanted, len(items)), unit="answers") as progress:
         return choose_use(model, chat, items, wanted=wanted, asked=asked, on_done=progress.advance)

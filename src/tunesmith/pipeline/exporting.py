@@ -89,7 +89,7 @@ def _source(run: FinishedRun) -> Iterator[ExportSource]:
         yield ExportSource(
             name=f"{Path(run.base.name).name}-{run.run.id[:8]}",
             base=run.base,
-            adapter=run.run.path / "adapter",
+            adapter=run.tuned,
             merged=_merged(run, Path(folder)),
             chat=run.chat,
             rows=run.encoded(),
@@ -102,7 +102,7 @@ def _source(run: FinishedRun) -> Iterator[ExportSource]:
 def _merged(run: FinishedRun, temporary: Path) -> BaseFolder:
     if (found := run.merged) is not None:
         return find_base(str(found.path), offline=True)
-    merge(run.base, run.run.path / "adapter", temporary, generation=fields_for(run.base, run.use or GREEDY_USE))
+    merge(run.base, run.tuned, temporary, generation=fields_for(run.base, run.use or GREEDY_USE))
     return find_base(str(temporary), offline=True)
 
 

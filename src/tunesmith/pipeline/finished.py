@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Store
@@ -12,6 +13,7 @@ from tunesmith.core.errors import ArtifactError, ModelError
 from tunesmith.core.records import Example, Message, Preference, Row, as_example, read_jsonl
 from tunesmith.models.chat import Chat, Encoded, open_chat
 from tunesmith.models.load import BaseFolder, find_base
+from tunesmith.models.tuned import tuned_folder
 from tunesmith.models.use import Use, read_use
 
 __all__ = ["FinishedRun", "finished_run"]
@@ -30,6 +32,11 @@ class FinishedRun:
         """The newest whole artifact of a kind that names this run as an input; None without any."""
         found = [a for a in self.store.all() if a.kind == kind and self.run.reference() in a.manifest["inputs"]]
         return next((whole for a in reversed(found) if (whole := self.store.find(kind, a.id)) is not None), None)
+
+    @property
+    def tuned(self) -> Path:
+        """What was trained: the folder of the adapter, or of the whole model."""
+        return tuned_folder(self.run.path)
 
     @property
     def settings(self) -> Mapping[str, Any]:

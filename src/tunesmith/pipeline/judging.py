@@ -17,6 +17,7 @@ from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.stats import Difference
 from tunesmith.eval.verdict import Verdict
 from tunesmith.models.load import find_base
+from tunesmith.models.tuned import tuned_folder
 from tunesmith.pipeline.bigger import address_of
 from tunesmith.pipeline.context import Context, Judged
 from tunesmith.pipeline.evidence import EXAMPLES, known_evidence
@@ -56,7 +57,7 @@ def _gather(project: Context) -> Evidence:
         )
     measured = evaluate(
         project.base,
-        adapter=project.run.path / "adapter",
+        adapter=tuned_folder(project.run.path),
         merged=find_base(str(project.model.path)),
         items=items,
         train=project.authors_rows(train),

@@ -133,7 +133,7 @@ def _asked(run: FinishedRun, tested: Evidence, settings: dict[str, Any], system:
     inputs = SystemInputs(
         base=run.base,
         chat=run.chat,
-        adapter=run.run.path / "adapter",
+        adapter=run.tuned,
         merged_folder=None,
         questions=tested.items,
         train=(),

@@ -14,7 +14,7 @@ from tunesmith.models.load import BaseFolder, PrecisionName
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.train.method import Method, identity, open_method
 from tunesmith.train.run import Place, train_adapter
-from tunesmith.train.settings import SAVING
+from tunesmith.train.settings import AdapterSettings, TrainSettings, identifying
 
 __all__ = ["fill_run", "objective_of", "record_setting", "run_settings"]
 
@@ -25,11 +25,12 @@ def objective_of(recipe: Recipe) -> Method:
 
 
 def run_settings(recipe: Recipe, objective: Method, *, base: str, precision: PrecisionName) -> dict[str, Any]:
-    """What a run depends on apart from its inputs. The default objective is not named: its runs keep their ids."""
+    """What a run depends on apart from its inputs. The default objective is not named, nor is a later setting at its default:
+    runs made before there were others keep their ids."""
     return {
         "base": base,
-        "method": recipe.method.model_dump(),
-        "train": recipe.train.model_dump(exclude=set(SAVING)),
+        "method": identifying(recipe.method, AdapterSettings),
+        "train": identifying(recipe.train, TrainSettings),
         **({"objective": kind} if (kind := identity(objective)) else {}),
         "allow": sorted(recipe.allow),
         "precision": precision,

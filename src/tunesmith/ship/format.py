@@ -16,9 +16,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tunesmith.core.errors import EvaluationError
+from tunesmith.core.errors import EvaluationError, ModelError
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.load import BaseFolder
+from tunesmith.models.tuned import is_whole
 from tunesmith.models.use import Use
 from tunesmith.ship import formats
 from tunesmith.systems.system import System
@@ -30,10 +31,10 @@ __all__ = ["ExportSource", "Format", "Written", "find_format", "format_kinds"]
 class ExportSource:
     """What an export is made from. `name`: of the model, as files and metadata have it.
 
-    `merged`: base and adapter in one folder, in the types of the base. `rows`: training rows as the model saw them, for
-    formats that calibrate on text; never rows of the test split. `context`: tokens that training rows could have, which is
-    what a server should offer at least. `system`: the system prompt of training, empty for none. `use`: sampling settings of
-    the evaluation.
+    `adapter`: what was trained (see `models.tuned`). `merged`: base and adapter in one folder, in the types of the base.
+    `rows`: training rows as the model saw them, for formats that calibrate on text; never rows of the test split. `context`:
+    tokens that training rows could have, which is what a server should offer at least. `system`: the system prompt of training,
+    empty for none. `use`: sampling settings of the evaluation.
     """
 
     name: str
@@ -45,6 +46,17 @@ class ExportSource:
     context: int
     use: Use
     system: str = ""
+
+    def adapter_alone(self) -> Path:
+        """The folder of the adapter, for formats without the base's weights. ModelError where a whole model was trained."""
+        if is_whole(self.adapter):
+            raise ModelError(
+                "the run trained a whole model: it has no adapter to export",
+                value=str(self.adapter),
+                expected="a run with an adapter",
+                hint="export the whole model: --to gguf, or --to merged",
+            )
+        return self.adapter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

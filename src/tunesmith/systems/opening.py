@@ -24,12 +24,11 @@ from tunesmith.core.errors import ArtifactError, EvaluationError, ModelError
 from tunesmith.core.files import MANIFEST, damage, verify
 from tunesmith.core.records import digest
 from tunesmith.core.reporter import Reporter, SilentReporter
-from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.declared import DeclaredModel, declared_adapter, declared_by_folder, declared_by_gguf
-from tunesmith.models.foreign_adapters import checked_adapter
 from tunesmith.models.load import BaseFolder, StoredType, find_base, load_model
 from tunesmith.models.template import template_text
+from tunesmith.models.tuned import checked_tuned, is_whole, open_tuned, tuned_folder
 from tunesmith.systems.engine_system import engine_system
 from tunesmith.systems.local import LocalSystem
 from tunesmith.systems.system import System
@@ -107,14 +106,14 @@ def open_system(reference: str, how: Opening) -> Iterator[OpenedSystem]:
     if place.adapter is None:
         yield _opened_folder(reference, place, how)
         return
-    with checked_adapter(place.adapter) as usable:
+    with checked_tuned(place.adapter) as usable:
         yield _opened_adapter(reference, place, usable, how)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """Where the files of a reference are: a model folder and an adapter for it, or a GGUF file. `run`: the artifact it was
-    trained in."""
+    """Where the files of a reference are: a model folder and what was trained from it (`adapter`), or a GGUF file. `run`: the
+    artifact it was trained in."""
 
     model: str
     adapter: Path | None = None
@@ -138,7 +137,7 @@ def _place(reference: str, how: Opening) -> _Place:
 
 def _of_artifact(found: Artifact, store: Store) -> _Place:
     if found.kind == "run":
-        return _Place(model=str(found.manifest["settings"]["base"]), adapter=found.path / "adapter", run=found)
+        return _Place(model=str(found.manifest["settings"]["base"]), adapter=tuned_folder(found.path), run=found)
     if found.kind == "export":
         return _of_export(found)
     if found.kind == "model":
@@ -160,8 +159,11 @@ def _of_export(found: Artifact) -> _Place:
 
 
 def _place_of_folder(path: Path) -> _Place:
-    inner = path / "adapter" if (path / "adapter").is_dir() and not (path / "config.json").is_file() else path
-    return _adapter_place(inner) if (inner / "adapter_config.json").is_file() else _Place(model=str(path))
+    inner = tuned_folder(path)
+    if (path / "config.json").is_file() or not inner.is_dir():
+        inner = path
+    of_a_run = (inner / "adapter_config.json").is_file() or _run_of(inner) is not None
+    return _adapter_place(inner) if of_a_run else _Place(model=str(path))
 
 
 def _file(path: Path) -> Path:
@@ -175,10 +177,10 @@ def _file(path: Path) -> Path:
 
 
 def _adapter_place(folder: Path) -> _Place:
-    """The adapter of a folder on the base that it names."""
-    named, run = declared_adapter(folder).base, _run_of(folder)
-    if run is not None:
+    """What was trained in a folder, on the base of its run or the base that an adapter names."""
+    if (run := _run_of(folder)) is not None:
         return _Place(model=str(run.manifest["settings"]["base"]), adapter=folder, run=run)
+    named = declared_adapter(folder).base
     if not named or ".." in Path(named).parts:
         raise ModelError(
             "the adapter does not name a base that can be opened",
@@ -231,16 +233,18 @@ def _opened_folder(reference: str, place: _Place, how: Opening) -> OpenedSystem:
 def _opened_adapter(reference: str, place: _Place, adapter: Path, how: Opening) -> OpenedSystem:
     folder = find_base(place.model, reporter=how.reporter)
     _check_base(folder, place)
+    whole = is_whole(adapter)
+    what = "trained as a whole" if whole else "and its adapter"
     chat, declared = _declared(folder, place)
-    model = open_adapter(load_model(folder, how.precision), adapter)
+    model = open_tuned(load_model(folder, how.precision), adapter)
     system = _local(folder, chat, model, name=reference, marks=(how.precision, str(adapter)))
     return OpenedSystem(
         reference=reference,
-        label=f"{reference}: {folder.name} and its adapter in transformers, {how.precision}",
+        label=f"{reference}: {folder.name} {what} in transformers, {how.precision}",
         engine="transformers",
         form="float32" if how.precision == "float32" else f"{how.precision} served",
         system=system,
-        declared=replace(declared, adapter=declared_adapter(adapter)),
+        declared=declared if whole else replace(declared, adapter=declared_adapter(adapter)),
         context=folder.context,
         chat=chat,
         weights=lambda: model,

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tunesmith.core.files import sha256_file
-from tunesmith.core.records import digest
-from tunesmith.models.adapters import open_adapter
 from tunesmith.models.load import BaseFolder, StoredType, load_model, stored_types
+from tunesmith.models.tuned import open_tuned, tuned_fingerprint
 from tunesmith.systems.system import SystemInputs
 
 __all__ = [
@@ -24,8 +22,8 @@ __all__ = [
 
 
 def adapted_weights(inputs: SystemInputs) -> Any:
-    """The base in float32 under its adapter, which can be switched off."""
-    return open_adapter(load_model(inputs.base, "float32"), needed_adapter(inputs))
+    """The base in float32 under its adapter, or under the whole model that was trained from it, which can be switched off."""
+    return open_tuned(load_model(inputs.base, "float32"), needed_adapter(inputs))
 
 
 def merged_weights(inputs: SystemInputs) -> Any:
@@ -49,9 +47,8 @@ def served_type(folder: BaseFolder) -> StoredType:
 
 
 def adapter_fingerprint(inputs: SystemInputs) -> str:
-    """The hash of the adapter's two files."""
-    adapter = needed_adapter(inputs)
-    return digest(sha256_file(adapter / "adapter_model.safetensors"), sha256_file(adapter / "adapter_config.json"))
+    """The hash of what was trained."""
+    return tuned_fingerprint(needed_adapter(inputs))
 
 
 def needed_adapter(inputs: SystemInputs) -> Path:

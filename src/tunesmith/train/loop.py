@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import torch
 
 from tunesmith.core.errors import Interrupted, TrainingError
 from tunesmith.core.reporter import Reporter
-from tunesmith.models.adapters import adapter_moves
 from tunesmith.train.best import Best
 from tunesmith.train.checkpoint import Checkpoints, MetricLog, SaveRule, State, Tensors, optimizer_tensors, restore_optimizer
 from tunesmith.train.memory import is_out_of_memory
@@ -27,6 +27,7 @@ from tunesmith.train.stop import Stopped, stop_requests
 from tunesmith.train.units import Batch
 from tunesmith.train.validation import Validation, Validator, holding
 from tunesmith.train.watch import Conditions, Watch
+from tunesmith.train.weights.weights import Weights
 
 __all__ = ["FitSettings", "Fitted", "Objective", "RandomAccess", "fit"]
 
@@ -86,7 +87,7 @@ class Fitted:
 
 
 def fit(
-    model: Any,
+    weights: Weights,
     batches: RandomAccess,
     objective: Objective,
     *,
@@ -106,10 +107,10 @@ def fit(
     micro-batches of a step. Raises TrainingError on a loss that is no number, and Interrupted on Ctrl-C or SIGTERM;
     a validation that these end is made again on resuming.
     """
-    s = settings
+    s, model = settings, weights.model
     named: Tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
     names = {p: name for name, p in named.items()}
-    optimizer = torch.optim.AdamW(named.values(), lr=s.learning_rate, weight_decay=s.weight_decay)
+    optimizer = torch.optim.AdamW(weights.groups(named), lr=s.learning_rate, weight_decay=s.weight_decay)
     state, best_so_far = _take_up(checkpoints, named, optimizer, batches)
     best = Best.starting(s.best_by, figures, s.min_delta, best_so_far)
     begin, resumed_at, num_tokens, loss = time.perf_counter(), state.step, 0, float("nan")
@@ -171,16 +172,17 @@ def fit(
                     rate=rate,
                     max_grad_norm=s.max_grad_norm,
                     seed=s.seed * 1_000_003 + state.step,
+                    after=partial(weights.after_step, state.step + 1),
                 )
                 if not (math.isfinite(loss) and math.isfinite(norm)):
                     raise _not_a_number(state.step + 1, f"loss {loss}, gradient norm {norm}")
                 state.step += 1
                 num_tokens += sum(b.num_tokens for b in micro)
-                if state.step == 1 and not adapter_moves(model):
+                if state.step == 1 and not weights.moved():
                     raise TrainingError(
                         "the first step did not change the weights: the adapter does not learn",
                         value=f"rate {rate}",
-                        expected="adapter weights that move",
+                        expected="weights that move",
                         hint="check method.targets and train.learning_rate",
                     )
                 row = {"step": state.step, "loss": loss, "learning_rate": rate, "grad_norm": norm}
@@ -259,8 +261,9 @@ def _step(
     rate: float,
     max_grad_norm: float,
     seed: int,
+    after: Callable[[], None],
 ) -> tuple[float, float]:
-    """One optimiser step over the micro-batches; returns mean loss and gradient norm before clipping."""
+    """One optimiser step over the micro-batches, then `after`; returns mean loss and gradient norm before clipping."""
     seed_all(seed)  # dropout is a function of the step, so that a resumed run draws the same masks
     model.train()
     total = sum(batch.weight for batch in micro)
@@ -272,9 +275,10 @@ def _step(
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm if max_grad_norm > 0 else math.inf)
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("rate_scale", 1.0)
     if math.isfinite(loss) and bool(norm.isfinite()):
         optimizer.step()
+        after()
     optimizer.zero_grad(set_to_none=True)
     return loss, float(norm)
 

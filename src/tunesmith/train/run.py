@@ -16,13 +16,12 @@ import torch
 from tunesmith.core.errors import TrainingError
 from tunesmith.core.records import Example, canonical_json, digest, spread_over_documents
 from tunesmith.core.reporter import Reporter
-from tunesmith.models.adapters import Coverage, attach, save_adapter
+from tunesmith.models.adapters import Coverage
 from tunesmith.models.chat import Chat
 from tunesmith.models.generate import Request, Sampling, answer
 from tunesmith.models.load import BaseFolder, PrecisionName, load_model
 from tunesmith.models.memory import release_memory
 from tunesmith.models.precision import without_denormals
-from tunesmith.models.reach import choose_modules
 from tunesmith.plan.reach import not_reached
 from tunesmith.plan.steps import num_steps, validation_every
 from tunesmith.train.batches import Batches, Sizes
@@ -36,9 +35,11 @@ from tunesmith.train.method import DEFAULT, Method, identity
 from tunesmith.train.reading import Reading, read_curves
 from tunesmith.train.reference import with_reference
 from tunesmith.train.report import run_report
-from tunesmith.train.settings import SAVING, AdapterSettings, TrainSettings, values_of
+from tunesmith.train.settings import AdapterSettings, TrainSettings, identifying
 from tunesmith.train.units import Unit, rows_of
 from tunesmith.train.validation import OnDone, Validation, holding
+from tunesmith.train.weights.kinds import begin
+from tunesmith.train.weights.weights import Beginning, Weights
 
 __all__ = ["Place", "Trained", "deterministic", "train_adapter"]
 
@@ -93,16 +94,18 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
     limit = min(train.max_tokens, base.context)
     watched = spread_over_documents(examples["val"], train.val_examples)
     units, val = (objective.prepare(part, chat, max_tokens=limit) for part in (examples["train"], watched))
-    adapted, coverage, modules = _with_adapter(base, method, train, precision)
+    weights = _weights(base, units, method, train, precision)
     exact = train.precision == "exact"
-    trunk = None if exact or method.layers == "all" else TrunkCache(place.workspace / "trunk", modules, base.fingerprint)
+    trunk = (
+        None if exact or method.layers == "all" else TrunkCache(place.workspace / "trunk", weights.modules, base.fingerprint)
+    )
     release_memory()
     with (
         lock(place.workspace),
         without_denormals(),
         deterministic(exact),
         execution_path(
-            adapted,
+            weights.model,
             units,
             val,
             pad_id=chat.pad_id,
@@ -120,7 +123,7 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
         )
         most = _budget(units, path, objective, train, limit, place)
         fitted = fit(
-            adapted,
+            weights,
             _batches(units, train, path, most),
             lambda batch: objective.loss(path, batch),
             settings=_fit_settings(train, units),
@@ -128,21 +131,21 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
             validation=Validation(
                 len(val),
                 measure=lambda count, on_done: objective.validate(path, val[:count], on_done),
-                sample=lambda on_done: _samples(adapted, chat, watched[:_SAMPLES], base.context, on_done),
+                sample=lambda on_done: _samples(weights.model, chat, watched[:_SAMPLES], base.context, on_done),
             ),
             checkpoints=_checkpoints(place, _made_for(base, units, objective, method, train), path, train, reporter),
             reporter=reporter,
         )
-        other = _save_weights(adapted, base, fitted, other_figure(objective.figures, train.best_by), place)
+        other = _save_weights(weights, fitted, other_figure(objective.figures, train.best_by), place)
     facts = {
         **other,
-        "adapter": f"{method.kind} rank {method.rank} on {len(modules)} of {coverage.num_linear} linear layers",
-        **_covered(coverage, method.dropout),
+        weights.folder: weights.words,
+        **_covered(weights.coverage, method.dropout),
         "base": f"{base.name}, {precision} in training, fingerprint {base.fingerprint[:12]}",
         "batches": f"{path.note}; {most.note}",
     }
     reading, figures = _report(place, fitted, facts, objective, train)
-    return Trained(fitted, coverage, reading, figures)
+    return Trained(fitted, weights.coverage, reading, figures)
 
 
 def _refuse_other_records(objective: Method, rows: Sequence[Any]) -> None:
@@ -197,32 +200,30 @@ def _covered(coverage: Coverage, dropout: float) -> dict[str, str]:
     return {"trained": trained + beyond, "dropout": f"adapter {dropout:g}{own}"}
 
 
-def _with_adapter(
-    base: BaseFolder, method: AdapterSettings, train: TrainSettings, precision: PrecisionName
-) -> tuple[Any, Coverage, list[str]]:
-    """The base with a fresh adapter, what it covers, and the names of the adapted modules."""
-    model = load_model(base, precision)
-    modules = choose_modules(model, method.targets, method.layers)
-    adapted, coverage = attach(
-        model, kind=method.kind, rank=method.rank, alpha=method.alpha, dropout=method.dropout, modules=modules, seed=train.seed
-    )
+def _weights(
+    base: BaseFolder, units: Sequence[Unit], method: AdapterSettings, train: TrainSettings, precision: PrecisionName
+) -> Weights:
+    """The base with the weights that will move, at their start."""
+    steps = _fit_settings(train, units).num_steps
+    how = Beginning(base=base, settings=method, rows=rows_of(units), num_steps=steps, seed=train.seed)
+    weights = begin(load_model(base, precision), how)
     if train.gradient_checkpointing:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # peft still calls the old name
-            adapted.enable_input_require_grads()
-            adapted.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return adapted, coverage, modules
+            weights.model.enable_input_require_grads()
+            weights.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return weights
 
 
-def _save_weights(model: Any, base: BaseFolder, fitted: Fitted, figure: str, place: Place) -> dict[str, str]:
-    """Write the adapter and, if it is of another step, the best one by the other figure; what the report says of that."""
-    save_adapter(model, base.address, place.out / "adapter")
+def _save_weights(weights: Weights, fitted: Fitted, figure: str, place: Place) -> dict[str, str]:
+    """Write the weights and, if they are of another step, the best ones by the other figure; what the report says of that."""
+    weights.save(place.out / weights.folder)
     if not fitted.other:
         return {f"best by {figure}": f"step {fitted.other_step}, the same"}
-    own = {name: parameter for name, parameter in model.named_parameters() if name in fitted.other}
-    name = f"adapter-best-{figure}"
+    own = {name: parameter for name, parameter in weights.model.named_parameters() if name in fitted.other}
+    name = f"{weights.folder}-best-{figure}"
     with holding(own, fitted.other):
-        save_adapter(model, base.address, place.out / name)
+        weights.save(place.out / name)
     return {f"best by {figure}": f"step {fitted.other_step}, saved as {name}"}
 
 
@@ -272,13 +273,12 @@ def _made_for(
     base: BaseFolder, units: Sequence[Unit], objective: Method, method: AdapterSettings, train: TrainSettings
 ) -> dict[str, str]:
     """What a checkpoint belongs to, by name: resuming with another base, data, method or schedule is refused."""
-    settings = {name: value for name, value in values_of(train, TrainSettings).items() if name not in SAVING}
     own = {"objective": digest(canonical_json(kind))} if (kind := identity(objective)) else {}
     return {
         "base": base.fingerprint,
         "training data": digest(*(str((row.ids, row.learned)) for row in rows_of(units))),
-        "method": digest(canonical_json(values_of(method, AdapterSettings))),
-        "training settings": digest(canonical_json(settings)),
+        "method": digest(canonical_json(identifying(method, AdapterSettings))),
+        "training settings": digest(canonical_json(identifying(train, TrainSettings))),
         **own,
     }
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, get_type_hints
 
-__all__ = ["SAVING", "AdapterSettings", "TrainSettings", "values_of"]
+__all__ = ["SAVING", "AdapterSettings", "TrainSettings", "identifying", "values_of"]
 
 SAVING = frozenset({"checkpoint_every", "checkpoint_minutes", "keep_checkpoints"})  # change nothing that is learned
 
@@ -53,3 +55,27 @@ class TrainSettings(Protocol):
 def values_of(settings: AdapterSettings | TrainSettings, names: type) -> dict[str, Any]:
     """By name, what training reads of `settings`: whatever the class `names` declares, and nothing else that they hold."""
     return {name: getattr(settings, name) for name in get_type_hints(names)}
+
+
+# Those that runs have always been named by, whatever their value.
+_FIRST: Mapping[type, Set[str]] = MappingProxyType(
+    {
+        AdapterSettings: frozenset({"kind", "rank", "alpha", "dropout", "targets", "layers"}),
+        TrainSettings: frozenset(
+            {
+                *("epochs", "max_steps", "batch_examples", "batch_tokens", "curriculum", "tokens_at_once", "accumulate"),
+                *("learning_rate", "schedule", "warmup", "weight_decay", "max_grad_norm", "max_tokens", "evaluate_every"),
+                *("val_examples", "patience", "best_by", "min_delta", "compile", "gradient_checkpointing", "precision", "seed"),
+            }
+        ),
+    }
+)
+
+
+def identifying(settings: AdapterSettings | TrainSettings, names: type) -> dict[str, Any]:
+    """By name, the settings on which the result of training depends. A setting that came later counts where it differs from its
+    default, so that adding one leaves the ids of existing runs, and what their checkpoints were made for, as they are."""
+    values = {name: value for name, value in values_of(settings, names).items() if name not in SAVING}
+    kind: Any = type(settings)
+    usual = values_of(kind(), names)
+    return {name: value for name, value in values.items() if name in _FIRST[names] or value != usual[name]}

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from tunesmith.models.whole import Whole
+
 __all__ = ["AdapterRows"]
 
 _Update = Callable[[torch.Tensor, torch.Tensor], None]
@@ -27,8 +29,9 @@ class AdapterRows:
 
         self._layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
         prompt_learning = any(config.is_prompt_learning for config in getattr(model, "peft_config", {}).values())
-        self.is_adapted = bool(self._layers) or prompt_learning
-        self.can_mix = not prompt_learning and all(
+        at_once = prompt_learning or isinstance(model, Whole)  # switched for all tokens of a pass or for none
+        self.is_adapted = bool(self._layers) or at_once
+        self.can_mix = not at_once and all(
             isinstance(layer, LoraLayer) and type(layer) is Linear and not layer.merged for layer in self._layers
         )
 

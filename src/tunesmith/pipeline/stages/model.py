@@ -9,6 +9,7 @@ from tunesmith.core.artifacts import Artifact, Draft
 from tunesmith.core.reporter import Line
 from tunesmith.models.merge import merge
 from tunesmith.models.older_readers import unread_by_older_readers
+from tunesmith.models.tuned import tuned_folder
 from tunesmith.pipeline.choosing_use import fields_for
 from tunesmith.pipeline.context import Context
 from tunesmith.pipeline.stage import FilledStage, Reference, StageText
@@ -28,7 +29,7 @@ def _settings(project: Context) -> Mapping[str, Any]:
 def _fill(project: Context, draft: Draft) -> None:
     merge(
         project.base,
-        project.run.path / "adapter",
+        tuned_folder(project.run.path),
         draft.path,
         precision=project.recipe.merge.precision,
         generation=_settings(project)["generation"],

@@ -7,6 +7,7 @@ from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Draft
 from tunesmith.eval.use_choice import Asked
+from tunesmith.models.tuned import tuned_folder
 from tunesmith.models.use import read_use
 from tunesmith.pipeline.choosing_use import fill_use, settings_of_stage
 from tunesmith.pipeline.context import Context
@@ -28,7 +29,7 @@ def _fill(project: Context, draft: Draft) -> None:
         draft,
         base=project.base,
         chat=project.chat,
-        adapter=project.run.path / "adapter",
+        adapter=tuned_folder(project.run.path),
         validation=project.rows("val"),
         wanted=project.settings.use,
         asked=Asked(

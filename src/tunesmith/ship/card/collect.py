@@ -13,7 +13,9 @@ from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.errors import ArtifactError
 from tunesmith.core.files import MANIFEST
 from tunesmith.core.records import canonical_json, digest
+from tunesmith.models.declared import declared_adapter
 from tunesmith.models.load import safetensors_shapes, stored_types
+from tunesmith.models.tuned import is_whole, tuned_folder
 from tunesmith.ship.card.dataset_summary import dataset_numbers, dataset_summary
 from tunesmith.ship.card.licences import UNKNOWN, recognised
 from tunesmith.ship.card.material import FACTS, Material, Part
@@ -136,9 +138,11 @@ def _whole(store: Store, artifact: Artifact) -> Artifact:
 
 
 def _base(run: Artifact) -> Artifact | None:
-    """The base's own manifest, where the adapter says that the base is, if its files give the fingerprint of the run's base."""
-    config = orjson.loads((run.path / "adapter" / "adapter_config.json").read_bytes())
-    folder = Path(str(config.get("base_model_name_or_path") or ""))
+    """The base's own manifest, where what was trained says that the base is, if its files give the fingerprint of the run's
+    base."""
+    tuned = tuned_folder(run.path)
+    named = run.manifest["settings"]["base"] if is_whole(tuned) else declared_adapter(tuned).base
+    folder = Path(str(named or ""))
     ids = [one["id"] for one in run.manifest["inputs"] if one["kind"] == "base"]
     if not folder.is_absolute() or not (folder / MANIFEST).is_file() or not ids:
         return None

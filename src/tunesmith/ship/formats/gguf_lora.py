@@ -17,7 +17,7 @@ __all__ = ["FORMAT"]
 
 
 def _write(source: ExportSource, folder: Path, quant: str) -> Written:
-    made = write_gguf_lora(source.base, source.adapter, folder / f"{source.name}-lora.gguf", name=source.name)
+    made = write_gguf_lora(source.base, source.adapter_alone(), folder / f"{source.name}-lora.gguf", name=source.name)
     note = "load it on a GGUF file of the base, with scale 1"
     return Written(main=made.path.name, numbers={"parameters": made.num_parameters}, notes=(note,))
 

@@ -17,7 +17,7 @@ __all__ = ["FORMAT"]
 
 def _write(source: ExportSource, folder: Path, quant: str) -> Written:
     config = source.base.config.get("text_config") or source.base.config
-    write_mlx_adapter(source.adapter, folder, num_layers=int(config["num_hidden_layers"]), base=source.base.address)
+    write_mlx_adapter(source.adapter_alone(), folder, num_layers=int(config["num_hidden_layers"]), base=source.base.address)
     return Written(numbers={"bytes": sum(file.stat().st_size for file in folder.iterdir())})
 
 

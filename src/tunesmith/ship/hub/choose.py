@@ -18,6 +18,7 @@ import orjson
 from tunesmith.core.artifacts import Store
 from tunesmith.core.errors import ArtifactError
 from tunesmith.core.files import MANIFEST, checked_name, damage
+from tunesmith.models.tuned import tuned_folder
 from tunesmith.ship.hub.records import Kind, LeftOut
 
 __all__ = ["ROWS", "Chosen", "choose", "is_pickled"]
@@ -70,7 +71,7 @@ def choose(reference: str, *, project: Path, with_data: bool = False) -> Chosen:
             expected=f"one of {', '.join(_PARTS)}",
             hint="tunesmith show",
         )
-    root = path / _PARTS[kind]
+    root = tuned_folder(path) if kind == "run" else path / _PARTS[kind]
     settings = manifest.get("settings") or {}
     return _chosen(root, origin, with_data=with_data, release=kind == "release", settings=settings)
 

@@ -150,5 +150,6 @@ def run_commands(kind: str, path: str) -> tuple[str, ...]:
 
 
 def present_forms(material: Material) -> list[str]:
-    """The forms that the material describes: the adapter always, then the merged model and the exports."""
-    return [ADAPTER, *([MERGED] if "model" in material.parts else []), *material.exports]
+    """The forms that the material describes: the adapter, unless a whole model was trained, the merged model, the exports."""
+    adapter = any(str(fact["path"]).startswith("adapter/") for fact in material.at("run", FACTS, "files") or ())
+    return [*([ADAPTER] if adapter else []), *([MERGED] if "model" in material.parts else []), *material.exports]

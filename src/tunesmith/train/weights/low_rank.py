@@ -1,0 +1,34 @@
+"""LoRA, rank-stabilised LoRA and DoRA: two narrow matrices next to each adapted one, through peft."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunesmith.models import adapters
+from tunesmith.models.adapters import Coverage, adapter_moves, save_adapter
+from tunesmith.models.reach import choose_modules
+from tunesmith.train.weights.weights import Beginning, Weights
+
+__all__ = ["adapter_weights", "attach"]
+
+
+def attach(model: Any, how: Beginning) -> Weights:
+    """A fresh adapter on the layers that the settings name. ModelError if one of them cannot be adapted."""
+    s = how.settings
+    modules = choose_modules(model, s.targets, s.layers)
+    adapted, coverage = adapters.attach(
+        model, kind=s.kind, rank=s.rank, alpha=s.alpha, dropout=s.dropout, modules=modules, seed=how.seed
+    )
+    return adapter_weights(adapted, coverage, name=f"{s.kind} rank {s.rank}", address=how.base.address)
+
+
+def adapter_weights(adapted: Any, coverage: Coverage, *, name: str, address: str) -> Weights:
+    """The adapter of a peft model as weights that move. `name`: of its kind; `address`: what programs open the base by."""
+    return Weights(
+        model=adapted,
+        coverage=coverage,
+        modules=coverage.modules,
+        words=f"{name} on {len(coverage.modules)} of {coverage.num_linear} linear layers",
+        save=lambda folder: save_adapter(adapted, address, folder),
+        moved=lambda: adapter_moves(adapted),
+    )

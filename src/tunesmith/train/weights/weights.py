@@ -1,0 +1,73 @@
+"""What a kind of weights that move is: the model to train, what of it is trained, and how the result is written.
+
+The loop knows nothing of kinds. It trains the parameters that want a gradient, in the groups of `Weights.groups`, and calls
+`after_step`; everything else that differs between LoRA and a full fine-tune is in the functions that a kind puts in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tunesmith.models.adapters import Coverage
+from tunesmith.models.chat import Encoded
+from tunesmith.models.load import BaseFolder
+from tunesmith.train.settings import AdapterSettings
+
+__all__ = ["Beginning", "Weights"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """What a kind is given to begin with. `rows`: the encoded training rows; `num_steps`: of the whole run."""
+
+    base: BaseFolder
+    settings: AdapterSettings
+    rows: Sequence[Encoded]
+    num_steps: int
+    seed: int
+
+
+def _same_rate(name: str) -> float:
+    return 1.0
+
+
+def _nothing(step: int) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """The weights of one run.
+
+    `model`: the model to train, whose parameters with `requires_grad` move. `modules`: full names of the modules that have an
+    adapter; none where all layers move, or none. `words`: what moves, for people. `folder`: name of the result in the run's
+    folder, `adapter` or `model`.
+
+    `save(folder)`: write the weights as they are now, in standard files. `moved()`: whether they differ from their start.
+    `rate_scale(name)`: by what the learning rate of a parameter is multiplied. `after_step(step)`: called after each optimiser
+    step, counted from 1, while the gradients are still there. `starts_as_base`: whether the model with its weights off is the
+    base, and is the base when training begins; else the reference of an objective is the model as it starts.
+    """
+
+    model: Any
+    coverage: Coverage
+    modules: Sequence[str]
+    words: str
+    save: Callable[[Path], None]
+    moved: Callable[[], bool]
+    folder: str = "adapter"
+    rate_scale: Callable[[str], float] = _same_rate
+    after_step: Callable[[int], None] = _nothing
+    starts_as_base: bool = True
+
+    def groups(self, named: Mapping[str, torch.Tensor]) -> list[dict[str, Any]]:
+        """Parameter groups for an optimiser, one for each scale of the learning rate, which is their `rate_scale`."""
+        by_scale: dict[float, list[torch.Tensor]] = {}
+        for name, parameter in named.items():
+            by_scale.setdefault(self.rate_scale(name), []).append(parameter)
+        return [{"params": parameters, "rate_scale": scale} for scale, parameters in by_scale.items()]
