@@ -20,8 +20,9 @@ from tunesmith.models.packed.model import PackedModel, compiled, packed
 from tunesmith.models.packed.probe import why_not_packed
 from tunesmith.models.packed.trunk import cache_bytes, kept_trunk, lowest_adapted, room_for_cache
 from tunesmith.train.compiling import Compiling, Trial, compiling
+from tunesmith.train.heads import head_of
 from tunesmith.train.padded import PaddedModel
-from tunesmith.train.units import Batch, Layout, Unit, rows_of
+from tunesmith.train.units import Batch, Layout, Unit, every_row, rows_of
 
 __all__ = ["ExecutionPath", "RowModel", "TrunkCache", "execution_path"]
 
@@ -39,6 +40,8 @@ class RowModel(Protocol):
     def log_probs(self, layout: Any, /) -> torch.Tensor: ...
 
     def score(self, layout: Any, /) -> tuple[torch.Tensor, torch.Tensor]: ...
+
+    def hidden(self, layout: Any, /) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +86,25 @@ class ExecutionPath:
         self, units: Sequence[Unit], on_done: Callable[[int], None]
     ) -> Iterator[tuple[Batch, torch.Tensor, torch.Tensor]]:
         """(batch, log p_N, right_N) over all units in batches of like lengths, dropout off and without gradient."""
+        for batch in self.batches(units, on_done):
+            yield batch, *self.reads.score(batch.layout)
+
+    def batches(self, units: Sequence[Unit], on_done: Callable[[int], None]) -> Iterator[Batch]:
+        """All units in batches of like lengths, dropout off."""
         self.model.eval()
         padded = [len(unit.rows) * max(len(row.ids) for row in unit.rows) for unit in units]
         for near in by_length(padded, most=64, tokens=self.score_tokens):
-            batch = self.batch([units[i] for i in near])
-            yield batch, *self.reads.score(batch.layout)
+            yield self.batch([units[i] for i in near])
             on_done(len(near))
+
+    def hidden(self, batch: Batch) -> torch.Tensor:
+        """hidden_ND after the last norm, at the positions that predict a target token, with gradient."""
+        return self.reads.hidden(batch.layout)
+
+    @property
+    def head(self) -> torch.nn.Module:
+        """The method's own head."""
+        return head_of(self.model)
 
 
 @contextmanager
@@ -117,7 +133,7 @@ def execution_path(
     with packed(model, share=share) as lean, ExitStack() as inside:
         note = "token trees" + (", beginnings shared" if share else ", nothing shared")
         if trunk is not None:
-            lean, kept = _with_trunk(lean, [*rows, *rows_of(val)], trunk, reporter)
+            lean, kept = _with_trunk(lean, [*every_row(train), *every_row(val)], trunk, reporter)
             note += kept
         answer = compiling(lean, rows, compile) if isinstance(compile, Trial) else Compiling(compile, "layers compiled")
         if answer.wanted:

@@ -20,9 +20,24 @@ from tunesmith.models.chat import Chat
 from tunesmith.train import methods
 from tunesmith.train.units import Batch, Unit
 
-__all__ = ["DEFAULT", "Direction", "Forward", "Method", "Referenced", "identity", "method_names", "open_method", "settings_of"]
+__all__ = [
+    "DEFAULT",
+    "Direction",
+    "Forward",
+    "Headed",
+    "Method",
+    "Referenced",
+    "Signalled",
+    "generates",
+    "identity",
+    "method_names",
+    "open_method",
+    "settings_of",
+]
 
 DEFAULT = "sft"
+
+_NAMED = frozenset({("dpo", "beta")})  # named with its default value too, as in the ids of runs that have been made
 
 Direction = Literal["lower", "higher"]
 
@@ -38,12 +53,23 @@ class Forward(Protocol):
         """log p_N in float32, with gradient."""
         ...
 
+    def hidden(self, batch: Batch) -> torch.Tensor:
+        """hidden_ND after the last norm, at the positions that predict a target token, in the model's type, with gradient."""
+        ...
+
+    @property
+    def head(self) -> torch.nn.Module:
+        """The method's own head (see `Headed`)."""
+        ...
+
+    def batches(self, units: Sequence[Unit], on_done: Callable[[int], None]) -> Iterator[Batch]:
+        """All units in batches of like lengths, dropout off. `on_done` hears how many more units are done."""
+        ...
+
     def scored(
         self, units: Sequence[Unit], on_done: Callable[[int], None]
     ) -> Iterator[tuple[Batch, torch.Tensor, torch.Tensor]]:
-        """All units in batches of like lengths: (batch, log p_N, whether each target is the likeliest token), dropout off
-        and without gradient. `on_done` hears how many more units are done.
-        """
+        """The same, each with (log p_N, whether each target is the likeliest token), without gradient."""
         ...
 
 
@@ -78,7 +104,25 @@ class Referenced(Protocol):
     """A method that needs numbers of the base for each unit: computed once, with the adapter off, and kept with the run."""
 
     def reference(self, forward: Forward, units: Sequence[Unit], on_done: Callable[[int], None]) -> list[tuple[float, ...]]:
-        """Of each unit, in order, one number a row: it is put into `Unit.reference`."""
+        """Of each unit, in order, as many numbers as the method needs: they are put into `Unit.reference`."""
+        ...
+
+
+@runtime_checkable
+class Signalled(Protocol):
+    """A method that needs numbers of the current weights over a whole batch before its loss, however the batch is cut."""
+
+    def signal(self, forward: Forward, units: Sequence[Unit]) -> list[tuple[float, ...]]:
+        """Of each unit of a batch, in order, the new `Unit.signal`; computed before the step, without gradient."""
+        ...
+
+
+@runtime_checkable
+class Headed(Protocol):
+    """A method with a head of its own on the hidden states: trained, checkpointed and saved with the weights that move."""
+
+    def head(self, width: int) -> torch.nn.Module:
+        """A fresh head for hidden states of this width; `Forward.head` is the one in training."""
         ...
 
 
@@ -128,11 +172,18 @@ def settings_of(kind: str) -> type[Section]:
     return found
 
 
+def generates(method: Method) -> bool:
+    """Whether the trained model writes answers: not so for a method whose class says `generates = False`."""
+    return bool(getattr(method, "generates", True))
+
+
 def identity(method: Method) -> dict[str, Any]:
     """Kind and settings of a method, as results made with it depend on them; empty for the default in its default settings.
 
-    A result of the default method thus keeps the id that it had before there were others.
+    A result of the default method thus keeps the id that it had before there were others. Settings that have their default
+    value are left out, so that a new setting changes no id.
     """
     kind = type(method).__module__.rpartition(".")[2]
-    settings = method.settings.model_dump()
+    given = method.settings.model_dump(exclude_defaults=True)
+    settings = {name: value for name, value in method.settings.model_dump().items() if name in given or (kind, name) in _NAMED}
     return {"kind": kind, **settings} if kind != DEFAULT or settings else {}

@@ -1,6 +1,6 @@
 """Padded rows through a model's plain forward pass: the reference, and the execution path of models without trees.
 
-Shapes: B rows, T positions, N target tokens, V vocabulary.
+Shapes: B rows, T positions, N target tokens, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -71,6 +71,13 @@ class PaddedModel:
     def score(self, batch: Padded) -> tuple[torch.Tensor, torch.Tensor]:
         """(log p_N, right_N) without gradient."""
         return score_logits(*self._predictions(batch))
+
+    def hidden(self, batch: Padded) -> torch.Tensor:
+        """hidden_ND, after the last norm, at the positions that predict a target token."""
+        bare = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        out = bare.get_decoder()(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False)
+        hidden_ND: torch.Tensor = out.last_hidden_state[:, :-1][batch.learned_BT[:, 1:]]
+        return hidden_ND
 
     def _predictions(self, batch: Padded) -> tuple[torch.Tensor, torch.Tensor]:
         logits_BTV = self.model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False).logits

@@ -30,7 +30,7 @@ def with_reference(
     """
     if not isinstance(objective, Referenced):
         return list(units)
-    rows = [[(row.ids, row.learned) for row in unit.rows] for unit in units]
+    rows = [[(row.ids, row.learned) for row in (*unit.rows, *unit.only_scored)] for unit in units]
     name = digest(base, path.note, canonical_json(identity(objective)), canonical_json(rows))[:24]
     file = folder / f"{name}.json"
     found = _read(file, num_units=len(units))

@@ -29,13 +29,15 @@ from tunesmith.train.best import other_figure
 from tunesmith.train.checkpoint import Checkpoints, lock
 from tunesmith.train.compiling import Trial
 from tunesmith.train.execution import ExecutionPath, TrunkCache, execution_path
-from tunesmith.train.loop import FitSettings, Fitted, fit
+from tunesmith.train.heads import put_head, save_head, without_head
+from tunesmith.train.loop import FitSettings, Fitted, RandomAccess, fit
 from tunesmith.train.memory import Budget, budget
-from tunesmith.train.method import DEFAULT, Method, identity
+from tunesmith.train.method import DEFAULT, Method, Signalled, generates, identity
 from tunesmith.train.reading import Reading, read_curves
 from tunesmith.train.reference import with_reference
 from tunesmith.train.report import run_report
 from tunesmith.train.settings import AdapterSettings, TrainSettings, identifying
+from tunesmith.train.signals import SignalledBatches
 from tunesmith.train.units import Unit, rows_of
 from tunesmith.train.validation import OnDone, Validation, holding
 from tunesmith.train.weights.kinds import begin
@@ -95,6 +97,7 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
     watched = spread_over_documents(examples["val"], train.val_examples)
     units, val = (objective.prepare(part, chat, max_tokens=limit) for part in (examples["train"], watched))
     weights = _weights(base, units, method, train, precision)
+    put_head(weights.model, objective, seed=train.seed)
     exact = train.precision == "exact"
     trunk = (
         None if exact or method.layers == "all" else TrunkCache(place.workspace / "trunk", weights.modules, base.fingerprint)
@@ -124,19 +127,21 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
         most = _budget(units, path, objective, train, limit, place)
         fitted = fit(
             weights,
-            _batches(units, train, path, most),
+            _batches(units, train, path, most, objective),
             lambda batch: objective.loss(path, batch),
             settings=_fit_settings(train, units),
             figures=objective.figures,
             validation=Validation(
                 len(val),
                 measure=lambda count, on_done: objective.validate(path, val[:count], on_done),
-                sample=lambda on_done: _samples(weights.model, chat, watched[:_SAMPLES], base.context, on_done),
+                sample=lambda on_done: (
+                    _samples(weights.model, chat, watched[:_SAMPLES], base.context, on_done) if generates(objective) else []
+                ),
             ),
             checkpoints=_checkpoints(place, _made_for(base, units, objective, method, train), path, train, reporter),
             reporter=reporter,
         )
-        other = _save_weights(weights, fitted, other_figure(objective.figures, train.best_by), place)
+        other = _save_weights(weights, fitted, objective, other_figure(objective.figures, train.best_by), place)
     facts = {
         **other,
         weights.folder: weights.words,
@@ -215,16 +220,22 @@ def _weights(
     return weights
 
 
-def _save_weights(weights: Weights, fitted: Fitted, figure: str, place: Place) -> dict[str, str]:
+def _save_weights(weights: Weights, fitted: Fitted, objective: Method, figure: str, place: Place) -> dict[str, str]:
     """Write the weights and, if they are of another step, the best ones by the other figure; what the report says of that."""
-    weights.save(place.out / weights.folder)
+    _save(weights, objective, place.out / weights.folder)
     if not fitted.other:
         return {f"best by {figure}": f"step {fitted.other_step}, the same"}
     own = {name: parameter for name, parameter in weights.model.named_parameters() if name in fitted.other}
     name = f"{weights.folder}-best-{figure}"
     with holding(own, fitted.other):
-        weights.save(place.out / name)
+        _save(weights, objective, place.out / name)
     return {f"best by {figure}": f"step {fitted.other_step}, saved as {name}"}
+
+
+def _save(weights: Weights, objective: Method, folder: Path) -> None:
+    with without_head(weights.model):
+        weights.save(folder)
+    save_head(weights.model, objective, folder)
 
 
 def _checkpoints(
@@ -256,8 +267,8 @@ def _budget(
     )
 
 
-def _batches(units: Sequence[Unit], train: TrainSettings, path: ExecutionPath, most: Budget) -> Batches:
-    return Batches(
+def _batches(units: Sequence[Unit], train: TrainSettings, path: ExecutionPath, most: Budget, objective: Method) -> RandomAccess:
+    batches = Batches(
         units,
         sizes=Sizes(examples=train.batch_examples, tokens=train.batch_tokens),
         seed=train.seed,
@@ -267,6 +278,7 @@ def _batches(units: Sequence[Unit], train: TrainSettings, path: ExecutionPath, m
         lay_out=path.batch,
         short_first=train.curriculum == "short_first",
     )
+    return SignalledBatches(batches, objective, path) if isinstance(objective, Signalled) else batches
 
 
 def _made_for(
@@ -274,9 +286,10 @@ def _made_for(
 ) -> dict[str, str]:
     """What a checkpoint belongs to, by name: resuming with another base, data, method or schedule is refused."""
     own = {"objective": digest(canonical_json(kind))} if (kind := identity(objective)) else {}
+    signals = [str((unit.signal, [row.ids for row in unit.only_scored])) for unit in units if unit.signal or unit.only_scored]
     return {
         "base": base.fingerprint,
-        "training data": digest(*(str((row.ids, row.learned)) for row in rows_of(units))),
+        "training data": digest(*(str((row.ids, row.learned)) for row in rows_of(units)), *signals),
         "method": digest(canonical_json(identifying(method, AdapterSettings))),
         "training settings": digest(canonical_json(identifying(train, TrainSettings))),
         **own,

@@ -13,7 +13,7 @@ import torch
 
 from tunesmith.models.chat import Encoded
 
-__all__ = ["Batch", "Layout", "Unit", "rows_of"]
+__all__ = ["Batch", "Layout", "Unit", "every_row", "rows_of"]
 
 
 class Layout(Protocol):
@@ -33,12 +33,15 @@ class Layout(Protocol):
 class Unit:
     """One encoded row or more; `weight` is what the unit counts in the mean of a step.
 
-    `reference`: of each row, the log-probability of its target tokens under the base, where the method asks for it.
+    `reference`: numbers of the base, where the method asks for them (log-probabilities of answers, as a rule). `signal`:
+    numbers that the unit is learned by, such as a label or a margin. `only_scored`: rows that are scored, never learned from.
     """
 
     rows: tuple[Encoded, ...]
     weight: int
     reference: tuple[float, ...] = ()
+    signal: tuple[float, ...] = ()
+    only_scored: tuple[Encoded, ...] = ()
 
     @property
     def num_tokens(self) -> int:
@@ -72,6 +75,19 @@ class Batch:
         """values_R in float64: the sum over the target tokens of each row. Long rows would lose digits in float32."""
         sums_R = torch.zeros(sum(len(unit.rows) for unit in self.units), dtype=torch.float64, device=values_N.device)
         return sums_R.index_add(0, self.layout.row_N, values_N.double())
+
+    def targets_by_row(self) -> torch.Tensor:
+        """How many target tokens each row has: float64, 1 at least."""
+        return self.sum_by_row(torch.ones_like(self.layout.row_N)).clamp(min=1)
+
+    def mean_by_row(self, values_N: torch.Tensor) -> torch.Tensor:
+        """values_R in float64: the mean over the target tokens of each row."""
+        return self.sum_by_row(values_N) / self.targets_by_row()
+
+
+def every_row(units: Sequence[Unit]) -> list[Encoded]:
+    """The rows of all units, and those that are only scored."""
+    return [row for unit in units for row in (*unit.rows, *unit.only_scored)]
 
 
 def rows_of(units: Sequence[Unit]) -> list[Encoded]:
