@@ -1,4 +1,4 @@
-"""The rows of the recipes are what their pages say: right answers, no row twice, the same on every call, forms that a split keeps whole."""
+"""The rows of the recipes: right answers, no row twice, the same on every call, and forms that a split keeps whole."""
 
 from __future__ import annotations
 
