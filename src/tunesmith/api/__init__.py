@@ -27,7 +27,19 @@ if TYPE_CHECKING:
     from tunesmith.api.merging import MergeResult, merge_adapters
     from tunesmith.api.model_sizing import ModelSize, SizeSettings, model_size
     from tunesmith.api.parity_check import parity
-    from tunesmith.api.pipeline import PipelineOptions, build, crossfit, evaluate, ingest, merge, open_project, plan, run, train
+    from tunesmith.api.pipeline import (
+        PipelineOptions,
+        build,
+        crossfit,
+        evaluate,
+        ingest,
+        merge,
+        open_chain,
+        open_project,
+        plan,
+        run,
+        train,
+    )
     from tunesmith.api.pushing import LeftOut, Pushed, PushFile, PushFinding, PushList, push
     from tunesmith.api.recipes import NewRecipe, new_recipe, write_recipe
     from tunesmith.api.releasing import ReleaseCheck, ReleaseResult, release, verify_release
@@ -42,6 +54,7 @@ if TYPE_CHECKING:
     from tunesmith.eval.parity_result import ParityReport
     from tunesmith.eval.questionnaire import TaskAnswers
     from tunesmith.eval.verdict import Verdict
+    from tunesmith.pipeline.chain import Chain, ChainOutcome, ChainStage, StageResult
     from tunesmith.pipeline.evidence import EXAMPLES
     from tunesmith.pipeline.plan import Plan
     from tunesmith.pipeline.project import Outcome, Project
@@ -55,6 +68,9 @@ __all__ = [
     "BaseRow",
     "CardCheck",
     "CardResult",
+    "Chain",
+    "ChainOutcome",
+    "ChainStage",
     "CheckFinding",
     "CheckResult",
     "CompareResult",
@@ -96,6 +112,7 @@ __all__ = [
     "SelftestResult",
     "SizeSettings",
     "SplitResult",
+    "StageResult",
     "TaskAnswers",
     "Verdict",
     "advise",
@@ -128,6 +145,7 @@ __all__ = [
     "merge_adapters",
     "model_size",
     "new_recipe",
+    "open_chain",
     "open_project",
     "parity",
     "plan",
@@ -151,6 +169,7 @@ _NAMES = {
     "tunesmith.api.pipeline": (
         "run",
         "open_project",
+        "open_chain",
         "ingest",
         "build",
         "plan",
@@ -163,6 +182,7 @@ _NAMES = {
     "tunesmith.api.adapter_sizing": ("LoraSizes", "ModelDimensions", "lora_sizes"),
     "tunesmith.api.model_sizing": ("ModelSize", "SizeSettings", "model_size"),
     "tunesmith.pipeline.project": ("Outcome", "Project"),
+    "tunesmith.pipeline.chain": ("Chain", "ChainOutcome", "ChainStage", "StageResult"),
     "tunesmith.api.events": ("EventLog",),
     "tunesmith.pipeline.plan": ("Plan",),
     "tunesmith.pipeline.reading": ("Documents",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from tunesmith.api.pipeline import PipelineOptions, open_project
+from tunesmith.api.pipeline import PipelineOptions, single_project
 
 if TYPE_CHECKING:  # what loads torch is imported when it is used
     from tunesmith.pipeline.project import Outcome, Project
@@ -31,7 +31,7 @@ def audit(
         EvaluationError: not one model to audit, or nothing to ask it.
         ModelError: an adapter that is pickled, incomplete, zero or made for another base; a model that cannot be opened.
     """
-    project = open_project(*(sources or ([suite] if suite else [])), **options)
+    project = single_project(*(sources or ([suite] if suite else [])), **options)
     return audit_project(project, adapter=adapter, model=model, url=url, model_name=model_name, suite=suite)
 
 

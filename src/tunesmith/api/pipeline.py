@@ -19,6 +19,7 @@ from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.pipeline.recipe import Recipe
 
 if TYPE_CHECKING:  # what loads torch is imported when it is used: reading sources does not need it
+    from tunesmith.pipeline.chain import Chain
     from tunesmith.pipeline.plan import Plan
     from tunesmith.pipeline.project import Outcome, Project
     from tunesmith.pipeline.reading import Documents
@@ -26,15 +27,19 @@ if TYPE_CHECKING:  # what loads torch is imported when it is used: reading sourc
 __all__ = [
     "PipelineOptions",
     "build",
+    "chain_of",
     "cross_fit",
     "crossfit",
     "evaluate",
     "follow",
     "ingest",
     "merge",
+    "open_chain",
     "open_project",
     "plan",
+    "project_of",
     "run",
+    "single_project",
     "train",
 ]
 
@@ -46,7 +51,8 @@ class PipelineOptions(TypedDict, total=False):
     use in place of the project's `tunesmith.yaml`; with sources, none is needed. `base`: the base model: a known name, a
     folder, a GGUF file or a hub id. `settings`: settings of the recipe by their names, such as `{"train.epochs": 3}`. `allow`:
     blocking findings to ignore. `offline`: fetch neither a base nor an address. `allow_private`: allow addresses of this
-    machine and the local network. `reporter`: receives progress and warnings; silent by default.
+    machine and the local network. `reporter`: receives progress and warnings; silent by default. `stage`: of a recipe with
+    `stages:`, the stage that is meant; the last by default.
     """
 
     project: str | Path
@@ -57,27 +63,55 @@ class PipelineOptions(TypedDict, total=False):
     offline: bool
     allow_private: bool
     reporter: Reporter | None
+    stage: str
 
 
 def open_project(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Project:
     """The project of a recipe; `sources` replace its own. Its stages are properties and run when they are first used.
 
+    Of a recipe with `stages:`, the project of one stage, whose base is the merged model of the stage before.
+
     Raises:
-        RecipeError: everything that is wrong with the recipe and the settings.
+        RecipeError: everything that is wrong with the recipe and the settings; a stage that it does not have.
     """
+    return project_of(_recipe(sources, options), options)
+
+
+def open_chain(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Chain:
+    """The chain of a recipe with `stages:`; its `outcome` trains and judges one after the other. Errors as `open_project`."""
+    return chain_of(_recipe(sources, options), options)
+
+
+def project_of(recipe: Recipe, options: PipelineOptions) -> Project:
+    """As `open_project`, for a recipe that is read."""
     from tunesmith.pipeline.project import Project
 
-    return Project(
-        _recipe(sources, options),
-        Path(options.get("project", ".")),
-        reporter=options.get("reporter"),
-        allow_private=options.get("allow_private", False),
-        offline=options.get("offline", False),
-    )
+    if recipe.stages or options.get("stage"):
+        return chain_of(recipe, options).stage(options.get("stage", "")).project
+    return Project(recipe, Path(options.get("project", ".")), **_how(options))
+
+
+def single_project(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Project:
+    """As `open_project`, for what is about one run: a recipe with `stages:` is refused."""
+    from tunesmith.pipeline.project import Project
+
+    return Project(_recipe(sources, options), Path(options.get("project", ".")), **_how(options))
+
+
+def chain_of(recipe: Recipe, options: PipelineOptions) -> Chain:
+    """As `open_chain`, for a recipe that is read."""
+    from tunesmith.pipeline.chain import Chain
+
+    return Chain(recipe, Path(options.get("project", ".")), **_how(options))
+
+
+def _how(options: PipelineOptions) -> dict[str, Any]:
+    web = {name: options.get(name, False) for name in ("allow_private", "offline")}
+    return {"reporter": options.get("reporter"), **web}
 
 
 def ingest(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Documents:
-    """Read the sources into documents, and report how much was fetched.
+    """Read the sources into documents, and report how much was fetched; those of one `stage`, if it is named.
 
     Raises:
         RecipeError: as `open_project`.
@@ -85,8 +119,9 @@ def ingest(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Document
     """
     from tunesmith.pipeline.reading import read_sources
 
+    recipe = _recipe(sources, options)
     return read_sources(
-        _recipe(sources, options),
+        recipe.stage_recipes.get(options.get("stage", ""), recipe),
         Store(Path(options.get("project", ".")) / ".tunesmith"),
         reporter=options.get("reporter") or SilentReporter(),
         allow_private=options.get("allow_private", False),
@@ -126,15 +161,26 @@ def merge(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Artifact:
 def evaluate(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Outcome:
     """Base, prompted, tuned and merged model measured on the test split, with the verdict. Errors as `train`.
 
+    Of a recipe with `stages:`, every stage is judged, and the outcome is that of the whole chain unless a `stage` is named.
+
     Raises:
         EvaluationError: the evidence on disk gives another verdict than it holds.
     """
-    return open_project(*sources, **options).outcome
+    recipe = _recipe(sources, options)
+    if recipe.stages and not options.get("stage"):
+        return chain_of(recipe, options).outcome.deciding
+    return project_of(recipe, options).outcome
 
 
 def run(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Outcome:
-    """From the sources to the verdict. A base that cannot be used is refused before anything is read. Errors as `evaluate`."""
-    project = open_project(*sources, **options)
+    """From the sources to the verdict. A base that cannot be used is refused before anything is read.
+
+    As `evaluate` for a recipe with `stages:`, and with its errors.
+    """
+    recipe = _recipe(sources, options)
+    if recipe.stages:
+        return evaluate(*sources, **options)
+    project = project_of(recipe, options)
     follow(project)
     return project.outcome
 
@@ -147,7 +193,7 @@ def crossfit(*sources: str | Path, folds: int = 4, seeds: int = 1, **options: Un
     Raises:
         DatasetError: fewer than two folds or seeds, more than 50 adapters, or too few documents for that many folds.
     """
-    return cross_fit(open_project(*sources, **options), folds=folds, seeds=seeds)
+    return cross_fit(single_project(*sources, **options), folds=folds, seeds=seeds)
 
 
 def cross_fit(project: Project, *, folds: int, seeds: int) -> Outcome:

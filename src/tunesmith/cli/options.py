@@ -20,6 +20,7 @@ __all__ = [
     "RecipeFile",
     "Settings",
     "Sources",
+    "Stage",
     "stage_command",
 ]
 
@@ -49,6 +50,9 @@ Include = Annotated[
         "Adds to ingest.extras.",
     ),
 ]
+Stage = Annotated[
+    str, typer.Option("--stage", help="Of a recipe with stages: the stage that is meant, by its name. The last by default.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Private = Annotated[
     bool, typer.Option("--allow-private", help="Allow fetching addresses of this machine and the local network.")
@@ -69,11 +73,12 @@ def stage_command(name: str) -> Callable[..., None]:
         allow_private: Private = False,
         offline: Offline = False,
         include: Include = None,
+        stage: Stage = "",
     ) -> None:
         from tunesmith.cli import run as pipeline
 
         choice = pipeline.Choice(
-            project, recipe, source or [], base, set_ or [], allow or [], allow_private, offline, include or []
+            project, recipe, source or [], base, set_ or [], allow or [], allow_private, offline, include or [], stage
         )
         (pipeline.run if name in ("run", "eval") else partial(pipeline.stage, name))(choice, json=json)
 

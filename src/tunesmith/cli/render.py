@@ -27,7 +27,7 @@ from rich.text import Text
 
 from tunesmith import __version__
 from tunesmith.core.errors import BlockedError, Interrupted, Problem, TunesmithError
-from tunesmith.core.reporter import Event, PlanMade, StageDone, VerdictReached
+from tunesmith.core.reporter import ChainStageBegan, Event, PlanMade, StageDone, VerdictReached
 
 __all__ = ["ConsoleReporter", "SideBySide", "console", "exit_code_of", "print_json", "table"]
 
@@ -152,17 +152,23 @@ class ConsoleReporter:
             )
         )
 
+    def heading(self, where: str, name: str, text: str) -> None:
+        """A line above what follows."""
+        self._out.print(Text.assemble("\n  ", (f"{where:<{_WIDTH}}", "bold"), (name, "bold cyan"), f"  {text}"))
+
     def detail(self, text: str) -> None:
         """A further line under the current stage."""
         self._out.print(Text("  " + " " * _WIDTH + text))
 
     def event(self, event: Event) -> None:
-        """Print the result of a stage, the plan or the verdict."""
+        """Print the result of a stage, the plan or the verdict; of a chain, which stage follows."""
         if isinstance(event, StageDone | PlanMade):
             if event.text:
                 self.stage(event.title, event.text, getattr(event, "note", ""))
             for line in event.lines:
                 (self.warn if line.kind == "warning" else self.detail)(line.text)
+        elif isinstance(event, ChainStageBegan):
+            self.heading(f"stage {event.number} of {event.total}", event.name, event.text)
         elif isinstance(event, VerdictReached):
             self.verdict(event.verdict, event.sentence)
             for text in event.notes:

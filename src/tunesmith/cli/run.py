@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.api.events import EventLog, page_of
-from tunesmith.api.pipeline import follow
+from tunesmith.api.pipeline import PipelineOptions, chain_of, follow
 from tunesmith.api.recipes import Recipe, find_recipe, recipe_from
+from tunesmith.cli import chain
 from tunesmith.cli.render import ConsoleReporter, console, print_json, table
 from tunesmith.core.reporter import Reporter, SeveralReporters
 
 if TYPE_CHECKING:
-    from tunesmith.api import Plan, Project
+    from tunesmith.api import Chain, Plan, Project
 
 __all__ = ["Choice", "audit", "crossfit", "demo", "open_recipe", "run", "stage"]
 
@@ -35,6 +36,7 @@ class Choice:
     allow_private: bool
     offline: bool = False
     include: Sequence[str] = ()
+    stage: str = ""
 
     def then(self, verb: str) -> str:
         """The next command for the same project and sources, ready to paste."""
@@ -74,8 +76,11 @@ def demo(choice: Choice, *, json: bool) -> None:
 
 
 def run(choice: Choice, *, json: bool) -> None:
-    """From the sources to the verdict."""
+    """From the sources to the verdict; of a recipe with stages, all of them unless one is named."""
     recipe, begin, say, log = open_recipe(choice), time.perf_counter(), _greeted(), EventLog()
+    if recipe.stages:
+        opened = _chain(recipe, choice, SeveralReporters(say, log))
+        chain.run(opened, say, project=choice.project, stage=choice.stage, json=json, begin=begin)
     following = replace(choice, sources=[], recipe=None).then("show") + " eval:latest"
     project = _project(recipe, choice, SeveralReporters(say, log))
     _pipeline(project, choice, say, log, json=json, begin=begin, following=following)
@@ -142,7 +147,14 @@ def _pipeline(
 def _project(recipe: Recipe, choice: Choice, reporter: Reporter) -> Project:
     from tunesmith.api import Project
 
+    if choice.stage:
+        _chain(recipe, choice, reporter)  # which a recipe without stages is not
     return Project(recipe, choice.project, reporter=reporter, allow_private=choice.allow_private, offline=choice.offline)
+
+
+def _chain(recipe: Recipe, choice: Choice, reporter: Reporter) -> Chain:
+    web: PipelineOptions = {"allow_private": choice.allow_private, "offline": choice.offline}
+    return chain_of(recipe, {"project": choice.project, "reporter": reporter, **web})
 
 
 _LAST = {"build": "dataset", "plan": "dataset", "train": "run", "merge": "model"}
@@ -151,6 +163,10 @@ _LAST = {"build": "dataset", "plan": "dataset", "train": "run", "merge": "model"
 def stage(name: str, choice: Choice, *, json: bool) -> None:
     """Run the pipeline up to the stage of a verb."""
     recipe, say, log = open_recipe(choice), ConsoleReporter(console()), EventLog()
+    if recipe.stages:
+        opened = _chain(recipe, choice, SeveralReporters(say, log))
+        chain.step(opened, say, name, _LAST[name], stage=choice.stage, json=json)
+        return
     project = _project(recipe, choice, SeveralReporters(say, log))
     follow(project, until=_LAST[name])
     if name == "plan":

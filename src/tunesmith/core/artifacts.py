@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +28,7 @@ from tunesmith.core.records import canonical_json, digest
 __all__ = ["Artifact", "Draft", "Store", "folder_of"]
 
 _LATEST = "latest"
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")  # of a stage of a chain
 _LIBRARIES = (
     "torch",
     "transformers",
@@ -86,11 +88,11 @@ class Draft:
 
 class Store:
     """The artifacts of one project. Nothing is written until the first artifact is. `marks`: whether what is made or found
-    becomes the latest of its kind."""
+    becomes the latest of its kind. `stage`: the stage of a chain that it is made for, whose latest it becomes as well."""
 
-    def __init__(self, root: Path, *, marks: bool = True) -> None:
+    def __init__(self, root: Path, *, marks: bool = True, stage: str = "") -> None:
         self.root = root
-        self._marks = marks
+        self._marks = [_LATEST, *([f"{_LATEST}.{stage}"] if stage else [])] if marks else []
 
     def identify(self, kind: str, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> str:
         """The id that an artifact of these inputs and settings has: 64 hex digits."""
@@ -116,18 +118,23 @@ class Store:
 
     def mark_latest(self, artifact: Artifact) -> Artifact:
         """Remember an artifact as its kind's latest: the one that a command last made, or came to and found made."""
-        if not self._marks:
-            return artifact
-        file = self.root / folder_of(artifact.kind) / _LATEST
-        if self._latest(artifact.kind) != artifact.id:
-            with storage_errors(f"noting the {artifact.kind} {artifact.id[:8]} as the latest", file):
-                replace_file(file, artifact.id.encode())
+        for mark in self._marks:
+            file = self.root / folder_of(artifact.kind) / mark
+            if self._marked(artifact.kind, mark) != artifact.id:
+                with storage_errors(f"noting the {artifact.kind} {artifact.id[:8]} as the latest", file):
+                    replace_file(file, artifact.id.encode())
         return artifact
 
-    def _latest(self, kind: str) -> str:
+    def _marked(self, kind: str, mark: str) -> str:
         with suppress(OSError, UnicodeDecodeError):
-            return (self.root / folder_of(kind) / _LATEST).read_text(encoding="utf-8")
+            return (self.root / folder_of(kind) / mark).read_text(encoding="utf-8")
         return ""
+
+    def place_of(self, base: str) -> str:
+        """What opens a base by the name that a run keeps: the folder of a merged model of this store (`model:` and the digits
+        of its folder), else the name itself."""
+        kind, _, digits = base.partition(":")
+        return str(self.root / folder_of(kind) / digits) if kind == "model" and re.fullmatch(r"[0-9a-f]{16}", digits) else base
 
     @contextmanager
     def create(self, kind: str, *, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> Iterator[Draft]:
@@ -193,13 +200,16 @@ class Store:
         return sorted(found, key=lambda artifact: str(artifact.manifest.get("created", "")))
 
     def resolve(self, prefix: str) -> Artifact:
-        """The one artifact whose id begins with `prefix` (or that is named `kind:latest`), verified."""
+        """The one artifact whose id begins with `prefix`, verified; or the one that is named `kind:latest`, or `kind:NAME`
+        after the stage of a chain that it was made for."""
         everything = self.all()
         kind, _, latest = prefix.partition(":")
-        if latest == "latest":
-            of_kind = [a for a in everything if a.kind == kind]
-            marked = [a for a in of_kind if a.id == self._latest(a.kind)]
+        of_kind = [a for a in everything if a.kind == kind]
+        if latest == _LATEST:
+            marked = [a for a in of_kind if a.id == self._marked(a.kind, _LATEST)]
             matches = (marked or of_kind)[-1:]  # without a mark, or with one of an artifact that is gone, the newest
+        elif _NAME.fullmatch(latest):
+            matches = [a for a in of_kind if a.id == self._marked(a.kind, f"{_LATEST}.{latest}")]
         else:
             matches = [a for a in everything if prefix and a.id.startswith(prefix.lower())]
         if len(matches) != 1:
@@ -207,8 +217,8 @@ class Store:
             raise ArtifactError(
                 "no such artifact" if not matches else f"{len(matches)} artifacts begin with that",
                 value=prefix,
-                expected=f"the first digits of one id, or KIND:latest; there are: {known}",
-                hint="tunesmith run" if latest == "latest" else "tunesmith show",
+                expected=f"the first digits of one id, KIND:latest, or KIND:STAGE of a chain; there are: {known}",
+                hint="tunesmith run" if latest == _LATEST else "tunesmith show",
             )
         if verify(matches[0].path) is None:
             raise ArtifactError(

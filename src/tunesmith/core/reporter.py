@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 __all__ = [
+    "ChainStageBegan",
     "Event",
     "FindingReported",
     "Line",
@@ -28,6 +29,16 @@ class Line:
 
     text: str
     kind: Literal["detail", "warning"] = "detail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainStageBegan:
+    """What follows is about the stage `name` of a chain, the `number`-th of `total`. `text`: what is about to be done."""
+
+    name: str
+    number: int
+    total: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +94,7 @@ class VerdictReached:
     comparison: Mapping[str, Any]
 
 
-Event = StageBegan | StageDone | PlanMade | FindingReported | VerdictReached
+Event = ChainStageBegan | StageBegan | StageDone | PlanMade | FindingReported | VerdictReached
 
 
 class Progress(Protocol):

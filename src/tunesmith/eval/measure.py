@@ -8,7 +8,7 @@ measured with the sampling settings: the score of an item is the mean over its d
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -40,7 +40,7 @@ from tunesmith.eval.stats import LEVEL, Difference, Summary, Weighting, detectab
 from tunesmith.eval.suites.answered import suite_figures
 from tunesmith.eval.suites.result import SafetyResult, SuiteResult
 from tunesmith.models.use import Use
-from tunesmith.systems.registry import pairs
+from tunesmith.systems.registry import by_role, kind_of, pairs
 
 __all__ = ["METRICS", "Comparison", "Measurements", "SystemMeasures", "improvement", "measure"]
 
@@ -186,7 +186,7 @@ def measure(  # noqa: PLR0913 (all that the figures depend on)
             one_sided_likelihoods=len(_scored_items(runs[a]) ^ _scored_items(runs[b])),
             one_sided_answers=len(_answers_given(runs[a]) ^ _answers_given(runs[b])),
         )
-        for a, b in pairs()
+        for a, b in [*pairs(), *_with_reference(systems)]
         if a in systems and b in systems
     )
     return Measurements(
@@ -215,6 +215,11 @@ def measure(  # noqa: PLR0913 (all that the figures depend on)
         safety=safety,
         audited=evidence.audited,
     )
+
+
+def _with_reference(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Systems that no file declares, such as the stages of a chain, are compared with the base."""
+    return [(kind.name, name) for kind in by_role("reference") for name in names if kind_of(name) is None]
 
 
 def _system(run: SystemRun, items: Sequence[Item], how: How) -> SystemMeasures:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from tunesmith.pipeline.reading import Documents
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.train.method import Method
 
-__all__ = ["Context", "Judged"]
+__all__ = ["ChainPlace", "Context", "Judged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,10 @@ class Context(Protocol):
 
     @property
     def base(self) -> BaseFolder: ...
+
+    @property
+    def origin(self) -> BaseFolder:
+        """The base that a chain began with, whose tokenizer and template all stages have; outside of a chain, the base."""
 
     @property
     def chat(self) -> Chat: ...
@@ -138,3 +142,13 @@ class Context(Protocol):
 
     def metrics(self, run: Artifact) -> list[dict[str, Any]]:
         """The rows of a run's metric log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainPlace:
+    """Where a project is in a chain: the `name` of its stage, the projects of all stages before it, and what gives the one that
+    it begins from (None: from the base), which is trained and judged by then."""
+
+    name: str
+    earlier: tuple[Context, ...] = ()
+    before: Callable[[], Context | None] = lambda: None

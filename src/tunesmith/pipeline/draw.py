@@ -31,11 +31,20 @@ E = TypeVar("E", Example, Preference)
 
 @dataclass(frozen=True, slots=True)
 class OtherSets:
-    """Examples from other sets: `general` ones to mix in, `golden` ones to hold out. `id` is the hash of both."""
+    """Examples from other sets: `general` ones to mix in, `golden` ones to hold out; of the earlier stages of a chain, the rows
+    that they were `seen` in (train and val) and `tested` on. `id` is the hash of all."""
 
     general: tuple[Row, ...] = ()
     golden: tuple[Example, ...] = ()
+    seen: tuple[Row, ...] = ()
+    tested: tuple[Row, ...] = ()
     id: str = ""
+
+    def after(self, datasets: Sequence[Mapping[str, Sequence[Row]]], *, id: str) -> OtherSets:
+        """The same for a stage that follows those of these `datasets` (the splits of each), which `id` names."""
+        seen = tuple(row for splits in datasets for name in ("train", "val") for row in splits[name])
+        tested = tuple(row for splits in datasets for row in splits["test"])
+        return replace(self, seen=seen, tested=tested, id=digest(self.id, id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,7 @@ def gather_other_sets(recipe: Recipe, project: Path, *, record: type = Example, 
         pairs = tuple({row.id: row for row in pairs}.values())
     pairs = (*pairs, *own)
     marks = [digest(row.id, to_json(row.messages), *row.answers[1:]) for row in pairs]
-    return OtherSets(pairs, golden.items, digest(golden.id, *marks) if pairs or golden.items else "")
+    return OtherSets(pairs, golden.items, id=digest(golden.id, *marks) if pairs or golden.items else "")
 
 
 def drop_copies(
@@ -121,15 +130,18 @@ def draw(
     golden = [_joined(item, joined) for item in other_sets.golden]
     drawn = draw_splits([_joined(row, joined) for row in examples], recipe, documents)
     parts: dict[str, Sequence[Row]] = {str(name): rows for name, rows in drawn.parts.items()}
-    parts, held_out = _without_golden(parts, golden)
+    parts, held_out = _without(parts, golden, ("train", "val", "test"))
+    parts, seen = _without(parts, other_sets.seen, ("test",))
+    parts, tested = _without(parts, other_sets.tested, ("train", "val"))
     own = {row.id for row in parts["train"]}
     parts["train"] = (*parts["train"], *general_rows(other_sets.general, num_own=len(parts["train"]), share=m.share))
     kept, removed = without_copies(parts)
     if empty := [name for name, rows in kept.items() if not rows]:
         raise DatasetError(
             f"nothing is left in {empty[0]} once copies of the other splits are out",
-            value=f"{sum(removed.values()) + held_out} of {len(examples)} rows are copies",
-            expected="different rows in train, val and test",
+            value=f"{sum(removed.values()) + held_out + seen + tested} of {len(examples)} rows are copies"
+            + (f", {seen + tested} of them of rows of earlier stages" if seen + tested else ""),
+            expected="different rows in train, val and test" + (", and in each stage" if seen + tested else ""),
             hint="add data that is not repeated, or list the copies: tunesmith check FILE",
         )
     watched: dict[str, Sequence[Row]] = {**kept, **({"golden": tuple(golden)} if golden else {})}
@@ -151,6 +163,7 @@ def draw(
         "near_copy_documents": {"documents": len(joined), "groups": len(set(joined.values()))},
         "not_looked_for": not_looked_for(paraphrases=similarity is not None),
         "golden": {"items": len(golden), "held_out": held_out},
+        **({"earlier_stages": {"seen": seen, "tested": tested}} if other_sets.seen else {}),
         "mix": _mix_numbers(mixture, recipe.train.epochs),
         "labels": {label: dict(counts) for label, counts in drawn.labels.items()},
         "borders": list(drawn.borders),
@@ -163,15 +176,16 @@ def _joined(row: R, names: Mapping[str, str]) -> R:
     return replace(row, group=names[row.group]) if row.group in names else row
 
 
-def _without_golden(parts: Mapping[str, Sequence[Row]], golden: Sequence[Example]) -> tuple[dict[str, Sequence[Row]], int]:
-    """The splits without golden items, their documents and their copies; and how many rows that is."""
-    if not golden:
-        return dict(parts), 0
-    groups = {item.group for item in golden}
-    apart = {name: [row for row in rows if row.group not in groups] for name, rows in parts.items()}
-    every: dict[str, Sequence[Row]] = {"golden": golden, **apart}
-    kept, _ = without_copies(every)
-    left: dict[str, Sequence[Row]] = {name: kept[name] for name in parts}
+def _without(
+    parts: Mapping[str, Sequence[Row]], held: Sequence[Row], names: Sequence[str]
+) -> tuple[dict[str, Sequence[Row]], int]:
+    """The splits, of which those in `names` have lost the rows that share a document with one of `held` or copy it; and how
+    many rows that is."""
+    left = dict(parts)
+    documents = {name for row in held for name in (row.group, row.document_id)}
+    for name in names if held else ():
+        apart = [row for row in parts[name] if not {row.group, row.document_id} & documents]
+        left[name] = without_copies({"golden": held, name: apart})[0][name]
     return left, sum(map(len, parts.values())) - sum(map(len, left.values()))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tunesmith.models.use import Use, read_use
 
 __all__ = ["FinishedRun", "finished_run"]
 
-_FROM_A_RUN = ("run", "use", "model", "eval", "export")
+_FROM_A_RUN = ("run", "use", "model", "eval", "export", "overall", "chain")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class FinishedRun:
     @cached_property
     def base(self) -> BaseFolder:
         """The base that the run was trained on. ModelError if it is gone, or is another one by now."""
-        base = find_base(str(self.settings["base"]))
+        base = find_base(self.store.place_of(str(self.settings["base"])))
+        base = replace(base, name=str(self.settings["base"]))
         made_on = next(i["id"] for i in self.run.manifest["inputs"] if i["kind"] == "base")
         if base.fingerprint != made_on:
             raise ModelError(

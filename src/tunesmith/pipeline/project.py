@@ -9,6 +9,7 @@ Every stage asks for the one before it, skips what is done (same inputs and sett
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import orjson
 
 from tunesmith.core.artifacts import Artifact, Store
-from tunesmith.core.records import Example, Row, as_example, read_jsonl
+from tunesmith.core.records import Example, Row, as_example, digest, read_jsonl
 from tunesmith.core.reporter import Reporter, SilentReporter, StageDone
 from tunesmith.eval.evaluate import choose_items
 from tunesmith.eval.files import read_items
@@ -38,7 +39,7 @@ from tunesmith.pipeline.base_defaults import REAL_BASE, for_base
 from tunesmith.pipeline.bigger import address_of
 from tunesmith.pipeline.blocking import check_allowed
 from tunesmith.pipeline.building import data_facts
-from tunesmith.pipeline.context import Judged
+from tunesmith.pipeline.context import ChainPlace, Judged
 from tunesmith.pipeline.draw import OtherSets, gather_other_sets
 from tunesmith.pipeline.evidence import EXAMPLES, same_verdict
 from tunesmith.pipeline.judging import judge, verdict_event
@@ -49,6 +50,7 @@ from tunesmith.pipeline.plan import Line, Plan, make_plan
 from tunesmith.pipeline.plan_event import plan_event
 from tunesmith.pipeline.reading import Documents, read_sources
 from tunesmith.pipeline.recipe import Recipe
+from tunesmith.pipeline.recipe_stages import named_stage, refuse_stages
 from tunesmith.pipeline.ruling import rules_of
 from tunesmith.pipeline.stage import find_stage
 from tunesmith.pipeline.training import objective_of
@@ -84,14 +86,17 @@ class Project:
         reporter: Reporter | None = None,
         allow_private: bool = False,
         offline: bool = False,
+        chained: ChainPlace | None = None,
     ) -> None:
+        refuse_stages(recipe)
         check_allowed(recipe.allow)
         check_advisory(recipe.gates.advisory)
         baseline_kinds(recipe.eval.baselines)  # a name that no system has is reported now, not after training
         self.recipe = recipe
         addition_kinds(self.additions)
         address_of(recipe.bigger)
-        self.store = Store(root / ".tunesmith")
+        self.store = Store(root / ".tunesmith", stage=chained.name if chained else "")
+        self._chained = chained
         self.reporter: Reporter = reporter or SilentReporter()
         self.objective: Method = objective_of(recipe)
         self._artifacts: dict[str, Artifact] = {}
@@ -100,7 +105,20 @@ class Project:
 
     @cached_property
     def base(self) -> BaseFolder:
-        """The checked base model folder; fetched if it is named, not here yet, and fetching is allowed."""
+        """The checked base model folder; fetched if it is named, not here yet, and fetching is allowed. Of a later stage of a
+        chain, the merged model of the stage that it begins from, which is made first."""
+        if self._chained is None or (before := self._chained.before()) is None:
+            return self.origin
+        merged = before.model
+        name = f"{merged.kind}:{merged.path.name}"  # a project that is moved finds it by this name
+        return replace(find_base(self.store.place_of(name), offline=True), name=name)
+
+    @cached_property
+    def origin(self) -> BaseFolder:
+        """The base that a chain began with. All stages have its tokenizer, template and dimensions, so that every dataset and
+        every plan of a chain can be made before the first training; outside of a chain, the base itself."""
+        if self._chained is not None and self._chained.earlier:
+            return self._chained.earlier[0].origin
         return find_base(self.recipe.base, offline=self._offline, reporter=self.reporter)
 
     @cached_property
@@ -111,7 +129,7 @@ class Project:
     @cached_property
     def chat(self) -> Chat:
         """The base's tokenizer and chat template, under the options that the recipe sets."""
-        return open_chat(self.base, self.recipe.template.model_dump(exclude_unset=True))
+        return open_chat(self.origin, self.recipe.template.model_dump(exclude_unset=True))
 
     @property
     def template_settings(self) -> dict[str, Any]:
@@ -128,7 +146,8 @@ class Project:
         """The artifact of a stage, made with the stages that it needs if it is not there yet; reported once."""
         if kind not in self._artifacts:
             stage = find_stage(kind)
-            found = self._artifacts[kind] = stage.obtain(self)
+            with named_stage(self._chained.name) if self._chained else nullcontext():
+                found = self._artifacts[kind] = stage.obtain(self)
             shown = stage.describe(self, found)
             self.reporter.event(
                 StageDone(
@@ -176,11 +195,10 @@ class Project:
 
     def with_recipe(self, recipe: Recipe) -> Project:
         """Another recipe at work on the same documents and base. What it makes does not become the latest of its kind."""
-        other = Project(
-            recipe, self.store.root.parent, reporter=self.reporter, allow_private=self._allow_private, offline=self._offline
-        )
+        web = {"allow_private": self._allow_private, "offline": self._offline}
+        other = Project(recipe, self.store.root.parent, reporter=self.reporter, chained=self._chained, **web)
         other.store = Store(self.store.root, marks=False)
-        other.base, other.sources = self.base, self.sources
+        other.origin, other.sources = self.origin, self.sources
         other._artifacts["documents"] = self.documents
         return other
 
@@ -229,13 +247,17 @@ class Project:
         """The general set of the recipe, and the golden set of the project."""
         own: tuple[Example, ...] = ()
         if self.settings.mix.own_answers and self.objective.record is Example:
-            own = own_answers(self.base, self.chat, self.store.root / "own_answers", reporter=self.reporter)
-        return gather_other_sets(self.recipe, self.store.root.parent, record=self.objective.record, own=own)
+            own = own_answers(self.origin, self.chat, self.store.root / "own_answers", reporter=self.reporter)
+        found = gather_other_sets(self.recipe, self.store.root.parent, record=self.objective.record, own=own)
+        if self._chained is None or not (earlier := self._chained.earlier):
+            return found
+        datasets = [{name: one.records(name) for name in ("train", "val", "test")} for one in earlier]
+        return found.after(datasets, id=digest(*(one.dataset.id for one in earlier)))
 
     @property
     def limit(self) -> int:
         """Maximum tokens of a training row: as set, and no more than the base's context."""
-        return min(self.settings.train.max_tokens, self.base.context)
+        return min(self.settings.train.max_tokens, self.origin.context)
 
     @property
     def passage_words(self) -> int:
@@ -258,7 +280,7 @@ class Project:
     def usual_limit(self) -> int:
         """Maximum tokens of an answer by the lengths of the references: a quarter more than nearly all of them have."""
         usual: int = self.dataset.numbers["answer_tokens"]
-        return min(self.base.context - 1, max(_LEAST_ANSWER, round(1.25 * usual) + 1))
+        return min(self.origin.context - 1, max(_LEAST_ANSWER, round(1.25 * usual) + 1))
 
     def records(self, name: str) -> list[Row]:
         """The rows of one split, of the kind that the objective learns from."""
@@ -271,7 +293,7 @@ class Project:
     @cached_property
     def shape(self) -> Shape:
         """The dimensions of the base, from its configuration and the headers of its weights."""
-        return shape_of(self.base.config, {n: s for f in self.base.weights for n, (_, s) in safetensors_shapes(f).items()})
+        return shape_of(self.origin.config, {n: s for f in self.origin.weights for n, (_, s) in safetensors_shapes(f).items()})
 
     @cached_property
     def precision(self) -> Precision:
@@ -290,18 +312,18 @@ class Project:
         asked = [item for suite in self.suites for item in suite.items]
         facts = data_facts(n, limit=self.limit, room=self.max_new_tokens, template=self.chat.described)
         facts = replace(facts, suite_items=len(asked), suite_tokens=sum(item.max_new_tokens for item in asked))
-        reach = reach_of(self.base, kind=r.method.kind, rank=r.method.rank, targets=r.method.targets, layers=r.method.layers)
+        reach = reach_of(self.origin, kind=r.method.kind, rank=r.method.rank, targets=r.method.targets, layers=r.method.layers)
         plan = make_plan(
             r,
             facts,
             self.shape,
             measure_hardware(),
             PrecisionFacts(**asdict(self.precision)),
-            base=BaseFacts(self.base.name, self.base.origin),
+            base=BaseFacts(self.origin.name, self.origin.origin),
             adapter=AdapterFacts(len(reach.modules), reach.num_linear, reach.num_trainable, reach.out_of_reach, reach.dropouts),
             detectable=detectable_effect(facts.test_documents, min_groups=r.gates.min_documents),
         )
-        unread = unread_by_older_readers(self.base.config)
+        unread = unread_by_older_readers(self.origin.config)
         found = (Line("older readers", "would run another model", unread),) if unread else ()
         return replace(plan, lines=(*plan.lines, *found))
 
@@ -310,7 +332,7 @@ class Project:
         Looks(self.store.root).plan(rules=self.rules, documents=self._test_documents)
         method = self.settings.method
         self.reporter.event(
-            plan_event(self.plan, base=self.base, method=method.kind, rank=method.rank, precision=self.precision)
+            plan_event(self.plan, base=self.origin, method=method.kind, rank=method.rank, precision=self.precision)
         )
 
     @staticmethod
@@ -342,7 +364,7 @@ class Project:
             choose_items(self.rows("test"), self.settings.eval.max_items, self.settings.split.group),
             train=self.authors_rows(self.rows("train")),
             general=read_items(EXAMPLES / "general.jsonl"),
-            context=self.base.context,
+            context=self.origin.context,
             room=self.max_new_tokens,
             baselines=self.settings.eval.baselines,
             additions=self.additions,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr
@@ -13,6 +13,7 @@ from tunesmith.pipeline.sections.documents import FetchConfig, IngestConfig
 from tunesmith.pipeline.sections.eval import BiggerConfig, EvalConfig, GateConfig
 from tunesmith.pipeline.sections.model import MergeConfig
 from tunesmith.pipeline.sections.run import MethodConfig, ObjectiveConfig, TrainConfig
+from tunesmith.pipeline.sections.stages import StageConfig, StageName
 from tunesmith.pipeline.sections.use import UseConfig
 
 __all__ = ["PRESETS", "Quality", "Recipe"]
@@ -52,8 +53,23 @@ class Recipe(Section):
     gates: GateConfig = GateConfig()
     allow: list[str] = []
     """Names of blocking findings to ignore, such as `leak`, `cut` or `secrets`. The list is stored in manifests."""
+    stages: dict[StageName, StageConfig] = {}
+    """Stages that are trained one after the other, by name: each begins from the merged model of the one before and has a
+    verdict of its own against it. A stage has the settings of the recipe and those that it writes. Empty: one run."""
     _written: frozenset[str] | None = PrivateAttr(default=None)
     _by_base: frozenset[str] = PrivateAttr(default=frozenset())
+    _stage_recipes: tuple[tuple[str, Recipe], ...] = PrivateAttr(default=())
+
+    @property
+    def stage_recipes(self) -> Mapping[str, Recipe]:
+        """The recipe of each stage by name, in order; none of them has stages."""
+        return dict(self._stage_recipes)
+
+    def with_stages(self, recipes: Mapping[str, Recipe]) -> Self:
+        """A copy that holds the recipes of its stages."""
+        copy = self.model_copy()
+        copy._stage_recipes = tuple(recipes.items())
+        return copy
 
     def has_written(self, name: str) -> bool:
         """Whether the setting `name` (`train.epochs`) was written by the user rather than set by a preset or default."""

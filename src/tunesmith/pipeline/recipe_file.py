@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from tunesmith.core.errors import Problem, RecipeError
 from tunesmith.core.settings import Knob, Places, declared, nearest_knob, problem_of
 from tunesmith.pipeline.recipe import PRESETS, Recipe
+from tunesmith.pipeline.recipe_stages import all_sources, own_name, own_settings, stage_knobs, stage_recipes
 from tunesmith.pipeline.sections.dataset import MixConfig
 from tunesmith.pipeline.sections.eval import BiggerConfig
 
@@ -51,10 +52,14 @@ def recipe_from(
     places: Places | None = None,
     file: str = "",
 ) -> Recipe:
-    """The recipe from plain values: preset first, then `data`, then overrides."""
+    """The recipe from plain values: preset first, then `data`, then overrides; for every stage of a chain as well."""
     merged = _without_empty_sections(_copy(data))
     problems = [problem for text in overrides if (problem := _override(merged, text)) is not None]
+    if isinstance(merged.get("stages"), dict):
+        merged["stages"] = own_settings(merged) | {k: v for k, v in merged["stages"].items() if v is not None}
     written, quality = _copy(merged), merged.get("quality", "good")
+    if sources := all_sources(merged):
+        merged["sources"] = sources
     preset = next((values for name, values in PRESETS.items() if name == quality), {})
     for section, values in preset.items():
         target = merged.setdefault(section, {})
@@ -63,7 +68,7 @@ def recipe_from(
     try:
         recipe = Recipe.model_validate(merged)
     except ValidationError as error:
-        every = knobs()
+        every = [*knobs(), *stage_knobs(list(own_settings(merged)))]
         found = (problem_of(dict(detail), merged, every, places=places, file=file) for detail in error.errors())
         told = {(problem.what, repr(problem.value), problem.where): problem for problem in found}  # `auto | int` fails twice
         problems += told.values()
@@ -72,7 +77,8 @@ def recipe_from(
     if problems:
         raise RecipeError(problems)
     names = {f"{key}.{inner}" for key, value in written.items() if isinstance(value, dict) for inner in value}
-    return recipe.marked(written=names)
+    stages = stage_recipes(written, places=places, read=lambda own, own_places: recipe_from(own, places=own_places, file=file))
+    return recipe.with_stages(stages).marked(written=names)
 
 
 def _without_empty_sections(data: dict[str, Any]) -> dict[str, Any]:
@@ -172,7 +178,7 @@ def _override(data: dict[str, Any], text: str) -> Problem | None:
 
 
 def _type_of(name: str) -> str:
-    return next((knob.type for knob in knobs() if knob.name == name), "")
+    return next((knob.type for knob in knobs() if knob.name == own_name(name)), "")
 
 
 def _number_like(value: Any) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from tunesmith.core.settings import Knob, Section, declared, shown
 from tunesmith.pipeline.recipe import PRESETS
 from tunesmith.pipeline.recipe_file import knobs
+from tunesmith.pipeline.recipe_stages import stage_knobs
 
 __all__ = ["reference_page"]
 
@@ -38,6 +39,8 @@ def reference_page(objectives: Mapping[str, type[Section]]) -> str:
         lines.append(_row(knob))
         if knob.name == "objective.kind":
             lines += [_row(replace(k, text=f"With `{kind}`: {k.text}")) for kind, every in own.items() for k in every]
+        if knob.name == "stages":
+            lines += [_row(k) for k in stage_knobs(["NAME"])]
     return "\n".join(lines) + "\n"
 
 

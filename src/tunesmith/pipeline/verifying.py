@@ -19,7 +19,7 @@ from tunesmith.pipeline.sections.eval import EvalConfig, GateConfig
 __all__ = ["Verified", "stored_verdict", "verify_verdict"]
 
 EVIDENCE = "evidence.json"
-_HOLD_VERDICTS = ("eval", "crossfit", "audit", "export")
+_HOLD_VERDICTS = ("eval", "crossfit", "audit", "export", "overall")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

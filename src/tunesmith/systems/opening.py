@@ -2,7 +2,7 @@
 
 | reference | what it opens |
 |---|---|
-| `run:latest`, `model:latest`, `export:latest`, first digits of an id | an artifact of the project |
+| `run:latest`, `model:latest`, `export:latest`, `run:STAGE`, first digits of an id | an artifact of the project |
 | `FOLDER` | a model folder, or the folder of an adapter on the base that it names |
 | `BASE+ADAPTER` | an adapter on the base that is given |
 | a name of `tunesmith bases`, a hub id that is on this machine | a base |
@@ -35,7 +35,7 @@ from tunesmith.systems.system import System
 
 __all__ = ["OpenedSystem", "Opening", "open_system"]
 
-_ARTIFACT = re.compile(r"[a-z_]+:latest|[0-9a-f]{4,64}")
+_ARTIFACT = re.compile(r"[a-z_]+:latest|(?:run|model|export):[a-z][a-z0-9_-]*|[0-9a-f]{4,64}")
 _ADDRESS = re.compile(r"https?://")
 _SLOT_TOKENS = 4096  # context of a GGUF file in llama.cpp at most: keys and values of it are kept in memory
 _UNKNOWN_CONTEXT = 2**31  # a server says when a prompt does not fit
@@ -137,7 +137,7 @@ def _place(reference: str, how: Opening) -> _Place:
 
 def _of_artifact(found: Artifact, store: Store) -> _Place:
     if found.kind == "run":
-        return _Place(model=str(found.manifest["settings"]["base"]), adapter=tuned_folder(found.path), run=found)
+        return _Place(model=_base_of(found), adapter=tuned_folder(found.path), run=found)
     if found.kind == "export":
         return _of_export(found)
     if found.kind == "model":
@@ -149,6 +149,11 @@ def _of_artifact(found: Artifact, store: Store) -> _Place:
         expected="a run (base and adapter), a merged model or an export",
         hint="tunesmith show   lists the artifacts of the project",
     )
+
+
+def _base_of(run: Artifact) -> str:
+    """What opens the base of a run: its name, or the merged model of the project that it began from."""
+    return Store(run.path.parent.parent).place_of(str(run.manifest["settings"]["base"]))
 
 
 def _of_export(found: Artifact) -> _Place:
@@ -179,7 +184,7 @@ def _file(path: Path) -> Path:
 def _adapter_place(folder: Path) -> _Place:
     """What was trained in a folder, on the base of its run or the base that an adapter names."""
     if (run := _run_of(folder)) is not None:
-        return _Place(model=str(run.manifest["settings"]["base"]), adapter=folder, run=run)
+        return _Place(model=_base_of(run), adapter=folder, run=run)
     named = declared_adapter(folder).base
     if not named or ".." in Path(named).parts:
         raise ModelError(

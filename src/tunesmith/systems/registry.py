@@ -42,9 +42,9 @@ def kind_of(name: str) -> SystemKind | None:
 
 
 def title_of(name: str) -> str:
-    """The title of a system in tables; its name if no file declares it any more."""
+    """The title of a system in tables; the words of its name if no file declares it."""
     kind = kind_of(name)
-    return name if kind is None else kind.title
+    return name.replace("_", " ") if kind is None else kind.title
 
 
 def pairs() -> list[tuple[str, str]]:

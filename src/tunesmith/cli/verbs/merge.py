@@ -18,6 +18,7 @@ from tunesmith.cli.options import (
     RecipeFile,
     Settings,
     Sources,
+    Stage,
     stage_command,
 )
 
@@ -58,6 +59,7 @@ def command(  # noqa: PLR0913 (the options of a verb)
     allow_private: Private = False,
     offline: Offline = False,
     include: Include = None,
+    stage: Stage = "",
 ) -> None:
     """Without `--adapter`, the run of the project is merged, and made first if it does not exist yet."""
     if not adapter:
@@ -75,6 +77,7 @@ def command(  # noqa: PLR0913 (the options of a verb)
             allow_private=allow_private,
             offline=offline,
             include=include,
+            stage=stage,
         )
         return
     from tunesmith.api.merging import merge_adapters

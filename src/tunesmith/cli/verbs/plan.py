@@ -21,6 +21,7 @@ from tunesmith.cli.options import (
     RecipeFile,
     Settings,
     Sources,
+    Stage,
     stage_command,
 )
 
@@ -39,6 +40,7 @@ def command(  # noqa: PLR0913 (the options of a verb)
     allow_private: Private = False,
     offline: Offline = False,
     include: Include = None,
+    stage: Stage = "",
     params: Annotated[
         str | None,
         typer.Option(
@@ -62,7 +64,7 @@ def command(  # noqa: PLR0913 (the options of a verb)
     """Of a run; with `--params`, of a model. The JSON objects are contracts (docs/reference/scripting.md)."""
     _refuse_options(context, _OF_RUNS if params is not None else _OF_SIZES)
     if params is None:
-        stage_command("plan")(project, recipe, source, base, set_, allow, json, allow_private, offline, include)
+        stage_command("plan")(project, recipe, source, base, set_, allow, json, allow_private, offline, include, stage)
         return
     from tunesmith.api.model_sizing import SizeSettings, model_size
     from tunesmith.cli.render import print_json
@@ -95,7 +97,7 @@ _OF_SIZES = (
 )
 
 
-_OF_RUNS = ("project", "recipe", "source", "base", "set_", "allow", "allow_private", "offline", "include")
+_OF_RUNS = ("project", "recipe", "source", "base", "set_", "allow", "allow_private", "offline", "include", "stage")
 
 
 def _refuse_options(context: typer.Context, names: tuple[str, ...]) -> None:

@@ -51,7 +51,7 @@ def _fill(project: Context, draft: Draft) -> None:
         blocked=project.store.root / "blocked.jsonl",
         other_sets=project.other_sets,
         record=project.objective.record,
-        base=project.base if project.settings.build.fit_by_base else None,
+        base=project.origin if project.settings.build.fit_by_base else None,
         reporter=project.reporter,
     )
 
@@ -88,6 +88,8 @@ def _details(project: Context, artifact: Artifact) -> Iterator[str]:
         yield f"{n['copies_dropped']} documents or pairs left out: near copies of a better one (build.dedup)"
     if n["golden"]["held_out"]:
         yield f"{n['golden']['held_out']} rows held out: they are in the golden set, or copy it"
+    if (earlier := n.get("earlier_stages")) is not None:
+        yield _apart(earlier["seen"], earlier["tested"])
     if n["mix"]["general_share"]:
         yield f"{n['mix']['general_share']:.0%} of the training rows are general ones"
     if project.recipe.mix.model_fields_set:
@@ -96,6 +98,15 @@ def _details(project: Context, artifact: Artifact) -> Iterator[str]:
         ]
         more = n["mix"]["num_sources"] - len(mixed)
         yield "mixed: " + ", ".join(mixed) + (f" and {more} more sources" if more else "")
+
+
+def _apart(seen: int, tested: int) -> str:
+    """That no stage is tested on what an earlier one has learned, and what that took."""
+    if not seen + tested:
+        return "earlier stages: their rows and these are apart; none had to be left out"
+    parts = [f"{seen:,} test rows that an earlier stage has learned"] if seen else []
+    parts += [f"{tested:,} training rows that an earlier stage is tested on"] if tested else []
+    return f"earlier stages: left out {' and '.join(parts)}"
 
 
 def _worth_reading(findings: Sequence[Mapping[str, Any]]) -> str:

@@ -1,0 +1,248 @@
+"""The page of a chain: what each stage gained and lost against the one before and against the base, with links to its pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tunesmith.core.artifacts import Artifact, Draft, folder_of
+from tunesmith.core.page import Raw, badge, folded, page, section, table, text
+from tunesmith.core.records import to_json
+from tunesmith.eval.measure import METRICS, Measurements, improvement
+from tunesmith.eval.numbers import signed_range
+from tunesmith.pipeline.project import Outcome
+from tunesmith.systems.chained import stage_system
+from tunesmith.systems.registry import by_role
+
+__all__ = ["StageLine", "write_chain"]
+
+_TONES = {"SHIP": "good", "DON'T SHIP": "bad", "CAN'T TELL": "unsure"}
+_THEN = {"keep": "kept", "skip": "left out: the next stage begins where this one began", "stop": "the chain ends here"}
+
+
+class StageLine(NamedTuple):
+    """A stage that was judged: its name, its objective, what it began from, what followed, and what it came to."""
+
+    name: str
+    objective: str
+    began: str
+    then: str
+    outcome: Outcome
+
+
+def write_chain(
+    draft: Draft,
+    *,
+    base: str,
+    stages: Sequence[StageLine],
+    overall: Outcome | None,
+    stopped: str,
+    fate: Mapping[str, Sequence[str]],
+) -> None:
+    """Fill the folder of a chain: `chain.json` with plain values, and the same as `report.html`. `fate`: stages that were
+    `skipped` by the recipe, and those `not_trained` because the chain was `stopped` before them."""
+    ends = [one.name for one in stages if one.then == "keep"]
+    only = next((one for one in stages if one.then == "keep" and not stopped), stages[-1])
+    deciding = overall or only.outcome
+    verdict = deciding.verdict
+    values: dict[str, Any] = {
+        "verdict": verdict.verdict,
+        "sentence": verdict.sentence,
+        "advice": verdict.advice,
+        "base": base,
+        "stopped": stopped,
+        **{name: list(names) for name, names in fate.items()},
+        "stages": [_stage(stage) for stage in stages],
+        "against_base": None if overall is None else _against_base(overall, ends),
+    }
+    (draft.path / "chain.json").write_bytes(to_json(values))
+    (draft.path / "report.html").write_text(_page(values), encoding="utf-8")
+    draft.numbers |= {
+        "verdict": verdict.verdict,
+        "deciding": deciding.evaluation.id,
+        "stages": {one["name"]: one["verdict"] for one in values["stages"]},
+    }
+
+
+def _stage(stage: StageLine) -> dict[str, Any]:
+    outcome = stage.outcome
+    m = outcome.measurements
+    return {
+        "name": stage.name,
+        "objective": stage.objective,
+        "began": stage.began,
+        "verdict": outcome.verdict.verdict,
+        "sentence": outcome.verdict.sentence,
+        "then": stage.then,
+        "metric": m.primary,
+        "gain": _gain(m, "base", "tuned"),
+        "items": m.num_items,
+        "documents": m.num_documents,
+        "general": _general(m),
+        "against": [
+            {"gate": gate.name, "state": gate.state, "evidence": gate.evidence}
+            for gate in outcome.verdict.gates
+            if gate.state != "pass"
+        ],
+        "ids": {one["kind"]: one["id"] for one in outcome.evaluation.manifest["inputs"]} | _named(outcome.evaluation),
+    }
+
+
+def _against_base(overall: Outcome, names: Sequence[str]) -> dict[str, Any]:
+    """The base, its alternatives and the model after each kept stage on the same items."""
+    m = overall.measurements
+    systems = {names[-1]: "tuned", **{name: stage_system(name) for name in names[:-1]}}
+    others = [(kind.title, kind.name) for kind in (*by_role("reference"), *by_role("baseline"))]
+    rows = [(title, name) for title, name in others if name in m.systems] + [(f"after {n}", systems[n]) for n in names]
+    return {
+        "metric": m.primary,
+        "items": m.num_items,
+        "documents": m.num_documents,
+        "level": m.level,
+        "systems": [
+            {"title": title, "mean": m.systems[name].summaries[m.primary].mean, "gain": _gain(m, "base", name)}
+            for title, name in rows
+            if name in m.systems
+        ],
+        "general": _general(m),
+        "gates": [{"gate": one.name, "state": one.state, "evidence": one.evidence} for one in overall.verdict.gates],
+        "ids": _named(overall.evaluation),
+    }
+
+
+def _named(artifact: Artifact) -> dict[str, str]:
+    return {artifact.kind: artifact.id}
+
+
+def _gain(m: Measurements, a: str, b: str) -> list[float] | None:
+    """Mean, low and high of what b gained over a in the primary metric; None without an interval."""
+    both = m.comparison(a, b)
+    found = improvement(both.differences[m.primary], m.primary) if both else None
+    return None if found is None else list(found)
+
+
+def _general(m: Measurements) -> dict[str, Any]:
+    """Of each further suite, the shares of questions answered right before and after."""
+    return {
+        name: {"before": result.overall.base.share, "after": result.overall.tuned.share, "n": result.overall.n}
+        for name, result in m.suites.items()
+    }
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def _page(v: Mapping[str, Any]) -> str:
+    parts = [_top(v), _stages(v), _base_section(v), _reasons(v), _folded(v)]
+    return page(f"{v['verdict']} · Tunesmith chain", [part for part in parts if part])
+
+
+def _top(v: Mapping[str, Any]) -> Raw:
+    first, _, more = v["sentence"].partition(". ")
+    about = "the whole chain against the base"
+    if v["stopped"]:
+        about = f"the stage {v['stopped']}, at which the chain ended"
+    elif v["against_base"] is None:
+        about = "the one stage that is left, against the base"
+    steps = [(v["base"], "base", "")]
+    for one in v["stages"]:
+        steps.append((one["name"], f"{one['objective']}, from {one['began']}", f"{one['verdict']} · {_signed(one['gain'])}"))
+    steps += [(name, "not trained", "") for name in v["not_trained"]] + [
+        (name, "skipped by the recipe", "") for name in v["skipped"]
+    ]
+    flow = "".join(
+        f"<li><small>{text(what)}</small><b>{text(name)}</b><small>{text(came)}</small></li>" for name, what, came in steps
+    )
+    return Raw(
+        f"<header><p>{badge(v['verdict'], _TONES[v['verdict']])} <small>{text(about)}</small></p>"
+        f"<h1>{text(first + '.' if more else first)}</h1>"
+        + (f"<p>{text(more)}</p>" if more else "")
+        + f'</header><ol class="flow">{flow}</ol><p class="soft">{text(v["advice"])}</p>'
+    )
+
+
+def _stages(v: Mapping[str, Any]) -> Raw:
+    rows = [
+        [
+            one["name"],
+            badge(one["verdict"], _TONES[one["verdict"]]),
+            one["began"],
+            _signed(one["gain"]),
+            METRICS[one["metric"]].label,
+            f"{one['items']} of {one['documents']} documents",
+            _shares(one["general"]),
+            _THEN[one["then"]],
+            _links(one["ids"]),
+        ]
+        for one in v["stages"]
+    ]
+    head = ["stage", "verdict", "against", "gain", "in", "test items", "further questions", "then", "pages"]
+    note = (
+        "Each stage is judged on its own test items against the model that it began from. A gain is positive where the stage"
+        " made the model better; the range is the interval of the verdict."
+    )
+    return section("Each stage against the one before", f'<p class="soft">{text(note)}</p>', table(head, rows, numeric=[3]))
+
+
+def _base_section(v: Mapping[str, Any]) -> Raw:
+    found = v["against_base"]
+    if found is None:
+        return Raw("")
+    rows = [
+        [one["title"], "not measured" if one["mean"] is None else f"{one['mean']:.3f}", _signed(one["gain"])]
+        for one in found["systems"]
+    ]
+    label = METRICS[found["metric"]].label
+    note = (
+        f"All on the same {found['items']} test items of {found['documents']} documents: those of the last stage."
+        f" Intervals are at {100 * found['level']:.3g} %, because this is a further evaluation on that test set."
+    )
+    further = _shares(found["general"])
+    after = (
+        [f'<p class="soft">Further questions answered right, base → end of the chain: {text(further)}.</p>'] if further else []
+    )
+    pages = f"<p>{_links(found['ids'])}</p>"
+    heading = "Every stage against the base"
+    return section(
+        heading, f'<p class="soft">{text(note)}</p>', table(["model", label, "gain"], rows, numeric=[1, 2]), *after, pages
+    )
+
+
+def _reasons(v: Mapping[str, Any]) -> Raw:
+    """Gates that did not pass, of each stage and of the whole."""
+    rows = [[one["name"], gate["gate"], gate["state"], gate["evidence"]] for one in v["stages"] for gate in one["against"]]
+    gates = v["against_base"]["gates"] if v["against_base"] else []
+    rows += [["whole chain", gate["gate"], gate["state"], gate["evidence"]] for gate in gates if gate["state"] != "pass"]
+    if not rows:
+        return section("What did not pass", "<p>Every gate of every stage passed.</p>")
+    return section("What did not pass", table(["stage", "gate", "", "evidence"], rows))
+
+
+def _folded(v: Mapping[str, Any]) -> Raw:
+    rows = [[one["name"], kind, id] for one in v["stages"] for kind, id in one["ids"].items()]
+    rows += [["whole chain", kind, id] for kind, id in (v["against_base"] or {"ids": {}})["ids"].items()]
+    return folded("Artifacts", table(["stage", "kind", "id"], rows))
+
+
+def _signed(gain: Sequence[float] | None) -> str:
+    return "no interval" if gain is None else signed_range((gain[0], gain[1], gain[2]))
+
+
+def _shares(suites: Mapping[str, Mapping[str, Any]]) -> str:
+    return "; ".join(
+        f"{name} {100 * one['before']:.0f} → {100 * one['after']:.0f} %"
+        for name, one in suites.items()
+        if one["before"] is not None and one["after"] is not None
+    )
+
+
+def _links(ids: Mapping[str, str]) -> Raw:
+    """Links to the pages of artifacts of the same project."""
+    shown = {"eval": "verdict", "overall": "verdict", "run": "training", "dataset": "data"}
+    return Raw(
+        " · ".join(
+            f'<a href="../../{text(folder_of(kind))}/{text(ids[kind][:16])}/report.html">{text(word)}</a>'
+            for kind, word in shown.items()
+            if kind in ids
+        )
+    )
