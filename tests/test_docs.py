@@ -19,6 +19,8 @@ import pytest
 
 from tunesmith.cli.main import main
 from tunesmith.pipeline.recipe_file import knobs
+from tunesmith.pipeline.recipe_stages import own_name
+from tunesmith.pipeline.sections.stages import StageConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -104,7 +106,7 @@ def help_of(verb: str) -> str | None:
 
 
 def wrong_commands(text: str) -> list[str]:
-    settings = {knob.name for knob in knobs()}
+    settings = {knob.name for knob in knobs()} | set(StageConfig.model_fields)
     wrong = []
     for command in commands(text):
         words = shlex.split(command.replace("…", " ").replace("[", " ").replace("]", " "))[1:]
@@ -116,7 +118,7 @@ def wrong_commands(text: str) -> list[str]:
         if (
             told is None
             or any(option not in told for option in options)
-            or any("." in key and key not in settings for key in keys)
+            or any("." in key and own_name(key) not in settings for key in keys)
         ):
             wrong.append(command)
     return wrong

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from fakes import Told, preferences, write_posts
-from tunesmith.api import Chain, open_chain, open_project, verdict, verify
+from tunesmith.api import Chain, chat, open_chain, open_project, verdict, verify
 from tunesmith.cli.main import main
 from tunesmith.core.artifacts import Store
 from tunesmith.core.errors import DatasetError, EvaluationError, RecipeError
@@ -24,6 +24,7 @@ from tunesmith.eval.results import read_evidence
 from tunesmith.pipeline.project import Outcome, Project
 from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.pipeline.stages import model as model_stage
+from tunesmith.systems.opening import Opening, open_system
 
 SETTINGS: dict[str, Any] = {
     "build": {"dedup": 0},
@@ -215,7 +216,7 @@ def test_stages_of_the_same_posts_have_the_same_split(tiny_path: Path, posts: Pa
 def test_a_stage_begins_from_the_merged_model_of_the_one_before(chain: Chain) -> None:
     voice, taste = (stage.project for stage in chain.stages)
     assert taste.base.path.samefile(voice.model.path) and taste.base.fingerprint != voice.base.fingerprint
-    assert taste.base.name == f"model:{voice.model.path.name}"  # not a path: the project may be moved
+    assert taste.base.name == f"model-{voice.model.path.name}"  # not a path: the project may be moved
     assert {"kind": "base", "id": taste.base.fingerprint} in taste.run.manifest["inputs"]
     assert taste.chat.fingerprint == voice.chat.fingerprint
     evidence = taste.judged.evidence
@@ -283,6 +284,10 @@ def test_the_base_of_a_finished_stage_is_found_again(root: Path, chain: Chain) -
     taste = chain.stage("taste").project
     assert finished_run(store, "chain:latest").run.id == taste.run.id
     assert finished_run(store, "run:taste").base.fingerprint == taste.base.fingerprint
+    talk = chat(project=root, run="run:taste", max_new_tokens=2)
+    assert talk.systems == ("base", "tuned", "merged") and talk.base == taste.base.name
+    with open_system("run:taste", Opening(store=store)) as opened:
+        assert opened.base is not None and opened.base.fingerprint == taste.base.fingerprint
 
 
 def test_the_page_names_every_stage_and_its_links_lead_somewhere(chain: Chain) -> None:

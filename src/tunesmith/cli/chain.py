@@ -46,7 +46,7 @@ def _lines(outcome: ChainOutcome) -> dict[str, str]:
     """A line for each stage."""
     then = {"keep": "", "skip": ", left out: the next stage began where it began", "stop": ", and the chain ends here"}
     lines = {
-        one.name: f"{one.outcome.verdict.verdict} against {one.began}{'' if one.helped else then[one.then]}"
+        one.name: f"{one.outcome.verdict.verdict} against {one.shown_began}{'' if one.helped else then[one.then]}"
         for one in outcome.stages
     }
     return lines | dict.fromkeys(outcome.left_out, "skipped by the recipe")

@@ -131,10 +131,10 @@ class Store:
         return ""
 
     def place_of(self, base: str) -> str:
-        """What opens a base by the name that a run keeps: the folder of a merged model of this store (`model:` and the digits
+        """What opens a base by the name that a run keeps: the folder of a merged model of this store (`model-` and the digits
         of its folder), else the name itself."""
-        kind, _, digits = base.partition(":")
-        return str(self.root / folder_of(kind) / digits) if kind == "model" and re.fullmatch(r"[0-9a-f]{16}", digits) else base
+        found = re.fullmatch(r"model-([0-9a-f]{16})", base)
+        return str(self.root / folder_of("model") / found[1]) if found else base
 
     @contextmanager
     def create(self, kind: str, *, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> Iterator[Draft]:

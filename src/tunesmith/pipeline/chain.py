@@ -22,7 +22,7 @@ from tunesmith.core.errors import EvaluationError, Problem, RecipeError
 from tunesmith.core.reporter import ChainStageBegan, Reporter, SilentReporter
 from tunesmith.core.settings import nearest
 from tunesmith.eval.verdict import Verdict
-from tunesmith.pipeline.chain_page import StageLine, write_chain
+from tunesmith.pipeline.chain_page import StageLine, shown_base, write_chain
 from tunesmith.pipeline.context import ChainPlace
 from tunesmith.pipeline.overall import judge_overall, overall_event
 from tunesmith.pipeline.plan import Plan
@@ -56,6 +56,11 @@ class StageResult:
     began: str
     outcome: Outcome
     then: Then
+
+    @property
+    def shown_began(self) -> str:
+        """What it began from, on one line."""
+        return shown_base(self.began)
 
     @property
     def helped(self) -> bool:
@@ -176,7 +181,7 @@ class Chain:
             number = self.stages.index(stage)
             before = self._kept_before(number)
             began = before.name if before else stage.project.origin.name
-            self._announce(stage, number + 1, f"{stage.project.recipe.objective.kind}, from {began}")
+            self._announce(stage, number + 1, f"{stage.project.recipe.objective.kind}, from {shown_base(began)}")
             with named_stage(stage.name):
                 outcome = stage.project.outcome
             then = _then(outcome.verdict, stage.config)
@@ -204,7 +209,10 @@ class Chain:
                 break
         stopped = results[-1].name if results[-1].then == "stop" else ""
         kept = [(one.name, self.stage(one.name).project) for one in results if one.then == "keep"]
-        overall = judge_overall(kept) if len(kept) > 1 and not stopped else None
+        overall = None
+        if len(kept) > 1 and not stopped:
+            self.reporter.note(f"the whole chain: the model after {kept[-1][0]} against {shown_base(kept[-1][1].origin.name)}")
+            overall = judge_overall(kept)
         deciding = next((one for one in results if one.then == "keep" and not stopped), results[-1]).outcome
         for artifact in _of_end(kept):
             self._store.mark_latest(artifact)

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 from tunesmith.core.artifacts import Artifact, Draft, folder_of
 from tunesmith.core.page import Raw, badge, folded, page, section, table, text
 from tunesmith.core.records import to_json
+from tunesmith.eval.gate import Gate
 from tunesmith.eval.measure import METRICS, Measurements, improvement
 from tunesmith.eval.numbers import signed_range
 from tunesmith.pipeline.project import Outcome
 from tunesmith.systems.chained import stage_system
 from tunesmith.systems.registry import by_role
 
-__all__ = ["StageLine", "write_chain"]
+__all__ = ["StageLine", "shown_base", "write_chain"]
 
 _TONES = {"SHIP": "good", "DON'T SHIP": "bad", "CAN'T TELL": "unsure"}
 _THEN = {"keep": "kept", "skip": "left out: the next stage begins where this one began", "stop": "the chain ends here"}
@@ -79,11 +80,7 @@ def _stage(stage: StageLine) -> dict[str, Any]:
         "items": m.num_items,
         "documents": m.num_documents,
         "general": _general(m),
-        "against": [
-            {"gate": gate.name, "state": gate.state, "evidence": gate.evidence}
-            for gate in outcome.verdict.gates
-            if gate.state != "pass"
-        ],
+        "against": [_judged(gate) for gate in outcome.verdict.gates if gate.state != "pass"],
         "ids": {one["kind"]: one["id"] for one in outcome.evaluation.manifest["inputs"]} | _named(outcome.evaluation),
     }
 
@@ -105,9 +102,13 @@ def _against_base(overall: Outcome, names: Sequence[str]) -> dict[str, Any]:
             if name in m.systems
         ],
         "general": _general(m),
-        "gates": [{"gate": one.name, "state": one.state, "evidence": one.evidence} for one in overall.verdict.gates],
+        "gates": [_judged(gate) for gate in overall.verdict.gates],
         "ids": _named(overall.evaluation),
     }
+
+
+def _judged(gate: Gate) -> dict[str, Any]:
+    return {"gate": gate.name, "state": gate.state, "required": gate.required, "evidence": gate.evidence}
 
 
 def _named(artifact: Artifact) -> dict[str, str]:
@@ -144,14 +145,14 @@ def _top(v: Mapping[str, Any]) -> Raw:
         about = f"the stage {v['stopped']}, at which the chain ended"
     elif v["against_base"] is None:
         about = "the one stage that is left, against the base"
-    steps = [(v["base"], "base", "")]
+    steps = [("base", shown_base(v["base"]), "")]
     for one in v["stages"]:
-        steps.append((one["name"], f"{one['objective']}, from {one['began']}", f"{one['verdict']} · {_signed(one['gain'])}"))
-    steps += [(name, "not trained", "") for name in v["not_trained"]] + [
-        (name, "skipped by the recipe", "") for name in v["skipped"]
-    ]
+        came = f"{one['verdict']} · {_signed(one['gain'])}"
+        steps.append((f"{one['objective']}, from {shown_base(one['began'])}", one["name"], came))
+    steps += [("not trained", name, "") for name in v["not_trained"]]
+    steps += [("skipped by the recipe", name, "") for name in v["skipped"]]
     flow = "".join(
-        f"<li><small>{text(what)}</small><b>{text(name)}</b><small>{text(came)}</small></li>" for name, what, came in steps
+        f"<li><small>{text(what)}</small><b>{text(name)}</b><small>{text(came)}</small></li>" for what, name, came in steps
     )
     return Raw(
         f"<header><p>{badge(v['verdict'], _TONES[v['verdict']])} <small>{text(about)}</small></p>"
@@ -165,31 +166,42 @@ def _stages(v: Mapping[str, Any]) -> Raw:
     rows = [
         [
             one["name"],
-            badge(one["verdict"], _TONES[one["verdict"]]),
-            one["began"],
+            Raw(badge(one["verdict"], _TONES[one["verdict"]]) + _fate(one)),
+            shown_base(one["began"]),
             _signed(one["gain"]),
-            METRICS[one["metric"]].label,
-            f"{one['items']} of {one['documents']} documents",
-            _shares(one["general"]),
-            _THEN[one["then"]],
+            f"{one['items']} of {one['documents']} documents, in {METRICS[one['metric']].label}",
+            _shares(one["general"]) or "not asked",
             _links(one["ids"]),
         ]
         for one in v["stages"]
     ]
-    head = ["stage", "verdict", "against", "gain", "in", "test items", "further questions", "then", "pages"]
+    head = ["stage", "verdict", "against", "gain", "test items", "further questions", "pages"]
     note = (
         "Each stage is judged on its own test items against the model that it began from. A gain is positive where the stage"
-        " made the model better; the range is the interval of the verdict."
+        " made the model better; the range is the interval of the verdict. Further questions: share answered right, before and"
+        " after."
     )
     return section("Each stage against the one before", f'<p class="soft">{text(note)}</p>', table(head, rows, numeric=[3]))
+
+
+def _fate(stage: Mapping[str, Any]) -> str:
+    """What followed a stage that was not shown to help."""
+    if stage["verdict"] == "SHIP":
+        return ""
+    return f"<br><small>{text(_THEN[stage['then']])}</small>"
 
 
 def _base_section(v: Mapping[str, Any]) -> Raw:
     found = v["against_base"]
     if found is None:
         return Raw("")
+    first = found["systems"][0]["title"]
     rows = [
-        [one["title"], "not measured" if one["mean"] is None else f"{one['mean']:.3f}", _signed(one["gain"])]
+        [
+            one["title"],
+            "not measured" if one["mean"] is None else f"{one['mean']:.3f}",
+            "" if one["title"] == first else _signed(one["gain"]),
+        ]
         for one in found["systems"]
     ]
     label = METRICS[found["metric"]].label
@@ -201,21 +213,29 @@ def _base_section(v: Mapping[str, Any]) -> Raw:
     after = (
         [f'<p class="soft">Further questions answered right, base → end of the chain: {text(further)}.</p>'] if further else []
     )
-    pages = f"<p>{_links(found['ids'])}</p>"
-    heading = "Every stage against the base"
     return section(
-        heading, f'<p class="soft">{text(note)}</p>', table(["model", label, "gain"], rows, numeric=[1, 2]), *after, pages
+        "Every stage against the base",
+        f'<p class="soft">{text(note)}</p>',
+        table(["model", label, f"gain over the {first}"], rows, numeric=[1, 2]),
+        *after,
+        f"<p>All figures and gates of this comparison: {_links(found['ids'])}</p>",
     )
 
 
 def _reasons(v: Mapping[str, Any]) -> Raw:
-    """Gates that did not pass, of each stage and of the whole."""
-    rows = [[one["name"], gate["gate"], gate["state"], gate["evidence"]] for one in v["stages"] for gate in one["against"]]
-    gates = v["against_base"]["gates"] if v["against_base"] else []
-    rows += [["whole chain", gate["gate"], gate["state"], gate["evidence"]] for gate in gates if gate["state"] != "pass"]
-    if not rows:
-        return section("What did not pass", "<p>Every gate of every stage passed.</p>")
-    return section("What did not pass", table(["stage", "gate", "", "evidence"], rows))
+    """Gates that failed, of each stage and of the whole; what was not measured is folded."""
+    gates = [(one["name"], gate) for one in v["stages"] for gate in one["against"]]
+    gates += [("whole chain", gate) for gate in (v["against_base"]["gates"] if v["against_base"] else [])]
+    failed = [[name, _gate(gate), gate["evidence"]] for name, gate in gates if gate["state"] == "fail"]
+    unknown = [[name, _gate(gate), gate["evidence"]] for name, gate in gates if gate["state"] == "not measured"]
+    head = ["stage", "gate", "evidence"]
+    parts = [table(head, failed) if failed else Raw("<p>No gate failed.</p>")]
+    parts += [folded(f"{len(unknown)} gates could not be measured", table(head, unknown))] if unknown else []
+    return section("Gates that failed", *parts)
+
+
+def _gate(gate: Mapping[str, Any]) -> str:
+    return gate["gate"] if gate["required"] else f"{gate['gate']} (advisory)"
 
 
 def _folded(v: Mapping[str, Any]) -> Raw:
@@ -224,13 +244,18 @@ def _folded(v: Mapping[str, Any]) -> Raw:
     return folded("Artifacts", table(["stage", "kind", "id"], rows))
 
 
+def shown_base(name: str) -> str:
+    """A base as it is read on one line: of a path, its last part; the name of a stage as it is."""
+    return name.rstrip("/").rpartition("/")[2]
+
+
 def _signed(gain: Sequence[float] | None) -> str:
     return "no interval" if gain is None else signed_range((gain[0], gain[1], gain[2]))
 
 
 def _shares(suites: Mapping[str, Mapping[str, Any]]) -> str:
     return "; ".join(
-        f"{name} {100 * one['before']:.0f} → {100 * one['after']:.0f} %"
+        f"{name} {100 * one['before']:.0f} → {100 * one['after']:.0f} % of {one['n']}"
         for name, one in suites.items()
         if one["before"] is not None and one["after"] is not None
     )

@@ -110,7 +110,7 @@ class Project:
         if self._chained is None or (before := self._chained.before()) is None:
             return self.origin
         merged = before.model
-        name = f"{merged.kind}:{merged.path.name}"  # a project that is moved finds it by this name
+        name = f"{merged.kind}-{merged.path.name}"  # a project that is moved finds it by this name
         return replace(find_base(self.store.place_of(name), offline=True), name=name)
 
     @cached_property
