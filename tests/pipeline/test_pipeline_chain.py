@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from fakes import Told, preferences, write_posts
-from tunesmith.api import Chain, chat, open_chain, open_project, verdict, verify
+from tunesmith.api import Chain, card, chat, open_chain, open_project, verdict, verify, verify_card
 from tunesmith.cli.main import main
 from tunesmith.core.artifacts import Store
 from tunesmith.core.errors import DatasetError, EvaluationError, RecipeError
@@ -288,6 +288,16 @@ def test_the_base_of_a_finished_stage_is_found_again(root: Path, chain: Chain) -
     assert talk.systems == ("base", "tuned", "merged") and talk.base == taste.base.name
     with open_system("run:taste", Opening(store=store)) as opened:
         assert opened.base is not None and opened.base.fingerprint == taste.base.fingerprint
+
+
+def test_the_card_of_a_later_stage_says_what_its_base_was_and_what_the_verdict_is_about(
+    root: Path, chain: Chain, tmp_path: Path
+) -> None:
+    origin = chain.stage("voice").project.base
+    made_card = card("run:taste", project=root, out=tmp_path / "README.md")
+    assert f"is `{origin.path.name}` after earlier stages" in made_card.text and str(origin.path) not in made_card.text
+    assert "earlier stages" not in card("run:voice", project=root).text
+    assert verify_card(tmp_path / "README.md", project=root).ok
 
 
 def test_the_page_names_every_stage_and_its_links_lead_somewhere(chain: Chain) -> None:

@@ -21,7 +21,8 @@ def _inputs(project: Context) -> list[Reference]:
 
 def _settings(project: Context) -> Mapping[str, Any]:
     settings = run_settings(project.settings, project.objective, base=project.base.name, precision=project.precision.name)
-    return {**settings, **project.template_settings}
+    origin = {} if project.base.name == project.origin.name else {"origin": project.origin.name}  # of a later stage of a chain
+    return {**settings, **origin, **project.template_settings}
 
 
 def _fill(project: Context, draft: Draft) -> None:

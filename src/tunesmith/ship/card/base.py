@@ -9,7 +9,7 @@ from tunesmith.models.bases import BASES, EMBEDDED
 from tunesmith.ship.card.licences import LICENCES, UNKNOWN, Licence
 from tunesmith.ship.card.material import FACTS, Material
 
-__all__ = ["Base", "base_of"]
+__all__ = ["Base", "base_of", "origin_of"]
 
 # Tokens that the makers say they trained on (their model cards and reports), in billions.
 _TRAINED_ON = {
@@ -37,10 +37,22 @@ class Base:
 def base_of(material: Material) -> Base:
     """The base of the run."""
     name = str(material.at("run", FACTS, "settings", "base") or "")
-    known = BASES.get(name)
-    hub = known.hub if known else name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) else ""
-    stated = known.licence if known else _EMBEDDED_LICENCE if name == EMBEDDED else ""
+    origin = origin_of(material)
+    known = BASES.get(origin or name)
+    hub = known.hub if known else _hub_id(origin or name)
+    stated = known.licence if known else _EMBEDDED_LICENCE if EMBEDDED in (name, origin) else ""
     stated = stated or str(material.at("model", "facts.json", "licence") or "")
     licence = next((one for one in LICENCES if one.id == stated), UNKNOWN)
-    tokens = _EMBEDDED_TOKENS if name == EMBEDDED else _TRAINED_ON.get(hub, 0) * 10**9
+    tokens = _EMBEDDED_TOKENS if EMBEDDED in (name, origin) else _TRAINED_ON.get(hub, 0) * 10**9
+    if origin:  # what the hub has is not what this adapter belongs to
+        return Base(name=name, hub="", licence=licence, trained_tokens=tokens, named=False)
     return Base(name=name, hub=hub, licence=licence, trained_tokens=tokens, named=known is not None or name == EMBEDDED)
+
+
+def origin_of(material: Material) -> str:
+    """The base that a chain began with, if the run is a later stage of one; else empty."""
+    return str(material.at("run", FACTS, "settings", "origin") or "")
+
+
+def _hub_id(name: str) -> str:
+    return name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) else ""

@@ -169,9 +169,10 @@ def _part(artifact: Artifact, files: Mapping[str, bytes], *, numbers: Mapping[st
 def _public(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings without folders and addresses of this machine: of a folder its last name is left."""
     kept = {key: value for key, value in settings.items() if key not in {"bigger", "me", "sources"}}
-    base = kept.get("base")
-    if isinstance(base, str) and (Path(base).exists() or base.startswith((".", "/", "~", "\\")) or base.count("/") > 1):
-        kept["base"] = Path(base).name
+    for key in ("base", "origin"):
+        base = kept.get(key)
+        if isinstance(base, str) and (Path(base).exists() or base.startswith((".", "/", "~", "\\")) or base.count("/") > 1):
+            kept[key] = Path(base).name
     return kept
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from tunesmith import __version__
 from tunesmith.core.errors import ArtifactError
 from tunesmith.eval.figures import training_figure
+from tunesmith.ship.card.base import origin_of
 from tunesmith.ship.card.facts import Facts, Number
 from tunesmith.ship.card.material import FACTS, Material
 from tunesmith.ship.card.metadata import metadata
@@ -69,7 +70,7 @@ class Card:
 
 def default_name(material: Material) -> str:
     """`smollm2-tuned-617b61ba`: the base and the run."""
-    base = str(material.at("run", FACTS, "settings", "base") or "model").rpartition("/")[2]
+    base = (origin_of(material) or str(material.at("run", FACTS, "settings", "base") or "model")).rpartition("/")[2]
     return f"{base}-tuned-{material.parts['run'].id[:8]}"
 
 

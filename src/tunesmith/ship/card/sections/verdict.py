@@ -7,7 +7,7 @@ from typing import Any
 
 from tunesmith.eval.floors import FLOORS
 from tunesmith.eval.measure import METRICS
-from tunesmith.ship.card.base import base_of
+from tunesmith.ship.card.base import base_of, origin_of
 from tunesmith.ship.card.facts import NOT_MEASURED, Facts
 from tunesmith.ship.card.material import FACTS
 from tunesmith.ship.card.text import bullet, code, count, decimals, interval, percent, plain, table
@@ -30,7 +30,10 @@ def top(facts: Facts, name: str) -> str:
 def _intro(facts: Facts) -> str:
     base = base_of(facts.material)
     named = f"[{plain(base.hub)}](https://huggingface.co/{base.hub})" if base.hub else code(base.name)
-    return f"{named}, tuned on a set of examples. Tunesmith trained it and measured whether tuning helped."
+    about = f"{named}, tuned on a set of examples. Tunesmith trained it and measured whether tuning helped."
+    if origin := origin_of(facts.material):
+        about += f" {named} is {code(origin)} after earlier stages of training: the verdict is on this last stage alone."
+    return about
 
 
 def _warnings(facts: Facts) -> Iterator[str]:
@@ -77,8 +80,10 @@ def _glance(facts: Facts) -> str:
     )
     primary = facts.at("eval", "report.json", "primary")
     label = METRICS[primary].label if primary in METRICS else "primary metric"
+    began = [("which began as", facts.show("origin", "run", FACTS, "settings", "origin", as_text=code))]
     rows = [
         ("base model", facts.show("base", "run", FACTS, "settings", "base", as_text=code)),
+        *(began if origin_of(facts.material) else []),
         (
             "weights of the base",
             facts.show("origin of the base", "base", FACTS, "origin", as_text=plain, missing="not recorded"),
