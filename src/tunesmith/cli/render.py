@@ -168,7 +168,7 @@ class ConsoleReporter:
             for line in event.lines:
                 (self.warn if line.kind == "warning" else self.detail)(line.text)
         elif isinstance(event, ChainStageBegan):
-            self.heading(f"stage {event.number} of {event.total}", event.name, event.text)
+            self.heading(f"stage {event.number} of {event.total}" if event.number else "the chain", event.name, event.text)
         elif isinstance(event, VerdictReached):
             self.verdict(event.verdict, event.sentence)
             for text in event.notes:

@@ -33,7 +33,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainStageBegan:
-    """What follows is about the stage `name` of a chain, the `number`-th of `total`. `text`: what is about to be done."""
+    """What follows is about the stage `name` of a chain, the `number`-th of `total`; 0: about the whole chain. `text`: what is
+    about to be done."""
 
     name: str
     number: int

@@ -211,7 +211,8 @@ class Chain:
         kept = [(one.name, self.stage(one.name).project) for one in results if one.then == "keep"]
         overall = None
         if len(kept) > 1 and not stopped:
-            self.reporter.note(f"the whole chain: the model after {kept[-1][0]} against {shown_base(kept[-1][1].origin.name)}")
+            about = f"as a whole, against {shown_base(kept[-1][1].origin.name)}"
+            self.reporter.event(ChainStageBegan(name=kept[-1][0], number=0, total=len(self.stages), text=about))
             overall = judge_overall(kept)
         deciding = next((one for one in results if one.then == "keep" and not stopped), results[-1]).outcome
         for artifact in _of_end(kept):
