@@ -44,7 +44,7 @@ def run(chain: Chain, say: ConsoleReporter, *, project: Path, stage: str, json: 
 
 def _lines(outcome: ChainOutcome) -> dict[str, str]:
     """A line for each stage."""
-    then = {"keep": "", "skip": ", left out: the next stage began where it began", "stop": ", and the chain ends here"}
+    then = {"keep": ", kept", "skip": ", left out: the next stage began where it began", "stop": ", and the chain ends here"}
     lines = {
         one.name: f"{one.outcome.verdict.verdict} against {one.shown_began}{'' if one.helped else then[one.then]}"
         for one in outcome.stages

@@ -158,8 +158,17 @@ def _top(v: Mapping[str, Any]) -> Raw:
         f"<header><p>{badge(v['verdict'], _TONES[v['verdict']])} <small>{text(about)}</small></p>"
         f"<h1>{text(first + '.' if more else first)}</h1>"
         + (f"<p>{text(more)}</p>" if more else "")
-        + f'</header><ol class="flow">{flow}</ol><p class="soft">{text(v["advice"])}</p>'
+        + f'</header><ol class="flow">{flow}</ol><p class="soft">{text(v["advice"])}</p>{_to_leave_out(v)}'
     )
+
+
+def _to_leave_out(v: Mapping[str, Any]) -> Raw:
+    """What to type to leave out the stages that did not help."""
+    names = [one["name"] for one in v["stages"] if one["verdict"] == "DON'T SHIP"]
+    lines = [
+        f"<p>Stage {text(n)} did not help. <code>--set stages.{text(n)}.skip=true</code> leaves it out.</p>" for n in names
+    ]
+    return Raw("".join(lines))
 
 
 def _stages(v: Mapping[str, Any]) -> Raw:
