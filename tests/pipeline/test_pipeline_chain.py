@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+import tunesmith
 from fakes import Told, preferences, write_posts
 from tunesmith.api import Chain, card, chat, open_chain, open_project, verdict, verify, verify_card
 from tunesmith.cli.main import main
@@ -21,6 +22,7 @@ from tunesmith.core.records import to_json
 from tunesmith.core.reporter import ChainStageBegan, PlanMade, StageDone
 from tunesmith.data.dataset.leaks import find_leaks
 from tunesmith.eval.results import read_evidence
+from tunesmith.pipeline.cross_fitting import cross_fit
 from tunesmith.pipeline.project import Outcome, Project
 from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.pipeline.stages import model as model_stage
@@ -310,6 +312,32 @@ def test_the_page_names_every_stage_and_its_links_lead_somewhere(chain: Chain) -
     values = json.loads((page.parent / "chain.json").read_bytes())
     assert [one["name"] for one in values["stages"]] == ["voice", "taste"]
     assert [one["title"] for one in values["against_base"]["systems"]] == ["base", "after voice", "after taste"]
+
+
+def test_a_first_stage_is_the_run_that_its_recipe_makes_without_a_chain(root: Path, chain: Chain) -> None:
+    voice = chain.stage("voice").project
+    alone, before = Project(voice.recipe, root), made(root)
+    assert (alone.dataset.id, alone.run.id, alone.outcome.evaluation.id) == (
+        voice.dataset.id,
+        voice.run.id,
+        voice.outcome.evaluation.id,
+    )
+    assert made(root) == before
+    assert chain.stage("taste").project.outcome.evaluation.id  # marks the last stage as the latest again
+    assert "origin" not in voice.run.manifest["settings"]
+
+
+def test_the_functions_take_a_recipe_with_stages(root: Path, chain: Chain) -> None:
+    before = made(root)
+    assert tunesmith.run(project=root).verdict == chain.outcome.verdict
+    assert tunesmith.evaluate(project=root, stage="voice").verdict == chain.outcome.stages[0].outcome.verdict
+    assert tunesmith.merge(project=root, stage="voice").id == chain.stage("voice").project.model.id
+    assert tunesmith.build(project=root).id == chain.stage("taste").project.dataset.id
+    assert list(chain.plans) == ["voice", "taste"] and made(root) == before
+    with pytest.raises(RecipeError, match="chain of stages"):
+        tunesmith.crossfit(project=root)
+    with pytest.raises(DatasetError, match="later stage"):
+        cross_fit(chain.stage("taste").project)
 
 
 # --- a stage that does not help ---------------------------------------------------------------------------------------

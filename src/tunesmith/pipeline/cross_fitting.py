@@ -51,6 +51,13 @@ def cross_fit(project: Project, *, folds: int = 4, seeds: int = 1) -> Outcome:
             expected="another split.by: only the latest days can be the test split",
             hint="--set split.by=document",
         )
+    if project.earlier:
+        raise DatasetError(
+            "a later stage of a chain has no folds",
+            value=project.recipe.objective.kind,
+            expected="the first stage: test documents of the others may not be among those that earlier stages have learned",
+            hint="tunesmith crossfit --recipe FILE, with the recipe of the first stage alone",
+        )
     numbers = [project.recipe.train.seed + n for n in range(seeds)]
     variants = [[_variant(project, fold, folds, seed) for seed in numbers] for fold in range(1, folds + 1)]
     first = variants[0][0]

@@ -39,7 +39,7 @@ from tunesmith.pipeline.base_defaults import REAL_BASE, for_base
 from tunesmith.pipeline.bigger import address_of
 from tunesmith.pipeline.blocking import check_allowed
 from tunesmith.pipeline.building import data_facts
-from tunesmith.pipeline.context import ChainPlace, Judged
+from tunesmith.pipeline.context import ChainPlace, Context, Judged
 from tunesmith.pipeline.draw import OtherSets, gather_other_sets
 from tunesmith.pipeline.evidence import EXAMPLES, same_verdict
 from tunesmith.pipeline.judging import judge, verdict_event
@@ -117,9 +117,14 @@ class Project:
     def origin(self) -> BaseFolder:
         """The base that a chain began with. All stages have its tokenizer, template and dimensions, so that every dataset and
         every plan of a chain can be made before the first training; outside of a chain, the base itself."""
-        if self._chained is not None and self._chained.earlier:
-            return self._chained.earlier[0].origin
+        if self.earlier:
+            return self.earlier[0].origin
         return find_base(self.recipe.base, offline=self._offline, reporter=self.reporter)
+
+    @property
+    def earlier(self) -> tuple[Context, ...]:
+        """The projects of all stages before this one; none outside of a chain."""
+        return self._chained.earlier if self._chained else ()
 
     @cached_property
     def settings(self) -> Recipe:
@@ -249,10 +254,10 @@ class Project:
         if self.settings.mix.own_answers and self.objective.record is Example:
             own = own_answers(self.origin, self.chat, self.store.root / "own_answers", reporter=self.reporter)
         found = gather_other_sets(self.recipe, self.store.root.parent, record=self.objective.record, own=own)
-        if self._chained is None or not (earlier := self._chained.earlier):
+        if not self.earlier:
             return found
-        datasets = [{name: one.records(name) for name in ("train", "val", "test")} for one in earlier]
-        return found.after(datasets, id=digest(*(one.dataset.id for one in earlier)))
+        datasets = [{name: one.records(name) for name in ("train", "val", "test")} for one in self.earlier]
+        return found.after(datasets, id=digest(*(one.dataset.id for one in self.earlier)))
 
     @property
     def limit(self) -> int:
