@@ -132,6 +132,7 @@ def run_ours(mode: str, work: Work, chosen: str) -> dict[str, Any]:
     from tunesmith.train.execution import TrunkCache, execution_path
     from tunesmith.train.loop import FitSettings, fit
     from tunesmith.train.method import DEFAULT, open_method
+    from tunesmith.train.optimizer import Rates, open_optimizer
     from tunesmith.train.units import Unit
     from tunesmith.train.validation import Validation
     from tunesmith.train.weights.low_rank import adapter_weights
@@ -176,7 +177,7 @@ def run_ours(mode: str, work: Work, chosen: str) -> dict[str, Any]:
             processor.append(time.process_time())
             return {"loss": 1.0, "accuracy": 0.0}
 
-        settings: dict[str, Any] = {"warmup": 0.0, "weight_decay": 0.0, "max_grad_norm": 1.0, "seed": 0, "patience": 0}
+        settings: dict[str, Any] = {"warmup": 0.0, "floor": 0.1, "decay": 0.2, "max_grad_norm": 1.0, "seed": 0, "patience": 0}
         settings |= {"num_steps": len(batches), "accumulate": 1, "learning_rate": 1e-4, "schedule": "constant"}
         settings |= {
             "evaluate_every": 0,
@@ -185,10 +186,12 @@ def run_ours(mode: str, work: Work, chosen: str) -> dict[str, Any]:
             "checkpoint_every": 10_000,
             "checkpoint_minutes": 0.0,
         }
+        groups = [{"params": [parameter for parameter in adapted.parameters() if parameter.requires_grad]}]
         fit(
             adapter_weights(adapted, coverage, name="lora", address="none"),
             Timed(),
             lambda batch: method.loss(path, batch),
+            optimizer=open_optimizer("adamw", {}, model=adapted, groups=groups, rates=Rates(1e-4, 0.0)),
             settings=FitSettings(**settings),
             figures=method.figures,
             validation=Validation(1, lambda n, on_done: validate(), lambda on_done: []),

@@ -21,6 +21,7 @@ from tunesmith.pipeline.recipe_page import reference_page
 from tunesmith.pipeline.sections.dataset import TemplateConfig
 from tunesmith.pipeline.sections.run import MethodConfig
 from tunesmith.train.method import method_names, settings_of
+from tunesmith.train.optimizer import optimizer_names, settings_of_optimizer
 from tunesmith.train.settings import AdapterSettings, TrainSettings, values_of
 
 SOURCES = {"sources": ["./posts"]}
@@ -214,7 +215,8 @@ def test_a_value_that_is_none_of_several_types_is_one_problem() -> None:
 
 def test_the_reference_page_of_the_recipe_is_the_one_that_the_declarations_make() -> None:
     page = Path(__file__).parents[2] / "docs" / "reference" / "recipe.md"
-    made = reference_page({kind: settings_of(kind) for kind in method_names()})
+    optimizers = {kind: settings_of_optimizer(kind) for kind in optimizer_names()}
+    made = reference_page({kind: settings_of(kind) for kind in method_names()}, optimizers)
     assert page.read_text(encoding="utf-8") == made, "python -m tunesmith.api.reference recipe > docs/reference/recipe.md"
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Literal
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +12,6 @@ from tunesmith.models.chat import Encoded
 from tunesmith.models.packed.layout import lay_out
 from tunesmith.train.batches import Batches, Sizes, epoch_order, even_parts, parts_of, shared_tokens
 from tunesmith.train.padded import collate
-from tunesmith.train.schedule import learning_rate
 from tunesmith.train.units import Batch, Unit, rows_of
 
 LENGTHS = st.lists(st.integers(1, 500), min_size=1, max_size=120)
@@ -112,25 +108,6 @@ def test_padding_is_masked_never_learned_and_the_first_token_has_no_label() -> N
     assert batch.ids_BT.tolist() == [[5, 6, 7], [8, 0, 0]] and batch.mask_BT.tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch.learned_BT.tolist() == [[False, True, True], [False, False, False]]
     assert (batch.num_learned, batch.num_tokens) == (2, 4)
-
-
-Schedule = Literal["cosine", "constant"]
-
-
-@given(st.integers(1, 400), st.floats(0, 0.99), st.sampled_from(["cosine", "constant"]))
-def test_the_rate_rises_to_its_peak_and_never_leaves_its_bounds(steps: int, warmup: float, schedule: Schedule) -> None:
-    rates = [learning_rate(s, num_steps=steps, peak=2.0, warmup=warmup, schedule=schedule) for s in range(steps)]
-    assert all(0 < rate <= 2.0 and math.isfinite(rate) for rate in rates)
-    rise = round(warmup * steps)
-    assert rates[:rise] == sorted(rates[:rise]) and rates[rise:] == sorted(rates[rise:], reverse=True)
-    if rise < steps:
-        assert rates[rise] == 2.0
-
-
-def test_the_cosine_ends_near_a_tenth_and_the_constant_stays() -> None:
-    assert learning_rate(999, num_steps=1000, peak=1.0, warmup=0.1, schedule="cosine") == pytest.approx(0.1, abs=1e-4)
-    assert learning_rate(999, num_steps=1000, peak=1.0, warmup=0.1, schedule="constant") == 1.0
-    assert learning_rate(0, num_steps=1, peak=1.0, warmup=0.0, schedule="cosine") == 1.0
 
 
 @given(LENGTHS, st.integers(1, 20), st.sampled_from([0, 300]), st.integers(0, 99))

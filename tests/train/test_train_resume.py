@@ -24,7 +24,7 @@ from tunesmith.core.files import commit
 from tunesmith.train import checkpoint as checkpoint_module
 from tunesmith.train import loop as loop_module
 from tunesmith.train import run as run_module
-from tunesmith.train.checkpoint import Checkpoints, MetricLog, SaveRule, State, restore_optimizer
+from tunesmith.train.checkpoint import Checkpoints, MetricLog, SaveRule, State
 from tunesmith.train.methods import sft as sft_module
 from tunesmith.train.randomness import random_state, restore_random_state, seed_all
 
@@ -297,20 +297,6 @@ def test_more_checkpoints_stay_when_the_recipe_says_so(tiny_path: Path, tmp_path
     found = sorted((tmp_path / "work" / "checkpoints").glob("step-*"))
     assert [int(p.name[-2:]) for p in found] == [5, 6, 7, 8]
     assert (tmp_path / "work" / "checkpoints" / "latest").read_text() == "step-00000008\n"
-
-
-BAD_MOMENTS = {
-    "does not fit": {"other/step": torch.tensor(1.0)},
-    "the shape of its tensor": {"a/exp_avg": torch.zeros(3)},
-    "lacks the optimiser's state of a tensor": {"a/exp_avg": torch.zeros(2)},
-}
-
-
-@pytest.mark.parametrize("words", BAD_MOMENTS)
-def test_optimiser_state_that_is_missing_or_of_another_tensor_is_an_error(words: str) -> None:
-    a, b = torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(2))
-    with pytest.raises(TrainingError, match=words):
-        restore_optimizer(torch.optim.AdamW([a, b]), {a: "a", b: "b"}, BAD_MOMENTS[words])
 
 
 def test_every_random_state_is_in_a_checkpoint_and_comes_back(tmp_path: Path) -> None:

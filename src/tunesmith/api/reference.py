@@ -131,11 +131,13 @@ def _markdown(docstring: str) -> str:
 
 
 def recipe_page() -> str:
-    """The page of the recipe, with the settings of every training method."""
+    """The page of the recipe, with the settings of every training method and every optimiser."""
     from tunesmith.pipeline.recipe_page import reference_page
     from tunesmith.train.method import method_names, settings_of
+    from tunesmith.train.optimizer import optimizer_names, settings_of_optimizer
 
-    return reference_page({kind: settings_of(kind) for kind in method_names()})
+    optimizers = {kind: settings_of_optimizer(kind) for kind in optimizer_names()}
+    return reference_page({kind: settings_of(kind) for kind in method_names()}, optimizers)
 
 
 def metrics_page() -> str:

@@ -53,7 +53,7 @@ from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.recipe_stages import named_stage, refuse_stages
 from tunesmith.pipeline.ruling import rules_of
 from tunesmith.pipeline.stage import find_stage
-from tunesmith.pipeline.training import objective_of
+from tunesmith.pipeline.training import check_optimizer, objective_of
 from tunesmith.plan.facts import AdapterFacts, BaseFacts, PrecisionFacts
 from tunesmith.plan.hardware import measure_hardware
 from tunesmith.plan.shape import Shape, shape_of
@@ -99,6 +99,7 @@ class Project:
         self._chained = chained
         self.reporter: Reporter = reporter or SilentReporter()
         self.objective: Method = objective_of(recipe)
+        check_optimizer(recipe)
         self._artifacts: dict[str, Artifact] = {}
         self._allow_private = allow_private
         self._offline = offline

@@ -16,6 +16,7 @@ from tunesmith.pipeline.recipe import PRESETS, Recipe
 from tunesmith.pipeline.recipe_stages import all_sources, own_name, own_settings, stage_knobs, stage_recipes
 from tunesmith.pipeline.sections.dataset import MixConfig
 from tunesmith.pipeline.sections.eval import BiggerConfig
+from tunesmith.pipeline.sections.run import TrainConfig
 
 __all__ = ["knobs", "load_recipe", "recipe_from"]
 
@@ -214,6 +215,15 @@ def _without_effect(data: Mapping[str, Any], recipe: Recipe) -> list[Problem]:
         )
     if recipe.train.max_steps and "epochs" in train:
         complain("train.epochs", train["epochs"], "only one of train.epochs and train.max_steps", "remove one of the two")
+    uses = {"floor": recipe.train.schedule != "constant", "decay": recipe.train.schedule == "wsd"}
+    usual = TrainConfig()
+    for name in (
+        name for name, used in uses.items() if train.get(name, getattr(usual, name)) != getattr(usual, name) and not used
+    ):
+        falling = "wsd" if name == "decay" else "cosine"
+        complain(
+            f"train.{name}", train[name], f"train.schedule {falling}", f"remove train.{name}, or set train.schedule: {falling}"
+        )
     for name in ("passage_words", "min_words", "missing_parts") if recipe.build.style == "examples" else ():
         if name in data.get("build", {}):
             complain(f"build.{name}", data["build"][name], "build.style: passages", f"remove build.{name}")

@@ -13,12 +13,13 @@ from tunesmith.pipeline.recipe_stages import stage_knobs
 __all__ = ["reference_page"]
 
 
-def reference_page(objectives: Mapping[str, type[Section]]) -> str:
-    """The page in Markdown; `objectives`: the settings that each `objective.kind` has of its own."""
+def reference_page(objectives: Mapping[str, type[Section]], optimizers: Mapping[str, type[Section]]) -> str:
+    """The page in Markdown; `objectives` and `optimizers`: the settings that each `objective.kind` and each `train.optimizer`
+    has of its own."""
     lines = [
         "# The recipe",
         "",
-        "Every setting, made from the declarations in `pipeline/sections/` and `train/methods/`.",
+        "Every setting, made from the declarations in `pipeline/sections/`, `train/methods/` and `train/optimizers/`.",
         "For a single run: `--set train.epochs=3`.",
         "`quality` presets change defaults: "
         + "; ".join(
@@ -34,11 +35,16 @@ def reference_page(objectives: Mapping[str, type[Section]]) -> str:
         "| setting | type | default | meaning |",
         "|---|---|---|---|",
     ]
-    own = {kind: declared(section, "objective.") for kind, section in objectives.items()}
+    own = {
+        "objective.kind": {kind: declared(section, "objective.") for kind, section in objectives.items()},
+        "train.optimizer_settings": {
+            kind: declared(section, "train.optimizer_settings.") for kind, section in optimizers.items()
+        },
+    }
     for knob in knobs():
         lines.append(_row(knob))
-        if knob.name == "objective.kind":
-            lines += [_row(replace(k, text=f"With `{kind}`: {k.text}")) for kind, every in own.items() for k in every]
+        for kind, every in own.get(knob.name, {}).items():
+            lines += [_row(replace(k, text=f"With `{kind}`: {k.text}")) for k in every]
         if knob.name == "stages":
             lines += [_row(k) for k in stage_knobs(["NAME"])]
     return "\n".join(lines) + "\n"

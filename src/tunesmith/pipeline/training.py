@@ -13,15 +13,21 @@ from tunesmith.models.chat import Chat
 from tunesmith.models.load import BaseFolder, PrecisionName
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.train.method import Method, identity, open_method
+from tunesmith.train.optimizer import optimizer_settings
 from tunesmith.train.run import Place, train_adapter
 from tunesmith.train.settings import AdapterSettings, TrainSettings, identifying
 
-__all__ = ["fill_run", "objective_of", "record_setting", "run_settings"]
+__all__ = ["check_optimizer", "fill_run", "objective_of", "record_setting", "run_settings"]
 
 
 def objective_of(recipe: Recipe) -> Method:
     """The training method that the recipe names. RecipeError for one that does not exist or is set wrongly."""
     return open_method(recipe.objective.kind, recipe.objective.options, best_by=recipe.train.best_by)
+
+
+def check_optimizer(recipe: Recipe) -> None:
+    """RecipeError if the recipe names an optimiser that does not exist, or settings that it does not have."""
+    optimizer_settings(recipe.train.optimizer, recipe.train.optimizer_settings)
 
 
 def run_settings(recipe: Recipe, objective: Method, *, base: str, precision: PrecisionName) -> dict[str, Any]:

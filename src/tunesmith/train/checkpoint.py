@@ -40,7 +40,7 @@ from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.train.machine import differences, machine_facts
 from tunesmith.train.randomness import random_state, restore_random_state
 
-__all__ = ["Checkpoints", "MetricLog", "SaveRule", "State", "Tensors", "lock", "optimizer_tensors", "restore_optimizer"]
+__all__ = ["Checkpoints", "MetricLog", "SaveRule", "State", "Tensors", "lock"]
 
 _LEAST_KEPT = 2
 _ANEW = "delete the run's work folder to start again"
@@ -284,48 +284,6 @@ class MetricLog:
 
     def close(self) -> None:
         """Nothing is held open between two rows."""
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[torch.Tensor, str]) -> Tensors:
-    """The optimiser's state as named tensors: `<parameter>/<entry>`."""
-    return {
-        f"{names[parameter]}/{entry}": torch.as_tensor(value)
-        for parameter, entries in optimizer.state.items()
-        for entry, value in entries.items()
-    }
-
-
-def restore_optimizer(
-    optimizer: torch.optim.Optimizer, names: Mapping[torch.Tensor, str], tensors: Mapping[str, torch.Tensor]
-) -> None:
-    """Put back what `optimizer_tensors` took. TrainingError if some are missing, or belong to a
-    tensor that is not trained here."""
-    by_name = {name: parameter for parameter, name in names.items()}
-    for key, value in tensors.items():
-        name, _, entry = key.rpartition("/")
-        if name not in by_name:
-            raise TrainingError(
-                "a checkpoint does not fit this run",
-                value=name,
-                expected=f"one of {len(by_name)} trainable tensors",
-                hint=_ANEW,
-            )
-        parameter = by_name[name]
-        if value.dim() and value.shape != parameter.shape:
-            raise TrainingError(
-                "a checkpoint does not fit this run",
-                value=f"{key} {tuple(value.shape)}",
-                expected=f"the shape of its tensor, {tuple(parameter.shape)}",
-                hint=_ANEW,
-            )
-        optimizer.state[parameter][entry] = value if entry == "step" else value.to(parameter.device)
-    if missing := sorted(set(by_name) - {key.rpartition("/")[0] for key in tensors}) if tensors else []:
-        raise TrainingError(
-            "a checkpoint lacks the optimiser's state of a tensor",
-            value=missing[0],
-            expected=f"state of all {len(by_name)} trainable tensors",
-            hint=_ANEW,
-        )
 
 
 @contextmanager

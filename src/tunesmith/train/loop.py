@@ -11,18 +11,20 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 
 from tunesmith.core.errors import Interrupted, TrainingError
 from tunesmith.core.reporter import Reporter
 from tunesmith.train.best import Best
-from tunesmith.train.checkpoint import Checkpoints, MetricLog, SaveRule, State, Tensors, optimizer_tensors, restore_optimizer
+from tunesmith.train.checkpoint import Checkpoints, MetricLog, SaveRule, State, Tensors
 from tunesmith.train.memory import is_out_of_memory
 from tunesmith.train.method import Direction
+from tunesmith.train.optimizer import Optimizer
+from tunesmith.train.optimizer_state import optimizer_tensors, restore_optimizer
 from tunesmith.train.randomness import seed_all
-from tunesmith.train.schedule import learning_rate
+from tunesmith.train.schedule import Schedule, learning_rate
 from tunesmith.train.stop import Stopped, stop_requests
 from tunesmith.train.units import Batch
 from tunesmith.train.validation import Validation, Validator, holding
@@ -51,9 +53,10 @@ class FitSettings:
     num_steps: int
     accumulate: int
     learning_rate: float
-    schedule: Literal["cosine", "constant"]
+    schedule: Schedule
     warmup: float
-    weight_decay: float
+    floor: float
+    decay: float
     max_grad_norm: float
     evaluate_every: int
     patience: int
@@ -86,11 +89,12 @@ class Fitted:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "other"}
 
 
-def fit(
+def fit(  # noqa: PLR0913 (what is trained, on what, how, and where it is kept)
     weights: Weights,
     batches: RandomAccess,
     objective: Objective,
     *,
+    optimizer: Optimizer,
     settings: FitSettings,
     figures: Mapping[str, Direction],
     validation: Validation,
@@ -99,7 +103,8 @@ def fit(
 ) -> Fitted:
     """Train until the last step or until patience runs out; leaves the best weights in the model.
 
-    `objective`: the summed loss of a batch, which a step divides by the batches' weights. `figures`: what validation measures.
+    `objective`: the summed loss of a batch, which a step divides by the batches' weights. `optimizer` moves all tensors of
+    `model` that are trained. `figures`: what validation measures.
     Before step 1 the `validation` may be a small one; all its units are then measured for the untrained model right before
     they are for a trained one the first time.
 
@@ -110,7 +115,6 @@ def fit(
     s, model = settings, weights.model
     named: Tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
     names = {p: name for name, p in named.items()}
-    optimizer = torch.optim.AdamW(weights.groups(named), lr=s.learning_rate, weight_decay=s.weight_decay)
     state, best_so_far = _take_up(checkpoints, named, optimizer, batches)
     best = Best.starting(s.best_by, figures, s.min_delta, best_so_far)
     begin, resumed_at, num_tokens, loss = time.perf_counter(), state.step, 0, float("nan")
@@ -149,7 +153,8 @@ def fit(
                         with holding(named, best.chosen):  # which are still those before the first step
                             validate(0, lambda text: progress.advance(0, text))
                     if due:
-                        validate(state.step, lambda text: progress.advance(0, text))
+                        with optimizer.settled():
+                            validate(state.step, lambda text: progress.advance(0, text))
                 unseen = due and state.seen_step != state.step
                 stopped = s.patience > 0 and s.evaluate_every > 0 and state.looks_without_gain >= s.patience
                 if save_rule.due(state.step) or done or stopped or stop.exit_code:
@@ -159,7 +164,13 @@ def fit(
                 if done or stopped:
                     break
                 rate = learning_rate(
-                    state.step, num_steps=s.num_steps, peak=s.learning_rate, warmup=s.warmup, schedule=s.schedule
+                    state.step,
+                    num_steps=s.num_steps,
+                    peak=s.learning_rate,
+                    warmup=s.warmup,
+                    schedule=s.schedule,
+                    floor=s.floor,
+                    decay=s.decay,
                 )
                 watch.begin_step()
                 loss, norm, micro = _fitting_step(
@@ -202,9 +213,7 @@ def fit(
     )
 
 
-def _take_up(
-    checkpoints: Checkpoints, named: Tensors, optimizer: torch.optim.Optimizer, batches: RandomAccess
-) -> tuple[State, Tensors]:
+def _take_up(checkpoints: Checkpoints, named: Tensors, optimizer: Optimizer, batches: RandomAccess) -> tuple[State, Tensors]:
     """Where the newest checkpoint left off, and the best weights so far; the start of the run if there is none."""
     if (found := checkpoints.newest()) is None:
         return State(), named
@@ -224,7 +233,7 @@ def _shrink(batches: RandomAccess, state: State) -> bool:
 
 def _fitting_step(
     model: Any,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     objective: Objective,
     parts: Callable[[], list[Batch]],
     *,
@@ -240,7 +249,7 @@ def _fitting_step(
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             largest = max(part.num_tokens for part in micro)
             if not shrink():
                 raise TrainingError(
@@ -254,7 +263,7 @@ def _fitting_step(
 
 def _step(
     model: Any,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     objective: Objective,
     micro: list[Batch],
     *,
@@ -274,12 +283,11 @@ def _step(
         loss += float(part.detach())
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm if max_grad_norm > 0 else math.inf)
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group.get("rate_scale", 1.0)
+    optimizer.set_rate(rate)
     if math.isfinite(loss) and bool(norm.isfinite()):
         optimizer.step()
         after()
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     return loss, float(norm)
 
 

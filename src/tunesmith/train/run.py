@@ -33,6 +33,7 @@ from tunesmith.train.heads import put_head, save_head, without_head
 from tunesmith.train.loop import FitSettings, Fitted, RandomAccess, fit
 from tunesmith.train.memory import Budget, budget
 from tunesmith.train.method import DEFAULT, Method, Signalled, generates, identity
+from tunesmith.train.optimizer import Optimizer, Rates, open_optimizer
 from tunesmith.train.reading import Reading, read_curves
 from tunesmith.train.reference import with_reference
 from tunesmith.train.report import run_report
@@ -98,6 +99,7 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
     units, val = (objective.prepare(part, chat, max_tokens=limit) for part in (examples["train"], watched))
     weights = _weights(base, units, method, train, precision)
     put_head(weights.model, objective, seed=train.seed)
+    optimizer = _optimizer(weights, train)
     exact = train.precision == "exact"
     trunk = (
         None if exact or method.layers == "all" else TrunkCache(place.workspace / "trunk", weights.modules, base.fingerprint)
@@ -129,6 +131,7 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
             weights,
             _batches(units, train, path, most, objective),
             lambda batch: objective.loss(path, batch),
+            optimizer=optimizer,
             settings=_fit_settings(train, units),
             figures=objective.figures,
             validation=Validation(
@@ -168,6 +171,13 @@ def _fit_settings(train: TrainSettings, units: Sequence[Unit]) -> FitSettings:
     steps = num_steps(train, len(units), sum(unit.num_tokens for unit in units))
     as_set = {f.name: getattr(train, f.name) for f in fields(FitSettings) if f.name not in {"num_steps", "evaluate_every"}}
     return FitSettings(num_steps=steps, evaluate_every=validation_every(train.evaluate_every, steps), **as_set)
+
+
+def _optimizer(weights: Weights, train: TrainSettings) -> Optimizer:
+    """The optimiser over all that is trained; made early, so that a missing library stops the run before it begins."""
+    groups = weights.groups({name: p for name, p in weights.model.named_parameters() if p.requires_grad})
+    rates = Rates(train.learning_rate, train.weight_decay)
+    return open_optimizer(train.optimizer, train.optimizer_settings, model=weights.model, groups=groups, rates=rates)
 
 
 def _compile(train: TrainSettings, units: Sequence[Unit], place: Place) -> bool | Trial:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Set
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, get_type_hints
 
+from tunesmith.train.schedule import Schedule
+
 __all__ = ["SAVING", "AdapterSettings", "TrainSettings", "identifying", "values_of"]
 
 SAVING = frozenset({"checkpoint_every", "checkpoint_minutes", "keep_checkpoints"})  # change nothing that is learned
@@ -32,9 +34,13 @@ class TrainSettings(Protocol):
     curriculum: Literal["none", "short_first"]
     tokens_at_once: Literal["auto"] | int
     accumulate: int
+    optimizer: str
+    optimizer_settings: dict[str, Any]
     learning_rate: float
-    schedule: Literal["cosine", "constant"]
+    schedule: Schedule
     warmup: float
+    floor: float
+    decay: float
     weight_decay: float
     max_grad_norm: float
     max_tokens: int

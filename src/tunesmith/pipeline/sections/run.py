@@ -63,14 +63,24 @@ class TrainConfig(Section):
     out, the parts are halved."""
     accumulate: Annotated[int, Field(ge=1, le=4096)] = 1
     """Batches accumulated for one optimiser step, weighted by their target tokens."""
+    optimizer: Annotated[str, Field(min_length=1)] = "adamw"
+    """The optimiser. Each file in `train/optimizers/` is one: `adamw`, `adamw_8bit` and `paged_adamw_8bit` (moments of 8 bits),
+    `lion` (one moment), `muon` (matrices inside the model; AdamW for the rest), `schedule_free` (averages the weights)."""
+    optimizer_settings: dict[str, Any] = {}
+    """Settings of the optimiser, such as `{beta2: 0.95}`. Each optimiser has its own, listed below."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Peak learning rate."""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """Learning rate after the warm-up: a cosine down to a tenth of the peak, or constant."""
+    schedule: Literal["cosine", "linear", "constant", "wsd", "one_cycle"] = "cosine"
+    """Learning rate after the warm-up: along a cosine or a line down to `floor`, constant, constant until a last fall (`wsd`:
+    warm-up, stable, decay), or `one_cycle`, whose warm-up begins at a 25th of the peak and follows a cosine."""
     warmup: Share = 0.05
     """Share of the steps during which the learning rate rises to its peak."""
+    floor: Share = 0.1
+    """Learning rate at the end of the schedule, as a share of its peak. `constant` does not use it."""
+    decay: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    """Share of the steps over which `wsd` lets the learning rate fall. Other schedules do not use it."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Decoupled weight decay of the adapter (AdamW)."""
+    """Decoupled weight decay of what is trained."""
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
     """Larger gradients are scaled down to this norm. 0 turns clipping off."""
     max_tokens: Annotated[int, Field(ge=16)] = 1024

@@ -1,0 +1,1 @@
+"""Optimisers: each file here is one, and its name is what `train.optimizer` names."""
