@@ -59,9 +59,15 @@ VOCABULARY = 384
 
 
 def make_base(
-    folder: Path, *, architecture: Architecture = "llama", template: str | None = TEMPLATE, pad: bool = True, seed: int = 7
+    folder: Path,
+    *,
+    architecture: Architecture = "llama",
+    template: str | None = TEMPLATE,
+    pad: bool = True,
+    seed: int = 7,
+    tied: bool = True,
 ) -> Path:
-    """A whole base of some forty thousand random weights, with tied embeddings and a context of 768."""
+    """A whole base of some forty thousand random weights, with a context of 768."""
     shape: dict[str, Any] = {
         "vocab_size": VOCABULARY,
         "hidden_size": 32,
@@ -70,7 +76,7 @@ def make_base(
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": 768,
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": tied,
         "bos_token_id": 2,
         "eos_token_id": 7,
         "pad_token_id": 0,

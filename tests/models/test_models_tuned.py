@@ -64,8 +64,8 @@ def test_a_whole_model_is_the_result_of_its_run_and_switches_to_its_base_and_bac
 def test_base_and_trained_model_answer_in_one_call_as_each_does_alone(run: Path, tiny: BaseFolder, tiny_chat: Chat) -> None:
     from fakes import examples
 
-    def answers(model: Any, **more: bool) -> list[str]:
-        asked = [Request(messages=e.prompt, max_new_tokens=12, **more) for e in examples(3)]
+    def answers(model: Any) -> list[str]:
+        asked = [Request(messages=e.prompt, max_new_tokens=12) for e in examples(3)]
         return [made.text for made in answer(model, tiny_chat, asked, batch_examples=4, context=768)]
 
     model = open_tuned(load_model(tiny, "float32"), tuned_folder(run))

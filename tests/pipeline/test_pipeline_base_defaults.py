@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunesmith.pipeline.base_defaults import REAL_BASE, REAL_PRESETS, for_base
+from tunesmith.pipeline.base_defaults import REAL_BASE, REAL_PRESETS, for_base, for_method
 from tunesmith.pipeline.recipe import PRESETS, Recipe
 from tunesmith.pipeline.recipe_file import recipe_from
 
@@ -43,3 +43,13 @@ def test_what_is_written_down_stays_even_if_it_is_what_a_preset_says() -> None:
 
 def test_max_steps_stands_against_the_epochs_of_a_quality() -> None:
     assert "train.epochs" not in real(recipe(["train.max_steps=5"])).by_base
+
+
+def test_a_full_fine_tune_takes_a_tenth_of_the_rate_unless_one_is_written() -> None:
+    full = {"kind": "full"}
+    found = for_method(real(recipe(method=full)))
+    assert found.train.learning_rate == pytest.approx(1e-4) and "LoRA" in found.by_method["train.learning_rate"]
+    written = for_method(real(recipe(method=full, train={"learning_rate": 3e-5})))
+    assert written.train.learning_rate == 3e-5 and not written.by_method
+    plain = recipe()
+    assert for_method(plain) is plain

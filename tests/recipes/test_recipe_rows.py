@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import validate
@@ -18,37 +19,34 @@ if not RECIPES.is_dir():
 WITH_ROWS = sorted(path.parent.name for path in RECIPES.glob("*/rows.py") if path.parent.name != "apprentice")
 
 
-def module(name):
+def module(name: str) -> Any:
     spec = importlib.util.spec_from_file_location(f"rows_of_{name.replace('-', '_')}", RECIPES / name / "rows.py")
+    assert spec is not None and spec.loader is not None
     found = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(found)
     return found
 
 
-def prompt_of(row):
-    return row.get("prompt") or row["messages"][-2]["content"]
-
-
 @pytest.mark.parametrize("name", WITH_ROWS)
-def test_rows_of_a_recipe_are_the_same_on_every_call_and_none_comes_twice(name):
+def test_rows_of_a_recipe_are_the_same_on_every_call_and_none_comes_twice(name: str) -> None:
     made = module(name).rows()
     assert made == module(name).rows()
     assert len({json.dumps(row, sort_keys=True) for row in made}) == len(made) >= 150
 
 
 @pytest.mark.parametrize("file", sorted(RECIPES.glob("*/*.yaml")), ids=lambda file: file.parent.name)
-def test_recipe_files_are_valid_recipes(file):
+def test_recipe_files_are_valid_recipes(file: Path) -> None:
     assert load_recipe(file).base == "smollm2"
 
 
-def test_tickets_cover_every_label_evenly_and_no_form_stands_under_two():
+def test_tickets_cover_every_label_evenly_and_no_form_stands_under_two() -> None:
     made = module("tickets").rows()
     labels = [row["completion"] for row in made]
     assert {label: labels.count(label) for label in set(labels)} == dict.fromkeys(module("tickets").LABELS, 60)
     assert all(row["form"].startswith(row["completion"]) for row in made)
 
 
-def test_json_answers_follow_the_schema_and_name_the_order_that_was_asked_about():
+def test_json_answers_follow_the_schema_and_name_the_order_that_was_asked_about() -> None:
     schema = json.loads((RECIPES / "support-json" / "schema.json").read_text())
     for row in module("support-json").rows():
         answer = json.loads(row["messages"][-1]["content"])
@@ -57,7 +55,7 @@ def test_json_answers_follow_the_schema_and_name_the_order_that_was_asked_about(
         assert row["form"].startswith(answer["action"])
 
 
-def test_extracted_facts_stand_in_the_notice_word_for_word():
+def test_extracted_facts_stand_in_the_notice_word_for_word() -> None:
     for row in module("extraction").rows():
         facts = dict(line.split(": ", 1) for line in row["completion"].splitlines())
         assert list(facts) == ["who", "what", "where", "when"]
@@ -65,7 +63,7 @@ def test_extracted_facts_stand_in_the_notice_word_for_word():
         assert all(value == "-" or value.lower() in notice for value in facts.values())
 
 
-def test_every_line_of_code_runs_and_calls_the_library_once():
+def test_every_line_of_code_runs_and_calls_the_library_once() -> None:
     code = module("code")
     for row in code.rows():
         shelf = code.Shelf()
@@ -74,14 +72,14 @@ def test_every_line_of_code_runs_and_calls_the_library_once():
         assert all(number in shelf.calls[0] for number in re.findall(r"\d+", row["prompt"].split("# ")[1]))
 
 
-def test_sums_are_right_and_no_pair_of_numbers_occurs_twice():
+def test_sums_are_right_and_no_pair_of_numbers_occurs_twice() -> None:
     made = module("arithmetic").rows()
     pairs = [tuple(map(int, re.findall(r"\d+", row["prompt"]))) for row in made]
     assert all(row["completion"] == f"ANSWER: {a + b}" for row, (a, b) in zip(made, pairs, strict=True))
     assert len(set(pairs)) == len(pairs)
 
 
-def test_the_wordy_answer_holds_the_short_one_and_is_at_least_three_times_as_long():
+def test_the_wordy_answer_holds_the_short_one_and_is_at_least_three_times_as_long() -> None:
     for row in module("brevity").rows():
         assert row["chosen"] in row["rejected"]
         assert len(row["rejected"]) > 3 * len(row["chosen"])

@@ -99,7 +99,7 @@ def test_moments_of_eight_bits_take_a_quarter_of_the_memory() -> None:
         model = Two()
         optimizer = opened(kind, model)
         steps(model, optimizer, range(1))
-        names = {p: n for n, p in model.named_parameters()}
+        names: dict[torch.Tensor, str] = {p: n for n, p in model.named_parameters()}
         matrices = {n: t for n, t in optimizer_tensors(optimizer, names).items() if n.startswith("inner.weight/")}
         size[kind] = sum(t.numel() * t.element_size() for t in matrices.values())
     assert size["adamw_8bit"] < 0.27 * size["adamw"]
@@ -123,7 +123,7 @@ def test_scales_of_eight_bits_with_another_shape_are_an_error() -> None:
     model = Two()
     optimizer = opened("adamw_8bit", model)
     steps(model, optimizer, range(1))
-    names = {p: n for n, p in model.named_parameters()}
+    names: dict[torch.Tensor, str] = {p: n for n, p in model.named_parameters()}
     saved = optimizer_tensors(optimizer, names)
     saved["inner.weight/absmax1"] = torch.zeros(3)
     with pytest.raises(TrainingError, match="does not fit"):

@@ -21,7 +21,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.models.dropout import switch_off_dropouts
 from tunesmith.models.load import BaseFolder, empty_model
 
-__all__ = ["Reach", "choose_modules", "left_out", "linear_modules", "out_of_reach", "reach_of"]
+__all__ = ["Reach", "choose_modules", "left_out", "linear_modules", "moving_parameters", "out_of_reach", "reach_of"]
 
 _ATTENTION = re.compile(r"(^|[._])(attn|attention|self_attn|self_attention)([._]|$)")
 _MLP = re.compile(r"(^|[._])(mlp|feed_forward|ffn|block_sparse_moe|experts)([._]|$)")
@@ -158,6 +158,20 @@ def choose_modules(model: Any, targets: str | Sequence[str], layers: Literal["al
     return [name for name in linear if any(_means(target, name) for target in targets)]
 
 
+def moving_parameters(model: Any, layers: Literal["all"] | int) -> dict[str, torch.nn.Parameter]:
+    """The parameters that a full fine-tune moves, by name: all of the language model and its head, or those of the top layers.
+    What sees or hears stays as it is. A tied head has one name.
+    """
+    prefix, head = _decoder_name(model), model.get_output_embeddings()
+    own = {id(parameter) for parameter in head.parameters()} if head is not None else set()
+    named = {name: parameter for name, parameter in model.named_parameters() if name.startswith(prefix) or id(parameter) in own}
+    if layers == "all":
+        return named
+    kept = {re.match(rf"{re.escape(prefix)}.*?\b\d+\.", name) for name in choose_modules(model, "all", layers)}
+    blocks = tuple({found.group() for found in kept if found})
+    return {name: parameter for name, parameter in named.items() if name.startswith(blocks)}
+
+
 def _means(target: str, name: str) -> bool:
     return name == target or name.endswith("." + target)
 
@@ -247,8 +261,12 @@ def _kind_of(name: str, module: Any, head: Any) -> str:
 
 
 def reach_of(base: BaseFolder, *, kind: str, rank: int, targets: str | Sequence[str], layers: Literal["all"] | int) -> Reach:
-    """What an adapter of this `kind` (lora, rslora, dora) and rank would cover; no weight is read."""
+    """What an adapter of this `kind` (lora, rslora, dora) and rank would cover, or a full fine-tune; no weight is read."""
     model = empty_model(base)
+    if kind == "full":
+        modules = choose_modules(model, "all", layers)
+        moving = sum(parameter.numel() for parameter in moving_parameters(model, layers).values())
+        return Reach(tuple(modules), len(linear_modules(model)), moving, {}, switch_off_dropouts(model))
     modules = choose_modules(model, targets, layers)
     shapes = [model.get_submodule(name).weight.shape for name in modules]
     extra = sum(shape[0] for shape in shapes) if kind == "dora" else 0

@@ -11,7 +11,10 @@ from typing import Any
 
 from tunesmith.pipeline.recipe import Quality, Recipe
 
-__all__ = ["REAL_BASE", "REAL_PRESETS", "for_base"]
+__all__ = ["FULL_RATE", "REAL_BASE", "REAL_PRESETS", "for_base", "for_method"]
+
+FULL_RATE = 0.1  # of the rate of an adapter
+_FULL_WHY = "a full fine-tune takes about a tenth of LoRA's rate (Schulman et al. 2025, LoRA Without Regret)"
 
 REAL_BASE = 100_000_000  # parameters
 REAL_PRESETS: Mapping[Quality, Mapping[str, Mapping[str, Any]]] = {
@@ -45,3 +48,11 @@ def for_base(recipe: Recipe, *, num_parameters: int) -> Recipe:
         changed |= {f"{section}.{key}" for key in fitting}
         sections[section] = getattr(recipe, section).model_copy(update=fitting)
     return recipe.model_copy(update=sections).marked(by_base=changed)
+
+
+def for_method(recipe: Recipe) -> Recipe:
+    """The recipe with the settings that its kind of weights wants; what it writes down itself stays."""
+    if recipe.method.kind != "full" or recipe.has_written("train.learning_rate"):
+        return recipe
+    train = recipe.train.model_copy(update={"learning_rate": recipe.train.learning_rate * FULL_RATE})
+    return recipe.model_copy(update={"train": train}).marked(by_method={"train.learning_rate": _FULL_WHY})

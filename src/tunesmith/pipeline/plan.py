@@ -162,6 +162,8 @@ def _memory(
         checkpointing=t.gradient_checkpointing,
     )
     there = always_there(shape, trainable=trainable, bytes_a_weight=bytes_a_weight)
+    if m.kind == "full":
+        there -= trainable * bytes_a_weight  # the weights that move are the base's own
     found = memory_of(
         there,
         lambda length: a_token(length=length),
@@ -180,6 +182,8 @@ def _why(recipe: Recipe, section: str, key: str, otherwise: str) -> str:
     """Where a value comes from: the preset, the recipe, or the default and its reason."""
     preset, part = PRESETS[recipe.quality].get(section, {}), getattr(recipe, section)
     chosen = getattr(part, key)
+    if reason := recipe.by_method.get(f"{section}.{key}"):
+        return reason
     if f"{section}.{key}" in recipe.by_base:
         return f"quality {recipe.quality} for a base of this size, see recipes/voice"
     if preset.get(key) == chosen:
@@ -196,25 +200,12 @@ def _lines(
     precision: PrecisionFacts,
     n: Mapping[str, Any],
 ) -> tuple[Line, ...]:
-    t, m = recipe.train, recipe.method
+    t = recipe.train
     busy = "the machine is busy, so times are rough; " if hardware.busy else ""
     return (
         *_data_lines(base, data, shape),
         *_objective(recipe),
-        Line(
-            "adapter",
-            f"{m.kind} rank {m.rank}, alpha {m.alpha:g}, dropout {m.dropout:g}",
-            _why(recipe, "method", "rank", "default: enough to learn a style, small enough to stay general"),
-        ),
-        Line(
-            "reach",
-            f"{n['adapted_modules']} of {n['linear_modules']} linear layers, {n['trainable'] / 1e6:.2f} M parameters "
-            f"({n['trainable'] / (shape.num_parameters + n['trainable']):.1%})",
-            f"targets {m.targets if isinstance(m.targets, str) else ', '.join(m.targets)}, layers {m.layers}"
-            f"{not_reached(n['out_of_reach'], shape.num_parameters)}",
-        ),
-        *_dropouts(n["dropouts_off"]),
-        Line("precision", f"{precision.name} frozen weights, float32 adapter and optimiser", precision.reason),
+        *(_whole(recipe, shape, precision, n) if recipe.method.kind == "full" else _adapter(recipe, shape, precision, n)),
         Line("batches", *_packing(recipe)),
         *_compiling(recipe, n["steps"], n["seconds"]),
         Line("steps", f"{n['steps']}", _steps_reason(recipe, data)),
@@ -243,6 +234,38 @@ def _lines(
             else f"smallest detectable effect ≈ {n['detectable']:.2f} standard deviations of the per-document difference",
             f"what the verdict would detect with 80 % power on {data.test_documents} test documents",
         ),
+    )
+
+
+def _adapter(recipe: Recipe, shape: Shape, precision: PrecisionFacts, n: Mapping[str, Any]) -> tuple[Line, ...]:
+    """What moves where an adapter does."""
+    m = recipe.method
+    return (
+        Line(
+            "adapter",
+            f"{m.kind} rank {m.rank}, alpha {m.alpha:g}, dropout {m.dropout:g}",
+            _why(recipe, "method", "rank", "default: enough to learn a style, small enough to stay general"),
+        ),
+        Line(
+            "reach",
+            f"{n['adapted_modules']} of {n['linear_modules']} linear layers, {n['trainable'] / 1e6:.2f} M parameters "
+            f"({n['trainable'] / (shape.num_parameters + n['trainable']):.1%})",
+            f"targets {m.targets if isinstance(m.targets, str) else ', '.join(m.targets)}, layers {m.layers}"
+            f"{not_reached(n['out_of_reach'], shape.num_parameters)}",
+        ),
+        *_dropouts(n["dropouts_off"]),
+        Line("precision", f"{precision.name} frozen weights, float32 adapter and optimiser", precision.reason),
+    )
+
+
+def _whole(recipe: Recipe, shape: Shape, precision: PrecisionFacts, n: Mapping[str, Any]) -> tuple[Line, ...]:
+    """What moves in a full fine-tune."""
+    share = n["trainable"] / shape.num_parameters
+    reason = "no adapter: the result is a whole model, and nothing of the base can be switched off in it"
+    return (
+        Line("weights", f"full, layers {recipe.method.layers}: {n['trainable'] / 1e6:.2f} M parameters ({share:.0%})", reason),
+        *_dropouts(n["dropouts_off"]),
+        Line("precision", f"{precision.name} weights, gradients and optimiser", precision.reason),
     )
 
 

@@ -13,8 +13,9 @@ __all__ = ["plan_event"]
 def plan_event(plan: Plan, *, base: BaseFolder, method: str, rank: int, precision: Precision) -> PlanMade:
     """The event that reports what will be trained, how long it takes, and the precision with its reason."""
     lines = {line.name: line for line in plan.lines}
+    moves = lines["weights"].value if "weights" in lines else f"{method} rank {rank} on {lines['reach'].value}"
     shown = [
-        Line(f"{method} rank {rank} on {lines['reach'].value}"),
+        Line(moves),
         Line(f"at most {lines['steps'].value} steps, {lines['time'].value}, {lines['memory'].value}"),
         Line(f"{precision.name} base: {lines['precision'].reason}"),
     ]

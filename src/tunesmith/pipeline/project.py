@@ -35,7 +35,7 @@ from tunesmith.models.older_readers import unread_by_older_readers
 from tunesmith.models.precision import Precision, choose_precision
 from tunesmith.models.reach import reach_of
 from tunesmith.models.use import Use, read_use
-from tunesmith.pipeline.base_defaults import REAL_BASE, for_base
+from tunesmith.pipeline.base_defaults import REAL_BASE, for_base, for_method
 from tunesmith.pipeline.bigger import address_of
 from tunesmith.pipeline.blocking import check_allowed
 from tunesmith.pipeline.building import data_facts
@@ -130,7 +130,7 @@ class Project:
     @cached_property
     def settings(self) -> Recipe:
         """The recipe with what its quality means for a base of this size filled in."""
-        return for_base(self.recipe, num_parameters=self.shape.num_parameters)
+        return for_method(for_base(self.recipe, num_parameters=self.shape.num_parameters))
 
     @cached_property
     def chat(self) -> Chat:
@@ -308,6 +308,10 @@ class Project:
         layer = {"width": self.shape.width, "inner": self.shape.inner, "rank": self.settings.method.rank}
         if wanted:
             return choose_precision(wanted, **layer, because="set in the recipe")
+        if self.settings.method.kind == "full":
+            return choose_precision(
+                "float32", **layer, because="all weights move: small steps would be rounded away in bfloat16"
+            )
         return kept_precision(self.store.root / "precision.json", **layer)
 
     @cached_property

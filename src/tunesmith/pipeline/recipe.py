@@ -58,6 +58,7 @@ class Recipe(Section):
     verdict of its own against it. A stage has the settings of the recipe and those that it writes. Empty: one run."""
     _written: frozenset[str] | None = PrivateAttr(default=None)
     _by_base: frozenset[str] = PrivateAttr(default=frozenset())
+    _by_method: tuple[tuple[str, str], ...] = PrivateAttr(default=())
     _stage_recipes: tuple[tuple[str, Recipe], ...] = PrivateAttr(default=())
 
     @property
@@ -83,9 +84,21 @@ class Recipe(Section):
         """Names of settings whose values were chosen for this base."""
         return self._by_base
 
-    def marked(self, *, written: Set[str] | None = None, by_base: Set[str] | None = None) -> Self:
-        """A copy that records which settings the user wrote and which were chosen for this base."""
+    @property
+    def by_method(self) -> Mapping[str, str]:
+        """Names of settings whose values were chosen for the training method, with the reason."""
+        return dict(self._by_method)
+
+    def marked(
+        self,
+        *,
+        written: Set[str] | None = None,
+        by_base: Set[str] | None = None,
+        by_method: Mapping[str, str] | None = None,
+    ) -> Self:
+        """A copy that records which settings the user wrote and which were chosen for this base or for the method."""
         copy = self.model_copy()
+        copy._by_method = self._by_method if by_method is None else tuple(by_method.items())
         copy._written = self._written if written is None else frozenset(written)
         copy._by_base = self._by_base if by_base is None else frozenset(by_base)
         return copy

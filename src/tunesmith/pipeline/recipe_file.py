@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -215,15 +215,7 @@ def _without_effect(data: Mapping[str, Any], recipe: Recipe) -> list[Problem]:
         )
     if recipe.train.max_steps and "epochs" in train:
         complain("train.epochs", train["epochs"], "only one of train.epochs and train.max_steps", "remove one of the two")
-    uses = {"floor": recipe.train.schedule != "constant", "decay": recipe.train.schedule == "wsd"}
-    usual = TrainConfig()
-    for name in (
-        name for name, used in uses.items() if train.get(name, getattr(usual, name)) != getattr(usual, name) and not used
-    ):
-        falling = "wsd" if name == "decay" else "cosine"
-        complain(
-            f"train.{name}", train[name], f"train.schedule {falling}", f"remove train.{name}, or set train.schedule: {falling}"
-        )
+    _of_weights(data, recipe, complain)
     for name in ("passage_words", "min_words", "missing_parts") if recipe.build.style == "examples" else ():
         if name in data.get("build", {}):
             complain(f"build.{name}", data["build"][name], "build.style: passages", f"remove build.{name}")
@@ -234,6 +226,26 @@ def _without_effect(data: Mapping[str, Any], recipe: Recipe) -> list[Problem]:
     if "seed" in data.get("split", {}) and recipe.split.by == "time":
         complain("split.seed", recipe.split.seed, "a split.by that draws; time goes by the days", "remove split.seed")
     return problems
+
+
+def _of_weights(data: Mapping[str, Any], recipe: Recipe, complain: Callable[[str, object, str, str], None]) -> None:
+    """Complain of settings of weights and schedule that have no effect."""
+    train = data.get("train", {})
+    method = data.get("method", {})
+    adapters_own = ("rank", "alpha", "dropout", "targets") if recipe.method.kind == "full" else ()
+    for name in (name for name in adapters_own if name in method):
+        complain(
+            f"method.{name}", method[name], "a method.kind with an adapter; with full there is none", f"remove method.{name}"
+        )
+    uses = {"floor": recipe.train.schedule != "constant", "decay": recipe.train.schedule == "wsd"}
+    usual = TrainConfig()
+    for name in (
+        name for name, used in uses.items() if train.get(name, getattr(usual, name)) != getattr(usual, name) and not used
+    ):
+        falling = "wsd" if name == "decay" else "cosine"
+        complain(
+            f"train.{name}", train[name], f"train.schedule {falling}", f"remove train.{name}, or set train.schedule: {falling}"
+        )
 
 
 def _generator_problems(data: Mapping[str, Any], recipe: Recipe) -> list[Problem]:

@@ -14,6 +14,7 @@ import torch
 from tunesmith.core.files import replace_file, storage_errors
 from tunesmith.core.records import canonical_json, digest
 from tunesmith.core.reporter import Reporter
+from tunesmith.models.adapters import without_adapter
 from tunesmith.train.execution import ExecutionPath
 from tunesmith.train.method import Method, Referenced, identity
 from tunesmith.train.units import Unit
@@ -57,6 +58,7 @@ def _read(file: Path, *, num_units: int) -> list[tuple[float, ...]] | None:
 
 @contextmanager
 def _adapter_off(model: Any) -> Iterator[None]:
-    """Inside, the model computes as the base does; compiled layers run uncompiled, since they are compiled for the adapter."""
-    with model.disable_adapter(), torch.compiler.set_stance("force_eager"):
+    """Inside, the model computes as the base does; compiled layers run uncompiled, since they are compiled for the adapter.
+    A model without an adapter is the base before its first step, which is when this is asked."""
+    with without_adapter(model), torch.compiler.set_stance("force_eager"):
         yield

@@ -101,9 +101,8 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
     put_head(weights.model, objective, seed=train.seed)
     optimizer = _optimizer(weights, train)
     exact = train.precision == "exact"
-    trunk = (
-        None if exact or method.layers == "all" else TrunkCache(place.workspace / "trunk", weights.modules, base.fingerprint)
-    )
+    keeps = not exact and method.layers != "all"
+    trunk = TrunkCache(place.workspace / "trunk", weights.modules, base.fingerprint) if keeps else None
     release_memory()
     with (
         lock(place.workspace),
@@ -147,8 +146,7 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
         other = _save_weights(weights, fitted, objective, other_figure(objective.figures, train.best_by), place)
     facts = {
         **other,
-        weights.folder: weights.words,
-        **_covered(weights.coverage, method.dropout),
+        **_covered(weights, method.dropout),
         "base": f"{base.name}, {precision} in training, fingerprint {base.fingerprint[:12]}",
         "batches": f"{path.note}; {most.note}",
     }
@@ -206,13 +204,15 @@ def _report(
     return reading, figures
 
 
-def _covered(coverage: Coverage, dropout: float) -> dict[str, str]:
+def _covered(weights: Weights, dropout: float) -> dict[str, str]:
     """What was trained, what no adapter reaches, and which dropouts the run had: the adapter's own, never the base's."""
+    coverage = weights.coverage
     trained = f"{coverage.num_trainable:,} of {coverage.num_parameters:,} parameters ({coverage.share:.1%})"
     beyond = not_reached(coverage.out_of_reach, coverage.num_parameters - coverage.num_trainable)
     off = ", ".join(f"{name} {value:g}" for name, value in coverage.dropouts.items())
-    own = f"; the base's own ({off}) switched off, since the base is frozen" if off else ""
-    return {"trained": trained + beyond, "dropout": f"adapter {dropout:g}{own}"}
+    own = f"the base's own ({off}) switched off" if off else ""
+    drops = "; ".join(filter(None, (f"adapter {dropout:g}" if weights.folder == "adapter" else "", own))) or "none"
+    return {weights.folder: weights.words, "trained": trained + beyond, "dropout": drops}
 
 
 def _weights(

@@ -14,10 +14,10 @@ Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class MethodConfig(Section):
-    """Which layers are adapted, and how."""
+    """Which weights move, and how."""
 
-    kind: Literal["lora", "rslora", "dora"] = "lora"
-    """The adapter: LoRA, rank-stabilised LoRA, or weight-decomposed LoRA."""
+    kind: Literal["lora", "rslora", "dora", "full"] = "lora"
+    """The adapter: LoRA, rank-stabilised LoRA, or weight-decomposed LoRA. `full`: no adapter; the model's own weights move."""
     rank: Annotated[int, Field(ge=1, le=512)] = 16
     """Rank of the update to each adapted matrix."""
     alpha: Annotated[float, Field(gt=0)] = 32.0
@@ -27,7 +27,7 @@ class MethodConfig(Section):
     targets: Literal["attention", "mlp", "all"] | list[str] = "all"
     """Which linear layers are adapted: `attention`, `mlp`, `all`, or a list such as [q_proj, v_proj], which must exist."""
     layers: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
-    """How many layers, counted from the top, are adapted."""
+    """How many layers, counted from the top, are adapted, or move with `full`."""
 
 
 class ObjectiveConfig(Section):

@@ -16,6 +16,8 @@ def attach(model: Any, how: Beginning) -> Weights:
     """A fresh adapter on the layers that the settings name. ModelError if one of them cannot be adapted."""
     s = how.settings
     modules = choose_modules(model, s.targets, s.layers)
+    if s.kind == "full":
+        raise AssertionError("a full fine-tune has no adapter")
     adapted, coverage = adapters.attach(
         model, kind=s.kind, rank=s.rank, alpha=s.alpha, dropout=s.dropout, modules=modules, seed=how.seed
     )

@@ -1,0 +1,56 @@
+"""Full fine-tuning: the model's own weights move, all of them or those of its top layers.
+
+They are trained in the number type of the run, float32 unless the recipe names another. The result is a whole model in the
+base's own layout, each tensor in the type that it has in the base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tunesmith.models.adapters import Coverage
+from tunesmith.models.dropout import switch_off_dropouts
+from tunesmith.models.extended_vocabulary import parted_head
+from tunesmith.models.load import BaseFolder
+from tunesmith.models.merge import Merged, write_model
+from tunesmith.models.reach import choose_modules, linear_modules, moving_parameters
+from tunesmith.train.weights.weights import Beginning, Weights
+
+__all__ = ["attach"]
+
+
+def attach(model: Any, how: Beginning) -> Weights:
+    """Let the parameters of the chosen layers move. ModelError if the settings ask for more layers than there are."""
+    s = how.settings
+    linear = linear_modules(model)
+    modules = [] if s.layers == "all" else choose_modules(model, "all", s.layers)
+    dropouts = switch_off_dropouts(model)
+    moving = moving_parameters(model, s.layers)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in moving)
+    num_trained = sum(p.numel() for p in moving.values())
+    num_all = sum(p.numel() for p in model.parameters())
+    start = _sums(moving)
+    return Weights(
+        model=model,
+        coverage=Coverage(tuple(modules), len(linear), num_trained, num_all, {}, dropouts),
+        modules=modules,
+        words="all weights of the model" if s.layers == "all" else f"all weights of the top {s.layers} layers",
+        save=lambda folder: _save(model, how.base, folder),
+        moved=lambda: any(not torch.equal(a, b) for a, b in zip(start, _sums(moving), strict=True)),
+        folder="model",
+        starts_as_base=False,
+    )
+
+
+def _sums(parameters: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Two numbers for each tensor that a step changes: its sum and its sum of squares, in float64."""
+    return [torch.stack((p.detach().double().sum(), p.detach().double().square().sum())) for p in parameters.values()]
+
+
+def _save(model: Any, base: BaseFolder, folder: Path) -> None:
+    write_model(base, model, folder, Merged(vocabulary=None, untied=parted_head(model)), None, generation={})
