@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from fakes import train_tiny
 from tunesmith.core.records import canonical_json, digest
 from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.pipeline.sections.run import MethodConfig
@@ -50,3 +53,23 @@ def test_parameters_are_grouped_by_their_rate_and_keep_their_order() -> None:
 
     assert group() == [(1.0, [0, 1, 2, 3])]
     assert group(rate_scale=lambda name: 16.0 if "lora_B" in name else 1.0) == [(1.0, [0, 2]), (16.0, [1, 3])]
+
+
+@pytest.mark.parametrize("changed", [{"quantise": "nf4"}, {"lora_plus": 16.0}])
+def test_a_later_setting_that_is_used_gives_a_run_another_id(changed: dict[str, Any]) -> None:
+    assert identified(method=changed) != identified()
+    usual = {name: MethodConfig.model_fields[name].default for name in changed}
+    assert identified(method=usual) == identified()
+
+
+def test_lora_plus_moves_the_second_matrices_further_and_the_first_as_before(tiny_path: Path, tmp_path: Path) -> None:
+    """After one step of AdamW every entry has moved by its rate."""
+    one_step = {"max_steps": 1, "warmup": 0.0, "schedule": "constant", "max_grad_norm": 0.0}
+    found = {}
+    for ratio in (1.0, 16.0):
+        place = tmp_path / str(ratio)
+        train_tiny(tiny_path, place, train=one_step, method={"dropout": 0.0, "lora_plus": ratio})
+        found[ratio] = load_file(place / "out" / "adapter" / "adapter_model.safetensors")
+    for name, plain in found[1.0].items():
+        factor = 16.0 if "lora_B" in name else 1.0
+        assert float(found[16.0][name].norm()) == pytest.approx(factor * float(plain.norm()), rel=1e-3), name

@@ -17,6 +17,7 @@ import torch
 from tunesmith.core.errors import ModelError
 from tunesmith.models.dropout import switch_off_dropouts
 from tunesmith.models.load import safetensors_shapes
+from tunesmith.models.quantised import num_weights
 from tunesmith.models.reach import linear_modules, out_of_reach
 from tunesmith.models.whole import Whole
 
@@ -91,7 +92,7 @@ def attach(
             hint="name layers that the plan shows to be within reach: --set method.targets=[…]",
         )
     trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
-    size = sum(p.numel() for p in adapted.parameters())
+    size = sum(num_weights(p) for p in adapted.parameters())
     return adapted, Coverage(tuple(modules), len(linear), trained, size, unreached, dropouts)
 
 

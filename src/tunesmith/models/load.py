@@ -30,6 +30,7 @@ __all__ = [
     "find_base",
     "load_model",
     "load_tokenizer",
+    "open_model",
     "quantisation_name",
     "safetensors_metadata",
     "safetensors_shapes",
@@ -320,6 +321,11 @@ def empty_model(base: BaseFolder) -> Any:
 
 def load_model(base: BaseFolder, precision: StoredType) -> Any:
     """The causal language model on CPU (or the GPU, if there is one), in evaluation mode, gradients off."""
+    return open_model(base, precision)
+
+
+def open_model(base: BaseFolder, precision: StoredType, **how: Any) -> Any:
+    """As `load_model`; `how` goes to transformers' own loader, for bases that are quantised while they are opened."""
     import torch
     from transformers import AutoConfig, GenerationConfig
     from transformers.utils import logging
@@ -328,7 +334,7 @@ def load_model(base: BaseFolder, precision: StoredType) -> Any:
     with _opening(base):
         config = AutoConfig.from_pretrained(base.path, trust_remote_code=False)
         model = _model_class(config).from_pretrained(
-            base.path, dtype=getattr(torch, precision), trust_remote_code=False, use_safetensors=True
+            base.path, dtype=getattr(torch, precision), trust_remote_code=False, use_safetensors=True, **how
         )
     model.generation_config = GenerationConfig()  # the folder's sampling defaults must not leak into comparisons
     model.requires_grad_(False)

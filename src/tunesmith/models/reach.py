@@ -20,6 +20,7 @@ import torch
 from tunesmith.core.errors import ModelError
 from tunesmith.models.dropout import switch_off_dropouts
 from tunesmith.models.load import BaseFolder, empty_model
+from tunesmith.models.quantised import num_weights
 
 __all__ = ["Reach", "choose_modules", "left_out", "linear_modules", "moving_parameters", "out_of_reach", "reach_of"]
 
@@ -245,7 +246,7 @@ def out_of_reach(model: Any) -> dict[str, int]:
             kind = "layers named like experts"
         else:
             kind = "norms and biases" if parameter.ndim == 1 else "other layers"
-        counts[kind] += parameter.numel()
+        counts[kind] += num_weights(parameter)
     return dict(counts.most_common())
 
 

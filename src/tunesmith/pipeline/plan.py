@@ -161,7 +161,8 @@ def _memory(
         bytes_a_weight=bytes_a_weight,
         checkpointing=t.gradient_checkpointing,
     )
-    there = always_there(shape, trainable=trainable, bytes_a_weight=bytes_a_weight)
+    four_bit = m.quantise == "nf4"
+    there = always_there(shape, trainable=trainable, bytes_a_weight=bytes_a_weight, four_bit=four_bit)
     if m.kind == "full":
         there -= trainable * bytes_a_weight  # the weights that move are the base's own
     found = memory_of(
@@ -255,6 +256,7 @@ def _adapter(recipe: Recipe, shape: Shape, precision: PrecisionFacts, n: Mapping
         ),
         *_dropouts(n["dropouts_off"]),
         Line("precision", f"{precision.name} frozen weights, float32 adapter and optimiser", precision.reason),
+        *_quantised(recipe, shape),
     )
 
 
@@ -277,6 +279,15 @@ def _objective(recipe: Recipe) -> tuple[Line, ...]:
     return (
         Line("objective", ", ".join([o.kind, *(f"{name} {value}" for name, value in o.options.items())]), "set in the recipe"),
     )
+
+
+def _quantised(recipe: Recipe, shape: Shape) -> tuple[Line, ...]:
+    """How much of the base is kept in 4 bits, if the recipe asks for it."""
+    if recipe.method.quantise == "none":
+        return ()
+    share = shape.linear_params / shape.num_parameters
+    reason = "set in the recipe; QLoRA (arXiv:2305.14314). Evaluation and merging use the base in full precision"
+    return (Line("quantised", f"{share:.0%} of the base in 4 bits during training (NF4, double quantisation)", reason),)
 
 
 def _dropouts(rates: Mapping[str, float]) -> tuple[Line, ...]:

@@ -232,7 +232,7 @@ def _of_weights(data: Mapping[str, Any], recipe: Recipe, complain: Callable[[str
     """Complain of settings of weights and schedule that have no effect."""
     train = data.get("train", {})
     method = data.get("method", {})
-    adapters_own = ("rank", "alpha", "dropout", "targets") if recipe.method.kind == "full" else ()
+    adapters_own = ("rank", "alpha", "dropout", "targets", "quantise", "lora_plus") if recipe.method.kind == "full" else ()
     for name in (name for name in adapters_own if name in method):
         complain(
             f"method.{name}", method[name], "a method.kind with an adapter; with full there is none", f"remove method.{name}"

@@ -38,6 +38,7 @@ ENOUGH_CACHE = 768 * 2**20  # bytes of keys and values of answers in work, at mo
 LIBRARIES = 500 * 2**20
 _HEAD = 3 * 32 * 2**20  # logits, gradient and a copy of the chunk of predictions that meets the output matrix
 _ADAPTER_COPIES = 8  # parameter, gradient, two moments, two best steps, a checkpoint on its way, and its bytes, in float32
+_NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes a weight: 4 bits, a scale of 8 bits for 64, a scale of 32 bits for 256 of those
 _BY_KERNEL = 512  # keys beyond which the library's kernel attends
 _SMALL = 112  # numbers a token of a layer: what adapters of usual rank, norms and masks keep
 _AROUND = 2  # widths outside the layers: the last hidden state and its gradient
@@ -74,10 +75,17 @@ class Stages:
         return max(("training", "merging", "evaluation"), key=lambda name: getattr(self, name))
 
 
-def always_there(shape: Shape, *, trainable: int, bytes_a_weight: int) -> int:
-    """Bytes of weights, adapter with gradient and moments (once more in a rounded type), the head's chunk, and libraries."""
+def always_there(shape: Shape, *, trainable: int, bytes_a_weight: int, four_bit: bool = False) -> int:
+    """Bytes of weights, adapter with gradient and moments (once more in a rounded type), the head's chunk, and libraries.
+
+    `four_bit`: the linear layers of the blocks are in NF4, of which the largest is whole while it is used.
+    """
     adapter = trainable * (4 * _ADAPTER_COPIES + (bytes_a_weight if bytes_a_weight < 4 else 0))
-    return shape.num_parameters * bytes_a_weight + adapter + _HEAD + LIBRARIES
+    weights = shape.num_parameters * bytes_a_weight
+    if four_bit:
+        rest = shape.num_parameters - shape.linear_params
+        weights = rest * bytes_a_weight + int(shape.linear_params * _NF4) + shape.width * shape.inner * bytes_a_weight
+    return weights + adapter + _HEAD + LIBRARIES
 
 
 def kept_a_token(

@@ -22,6 +22,7 @@ from tunesmith.models.generate import Request, Sampling, answer
 from tunesmith.models.load import BaseFolder, PrecisionName, load_model
 from tunesmith.models.memory import release_memory
 from tunesmith.models.precision import without_denormals
+from tunesmith.models.quantised import load_quantised
 from tunesmith.plan.reach import not_reached
 from tunesmith.plan.steps import num_steps, validation_every
 from tunesmith.train.batches import Batches, Sizes
@@ -147,7 +148,7 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
     facts = {
         **other,
         **_covered(weights, method.dropout),
-        "base": f"{base.name}, {precision} in training, fingerprint {base.fingerprint[:12]}",
+        "base": f"{base.name}, {_in_training(method, precision)}, fingerprint {base.fingerprint[:12]}",
         "batches": f"{path.note}; {most.note}",
     }
     reading, figures = _report(place, fitted, facts, objective, train)
@@ -221,13 +222,21 @@ def _weights(
     """The base with the weights that will move, at their start."""
     steps = _fit_settings(train, units).num_steps
     how = Beginning(base=base, settings=method, rows=rows_of(units), num_steps=steps, seed=train.seed)
-    weights = begin(load_model(base, precision), how)
+    whole = method.quantise == "none"
+    weights = begin(load_model(base, precision) if whole else load_quantised(base, precision), how)
     if train.gradient_checkpointing:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # peft still calls the old name
             weights.model.enable_input_require_grads()
             weights.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return weights
+
+
+def _in_training(method: AdapterSettings, precision: PrecisionName) -> str:
+    """How the base is stored while it is trained on."""
+    if method.quantise == "none":
+        return f"{precision} in training"
+    return f"4 bits (NF4, double quantisation) and {precision} in training, full precision in evaluation and merging"
 
 
 def _save_weights(weights: Weights, fitted: Fitted, objective: Method, figure: str, place: Place) -> dict[str, str]:

@@ -22,6 +22,8 @@ class AdapterSettings(Protocol):
     dropout: float
     targets: Literal["attention", "mlp", "all"] | list[str]
     layers: Literal["all"] | int
+    quantise: Literal["none", "nf4"]
+    lora_plus: float
 
 
 class TrainSettings(Protocol):

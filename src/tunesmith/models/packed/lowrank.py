@@ -12,7 +12,8 @@ Shapes: T tokens, I inputs, O outputs, r rank. The derivation, with s = scale ·
               ∂L/∂A = dhᵀ x̃ (r, I)
               ∂L/∂x = G W + m ∘ (dh A) (T, I)
 
-W and b are frozen, so the two large products G W and x Wᵀ are all that a frozen layer would cost.
+W and b are frozen, so the two large products G W and x Wᵀ are all that a frozen layer would cost. A W in 4 bits is dequantised
+for each of the two products and not kept between them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from tunesmith.models.quantised import FourBit, four_bit, is_four_bit
 
 __all__ = ["Dropped", "draw_dropped", "lean_adapters", "low_rank"]
 
@@ -49,7 +52,7 @@ class _LowRank(torch.autograd.Function):
     def forward(
         ctx: Any,
         x: torch.Tensor,
-        W: torch.Tensor,
+        W: torch.Tensor | FourBit,
         bias: torch.Tensor | None,
         A: torch.Tensor,
         B: torch.Tensor,
@@ -60,19 +63,22 @@ class _LowRank(torch.autograd.Function):
         if drop is not None:
             scale *= drop.gain
         h = (_zeroed(x, drop) @ a.t()).mul_(scale)
-        ctx.save_for_backward(x, W, a, b, h)
+        ctx.save_for_backward(x, *((W,) if isinstance(W, torch.Tensor) else ()), a, b, h)
         ctx.scale, ctx.drop = scale, drop
-        out = x @ W.t() if bias is None else torch.addmm(bias, x, W.t())
+        ctx.packed = None if isinstance(W, torch.Tensor) else W
+        whole = W if isinstance(W, torch.Tensor) else W.whole(x.dtype)
+        out = x @ whole.t() if bias is None else torch.addmm(bias, x, whole.t())
         return out.addmm_(h, b.t())
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
-        x, W, a, b, h = ctx.saved_tensors
+        x, *weight, a, b, h = ctx.saved_tensors
         dB = (h.t() @ grad).t().float()  # (hᵀ G)ᵀ (O, r): twice as fast as Gᵀ h
         dh = (grad @ b).mul_(ctx.scale)  # s G B (T, r); the scale contains the gain of dropout
         dA = (dh.t() @ _zeroed(x, ctx.drop)).float()
         dx = None
         if ctx.needs_input_grad[0]:
+            W = weight[0] if weight else ctx.packed.whole(grad.dtype)
             dx = _add_product(grad @ W, dh, a, ctx.drop)
         return dx, None, None, dA, dB, None, None
 
@@ -94,7 +100,7 @@ def _add_product(dx: torch.Tensor, dh: torch.Tensor, a: torch.Tensor, drop: Drop
 
 def low_rank(
     x: torch.Tensor,
-    W: torch.Tensor,
+    W: torch.Tensor | FourBit,
     bias: torch.Tensor | None,
     A: torch.Tensor,
     B: torch.Tensor,
@@ -133,17 +139,18 @@ def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Te
     (name,) = layer.active_adapters
     down, up, dropout = layer.lora_A[name], layer.lora_B[name], layer.lora_dropout[name]
     base = layer.base_layer
+    weight = four_bit(base) if is_four_bit(base) else base.weight
     share = dropout.p if isinstance(dropout, torch.nn.Dropout) and dropout.training else 0.0
     flat = x.reshape(-1, x.shape[-1])
     drop = draw_dropped(flat, share) if share else None
-    out = low_rank(flat, base.weight, base.bias, down.weight, up.weight, layer.scaling[name], drop)
+    out = low_rank(flat, weight, base.bias, down.weight, up.weight, layer.scaling[name], drop)
     return out.view(*x.shape[:-1], -1)
 
 
 def _is_plain(layer: Any) -> bool:
     names = layer.active_adapters
     return (
-        type(layer.base_layer) is torch.nn.Linear
+        (type(layer.base_layer) is torch.nn.Linear or is_four_bit(layer.base_layer))
         and len(names) == 1
         and names[0] in layer.lora_A
         and names[0] not in layer.lora_variant
@@ -151,12 +158,17 @@ def _is_plain(layer: Any) -> bool:
     )
 
 
+def _holds_four_bit(module: Any) -> bool:
+    """Whether this is peft's LoRA layer on a linear layer in 4 bits; peft has a class of its own for those."""
+    return type(module).__module__ == "peft.tuners.lora.bnb" and is_four_bit(module.base_layer)
+
+
 @contextmanager
 def lean_adapters(model: Any) -> Iterator[int]:
     """Inside, plain LoRA layers of a peft model run fused; yields their number. DoRA and other variants keep peft's code."""
     from peft.tuners.lora.layer import Linear
 
-    layers = [m for m in model.modules() if isinstance(m, Linear) and _is_plain(m)]
+    layers = [m for m in model.modules() if (isinstance(m, Linear) or _holds_four_bit(m)) and _is_plain(m)]
     for layer in layers:
         layer.forward = lambda x, *args, _layer=layer, **kwargs: _forward(_layer, x, *args, **kwargs)
     try:

@@ -21,6 +21,7 @@ import torch
 from tunesmith.models.chat import Encoded
 from tunesmith.models.packed.attention import UnknownAttention
 from tunesmith.models.packed.model import PackedModel, layers_of, packed
+from tunesmith.models.quantised import is_four_bit
 
 __all__ = ["why_not_packed"]
 
@@ -166,9 +167,12 @@ def _widened_while_running(layer: torch.nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _widened(modules: Sequence[torch.nn.Module]) -> Iterator[None]:
-    """Inside, the rounded parameters and buffers that these modules hold themselves are float32."""
+    """Inside, the rounded parameters and buffers that these modules hold themselves are float32, and so are products of 4-bit
+    weights."""
     parameters = {id(p): p for module in modules for p in module.parameters(recurse=False) if p.dtype in _ROUNDED}
     kept = [(p, p.data) for p in parameters.values()]
+    in_four_bits: list[Any] = [module for module in modules if is_four_bit(module)]
+    products: list[tuple[Any, torch.dtype]] = [(module, module.compute_dtype) for module in in_four_bits]
     buffers = [
         (module, name, b) for module in modules for name, b in module.named_buffers(recurse=False) if b.dtype in _ROUNDED
     ]
@@ -177,8 +181,12 @@ def _widened(modules: Sequence[torch.nn.Module]) -> Iterator[None]:
             parameter.data = data.float()
         for module, name, buffer in buffers:
             module._buffers[name] = buffer.float()
+        for module, _ in products:
+            module.compute_dtype = torch.float32
         yield
     finally:
+        for module, dtype in products:
+            module.compute_dtype = dtype
         for parameter, data in kept:
             parameter.data = data
         for module, name, buffer in buffers:

@@ -28,6 +28,12 @@ class MethodConfig(Section):
     """Which linear layers are adapted: `attention`, `mlp`, `all`, or a list such as [q_proj, v_proj], which must exist."""
     layers: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
     """How many layers, counted from the top, are adapted, or move with `full`."""
+    quantise: Literal["none", "nf4"] = "none"
+    """`nf4`: the linear layers of the base are kept in 4 bits during training (QLoRA), which takes less memory. Evaluation and
+    merging use the base in full precision. It needs bitsandbytes: pip install 'tunesmith[quantised]'."""
+    lora_plus: Annotated[float, Field(ge=1, le=1000)] = 1.0
+    """LoRA+: the learning rate of the second matrix of each pair is this many times `train.learning_rate`. The authors use 16.
+    1: both matrices learn at the same rate."""
 
 
 class ObjectiveConfig(Section):

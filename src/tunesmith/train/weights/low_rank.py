@@ -1,7 +1,11 @@
-"""LoRA, rank-stabilised LoRA and DoRA: two narrow matrices next to each adapted one, through peft."""
+"""LoRA, rank-stabilised LoRA and DoRA: two narrow matrices next to each adapted one, through peft.
+
+LoRA+ (Hayou et al. 2024, arXiv:2402.12354) trains the second matrix B, which begins at zero, at a higher rate than the first.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tunesmith.models import adapters
@@ -21,7 +25,9 @@ def attach(model: Any, how: Beginning) -> Weights:
     adapted, coverage = adapters.attach(
         model, kind=s.kind, rank=s.rank, alpha=s.alpha, dropout=s.dropout, modules=modules, seed=how.seed
     )
-    return adapter_weights(adapted, coverage, name=f"{s.kind} rank {s.rank}", address=how.base.address)
+    plus = "" if s.lora_plus == 1 else f", LoRA+ ratio {s.lora_plus:g}"
+    weights = adapter_weights(adapted, coverage, name=f"{s.kind} rank {s.rank}{plus}", address=how.base.address)
+    return replace(weights, rate_scale=lambda name: s.lora_plus if "lora_B." in name else 1.0)
 
 
 def adapter_weights(adapted: Any, coverage: Coverage, *, name: str, address: str) -> Weights:
