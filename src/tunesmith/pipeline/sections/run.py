@@ -42,7 +42,8 @@ class ObjectiveConfig(Section):
     model_config = ConfigDict(extra="allow")
 
     kind: Annotated[str, Field(min_length=1)] = "sft"
-    """The training method. `sft` learns the answers of examples. `dpo` learns from preference rows to prefer the chosen one."""
+    """The training method. `sft` learns the answers of examples. `dpo`, `simpo` and `orpo` learn from preference rows to prefer
+    the chosen one."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -100,8 +101,8 @@ class TrainConfig(Section):
     """Stop after this many validations without improvement. 0 disables early stopping."""
     best_by: Annotated[str, Field(min_length=1)] = "loss"
     """The validation figure that decides which weights to keep and when to stop early. `sft` has `loss` and `accuracy` (target
-    tokens predicted correctly); `dpo` has `loss`, `preference_accuracy`, `margin` and `chosen_reward`. The best weights by the
-    first of the other figures are saved as well."""
+    tokens predicted correctly); `dpo` has `loss`, `preference_accuracy`, `margin` and `chosen_reward`; another value names the
+    figures of the kind. The best weights by the first of the other figures are saved as well."""
     min_delta: Annotated[float, Field(ge=0)] = 0.001
     """Smallest change that counts as an improvement, in the unit of that figure (nats per token, a share for accuracy)."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 50
