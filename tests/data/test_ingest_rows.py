@@ -133,10 +133,9 @@ def test_at_most_twenty_bad_rows_are_listed_and_the_rest_counted() -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"prompt": "a", "answers": ["b", "c"]}, "ranked answers"),
+        ({"prompt": "a", "answers": ["b", "c"], "scores": [1, 1]}, "same rank"),
         ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "tools": [{}]}, "tools"),
         ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0}]}, "weight 0"),
-        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "label": False}, "bad answer"),
         ({"messages": [{"role": "wizard", "content": "a"}]}, "unknown role"),
         ({"prompt": None, "completion": "b"}, "must be text"),
         (7, "a number"),

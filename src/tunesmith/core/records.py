@@ -118,7 +118,7 @@ class Origin:
 
 
 class Row(Protocol):
-    """What a dataset is made of: an `Example` or a `Preference`. Splits, mixtures, leaks and copies are found by this alone.
+    """What a dataset is made of, such as an `Example` or a `Preference`. Splits, mixtures, leaks and copies go by this alone.
 
     `messages` is the conversation with the answer that is right, `answer` that answer, and `answers` every one that is learned
     from. `id` names the row, `group` is what a split must not tear apart, `meta` holds its further columns.
@@ -308,7 +308,7 @@ def digest(*parts: str | bytes) -> str:
 def from_dict(kind: type[T], row: Mapping[str, Any]) -> T:
     """Build a record of `kind` from a JSON object; keys that the record does not know are left out."""
     values = {f.name: row[f.name] for f in fields(kind) if f.name in row}  # type: ignore[arg-type]
-    for name in {"messages", "prompt"} & values.keys() if kind is Example or kind is Preference else ():
+    for name in {"messages", "prompt"} & values.keys() if hasattr(kind, "answers") else ():
         values[name] = tuple(Message(**message) for message in values[name])
     if isinstance(values.get("origin"), Mapping):
         values["origin"] = _origin(values["origin"])

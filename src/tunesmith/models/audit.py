@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import Message, Preference, Row
 from tunesmith.models.chat import Chat, Encoded
 
@@ -76,6 +77,8 @@ def _conversations(example: Row, rows: Sequence[Encoded]) -> list[_Part]:
     if isinstance(example, Preference):
         last = [len(example.prompt)]
         return [(example.messages, last, rows[:1]), (example.rejected_messages, last, rows[1:])]
+    if isinstance(example, Labelled):
+        return [(example.messages, [len(example.prompt)], rows)]
     turns = [turn for turn, message in enumerate(example.messages) if message.role == "assistant"]
     return [(example.messages, turns, rows)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tunesmith.core.errors import BlockedError
+from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import Preference, Row
 from tunesmith.models.audit import Audit, audit
 from tunesmith.models.chat import Chat, Encoded
@@ -15,10 +16,13 @@ _CUT_LIMIT = 0.01
 
 
 def encode_row(chat: Chat, row: Row, *, max_tokens: int) -> tuple[Encoded, ...]:
-    """The encoded rows by which a row is learned: those of a conversation, or the two answers of a preference, chosen first.
+    """The encoded rows by which a row is learned: those of a conversation, the two answers of a preference, chosen first, or
+    the answer that is labelled.
 
-    Of a preference, the last answer alone is learned; both rows begin with the same prompt.
+    Of a preference or a labelled row, the last answer alone is learned; both rows of a preference begin with the same prompt.
     """
+    if isinstance(row, Labelled):
+        return (chat.answer_row(row.messages, max_tokens=max_tokens),)
     if not isinstance(row, Preference):
         return chat.rows(row.messages, max_tokens=max_tokens)
     return tuple(chat.answer_row(said, max_tokens=max_tokens) for said in (row.messages, row.rejected_messages))

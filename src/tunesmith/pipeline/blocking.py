@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tunesmith.core.errors import BlockedError, Problem, RecipeError
 from tunesmith.core.files import replace_file, storage_errors
+from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import Finding, Preference, Row, to_json
 from tunesmith.data.checks.rows import FIX
 
@@ -77,8 +78,9 @@ def stop_at_errors(findings: Sequence[Finding], rows: Sequence[Row], *, allow: S
 
 def _row(finding: Finding, row: Row) -> Mapping[str, object]:
     about = {"finding": finding.name, "id": row.id, "title": row.title, "document": row.group}
-    rejected = {"rejected": row.rejected} if isinstance(row, Preference) else {}
-    return about | {"messages": [{"role": m.role, "content": m.content} for m in row.messages]} | rejected
+    rejected: dict[str, object] = {"rejected": row.rejected} if isinstance(row, Preference) else {}
+    label: dict[str, object] = {"label": row.label} if isinstance(row, Labelled) else {}
+    return about | {"messages": [{"role": m.role, "content": m.content} for m in row.messages]} | rejected | label
 
 
 def _block(finding: Finding, by_id: Mapping[str, Row], rows_file: Path) -> BlockedError:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Draft
-from tunesmith.core.errors import BlockedError, DatasetError
+from tunesmith.core.errors import BlockedError
+from tunesmith.core.labelled import Labelled, bad_answers, good_rows
 from tunesmith.core.records import (
     Document,
     Example,
@@ -32,7 +33,6 @@ from tunesmith.data.checks.run import worst_first
 from tunesmith.data.checks.secrets import check_secrets
 from tunesmith.data.dataset.origin_section import origin_facts
 from tunesmith.data.dataset.passages import Built, build_examples, build_passages
-from tunesmith.data.dataset.preferences import build_preferences
 from tunesmith.data.dataset.report import dataset_report
 from tunesmith.data.dataset.report_quality import measure_quality
 from tunesmith.data.dataset.voices import ask_for_one_voice, voices
@@ -45,6 +45,7 @@ from tunesmith.models.load import BaseFolder
 from tunesmith.pipeline.blocking import stop_at_errors
 from tunesmith.pipeline.draw import OtherSets, draw, draw_splits, drop_copies
 from tunesmith.pipeline.fitting import measure_fits
+from tunesmith.pipeline.rated_rows import SourceRows, labelled_built, pairs_of_rated, preferences_built
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.redaction import redacted_document, redacted_row, redacted_samples
 from tunesmith.pipeline.sections.dataset import BuildConfig, SplitConfig
@@ -84,14 +85,20 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     similarity = similarity_named(semantic) if semantic else None  # opened before anything is paid for
     blocked.unlink(missing_ok=True)  # of an earlier build
     read = _read(documents, redacted=recipe.build.redact)
-    if not read.pairs or recipe.build.style != "auto":
+    if not (read.pairs or read.labelled) or recipe.build.style != "auto":
         ask_for_one_voice(voices(read.documents), chosen=recipe.authors)
     if recipe.build.redact:
         other_sets = replace(other_sets, general=tuple(redacted_row(row, read.redacted) for row in other_sets.general))
         recipe = recipe.model_copy(update={"build": _without_private(recipe.build, read.redacted)})
+    rows = SourceRows(read.documents, read.pairs, read.preferences, read.labelled)
+    built: Built[Any]
+    outcome: Outcome | None = None
     if record is Preference:
-        built, outcome, copies = _preferences(read, recipe, reporter=reporter)
+        built, copies = preferences_built(rows, recipe, reporter=reporter)
+    elif record is Labelled:
+        built, copies = labelled_built(rows, recipe, reporter=reporter)
     else:
+        read = replace(read, pairs=[*read.pairs, *pairs_of_rated(rows, reporter=reporter)])
         built, outcome, copies = _build(
             read, recipe, passage_words=passage_words, replies=replies, blocked=blocked, reporter=reporter
         )
@@ -99,7 +106,7 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     kept = drawn.splits
     shown = {name: [as_example(row) for row in rows] for name, rows in kept.items()}
     findings = (*drawn.findings, *find_shares(shown))
-    quality = measure_quality(shown)
+    quality = measure_quality({name: [as_example(row) for row in good_rows(rows)] for name, rows in kept.items()})
     found = worst_first(_joined([*findings, *quality.findings, *_in_rejected(kept)]))
     try:
         stop_at_errors(found, [row for rows in kept.values() for row in rows], allow=recipe.allow, rows_file=blocked)
@@ -146,10 +153,10 @@ def _without_private(build: BuildConfig, counts: Counter[str]) -> BuildConfig:
 def _in_rejected(splits: Splits) -> list[Finding]:
     """What must not be in rejected answers, which are learned from as well: private data, damage, marks, placeholders."""
     rejected = [
-        replace(as_example(row), messages=(Message(role="assistant", content=row.rejected),))
+        replace(as_example(row), messages=(Message(role="assistant", content=answer),))
         for rows in splits.values()
         for row in rows
-        if isinstance(row, Preference)
+        for answer in bad_answers(row)
     ]
     rows = rows_from_examples(rejected)
     found = [finding for check in _OF_REJECTED for finding in check(rows)] if rows else []
@@ -187,6 +194,7 @@ class _Read:
     documents: Sequence[Document]
     pairs: Sequence[Example]
     preferences: Sequence[Preference]
+    labelled: Sequence[Labelled]
     redacted: Counter[str]
 
 
@@ -195,12 +203,15 @@ def _read(artifact: Artifact, *, redacted: bool) -> _Read:
     pairs = list(read_jsonl(artifact.path / "pairs.jsonl", Example))
     some = artifact.numbers.get("preferences", 0)
     preferences = list(read_jsonl(artifact.path / "preferences.jsonl", Preference)) if some else []
+    marked = artifact.numbers.get("labelled", 0)
+    labelled = list(read_jsonl(artifact.path / "labelled.jsonl", Labelled)) if marked else []
     counts: Counter[str] = Counter()
     if redacted:
         documents = [redacted_document(one, counts) for one in documents]
         pairs = [redacted_row(pair, counts) for pair in pairs]
         preferences = [redacted_row(row, counts) for row in preferences]
-    return _Read(documents, pairs, preferences, counts)
+        labelled = [redacted_row(row, counts) for row in labelled]
+    return _Read(documents, pairs, preferences, labelled, counts)
 
 
 def _told(finding: Finding) -> dict[str, Any]:
@@ -212,8 +223,6 @@ def _build(
 ) -> tuple[Built[Any], Outcome | None, int]:
     b = recipe.build
     documents, pairs = list(read.documents), list(read.pairs)
-    if read.preferences:
-        _leave_preferences(len(read.preferences), alone=not documents and not pairs, reporter=reporter)
     style = ("examples" if pairs else "passages") if b.style == "auto" else b.style
     documents, pairs, copies = drop_copies(documents, pairs, threshold=b.dedup, reporter=reporter)
     left, what, other = (documents, "documents", "passages") if style == "examples" else (pairs, "pairs", "examples")
@@ -261,39 +270,6 @@ def _stop_at_private(documents: Sequence[Document], *, allow: Sequence[str], blo
     ]
     rows = rows_from_examples(whole)
     stop_at_errors([*check_secrets(rows), *check_personal(rows)], whole, allow=allow, rows_file=blocked)
-
-
-def _leave_preferences(count: int, *, alone: bool, reporter: Reporter) -> None:
-    """Say that this method does not learn from preference rows; DatasetError if there is nothing else."""
-    if not alone:
-        reporter.warn(f"{count} preference rows are left aside; --set objective.kind=dpo learns from them instead")
-        return
-    raise DatasetError(
-        "the sources hold preference rows, and this objective learns from answers",
-        value=f"{count} preference rows",
-        expected="documents, or rows with a prompt and an answer",
-        hint="--set objective.kind=dpo   or   tunesmith convert FILE --to prompt_completion --lossy (keeps the chosen answers)",
-    )
-
-
-def _preferences(read: _Read, recipe: Recipe, *, reporter: Reporter) -> tuple[Built[Any], None, int]:
-    """Preference rows without copies, checked; whatever else the sources hold is left aside."""
-    b, rows = recipe.build, read.preferences
-    others = ", ".join(f"{len(rows)} {name}" for name, rows in (("pairs", read.pairs), ("documents", read.documents)) if rows)
-    if not rows:
-        raise DatasetError(
-            f"objective.kind {recipe.objective.kind} learns from preference rows, and the sources hold none",
-            value=others or "no rows",
-            expected="rows with a prompt, a chosen and a rejected answer",
-            hint="--set objective.kind=sft   or   tunesmith synth preference FILE (a language model writes them)",
-        )
-    if others:
-        reporter.warn(f"{others} are left aside: objective.kind {recipe.objective.kind} learns from preference rows")
-    for name in sorted(b.model_fields_set - {"dedup", "redact", "semantic", "system_prompt"}):
-        reporter.warn(f"build.{name} has no effect: preference rows are taken as they are")
-    built = build_preferences(rows, system_prompt=b.system_prompt, allow=recipe.allow)
-    _, kept, copies = drop_copies([], list(built.examples), threshold=b.dedup, reporter=reporter)
-    return replace(built, examples=tuple(kept)), None, copies
 
 
 def _numbers(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tunesmith.core.errors import DatasetError
+from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import Document, Example, Finding, Preference, Row, digest, to_json
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.data.dataset.golden import read_golden
@@ -22,11 +23,15 @@ from tunesmith.pipeline.recipe import Recipe
 
 __all__ = ["Draw", "OtherSets", "draw", "draw_splits", "drop_copies", "gather_other_sets"]
 
+_EXPECTED: Mapping[type, str] = {
+    Preference: "rows with a prompt, a chosen and a rejected answer",
+    Labelled: "rows with a prompt, an answer and a label, true or false",
+}
 _MANY_COPIES = 0.3
 _SOURCES_SHOWN = 20
 Splits = Mapping[str, Sequence[Row]]
 R = TypeVar("R", bound=Row)
-E = TypeVar("E", Example, Preference)
+E = TypeVar("E", Example, Preference, Labelled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +73,13 @@ def gather_other_sets(recipe: Recipe, project: Path, *, record: type = Example, 
     pairs: tuple[Row, ...] = ()
     if recipe.mix.general:
         found = extract(gather(recipe.mix.general), reporter=SilentReporter())
-        pairs = found.preferences if record is Preference else found.pairs
+        of_kind: Mapping[type, tuple[Row, ...]] = {Preference: found.preferences, Labelled: found.labelled}
+        pairs = of_kind.get(record, found.pairs)
         if not pairs:
             raise DatasetError(
                 "the general set holds no examples",
                 value=", ".join(recipe.mix.general),
-                expected="rows with a prompt, a chosen and a rejected answer"
-                if record is Preference
-                else "rows with a prompt and an answer",
+                expected=_EXPECTED.get(record, "rows with a prompt and an answer"),
                 hint="tunesmith convert FILE says what a file holds",
             )
         pairs = tuple({row.id: row for row in pairs}.values())

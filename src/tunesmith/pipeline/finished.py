@@ -10,7 +10,8 @@ from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.errors import ArtifactError, ModelError
-from tunesmith.core.records import Example, Message, Preference, Row, as_example, read_jsonl
+from tunesmith.core.labelled import ROWS, good_rows
+from tunesmith.core.records import Example, Message, as_example, read_jsonl
 from tunesmith.models.chat import Chat, Encoded, open_chat
 from tunesmith.models.load import BaseFolder, find_base
 from tunesmith.models.tuned import tuned_folder
@@ -75,8 +76,8 @@ class FinishedRun:
         """The training rows; empty if the dataset is gone."""
         if self.dataset is None:
             return []
-        kind: type[Row] = Preference if self.dataset.manifest["settings"].get("record") == Preference.__name__ else Example
-        return [as_example(row) for row in read_jsonl(self.dataset.path / "train.jsonl", kind)]
+        kind = ROWS[self.dataset.manifest["settings"].get("record", Example.__name__)]
+        return [as_example(row) for row in good_rows(list(read_jsonl(self.dataset.path / "train.jsonl", kind)))]
 
     @property
     def context(self) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from tunesmith.core.artifacts import Artifact, Store
+from tunesmith.core.labelled import good_rows
 from tunesmith.core.records import Example, Row, as_example, digest, read_jsonl
 from tunesmith.core.reporter import Reporter, SilentReporter, StageDone
 from tunesmith.eval.evaluate import choose_items
@@ -293,8 +294,8 @@ class Project:
         return list(read_jsonl(self.dataset.path / f"{name}.jsonl", self.objective.record))
 
     def rows(self, name: str) -> list[Example]:
-        """The rows of one split as examples; of preferences, the chosen answer is the reference."""
-        return [as_example(row) for row in self.records(name)]
+        """The rows of one split as examples; of preferences with the chosen answer, of labelled rows the good ones."""
+        return [as_example(row) for row in good_rows(self.records(name))]
 
     @cached_property
     def shape(self) -> Shape:

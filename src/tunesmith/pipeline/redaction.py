@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import Document, Example, Message, Preference, Row, digest
 from tunesmith.data.checks.redact import redact
 
@@ -35,6 +36,8 @@ def redacted_row(row: R, counts: Counter[str]) -> R:
     if isinstance(row, Preference):
         chosen, rejected = (redact(answer, counts) for answer in row.answers)
         return replace(row, prompt=_turns(row.prompt, counts), chosen=chosen, rejected=rejected, **about)
+    if isinstance(row, Labelled):
+        return replace(row, prompt=_turns(row.prompt, counts), completion=redact(row.completion, counts), **about)
     if isinstance(row, Example):
         return replace(row, messages=_turns(row.messages, counts), **about)
     raise TypeError(f"no redaction for {type(row).__name__}")

@@ -1,6 +1,6 @@
-"""The published losses of preference methods as functions of log-probabilities and rewards alone, one value a pair.
+"""The published losses of preference methods as functions of log-probabilities and rewards alone, one value a pair or row.
 
-Every tensor holds one number a pair (U), in nats. Tests hold them against formulas that are computed independently.
+Every tensor holds one number a pair (U) or a row (R), in nats. Tests hold them against independent formulas.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 __all__ = [
     "conservative",
     "identity_preference",
+    "kahneman_tversky",
     "log_odds",
     "odds_ratio",
     "robust",
@@ -56,3 +57,13 @@ def odds_ratio(chosen_U: torch.Tensor, rejected_U: torch.Tensor) -> torch.Tensor
     """−log σ(log odds(chosen) − log odds(rejected)) for mean log-probabilities a token (ORPO; Hong et al. 2024,
     arXiv:2403.07691, equation 7)."""
     return -F.logsigmoid(log_odds(chosen_U) - log_odds(rejected_U))
+
+
+def kahneman_tversky(
+    ratio_R: torch.Tensor, desirable_R: torch.Tensor, kl_R: torch.Tensor, *, beta: float, weights: tuple[float, float]
+) -> torch.Tensor:
+    """λ (1 − σ(±β (ratio − KL))), + where `desirable_R` and − elsewhere, with λ the first of `weights` there and the second
+    elsewhere (KTO; Ethayarajh et al. 2024, arXiv:2402.01306, section 4.1)."""
+    sign_R = torch.where(desirable_R, 1.0, -1.0).to(ratio_R)
+    weight_R = torch.where(desirable_R, *(torch.tensor(weight, dtype=ratio_R.dtype) for weight in weights)).to(ratio_R)
+    return weight_R * torch.sigmoid(-sign_R * beta * (ratio_R - kl_R))

@@ -39,7 +39,9 @@ def command(  # noqa: PLR0913 (the options of a verb)
     found = read_sources(wanted, Store(project / ".tunesmith"), reporter=say, allow_private=allow_private)
     numbers, folder = found.artifact.numbers, found.artifact.path
     failed = numbers["failures"]
-    read = " · ".join(f"{numbers[kind]:,} {kind}" for kind in ("documents", "pairs", "preferences") if numbers.get(kind))
+    read = " · ".join(
+        f"{numbers[kind]:,} {kind}" for kind in ("documents", "pairs", "preferences", "labelled") if numbers.get(kind)
+    )
     say.stage("documents", f"{read}, {numbers['words']:,} words", f"{len(failed)} could not be used")
     if found.traffic:
         say.detail(", ".join(f"{count} {what}" for what, count in sorted(found.traffic.items())))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tunesmith.core.errors import DatasetError
+from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import Document, Example, Failure, Preference, to_json, write_jsonl
 from tunesmith.core.reporter import Reporter
 from tunesmith.data.ingest.item import Extracted, Gathered, RawItem, Reading, with_facts
@@ -31,29 +32,34 @@ def extract(gathered: Gathered, *, reporter: Reporter, policy: Policy | None = N
     documents: list[Document] = []
     pairs: list[Example] = []
     preferences: list[Preference] = []
+    labelled: list[Labelled] = []
     tally = Tally()
     for record in extracted(gathered, tally=tally, reporter=reporter, policy=policy):
         if isinstance(record, Document):
             documents.append(record)
         elif isinstance(record, Preference):
             preferences.append(record)
+        elif isinstance(record, Labelled):
+            labelled.append(record)
         else:
             pairs.append(record)
     return Extracted(
         documents=tuple(documents),
         pairs=tuple(pairs),
         preferences=tuple(preferences),
+        labelled=tuple(labelled),
         failures=tuple(tally.failures),
         notes=tally.told(),
     )
 
 
 def write_extracted(gathered: Gathered, folder: Path, *, reporter: Reporter, workers: int = 1) -> dict[str, Any]:
-    """What `extract` gives, written as it comes to `documents.jsonl`, `pairs.jsonl`, `preferences.jsonl`, `failures.jsonl`
-    and, with the reason, `left_out.jsonl`.
+    """What `extract` gives, written as it comes to `documents.jsonl`, `pairs.jsonl`, `preferences.jsonl`, `labelled.jsonl`,
+    `failures.jsonl` and, with the reason, `left_out.jsonl`.
 
-    Returns the numbers of it: documents, pairs, preferences, words, notes, failures and how many of those may be gone another
-    time (`passing`), texts dated in the future (`scheduled`). Memory does not grow with the size of the texts.
+    Returns the numbers of it: documents, pairs, preferences, labelled rows if there are any, words, notes, failures and how
+    many of those may be gone another time (`passing`), texts dated in the future (`scheduled`). Memory does not grow with the
+    size of the texts.
     """
     tally = Tally()
     count: Counter[str] = Counter(documents=0, pairs=0, preferences=0, words=0)
@@ -61,6 +67,7 @@ def write_extracted(gathered: Gathered, folder: Path, *, reporter: Reporter, wor
         (folder / "documents.jsonl").open("wb") as documents,
         (folder / "pairs.jsonl").open("wb") as pairs,
         (folder / "preferences.jsonl").open("wb") as preferences,
+        (folder / "labelled.jsonl").open("wb") as labelled,
         (folder / "left_out.jsonl").open("wb") as left_out,
     ):
         tally.left_out = left_out
@@ -71,6 +78,9 @@ def write_extracted(gathered: Gathered, folder: Path, *, reporter: Reporter, wor
             elif isinstance(record, Preference):
                 preferences.write(to_json(record) + b"\n")
                 count["preferences"] += 1
+            elif isinstance(record, Labelled):
+                labelled.write(to_json(record) + b"\n")
+                count["labelled"] += 1
             else:
                 pairs.write(to_json(record) + b"\n")
                 count["pairs"] += 1
@@ -112,7 +122,7 @@ class Tally:
 
 def extracted(
     gathered: Gathered, *, tally: Tally, reporter: Reporter, policy: Policy | None = None, workers: int = 1
-) -> Iterator[Document | Example | Preference]:
+) -> Iterator[Document | Example | Preference | Labelled]:
     """The records that `extract` collects, one by one; `tally` is complete when the last one has passed.
 
     With several `workers` files on disk are read by as many processes; the records and their order are the same.
@@ -136,9 +146,10 @@ def extracted(
                 seen.add(mark)
                 num_records += 1
                 yield document
-            num_records += len(reading.pairs) + len(reading.preferences)
+            num_records += len(reading.pairs) + len(reading.preferences) + len(reading.labelled)
             yield from with_own_ids(reading.pairs, known)
             yield from with_own_ids(reading.preferences, known)
+            yield from with_own_ids(reading.labelled, known)
             tally.failures += reading.failures
             tally.num_passing += reading.num_passing
             tally.notes.update(reading.notes)
@@ -177,6 +188,7 @@ def _as_told(reading: Reading, item: RawItem) -> Reading:
         documents=tuple(replace(document, license=document.license or about["license"]) for document in reading.documents),
         pairs=tuple(replace(pair, license=pair.license or about["license"]) for pair in reading.pairs),
         preferences=tuple(replace(row, license=row.license or about["license"]) for row in reading.preferences),
+        labelled=tuple(replace(row, license=row.license or about["license"]) for row in reading.labelled),
     )
 
 

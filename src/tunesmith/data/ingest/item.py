@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import DateOrigin, Document, Example, Failure, Preference, Status, digest
 from tunesmith.data.ingest.policy import Policy
 
@@ -72,13 +73,14 @@ class Gathered:
 class Reading:
     """What one item holds. `notes` counts what was left out on purpose (code blocks, drafts), by name.
 
-    `preferences`: prompts with a chosen and a rejected answer.
+    `preferences`: prompts with a chosen and a rejected answer; `labelled`: prompts with an answer marked as good or bad.
     `num_passing`: how many of the failures may be gone another time.
     """
 
     documents: tuple[Document, ...] = ()
     pairs: tuple[Example, ...] = ()
     preferences: tuple[Preference, ...] = ()
+    labelled: tuple[Labelled, ...] = ()
     failures: tuple[Failure, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
     num_passing: int = 0
@@ -91,6 +93,7 @@ class Extracted:
     documents: tuple[Document, ...]
     pairs: tuple[Example, ...]
     preferences: tuple[Preference, ...]
+    labelled: tuple[Labelled, ...]
     failures: tuple[Failure, ...]
     notes: tuple[str, ...]
 
@@ -105,6 +108,7 @@ def joined(readings: Iterable[Reading]) -> Reading:
         documents=tuple(document for reading in every for document in reading.documents),
         pairs=tuple(pair for reading in every for pair in reading.pairs),
         preferences=tuple(row for reading in every for row in reading.preferences),
+        labelled=tuple(row for reading in every for row in reading.labelled),
         failures=tuple(failure for reading in every for failure in reading.failures),
         notes=dict(notes),
         num_passing=sum(reading.num_passing for reading in every),

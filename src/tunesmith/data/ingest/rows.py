@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import Document, Example, Failure, Preference
 from tunesmith.data.ingest.item import Reading, joined, make_document
 from tunesmith.data.ingest.metadata import author_name, iso_date
 from tunesmith.data.rows.entry import FormatError
-from tunesmith.data.rows.example import example_from_entry, preference_from_entry, text_in
+from tunesmith.data.rows.example import (
+    example_from_entry,
+    labelled_from_entry,
+    preference_from_entry,
+    preferences_from_ranking,
+    text_in,
+)
 from tunesmith.data.rows.raw import RawRow, json_rows
 from tunesmith.data.rows.read import read_entry
 from tunesmith.data.text.decode import UnreadableError, decode
@@ -44,6 +51,7 @@ def read_in_pieces(rows: Iterable[RawRow], *, name: str) -> Iterator[Reading]:
     documents: list[Document] = []
     pairs: list[Example] = []
     preferences: list[Preference] = []
+    labelled: list[Labelled] = []
     problems: list[str] = []
     notes: Counter[str] = Counter()
     num_bad = num_good = 0
@@ -51,7 +59,7 @@ def read_in_pieces(rows: Iterable[RawRow], *, name: str) -> Iterator[Reading]:
         try:
             if problem:
                 raise UnreadableError(problem)
-            record, left_out = record_of(row, name=name)
+            records, left_out = _records_of(row, name=name)
         except UnreadableError as error:
             num_bad += 1
             if num_bad <= _MAX_LISTED:
@@ -59,15 +67,20 @@ def read_in_pieces(rows: Iterable[RawRow], *, name: str) -> Iterator[Reading]:
             continue
         num_good += 1
         notes.update(left_out)
-        if isinstance(record, Document):
-            documents.append(record)
-        elif isinstance(record, Preference):
-            preferences.append(record)
-        else:
-            pairs.append(record)
-        if len(pairs) + len(preferences) + len(documents) >= _PIECE:
-            yield Reading(documents=tuple(documents), pairs=tuple(pairs), preferences=tuple(preferences))
-            documents, pairs, preferences = [], [], []
+        for record in records:
+            if isinstance(record, Document):
+                documents.append(record)
+            elif isinstance(record, Preference):
+                preferences.append(record)
+            elif isinstance(record, Labelled):
+                labelled.append(record)
+            else:
+                pairs.append(record)
+        if len(pairs) + len(preferences) + len(labelled) + len(documents) >= _PIECE:
+            yield Reading(
+                documents=tuple(documents), pairs=tuple(pairs), preferences=tuple(preferences), labelled=tuple(labelled)
+            )
+            documents, pairs, preferences, labelled = [], [], [], []
     if not num_good:
         raise UnreadableError(f"no row could be used; {problems[0]}" if problems else "it is empty")
     failures = [Failure(source=name, reason=problem) for problem in problems]
@@ -77,23 +90,42 @@ def read_in_pieces(rows: Iterable[RawRow], *, name: str) -> Iterator[Reading]:
         documents=tuple(documents),
         pairs=tuple(pairs),
         preferences=tuple(preferences),
+        labelled=tuple(labelled),
         failures=tuple(failures),
         notes=dict(notes),
     )
 
 
-def record_of(row: object, *, name: str) -> tuple[Document | Example | Preference, tuple[str, ...]]:
+def record_of(row: object, *, name: str) -> tuple[Document | Example | Preference | Labelled, tuple[str, ...]]:
     """What one parsed row is to Tunesmith, and what of it the record does not hold, in words.
+
+    UnreadableError, with the reason, for a row that cannot be read or must not be learned, and for one that is several records.
+    """
+    records, left_out = _records_of(row, name=name)
+    if len(records) > 1:
+        raise UnreadableError("its ranked answers are several preferences; tunesmith convert --to preference writes them out")
+    return records[0], left_out
+
+
+def _records_of(row: object, *, name: str) -> tuple[Sequence[Document | Example | Preference | Labelled], tuple[str, ...]]:
+    """What one parsed row is to Tunesmith (a ranking is several preferences), and what of it the records do not hold, in words.
 
     UnreadableError, with the reason, for a row that cannot be read or must not be learned.
     """
     try:
         entry, _ = read_entry(row)
         if entry.kind == "text":
-            return _document(entry.extras, entry.text, name=name), ()
+            return [_document(entry.extras, entry.text, name=name)], ()
+        if entry.kind == "ranking":
+            return preferences_from_ranking(entry, name=name)
+        record: Preference | Labelled | Example
         if entry.kind == "preference":
-            return preference_from_entry(entry, name=name)
-        return example_from_entry(entry, name=name)
+            record, left_out = preference_from_entry(entry, name=name)
+        elif entry.kind == "label":
+            record, left_out = labelled_from_entry(entry, name=name)
+        else:
+            record, left_out = example_from_entry(entry, name=name)
+        return [record], left_out
     except FormatError as error:
         raise UnreadableError(str(error)) from error
     except RecursionError as error:

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import Document, Example, Failure, Preference, from_dict, to_json
 from tunesmith.data.ingest.item import RawItem, Reading
 from tunesmith.data.ingest.policy import Policy
@@ -36,6 +37,7 @@ def reading_of(line: bytes) -> Reading | UnreadableError:
         documents=tuple(from_dict(Document, row) for row in found["documents"]),
         pairs=tuple(from_dict(Example, row) for row in found["pairs"]),
         preferences=tuple(from_dict(Preference, row) for row in found["preferences"]),
+        labelled=tuple(from_dict(Labelled, row) for row in found["labelled"]),
         failures=tuple(from_dict(Failure, row) for row in found["failures"]),
         notes=found["notes"],
         num_passing=found["num_passing"],

@@ -1,16 +1,25 @@
-"""What a row becomes to be learned from: an example or a preference, with an id, a group and its short columns."""
+"""What a row becomes to be learned from: an example, a preference or a labelled answer, with id, group and short columns."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import Example, Message, Origin, Preference, Row, digest, from_dict, to_json
 from tunesmith.data.rows.entry import Entry, FormatError, Turn
 
-__all__ = ["example_from_entry", "preference_from_entry", "text_in", "with_own_ids"]
+__all__ = [
+    "example_from_entry",
+    "labelled_from_entry",
+    "preference_from_entry",
+    "preferences_from_ranking",
+    "text_in",
+    "with_own_ids",
+]
 
 R = TypeVar("R", bound=Row)
 _GROUPS = ("group", "url", "title", "document_id", "source_id", "doc_id", "post_id")
@@ -22,12 +31,8 @@ def example_from_entry(entry: Entry, *, name: str) -> tuple[Example, tuple[str, 
     """The example that a row is, and what it does not hold of the row, in words (each once).
 
     The row's `id` is kept; without one, the id is the hash of group and turns. FormatError for rows that must not be learned:
-    answers marked as bad, calls of tools, rankings.
+    answers marked as bad, calls of tools.
     """
-    if entry.kind == "ranking":
-        raise FormatError(
-            "ranked answers are not examples; tunesmith convert --to prompt_completion --lossy keeps the best ones"
-        )
     left_out: list[str] = []
     turns = list(entry.turns)
     if entry.kind == "label":
@@ -47,11 +52,46 @@ def example_from_entry(entry: Entry, *, name: str) -> tuple[Example, tuple[str, 
     return _example(messages, entry.extras, name=name), (*left_out, *fields, *_long_columns(entry.extras))
 
 
+def labelled_from_entry(entry: Entry, *, name: str) -> tuple[Labelled, tuple[str, ...]]:
+    """The labelled answer that a row is, and what it does not hold of the row, in words. FormatError for calls of tools."""
+    messages, fields = _asked(entry)
+    (answer,) = entry.answers
+    asked = [[message.role, message.content] for message in messages]
+    about = _about([asked, answer], entry.extras, name=name, kind="labelled")
+    if about["group"] == about["id"]:  # answers to one prompt stay in one split
+        about["group"] = digest("prompt", to_json(asked))[:16]
+    made = Labelled(prompt=messages, completion=answer, label=bool(entry.label), **about)
+    return made, (*fields, *_long_columns(entry.extras))
+
+
+def preferences_from_ranking(entry: Entry, *, name: str) -> tuple[tuple[Preference, ...], tuple[str, ...]]:
+    """A preference for every two answers of which one is ranked higher, and what they do not hold of the row, in words.
+
+    Answers with the same score are a tie, of which nothing is learned. The difference of the scores is the column `score_gap`.
+    FormatError for calls of tools, and where all answers are tied.
+    """
+    messages, fields = _asked(entry)
+    scores = entry.scores or tuple(-float(place) for place in range(len(entry.answers)))
+    about = _about([[m.role, m.content] for m in messages] + list(entry.answers), entry.extras, name=name, kind="ranking")
+    made, ties = [], 0
+    for (high, chosen), (low, rejected) in itertools.combinations(enumerate(entry.answers), 2):
+        gap = scores[high] - scores[low]
+        if gap <= 0:
+            ties += 1
+            continue
+        own = about | {"id": f"{about['id']}:{high + 1}>{low + 1}"}
+        if entry.scores:
+            own["meta"] = about["meta"] | {"score_gap": f"{gap:g}"}
+        made.append(Preference(prompt=messages, chosen=chosen, rejected=rejected, **own))
+    if not made:
+        raise FormatError("all its answers have the same rank, so none is preferred")
+    tied = [f"pairs of answers with the same rank left out ({ties} in a row)"] if ties else []
+    return tuple(made), (*fields, *tied, *_long_columns(entry.extras))
+
+
 def preference_from_entry(entry: Entry, *, name: str) -> tuple[Preference, tuple[str, ...]]:
     """The preference that a row is, and what it does not hold of the row, in words. FormatError for calls of tools."""
-    messages, fields = _messages(entry, entry.turns)
-    if not messages or messages[-1].role != "user":
-        raise FormatError("its prompt does not end with a turn of the user")
+    messages, fields = _asked(entry)
     chosen, rejected = entry.answers
     said = [[[message.role, message.content] for message in messages], chosen, rejected]
     made = Preference(prompt=messages, chosen=chosen, rejected=rejected, **_about(said, entry.extras, name=name))
@@ -74,6 +114,8 @@ def with_own_ids(examples: Iterable[R], known: dict[str, bytes]) -> Iterator[R]:
 
 def _said(row: Row) -> bytes:
     """What a row says, as bytes."""
+    if isinstance(row, Labelled):
+        return to_json([row.messages, row.label])
     return to_json(row.messages if len(row.answers) == 1 else [row.prompt, row.answers])
 
 
@@ -91,19 +133,27 @@ def _messages(entry: Entry, turns: Sequence[Turn]) -> tuple[tuple[Message, ...],
     return tuple(messages), list(fields)
 
 
+def _asked(entry: Entry) -> tuple[tuple[Message, ...], list[str]]:
+    """The prompt before the answers. FormatError if it does not end with the user's turn."""
+    messages, fields = _messages(entry, entry.turns)
+    if not messages or messages[-1].role != "user":
+        raise FormatError("its prompt does not end with a turn of the user")
+    return messages, fields
+
+
 def _example(messages: tuple[Message, ...], row: Mapping[str, Any], *, name: str) -> Example:
     content = [[message.role, message.content] for message in messages]
     return Example(messages=messages, **_about(content, row, name=name))
 
 
-def _about(said: Sequence[Any], row: Mapping[str, Any], *, name: str) -> dict[str, Any]:
+def _about(said: Sequence[Any], row: Mapping[str, Any], *, name: str, kind: str = "example") -> dict[str, Any]:
     """What a row tells about itself, by the fields of its record. `said`: its turns and answers, of which an id is made."""
     group = next(
         (str(row[key]).strip() for key in _GROUPS if isinstance(row.get(key), str | int) and str(row[key]).strip()), ""
     )
     given = row.get("id")
     own = str(given).strip() if isinstance(given, str | int) and not isinstance(given, bool) else ""
-    id = own or digest("example", group, to_json(said))[:16]
+    id = own or digest(kind, group, to_json(said))[:16]
     document = row.get("document_id")
     made = digest("document", group)[:16] if group else id
     return {

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import Document, Example, Finding, Preference, Row
 from tunesmith.data.similar.row_pieces import text_of
 from tunesmith.data.similar.same_words import near_copy_components
@@ -17,7 +18,7 @@ from tunesmith.data.similar.shingles import shingled
 
 __all__ = ["find_rewordings", "near_copy_groups", "without_near_copies"]
 
-R = TypeVar("R", Document, Example, Preference)
+R = TypeVar("R", Document, Example, Preference, Labelled)
 _SHOWN = 20
 _REWORDINGS: Mapping[str, tuple[Literal["error", "warning"], str]] = {
     "golden_rewordings": ("error", "training rows that say a golden item in other words or order"),

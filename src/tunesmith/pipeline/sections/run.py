@@ -43,7 +43,7 @@ class ObjectiveConfig(Section):
 
     kind: Annotated[str, Field(min_length=1)] = "sft"
     """The training method. `sft` learns the answers of examples. `dpo`, `simpo` and `orpo` learn from preference rows to prefer
-    the chosen one."""
+    the chosen one; `kto` learns from labelled rows."""
 
     @property
     def options(self) -> dict[str, Any]:

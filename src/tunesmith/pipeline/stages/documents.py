@@ -11,7 +11,7 @@ from tunesmith.pipeline.words import short
 __all__ = ["STAGE"]
 
 _MOST_WARNINGS = 6
-_COUNTED = ("documents", "pairs", "preferences")
+_COUNTED = ("documents", "pairs", "preferences", "labelled")
 
 
 class _Documents:

@@ -179,7 +179,9 @@ def _public(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _documents(documents: Artifact) -> Part:
     """Counts alone: notes and failures name files."""
     numbers = documents.numbers
-    kept: dict[str, Any] = {key: numbers[key] for key in ("documents", "pairs", "preferences", "words") if key in numbers}
+    kept: dict[str, Any] = {
+        key: numbers[key] for key in ("documents", "pairs", "preferences", "labelled", "words") if key in numbers
+    }
     kept["failures"] = len(numbers.get("failures", ()))
     kept["left_out"] = [note for note in numbers.get("notes", ()) if str(note).endswith("left out")]
     return _part(documents, {}, numbers=kept)
