@@ -170,9 +170,13 @@ def test_losses_and_gradients_are_the_published_ones(name: str, reads: str, prep
     )
 
 
+def swapped(formula: Any) -> Any:
+    return lambda chosen, rejected: formula(rejected, chosen)
+
+
 def test_a_formula_with_the_answers_swapped_would_be_noticed(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, (kind, options, formula) in PAIRWISE.items():
-        monkeypatch.setitem(PAIRWISE, name, (kind, options, lambda c, r, formula=formula: formula(r, c)))
+        monkeypatch.setitem(PAIRWISE, name, (kind, options, swapped(formula)))
         with pytest.raises(AssertionError):
             test_losses_and_gradients_are_the_published_ones(name, "padded", prepared)
 

@@ -122,8 +122,8 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
         numbers["synthesis"] = outcome.report()
     fits = measure_fits(shown, documents={one.id for one in read.documents}, chat=chat, base=base, reporter=reporter)
     numbers["fits"] = [{key: value for key, value in fit.report().items() if key != "failed"} for fit in fits]
-    for name, rows in kept.items():
-        write_jsonl(draft.path / f"{name}.jsonl", rows)
+    for name, own in kept.items():
+        write_jsonl(draft.path / f"{name}.jsonl", own)
     report, page = dataset_report(
         shown,
         dropped=built.dropped,

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
+from tunesmith.core.errors import TrainingError
 from tunesmith.core.reporter import Reporter
 from tunesmith.models.batching import TOKENS, by_length, padded_tokens
 from tunesmith.models.chat import Encoded
@@ -81,6 +82,22 @@ class ExecutionPath:
     def log_probs(self, batch: Batch) -> torch.Tensor:
         """log p_N (float32) with gradient."""
         return self.reads.log_probs(batch.layout)
+
+    @contextmanager
+    def base(self) -> Iterator[None]:
+        """Inside, the model computes as the base does; compiled layers run uncompiled: they are compiled for the adapter.
+
+        TrainingError for a model without an adapter: its own weights move, so the base is no longer there.
+        """
+        if not hasattr(self.model, "disable_adapter"):
+            raise TrainingError(
+                "this objective needs the base while the model is trained, and a full fine-tune has none",
+                value="method.kind full",
+                expected="an adapter, which can be switched off",
+                hint="--set method.kind=lora, or set objective.beta=0 where the objective has it",
+            )
+        with self.model.disable_adapter(), torch.compiler.set_stance("force_eager"):
+            yield
 
     def scored(
         self, units: Sequence[Unit], on_done: Callable[[int], None]

@@ -65,5 +65,6 @@ def kahneman_tversky(
     """λ (1 − σ(±β (ratio − KL))), + where `desirable_R` and − elsewhere, with λ the first of `weights` there and the second
     elsewhere (KTO; Ethayarajh et al. 2024, arXiv:2402.01306, section 4.1)."""
     sign_R = torch.where(desirable_R, 1.0, -1.0).to(ratio_R)
-    weight_R = torch.where(desirable_R, *(torch.tensor(weight, dtype=ratio_R.dtype) for weight in weights)).to(ratio_R)
+    good, bad = (ratio_R.new_tensor(weight) for weight in weights)
+    weight_R = torch.where(desirable_R, good, bad)
     return weight_R * torch.sigmoid(-sign_R * beta * (ratio_R - kl_R))

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Protocol
 
 import torch
 
-from tunesmith.core.errors import Interrupted, TrainingError
+from tunesmith.core.errors import Interrupted, TrainingError, TunesmithError
 from tunesmith.core.reporter import Reporter
 from tunesmith.train.best import Best
 from tunesmith.train.checkpoint import Checkpoints, MetricLog, SaveRule, State, Tensors
@@ -28,10 +28,10 @@ from tunesmith.train.schedule import Schedule, learning_rate
 from tunesmith.train.stop import Stopped, stop_requests
 from tunesmith.train.units import Batch
 from tunesmith.train.validation import Validation, Validator, holding
-from tunesmith.train.watch import Conditions, Watch
+from tunesmith.train.watch import Alarm, Conditions, Watch
 from tunesmith.train.weights.weights import Weights
 
-__all__ = ["FitSettings", "Fitted", "Objective", "RandomAccess", "fit"]
+__all__ = ["FitSettings", "Fitted", "Objective", "RandomAccess", "Signs", "fit"]
 
 Objective = Callable[[Batch], torch.Tensor]
 
@@ -68,6 +68,19 @@ class FitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Signs:
+    """What a method's numbers mean to the loop.
+
+    `notes(step)`: numbers about the batches of a step (from 0), for its row in the metric log. `loss_tells`: whether the
+    training loss falls as the model learns, and a first step without a gradient is a fault. `alarm`: when to end the run.
+    """
+
+    notes: Callable[[int], Mapping[str, float]] = lambda step: {}
+    loss_tells: bool = True
+    alarm: Alarm | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Fitted:
     """How a run ended: steps done, the best step and its validation loss, why it stopped, what it took in this process.
 
@@ -89,7 +102,7 @@ class Fitted:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "other"}
 
 
-def fit(  # noqa: PLR0913 (what is trained, on what, how, and where it is kept)
+def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
     weights: Weights,
     batches: RandomAccess,
     objective: Objective,
@@ -100,8 +113,9 @@ def fit(  # noqa: PLR0913 (what is trained, on what, how, and where it is kept)
     validation: Validation,
     checkpoints: Checkpoints,
     reporter: Reporter,
+    signs: Signs = Signs(),
 ) -> Fitted:
-    """Train until the last step or until patience runs out; leaves the best weights in the model.
+    """Train until the last step, or until patience runs out or an alarm ends it; leaves the best weights in the model.
 
     `objective`: the summed loss of a batch, which a step divides by the batches' weights. `optimizer` moves all tensors of
     `model` that are trained. `figures`: what validation measures.
@@ -118,7 +132,7 @@ def fit(  # noqa: PLR0913 (what is trained, on what, how, and where it is kept)
     state, best_so_far = _take_up(checkpoints, named, optimizer, batches)
     best = Best.starting(s.best_by, figures, s.min_delta, best_so_far)
     begin, resumed_at, num_tokens, loss = time.perf_counter(), state.step, 0, float("nan")
-    stopped = False
+    stopped, unproved = False, state.step == 0
     save_rule = SaveRule(steps=s.checkpoint_every, minutes=s.checkpoint_minutes, begun_at=resumed_at)
 
     def save() -> None:
@@ -129,15 +143,17 @@ def fit(  # noqa: PLR0913 (what is trained, on what, how, and where it is kept)
         closing(MetricLog(checkpoints.log_path, state.log_bytes, disk=checkpoints.disk)) as log,
         stop_requests() as stop,
     ):
-        watch = Watch(log, reporter, conditions=Conditions(checkpoints.log_path.parent))
+        conditions = Conditions(checkpoints.log_path.parent)
+        watch = Watch(log, reporter, conditions=conditions, loss_tells=signs.loss_tells, alarm=signs.alarm)
         watch.resume(log.rows())
         validator = Validator(validation, stop)
 
         def validate(step: int, say: Callable[[str], None]) -> None:  # evaluate, sample
             found, samples = validator.whole(step, say)
             _finite(found, step)
-            best.update(found, state, named, step=step)
             watch.validation({"step": step, **{f"val_{name}": found[name] for name in figures}, "samples": samples})
+            if watch.ending is None:  # weights that set off an alarm are not the best, whatever their figures
+                best.update(found, state, named, step=step)
             state.seen_step = step
 
         if validation.begins_small and state.step == 0 and s.evaluate_every > 0:
@@ -157,6 +173,7 @@ def fit(  # noqa: PLR0913 (what is trained, on what, how, and where it is kept)
                             validate(state.step, lambda text: progress.advance(0, text))
                 unseen = due and state.seen_step != state.step
                 stopped = s.patience > 0 and s.evaluate_every > 0 and state.looks_without_gain >= s.patience
+                stopped = stopped or watch.ending is not None
                 if save_rule.due(state.step) or done or stopped or stop.exit_code:
                     save()
                 if stop.exit_code and (unseen or not (done or stopped)):
@@ -173,30 +190,38 @@ def fit(  # noqa: PLR0913 (what is trained, on what, how, and where it is kept)
                     decay=s.decay,
                 )
                 watch.begin_step()
-                loss, norm, micro = _fitting_step(
-                    model,
-                    optimizer,
-                    objective,
-                    lambda: [part for i in range(s.accumulate) for part in batches.at(state.step * s.accumulate + i)],
-                    shrink=lambda: _shrink(batches, state),
-                    warn=reporter.warn,
-                    rate=rate,
-                    max_grad_norm=s.max_grad_norm,
-                    seed=s.seed * 1_000_003 + state.step,
-                    after=partial(weights.after_step, state.step + 1),
-                )
+                with _keeping(save):
+                    loss, norm, micro = _fitting_step(
+                        model,
+                        optimizer,
+                        objective,
+                        lambda: [part for i in range(s.accumulate) for part in batches.at(state.step * s.accumulate + i)],
+                        shrink=lambda: _shrink(batches, state),
+                        warn=reporter.warn,
+                        rate=rate,
+                        max_grad_norm=s.max_grad_norm,
+                        seed=s.seed * 1_000_003 + state.step,
+                        after=partial(weights.after_step, state.step + 1),
+                    )
                 if not (math.isfinite(loss) and math.isfinite(norm)):
                     raise _not_a_number(state.step + 1, f"loss {loss}, gradient norm {norm}")
                 state.step += 1
                 num_tokens += sum(b.num_tokens for b in micro)
-                if state.step == 1 and not weights.moved():
+                unproved, first = unproved and not (signs.loss_tells or norm > 0), unproved
+                if first and not unproved and not weights.moved():
                     raise TrainingError(
                         "the first step did not change the weights: the adapter does not learn",
                         value=f"rate {rate}",
                         expected="weights that move",
                         hint="check method.targets and train.learning_rate",
                     )
-                row = {"step": state.step, "loss": loss, "learning_rate": rate, "grad_norm": norm}
+                row = {
+                    "step": state.step,
+                    "loss": loss,
+                    "learning_rate": rate,
+                    "grad_norm": norm,
+                    **signs.notes(state.step - 1),
+                }
                 watch.step({**row, "learned": sum(b.num_learned for b in micro)}, num_tokens=sum(b.num_tokens for b in micro))
                 progress.advance(1, f"loss {loss:.3f}{_best_so_far(state)}")
     _load(named, best.chosen)
@@ -223,6 +248,16 @@ def _take_up(checkpoints: Checkpoints, named: Tensors, optimizer: Optimizer, bat
     for _ in range(state.shrunk):
         batches.shrink()
     return state, best
+
+
+@contextmanager
+def _keeping(save: Callable[[], None]) -> Iterator[None]:
+    """What fails inside, before the weights change (a reward, a server, a lack of memory), loses no step that is done."""
+    try:
+        yield
+    except TunesmithError:
+        save()
+        raise
 
 
 def _shrink(batches: RandomAccess, state: State) -> bool:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -18,15 +20,21 @@ from tunesmith.core.errors import Problem, RecipeError
 from tunesmith.core.settings import Section, nearest, section_from
 from tunesmith.models.chat import Chat
 from tunesmith.train import methods
+from tunesmith.train.reading import Reading
+from tunesmith.train.rewards.settings import RewardConfig
+from tunesmith.train.samples import Group
 from tunesmith.train.units import Batch, Unit
+from tunesmith.train.watch import Event
 
 __all__ = [
     "DEFAULT",
     "Direction",
+    "Draws",
     "Forward",
     "Headed",
     "Method",
     "Referenced",
+    "Sampled",
     "Signalled",
     "generates",
     "identity",
@@ -64,6 +72,10 @@ class Forward(Protocol):
 
     def batches(self, units: Sequence[Unit], on_done: Callable[[int], None]) -> Iterator[Batch]:
         """All units in batches of like lengths, dropout off. `on_done` hears how many more units are done."""
+        ...
+
+    def base(self) -> AbstractContextManager[None]:
+        """Inside, everything is computed by the base: the adapter is off."""
         ...
 
     def scored(
@@ -123,6 +135,45 @@ class Headed(Protocol):
 
     def head(self, width: int) -> torch.nn.Module:
         """A fresh head for hidden states of this width; `Forward.head` is the one in training."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draws:
+    """How a method samples: answers per prompt, tokens of each at most, and steps that are made on the same answers."""
+
+    samples: int
+    max_new_tokens: int
+    updates: int = 1
+
+
+@runtime_checkable
+class Sampled(Protocol):
+    """A method that learns from answers which the model gives while it is trained (see `train.sampled`).
+
+    Its `prepare` makes one unit of each example, which stands for the prompt; `loss` and `validate` get units made by `units`.
+    """
+
+    @property
+    def draws(self) -> Draws: ...
+
+    @property
+    def rewards(self) -> Sequence[RewardConfig]: ...
+
+    def units(self, forward: Forward, groups: Sequence[Group]) -> list[Unit]:
+        """A unit for each group of answers, in order, with all that the loss needs of the weights that gave the answers."""
+        ...
+
+    def is_idle(self, unit: Unit) -> bool:
+        """Whether the unit's loss has no gradient, so that it need not be computed."""
+        ...
+
+    def alarm(self, rows: Sequence[Mapping[str, Any]]) -> Event | None:
+        """Of the rows of all validations so far, the first that of the untrained model: why the run must end here, if so."""
+        ...
+
+    def read(self, rows: Sequence[Mapping[str, Any]]) -> Reading:
+        """What the rows of the metric log say, in words."""
         ...
 
 
@@ -186,4 +237,6 @@ def identity(method: Method) -> dict[str, Any]:
     kind = type(method).__module__.rpartition(".")[2]
     given = method.settings.model_dump(exclude_defaults=True)
     settings = {name: value for name, value in method.settings.model_dump().items() if name in given or (kind, name) in _NAMED}
+    if isinstance(method, Sampled) and (files := [found for reward in method.rewards if (found := reward.depends())]):
+        settings["reward_files"] = files
     return {"kind": kind, **settings} if kind != DEFAULT or settings else {}

@@ -15,7 +15,9 @@ _COLLAPSE = {  # events of the watch that no falling loss makes good
     "same_answer": "it gave one answer to different questions",
     "empty_answers": "its answers were empty",
 }
-Shape = Literal["learning", "saturated", "overfitting", "unstable", "collapsed", "nothing learned", "too short to tell"]
+Shape = Literal[
+    "learning", "saturated", "overfitting", "unstable", "collapsed", "nothing learned", "too short to tell", "reward hacked"
+]
 
 
 @dataclass(frozen=True, slots=True)

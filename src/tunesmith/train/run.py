@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,13 @@ from tunesmith.train.execution import ExecutionPath, TrunkCache, execution_path
 from tunesmith.train.heads import put_head, save_head, without_head
 from tunesmith.train.loop import FitSettings, Fitted, RandomAccess, fit
 from tunesmith.train.memory import Budget, budget
-from tunesmith.train.method import DEFAULT, Method, Signalled, generates, identity
+from tunesmith.train.method import DEFAULT, Method, Sampled, Signalled, generates, identity
 from tunesmith.train.optimizer import Optimizer, Rates, open_optimizer
 from tunesmith.train.reading import Reading, read_curves
 from tunesmith.train.reference import with_reference
 from tunesmith.train.report import run_report
+from tunesmith.train.rollouts import RolloutFiles
+from tunesmith.train.sampled import Supply, sampled_supply
 from tunesmith.train.settings import AdapterSettings, TrainSettings, identifying
 from tunesmith.train.signals import SignalledBatches
 from tunesmith.train.units import Unit, rows_of
@@ -87,22 +90,15 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
 
     Writes adapter, metric log and reading to `place.out`. The same call resumes from the checkpoints in `place.workspace`.
     """
-    if not examples["val"]:
-        raise TrainingError(
-            "there are no validation examples",
-            value="an empty validation split",
-            expected="one example at least: it decides which step is the best",
-            hint="--set split.val=0.1",
-        )
-    _refuse_other_records(objective, (*examples["train"], *examples["val"]))
+    _refuse_unusable(objective, examples)
     limit = min(train.max_tokens, base.context)
     watched = spread_over_documents(examples["val"], train.val_examples)
     units, val = (objective.prepare(part, chat, max_tokens=limit) for part in (examples["train"], watched))
-    weights = _weights(base, units, method, train, precision)
+    weights = _weights(base, units, objective, method, train, precision)
     put_head(weights.model, objective, seed=train.seed)
     optimizer = _optimizer(weights, train)
     exact = train.precision == "exact"
-    keeps = not exact and method.layers != "all"
+    keeps = not exact and method.layers != "all" and not isinstance(objective, Sampled)  # answers do not exist yet
     trunk = TrunkCache(place.workspace / "trunk", weights.modules, base.fingerprint) if keeps else None
     release_memory()
     with (
@@ -126,36 +122,94 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
             )
             for part in (units, val)
         )
-        most = _budget(units, path, objective, train, limit, place)
-        fitted = fit(
-            weights,
-            _batches(units, train, path, most, objective),
-            lambda batch: objective.loss(path, batch),
-            optimizer=optimizer,
-            settings=_fit_settings(train, units),
-            figures=objective.figures,
-            validation=Validation(
-                len(val),
-                measure=lambda count, on_done: objective.validate(path, val[:count], on_done),
-                sample=lambda on_done: (
-                    _samples(weights.model, chat, watched[:_SAMPLES], base.context, on_done) if generates(objective) else []
+        most = partial(_budget, path=path, objective=objective, train=train, limit=limit, place=place)
+        held_out = {**examples, "val": watched}
+        with _supply(objective, path, chat, held_out, (units, val), train=train, most=most, base=base, place=place) as supply:
+            fitted = fit(
+                weights,
+                supply.batches,
+                lambda batch: objective.loss(path, batch),
+                optimizer=optimizer,
+                settings=_fit_settings(train, units, objective),
+                figures=objective.figures,
+                validation=Validation(
+                    len(val),
+                    measure=supply.measure,
+                    sample=lambda on_done: (
+                        _samples(weights.model, chat, watched[:_SAMPLES], base.context, on_done) if generates(objective) else []
+                    ),
                 ),
-            ),
-            checkpoints=_checkpoints(place, _made_for(base, units, objective, method, train), path, train, reporter),
-            reporter=reporter,
-        )
+                checkpoints=_checkpoints(place, _made_for(base, units, objective, method, train), path, train, reporter),
+                reporter=reporter,
+                signs=supply.signs,
+            )
+            supply.finish(fitted.num_steps)
         other = _save_weights(weights, fitted, objective, other_figure(objective.figures, train.best_by), place)
-    facts = {
-        **other,
-        **_covered(weights, method.dropout),
-        "base": f"{base.name}, {_in_training(method, precision)}, fingerprint {base.fingerprint[:12]}",
-        "batches": f"{path.note}; {most.note}",
-    }
+    stored = _in_training(method, precision)
+    facts = other | _facts(weights, base, path, supply.budget, dropout=method.dropout, stored=stored)
     reading, figures = _report(place, fitted, facts, objective, train)
     return Trained(fitted, weights.coverage, reading, figures)
 
 
-def _refuse_other_records(objective: Method, rows: Sequence[Any]) -> None:
+def _facts(
+    weights: Weights, base: BaseFolder, path: ExecutionPath, most: Budget, *, dropout: float, stored: str
+) -> dict[str, str]:
+    """What the report says of the run, by name."""
+    return {
+        **_covered(weights, dropout),
+        "base": f"{base.name}, {stored}, fingerprint {base.fingerprint[:12]}",
+        "batches": f"{path.note}; {most.note}",
+    }
+
+
+@contextmanager
+def _supply(  # noqa: PLR0913 (what is trained, how, and where)
+    objective: Method,
+    path: ExecutionPath,
+    chat: Chat,
+    examples: Mapping[str, Sequence[Any]],
+    units: tuple[Sequence[Unit], Sequence[Unit]],
+    *,
+    train: TrainSettings,
+    most: Callable[[Sequence[Unit]], Budget],
+    base: BaseFolder,
+    place: Place,
+) -> Iterator[Supply]:
+    """Batches and validation: of the `units` for training and validation, or of answers that the model gives to them.
+
+    `most`: what goes through at once, by the largest of these units.
+    """
+    training, val = units
+    if not isinstance(objective, Sampled):
+        budget = most(training)
+        measure: Callable[[int, OnDone], Mapping[str, float]] = lambda n, on_done: objective.validate(path, val[:n], on_done)  # noqa: E731
+        yield Supply(_batches(training, train, path, budget, objective), measure, budget=budget)
+        return
+    keep = (train.keep_checkpoints + 1) * train.checkpoint_every * train.accumulate
+    folder = place.workspace / "rollouts"
+    with sampled_supply(
+        objective,
+        path,
+        chat,
+        examples,
+        train=train,
+        budget=lambda unit: most([unit]),
+        context=base.context,
+        files=lambda labels: RolloutFiles(folder, keep=keep, labels=labels),
+        finish=lambda files, count: files.collect(count, place.workspace / "rollouts.jsonl"),
+    ) as supply:
+        yield supply
+
+
+def _refuse_unusable(objective: Method, examples: Mapping[str, Sequence[Any]]) -> None:
+    if not examples["val"]:
+        raise TrainingError(
+            "there are no validation examples",
+            value="an empty validation split",
+            expected="one example at least: it decides which step is the best",
+            hint="--set split.val=0.1",
+        )
+    rows = (*examples["train"], *examples["val"])
     kind = identity(objective).get("kind", DEFAULT)
     if wrong := [row for row in rows if not isinstance(row, objective.record)]:
         raise TrainingError(
@@ -166,8 +220,10 @@ def _refuse_other_records(objective: Method, rows: Sequence[Any]) -> None:
         )
 
 
-def _fit_settings(train: TrainSettings, units: Sequence[Unit]) -> FitSettings:
+def _fit_settings(train: TrainSettings, units: Sequence[Unit], objective: Method) -> FitSettings:
     steps = num_steps(train, len(units), sum(unit.num_tokens for unit in units))
+    if isinstance(objective, Sampled) and not train.max_steps:
+        steps *= objective.draws.updates
     as_set = {f.name: getattr(train, f.name) for f in fields(FitSettings) if f.name not in {"num_steps", "evaluate_every"}}
     return FitSettings(num_steps=steps, evaluate_every=validation_every(train.evaluate_every, steps), **as_set)
 
@@ -194,7 +250,7 @@ def _report(
 ) -> tuple[Reading, dict[str, float]]:
     """Write the logs, the reading and the page; the reading, and the validation figures of the best step."""
     metrics = [orjson.loads(line) for line in (place.workspace / "metrics.jsonl").read_bytes().split(b"\n") if line]
-    reading = read_curves(metrics, min_delta=train.min_delta)
+    reading = objective.read(metrics) if isinstance(objective, Sampled) else read_curves(metrics, min_delta=train.min_delta)
     best: Mapping[str, Any] = next((row for row in metrics if "val_loss" in row and row["step"] == fitted.best_step), {})
     figures = {name: float(best[f"val_{name}"]) for name in objective.figures if f"val_{name}" in best}
     for log in place.workspace.glob("*.jsonl"):  # metrics and, where steps were timed, timing
@@ -217,10 +273,15 @@ def _covered(weights: Weights, dropout: float) -> dict[str, str]:
 
 
 def _weights(
-    base: BaseFolder, units: Sequence[Unit], method: AdapterSettings, train: TrainSettings, precision: PrecisionName
+    base: BaseFolder,
+    units: Sequence[Unit],
+    objective: Method,
+    method: AdapterSettings,
+    train: TrainSettings,
+    precision: PrecisionName,
 ) -> Weights:
     """The base with the weights that will move, at their start."""
-    steps = _fit_settings(train, units).num_steps
+    steps = _fit_settings(train, units, objective).num_steps
     how = Beginning(base=base, settings=method, rows=rows_of(units), num_steps=steps, seed=train.seed)
     whole = method.quantise == "none"
     weights = begin(load_model(base, precision) if whole else load_quantised(base, precision), how)

@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 
 from tunesmith.models.chat import Encoded
+from tunesmith.train.samples import Sample
 
 __all__ = ["Batch", "Layout", "Unit", "every_row", "rows_of"]
 
@@ -34,7 +35,8 @@ class Unit:
     """One encoded row or more; `weight` is what the unit counts in the mean of a step.
 
     `reference`: numbers of the base, where the method asks for them (log-probabilities of answers, as a rule). `signal`:
-    numbers that the unit is learned by, such as a label or a margin. `only_scored`: rows that are scored, never learned from.
+    numbers that the unit is learned by, such as a label, a margin or advantages. `only_scored`: rows that are scored, never
+    learned from. `answers`: what the model answered, one a row, where the rows are answers that were drawn from it.
     """
 
     rows: tuple[Encoded, ...]
@@ -42,6 +44,7 @@ class Unit:
     reference: tuple[float, ...] = ()
     signal: tuple[float, ...] = ()
     only_scored: tuple[Encoded, ...] = ()
+    answers: tuple[Sample, ...] = ()
 
     @property
     def num_tokens(self) -> int:

@@ -22,7 +22,7 @@ import psutil
 from tunesmith.core.reporter import Reporter
 from tunesmith.eval.metrics.repetition import loops
 
-__all__ = ["Conditions", "Event", "Machine", "RowLog", "Watch", "machine_now"]
+__all__ = ["Alarm", "Conditions", "Event", "Machine", "RowLog", "Watch", "machine_now"]
 
 _WINDOW = 48  # steps that a step is compared with
 _LEAST = 6  # steps before anything is called unusual
@@ -50,6 +50,9 @@ class Event:
     advice: str
 
 
+Alarm = Callable[[Sequence[Row]], Event | None]  # of all validations so far: why the run ends here, if it does
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """What the machine has left, in bytes, and what this process holds."""
@@ -69,10 +72,24 @@ def machine_now(folder: Path) -> Machine:
 
 
 class Watch:
-    """Watches one run. `step` and `validation` write their row and whatever it shows; `resume` feeds it the rows of before."""
+    """Watches one run. `step` and `validation` write their row and whatever it shows; `resume` feeds it the rows of before.
 
-    def __init__(self, log: RowLog, reporter: Reporter, *, conditions: Conditions | None = None) -> None:
+    `loss_tells`: whether a rising training loss means anything. `alarm`: what ends the run; `ending` is why, once it did.
+    """
+
+    def __init__(
+        self,
+        log: RowLog,
+        reporter: Reporter,
+        *,
+        conditions: Conditions | None = None,
+        loss_tells: bool = True,
+        alarm: Alarm | None = None,
+    ) -> None:
         self._log, self._reporter, self._conditions = log, reporter, conditions
+        self._loss_tells, self._alarm = loss_tells, alarm
+        self._validations: list[Row] = []
+        self.ending: Event | None = None
         self._losses: deque[float] = deque(maxlen=_WINDOW)
         self._norms: deque[float] = deque(maxlen=_WINDOW)
         self._lowest = float("inf")  # of the running median
@@ -127,7 +144,7 @@ class Watch:
         return found
 
     def _loss_events(self, loss: float) -> list[Event]:
-        if len(self._losses) < _LEAST:
+        if len(self._losses) < _LEAST or not self._loss_tells:
             return []
         usual = statistics.median(self._losses)
         spread = _MAD * statistics.median(abs(x - usual) for x in self._losses)
@@ -144,7 +161,7 @@ class Watch:
         return found
 
     def _norm_events(self, norm: float) -> list[Event]:
-        if len(self._norms) < _LEAST:
+        if len(self._norms) < _LEAST or not self._loss_tells:
             return []
         usual = statistics.median(self._norms)
         if norm > 10 * usual and usual > 0:
@@ -161,7 +178,9 @@ class Watch:
         is_first = self._first_looping is None
         found = self._loop_events(samples)
         if is_first:
+            self._validations.append(row)
             return []
+        found += self._alarms(row)
         said = [text.strip() for text in samples]
         if said and not any(said):
             text = "its answers are empty"
@@ -173,6 +192,11 @@ class Watch:
             advice = "lower train.learning_rate; if the examples' answers are much alike, add others"
             found.append(Event("same_answer", 1.0, float(len(said)), text, advice))
         return found
+
+    def _alarms(self, row: Row) -> list[Event]:
+        self._validations.append(row)
+        self.ending = self._alarm(self._validations) if self._alarm is not None else None
+        return [] if self.ending is None else [self.ending]
 
     def _loop_events(self, samples: Sequence[str]) -> list[Event]:
         """Half of the drawn samples loop, at two validations in a row, and did not before training."""

@@ -72,7 +72,7 @@ class Completion:
     """An answer. `finish_reason` is stop if the model or a stop text ended it, length if it was cut. The end token counts.
 
     `prompt_tokens` and `seconds`: what a server counted, and how long it took; None where answers are made here, many at once.
-    `ids`: the answer's tokens without the end token; None where only the text is known.
+    `ids`: the answer's tokens without the end token; None where only the text is known. `end_id`: the end token, if it has one.
     """
 
     text: str
@@ -81,6 +81,7 @@ class Completion:
     prompt_tokens: int | None = None
     seconds: float | None = None
     ids: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
+    end_id: int | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

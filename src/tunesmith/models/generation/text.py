@@ -39,7 +39,8 @@ class Ending:
         text = self.text(words)
         cuts = [at for stop in self._stop if (at := text.find(stop)) >= 0]
         reason: FinishReason = "stop" if ended or cuts else "length"
-        return Completion(text[: min(cuts)] if cuts else text, reason, len(tokens), ids=tuple(words))
+        end_id = tokens[-1] if ended else None
+        return Completion(text[: min(cuts)] if cuts else text, reason, len(tokens), ids=tuple(words), end_id=end_id)
 
     def held_back(self, text: str) -> int:
         """Characters at the end of `text` that may be the beginning of a stop text, or half a character."""
