@@ -108,18 +108,13 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     findings = (*drawn.findings, *find_shares(shown))
     quality = measure_quality({name: [as_example(row) for row in good_rows(rows)] for name, rows in kept.items()})
     found = worst_first(_joined([*findings, *quality.findings, *_in_rejected(kept)]))
-    try:
-        stop_at_errors(found, [row for rows in kept.values() for row in rows], allow=recipe.allow, rows_file=blocked)
-    except BlockedError:
-        report_findings([_told(finding) for finding in found], reporter)
-        raise
+    _stop_at_errors(found, kept, recipe, blocked=blocked, reporter=reporter)
     encoded = {name: [encode_row(chat, row, max_tokens=limit) for row in rows] for name, rows in kept.items()}
     numbers = _numbers(chat, kept, encoded, allow=recipe.allow)
     leaks = sum(f.count for f in findings if f.severity == "error")
     numbers |= {"dropped": dict(built.dropped), "leaks": leaks, "copies_dropped": copies, **drawn.numbers}
     numbers |= {"redacted": dict(read.redacted), "findings": [_told(finding) for finding in found]}
-    if outcome is not None:
-        numbers["synthesis"] = outcome.report()
+    numbers |= {} if outcome is None else {"synthesis": outcome.report()}
     fits = measure_fits(shown, documents={one.id for one in read.documents}, chat=chat, base=base, reporter=reporter)
     numbers["fits"] = [{key: value for key, value in fit.report().items() if key != "failed"} for fit in fits]
     for name, own in kept.items():
@@ -144,6 +139,17 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     (draft.path / "report.json").write_bytes(to_json(report))
     (draft.path / "report.html").write_text(page, encoding="utf-8")
     draft.numbers |= numbers
+
+
+def _stop_at_errors(
+    found: Sequence[Finding], kept: Mapping[Any, Sequence[Any]], recipe: Recipe, *, blocked: Path, reporter: Reporter
+) -> None:
+    """BlockedError, after the findings were reported, if one of them is an error that is not allowed."""
+    try:
+        stop_at_errors(found, [row for rows in kept.values() for row in rows], allow=recipe.allow, rows_file=blocked)
+    except BlockedError:
+        report_findings([_told(finding) for finding in found], reporter)
+        raise
 
 
 def _without_private(build: BuildConfig, counts: Counter[str]) -> BuildConfig:
