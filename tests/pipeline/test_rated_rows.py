@@ -9,12 +9,15 @@ import orjson
 import pytest
 
 from fakes import Told, example, preferences
+from tunesmith.core.artifacts import Artifact
 from tunesmith.core.errors import BlockedError, DatasetError
 from tunesmith.core.labelled import Labelled, labelled_of
+from tunesmith.core.records import write_jsonl
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.dataset.labelled import build_labelled
 from tunesmith.data.ingest.extract import Tally, extracted
 from tunesmith.data.ingest.gather import gather
+from tunesmith.pipeline.finished import dataset_rows
 from tunesmith.pipeline.rated_rows import SourceRows, labelled_built, pairs_of_rated
 from tunesmith.pipeline.recipe import Recipe
 
@@ -97,3 +100,15 @@ def test_labels_that_teach_nothing_stop_the_build() -> None:
     with pytest.raises(DatasetError, match="learns from labelled rows") as caught:
         labelled_built(SourceRows([], [example("a", "b", id="e")], [], []), KTO, reporter=SilentReporter())
     assert "1 pairs" in str(caught.value.problems[0].value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows"),
+    [("Preference", preferences(1)), ("Labelled", [labelled(0, label=True), labelled(1, label=False)])],
+)
+def test_the_rows_of_a_dataset_are_read_with_their_right_answers_whatever_their_kind(
+    kind: str, rows: list[Any], tmp_path: Path
+) -> None:
+    write_jsonl(tmp_path / "test.jsonl", rows)
+    dataset = Artifact(tmp_path, {"settings": {"record": kind}})
+    assert [one.answer for one in dataset_rows(dataset, "test")] == [rows[0].answer]

@@ -17,7 +17,7 @@ from tunesmith.models.load import BaseFolder, find_base
 from tunesmith.models.tuned import tuned_folder
 from tunesmith.models.use import Use, read_use
 
-__all__ = ["FinishedRun", "finished_run"]
+__all__ = ["FinishedRun", "dataset_rows", "finished_run"]
 
 _FROM_A_RUN = ("run", "use", "model", "eval", "export", "overall", "chain")
 
@@ -74,10 +74,7 @@ class FinishedRun:
     @cached_property
     def train(self) -> list[Example]:
         """The training rows; empty if the dataset is gone."""
-        if self.dataset is None:
-            return []
-        kind = ROWS[self.dataset.manifest["settings"].get("record", Example.__name__)]
-        return [as_example(row) for row in good_rows(list(read_jsonl(self.dataset.path / "train.jsonl", kind)))]
+        return [] if self.dataset is None else dataset_rows(self.dataset, "train")
 
     @property
     def context(self) -> int:
@@ -130,3 +127,9 @@ def finished_run(store: Store, reference: str = "run:latest") -> FinishedRun:
             hint="tunesmith show lists what there is",
         )
     return FinishedRun(store, run)
+
+
+def dataset_rows(dataset: Artifact, split: str) -> list[Example]:
+    """The rows of a split with the answers that are right, whichever kind of rows the dataset is made of."""
+    kind = ROWS[dataset.manifest["settings"].get("record", Example.__name__)]
+    return [as_example(row) for row in good_rows(list(read_jsonl(dataset.path / f"{split}.jsonl", kind)))]

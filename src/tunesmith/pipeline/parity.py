@@ -7,13 +7,14 @@ from pathlib import Path
 
 from tunesmith.core.artifacts import Store
 from tunesmith.core.errors import EvaluationError
-from tunesmith.core.records import Example, read_jsonl
+from tunesmith.core.records import Example
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.data.dataset.load import load_examples
 from tunesmith.eval.parity_pair import compare_systems
 from tunesmith.eval.parity_prompts import ParityPrompt, dataset_prompts, fixed_prompts
 from tunesmith.eval.parity_result import ParityReport
 from tunesmith.models.load import StoredType
+from tunesmith.pipeline.finished import dataset_rows
 from tunesmith.systems.opening import OpenedSystem, Opening, open_system
 
 __all__ = ["compare_references", "parity_prompts"]
@@ -67,8 +68,8 @@ def _rows(store: Store, dataset: str, tested: OpenedSystem) -> list[Example]:
     if dataset and Path(dataset).expanduser().exists():
         return list(load_examples(Path(dataset).expanduser()).examples)
     if dataset:
-        return list(read_jsonl(store.resolve(dataset).path / "test.jsonl", Example))
+        return dataset_rows(store.resolve(dataset), "test")
     found = store.find("dataset", tested.dataset) if tested.dataset else None
     if found is None and any(artifact.kind == "dataset" for artifact in store.all()):
         found = store.resolve("dataset:latest")
-    return [] if found is None else list(read_jsonl(found.path / "test.jsonl", Example))
+    return [] if found is None else dataset_rows(found, "test")
