@@ -356,7 +356,8 @@ def published(
         for log_p, before, reference, a in zip(answer_log_probs(model, group), old_group, base_group, advantages, strict=True):
             ratio = (log_p - before).exp() if s.ratio == "token" else (log_p - before).mean().exp().expand(len(log_p))
             per_token = -torch.min(ratio * a, ratio.clamp(1 - s.clip_low, 1 + s.clip_high) * a)
-            per_token = per_token + s.beta * ((reference - log_p).exp() - (reference - log_p) - 1)
+            kl = (reference - log_p).exp() - (reference - log_p) - 1
+            per_token = per_token + s.beta * (kl * ratio if s.kl_gradient == "unbiased" else kl)
             tokens.append(per_token)
             means.append(per_token.mean())
     if s.mean == "answer":
@@ -388,6 +389,7 @@ REWARDS = [[1.0, 0.0, 0.5, 0.0], [0.0, 0.2, 0.9, 1.0]]
     [
         {},
         {"beta": 0.3, "mean": "answer"},
+        {"beta": 0.3, "kl_gradient": "plain"},
         {"scale": "none", "mean": "limit"},
         {"scale": "batch", "updates": 2, "clip_low": 0.02, "clip_high": 0.05},
         {"ratio": "answer", "mean": "answer", "updates": 2, "clip_low": 0.01, "clip_high": 0.01, "beta": 0.1},

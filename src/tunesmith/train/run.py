@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +25,20 @@ from tunesmith.models.precision import without_denormals
 from tunesmith.models.quantised import load_quantised
 from tunesmith.plan.reach import not_reached
 from tunesmith.plan.steps import num_steps, validation_every
-from tunesmith.train.batches import Batches, Sizes
 from tunesmith.train.best import other_figure
 from tunesmith.train.checkpoint import Checkpoints, lock
 from tunesmith.train.compiling import Trial
 from tunesmith.train.execution import ExecutionPath, TrunkCache, execution_path
 from tunesmith.train.heads import put_head, save_head, without_head
-from tunesmith.train.loop import FitSettings, Fitted, RandomAccess, fit
+from tunesmith.train.loop import FitSettings, Fitted, fit
 from tunesmith.train.memory import Budget, budget
-from tunesmith.train.method import DEFAULT, Method, Sampled, Signalled, generates, identity
+from tunesmith.train.method import DEFAULT, Method, Sampled, generates, identity
 from tunesmith.train.optimizer import Optimizer, Rates, open_optimizer
 from tunesmith.train.reading import Reading, read_curves
 from tunesmith.train.reference import with_reference
 from tunesmith.train.report import run_report
-from tunesmith.train.rollouts import RolloutFiles
-from tunesmith.train.sampled import Supply, sampled_supply
 from tunesmith.train.settings import AdapterSettings, TrainSettings, identifying
-from tunesmith.train.signals import SignalledBatches
+from tunesmith.train.supply import open_supply
 from tunesmith.train.units import Unit, rows_of
 from tunesmith.train.validation import OnDone, Validation, holding
 from tunesmith.train.weights.kinds import begin
@@ -95,11 +91,9 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
     watched = spread_over_documents(examples["val"], train.val_examples)
     units, val = (objective.prepare(part, chat, max_tokens=limit) for part in (examples["train"], watched))
     weights = _weights(base, units, objective, method, train, precision)
-    put_head(weights.model, objective, seed=train.seed)
     optimizer = _optimizer(weights, train)
     exact = train.precision == "exact"
-    keeps = not exact and method.layers != "all" and not isinstance(objective, Sampled)  # answers do not exist yet
-    trunk = TrunkCache(place.workspace / "trunk", weights.modules, base.fingerprint) if keeps else None
+    trunk = _trunk(objective, weights, base, train, method, place)
     release_memory()
     with (
         lock(place.workspace),
@@ -122,9 +116,17 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
             )
             for part in (units, val)
         )
-        most = partial(_budget, path=path, objective=objective, train=train, limit=limit, place=place)
-        held_out = {**examples, "val": watched}
-        with _supply(objective, path, chat, held_out, (units, val), train=train, most=most, base=base, place=place) as supply:
+        with open_supply(
+            objective,
+            path,
+            chat,
+            {**examples, "val": watched},
+            (units, val),
+            train=train,
+            budget=lambda largest: _budget(largest, path, objective, train, limit, place),
+            context=base.context,
+            workspace=place.workspace,
+        ) as supply:
             fitted = fit(
                 weights,
                 supply.batches,
@@ -145,60 +147,35 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
             )
             supply.finish(fitted.num_steps)
         other = _save_weights(weights, fitted, objective, other_figure(objective.figures, train.best_by), place)
-    stored = _in_training(method, precision)
-    facts = other | _facts(weights, base, path, supply.budget, dropout=method.dropout, stored=stored)
+    facts = other | _facts(weights, base, path, supply.budget, method=method, precision=precision)
     reading, figures = _report(place, fitted, facts, objective, train)
     return Trained(fitted, weights.coverage, reading, figures)
 
 
+def _trunk(
+    objective: Method, weights: Weights, base: BaseFolder, train: TrainSettings, method: AdapterSettings, place: Place
+) -> TrunkCache | None:
+    """Where the frozen layers' work is kept, if there are any; of answers that do not exist yet nothing can be kept."""
+    if train.precision == "exact" or method.layers == "all" or isinstance(objective, Sampled):
+        return None
+    return TrunkCache(place.workspace / "trunk", weights.modules, base.fingerprint)
+
+
 def _facts(
-    weights: Weights, base: BaseFolder, path: ExecutionPath, most: Budget, *, dropout: float, stored: str
+    weights: Weights,
+    base: BaseFolder,
+    path: ExecutionPath,
+    most: Budget,
+    *,
+    method: AdapterSettings,
+    precision: PrecisionName,
 ) -> dict[str, str]:
     """What the report says of the run, by name."""
     return {
-        **_covered(weights, dropout),
-        "base": f"{base.name}, {stored}, fingerprint {base.fingerprint[:12]}",
+        **_covered(weights, method.dropout),
+        "base": f"{base.name}, {_in_training(method, precision)}, fingerprint {base.fingerprint[:12]}",
         "batches": f"{path.note}; {most.note}",
     }
-
-
-@contextmanager
-def _supply(  # noqa: PLR0913 (what is trained, how, and where)
-    objective: Method,
-    path: ExecutionPath,
-    chat: Chat,
-    examples: Mapping[str, Sequence[Any]],
-    units: tuple[Sequence[Unit], Sequence[Unit]],
-    *,
-    train: TrainSettings,
-    most: Callable[[Sequence[Unit]], Budget],
-    base: BaseFolder,
-    place: Place,
-) -> Iterator[Supply]:
-    """Batches and validation: of the `units` for training and validation, or of answers that the model gives to them.
-
-    `most`: what goes through at once, by the largest of these units.
-    """
-    training, val = units
-    if not isinstance(objective, Sampled):
-        budget = most(training)
-        measure: Callable[[int, OnDone], Mapping[str, float]] = lambda n, on_done: objective.validate(path, val[:n], on_done)  # noqa: E731
-        yield Supply(_batches(training, train, path, budget, objective), measure, budget=budget)
-        return
-    keep = (train.keep_checkpoints + 1) * train.checkpoint_every * train.accumulate
-    folder = place.workspace / "rollouts"
-    with sampled_supply(
-        objective,
-        path,
-        chat,
-        examples,
-        train=train,
-        budget=lambda unit: most([unit]),
-        context=base.context,
-        files=lambda labels: RolloutFiles(folder, keep=keep, labels=labels),
-        finish=lambda files, count: files.collect(count, place.workspace / "rollouts.jsonl"),
-    ) as supply:
-        yield supply
 
 
 def _refuse_unusable(objective: Method, examples: Mapping[str, Sequence[Any]]) -> None:
@@ -280,7 +257,7 @@ def _weights(
     train: TrainSettings,
     precision: PrecisionName,
 ) -> Weights:
-    """The base with the weights that will move, at their start."""
+    """The base with the weights that will move and the method's head, at their start."""
     steps = _fit_settings(train, units, objective).num_steps
     how = Beginning(base=base, settings=method, rows=rows_of(units), num_steps=steps, seed=train.seed)
     whole = method.quantise == "none"
@@ -290,6 +267,7 @@ def _weights(
             warnings.simplefilter("ignore", FutureWarning)  # peft still calls the old name
             weights.model.enable_input_require_grads()
             weights.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    put_head(weights.model, objective, seed=train.seed)
     return weights
 
 
@@ -345,20 +323,6 @@ def _budget(
         largest=train.batch_tokens + longest if train.batch_tokens else train.batch_examples * longest,
         file=place.workspace / "memory.json",
     )
-
-
-def _batches(units: Sequence[Unit], train: TrainSettings, path: ExecutionPath, most: Budget, objective: Method) -> RandomAccess:
-    batches = Batches(
-        units,
-        sizes=Sizes(examples=train.batch_examples, tokens=train.batch_tokens),
-        seed=train.seed,
-        most_tokens=most.tokens,
-        enough=most.enough,
-        shares=path.shares,
-        lay_out=path.batch,
-        short_first=train.curriculum == "short_first",
-    )
-    return SignalledBatches(batches, objective, path) if isinstance(objective, Signalled) else batches
 
 
 def _made_for(

@@ -3,7 +3,10 @@
 Of several answers to a prompt, those with a reward above the mean of the group become likelier. For a token with ratio
 ρ = π / π_old and the advantage A of its answer:
 
-    loss = −min(ρ A, clip(ρ, 1 − clip_low, 1 + clip_high) A) + β (π_base / π − 1 − log(π_base / π))
+    loss = −min(ρ A, clip(ρ, 1 − clip_low, 1 + clip_high) A) + β ρ (π_base / π − 1 − log(π_base / π))
+
+The factor ρ of the divergence, 1 in value at the first update, makes its gradient that of KL(π ‖ base) (DeepSeek-V3.2,
+arXiv:2512.02556); the first paper lacks it (`kl_gradient: plain`).
 
 Numbers of a unit: `signal` is the advantage of each row and, with several updates, log π_old of each target token; `reference`
 is log π_base of each target token with β above 0. Shapes: N target tokens of a batch, R rows.
@@ -49,6 +52,8 @@ class Settings(Section):
     """Steps made on the same answers. More than 1 needs method.dropout 0."""
     beta: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Weight of the divergence from the base in the loss. 0: the base is not needed."""
+    kl_gradient: Literal["unbiased", "plain"] = "unbiased"
+    """Gradient of the divergence: that of KL(policy ‖ base), or that of its estimate alone, as in the first paper."""
     scale: Scale = "group"
     """What advantages are divided by: the spread of the rewards in the `group`, in the whole `batch`, or `none` (Dr. GRPO)."""
     mean: Mean = "token"
@@ -112,6 +117,7 @@ class Method:
             numbers.row_R,
             row_N,
             beta=s.beta,
+            unbiased=s.kl_gradient == "unbiased",
             mean=s.mean,
             ratio=s.ratio,
             clip=(s.clip_low, s.clip_high),
@@ -146,6 +152,7 @@ def group_loss(  # noqa: PLR0913 (the numbers of a batch, and what the settings 
     row_N: torch.Tensor,
     *,
     beta: float,
+    unbiased: bool,
     mean: Mean,
     ratio: Level,
     clip: tuple[float, float],
@@ -155,5 +162,6 @@ def group_loss(  # noqa: PLR0913 (the numbers of a batch, and what the settings 
     log_ratio_N = log_ratio(log_p_N, old_N, row_N, num_rows, ratio)
     loss_N = clipped_loss(log_ratio_N, advantage_R[row_N], low=clip[0], high=clip[1])
     if base_N is not None:
-        loss_N = loss_N + beta * k3(log_p_N, base_N)
+        kl_N = k3(log_p_N, base_N)
+        loss_N = loss_N + beta * (kl_N * log_ratio_N.exp() if unbiased else kl_N)
     return mean_by_row(loss_N, row_N, num_rows).sum() if mean == "answer" else loss_N.sum()
