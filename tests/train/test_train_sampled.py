@@ -170,7 +170,15 @@ def test_a_reward_that_is_hacked_ends_the_run_with_the_weights_before(tiny_path:
 
 
 def validation(**figures: float) -> dict[str, float]:
-    usual = {"reward": 0.2, "reward_low": 0.1, "kl": 0.0, "length": 40.0, "repetition": 0.0, "reward_second": 0.5}
+    usual = {
+        "reward": 0.2,
+        "reward_low": 0.1,
+        "kl": 0.0,
+        "length": 40.0,
+        "repetition": 0.0,
+        "ended": 0.75,
+        "reward_second": 0.5,
+    }
     return {f"val_{name}": value for name, value in (usual | figures).items()}
 
 
@@ -181,10 +189,11 @@ SECOND = [RewardConfig(function="json_valid", name="first"), RewardConfig(functi
     ("figures", "reason"),
     [
         ({"length": 90.0}, "2.2 times as long"),
+        ({"length": 60.0, "ended": 0.1}, "only 10% of the answers end by themselves (75% before)"),
         ({"kl": 3.5}, "3.5 nats per token away"),
         ({"repetition": 0.5}, "50% of the answers repeat"),
         ({"reward_second": 0.3}, "second, which is not trained on, fell from 0.5 to 0.3"),
-        ({"length": 70.0, "kl": 2.0, "repetition": 0.2, "reward_second": 0.45}, ""),
+        ({"length": 70.0, "kl": 2.0, "repetition": 0.2, "ended": 0.5, "reward_second": 0.45}, ""),
         ({"length": 90.0, "reward_low": 0.15}, ""),  # the reward did not rise by more than chance
         ({"length": 10.0}, ""),
     ],
@@ -195,7 +204,7 @@ def test_a_rising_reward_is_doubted_for_a_reason_alone(figures: dict[str, float]
     assert (event is None) == (not reason) and (event is None or reason in event.text)
     shape = read_rewards([validation(reward_first=0.2), last], WatchConfig(), SECOND).shape
     assert shape == ("reward hacked" if reason else "nothing learned" if "reward_low" in figures else "learning")
-    off = WatchConfig(length=0, kl=0, repetition=0, second=0)
+    off = WatchConfig(length=0, ended=0, kl=0, repetition=0, second=0)
     assert hacked([validation(reward_first=0.2), last], off, SECOND) is None
 
 

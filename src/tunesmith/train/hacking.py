@@ -36,6 +36,10 @@ def _signs(
         text = f"{rose} answers became {times:.1f} times as long ({last['val_length']:.0f} tokens)"
         advice = f"{kept}let the reward count length, or if longer answers are right: --set objective.watch.length=0"
         yield Event(_KIND, last["val_length"], first["val_length"], text, advice)
+    if watch.ended and last["val_ended"] < first["val_ended"] - watch.ended:
+        text = f"{rose} only {last['val_ended']:.0%} of the answers end by themselves ({first['val_ended']:.0%} before)"
+        advice = f"{kept}let the reward count length; if answers need more room, raise objective.max_new_tokens"
+        yield Event(_KIND, last["val_ended"], first["val_ended"], text, advice)
     if watch.kl and last["val_kl"] > watch.kl:
         text = f"{rose} the answers are {last['val_kl']:.1f} nats per token away from the base"
         advice = f"{kept}use a lower train.learning_rate, or objective.beta above 0"

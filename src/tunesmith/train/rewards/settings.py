@@ -86,6 +86,8 @@ class WatchConfig(Section):
 
     length: Annotated[float, Field(ge=0)] = 2.0
     """Stop if the reward rises while answers become this many times as long. 0: not watched."""
+    ended: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """Stop if the reward rises while the share of answers that end before max_new_tokens falls by this much. 0: not watched."""
     kl: Annotated[float, Field(ge=0)] = 3.0
     """Stop if the reward rises while the divergence from the base exceeds this (nats per token). Text that people write costs a
     small model about 3 nats per token; answers above that are nonsense to the base. 0: not watched."""
