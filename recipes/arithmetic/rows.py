@@ -2,7 +2,8 @@
 
     python recipes/arithmetic/rows.py ROWS.jsonl
 
-The answers are not learned; they are what the reward checks. Each pair of numbers occurs once, so no test question is one of training.
+The answers are not learned; they are what the reward checks. Each pair of numbers occurs once, so no test question is one
+of training.
 """
 
 from __future__ import annotations

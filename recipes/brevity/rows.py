@@ -69,10 +69,10 @@ BEFORE = (
     "Before I come to the answer itself, it may be helpful to take a step back and look at the wider picture.",
 )
 AFTER = (
-    "In summary, it is always worth keeping this in mind, since small things like these can make a big difference in daily life.",
-    "I hope that this explanation was helpful to you. Please do not hesitate to ask if there is anything else you would like to know.",
-    "Of course every situation is different, so it is a good idea to look at your own circumstances and to ask an expert if in doubt.",
-    "It is important to remember that there may be other points of view, and that learning about them can be rewarding in itself.",
+    "In summary, it is always worth keeping this in mind, since small things can make a big difference in daily life.",
+    "I hope that this explanation was helpful to you. Please do not hesitate to ask if there is anything else.",
+    "Of course every situation is different, so look at your own circumstances and ask an expert if in doubt.",
+    "It is important to remember that there may be other points of view, and that learning about them can be rewarding.",
 )
 
 

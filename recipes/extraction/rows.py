@@ -2,7 +2,8 @@
 
     python recipes/extraction/rows.py ROWS.jsonl
 
-Half of the notices lack one of the four, whose line then says `-`. The recipe splits by `form`, so that the test has other sentences.
+Two fifths of the notices lack one or two of the four, whose lines then say `-`. The recipe splits by `form`, so that the test
+has other sentences.
 """
 
 from __future__ import annotations
@@ -13,8 +14,26 @@ import sys
 from pathlib import Path
 
 QUESTION = "List who, what, where and when, one a line; - for what is not said.\n\n"
-WHO = ("the choir", "Mrs Adeyemi", "the chess club", "our librarian", "the rowing team", "Jonas Weber", "the fire brigade", "class 5b")
-WHAT = ("a concert", "a bake sale", "a first-aid course", "a reading", "an open day", "a repair evening", "a flea market", "a quiz")
+WHO = (
+    "the choir",
+    "Mrs Adeyemi",
+    "the chess club",
+    "our librarian",
+    "the rowing team",
+    "Jonas Weber",
+    "the fire brigade",
+    "class 5b",
+)
+WHAT = (
+    "a concert",
+    "a bake sale",
+    "a first-aid course",
+    "a reading",
+    "an open day",
+    "a repair evening",
+    "a flea market",
+    "a quiz",
+)
 WHERE = ("in the old mill", "at the town hall", "in the school yard", "at the harbour", "in room 12", "under the lime trees")
 WHEN = ("on Friday at six", "on 4 May", "next Sunday", "at noon on Saturday", "on the last day of June", "tomorrow evening")
 FORMS = (

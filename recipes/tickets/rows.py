@@ -2,8 +2,8 @@
 
     python recipes/tickets/rows.py ROWS.jsonl
 
-Every sentence belongs to a `form` (a way to say it), and the recipe splits by form, so that the test asks in words that training did
-not have. A ticket is a form with its blanks filled in, sometimes after a greeting that says nothing about the label.
+Every sentence belongs to a `form` (a way to say it). The recipe splits by form, so that the test asks in words that training
+lacked. A ticket is a form with its blanks filled in, sometimes after a greeting that says nothing about the label.
 """
 
 from __future__ import annotations
@@ -15,10 +15,30 @@ from pathlib import Path
 
 LABELS = ("billing", "delivery", "login", "defect", "returns")
 QUESTION = "Sort this ticket into one of: billing, delivery, login, defect, returns. Answer with the one word.\n\n"
-THINGS = ("kettle", "desk lamp", "bread knife", "garden hose", "radio", "wall clock", "tent", "bicycle pump", "camera", "blanket")
+THINGS = (
+    "kettle",
+    "desk lamp",
+    "bread knife",
+    "garden hose",
+    "radio",
+    "wall clock",
+    "tent",
+    "bicycle pump",
+    "camera",
+    "blanket",
+)
 DAYS = ("on Monday", "last week", "two days ago", "in March", "yesterday", "on the 3rd", "ten days ago", "this morning")
 SUMS = ("14.90", "32.00", "7.50", "118.00", "64.25", "9.99", "240.00", "51.30")
-GREETINGS = ("", "", "Hello, ", "Good morning. ", "Hi there, ", "To whom it may concern: ", "Third time I write. ", "Sorry to bother you. ")
+GREETINGS = (
+    "",
+    "",
+    "Hello, ",
+    "Good morning. ",
+    "Hi there, ",
+    "To whom it may concern: ",
+    "Third time I write. ",
+    "Sorry to bother you. ",
+)
 FORMS: dict[str, tuple[str, ...]] = {
     "billing": (
         "you charged me {sum} twice for the {thing} that I ordered {day}.",
@@ -93,7 +113,9 @@ def rows(each: int = 6, seed: int = 7) -> list[dict[str, object]]:
             while len(texts) < each:
                 text = form.format(thing=rng.choice(THINGS), day=rng.choice(DAYS), sum=rng.choice(SUMS))
                 greeting = rng.choice(GREETINGS)
-                texts.add(greeting + (text if greeting.endswith(", ") or greeting.endswith(": ") else text[0].upper() + text[1:]))
+                texts.add(
+                    greeting + (text if greeting.endswith(", ") or greeting.endswith(": ") else text[0].upper() + text[1:])
+                )
             made += [{"prompt": QUESTION + text, "completion": label, "form": f"{label}-{number}"} for text in sorted(texts)]
     return made
 
