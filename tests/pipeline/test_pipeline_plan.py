@@ -14,7 +14,7 @@ import pytest
 from tunesmith.core.errors import TrainingError
 from tunesmith.pipeline.plan import Plan, make_plan
 from tunesmith.pipeline.recipe_file import recipe_from
-from tunesmith.plan.facts import AdapterFacts, BaseFacts, DataFacts, PrecisionFacts
+from tunesmith.plan.facts import AdapterFacts, BaseFacts, DataFacts, DrawingFacts, PrecisionFacts
 from tunesmith.plan.hardware import Hardware
 from tunesmith.plan.memory import ENOUGH
 from tunesmith.plan.shape import Shape
@@ -223,3 +223,16 @@ def test_the_plan_says_that_the_bases_own_dropouts_are_off_where_it_has_any() ->
         "off in training" in line(made, "dropout").value and "attn_pdrop 0.1, resid_pdrop 0.2" in line(made, "dropout").reason
     )
     assert not [x for x in plan().lines if x.name == "dropout"]
+
+
+def test_a_method_that_draws_its_answers_is_planned_with_them() -> None:
+    plain = plan()
+    drawn = plan(drawing=DrawingFacts(samples=4, max_new_tokens=50, updates=1))
+    twice = plan(drawing=DrawingFacts(samples=4, max_new_tokens=50, updates=2))
+    assert drawn.numbers["steps"] == plain.numbers["steps"] and twice.numbers["steps"] == 2 * plain.numbers["steps"]
+    assert drawn.numbers["tokens"] == (200 + 4 * 50) * 8 * drawn.numbers["steps"]
+    assert drawn.numbers["seconds"] > 2 * plain.numbers["seconds"]  # twice the tokens, and drawing them
+    assert drawn.numbers["memory_bytes"] > plain.numbers["memory_bytes"] and drawn.numbers["longest"] == DATA.longest
+    assert "4 answers of at most 50 tokens to each of 8 prompts" in line(drawn, "answers").value
+    assert "2 steps" in line(twice, "answers").reason and all(x.name != "answers" for x in plain.lines)
+    assert plan({"train": {"max_steps": 7}}, drawing=DrawingFacts(4, 50, 2)).numbers["steps"] == 7

@@ -16,7 +16,7 @@ from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Document, Example, Message, digest, read_jsonl
 from tunesmith.data.dataset.passages import build_examples, build_passages
 from tunesmith.eval.asking import Conditions
-from tunesmith.eval.evaluate import choose_items, evaluate_kinds, that_fit
+from tunesmith.eval.evaluate import evaluate_kinds, that_fit
 from tunesmith.eval.files import read_items, write_evaluation
 from tunesmith.eval.results import Audited, Evidence, Item, read_evidence
 from tunesmith.eval.suites.load import load_suite
@@ -27,6 +27,7 @@ from tunesmith.pipeline.audited_model import Opened, Subject, opened_subject
 from tunesmith.pipeline.context import Context, Judged
 from tunesmith.pipeline.draw import drop_copies
 from tunesmith.pipeline.evidence import EXAMPLES, measuring_code, same_verdict
+from tunesmith.pipeline.items import test_items
 from tunesmith.pipeline.judging import verdict_event
 from tunesmith.pipeline.looks import Look, Looks
 from tunesmith.pipeline.project import Outcome
@@ -150,7 +151,7 @@ def _asked(project: Context, opened: Opened, *, suite: str) -> _Asked:
         suites = (*(one for one in suites if one.name != own.name), own)
     else:
         rows, origin = _examples(project), project.documents.reference()
-    kept = chosen = choose_items(rows, project.settings.eval.max_items, project.settings.split.group)
+    kept = chosen = test_items(rows, project.settings)
     for base, chat in opened.formats(project):
         kept = that_fit(chat, kept, context=base.context)
     if not kept:

@@ -12,11 +12,11 @@ from dataclasses import replace
 from tunesmith.core.artifacts import Artifact, Draft
 from tunesmith.core.errors import DatasetError
 from tunesmith.eval.files import write_evaluation, write_evidence
-from tunesmith.eval.item_clusters import cluster_rows
 from tunesmith.eval.measure import METRICS, Measurements
 from tunesmith.eval.pooling import Adapter, pool
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.pipeline.evidence import asked, measuring_code, same_verdict
+from tunesmith.pipeline.items import clusters_of
 from tunesmith.pipeline.judging import CLUSTERS, gathered, verdict_event
 from tunesmith.pipeline.looks import Looks
 from tunesmith.pipeline.project import Outcome, Project
@@ -126,7 +126,7 @@ def _pooled(
         [_adapter(one, part) for one, part in zip(fold, made, strict=True)] for fold, made in zip(variants, parts, strict=True)
     ]
     rows = [row for fold in variants for row in fold[0].rows("test")]
-    found = cluster_rows(rows, first.settings.split.group)
+    found = clusters_of(rows, first.settings)
     clusters = {row.id: name for row, name in zip(rows, found.names, strict=True)}
     gains: list[float | None] = []
     if len(seeds) > 1:

@@ -8,10 +8,9 @@ from typing import Any
 from tunesmith.core.artifacts import Artifact
 from tunesmith.core.records import Interval
 from tunesmith.core.reporter import VerdictReached
-from tunesmith.eval.evaluate import Conditions, choose_items, evaluate, that_fit
+from tunesmith.eval.evaluate import Conditions, evaluate, that_fit
 from tunesmith.eval.figures import A_TOKEN, LOSS_UNIT
 from tunesmith.eval.files import read_items
-from tunesmith.eval.item_clusters import cluster_rows
 from tunesmith.eval.measure import Measurements, SystemMeasures
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.stats import Difference
@@ -21,6 +20,7 @@ from tunesmith.models.tuned import tuned_folder
 from tunesmith.pipeline.bigger import address_of
 from tunesmith.pipeline.context import Context, Judged
 from tunesmith.pipeline.evidence import EXAMPLES, known_evidence
+from tunesmith.pipeline.items import clusters_of, test_items
 from tunesmith.pipeline.ruling import rule_on
 from tunesmith.pipeline.stages import eval as eval_stage
 
@@ -48,7 +48,7 @@ def gathered(project: Context) -> Evidence:
 def _gather(project: Context) -> Evidence:
     train = project.rows("train")
     test = project.rows("test")
-    chosen = choose_items(test, project.settings.eval.max_items, project.settings.split.group)
+    chosen = test_items(test, project.settings)
     items = that_fit(project.chat, chosen, context=project.base.context, baselines=project.settings.eval.baselines)
     if left_out := len(chosen) - len(items):
         project.reporter.warn(
@@ -96,7 +96,7 @@ def _gather(project: Context) -> Evidence:
         train_answers=tuple(e.answer for e in train),
         numbers={
             "test items unscored, as too long or rewritten by the template": left_out,
-            CLUSTERS: cluster_rows(test, project.settings.split.group).reason,
+            CLUSTERS: clusters_of(test, project.settings).reason,
             **measured.numbers,
             **unit,
         },

@@ -14,12 +14,12 @@ from typing import Any
 from tunesmith.core.artifacts import Draft
 from tunesmith.core.reporter import VerdictReached
 from tunesmith.eval.asking import Conditions
-from tunesmith.eval.evaluate import choose_items, evaluate_kinds, that_fit
+from tunesmith.eval.evaluate import evaluate_kinds, that_fit
 from tunesmith.eval.files import read_items, write_evaluation
-from tunesmith.eval.item_clusters import cluster_rows
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.models.load import BaseFolder, find_base
 from tunesmith.pipeline.evidence import EXAMPLES, measuring_code, same_verdict
+from tunesmith.pipeline.items import clusters_of, test_items
 from tunesmith.pipeline.judging import CLUSTERS, verdict_event
 from tunesmith.pipeline.looks import Looks
 from tunesmith.pipeline.project import Outcome, Project
@@ -88,7 +88,7 @@ def _gather(kept: Sequence[tuple[str, Project]]) -> Evidence:
     projects = [project for _, project in kept]
     test = last.rows("test")
     baselines = settings.eval.baselines
-    chosen = choose_items(test, settings.eval.max_items)
+    chosen = test_items(test, settings)
     items = that_fit(last.chat, chosen, context=last.origin.context, baselines=baselines)
     own = [row for one in projects for row in one.authors_rows(one.rows("train"))]
     inputs = SystemInputs(
@@ -133,7 +133,7 @@ def _gather(kept: Sequence[tuple[str, Project]]) -> Evidence:
         numbers={
             "chain": " → ".join([last.origin.name, *(name for name, _ in kept)]),
             "test items unscored, as too long or rewritten by the template": len(chosen) - len(items),
-            CLUSTERS: cluster_rows(test).reason,
+            CLUSTERS: clusters_of(test, settings).reason,
             **measured.numbers,
         },
         ids={artifact.kind: artifact.id for artifact in (last.documents, last.dataset, last.run, last.use, last.model)},

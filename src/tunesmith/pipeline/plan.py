@@ -11,7 +11,7 @@ from typing import Any
 from tunesmith.core.errors import TrainingError
 from tunesmith.pipeline.recipe import PRESETS, Recipe
 from tunesmith.plan.duration import Durations, Speed, Work, duration_text, durations
-from tunesmith.plan.facts import AdapterFacts, BaseFacts, DataFacts, PrecisionFacts
+from tunesmith.plan.facts import AdapterFacts, BaseFacts, DataFacts, DrawingFacts, PrecisionFacts
 from tunesmith.plan.hardware import Hardware
 from tunesmith.plan.memory import SCORED, Memory, always_there, answering, computing, kept_a_token, memory_of, stages
 from tunesmith.plan.reach import not_reached
@@ -41,7 +41,7 @@ class Plan:
     numbers: Mapping[str, Any]
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0913 (all that the plan is made of)
     recipe: Recipe,
     data: DataFacts,
     shape: Shape,
@@ -51,6 +51,7 @@ def make_plan(
     base: BaseFacts,
     adapter: AdapterFacts,
     detectable: float | None,
+    drawing: DrawingFacts | None = None,
 ) -> Plan:
     """Resolve `recipe`. `detectable`: smallest effect the test split can show, in standard deviations of the per-document
     difference.
@@ -60,9 +61,14 @@ def make_plan(
     t = recipe.train
     steps = num_steps(t, data.rows, data.train_tokens)
     batch_tokens = t.batch_tokens or int(data.train_tokens / max(1, data.rows) * t.batch_examples)
+    if drawing is not None:  # of a row only the prompt is there before; answers are counted at their full length
+        steps *= 1 if t.max_steps else drawing.updates
+        answers = drawing.samples * drawing.max_new_tokens
+        batch_tokens += t.batch_examples * answers
     tokens = batch_tokens * t.accumulate * steps
-    limit = min(data.limit, data.longest)
-    memory = _memory(recipe, data, shape, hardware, precision, trainable=adapter.trainable, longest=limit)
+    limit = min(data.limit, data.longest) + (drawing.max_new_tokens if drawing else 0)
+    learned = replace(data, together=drawing.samples) if drawing else data
+    memory = _memory(recipe, learned, shape, hardware, precision, trainable=adapter.trainable, longest=limit)
     if memory.least > hardware.free_bytes:
         raise TrainingError(
             "the run does not fit into memory",
@@ -73,7 +79,7 @@ def make_plan(
     cache = _cache(recipe, data, shape, hardware)
     items = min(recipe.eval.max_items or data.num_test, data.num_test)
     held = stages(shape, training=memory.likely, test_tokens=round(items * data.mean), trainable=adapter.trainable, cache=cache)
-    seconds = _durations(recipe, data, shape, precision, steps=steps, tokens=tokens)
+    seconds = _durations(recipe, data, shape, precision, steps=steps, tokens=tokens, drawing=drawing)
     numbers = {
         **asdict(data),
         "steps": steps,
@@ -97,7 +103,8 @@ def make_plan(
         "detectable": detectable if detectable is not None and math.isfinite(detectable) else None,
         "precision": precision.name,
     }
-    return Plan(_lines(recipe, base, data, shape, hardware, precision, numbers), numbers)
+    lines = _lines(recipe, base, data, shape, hardware, precision, numbers)
+    return Plan((*lines, *_drawing(drawing, t.batch_examples)), numbers)
 
 
 def _cache(recipe: Recipe, data: DataFacts, shape: Shape, hardware: Hardware) -> int:
@@ -120,7 +127,14 @@ def _cache(recipe: Recipe, data: DataFacts, shape: Shape, hardware: Hardware) ->
 
 
 def _durations(
-    recipe: Recipe, data: DataFacts, shape: Shape, precision: PrecisionFacts, *, steps: int, tokens: int
+    recipe: Recipe,
+    data: DataFacts,
+    shape: Shape,
+    precision: PrecisionFacts,
+    *,
+    steps: int,
+    tokens: int,
+    drawing: DrawingFacts | None,
 ) -> Durations:
     t, e = recipe.train, recipe.eval
     every = validation_every(t.evaluate_every, steps)
@@ -138,6 +152,11 @@ def _durations(
         suite_items=data.suite_items,
         suite_tokens=data.suite_tokens,
     )
+    if drawing is not None:
+        rollouts = -(-steps // drawing.updates) * t.accumulate
+        held_out = work.validations * min(t.val_examples, data.num_val) * drawing.max_new_tokens
+        passes = (rollouts + work.validations) * drawing.max_new_tokens
+        work = replace(work, drawn_tokens=tokens // drawing.updates + held_out, drawing_passes=passes)
     return durations(work, shape, Speed(precision.layer_tokens_per_s, precision.float32_tokens_per_s))
 
 
@@ -269,6 +288,15 @@ def _whole(recipe: Recipe, shape: Shape, precision: PrecisionFacts, n: Mapping[s
         *_dropouts(n["dropouts_off"]),
         Line("precision", f"{precision.name} weights, gradients and optimiser", precision.reason),
     )
+
+
+def _drawing(drawing: DrawingFacts | None, prompts: int) -> tuple[Line, ...]:
+    """What a method that learns from its own answers draws for a step."""
+    if drawing is None:
+        return ()
+    shown = f"{drawing.samples} answers of at most {drawing.max_new_tokens} tokens to each of {prompts} prompts"
+    again = f"; {drawing.updates} steps are made on the same answers" if drawing.updates > 1 else ""
+    return (Line("answers", shown, f"time and memory count answers of full length; rewards take their own time{again}"),)
 
 
 def _objective(recipe: Recipe) -> tuple[Line, ...]:

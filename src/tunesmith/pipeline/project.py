@@ -21,7 +21,6 @@ from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.labelled import good_rows
 from tunesmith.core.records import Example, Row, as_example, digest, read_jsonl
 from tunesmith.core.reporter import Reporter, SilentReporter, StageDone
-from tunesmith.eval.evaluate import choose_items
 from tunesmith.eval.files import read_items
 from tunesmith.eval.gates import check_advisory
 from tunesmith.eval.measure import Measurements
@@ -43,6 +42,7 @@ from tunesmith.pipeline.building import data_facts
 from tunesmith.pipeline.context import ChainPlace, Context, Judged
 from tunesmith.pipeline.draw import OtherSets, gather_other_sets
 from tunesmith.pipeline.evidence import EXAMPLES, same_verdict
+from tunesmith.pipeline.items import test_items
 from tunesmith.pipeline.judging import judge, verdict_event
 from tunesmith.pipeline.looks import Look, Looks
 from tunesmith.pipeline.number_type import fixed_precision, kept_precision
@@ -54,7 +54,7 @@ from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.recipe_stages import named_stage, refuse_stages
 from tunesmith.pipeline.ruling import rules_of
 from tunesmith.pipeline.stage import find_stage
-from tunesmith.pipeline.training import check_optimizer, objective_of
+from tunesmith.pipeline.training import check_optimizer, drawing_of, objective_of
 from tunesmith.plan.facts import AdapterFacts, BaseFacts, PrecisionFacts
 from tunesmith.plan.hardware import measure_hardware
 from tunesmith.plan.shape import Shape, shape_of
@@ -332,6 +332,7 @@ class Project:
             PrecisionFacts(**asdict(self.precision)),
             base=BaseFacts(self.origin.name, self.origin.origin),
             adapter=AdapterFacts(len(reach.modules), reach.num_linear, reach.num_trainable, reach.out_of_reach, reach.dropouts),
+            drawing=drawing_of(self.objective),
             detectable=detectable_effect(facts.test_documents, min_groups=r.gates.min_documents),
         )
         unread = unread_by_older_readers(self.origin.config)
@@ -372,7 +373,7 @@ class Project:
         """Test items that can be scored, once everything that evaluation will write has been written."""
         return rehearse(
             self.chat,
-            choose_items(self.rows("test"), self.settings.eval.max_items, self.settings.split.group),
+            test_items(self.rows("test"), self.settings),
             train=self.authors_rows(self.rows("train")),
             general=read_items(EXAMPLES / "general.jsonl"),
             context=self.origin.context,

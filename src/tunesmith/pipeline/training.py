@@ -12,12 +12,13 @@ from tunesmith.core.reporter import Reporter
 from tunesmith.models.chat import Chat
 from tunesmith.models.load import BaseFolder, PrecisionName
 from tunesmith.pipeline.recipe import Recipe
-from tunesmith.train.method import Method, identity, open_method
+from tunesmith.plan.facts import DrawingFacts
+from tunesmith.train.method import Method, Sampled, identity, open_method
 from tunesmith.train.optimizer import optimizer_settings
 from tunesmith.train.run import Place, train_adapter
 from tunesmith.train.settings import AdapterSettings, TrainSettings, identifying
 
-__all__ = ["check_optimizer", "fill_run", "objective_of", "record_setting", "run_settings"]
+__all__ = ["check_optimizer", "drawing_of", "fill_run", "objective_of", "record_setting", "run_settings"]
 
 
 def objective_of(recipe: Recipe) -> Method:
@@ -28,6 +29,11 @@ def objective_of(recipe: Recipe) -> Method:
 def check_optimizer(recipe: Recipe) -> None:
     """RecipeError if the recipe names an optimiser that does not exist, or settings that it does not have."""
     optimizer_settings(recipe.train.optimizer, recipe.train.optimizer_settings)
+
+
+def drawing_of(objective: Method) -> DrawingFacts | None:
+    """What the plan has to know of a method that draws answers; None for one that does not."""
+    return DrawingFacts(**asdict(objective.draws)) if isinstance(objective, Sampled) else None
 
 
 def run_settings(recipe: Recipe, objective: Method, *, base: str, precision: PrecisionName) -> dict[str, Any]:

@@ -34,7 +34,8 @@ class Speed:
 class Work:
     """What is to be done. `validations`: how often `val_tokens` are scored; `systems`: how many answer `items` of
     `item_tokens` in all with up to `room` new ones each, at most `at_once`; `general_tokens` are scored twice. Base and tuned
-    model answer `suite_items` questions greedily, with up to `suite_tokens` new ones in all."""
+    model answer `suite_items` questions greedily, with up to `suite_tokens` new ones in all. A method that draws answers draws
+    `drawn_tokens` in training, prompts counted, in `drawing_passes` passes."""
 
     step_tokens: int
     validations: int
@@ -47,6 +48,8 @@ class Work:
     general_tokens: int
     suite_items: int = 0
     suite_tokens: int = 0
+    drawn_tokens: int = 0
+    drawing_passes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ def durations(work: Work, shape: Shape, speed: Speed) -> Durations:
     forward = _FORWARD * layers / speed.training
     sampled = _SAMPLE_TOKENS * (_SAMPLES + _PASS)
     return Durations(
-        training=work.step_tokens * step,
+        training=work.step_tokens * step + (work.drawn_tokens + work.drawing_passes * _PASS) * forward,
         validation=work.validations * (work.val_tokens + sampled) * forward,
         evaluation=_evaluated_tokens(work) * _FORWARD * layers / speed.float32,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["AdapterFacts", "BaseFacts", "DataFacts", "PrecisionFacts"]
+__all__ = ["AdapterFacts", "BaseFacts", "DataFacts", "DrawingFacts", "PrecisionFacts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,16 @@ class BaseFacts:
 
     name: str
     origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawingFacts:
+    """How a method draws the answers that it learns from: `samples` per prompt of at most `max_new_tokens` tokens, and the
+    `updates` that are made on the same answers."""
+
+    samples: int
+    max_new_tokens: int
+    updates: int
 
 
 @dataclass(frozen=True, slots=True)
