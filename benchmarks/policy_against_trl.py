@@ -1,11 +1,10 @@
-"""Losses and gradients of GRPO with each correction, RLOO, and GKD's divergence, on fixed answers: Tunesmith's and TRL's.
+"""Losses and gradients of GRPO with each correction and of RLOO on fixed answers: Tunesmith's and TRL's.
 
 Usage: python benchmarks/policy_against_trl.py [--base apprentice] [--record]        (needs `pip install trl`)
 
 Both get the same base under the same adapter with drawn weights, in float32 without dropout, the same answers (token ids of two
 prompts, eight answers each, of different lengths) and the same rewards. TRL tokenises the prompts, pads, makes advantages, old
-and reference log-probabilities and the loss with its own trainers; nothing of Tunesmith takes part in that. TRL 1.16 has no
-PPO any more: its loss is held against an independent formula in tests/train/test_train_ppo.py.
+and reference log-probabilities and the loss with its own trainers; nothing of Tunesmith takes part in that.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from tunesmith.models.load import find_base
 from tunesmith.models.packed.model import packed
 from tunesmith.train.execution import ExecutionPath
 from tunesmith.train.method import open_method
-from tunesmith.train.policy import generalised_jsd
 from tunesmith.train.samples import Group, Sample
 
 _SAMPLES, _LONGEST = 8, 24
@@ -176,29 +174,6 @@ def theirs(
     return float(loss.detach()), gradient(trainer.model, loss)
 
 
-def divergences() -> list[dict[str, Any]]:
-    """GKD's divergence and its gradient, on drawn logits."""
-    from trl.experimental.gkd import GKDTrainer
-
-    found = []
-    for beta, temperature in ((0.0, 1.0), (0.1, 1.0), (0.5, 2.0), (1.0, 0.7)):
-        draw = torch.Generator().manual_seed(5)
-        teacher = 3 * torch.randn(1, 40, 997, generator=draw)
-        student = 3 * torch.randn(1, 40, 997, generator=draw)
-        results = []
-        for whose, dtype in (("ours", torch.float32), ("TRL", torch.float32), ("TRL", torch.float64)):
-            logits, taught = student.clone().to(dtype).requires_grad_(), teacher.to(dtype)
-            if whose == "ours":
-                loss = generalised_jsd(logits[0], taught[0], beta=beta, temperature=temperature).mean()
-            else:
-                labels = torch.zeros(1, 40, dtype=torch.long)
-                loss = GKDTrainer.generalized_jsd_loss(logits, taught, labels=labels, beta=beta, temperature=temperature)
-            loss.backward()  # type: ignore[no-untyped-call]
-            results.append((float(loss.detach()), logits.grad.double()))
-        found.append(compared(f"GKD, beta {beta:g}, temperature {temperature:g}", *results))
-    return found
-
-
 def compared(name: str, mine: tuple[float, Any], other: tuple[float, Any], exact: tuple[float, Any]) -> dict[str, Any]:
     """A row of the table. The loss of an even group is near 0, so its difference is relative to 1 where it is smaller.
 
@@ -230,7 +205,7 @@ def main() -> None:
     base = find_base(chosen.base)
     chat = open_chat(base)
     groups = work(chat)
-    found = divergences()
+    found: list[dict[str, Any]] = []
     for name, kind, settings, peers in _CASES:
         given = (base, chat, groups, kind, peers)
         found.append(compared(name, ours(base, groups, kind, settings), theirs(*given), theirs(*given, exact=True)))

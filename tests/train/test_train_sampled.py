@@ -26,7 +26,7 @@ from tunesmith.train.execution import ExecutionPath
 from tunesmith.train.hacking import hacked, read_rewards
 from tunesmith.train.method import identity, open_method
 from tunesmith.train.padded import PaddedModel
-from tunesmith.train.policy import generalised_advantages, generalised_jsd, group_advantages, leave_one_out
+from tunesmith.train.policy import group_advantages, leave_one_out
 from tunesmith.train.rewards.opening import open_rewards, try_rewards
 from tunesmith.train.rewards.settings import RewardConfig, WatchConfig, labels_of
 from tunesmith.train.rollouts import RolloutFiles
@@ -487,26 +487,6 @@ def test_advantages_are_those_of_the_papers() -> None:
     assert torch.allclose(group_advantages(rewards, "group")[0], first / (math.sqrt(7) + 1e-4))
     assert not group_advantages(rewards, "group")[1].any()
     assert torch.allclose(leave_one_out(rewards)[0], torch.tensor([-3.0, -1.5, 4.5]))
-
-
-def test_generalised_advantages_are_sums_of_discounted_surprises() -> None:
-    rewards, values = torch.tensor([0.0, 0.0, 1.0]), torch.tensor([0.2, 0.5, 0.7])
-    gamma, lam = 0.9, 0.8
-    surprise = [0.9 * 0.5 - 0.2, 0.9 * 0.7 - 0.5, 1.0 - 0.7]
-    wanted = [sum((gamma * lam) ** k * surprise[t + k] for k in range(3 - t)) for t in range(3)]
-    assert generalised_advantages(rewards, values, gamma=gamma, lam=lam).tolist() == pytest.approx(wanted)
-
-
-@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
-def test_the_divergence_is_between_student_and_teacher_as_published(beta: float) -> None:
-    student, teacher = torch.randn(2, 5, 11, generator=torch.Generator().manual_seed(1)).double()
-    p, q = torch.softmax(teacher / 2, -1), torch.softmax(student / 2, -1)
-    mixed = beta * p + (1 - beta) * q
-    forwards, backwards = (p * (p / mixed).log()).sum(-1), (q * (q / mixed).log()).sum(-1)
-    wanted = {0.0: (p * (p / q).log()).sum(-1), 1.0: (q * (q / p).log()).sum(-1)}.get(
-        beta, beta * forwards + (1 - beta) * backwards
-    )
-    assert torch.allclose(generalised_jsd(student, teacher, beta=beta, temperature=2.0), wanted)
 
 
 # --- rollouts on disk -------------------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ class ExecutionPath:
                 "this objective needs the base while the model is trained, and a full fine-tune has none",
                 value="method.kind full",
                 expected="an adapter, which can be switched off",
-                hint="--set method.kind=lora, or set objective.beta=0 where the objective has it",
+                hint="--set method.kind=lora",
             )
         with self.model.disable_adapter(), torch.compiler.set_stance("force_eager"):
             yield

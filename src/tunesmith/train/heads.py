@@ -68,7 +68,7 @@ def open_head(folder: Path) -> torch.nn.Module:
             "no head is saved here",
             value=str(folder),
             expected=f"{weights.name} and {about.name}, as a run of a method with a head of its own writes them",
-            hint="tunesmith train --set objective.kind=reward trains a reward model",
+            hint="give the adapter folder of a run whose method has a head",
         )
     try:
         facts = orjson.loads(about.read_bytes())

@@ -14,8 +14,6 @@ __all__ = [
     "Level",
     "Scale",
     "clipped_loss",
-    "generalised_advantages",
-    "generalised_jsd",
     "group_advantages",
     "k3",
     "leave_one_out",
@@ -79,34 +77,3 @@ def clipped_loss(log_ratio_N: torch.Tensor, advantage_N: torch.Tensor, *, low: f
     ratio_N = torch.exp(log_ratio_N)
     clipped_N = ratio_N.clamp(1 - low, 1 + high)
     return -torch.minimum(ratio_N * advantage_N, clipped_N * advantage_N)
-
-
-def generalised_advantages(rewards_T: torch.Tensor, values_T: torch.Tensor, *, gamma: float, lam: float) -> torch.Tensor:
-    """advantage_T of one answer whose episode ends with its last token (Schulman et al. 2015, arXiv:1506.02438, equation 16).
-
-    `values_T`: the value before each token; after the last one it is zero.
-    """
-    advantages = torch.zeros_like(rewards_T)
-    following, value_after = rewards_T.new_zeros(()), rewards_T.new_zeros(())
-    for t in reversed(range(len(rewards_T))):
-        surprise = rewards_T[t] + gamma * value_after - values_T[t]
-        following = surprise + gamma * lam * following
-        advantages[t], value_after = following, values_T[t]
-    return advantages
-
-
-def generalised_jsd(student_NV: torch.Tensor, teacher_NV: torch.Tensor, *, beta: float, temperature: float) -> torch.Tensor:
-    """divergence_N between the distributions of two rows of logits (Agarwal et al. 2023, arXiv:2306.13649, equation 1).
-
-    β KL(teacher ‖ m) + (1 − β) KL(student ‖ m) with m = β teacher + (1 − β) student. `beta` 0 is its limit for small β,
-    KL(teacher ‖ student), and 1 that for large β, KL(student ‖ teacher).
-    """
-    log_s, log_t = (torch.log_softmax(logits / temperature, -1) for logits in (student_NV, teacher_NV))
-    if beta == 0:
-        return (log_t.exp() * (log_t - log_s)).sum(-1)
-    if beta == 1:
-        return (log_s.exp() * (log_s - log_t)).sum(-1)
-    weight = torch.tensor(beta, dtype=log_s.dtype, device=log_s.device)
-    log_m = torch.logaddexp(log_s + torch.log1p(-weight), log_t + torch.log(weight))
-    to_teacher, to_student = (log_t.exp() * (log_t - log_m)).sum(-1), (log_s.exp() * (log_s - log_m)).sum(-1)
-    return weight * to_teacher + (1 - weight) * to_student

@@ -1,4 +1,4 @@
-"""What a reward is: a number for each answer. What a number may be, and what is said when it is not one."""
+"""What a reward is: a finite number for each answer, and an error where it gives none."""
 
 from __future__ import annotations
 

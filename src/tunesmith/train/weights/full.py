@@ -43,7 +43,6 @@ def attach(model: Any, how: Beginning) -> Weights:
         save=lambda folder: _save(model, how.base, folder),
         moved=lambda: any(not torch.equal(a, b) for a, b in zip(start, _sums(moving), strict=True)),
         folder="model",
-        starts_as_base=False,
     )
 
 

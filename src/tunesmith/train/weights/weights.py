@@ -50,8 +50,7 @@ class Weights:
 
     `save(folder)`: write the weights as they are now, in standard files. `moved()`: whether they differ from their start.
     `rate_scale(name)`: by what the learning rate of a parameter is multiplied. `after_step(step)`: called after each optimiser
-    step, counted from 1, while the gradients are still there. `starts_as_base`: whether the model with its weights off is the
-    base, and is the base when training begins; else the reference of an objective is the model as it starts.
+    step, counted from 1, while the gradients are still there.
     """
 
     model: Any
@@ -63,7 +62,6 @@ class Weights:
     folder: str = "adapter"
     rate_scale: Callable[[str], float] = _same_rate
     after_step: Callable[[int], None] = _nothing
-    starts_as_base: bool = True
 
     def groups(self, named: Mapping[str, torch.Tensor]) -> list[dict[str, Any]]:
         """Parameter groups for an optimiser, one for each scale of the learning rate, which is their `rate_scale`."""
