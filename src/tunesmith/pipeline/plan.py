@@ -104,7 +104,8 @@ def make_plan(  # noqa: PLR0913 (all that the plan is made of)
         "precision": precision.name,
     }
     lines = _lines(recipe, base, data, shape, hardware, precision, numbers)
-    return Plan((*lines, *_drawing(drawing, t.batch_examples)), numbers)
+    place = next((n for n, line in enumerate(lines, 1) if line.name == "objective"), len(lines))
+    return Plan((*lines[:place], *_drawing(drawing, t.batch_examples), *lines[place:]), numbers)
 
 
 def _cache(recipe: Recipe, data: DataFacts, shape: Shape, hardware: Hardware) -> int:
