@@ -342,7 +342,7 @@ def test_an_adapter_that_is_loaded_and_then_ignored_is_found(
                 module.scaling["default"] = 0.0
         return adapted
 
-    monkeypatch.setattr("tunesmith.systems.weights.open_adapter", ignoring)
+    monkeypatch.setattr("tunesmith.models.tuned.open_adapter", ignoring)
     with pytest.raises(EvaluationError, match="the adapter has no effect"):
         run(tiny, trained_adapter, merged)
 

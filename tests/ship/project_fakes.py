@@ -166,7 +166,7 @@ def _row(number: int) -> dict[str, Any]:
 def _run(path: Path) -> None:
     (path / "adapter").mkdir()
     save_file({"a": np.ones((4, 4), dtype=np.float32)}, path / "adapter" / "adapter_model.safetensors")
-    config = {"peft_type": "LORA", "r": 8, "base_model_name_or_path": "/home/ann/models/smollm2"}
+    config = {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "base_model_name_or_path": "/home/ann/models/smollm2"}
     (path / "adapter" / "adapter_config.json").write_bytes(orjson.dumps(config))
     rows = [
         {"step": 0, "val_loss": 2.0, "val_accuracy": 0.2, "samples": [SECRET]},
