@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 
-from dpo_against_trl import adapted
-from record import write_result
+from against_trl import adapted, base_as_reference, compared, conclude, gradient
 from tunesmith.core.records import Example, Message
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import find_base
@@ -26,7 +25,6 @@ from tunesmith.train.method import open_method
 from tunesmith.train.samples import Group, Sample
 
 _SAMPLES, _LONGEST = 8, 24
-_GOAL = 1e-5  # relative
 _CASES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     # name, method, our settings, TRL's
     ("GRPO, mean over tokens (DAPO)", "grpo", {}, {"loss_type": "dapo"}),
@@ -105,13 +103,6 @@ def move(model: Any) -> None:
                 parameter += (0.01 * torch.randn(parameter.shape, generator=draw)).to(parameter)
 
 
-def gradient(model: Any, loss: torch.Tensor) -> torch.Tensor:
-    """Of all trained tensors, in one row."""
-    model.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    return torch.cat([p.grad.flatten().double() for p in model.parameters() if p.requires_grad and p.grad is not None])
-
-
 def ours(base: Any, groups: list[Group], kind: str, settings: dict[str, Any]) -> tuple[float, torch.Tensor]:
     """Loss and gradient on token trees."""
     model = adapted(base)
@@ -159,10 +150,7 @@ def theirs(
         train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in prompts]),
         processing_class=tokenizer,
     )
-    with torch.no_grad():  # TRL's reference of an adapted model is a copy of its adapter; at zero it is the base
-        for name, parameter in trainer.model.named_parameters():
-            if "lora_B.ref" in name:
-                parameter.zero_()
+    base_as_reference(trainer.model)
     trainer._generate_single_turn = lambda *given, **named: (answers, None) if kind == "grpo" else answers
     trainer.current_gradient_accumulation_steps = 1
     rows = [{"prompt": prompt} for prompt in prompts for _ in range(_SAMPLES)]
@@ -172,28 +160,6 @@ def theirs(
         move(trainer.model)
     loss = trainer._compute_loss(trainer.model, inputs)
     return float(loss.detach()), gradient(trainer.model, loss)
-
-
-def compared(name: str, mine: tuple[float, Any], other: tuple[float, Any], exact: tuple[float, Any]) -> dict[str, Any]:
-    """A row of the table. The loss of an even group is near 0, so its difference is relative to 1 where it is smaller.
-
-    `exact`: TRL's in float64, from which each of the two differs by its own rounding.
-    """
-
-    def differs(a: Any, b: Any) -> float:
-        return float((a - b).norm() / b.norm())
-
-    row = {
-        "what": name,
-        "loss": mine[0],
-        "TRL's loss": other[0],
-        "loss differs by": abs(mine[0] - other[0]) / max(1.0, abs(other[0])),
-        "gradient differs by": differs(mine[1], other[1]),
-        "ours from float64": differs(mine[1], exact[1]),
-        "TRL's from float64": differs(other[1], exact[1]),
-    }
-    print(row, flush=True)
-    return row
 
 
 def main() -> None:
@@ -209,13 +175,7 @@ def main() -> None:
     for name, kind, settings, peers in _CASES:
         given = (base, chat, groups, kind, peers)
         found.append(compared(name, ours(base, groups, kind, settings), theirs(*given), theirs(*given, exact=True)))
-    if chosen.record:
-        work_done = {"base": base.name, "adapter": "LoRA rank 8 on all linear layers, drawn weights", "type": "float32"}
-        write_result("policy-against-trl", work_done, found)
-    for row in found:
-        rounding = max(_GOAL, 3 * row["TRL's from float64"])
-        if row["loss differs by"] > _GOAL or row["gradient differs by"] > rounding:
-            raise SystemExit(f"{row['what']}: losses or gradients differ by more than 1e-5 and more than rounding")
+    conclude("policy-against-trl", base.name, found, record=chosen.record)
 
 
 if __name__ == "__main__":
