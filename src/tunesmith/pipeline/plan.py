@@ -157,7 +157,8 @@ def _durations(
         rollouts = -(-steps // drawing.updates) * t.accumulate
         held_out = work.validations * min(t.val_examples, data.num_val) * drawing.max_new_tokens
         passes = (rollouts + work.validations) * drawing.max_new_tokens
-        work = replace(work, drawn_tokens=tokens // drawing.updates + held_out, drawing_passes=passes)
+        work = replace(work, drawn_tokens=(1 + drawing.teachers) * tokens // drawing.updates + held_out)
+        work = replace(work, drawing_passes=passes)
     return durations(work, shape, Speed(precision.layer_tokens_per_s, precision.float32_tokens_per_s))
 
 
@@ -297,7 +298,8 @@ def _drawing(drawing: DrawingFacts | None, prompts: int) -> tuple[Line, ...]:
         return ()
     shown = f"{drawing.samples} answers of at most {drawing.max_new_tokens} tokens to each of {prompts} prompts"
     again = f"; {drawing.updates} steps are made on the same answers" if drawing.updates > 1 else ""
-    return (Line("answers", shown, f"time and memory count answers of full length; rewards take their own time{again}"),)
+    others = "the teacher reads each of them" if drawing.teachers else "rewards take their own time"
+    return (Line("answers", shown, f"time and memory count answers of full length; {others}{again}"),)
 
 
 def _objective(recipe: Recipe) -> tuple[Line, ...]:

@@ -19,11 +19,12 @@ class BaseFacts:
 @dataclass(frozen=True, slots=True)
 class DrawingFacts:
     """How a method draws the answers that it learns from: `samples` per prompt of at most `max_new_tokens` tokens, and the
-    `updates` that are made on the same answers."""
+    `updates` that are made on the same answers, which so many `teachers` read as well."""
 
     samples: int
     max_new_tokens: int
     updates: int
+    teachers: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from tunesmith.core.errors import TrainingError
 from tunesmith.core.reporter import Reporter
 from tunesmith.models.batching import TOKENS, by_length, padded_tokens
 from tunesmith.models.chat import Encoded
+from tunesmith.models.packed.divergence import Predictions
+from tunesmith.models.packed.head import Formula
 from tunesmith.models.packed.model import PackedModel, compiled, packed
 from tunesmith.models.packed.probe import why_not_packed
 from tunesmith.models.packed.trunk import cache_bytes, kept_trunk, lowest_adapted, room_for_cache
@@ -43,6 +45,10 @@ class RowModel(Protocol):
     def score(self, layout: Any, /) -> tuple[torch.Tensor, torch.Tensor]: ...
 
     def hidden(self, layout: Any, /) -> torch.Tensor: ...
+
+    def predictions(self, layout: Any, /) -> Predictions: ...
+
+    def summed(self, layout: Any, formula: Formula, /) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,14 @@ class ExecutionPath:
     def log_probs(self, batch: Batch) -> torch.Tensor:
         """log p_N (float32) with gradient."""
         return self.reads.log_probs(batch.layout)
+
+    def predictions(self, batch: Batch) -> Predictions:
+        """What is predicted at the target tokens, without gradient."""
+        return self.reads.predictions(batch.layout)
+
+    def summed(self, batch: Batch, formula: Formula) -> torch.Tensor:
+        """Σ formula of the logits that predict a target token: a float32 scalar with gradient."""
+        return self.reads.summed(batch.layout, formula)
 
     @contextmanager
     def base(self) -> Iterator[None]:

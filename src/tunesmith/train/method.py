@@ -17,8 +17,11 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 
 from tunesmith.core.errors import Problem, RecipeError
+from tunesmith.core.records import Example
 from tunesmith.core.settings import Section, nearest, section_from
 from tunesmith.models.chat import Chat
+from tunesmith.models.packed.divergence import Predictions
+from tunesmith.models.packed.head import Formula
 from tunesmith.train import methods
 from tunesmith.train.reading import Reading
 from tunesmith.train.rewards.settings import RewardConfig
@@ -35,6 +38,7 @@ __all__ = [
     "Method",
     "Referenced",
     "Sampled",
+    "Shown",
     "Signalled",
     "generates",
     "identity",
@@ -65,9 +69,21 @@ class Forward(Protocol):
         """hidden_ND after the last norm, at the positions that predict a target token, in the model's type, with gradient."""
         ...
 
+    def predictions(self, batch: Batch) -> Predictions:
+        """What is predicted at each target token, without gradient: a teacher's distributions."""
+        ...
+
+    def summed(self, batch: Batch, formula: Formula) -> torch.Tensor:
+        """Σ of a formula of whole distributions, a float32 scalar with gradient; their logits never exist all at once."""
+        ...
+
     @property
     def head(self) -> torch.nn.Module:
         """The method's own head (see `Headed`)."""
+        ...
+
+    def batch(self, units: Sequence[Unit]) -> Batch:
+        """These units laid out for the model, in this order."""
         ...
 
     def batches(self, units: Sequence[Unit], on_done: Callable[[int], None]) -> Iterator[Batch]:
@@ -140,11 +156,14 @@ class Headed(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draws:
-    """How a method samples: answers per prompt, tokens of each at most, and steps that are made on the same answers."""
+    """How a method samples: answers per prompt, tokens of each at most, and steps that are made on the same answers.
+    `teachers`: models that read every answer of a step for their distributions.
+    """
 
     samples: int
     max_new_tokens: int
     updates: int = 1
+    teachers: int = 0
 
 
 @runtime_checkable
@@ -174,6 +193,15 @@ class Sampled(Protocol):
 
     def read(self, rows: Sequence[Mapping[str, Any]]) -> Reading:
         """What the rows of the metric log say, in words."""
+        ...
+
+
+@runtime_checkable
+class Shown(Protocol):
+    """A method that samples, whose teacher is shown more than the model that learns."""
+
+    def teacher_prompt(self, chat: Chat, example: Example) -> tuple[int, ...]:
+        """Token ids after which the teacher judges the answers to the example's prompt (see `Group.teacher_prompt`)."""
         ...
 
 

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from tunesmith.models.chat import Encoded
-from tunesmith.models.packed.head import score_logits
+from tunesmith.models.packed.divergence import Predictions
+from tunesmith.models.packed.head import Formula, chunks_of, score_logits
 
 __all__ = ["Padded", "PaddedModel", "collate"]
 
@@ -71,6 +72,17 @@ class PaddedModel:
     def score(self, batch: Padded) -> tuple[torch.Tensor, torch.Tensor]:
         """(log p_N, right_N) without gradient."""
         return score_logits(*self._predictions(batch))
+
+    @torch.no_grad()
+    def predictions(self, batch: Padded) -> Predictions:
+        """What is predicted, without gradient: as logits, since they are all there."""
+        return Predictions(self._predictions(batch)[0])
+
+    def summed(self, batch: Padded, formula: Formula) -> torch.Tensor:
+        """Σ formula (float32 scalar) over all predictions."""
+        logits_NV, _ = self._predictions(batch)
+        parts = [formula(logits_NV[rows].float(), rows)[0].sum() for rows in chunks_of(len(logits_NV), logits_NV.shape[1])]
+        return torch.stack(parts).sum()
 
     def hidden(self, batch: Padded) -> torch.Tensor:
         """hidden_ND, after the last norm, at the positions that predict a target token."""

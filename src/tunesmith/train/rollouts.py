@@ -18,8 +18,7 @@ import torch
 
 from tunesmith.core.files import replace_file, storage_errors
 from tunesmith.core.records import canonical_json, digest
-from tunesmith.models.chat import Encoded
-from tunesmith.train.samples import Group, Sample
+from tunesmith.train.samples import Group, Sample, answer_rows
 from tunesmith.train.units import Unit
 
 __all__ = ["RolloutFiles", "weights_hash"]
@@ -98,6 +97,7 @@ class RolloutFiles:
 def _entries(group: Group, unit: Unit) -> dict[str, Any]:
     return {
         "prompt": group.prompt,
+        **({"teacher_prompt": group.teacher_prompt} if group.teacher_prompt else {}),
         "answers": [[s.ids, s.text, s.ended, s.rewards, s.reward] for s in unit.answers],
         "weight": unit.weight,
         "reference": unit.reference,
@@ -109,7 +109,7 @@ def _unit(entries: dict[str, Any]) -> Unit:
     samples = tuple(
         Sample(tuple(ids), text, ended, tuple(rewards), reward) for ids, text, ended, rewards, reward in entries["answers"]
     )
-    prompt = tuple(entries["prompt"])
-    before = (False,) * len(prompt)
-    rows = tuple(Encoded((*prompt, *s.ids), (*before, *(True,) * len(s.ids))) for s in samples)
-    return Unit(rows, entries["weight"], tuple(entries["reference"]), tuple(entries["signal"]), answers=samples)
+    group = (tuple(entries["prompt"]), tuple(entries.get("teacher_prompt", ())))
+    rows, shown = (answer_rows(prompt, samples) if prompt else () for prompt in group)
+    numbers = {name: tuple(entries[name]) for name in ("reference", "signal")}
+    return Unit(rows, entries["weight"], only_scored=shown, answers=samples, **numbers)

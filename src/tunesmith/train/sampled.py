@@ -22,7 +22,7 @@ from tunesmith.train.batches import Batches, Sizes, epoch_order
 from tunesmith.train.execution import ExecutionPath
 from tunesmith.train.loop import RandomAccess, Signs
 from tunesmith.train.memory import Budget
-from tunesmith.train.method import Draws, Method, Sampled
+from tunesmith.train.method import Draws, Method, Sampled, Shown
 from tunesmith.train.rewards.opening import open_rewards, try_rewards
 from tunesmith.train.rewards.reward import Asked, Rewards
 from tunesmith.train.rollouts import RolloutFiles, weights_hash
@@ -50,11 +50,12 @@ class Supply:
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """Draws answers from the model as it is now, and has them scored."""
+    """Draws answers from the model as it is now, and has them scored. `shown`: the method, if it shows its teacher more."""
 
     path: ExecutionPath
     chat: Chat
     rewards: Rewards
+    shown: Shown | None
     max_new_tokens: int
     context: int
 
@@ -82,10 +83,12 @@ class Sampler:
             )
             for one, numbers in zip(made, scored, strict=True)
         ]
-        return [
-            Group(example, tuple(self.chat.encode_prompt(example.prompt)), tuple(answers[n * samples : (n + 1) * samples]))
-            for n, example in enumerate(examples)
-        ]
+        return [self.group(example, answers[n * samples : (n + 1) * samples]) for n, example in enumerate(examples)]
+
+    def group(self, example: Example, answers: Sequence[Sample]) -> Group:
+        """These answers to the prompt of an example."""
+        shown = () if self.shown is None else self.shown.teacher_prompt(self.chat, example)
+        return Group(example, tuple(self.chat.encode_prompt(example.prompt)), tuple(answers), shown)
 
 
 class SampledBatches:
@@ -209,27 +212,35 @@ class SampledBatches:
         return epoch_order(self._lengths, sizes=sizes, seed=self._train.seed, epoch=epoch, short_first=short_first)
 
 
-def _longest_unit(method: Sampled, path: ExecutionPath, chat: Chat, examples: Sequence[Example]) -> Unit:
+def _longest_unit(method: Sampled, sampler: Sampler, examples: Sequence[Example]) -> Unit:
     """A unit as large as any that can come: the longest prompt, with answers that are all cut at their limit."""
     draws = method.draws
-    example = max(examples, key=lambda one: len(chat.encode_prompt(one.prompt)))
-    prompt = tuple(chat.encode_prompt(example.prompt))
+    group = max((sampler.group(one, ()) for one in examples), key=lambda one: len(one.prompt) + len(one.teacher_prompt))
+    prompt = group.prompt
     ids = (prompt * (draws.max_new_tokens // len(prompt) + 2))[: draws.max_new_tokens + draws.samples]
     labels = (0.0,) * len(method.rewards)
     answers = tuple(Sample(ids[n : n + draws.max_new_tokens], "", False, labels) for n in range(draws.samples))
-    return method.units(path, [Group(example, prompt, answers)])[0]
+    return method.units(sampler.path, [replace(group, samples=answers)])[0]
 
 
-def _check_prompts(draws: Draws, chat: Chat, examples: Sequence[Example], *, limit: int) -> None:
-    """TrainingError if a prompt leaves no room for an answer of the full length."""
+def _check_prompts(draws: Draws, sampler: Sampler, examples: Sequence[Example], *, limit: int) -> None:
+    """TrainingError if a prompt leaves no room for an answer of the full length: of the model, or of its teacher."""
     for example in examples:
-        size = len(chat.encode_prompt(example.prompt))
+        group = sampler.group(example, ())
+        size, shown = len(group.prompt), len(group.teacher_prompt)
         if size + draws.max_new_tokens > limit:
             raise TrainingError(
                 "a prompt leaves no room for its answer",
                 value=f"{size} tokens of example {example.id} and {draws.max_new_tokens} of the answer",
                 expected=f"{limit} tokens together",
                 hint=f"--set objective.max_new_tokens={max(1, limit - size)}, or raise train.max_tokens",
+            )
+        if shown + draws.max_new_tokens > sampler.context:
+            raise TrainingError(
+                "what the teacher is shown leaves no room for an answer",
+                value=f"{shown} tokens for example {example.id} and {draws.max_new_tokens} of the answer",
+                expected=f"{sampler.context} tokens together, which the model can read",
+                hint="shorten objective.context, or leave out the example",
             )
 
 
@@ -268,11 +279,12 @@ def sampled_supply(  # noqa: PLR0913 (a run and where its answers go)
         raise AssertionError("not a method that samples")
     draws = objective.draws
     _refuse_dropout(draws, path)
-    _check_prompts(draws, chat, [*examples["train"], *examples["val"]], limit=min(train.max_tokens, context))
     rewards = open_rewards(objective.rewards, train=examples["train"], seed=train.seed)
     try:
+        shown = objective if isinstance(objective, Shown) else None
+        sampler = Sampler(path, chat, rewards, shown, draws.max_new_tokens, context)
+        _check_prompts(draws, sampler, [*examples["train"], *examples["val"]], limit=min(train.max_tokens, context))
         try_rewards(rewards, examples["val"])
-        sampler = Sampler(path, chat, rewards, draws.max_new_tokens, context)
         rollouts = files(rewards.labels)
         lengths = [len(chat.encode_prompt(example.prompt)) for example in examples["train"]]
         batches = SampledBatches(
@@ -282,7 +294,7 @@ def sampled_supply(  # noqa: PLR0913 (a run and where its answers go)
             sampler=sampler,
             files=rollouts,
             train=train,
-            budget=(most := budget(_longest_unit(objective, path, chat, examples["train"]))),
+            budget=(most := budget(_longest_unit(objective, sampler, examples["train"]))),
         )
 
         def measure(count: int, on_done: OnDone) -> Mapping[str, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tunesmith.core.records import Example
 from tunesmith.models.chat import Encoded
 
-__all__ = ["Group", "Sample", "token_counts"]
+__all__ = ["Group", "Sample", "answer_rows", "token_counts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +27,30 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The answers to one prompt. `prompt`: its token ids, as generation was given them."""
+    """The answers to one prompt. `prompt`: its token ids, as generation was given them. `teacher_prompt`: those of what the
+    teacher is shown instead, if it is shown anything else.
+    """
 
     example: Example
     prompt: tuple[int, ...]
     samples: tuple[Sample, ...]
+    teacher_prompt: tuple[int, ...] = ()
 
     @property
     def rows(self) -> tuple[Encoded, ...]:
         """A row for each answer, in which the whole answer is learned; in a token tree they share their prompt."""
-        before = (False,) * len(self.prompt)
-        return tuple(Encoded((*self.prompt, *s.ids), (*before, *(True,) * len(s.ids))) for s in self.samples)
+        return answer_rows(self.prompt, self.samples)
+
+    @property
+    def teacher_rows(self) -> tuple[Encoded, ...]:
+        """The same answers after the teacher's prompt: as many target tokens, in the same order."""
+        return answer_rows(self.teacher_prompt, self.samples) if self.teacher_prompt else ()
+
+
+def answer_rows(prompt: Sequence[int], samples: Sequence[Sample]) -> tuple[Encoded, ...]:
+    """A row for each answer to a prompt, in which the whole answer is learned."""
+    before = (False,) * len(prompt)
+    return tuple(Encoded((*prompt, *s.ids), (*before, *(True,) * len(s.ids))) for s in samples)
 
 
 def token_counts(rows: Sequence[Encoded]) -> list[int]:

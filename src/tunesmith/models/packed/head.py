@@ -1,12 +1,13 @@
 """The output matrix, applied only to hidden states that predict a target token, and chunk by chunk.
 
-The logits of a long batch never exist at once. For a weighted sum of losses the gradient is computed in the forward pass;
+The logits of a long batch never exist at once. For a sum of losses the gradient is computed in the forward pass;
 for log-probabilities, whose weights are known only later, the backward pass computes each chunk's logits again.
 
 Shapes: N predictions, D width, V vocabulary. For one chunk, with p = softmax(z) (N, V) and e_t the one-hot target (N, V):
 
     loss       L = Σₙ wₙ (logsumexp(zₙ) − zₙ[tₙ])      ∂L/∂z = w (p − e_t) (N, V)
     log_probs  ℓₙ = zₙ[tₙ] − logsumexp(zₙ)             ∂L/∂z = (e_t − p) ∂L/∂ℓ (N, V)
+    summed     L = Σₙ f(zₙ)                             ∂L/∂z by the formula f itself (N, V)
     logits     z = c tanh(s (h Wᵀ + b) / c)            ∂L/∂r = s (1 − (z / c)²) ∘ ∂L/∂z (N, V), of r = h Wᵀ + b
     inputs     ∂L/∂h = ∂L/∂r W (N, D)                  ∂L/∂W = (∂L/∂r)ᵀ h (V, D)     ∂L/∂b = Σₙ ∂L/∂r (V)
 
@@ -18,15 +19,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 
-__all__ = ["LOGIT_BYTES", "WHOLE", "Head", "chunks_of", "head_of", "score_logits"]
+__all__ = ["LOGIT_BYTES", "WHOLE", "Formula", "Head", "chunks_of", "head_of", "score_logits"]
 
 WHOLE = 32  # rows: in rounded types a CPU compiles and caches a kernel for each number of rows, nearly a megabyte each
 LOGIT_BYTES = 32 * 2**20  # of float32 logits at once: 160 rows of a vocabulary of 49,152; larger ones leave the caches
+
+
+class Formula(Protocol):
+    """A loss of the logits of each prediction, which is asked for chunk by chunk."""
+
+    def __call__(
+        self, logits_NV: torch.Tensor, rows: slice, *, slope: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(value_N, ∂value_N/∂logits_NV if `slope`) of the predictions `rows`, whose float32 logits must stay as they are."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,11 @@ class Head:
     def log_probs(self, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> torch.Tensor:
         """log p(target)_N in float32, with any gradient, for preference and policy objectives."""
         return _LogProbs.apply(hidden_ND, self.weight, self.bias, target_N, self)  # type: ignore[no-untyped-call, no-any-return]
+
+    def summed(self, hidden_ND: torch.Tensor, formula: Formula) -> torch.Tensor:
+        """Σ formula(logits) over all predictions, a float32 scalar."""
+        by_hand = (self, torch.is_grad_enabled())
+        return _Summed.apply(hidden_ND, self.weight, self.bias, formula, *by_hand)  # type: ignore[no-untyped-call, no-any-return]
 
     @torch.no_grad()
     def score(self, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -215,6 +231,39 @@ class _LogProbs(torch.autograd.Function):
             trained.add(raw, hidden[rows])
             grad[rows] = _product(raw, head.weight)
         return grad, *trained.times(None, head), None, None
+
+
+class _Summed(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        W: torch.Tensor,
+        bias: torch.Tensor | None,
+        formula: Formula,
+        head: Head,
+        learning: bool,
+    ) -> torch.Tensor:
+        grad = torch.empty_like(hidden) if learning and hidden.requires_grad else None
+        trained = _Trained(head, learning and W.requires_grad, learning and bias is not None and bias.requires_grad)
+        total = torch.zeros((), dtype=torch.float64, device=hidden.device)
+        wanted = grad is not None or trained.weight is not None or trained.bias is not None
+        for rows in head._chunks(len(hidden)):
+            logits = head.logits(hidden[rows])
+            value, slope = formula(logits, rows, slope=wanted)
+            total += value.double().sum()
+            if slope is not None:
+                raw = head._raw(slope, logits)
+                trained.add(raw, hidden[rows])
+                if grad is not None:
+                    grad[rows] = _product(raw, W)
+        ctx.grad, ctx.trained, ctx.head = grad, trained, head
+        return total.float()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[Any, ...]:
+        grad = None if ctx.grad is None else ctx.grad.mul(upstream.to(ctx.grad.dtype))
+        return grad, *ctx.trained.times(upstream, ctx.head), None, None, None
 
 
 _SCALES: tuple[tuple[str, Literal["times", "over"]], ...] = (("logit_scale", "times"), ("logits_scaling", "over"))

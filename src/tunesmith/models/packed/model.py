@@ -20,7 +20,8 @@ import torch
 from tunesmith.core.errors import ModelError
 from tunesmith.models.chat import Encoded
 from tunesmith.models.packed.attention import attending_by_tree
-from tunesmith.models.packed.head import WHOLE, Head, head_of
+from tunesmith.models.packed.divergence import Predictions
+from tunesmith.models.packed.head import WHOLE, Formula, Head, head_of
 from tunesmith.models.packed.layout import Tree, lay_out
 from tunesmith.models.packed.lean_parts import lean_parts
 from tunesmith.models.packed.lowrank import lean_adapters
@@ -73,6 +74,15 @@ class PackedModel:
     def log_probs(self, tree: Tree) -> torch.Tensor:
         """log p_N (float32) with gradient."""
         return self.head.log_probs(self.hidden(tree), tree.target_N)
+
+    def predictions(self, tree: Tree) -> Predictions:
+        """What is predicted, without gradient."""
+        with torch.no_grad():
+            return Predictions(self.hidden(tree), self.head)
+
+    def summed(self, tree: Tree, formula: Formula) -> torch.Tensor:
+        """Σ formula (float32 scalar) over all predictions."""
+        return self.head.summed(self.hidden(tree), formula)
 
     def score(self, tree: Tree) -> tuple[torch.Tensor, torch.Tensor]:
         """(log p_N, right_N) without gradient."""
