@@ -53,3 +53,22 @@ def test_a_full_fine_tune_takes_a_tenth_of_the_rate_unless_one_is_written() -> N
     assert written.train.learning_rate == 3e-5 and not written.by_method
     plain = recipe()
     assert for_method(plain) is plain
+
+
+@pytest.mark.parametrize("kind", ["dpo", "kto", "simpo"])
+def test_preference_tuning_takes_a_twentieth_of_the_rate_and_says_why(kind: str) -> None:
+    found = for_method(real(recipe(objective={"kind": kind})))
+    assert found.train.learning_rate == pytest.approx(5e-5) and "preference" in found.by_method["train.learning_rate"]
+    assert for_method(real(recipe(objective={"kind": kind}, train={"learning_rate": 1e-3}))).train.learning_rate == 1e-3
+
+
+def test_the_shares_of_weights_and_objective_are_multiplied() -> None:
+    assert for_method(real(recipe(objective={"kind": "dpo"}, method={"kind": "full"}))).train.learning_rate == pytest.approx(
+        5e-6
+    )
+
+
+def test_schedule_free_keeps_its_rate_unless_a_schedule_is_written() -> None:
+    found = for_method(recipe(train={"optimizer": "schedule_free"}))
+    assert found.train.schedule == "constant" and "averages" in found.by_method["train.schedule"]
+    assert for_method(recipe(train={"optimizer": "schedule_free", "schedule": "wsd"})).train.schedule == "wsd"

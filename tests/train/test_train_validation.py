@@ -17,6 +17,8 @@ from tunesmith.core.errors import Interrupted
 from tunesmith.core.reporter import Progress, SilentReporter
 from tunesmith.train import run as run_module
 from tunesmith.train import validation as validation_module
+from tunesmith.train.best import Best
+from tunesmith.train.checkpoint import State
 from tunesmith.train.methods import sft as sft_module
 from tunesmith.train.validation import holding
 
@@ -154,3 +156,16 @@ def test_held_tensors_come_back_to_the_bit_even_after_an_error() -> None:
         assert weights["a"].sum() == 0
         raise ValueError
     assert weights["a"].tolist() == [1.0, 2.0]
+
+
+def test_the_best_weights_are_held_and_saved_once_where_both_figures_agree() -> None:
+    figures: Any = {"loss": "lower", "accuracy": "higher"}
+    best, state = Best.starting("loss", figures, 0.0, {"w": torch.zeros(2)}), State()
+    for step, (loss, accuracy, once) in enumerate([(1.0, 0.5, True), (0.9, 0.4, False), (0.8, 0.6, True)]):
+        weights = {"w": torch.full((2,), float(step))}
+        best.update({"loss": loss, "accuracy": accuracy}, state, weights, step=step)
+        assert (best.other is best.chosen) == once
+        assert set(best.tensors()) == ({"w"} if once else {"w", "other/w"})
+        again = Best.starting("loss", figures, 0.0, best.tensors())
+        assert torch.equal(again.chosen["w"], best.chosen["w"]) and torch.equal(again.other["w"], best.other["w"])
+    assert torch.equal(best.chosen["w"], torch.full((2,), 2.0))

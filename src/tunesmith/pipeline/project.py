@@ -47,8 +47,9 @@ from tunesmith.pipeline.judging import judge, verdict_event
 from tunesmith.pipeline.looks import Look, Looks
 from tunesmith.pipeline.number_type import fixed_precision, kept_precision
 from tunesmith.pipeline.own_answers import own_answers
-from tunesmith.pipeline.plan import Line, Plan, make_plan
+from tunesmith.pipeline.plan import Plan, make_plan
 from tunesmith.pipeline.plan_event import plan_event
+from tunesmith.pipeline.plan_lines import Line
 from tunesmith.pipeline.reading import Documents, read_sources
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.recipe_stages import named_stage, refuse_stages

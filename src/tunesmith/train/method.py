@@ -36,6 +36,7 @@ __all__ = [
     "Forward",
     "Headed",
     "Method",
+    "Rate",
     "Referenced",
     "Sampled",
     "Shown",
@@ -44,6 +45,7 @@ __all__ = [
     "identity",
     "method_names",
     "open_method",
+    "rate_of",
     "settings_of",
 ]
 
@@ -99,6 +101,16 @@ class Forward(Protocol):
     ) -> Iterator[tuple[Batch, torch.Tensor, torch.Tensor]]:
         """The same, each with (log p_N, whether each target is the likeliest token), without gradient."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The learning rate that a method wants where the recipe names none: a share of supervised fine-tuning's, and whose finding
+    that is.
+    """
+
+    share: float
+    why: str
 
 
 class Method(Protocol):
@@ -248,6 +260,13 @@ def open_method(kind: str, options: Mapping[str, Any] | None = None, *, best_by:
 def settings_of(kind: str) -> type[Section]:
     """The declaration of a method's settings."""
     found: type[Section] = importlib.import_module(f"{methods.__name__}.{kind}").Settings
+    return found
+
+
+def rate_of(kind: str) -> Rate | None:
+    """What a method's class says of its learning rate, as `rate`; None if it takes that of supervised fine-tuning."""
+    module = importlib.import_module(f"{methods.__name__}.{kind}")
+    found: Rate | None = getattr(module.Method, "rate", None)
     return found
 
 

@@ -12,10 +12,14 @@ import torch
 from tunesmith.core.records import Preference
 from tunesmith.models.chat import Chat
 from tunesmith.models.labels import encode_row
-from tunesmith.train.method import Forward
+from tunesmith.train.method import Forward, Rate
 from tunesmith.train.units import Batch, Unit
 
-__all__ = ["log_probs_by_pair", "pair_units", "references_by_row", "share_above"]
+__all__ = ["PREFERENCE_RATE", "log_probs_by_pair", "pair_units", "references_by_row", "share_above"]
+
+PREFERENCE_RATE = Rate(
+    0.05, "preference tuning takes about a twentieth of the rate of supervised fine-tuning (Zephyr a 40th, Tulu 3 a tenth)"
+)
 
 
 def pair_units(rows: Sequence[Preference], chat: Chat, *, max_tokens: int) -> list[Unit]:

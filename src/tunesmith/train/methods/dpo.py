@@ -24,7 +24,7 @@ from tunesmith.core.settings import Section
 from tunesmith.models.chat import Chat
 from tunesmith.train.formulas import conservative, identity_preference, robust
 from tunesmith.train.method import Direction, Forward
-from tunesmith.train.pairs import log_probs_by_pair, pair_units, references_by_row, share_above
+from tunesmith.train.pairs import PREFERENCE_RATE, log_probs_by_pair, pair_units, references_by_row, share_above
 from tunesmith.train.units import Batch, Unit
 
 __all__ = ["Method", "Settings"]
@@ -64,6 +64,7 @@ class Method:
         "chosen_reward": "higher",
     }
     loss_unit = "nats per pair"
+    rate = PREFERENCE_RATE
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

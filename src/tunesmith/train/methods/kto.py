@@ -23,7 +23,7 @@ from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.labels import encode_row
 from tunesmith.train.formulas import kahneman_tversky
 from tunesmith.train.method import Direction, Forward
-from tunesmith.train.pairs import references_by_row, share_above
+from tunesmith.train.pairs import PREFERENCE_RATE, references_by_row, share_above
 from tunesmith.train.units import Batch, Unit
 
 __all__ = ["Method", "Settings"]
@@ -52,6 +52,7 @@ class Method:
         "kl": "lower",
     }
     loss_unit = "loss per row"
+    rate = PREFERENCE_RATE
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

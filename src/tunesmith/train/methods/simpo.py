@@ -19,7 +19,7 @@ from tunesmith.core.settings import Section
 from tunesmith.models.chat import Chat
 from tunesmith.train.formulas import simple
 from tunesmith.train.method import Direction, Forward
-from tunesmith.train.pairs import log_probs_by_pair, pair_units, share_above
+from tunesmith.train.pairs import PREFERENCE_RATE, log_probs_by_pair, pair_units, share_above
 from tunesmith.train.units import Batch, Unit
 
 __all__ = ["Method", "Settings"]
@@ -45,6 +45,7 @@ class Method:
         "chosen_log_prob": "higher",
     }
     loss_unit = "nats per pair"
+    rate = PREFERENCE_RATE
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -1,0 +1,238 @@
+"""What a plan shows: each line with its value and the reason for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tunesmith.pipeline.recipe import PRESETS, Recipe
+from tunesmith.plan.duration import duration_text
+from tunesmith.plan.facts import BaseFacts, DataFacts, DrawingFacts, PrecisionFacts
+from tunesmith.plan.hardware import Hardware
+from tunesmith.plan.reach import not_reached
+from tunesmith.plan.shape import Shape
+from tunesmith.plan.steps import LONG_S
+
+__all__ = ["Facts", "Line", "lines_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One number of the plan: what, how much, and why."""
+
+    name: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a plan is made for."""
+
+    base: BaseFacts
+    data: DataFacts
+    shape: Shape
+    hardware: Hardware
+    precision: PrecisionFacts
+    drawing: DrawingFacts | None
+
+
+def lines_of(recipe: Recipe, facts: Facts, n: Mapping[str, Any]) -> tuple[Line, ...]:
+    """The lines of a plan in the order of reading. `n`: its raw numbers."""
+    t = recipe.train
+    data, shape, hardware, precision = facts.data, facts.shape, facts.hardware, facts.precision
+    busy = "the machine is busy, so times are rough; " if hardware.busy else ""
+    return (
+        *_data_lines(facts.base, data, shape),
+        *_objective(recipe),
+        *_drawing(facts.drawing, t.batch_examples),
+        *(_whole(recipe, shape, precision, n) if recipe.method.kind == "full" else _adapter(recipe, shape, precision, n)),
+        Line("batches", *_packing(recipe)),
+        *_compiling(recipe, n["steps"], n["seconds"]),
+        Line("steps", f"{n['steps']}", _steps_reason(recipe, data)),
+        Line(
+            "rate",
+            f"{t.learning_rate:g}, {t.schedule}, {round(t.warmup * n['steps'])} steps of warm-up",
+            _why(recipe, "train", "learning_rate", "default") + _after(recipe.by_method.get("train.schedule")),
+        ),
+        Line(
+            "evaluation",
+            f"every {n['every']} steps, patience {t.patience}, min. gain {t.min_delta:g}" if n["every"] else "at the end only",
+            _why(recipe, "train", "evaluate_every", "default: a twelfth of the run"),
+        ),
+        Line("memory", f"≈ {n['memory_bytes'] / 2**30:.1f} GiB", _memory_reason(hardware, n)),
+        Line(
+            "time",
+            f"≈ {duration_text(n['total_seconds'])}: training {duration_text(n['seconds'])} · validation "
+            f"{duration_text(n['validation_seconds'])} · evaluation {duration_text(n['evaluation_seconds'])}",
+            f"{busy}{n['tokens']:,} tokens through {shape.layers} layers and the head; one layer was timed on "
+            f"{hardware.cores} cores",
+        ),
+        Line(
+            "power",
+            "unknown: too few test documents"
+            if n["detectable"] is None
+            else f"smallest detectable effect ≈ {n['detectable']:.2f} standard deviations of the per-document difference",
+            f"what the verdict would detect with 80 % power on {data.test_documents} test documents",
+        ),
+    )
+
+
+def _adapter(recipe: Recipe, shape: Shape, precision: PrecisionFacts, n: Mapping[str, Any]) -> tuple[Line, ...]:
+    """What moves where an adapter does."""
+    m = recipe.method
+    return (
+        Line(
+            "adapter",
+            f"{m.kind} rank {m.rank}, alpha {m.alpha:g}, dropout {m.dropout:g}",
+            _why(recipe, "method", "rank", "default: enough to learn a style, small enough to stay general"),
+        ),
+        Line(
+            "reach",
+            f"{n['adapted_modules']} of {n['linear_modules']} linear layers, {n['trainable'] / 1e6:.2f} M parameters "
+            f"({n['trainable'] / (shape.num_parameters + n['trainable']):.1%})",
+            f"targets {m.targets if isinstance(m.targets, str) else ', '.join(m.targets)}, layers {m.layers}"
+            f"{not_reached(n['out_of_reach'], shape.num_parameters)}",
+        ),
+        *_dropouts(n["dropouts_off"]),
+        Line("precision", f"{precision.name} frozen weights, float32 adapter and optimiser", precision.reason),
+        *_quantised(recipe, shape),
+    )
+
+
+def _whole(recipe: Recipe, shape: Shape, precision: PrecisionFacts, n: Mapping[str, Any]) -> tuple[Line, ...]:
+    """What moves in a full fine-tune."""
+    share = n["trainable"] / shape.num_parameters
+    reason = "no adapter: the result is a whole model, and nothing of the base can be switched off in it"
+    return (
+        Line("weights", f"full, layers {recipe.method.layers}: {n['trainable'] / 1e6:.2f} M parameters ({share:.0%})", reason),
+        *_dropouts(n["dropouts_off"]),
+        Line("precision", f"{precision.name} weights, gradients and optimiser", precision.reason),
+    )
+
+
+def _drawing(drawing: DrawingFacts | None, prompts: int) -> tuple[Line, ...]:
+    """What a method that learns from its own answers draws for a step."""
+    if drawing is None:
+        return ()
+    shown = f"{drawing.samples} answers of at most {drawing.max_new_tokens} tokens to each of {prompts} prompts"
+    again = f"; {drawing.updates} steps are made on the same answers" if drawing.updates > 1 else ""
+    others = "the teacher reads each of them" if drawing.teachers else "rewards take their own time"
+    return (Line("answers", shown, f"time and memory count answers of full length; {others}{again}"),)
+
+
+def _objective(recipe: Recipe) -> tuple[Line, ...]:
+    """The training method, where it is not the default."""
+    o = recipe.objective
+    if o == type(o)():
+        return ()
+    return (
+        Line("objective", ", ".join([o.kind, *(f"{name} {value}" for name, value in o.options.items())]), "set in the recipe"),
+    )
+
+
+def _quantised(recipe: Recipe, shape: Shape) -> tuple[Line, ...]:
+    """How much of the base is kept in 4 bits, if the recipe asks for it."""
+    if recipe.method.quantise == "none":
+        return ()
+    share = shape.linear_params / shape.num_parameters
+    reason = "set in the recipe; QLoRA (arXiv:2305.14314). Evaluation and merging use the base in full precision"
+    return (Line("quantised", f"{share:.0%} of the base in 4 bits during training (NF4, double quantisation)", reason),)
+
+
+def _dropouts(rates: Mapping[str, float]) -> tuple[Line, ...]:
+    """A line that reports the base's own dropouts as switched off, if it has any."""
+    if not rates:
+        return ()
+    named = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
+    reason = f"the base is frozen, so noise inside it would only blur the gradient; it was pretrained with {named}"
+    return (Line("dropout", "adapter only; the base's own dropout is off in training", reason),)
+
+
+def _memory_reason(hardware: Hardware, n: Mapping[str, Any]) -> str:
+    free = f"{hardware.free_bytes / 2**30:.1f} GiB free"
+    if n["memory_bytes"] > hardware.free_bytes:
+        less = {
+            "training": "--set train.tokens_at_once=auto, or --set train.gradient_checkpointing=true",
+            "evaluation": "--set eval.batch_examples=16",
+            "merging": "a smaller base",
+        }
+        return f"more than the {free}, needed for {n['largest_stage']}: {less[n['largest_stage']]}"
+    parts = " · ".join(f"{name} {size / 2**30:.1f}" for name, size in n["stage_bytes"].items())
+    return f"{free}; {parts} GiB; up to {n['tokens_at_once']:,} tokens per forward pass in training"
+
+
+def _compiling(recipe: Recipe, steps: int, seconds: float) -> tuple[Line, ...]:
+    """Whether the layers will be compiled, if the recipe asks for it."""
+    wanted, long = recipe.train.compile, seconds >= LONG_S
+    if not wanted:
+        return ()
+    if wanted == "auto":
+        said = "compiled if that is measured to be faster" if long else "probably not compiled"
+        limit = f"{'over' if long else 'less than'} {LONG_S // 60} minutes"
+        return (Line("compiling", f"layers {said}", f"train.compile auto: {steps} steps, ≈ {duration_text(seconds)}, {limit}"),)
+    return (Line("compiling", "layers compiled, about a minute before the first step", "set in the recipe"),)
+
+
+def _packing(recipe: Recipe) -> tuple[str, str]:
+    t, m = recipe.train, recipe.method
+    if t.precision == "exact":
+        return "token trees, nothing shared", "train.precision exact: every row is computed separately"
+    masks = "; a shared prefix gets one dropout mask instead of one per example" if m.dropout else ""
+    trunk = "" if m.layers == "all" else f"; layers below the top {m.layers} are computed once and cached, if the disk has room"
+    most = "as many tokens per pass as fit" if t.tokens_at_once == "auto" else f"at most {t.tokens_at_once:,} tokens per pass"
+    return f"token trees, {most}", f"shared prefixes are computed once{masks}{trunk}"
+
+
+def _data_lines(base: BaseFacts, data: DataFacts, shape: Shape) -> tuple[Line, ...]:
+    origin = f"; from {base.origin}" if base.origin else ""
+    return (
+        Line(
+            "base",
+            f"{base.name}, {shape.num_parameters / 1e6:.1f} M parameters",
+            f"{shape.layers} layers of width {shape.width}, vocabulary {shape.vocabulary:,}{origin}",
+        ),
+        Line(
+            "data",
+            f"{data.num_train} train · {data.num_val} val · {data.num_test} test",
+            f"{data.train_tokens:,} training tokens, {data.learned_tokens:,} of them target tokens"
+            + (f", in {data.rows:,} rows: the template rewrites earlier answers" if data.rows > data.num_train else ""),
+        ),
+        Line(
+            "longest",
+            f"{data.longest} tokens, limit {data.limit}",
+            f"{data.cut_share:.2%} of target tokens would be cut",
+        ),
+        Line("template", data.template[0] or "no options", f"in training and use, answers start after {data.template[1]!r}"),
+    )
+
+
+def _steps_reason(recipe: Recipe, data: DataFacts) -> str:
+    t = recipe.train
+    if t.max_steps:
+        return f"max_steps {_why(recipe, 'train', 'max_steps', 'default')}"
+    batches = -(-data.train_tokens // t.batch_tokens) if t.batch_tokens else -(-data.rows // t.batch_examples)
+    size = f"about {t.batch_tokens:,} tokens" if t.batch_tokens else f"{t.batch_examples}"
+    return (
+        f"{t.epochs:g} epochs ({_why(recipe, 'train', 'epochs', 'default')}) of {batches} batches of {size}, "
+        f"{t.accumulate} per step; early stopping may end sooner"
+    )
+
+
+def _why(recipe: Recipe, section: str, key: str, otherwise: str) -> str:
+    """Where a value comes from: the preset, the recipe, or the default and its reason."""
+    preset, part = PRESETS[recipe.quality].get(section, {}), getattr(recipe, section)
+    chosen = getattr(part, key)
+    if reason := recipe.by_method.get(f"{section}.{key}"):
+        return reason
+    if f"{section}.{key}" in recipe.by_base:
+        return f"quality {recipe.quality} for a base of this size, see recipes/voice"
+    if preset.get(key) == chosen:
+        return f"preset {recipe.quality}"
+    return otherwise if chosen == getattr(type(part)(), key) else "set in the recipe"
+
+
+def _after(reason: str | None) -> str:
+    """A second reason behind the first, if there is one."""
+    return f"; {reason}" if reason else ""
