@@ -114,12 +114,7 @@ def _whole(recipe: Recipe, shape: Shape, precision: PrecisionFacts, n: Mapping[s
 
 def _drawing(drawing: DrawingFacts | None, prompts: int) -> tuple[Line, ...]:
     """What a method that learns from its own answers draws for a step."""
-    if drawing is None:
-        return ()
-    shown = f"{drawing.samples} answers of at most {drawing.max_new_tokens} tokens to each of {prompts} prompts"
-    again = f"; {drawing.updates} steps are made on the same answers" if drawing.updates > 1 else ""
-    others = "the teacher reads each of them" if drawing.teachers else "rewards take their own time"
-    return (Line("answers", shown, f"time and memory count answers of full length; {others}{again}"),)
+    return () if drawing is None else (Line("answers", *drawing.words(prompts)),)
 
 
 def _objective(recipe: Recipe) -> tuple[Line, ...]:

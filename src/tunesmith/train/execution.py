@@ -64,13 +64,15 @@ class TrunkCache:
 class ExecutionPath:
     """What a method calls (see `train.method.Forward`): the same for a whole run. `note` says which path it is, and why.
 
-    About `score_tokens` are scored at once. `shares`: what rows of a batch have in common is computed once.
+    About `score_tokens` are scored at once. `shares`: what rows of a batch have in common is computed once. `taught_by`: the
+    path of another model that the method learns from, if it does.
     """
 
     reads: RowModel
     note: str
     score_tokens: int = TOKENS
     shares: bool = False
+    taught_by: ExecutionPath | None = None
 
     @property
     def model(self) -> Any:
@@ -136,6 +138,13 @@ class ExecutionPath:
     def head(self) -> torch.nn.Module:
         """The method's own head."""
         return head_of(self.model)
+
+    @property
+    def teacher(self) -> ExecutionPath:
+        """The path of the method's teacher."""
+        if self.taught_by is None:
+            raise AssertionError("this method names no teacher")
+        return self.taught_by
 
 
 @contextmanager

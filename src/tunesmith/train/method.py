@@ -20,6 +20,7 @@ from tunesmith.core.errors import Problem, RecipeError
 from tunesmith.core.records import Example
 from tunesmith.core.settings import Section, nearest, section_from
 from tunesmith.models.chat import Chat
+from tunesmith.models.load import BaseFolder
 from tunesmith.models.packed.divergence import Predictions
 from tunesmith.models.packed.head import Formula
 from tunesmith.train import methods
@@ -41,6 +42,7 @@ __all__ = [
     "Sampled",
     "Shown",
     "Signalled",
+    "Taught",
     "generates",
     "identity",
     "method_names",
@@ -82,6 +84,11 @@ class Forward(Protocol):
     @property
     def head(self) -> torch.nn.Module:
         """The method's own head (see `Headed`)."""
+        ...
+
+    @property
+    def teacher(self) -> Forward:
+        """Another model that reads the same tokens, without gradient (see `Taught`)."""
         ...
 
     def batch(self, units: Sequence[Unit]) -> Batch:
@@ -169,12 +176,14 @@ class Headed(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draws:
     """How a method samples: answers per prompt, tokens of each at most, and steps that are made on the same answers.
-    `teachers`: models that read every answer of a step for their distributions.
+    `share` of the prompts are answered by the model; the others keep the one answer of their example. `teachers`: models that
+    read every answer of a step for their distributions.
     """
 
     samples: int
     max_new_tokens: int
     updates: int = 1
+    share: float = 1.0
     teachers: int = 0
 
 
@@ -214,6 +223,15 @@ class Shown(Protocol):
 
     def teacher_prompt(self, chat: Chat, example: Example) -> tuple[int, ...]:
         """Token ids after which the teacher judges the answers to the example's prompt (see `Group.teacher_prompt`)."""
+        ...
+
+
+@runtime_checkable
+class Taught(Protocol):
+    """A method that learns from another model with the same tokenizer; `Forward.teacher` computes with it."""
+
+    def find_teacher(self) -> BaseFolder:
+        """Where it is. TrainingError if none is named, ModelError if it cannot be had."""
         ...
 
 
@@ -286,4 +304,6 @@ def identity(method: Method) -> dict[str, Any]:
     settings = {name: value for name, value in method.settings.model_dump().items() if name in given or (kind, name) in _NAMED}
     if isinstance(method, Sampled) and (files := [found for reward in method.rewards if (found := reward.depends())]):
         settings["reward_files"] = files
+    if isinstance(method, Taught):
+        settings["teacher"] = method.find_teacher().fingerprint  # whatever it is called, and wherever it is
     return {"kind": kind, **settings} if kind != DEFAULT or settings else {}

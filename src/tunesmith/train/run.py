@@ -39,6 +39,7 @@ from tunesmith.train.reference import with_reference
 from tunesmith.train.report import run_report
 from tunesmith.train.settings import AdapterSettings, TrainSettings, identifying
 from tunesmith.train.supply import open_supply
+from tunesmith.train.teacher import with_teacher
 from tunesmith.train.units import Unit, rows_of
 from tunesmith.train.validation import OnDone, Validation, holding
 from tunesmith.train.weights.kinds import begin
@@ -108,7 +109,8 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
             trunk=trunk,
             compile=_compile(train, units, place),
             reporter=reporter,
-        ) as path,
+        ) as own,
+        with_teacher(own, objective, units, chat=chat, precision=precision, reporter=reporter) as path,
     ):
         units, val = (
             with_reference(

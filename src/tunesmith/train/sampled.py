@@ -15,7 +15,7 @@ from functools import lru_cache
 import torch
 
 from tunesmith.core.errors import TrainingError
-from tunesmith.core.records import Example
+from tunesmith.core.records import Example, digest
 from tunesmith.models.chat import Chat
 from tunesmith.models.generate import Request, Sampling, answer, repeated
 from tunesmith.train.batches import Batches, Sizes, epoch_order
@@ -50,40 +50,67 @@ class Supply:
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """Draws answers from the model as it is now, and has them scored. `shown`: the method, if it shows its teacher more."""
+    """Draws answers from the model as it is now, and has them scored. `shown`: the method, if it shows its teacher more.
+
+    `context`: tokens that the model can read; `limit`: tokens of a row that is learned.
+    """
 
     path: ExecutionPath
     chat: Chat
     rewards: Rewards
     shown: Shown | None
-    max_new_tokens: int
+    draws: Draws
     context: int
+    limit: int
 
     def groups(
         self, examples: Sequence[Example], *, samples: int, seed: int, on_done: OnDone = lambda count: None
     ) -> list[Group]:
-        """`samples` answers to the prompt of each example. What is drawn depends on weights, prompt, seed and sample alone."""
-        drawn = Sampling(temperature=1.0, seed=seed)
+        """`samples` answers to the prompt of each example. What is drawn depends on weights, prompt, seed and sample alone.
+
+        Examples outside of the share of prompts that the model answers keep their own answer; the seed says which.
+        """
+        asked = [example for example in examples if self._is_asked(example, seed)]
+        on_done(len(examples) - len(asked))
+        drawn = iter(self._drawn(asked, samples=samples, seed=seed, on_done=on_done) if asked else [])
+        sizes = [samples if self._is_asked(example, seed) else 0 for example in examples]
+        made = [
+            [next(drawn) for _ in range(size)] or [self.written(example)] for example, size in zip(examples, sizes, strict=True)
+        ]
+        whose = [(example, one) for example, answers in zip(examples, made, strict=True) for one in answers]
+        scores = iter(self.rewards.score([Asked.of(example, one.text) for example, one in whose]))
+        return [
+            self.group(example, [self._scored(one, next(scores)) for one in answers])
+            for example, answers in zip(examples, made, strict=True)
+        ]
+
+    def written(self, example: Example) -> Sample:
+        """The example's own answer, as its target tokens."""
+        row = self.chat.answer_row(example.messages, max_tokens=self.limit)
+        marked = [place for place, mark in enumerate(row.learned) if mark]
+        ids = row.ids[len(self.chat.encode_prompt(example.prompt)) : marked[-1] + 1] if marked else ()
+        return Sample(ids, example.answer, bool(ids) and ids[-1] in self.chat.end_ids)
+
+    def _is_asked(self, example: Example, seed: int) -> bool:
+        share = self.draws.share
+        return share == 1 or int(digest(str(seed), example.id)[:8], 16) < share * 2**32
+
+    def _drawn(self, examples: Sequence[Example], *, samples: int, seed: int, on_done: OnDone) -> list[Sample]:
+        drawn, most = Sampling(temperature=1.0, seed=seed), self.draws.max_new_tokens
         asked = [
             one
             for example in examples
-            for one in repeated(Request(messages=example.prompt, max_new_tokens=self.max_new_tokens, sampling=drawn), samples)
+            for one in repeated(Request(messages=example.prompt, max_new_tokens=most, sampling=drawn), samples)
         ]
         self.path.model.eval()
         made = answer(self.path.model, self.chat, asked, batch_examples=len(asked), context=self.context, on_done=on_done)
-        whose = [example for example in examples for _ in range(samples)]
-        scored = self.rewards.score([Asked.of(example, one.text) for example, one in zip(whose, made, strict=True)])
-        answers = [
-            Sample(
-                (*(one.ids or ()), *(() if one.end_id is None else (one.end_id,))),
-                one.text,
-                one.finish_reason == "stop",
-                numbers,
-                self.rewards.total(numbers),
-            )
-            for one, numbers in zip(made, scored, strict=True)
+        ends = [() if one.end_id is None else (one.end_id,) for one in made]
+        return [
+            Sample((*(one.ids or ()), *end), one.text, one.finish_reason == "stop") for one, end in zip(made, ends, strict=True)
         ]
-        return [self.group(example, answers[n * samples : (n + 1) * samples]) for n, example in enumerate(examples)]
+
+    def _scored(self, one: Sample, numbers: tuple[float, ...]) -> Sample:
+        return replace(one, rewards=numbers, reward=self.rewards.total(numbers))
 
     def group(self, example: Example, answers: Sequence[Sample]) -> Group:
         """These answers to the prompt of an example."""
@@ -220,25 +247,30 @@ def _longest_unit(method: Sampled, sampler: Sampler, examples: Sequence[Example]
     ids = (prompt * (draws.max_new_tokens // len(prompt) + 2))[: draws.max_new_tokens + draws.samples]
     labels = (0.0,) * len(method.rewards)
     answers = tuple(Sample(ids[n : n + draws.max_new_tokens], "", False, labels) for n in range(draws.samples))
-    return method.units(sampler.path, [replace(group, samples=answers)])[0]
+    longest = [replace(group, samples=answers)]
+    if draws.share < 1:
+        written = (sampler.group(one, (replace(sampler.written(one), rewards=labels),)) for one in examples)
+        longest.append(max(written, key=lambda one: len(one.rows[0].ids)))
+    return max(method.units(sampler.path, longest), key=lambda unit: unit.num_tokens)
 
 
-def _check_prompts(draws: Draws, sampler: Sampler, examples: Sequence[Example], *, limit: int) -> None:
+def _check_prompts(sampler: Sampler, examples: Sequence[Example]) -> None:
     """TrainingError if a prompt leaves no room for an answer of the full length: of the model, or of its teacher."""
+    room = sampler.draws.max_new_tokens
     for example in examples:
         group = sampler.group(example, ())
         size, shown = len(group.prompt), len(group.teacher_prompt)
-        if size + draws.max_new_tokens > limit:
+        if size + room > sampler.limit:
             raise TrainingError(
                 "a prompt leaves no room for its answer",
-                value=f"{size} tokens of example {example.id} and {draws.max_new_tokens} of the answer",
-                expected=f"{limit} tokens together",
-                hint=f"--set objective.max_new_tokens={max(1, limit - size)}, or raise train.max_tokens",
+                value=f"{size} tokens of example {example.id} and {room} of the answer",
+                expected=f"{sampler.limit} tokens together",
+                hint=f"--set objective.max_new_tokens={max(1, sampler.limit - size)}, or raise train.max_tokens",
             )
-        if shown + draws.max_new_tokens > sampler.context:
+        if shown + room > sampler.context:
             raise TrainingError(
                 "what the teacher is shown leaves no room for an answer",
-                value=f"{shown} tokens for example {example.id} and {draws.max_new_tokens} of the answer",
+                value=f"{shown} tokens for example {example.id} and {room} of the answer",
                 expected=f"{sampler.context} tokens together, which the model can read",
                 hint="shorten objective.context, or leave out the example",
             )
@@ -282,8 +314,8 @@ def sampled_supply(  # noqa: PLR0913 (a run and where its answers go)
     rewards = open_rewards(objective.rewards, train=examples["train"], seed=train.seed)
     try:
         shown = objective if isinstance(objective, Shown) else None
-        sampler = Sampler(path, chat, rewards, shown, draws.max_new_tokens, context)
-        _check_prompts(draws, sampler, [*examples["train"], *examples["val"]], limit=min(train.max_tokens, context))
+        sampler = Sampler(path, chat, rewards, shown, draws, context, min(train.max_tokens, context))
+        _check_prompts(sampler, [*examples["train"], *examples["val"]])
         try_rewards(rewards, examples["val"])
         rollouts = files(rewards.labels)
         lengths = [len(chat.encode_prompt(example.prompt)) for example in examples["train"]]
