@@ -289,6 +289,7 @@ def train_tiny(
     method: dict[str, Any] | None = None,
     objective: dict[str, Any] | None = None,
     rows: Sequence[Example] | Sequence[Preference] | None = None,
+    general: Sequence[Example] = (),
     run_id: str = "tiny",
     reporter: Reporter | None = None,
 ) -> Trained:
@@ -309,7 +310,7 @@ def train_tiny(
     return train_adapter(
         folder,
         open_chat(folder),
-        {"train": made[:-4], "val": made[-4:]},
+        {"train": made[:-4], "val": made[-4:], "general": general},
         objective=open_method(**{"kind": DEFAULT, **(objective or {})}),
         method=MethodConfig.model_validate({"rank": 4, "alpha": 8.0, "dropout": 0.1} | (method or {})),
         train=TrainConfig.model_validate(settings),

@@ -19,6 +19,7 @@ from tunesmith.models.load import BaseFolder
 from tunesmith.pipeline import own_answers as module
 from tunesmith.pipeline.own_answers import QUESTIONS, own_answers
 from tunesmith.pipeline.recipe_file import recipe_from
+from tunesmith.pipeline.stages.run import general_answers
 
 ODD = {1: ("It goes round. " * 30, "stop"), 2: ("", "stop"), 3: ("This one was cut in", "length")}
 
@@ -73,3 +74,12 @@ def test_own_answers_are_mixed_into_training_alone_and_never_shown_as_the_author
     own = [row for row in made.rows("train") if row.origin and row.origin.kind == "own_answers"]
     assert own and asked and not [row for name in ("val", "test") for row in made.rows(name) if row.origin]
     assert not [row for row in made.authors_rows(made.rows("train")) if row.origin]
+
+
+def test_weights_are_held_by_the_answers_of_the_base_of_the_run(
+    tiny_path: Path, posts: Path, tmp_path: Path, asked: list[int]
+) -> None:
+    recipe = recipe_from({"base": str(tiny_path), "sources": [str(posts)]}, ["train.ewc=0"])
+    assert general_answers(Project(recipe, tmp_path / "free")) == {} and not asked
+    held = recipe_from({"base": str(tiny_path), "sources": [str(posts)]}, ["train.ewc=2"])
+    assert len(general_answers(Project(held, tmp_path / "held"))["general"]) == asked[0] - len(ODD)

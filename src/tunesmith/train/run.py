@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tunesmith.plan.steps import num_steps, validation_every
 from tunesmith.train.best import other_figure
 from tunesmith.train.checkpoint import Checkpoints, lock
 from tunesmith.train.compiling import Trial
+from tunesmith.train.consolidation import moving_penalty, with_penalty
 from tunesmith.train.execution import ExecutionPath, TrunkCache, execution_path
 from tunesmith.train.heads import put_head, save_head, without_head
 from tunesmith.train.loop import FitSettings, Fitted, fit
@@ -84,6 +86,7 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
     reporter: Reporter,
 ) -> Trained:
     """Train on `examples["train"]` with validation on `examples["val"]`, records of the kind that `objective` learns from.
+    `examples["general"]`: answers of the base to general questions, which `train.ewc` asks for.
 
     Writes adapter, metric log and reading to `place.out`. The same call resumes from the checkpoints in `place.workspace`.
     """
@@ -93,8 +96,10 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
     units, val = (objective.prepare(part, chat, max_tokens=limit) for part in (examples["train"], watched))
     weights = _weights(base, units, objective, method, train, precision)
     optimizer = _optimizer(weights, train)
+    penalty = moving_penalty(weights, chat, examples.get("general", ()), weight=train.ewc, max_tokens=limit)
     exact = train.precision == "exact"
     trunk = _trunk(objective, weights, base, train, method, place)
+    sample = partial(_samples, weights.model, chat, watched[:_SAMPLES] if generates(objective) else [], base.context)
     release_memory()
     with (
         lock(place.workspace),
@@ -112,12 +117,8 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
         ) as own,
         with_teacher(own, objective, units, chat=chat, precision=precision, reporter=reporter) as path,
     ):
-        units, val = (
-            with_reference(
-                objective, path, part, base=base.fingerprint, folder=place.workspace / "reference", reporter=reporter
-            )
-            for part in (units, val)
-        )
+        kept = {"base": base.fingerprint, "folder": place.workspace / "reference", "reporter": reporter}
+        units, val = (with_reference(objective, path, part, **kept) for part in (units, val))
         with open_supply(
             objective,
             path,
@@ -132,17 +133,11 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
             fitted = fit(
                 weights,
                 supply.batches,
-                lambda batch: objective.loss(path, batch),
+                with_penalty(partial(objective.loss, path), penalty),
                 optimizer=optimizer,
                 settings=_fit_settings(train, units, objective),
                 figures=objective.figures,
-                validation=Validation(
-                    len(val),
-                    measure=supply.measure,
-                    sample=lambda on_done: (
-                        _samples(weights.model, chat, watched[:_SAMPLES], base.context, on_done) if generates(objective) else []
-                    ),
-                ),
+                validation=Validation(len(val), measure=supply.measure, sample=sample),
                 checkpoints=_checkpoints(place, _made_for(base, units, objective, method, train), path, train, reporter),
                 reporter=reporter,
                 signs=supply.signs,
@@ -358,6 +353,8 @@ def _samples(model: Any, chat: Chat, examples: Sequence[Example], context: int, 
 
     Drawn at usual sampling settings, since greedy answers of a small model loop where those that people see do not.
     """
+    if not examples:
+        return []
     model.eval()
     requests = [Request(messages=example.prompt, max_new_tokens=_SAMPLE_TOKENS, sampling=_DRAWN) for example in examples]
     made = answer(model, chat, requests, batch_examples=len(requests), context=context, on_done=on_done)

@@ -57,6 +57,7 @@ class TrainSettings(Protocol):
     compile: bool | Literal["auto"]
     gradient_checkpointing: bool
     precision: Literal["auto", "float32", "bfloat16", "exact"]
+    ewc: float
     seed: int
 
 

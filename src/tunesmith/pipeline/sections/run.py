@@ -121,5 +121,8 @@ class TrainConfig(Section):
     precision: Literal["auto", "float32", "bfloat16", "exact"] = "auto"
     """Number type of the frozen weights; the adapter is always float32. `auto` measures which type is faster on this machine.
     `exact`: float32, deterministic algorithms, and no shared computation between rows."""
+    ewc: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    """Elastic weight consolidation against forgetting: weight of a penalty on changes of the weights that general answers need.
+    With 1, an expected divergence from the base of a nat per token costs as much as a nat of training loss. 0: none."""
     seed: int = 7
     """Seed of data order, adapter initialisation and dropout."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Draft
+from tunesmith.core.records import Example
 from tunesmith.core.reporter import Line
 from tunesmith.pipeline.context import Context
+from tunesmith.pipeline.own_answers import own_answers
 from tunesmith.pipeline.stage import FilledStage, Reference, StageText
 from tunesmith.pipeline.training import fill_run, run_settings
 from tunesmith.train.run import Place
 
-__all__ = ["STAGE"]
+__all__ = ["STAGE", "general_answers"]
 
 
 def _inputs(project: Context) -> list[Reference]:
@@ -31,13 +33,21 @@ def _fill(project: Context, draft: Draft) -> None:
         draft,
         base=project.base,
         chat=project.chat,
-        examples={name: project.records(name) for name in ("train", "val")},
+        examples={name: project.records(name) for name in ("train", "val")} | general_answers(project),
         recipe=project.settings,
         objective=project.objective,
         precision=project.precision.name,
         place=Place(draft.id, project.store.workspace(draft.id), draft.path),
         reporter=project.reporter,
     )
+
+
+def general_answers(project: Context) -> dict[str, Sequence[Example]]:
+    """Answers of the base of this run to general questions, if its weights are to be held by them."""
+    if not project.settings.train.ewc:
+        return {}
+    folder = project.store.root / "own_answers"
+    return {"general": own_answers(project.base, project.chat, folder, reporter=project.reporter)}
 
 
 def _finish(project: Context, artifact: Artifact) -> None:

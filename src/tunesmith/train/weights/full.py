@@ -18,7 +18,7 @@ from tunesmith.models.extended_vocabulary import parted_head
 from tunesmith.models.load import BaseFolder
 from tunesmith.models.merge import Merged, write_model
 from tunesmith.models.reach import choose_modules, linear_modules, moving_parameters
-from tunesmith.train.weights.weights import Beginning, Weights
+from tunesmith.train.weights.weights import Beginning, Change, Weights
 
 __all__ = ["attach"]
 
@@ -43,7 +43,19 @@ def attach(model: Any, how: Beginning) -> Weights:
         save=lambda folder: _save(model, how.base, folder),
         moved=lambda: any(not torch.equal(a, b) for a, b in zip(start, _sums(moving), strict=True)),
         folder="model",
+        changes=lambda: _changes(model, moving),
     )
+
+
+def _changes(model: Any, moving: Mapping[str, torch.Tensor]) -> dict[str, Change]:
+    """How far each linear matrix that moves is from where it is now, of which a copy is kept."""
+
+    def change_of(weight: torch.Tensor) -> Change:
+        start = weight.detach().clone()
+        return lambda output_I, input_J: (output_I @ (weight - start).float().square()) @ input_J
+
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    return {name: change_of(module.weight) for name, module in linear.items() if f"{name}.weight" in moving}
 
 
 def _sums(parameters: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:

@@ -6,14 +6,17 @@ LoRA+ (Hayou et al. 2024, arXiv:2402.12354) trains the second matrix B, which be
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
+
+import torch
 
 from tunesmith.models import adapters
 from tunesmith.models.adapters import Coverage, adapter_moves, save_adapter
 from tunesmith.models.reach import choose_modules
-from tunesmith.train.weights.weights import Beginning, Weights
+from tunesmith.train.weights.weights import Beginning, Change, Weights
 
-__all__ = ["adapter_weights", "attach"]
+__all__ = ["adapter_weights", "attach", "low_rank_changes"]
 
 
 def attach(model: Any, how: Beginning) -> Weights:
@@ -27,7 +30,24 @@ def attach(model: Any, how: Beginning) -> Weights:
     )
     plus = "" if s.lora_plus == 1 else f", LoRA+ ratio {s.lora_plus:g}"
     weights = adapter_weights(adapted, coverage, name=f"{s.kind} rank {s.rank}{plus}", address=how.base.address)
-    return replace(weights, rate_scale=lambda name: s.lora_plus if "lora_B." in name else 1.0)
+    changes = None if s.kind == "dora" else partial(low_rank_changes, adapted)
+    return replace(weights, changes=changes, rate_scale=lambda name: s.lora_plus if "lora_B." in name else 1.0)
+
+
+def low_rank_changes(adapted: Any) -> dict[str, Change]:
+    """How far each adapted matrix has moved: ‖√output · s B A · √input‖² as the product of two Gram matrices of the rank."""
+    from peft.tuners.lora import LoraLayer
+
+    def change_of(layer: Any) -> Change:
+        def change(output_I: torch.Tensor, input_J: torch.Tensor) -> torch.Tensor:
+            (name,) = layer.active_adapters
+            A, B = layer.lora_A[name].weight.float(), layer.lora_B[name].weight.float()  # (r, J), (I, r)
+            gram_A, gram_B = (A * input_J) @ A.t(), B.t() @ (B * output_I[:, None])
+            return (gram_A * gram_B).sum() * layer.scaling[name] ** 2
+
+        return change
+
+    return {name: change_of(module) for name, module in adapted.named_modules() if isinstance(module, LoraLayer)}
 
 
 def adapter_weights(adapted: Any, coverage: Coverage, *, name: str, address: str) -> Weights:

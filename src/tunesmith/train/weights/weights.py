@@ -18,7 +18,9 @@ from tunesmith.models.chat import Encoded
 from tunesmith.models.load import BaseFolder
 from tunesmith.train.settings import AdapterSettings
 
-__all__ = ["Beginning", "Weights"]
+__all__ = ["Beginning", "Change", "Weights"]
+
+Change = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,9 @@ class Weights:
 
     `save(folder)`: write the weights as they are now, in standard files. `moved()`: whether they differ from their start.
     `rate_scale(name)`: by what the learning rate of a parameter is multiplied. `after_step(step)`: called after each optimiser
-    step, counted from 1, while the gradients are still there.
+    step, counted from 1, while the gradients are still there. `changes()`, asked for before training: for each matrix that
+    moves, by the name of its module, `change(output_I, input_J)` = Σᵢⱼ output_I[i] · input_J[j] · ΔWᵢⱼ², with gradient, for its
+    distance ΔW (I, J) from the base; None for a kind that does not say so.
     """
 
     model: Any
@@ -62,6 +66,7 @@ class Weights:
     folder: str = "adapter"
     rate_scale: Callable[[str], float] = _same_rate
     after_step: Callable[[int], None] = _nothing
+    changes: Callable[[], Mapping[str, Change]] | None = None
 
     def groups(self, named: Mapping[str, torch.Tensor]) -> list[dict[str, Any]]:
         """Parameter groups for an optimiser, one for each scale of the learning rate, which is their `rate_scale`."""
