@@ -348,7 +348,8 @@ def test_a_folder_without_an_adapter_says_what_belongs_there(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "change",
     [
-        {"fine_tune_type": "dora"},
+        {"fine_tune_type": "full"},
+        {"fine_tune_type": "dora"},  # without the lengths that DoRA has
         {"lora_parameters": {"rank": 8}},
     ],
 )

@@ -22,6 +22,7 @@ from tunesmith.models.adapters import attach, open_adapter, save_adapter
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.merge import merge
+from tunesmith.models.mlx_adapter import write_mlx_adapter
 from tunesmith.models.reach import choose_modules
 
 pytestmark = [pytest.mark.nightly, pytest.mark.real]
@@ -139,6 +140,16 @@ def test_mlx_answers_as_the_merged_folder_does(forms: dict[str, Path]) -> None:
     with Mlx(forms["merged"]) as engine:
         assert agreement(engine, opened(forms["merged"]), chat).within(1e-3)
         assert not agreement(engine, opened(forms["base"]), chat).within(1e-3), "the untuned base is found out"
+
+
+@pytest.mark.skipif("TUNESMITH_MLX" not in os.environ, reason="TUNESMITH_MLX names no Python with mlx-lm")
+def test_mlx_answers_with_the_base_and_a_converted_adapter_as_transformers_does(forms: dict[str, Path], tmp_path: Path) -> None:
+    base = find_base(str(forms["base"]))
+    write_mlx_adapter(forms["a"], tmp_path / "a", num_layers=int(base.config["num_hidden_layers"]), base=base.address)
+    chat = open_chat(base)
+    with Mlx(forms["base"], adapter=tmp_path / "a") as engine:
+        assert agreement(engine, opened(forms["base"], forms["a"]), chat).within(1e-3)
+        assert not agreement(engine, opened(forms["base"], forms["b"]), chat).within(1e-3), "another adapter is found out"
 
 
 @pytest.mark.skipif(not READER_4, reason="TUNESMITH_TRANSFORMERS_4 names no Python with transformers 4.57")

@@ -19,8 +19,9 @@ from tunesmith.models.chat import Chat
 from tunesmith.models.foreign_adapters import checked_adapter
 from tunesmith.models.generate import Request, Sampling, answer
 from tunesmith.models.load import BaseFolder, load_model
+from tunesmith.models.mlx_adapter import write_mlx_adapter
 from tunesmith.ship.format import ExportSource, find_format
-from tunesmith.ship.mlx.adapter import write_mlx_adapter
+from tunesmith.ship.mlx.system import open_mlx
 
 needs_mlx = pytest.mark.skipif(find_spec("mlx_lm") is None, reason="mlx-lm is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -38,7 +39,7 @@ def logits(base: BaseFolder, adapter: Path, chat: Chat) -> torch.Tensor:
     return found
 
 
-@pytest.mark.parametrize("kind", ["lora", "rslora"])
+@pytest.mark.parametrize("kind", ["lora", "rslora", "dora"])
 def test_an_adapter_that_goes_to_mlx_and_back_is_the_same(kind: str, tiny: BaseFolder, tiny_chat: Chat, tmp_path: Path) -> None:
     train_tiny(tiny.path, tmp_path, train={"max_steps": 2}, method={"kind": kind})
     adapter = tmp_path / "out" / "adapter"
@@ -81,6 +82,39 @@ def test_base_and_adapter_in_mlx_are_the_tuned_model(
         kl, top1 = far(own, system)
         assert kl < 1e-6 and top1 > 0.999
         assert far(source, system)[0] > 1e-3, "another adapter is seen"
+
+
+@needs_mlx
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_an_adapter_that_mlx_lm_has_made_is_the_same_model_in_peft_and_when_fused(
+    kind: str, tiny: BaseFolder, tiny_chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlx.core as mx
+    from mlx.utils import tree_flatten
+    from mlx_lm import fuse
+    from mlx_lm.tuner.utils import linear_to_lora_layers
+    from mlx_lm.utils import load_model as mlx_model
+
+    settings = {"rank": 4, "scale": 3.0, "dropout": 0.0, "keys": ["self_attn.q_proj", "mlp.up_proj"]}
+    model, _ = mlx_model(tiny.path)
+    model.freeze()
+    linear_to_lora_layers(model, 1, settings, use_dora=kind == "dora")
+    mx.random.seed(3)
+    moved = {name: p + 0.1 * mx.random.normal(p.shape) for name, p in tree_flatten(model.trainable_parameters())}
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    mx.save_safetensors(str(theirs / "adapters.safetensors"), moved)
+    config = {"fine_tune_type": kind, "num_layers": 1, "lora_parameters": settings}
+    (theirs / "adapter_config.json").write_text(json.dumps(config))
+    with checked_adapter(theirs) as adapter:
+        own = source_of(tiny, tiny_chat, adapter, tmp_path / "merged")
+    seen = open_mlx(tiny.path, tiny_chat, context=256, label="theirs", adapter=theirs)
+    assert far(own, seen)[0] < 1e-6 and far(own, seen)[1] == 1
+    assert far(own, open_mlx(tiny.path, tiny_chat, context=256, label="the base"))[0] > 1e-3, "the adapter does something"
+    args = ["--model", str(tiny.path), "--adapter-path", str(theirs), "--save-path", str(tmp_path / "fused")]
+    monkeypatch.setattr("sys.argv", ["mlx_lm.fuse", *args])
+    fuse.main()
+    assert far(own, open_mlx(tmp_path / "fused", tiny_chat, context=256, label="fused"))[0] < 1e-6
 
 
 @needs_mlx

@@ -5,6 +5,7 @@ Which layers those are is decided in `reach`.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,16 +23,20 @@ from tunesmith.models.reach import linear_modules, out_of_reach
 from tunesmith.models.whole import Whole
 
 __all__ = [
+    "CONFIG",
+    "WEIGHTS",
     "AdapterKind",
     "Coverage",
     "adapter_moves",
     "attach",
+    "is_scale",
     "open_adapter",
     "save_adapter",
     "without_adapter",
 ]
 
 AdapterKind = Literal["lora", "rslora", "dora"]
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"  # of a folder that peft opens
 _OLD_NAME = "`is_gradient_checkpointing` is deprecated"
 
 
@@ -118,14 +123,14 @@ def open_adapter(model: Any, folder: Path, *, name: str = "default", whole: bool
     """
     from peft import PeftModel
 
-    if not (folder / "adapter_model.safetensors").is_file():
+    if not (folder / WEIGHTS).is_file():
         raise ModelError(
             "no adapter weights here",
             value=str(folder),
-            expected="adapter_config.json and adapter_model.safetensors",
+            expected=f"{CONFIG} and {WEIGHTS}",
             hint="tunesmith run",
         )
-    saved = safetensors_shapes(folder / "adapter_model.safetensors")
+    saved = safetensors_shapes(folder / WEIGHTS)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warnings.filterwarnings("ignore", _OLD_NAME, FutureWarning)
@@ -175,6 +180,11 @@ def _reason_of(error: Exception) -> str:
     """What peft or torch says is wrong; the first line of torch's message is only a heading."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return next((line for line in lines if "mismatch" in line), lines[0] if lines else type(error).__name__)[:200]
+
+
+def is_scale(value: object) -> bool:
+    """Whether this can be the rank, alpha or scale in an adapter's configuration: a finite number other than 0."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value != 0
 
 
 def adapter_moves(model: Any) -> bool:

@@ -6,7 +6,6 @@ Only JSON, YAML and safetensors are read. A pickled file such as `training_args.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,11 +16,12 @@ from typing import Any
 import yaml
 
 from tunesmith.core.errors import ModelError
+from tunesmith.models.adapters import CONFIG, WEIGHTS, is_scale
 from tunesmith.models.load import safetensors_shapes
+from tunesmith.models.mlx_adapter import MLX_WEIGHTS, is_mlx_config, read_mlx_adapter
 
 __all__ = ["CONFIG", "WEIGHTS", "Origin", "checked_adapter", "origin_of"]
 
-WEIGHTS, CONFIG, _MLX_WEIGHTS = "adapter_model.safetensors", "adapter_config.json", "adapters.safetensors"
 _PICKLED = ("adapter_model.bin", "adapter_model.pt", "pytorch_adapter.bin")
 _CARD_BYTES = 2**20
 _PLAIN_STARTS = (True, False, "gaussian", "orthogonal", None)  # those that leave the base's own weights alone
@@ -58,7 +58,7 @@ class _Seen:
 
 
 def _mlx(seen: _Seen) -> list[str]:
-    return [_MLX_WEIGHTS, CONFIG] if _MLX_WEIGHTS in seen.names and "lora_parameters" in seen.config else []
+    return [MLX_WEIGHTS, CONFIG] if MLX_WEIGHTS in seen.names and is_mlx_config(seen.config) else []
 
 
 def _axolotl(seen: _Seen) -> list[str]:
@@ -159,14 +159,14 @@ def checked_adapter(folder: Path, *, to_merge: bool = False) -> Iterator[Path]:
             WEIGHTS,
             "let its maker save it with safe_serialization=True, or save it again so where you trust the file",
         )
-    weights = _MLX_WEIGHTS if _MLX_WEIGHTS in names and WEIGHTS not in names else WEIGHTS
+    weights = MLX_WEIGHTS if MLX_WEIGHTS in names and WEIGHTS not in names else WEIGHTS
     if missing := [name for name in (CONFIG, weights) if name not in names]:
         hint = "give the folder that holds both files; a checkpoint has them in its own folder"
         raise _unusable(f"the adapter has no {missing[0]}", folder, f"a folder with {CONFIG} and {weights}", hint)
     config = _config(folder)
-    if weights == _MLX_WEIGHTS:
+    if weights == MLX_WEIGHTS:
         with TemporaryDirectory() as converted:
-            _from_mlx(folder, config, Path(converted))
+            read_mlx_adapter(folder, config, Path(converted))
             _refuse_zero(folder, Path(converted))
             yield Path(converted)
         return
@@ -196,16 +196,12 @@ def _refuse_scale(config: Mapping[str, Any]) -> None:
     expected = "the value of the training, a finite number other than 0"
     for name in ("r", "lora_alpha"):
         value = config.get(name)
-        if not _is_scale(value) or (name == "r" and (not isinstance(value, int) or value < 1)):
+        if not is_scale(value) or (name == "r" and (not isinstance(value, int) or value < 1)):
             raise _unusable("the adapter's configuration does not say how it is scaled", f"{name}: {value}", expected)
     for name in ("rank_pattern", "alpha_pattern"):
         patterns = config.get(name) or {}
-        if not isinstance(patterns, dict) or not all(_is_scale(value) for value in patterns.values()):
+        if not isinstance(patterns, dict) or not all(is_scale(value) for value in patterns.values()):
             raise _unusable("the adapter's configuration does not say how it is scaled", f"{name}: {patterns}", expected)
-
-
-def _is_scale(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value != 0
 
 
 def _refuse(config: Mapping[str, Any]) -> None:
@@ -227,37 +223,3 @@ def _refuse(config: Mapping[str, Any]) -> None:
 
 
 _MERGE = "merge it into its base with the tool that made it, and audit the folder with --model"
-
-
-def _from_mlx(folder: Path, config: Mapping[str, Any], out: Path) -> None:
-    """An mlx-lm adapter in peft's files. mlx computes y + scale · (x a) b with a (in, r) and b (r, out); peft
-    y + alpha / r · B (A x) with A = aᵀ (r, in) and B = bᵀ (out, r). Source: mlx_lm/tuner/lora.py."""
-    from safetensors.torch import load_file, save_file
-
-    kind, settings = config.get("fine_tune_type", "lora"), config.get("lora_parameters")
-    scale = settings.get("scale") if isinstance(settings, dict) else None
-    if kind != "lora" or not isinstance(scale, int | float) or not _is_scale(scale):
-        expected = "fine_tune_type: lora, with lora_parameters that hold the scale"
-        raise _unusable("this kind of MLX adapter cannot be converted", f"fine_tune_type: {kind}", expected, _FUSE)
-    tensors = load_file(folder / _MLX_WEIGHTS)
-    modules = sorted({name.rpartition(".")[0] for name in tensors})
-    pairs = {f"{module}.{part}" for module in modules for part in ("lora_a", "lora_b")}
-    odd = sorted(name for name, tensor in tensors.items() if name not in pairs or tensor.dim() != 2 or "embed" in name)
-    if odd or pairs - tensors.keys() or not tensors:
-        first = next(iter([*odd, *sorted(pairs - tensors.keys())]), "no tensor")
-        raise _unusable("this MLX adapter cannot be converted", first, "lora_a and lora_b of linear layers", _FUSE)
-    ranks = {tensors[f"{module}.lora_a"].shape[1] for module in modules}
-    if len(ranks) != 1:
-        raise _unusable("this MLX adapter cannot be converted", f"ranks {sorted(ranks)}", "one rank for all layers", _FUSE)
-    rank = ranks.pop()
-    turned = {
-        f"base_model.model.{module}.lora_{new}.weight": tensors[f"{module}.lora_{old}"].T.contiguous()
-        for module in modules
-        for old, new in (("a", "A"), ("b", "B"))
-    }
-    save_file(turned, out / WEIGHTS)
-    peft = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": scale * rank, "target_modules": modules}
-    (out / CONFIG).write_text(json.dumps({**peft, "bias": "none", "inference_mode": True}), encoding="utf-8")
-
-
-_FUSE = "fuse it with mlx_lm.fuse, unquantised, and audit that folder with --model"

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tunesmith.models.memory import release_memory
+from tunesmith.models.mlx_adapter import write_mlx_adapter
 from tunesmith.ship.format import ExportSource, Format, Written
-from tunesmith.ship.mlx.adapter import write_mlx_adapter
 from tunesmith.ship.mlx.system import open_mlx
 from tunesmith.systems.system import System
 

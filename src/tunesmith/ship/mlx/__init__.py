@@ -1,1 +1,1 @@
-"""MLX, Apple's engine: adapters in the files of mlx-lm, and its models asked in this process."""
+"""MLX, Apple's engine: its models asked in this process."""
