@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -288,16 +288,20 @@ def train_tiny(
     train: dict[str, Any] | None = None,
     method: dict[str, Any] | None = None,
     objective: dict[str, Any] | None = None,
-    rows: Sequence[Example] | Sequence[Preference] | None = None,
+    rows: Sequence[Example] | Sequence[Preference] | Mapping[str, Sequence[Any]] | None = None,
     general: Sequence[Example] = (),
     run_id: str = "tiny",
     reporter: Reporter | None = None,
 ) -> Trained:
-    """A run of a few steps on the tiny base; the result lies in `place/out`, what resuming needs in `place/work`."""
+    """A run of a few steps on the tiny base; the result lies in `place/out`, what resuming needs in `place/work`.
+
+    `rows`: those of the splits, or a list whose last four are the validation's.
+    """
     from tunesmith.models.chat import open_chat
 
     folder = find_base(str(base))
-    made: list[Any] = list(rows) if rows is not None else list(examples(20))
+    made: Any = rows if rows is not None else examples(20)
+    splits = made if isinstance(made, Mapping) else {"train": made[:-4], "val": made[-4:]}
     settings: dict[str, Any] = {
         "max_steps": 6,
         "batch_examples": 4,
@@ -310,7 +314,7 @@ def train_tiny(
     return train_adapter(
         folder,
         open_chat(folder),
-        {"train": made[:-4], "val": made[-4:], "general": general},
+        {**splits, "general": general},
         objective=open_method(**{"kind": DEFAULT, **(objective or {})}),
         method=MethodConfig.model_validate({"rank": 4, "alpha": 8.0, "dropout": 0.1} | (method or {})),
         train=TrainConfig.model_validate(settings),

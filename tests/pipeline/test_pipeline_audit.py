@@ -19,7 +19,7 @@ from tunesmith.cli.main import main
 from tunesmith.core.errors import EvaluationError, ModelError, TunesmithError
 from tunesmith.eval.verdict import Verdict
 from tunesmith.models.foreign_adapters import checked_adapter, origin_of
-from tunesmith.pipeline.project import Outcome
+from tunesmith.pipeline.outcome import Outcome
 
 SETTINGS = {"eval.draws": 200, "eval.max_items": 8, "eval.suites": [], "eval.max_new_tokens": 8, "build.passage_words": 30}
 WEIGHTS = "adapter_model.safetensors"

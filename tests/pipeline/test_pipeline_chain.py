@@ -23,7 +23,8 @@ from tunesmith.core.reporter import ChainStageBegan, PlanMade, StageDone
 from tunesmith.data.dataset.leaks import find_leaks
 from tunesmith.eval.results import read_evidence
 from tunesmith.pipeline.cross_fitting import cross_fit
-from tunesmith.pipeline.project import Outcome, Project
+from tunesmith.pipeline.outcome import Outcome
+from tunesmith.pipeline.project import Project
 from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.pipeline.stages import model as model_stage
 from tunesmith.systems.opening import Opening, open_system

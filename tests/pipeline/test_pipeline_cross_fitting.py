@@ -19,7 +19,8 @@ from tunesmith.pipeline import cross_fitting
 from tunesmith.pipeline.cross_fitting import cross_fit
 from tunesmith.pipeline.judging import gathered
 from tunesmith.pipeline.looks import Looks
-from tunesmith.pipeline.project import Outcome, Project
+from tunesmith.pipeline.outcome import Outcome
+from tunesmith.pipeline.project import Project
 from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.pipeline.verifying import verify_verdict
 

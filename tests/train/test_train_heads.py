@@ -87,7 +87,7 @@ def test_a_head_is_trained_with_the_adapter_and_opens_as_it_was_saved(tiny_path:
     rows = [orjson.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_bytes().splitlines()]
     losses = [row["val_loss"] for row in rows if "val_loss" in row]
     assert losses[-1] < 0.5 * losses[0] and made.figures["loss"] == min(losses)
-    head = open_head(folder)
+    _, head = open_head(folder)
     assert isinstance(head, torch.nn.Linear) and not head.weight.requires_grad
     saved = load_file(folder / "head.safetensors")
     assert torch.equal(head.weight, saved["weight"]) and torch.equal(head.bias, saved["bias"])

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from tunesmith.api.recipes import NewRecipe, new_recipe, write_recipe
     from tunesmith.api.releasing import ReleaseCheck, ReleaseResult, release, verify_release
     from tunesmith.api.reviewing import ReviewApplied, ReviewPage, apply_review, decide_documents, review, review_documents
+    from tunesmith.api.scoring import open_reward_model
     from tunesmith.api.selftesting import SelftestResult, selftest
     from tunesmith.api.splitting import SplitResult, split
     from tunesmith.api.stored import artifact, artifacts
@@ -56,9 +57,11 @@ if TYPE_CHECKING:
     from tunesmith.eval.verdict import Verdict
     from tunesmith.pipeline.chain import Chain, ChainOutcome, ChainStage, StageResult
     from tunesmith.pipeline.evidence import EXAMPLES
+    from tunesmith.pipeline.outcome import Outcome
     from tunesmith.pipeline.plan import Plan
-    from tunesmith.pipeline.project import Outcome, Project
+    from tunesmith.pipeline.project import Project
     from tunesmith.pipeline.reading import Documents
+    from tunesmith.train.scorer import Scorer
 
 __all__ = [
     "EXAMPLES",
@@ -109,6 +112,7 @@ __all__ = [
     "ReleaseResult",
     "ReviewApplied",
     "ReviewPage",
+    "Scorer",
     "SelftestResult",
     "SizeSettings",
     "SplitResult",
@@ -147,6 +151,7 @@ __all__ = [
     "new_recipe",
     "open_chain",
     "open_project",
+    "open_reward_model",
     "parity",
     "plan",
     "push",
@@ -181,7 +186,8 @@ _NAMES = {
     ),
     "tunesmith.api.adapter_sizing": ("LoraSizes", "ModelDimensions", "lora_sizes"),
     "tunesmith.api.model_sizing": ("ModelSize", "SizeSettings", "model_size"),
-    "tunesmith.pipeline.project": ("Outcome", "Project"),
+    "tunesmith.pipeline.outcome": ("Outcome",),
+    "tunesmith.pipeline.project": ("Project",),
     "tunesmith.pipeline.chain": ("Chain", "ChainOutcome", "ChainStage", "StageResult"),
     "tunesmith.api.events": ("EventLog",),
     "tunesmith.pipeline.plan": ("Plan",),
@@ -216,6 +222,8 @@ _NAMES = {
     "tunesmith.eval.parity_result": ("ParityReport",),
     "tunesmith.eval.questionnaire": ("TaskAnswers",),
     "tunesmith.api.conversation": ("AnswerPiece", "Conversation", "chat"),
+    "tunesmith.api.scoring": ("open_reward_model",),
+    "tunesmith.train.scorer": ("Scorer",),
     "tunesmith.api.selftesting": ("SelftestResult", "selftest"),
     "tunesmith.api.carding": ("CardCheck", "CardResult", "card", "verify_card"),
     "tunesmith.api.bases": ("BaseRow", "fetch_base", "list_bases"),

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Unpack
 from tunesmith.api.pipeline import PipelineOptions, single_project
 
 if TYPE_CHECKING:  # what loads torch is imported when it is used
-    from tunesmith.pipeline.project import Outcome, Project
+    from tunesmith.pipeline.outcome import Outcome
+    from tunesmith.pipeline.project import Project
 
 __all__ = ["audit", "audit_project"]
 

@@ -20,8 +20,9 @@ from tunesmith.pipeline.recipe import Recipe
 
 if TYPE_CHECKING:  # what loads torch is imported when it is used: reading sources does not need it
     from tunesmith.pipeline.chain import Chain
+    from tunesmith.pipeline.outcome import Outcome
     from tunesmith.pipeline.plan import Plan
-    from tunesmith.pipeline.project import Outcome, Project
+    from tunesmith.pipeline.project import Project
     from tunesmith.pipeline.reading import Documents
 
 __all__ = [
@@ -205,18 +206,22 @@ def cross_fit(project: Project, *, folds: int, seeds: int) -> Outcome:
 
 
 def follow(project: Project, *, until: str = "eval") -> None:
-    """Take a project through its stages in order, as far as the kind of artifact `until`, reporting each.
+    """Take a project through its stages in order, as far as the kind of artifact `until`, reporting each. `eval` is the
+    verdict, whatever stage gives it.
 
     Raises:
         KeyError: no stage makes that kind.
+        EvaluationError: a stage that is not for what the objective trains, such as merging a model that writes no answers.
     """
     if until != "documents":
         _ = project.chat  # a base that cannot be used is reported before anything is read, and so is a suite
         _ = project.suites
-    from tunesmith.pipeline.stage import find_stage, in_order
+    from tunesmith.pipeline.stage import check_serves, find_stage, in_order
 
     find_stage(until)
-    for stage in in_order():
+    if until != "eval":
+        check_serves(until, project.objective)
+    for stage in in_order(project.objective):
         if stage.kind == "run":  # what is about to be trained is reported before it is
             project.report_plan()
         project.artifact(stage.kind)

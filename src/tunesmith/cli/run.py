@@ -127,9 +127,11 @@ def _pipeline(
 ) -> None:
     follow(project)
     seconds = round(time.perf_counter() - begin, 1)
-    verdict, outcome = log.verdict, project.outcome.verdict
+    verdict, outcome, kind = log.verdict, project.outcome.verdict, project.outcome.evaluation.kind
     where = "" if choice.project == Path(".") else f" --project {choice.project}"
-    say.end({"open": verdict.report, "try": f"tunesmith chat{where}", "next": following, "took": f"{seconds:.0f} s"})
+    talk = {"try": f"tunesmith chat{where}"} if kind == "eval" else {}
+    following = following.replace("eval:latest", f"{kind}:latest")
+    say.end({"open": verdict.report, **talk, "next": following, "took": f"{seconds:.0f} s"})
     if json:
         print_json(
             {

@@ -22,7 +22,7 @@ from tunesmith.models.memory import release_memory
 from tunesmith.models.merged_files import check_precision, check_size, write_weights
 from tunesmith.models.mixing import AdapterMix, mixed_update, open_mix
 from tunesmith.models.settings import config_text, generation_settings
-from tunesmith.models.tuned import is_whole
+from tunesmith.models.tuned import is_whole, refuse_scorer
 from tunesmith.models.whole import Whole
 
 __all__ = ["MergePrecision", "Merged", "Sum", "merge", "share_as_summed", "sums", "write_model"]
@@ -68,11 +68,13 @@ def merge(
     generation_config.json is the base's with `generation` over it, and declares every token at which Tunesmith stops.
     Tokenizer, template and licence are copied; an adapter that adds tokens brings its own tokenizer.
 
-    Raises ModelError if the adapter does not fit, if a sum is not finite in its type, or if a tensor of the model has no place
-    in the base's files.
+    Raises ModelError if the adapter does not fit or is that of a reward model, if a sum is not finite in its type, or if a
+    tensor of the model has no place in the base's files.
     """
     check_precision(precision)
     check_size(max_shard_size)
+    for folder in (adapter,) if isinstance(adapter, Path) else adapter.folders:
+        refuse_scorer(folder)
     release_memory()
     wanted = None if precision == "auto" else precision
     if isinstance(adapter, Path) and is_whole(adapter):

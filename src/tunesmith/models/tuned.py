@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 import torch
 
+from tunesmith.core.errors import ModelError
 from tunesmith.core.files import sha256_file
 from tunesmith.core.records import digest
 from tunesmith.models.adapters import open_adapter
@@ -19,9 +21,10 @@ from tunesmith.models.foreign_adapters import CONFIG, WEIGHTS, checked_adapter
 from tunesmith.models.load import find_base, load_model
 from tunesmith.models.whole import Whole
 
-__all__ = ["checked_tuned", "is_whole", "open_tuned", "tuned_fingerprint", "tuned_folder"]
+__all__ = ["HEAD_FACTS", "checked_tuned", "is_whole", "open_tuned", "refuse_scorer", "tuned_fingerprint", "tuned_folder"]
 
 _ADAPTER, _MODEL = "adapter", "model"
+HEAD_FACTS = "head.json"  # of a method with a head of its own; `writes`: whether its model writes answers
 
 
 def tuned_folder(run: Path) -> Path:
@@ -41,6 +44,18 @@ def tuned_fingerprint(folder: Path) -> str:
     return digest(sha256_file(folder / WEIGHTS), sha256_file(folder / CONFIG))
 
 
+def refuse_scorer(folder: Path) -> None:
+    """ModelError if what was trained in `folder` scores answers and writes none: a reward model."""
+    facts = folder / HEAD_FACTS
+    if facts.is_file() and orjson.loads(facts.read_bytes()).get("writes") is False:
+        raise ModelError(
+            "this is a reward model: it scores answers and writes none",
+            value=str(folder),
+            expected="a model that was trained to write answers",
+            hint="use it as a reward ({reward_model: RUN} in objective.rewards), or from Python: open_reward_model",
+        )
+
+
 @contextmanager
 def checked_tuned(folder: Path) -> Iterator[Path]:
     """The folder as `open_tuned` takes it, after a check that nothing is left out (see `checked_adapter`)."""
@@ -52,7 +67,9 @@ def checked_tuned(folder: Path) -> Iterator[Path]:
 
 
 def open_tuned(model: Any, folder: Path) -> Any:
-    """The base `model` together with what a run trained from it, for use. ModelError if it does not fit the base."""
+    """The base `model` together with what a run trained from it, for use. ModelError if it does not fit the base, or if it
+    writes no answers."""
+    refuse_scorer(folder)
     if not is_whole(folder):
         return open_adapter(model, folder)
     trained = load_model(find_base(str(folder), offline=True), _type_name(model.dtype))

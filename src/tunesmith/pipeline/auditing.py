@@ -30,7 +30,7 @@ from tunesmith.pipeline.evidence import EXAMPLES, measuring_code, same_verdict
 from tunesmith.pipeline.items import test_items
 from tunesmith.pipeline.judging import verdict_event
 from tunesmith.pipeline.looks import Look, Looks
-from tunesmith.pipeline.project import Outcome
+from tunesmith.pipeline.outcome import Outcome
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.ruling import rule_on, rules_of
 from tunesmith.systems.audited import kinds_for

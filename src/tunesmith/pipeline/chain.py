@@ -24,12 +24,14 @@ from tunesmith.core.settings import nearest
 from tunesmith.eval.verdict import Verdict
 from tunesmith.pipeline.chain_page import StageLine, shown_base, write_chain
 from tunesmith.pipeline.context import ChainPlace
+from tunesmith.pipeline.outcome import Outcome
 from tunesmith.pipeline.overall import judge_overall, overall_event
 from tunesmith.pipeline.plan import Plan
-from tunesmith.pipeline.project import Outcome, Project
+from tunesmith.pipeline.project import Project
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.recipe_stages import named_stage
 from tunesmith.pipeline.sections.stages import StageConfig, Then
+from tunesmith.pipeline.stage import check_serves
 
 __all__ = ["Chain", "ChainOutcome", "ChainStage", "StageResult"]
 
@@ -128,6 +130,7 @@ class Chain:
                 project = Project(
                     own, root, reporter=self.reporter, allow_private=allow_private, offline=offline, chained=place
                 )
+                check_serves("eval", project.objective)
             stages.append(ChainStage(name=name, config=recipe.stages[name], project=project))
         self.stages = tuple(stages)
         if not stages:

@@ -11,7 +11,7 @@ from tunesmith.core.records import to_json
 from tunesmith.eval.gate import Gate
 from tunesmith.eval.measure import METRICS, Measurements, improvement
 from tunesmith.eval.numbers import signed_range
-from tunesmith.pipeline.project import Outcome
+from tunesmith.pipeline.outcome import Outcome
 from tunesmith.systems.chained import stage_system
 from tunesmith.systems.registry import by_role
 

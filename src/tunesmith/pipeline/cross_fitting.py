@@ -19,8 +19,10 @@ from tunesmith.pipeline.evidence import asked, measuring_code, same_verdict
 from tunesmith.pipeline.items import clusters_of
 from tunesmith.pipeline.judging import CLUSTERS, gathered, verdict_event
 from tunesmith.pipeline.looks import Looks
-from tunesmith.pipeline.project import Outcome, Project
+from tunesmith.pipeline.outcome import Outcome
+from tunesmith.pipeline.project import Project
 from tunesmith.pipeline.ruling import measured, rule_on
+from tunesmith.pipeline.stage import check_serves
 from tunesmith.pipeline.stages import eval as eval_stage
 
 __all__ = ["cross_fit"]
@@ -44,6 +46,7 @@ def cross_fit(project: Project, *, folds: int = 4, seeds: int = 1) -> Outcome:
             expected=f"two folds or two seeds at least, and {_MOST_ADAPTERS} adapters at most",
             hint="--folds 4   or   --folds 1 --seeds 3",
         )
+    check_serves("eval", project.objective)
     if folds > 1 and project.recipe.split.by == "time":
         raise DatasetError(
             "a split by time has no folds",

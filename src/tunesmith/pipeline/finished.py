@@ -19,7 +19,7 @@ from tunesmith.models.use import Use, read_use
 
 __all__ = ["FinishedRun", "dataset_rows", "finished_run"]
 
-_FROM_A_RUN = ("run", "use", "model", "eval", "export", "overall", "chain")
+_FROM_A_RUN = ("run", "use", "model", "agreement", "eval", "export", "overall", "chain")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from tunesmith.pipeline.evidence import EXAMPLES, measuring_code, same_verdict
 from tunesmith.pipeline.items import clusters_of, test_items
 from tunesmith.pipeline.judging import CLUSTERS, verdict_event
 from tunesmith.pipeline.looks import Looks
-from tunesmith.pipeline.project import Outcome, Project
+from tunesmith.pipeline.outcome import Outcome
+from tunesmith.pipeline.project import Project
 from tunesmith.pipeline.ruling import rule_on
 from tunesmith.systems.chained import chain_kinds
 from tunesmith.systems.system import SystemInputs

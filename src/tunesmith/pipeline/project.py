@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,10 @@ from tunesmith.core.records import Example, Row, as_example, digest, read_jsonl
 from tunesmith.core.reporter import Reporter, SilentReporter, StageDone
 from tunesmith.eval.files import read_items
 from tunesmith.eval.gates import check_advisory
-from tunesmith.eval.measure import Measurements
 from tunesmith.eval.rehearsal import rehearse
 from tunesmith.eval.stats import detectable_effect
 from tunesmith.eval.suites.load import load_suite
 from tunesmith.eval.suites.suite import Suite
-from tunesmith.eval.verdict import Verdict
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import BaseFolder, find_base, safetensors_shapes
 from tunesmith.models.older_readers import unread_by_older_readers
@@ -41,11 +39,12 @@ from tunesmith.pipeline.blocking import check_allowed
 from tunesmith.pipeline.building import data_facts
 from tunesmith.pipeline.context import ChainPlace, Context, Judged
 from tunesmith.pipeline.draw import OtherSets, gather_other_sets
-from tunesmith.pipeline.evidence import EXAMPLES, same_verdict
+from tunesmith.pipeline.evidence import EXAMPLES
 from tunesmith.pipeline.items import test_items
-from tunesmith.pipeline.judging import judge, verdict_event
+from tunesmith.pipeline.judging import judge
 from tunesmith.pipeline.looks import Look, Looks
 from tunesmith.pipeline.number_type import fixed_precision, kept_precision
+from tunesmith.pipeline.outcome import Outcome, outcome_of
 from tunesmith.pipeline.own_answers import own_answers
 from tunesmith.pipeline.plan import Plan, make_plan
 from tunesmith.pipeline.plan_event import plan_event
@@ -54,27 +53,18 @@ from tunesmith.pipeline.reading import Documents, read_sources
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.recipe_stages import named_stage, refuse_stages
 from tunesmith.pipeline.ruling import rules_of
-from tunesmith.pipeline.stage import find_stage
+from tunesmith.pipeline.stage import check_serves, find_stage
 from tunesmith.pipeline.training import check_optimizer, drawing_of, objective_of
 from tunesmith.plan.facts import AdapterFacts, BaseFacts, PrecisionFacts
 from tunesmith.plan.hardware import measure_hardware
 from tunesmith.plan.shape import Shape, shape_of
 from tunesmith.systems.registry import addition_kinds, baseline_kinds
-from tunesmith.train.method import Method
+from tunesmith.train.method import Method, generates
 
-__all__ = ["EXAMPLES", "Outcome", "Project"]
+__all__ = ["EXAMPLES", "Project"]
 
 _LEAST_ANSWER = 64  # tokens that every answer may have
 _PASSAGE_WORDS, _PASSAGE_WORDS_SMALL = 90, 40
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run comes to: the verdict, the measurements behind it, and the artifact that holds the evidence."""
-
-    verdict: Verdict
-    measurements: Measurements
-    evaluation: Artifact
 
 
 class Project:
@@ -153,6 +143,7 @@ class Project:
     def artifact(self, kind: str) -> Artifact:
         """The artifact of a stage, made with the stages that it needs if it is not there yet; reported once."""
         if kind not in self._artifacts:
+            check_serves(kind, self.objective)
             stage = find_stage(kind)
             with named_stage(self._chained.name) if self._chained else nullcontext():
                 found = self._artifacts[kind] = stage.obtain(self)
@@ -222,7 +213,9 @@ class Project:
     @property
     def _evaluated(self) -> dict[str, Any]:
         """What is judged, by which rules, on which documents: as the count of evaluations wants it."""
-        what = {"models": [artifact.id for artifact in (self.run, self.model)], "use": asdict(self.settings_of_use)}
+        what: dict[str, Any] = {"models": [self.run.id]}
+        if generates(self.objective):
+            what = {"models": [self.run.id, self.model.id], "use": asdict(self.settings_of_use)}
         return {"what": what, "rules": self.rules, "documents": self._test_documents}
 
     @cached_property
@@ -236,14 +229,8 @@ class Project:
 
     @cached_property
     def outcome(self) -> Outcome:
-        """The whole pipeline: the verdict, the measurements behind it, and the evaluation that holds the evidence.
-
-        The verdict is the one that the evaluation on disk holds. EvaluationError if its evidence now gives another one.
-        """
-        made = self.artifact("eval")
-        verdict, measurements = same_verdict(made, self.judged.verdict), self.judged.measurements
-        self.reporter.event(verdict_event(verdict, measurements, made))
-        return Outcome(verdict, measurements, made)
+        """The whole pipeline: the verdict, the measurements behind it, and the evaluation that holds the evidence."""
+        return outcome_of(self)
 
     @cached_property
     def suites(self) -> tuple[Suite, ...]:
@@ -372,6 +359,8 @@ class Project:
     @cached_property
     def scorable(self) -> int:
         """Test items that can be scored, once everything that evaluation will write has been written."""
+        if not generates(self.objective):
+            return len(self.records("test"))
         return rehearse(
             self.chat,
             test_items(self.rows("test"), self.settings),

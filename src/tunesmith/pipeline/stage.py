@@ -6,16 +6,19 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from tunesmith.core.artifacts import Artifact, Draft
+from tunesmith.core.errors import EvaluationError
 from tunesmith.core.reporter import Line, StageBegan
 from tunesmith.pipeline import stages
 from tunesmith.pipeline.context import Context
+from tunesmith.train.method import Method, generates, method_name
 
-__all__ = ["FilledStage", "Reference", "Stage", "StageText", "find_stage", "in_order", "kinds"]
+__all__ = ["FilledStage", "Reference", "Serves", "Stage", "StageText", "check_serves", "find_stage", "in_order", "kinds"]
 
 Reference = dict[str, str]  # the kind and id of an input
+Serves = Literal["all", "answers", "scores"]  # stages for models that write answers, for those that score them, or for both
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,10 @@ class Stage(Protocol):
     def order(self) -> int:
         """Its place when a whole pipeline runs: stages run from the lowest to the highest."""
 
+    @property
+    def serves(self) -> Serves:
+        """Which trained models it is for."""
+
     def obtain(self, project: Context) -> Artifact:
         """The artifact for the project's recipe: an existing one, or a new one made from those of earlier stages."""
 
@@ -62,6 +69,7 @@ class FilledStage:
     fill: Callable[[Context, Draft], None]
     words: Callable[[Context, Artifact], StageText]
     finish: Callable[[Context, Artifact], None] = lambda project, artifact: None
+    serves: Serves = "all"
 
     def obtain(self, project: Context) -> Artifact:
         """As of every stage."""
@@ -81,9 +89,26 @@ def kinds() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(stages.__path__)))
 
 
-def in_order() -> tuple[Stage, ...]:
-    """Every stage, in the order in which a whole pipeline runs them."""
-    return tuple(sorted(map(find_stage, kinds()), key=lambda stage: (stage.order, stage.kind)))
+def in_order(objective: Method) -> tuple[Stage, ...]:
+    """The stages for what this objective trains, in the order in which a whole pipeline runs them."""
+    fitting = (stage for stage in map(find_stage, kinds()) if _fits(stage, objective))
+    return tuple(sorted(fitting, key=lambda stage: (stage.order, stage.kind)))
+
+
+def check_serves(kind: str, objective: Method) -> None:
+    """EvaluationError for a stage that is not for what this objective trains."""
+    if not _fits(find_stage(kind), objective):
+        has, lacks = ("writes answers", "scores") if generates(objective) else ("scores answers and writes none", "answers")
+        raise EvaluationError(
+            f"there is no {find_stage(kind).title} of this model: it {has}",
+            value=f"objective.kind {method_name(objective)}",
+            expected=f"an objective whose model gives {lacks}",
+            hint="tunesmith run trains it and gives the verdict on it",
+        )
+
+
+def _fits(stage: Stage, objective: Method) -> bool:
+    return stage.serves in ("all", "answers" if generates(objective) else "scores")
 
 
 def find_stage(kind: str) -> Stage:

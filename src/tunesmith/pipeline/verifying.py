@@ -9,17 +9,19 @@ from pathlib import Path
 from tunesmith.core.artifacts import Artifact
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.files import damage
+from tunesmith.eval.agreement_page import write_agreement
 from tunesmith.eval.files import read_verdict, write_evaluation
 from tunesmith.eval.results import read_evidence
 from tunesmith.eval.suites.answered import scored_otherwise
 from tunesmith.eval.verdict import Verdict
+from tunesmith.pipeline.agreeing import judged_again
 from tunesmith.pipeline.ruling import rule_on
 from tunesmith.pipeline.sections.eval import EvalConfig, GateConfig
 
 __all__ = ["Verified", "stored_verdict", "verify_verdict"]
 
 EVIDENCE = "evidence.json"
-_HOLD_VERDICTS = ("eval", "crossfit", "audit", "export", "overall")
+_HOLD_VERDICTS = ("agreement", "eval", "crossfit", "audit", "export", "overall")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,18 +56,27 @@ def verify_verdict(evaluation: Artifact) -> Verified:
     EvaluationError if the artifact is no evaluation, or its evidence cannot be read or be true.
     """
     held = stored_verdict(evaluation)
-    evidence, settings = read_evidence(evaluation.path / EVIDENCE), evaluation.manifest["settings"]
-    chosen, gates, look = EvalConfig(**settings["eval"]), GateConfig(**settings["gates"]), settings["look"]
-    measurements, verdict = rule_on(evidence, chosen, gates, number=look["number"], changed=look["changed"])
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder)
-        write_evaluation(again, evidence, measurements, verdict)
+        otherwise = _write_again(evaluation, again)
         names = sorted(file.name for file in again.iterdir() if file.name != EVIDENCE)  # which is what they are made from
         different = [name for name in names if not _same(again / name, evaluation.path / name)]
-    different += [f"{EVIDENCE}: {what} are not those of its answers" for what in scored_otherwise(evidence.suites)]
+    different += [f"{EVIDENCE}: {what} are not those of its answers" for what in otherwise]
     if reason := damage(evaluation.path):
         different.append(f"manifest.json: {reason}")
     return Verified(verdict=held, files=tuple(names), different=tuple(different))
+
+
+def _write_again(evaluation: Artifact, again: Path) -> list[str]:
+    """Write the files of an evaluation into `again`, from its evidence; the suites whose answers were scored otherwise."""
+    if evaluation.kind == "agreement":
+        write_agreement(again, *judged_again(evaluation))
+        return []
+    evidence, settings = read_evidence(evaluation.path / EVIDENCE), evaluation.manifest["settings"]
+    chosen, gates, look = EvalConfig(**settings["eval"]), GateConfig(**settings["gates"]), settings["look"]
+    measurements, verdict = rule_on(evidence, chosen, gates, number=look["number"], changed=look["changed"])
+    write_evaluation(again, evidence, measurements, verdict)
+    return list(scored_otherwise(evidence.suites))
 
 
 def _same(one: Path, other: Path) -> bool:

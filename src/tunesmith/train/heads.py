@@ -17,11 +17,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from tunesmith.core.errors import ModelError
-from tunesmith.train.method import Headed, Method, open_method
+from tunesmith.models.tuned import HEAD_FACTS
+from tunesmith.train.method import Headed, Method, generates, method_name, open_method
 
 __all__ = ["HEAD_FILES", "HEAD_NAME", "head_of", "open_head", "put_head", "save_head", "without_head"]
 
-HEAD_FILES = ("head.safetensors", "head.json")
+HEAD_FILES = ("head.safetensors", HEAD_FACTS)
 HEAD_NAME = "method_head"
 
 
@@ -56,12 +57,13 @@ def save_head(model: Any, method: Method, folder: Path) -> None:
         return
     tensors = {name: value.detach().cpu().contiguous() for name, value in head_of(model).state_dict().items()}
     save_file(tensors, folder / HEAD_FILES[0])
-    facts = {"method": type(method).__module__.rpartition(".")[2], "width": _width(model)}
+    facts = {"method": method_name(method), "width": _width(model), "writes": generates(method)}
     (folder / HEAD_FILES[1]).write_bytes(orjson.dumps(facts))
 
 
-def open_head(folder: Path) -> torch.nn.Module:
-    """The head that `save_head` wrote, for use. ModelError if there is none, or if it is not whole."""
+def open_head(folder: Path) -> tuple[Method, torch.nn.Module]:
+    """The method that `save_head` wrote a head of, in its default settings, and that head, for use. ModelError if there is
+    none, or if it is not whole."""
     weights, about = (folder / name for name in HEAD_FILES)
     if not (weights.is_file() and about.is_file()):
         raise ModelError(
@@ -84,7 +86,7 @@ def open_head(folder: Path) -> torch.nn.Module:
             expected=f"the tensors of the method that {about.name} names ({str(error).splitlines()[0][:150]})",
             hint="copy the run again, or train it again",
         ) from error
-    return head.eval().requires_grad_(False)
+    return method, head.eval().requires_grad_(False)
 
 
 def _width(model: Any) -> int:

@@ -45,6 +45,7 @@ __all__ = [
     "Taught",
     "generates",
     "identity",
+    "method_name",
     "method_names",
     "open_method",
     "rate_of",
@@ -288,6 +289,11 @@ def rate_of(kind: str) -> Rate | None:
     return found
 
 
+def method_name(method: Method) -> str:
+    """Its `kind` in a recipe."""
+    return type(method).__module__.rpartition(".")[2]
+
+
 def generates(method: Method) -> bool:
     """Whether the trained model writes answers: not so for a method whose class says `generates = False`."""
     return bool(getattr(method, "generates", True))
@@ -299,7 +305,7 @@ def identity(method: Method) -> dict[str, Any]:
     A result of the default method thus keeps the id that it had before there were others. Settings that have their default
     value are left out, so that a new setting changes no id.
     """
-    kind = type(method).__module__.rpartition(".")[2]
+    kind = method_name(method)
     given = method.settings.model_dump(exclude_defaults=True)
     settings = {name: value for name, value in method.settings.model_dump().items() if name in given or (kind, name) in _NAMED}
     if isinstance(method, Sampled) and (files := [found for reward in method.rewards if (found := reward.depends())]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tunesmith.core.artifacts import Artifact
 from tunesmith.core.reporter import Line, StageBegan
 from tunesmith.pipeline.context import Context
-from tunesmith.pipeline.stage import StageText
+from tunesmith.pipeline.stage import Serves, StageText
 from tunesmith.pipeline.words import short
 
 __all__ = ["STAGE"]
@@ -20,6 +20,7 @@ class _Documents:
     kind = "documents"
     title = "documents"
     order = 10
+    serves: Serves = "all"
 
     def obtain(self, project: Context) -> Artifact:
         project.reporter.event(StageBegan(kind=self.kind, title=self.title))

@@ -114,4 +114,6 @@ def _parity(m: Measurements) -> Iterator[str]:
         )
 
 
-STAGE = FilledStage(kind="eval", title="evaluate", order=60, inputs=_inputs, settings=_settings, fill=_fill, words=_words)
+STAGE = FilledStage(
+    kind="eval", title="evaluate", order=60, serves="answers", inputs=_inputs, settings=_settings, fill=_fill, words=_words
+)

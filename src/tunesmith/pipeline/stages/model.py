@@ -43,4 +43,6 @@ def _words(project: Context, artifact: Artifact) -> StageText:
     return StageText(lines=tuple(Line(text, "warning") for text in artifact.numbers["findings"]))
 
 
-STAGE = FilledStage(kind="model", title="merge", order=50, inputs=_inputs, settings=_settings, fill=_fill, words=_words)
+STAGE = FilledStage(
+    kind="model", title="merge", order=50, serves="answers", inputs=_inputs, settings=_settings, fill=_fill, words=_words
+)

@@ -46,4 +46,6 @@ def _words(project: Context, artifact: Artifact) -> StageText:
     return StageText(text=use.words, note=use.how)
 
 
-STAGE = FilledStage(kind="use", title="use", order=40, inputs=_inputs, settings=_settings, fill=_fill, words=_words)
+STAGE = FilledStage(
+    kind="use", title="use", order=40, serves="answers", inputs=_inputs, settings=_settings, fill=_fill, words=_words
+)

@@ -1,0 +1,187 @@
+"""A reward model goes through the pipeline: trained, judged by held-out pairs, and refused where answers are needed."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes import Told, conversation
+from tunesmith.api.merging import merge_adapters
+from tunesmith.api.pipeline import follow
+from tunesmith.api.recipes import recipe_from
+from tunesmith.api.scoring import open_reward_model
+from tunesmith.api.verdicts import verdict, verify
+from tunesmith.core.errors import EvaluationError, ModelError
+from tunesmith.core.records import Message, Preference, to_json
+from tunesmith.core.reporter import StageDone, VerdictReached
+from tunesmith.eval.agreement import AgreementEvidence, ScoredPair, judge_agreement, length_rule
+from tunesmith.models.tuned import open_tuned, tuned_folder
+from tunesmith.pipeline.chain import Chain
+from tunesmith.pipeline.cross_fitting import cross_fit
+from tunesmith.pipeline.project import Project
+from tunesmith.pipeline.verifying import verify_verdict
+from tunesmith.train.scorer import open_scorer
+
+WORDS = ("stone", "river", "lamp", "cloud", "apple", "wheel", "paper", "glass", "chair", "table", "north", "south")
+QUICK = {"max_steps": 18, "batch_examples": 8, "evaluate_every": 18, "learning_rate": 0.01, "precision": "float32"}
+
+
+def planted(count: int, *, shuffled: bool = False) -> list[Preference]:
+    """Pairs of random words; the word `gold` stands somewhere in the preferred answer, and nothing else tells it."""
+    made = []
+    for n in range(count):
+        draw = random.Random(n)
+        plain, marked = ([draw.choice(WORDS) for _ in range(5)] for _ in range(2))
+        marked[draw.randrange(5)] = "gold"
+        said = [" ".join(marked), " ".join(plain)]
+        if shuffled and draw.random() < 0.5:
+            said.reverse()
+        about: dict[str, Any] = {"document_id": f"d{n}", "group": f"d{n}", "source": "made.md"}
+        asked = conversation(f"Say something about number {n}.")
+        made.append(Preference(id=f"p{n:03d}", prompt=asked, chosen=said[0], rejected=said[1], **about))
+    return made
+
+
+def project(base: Path, root: Path, rows: list[Preference], *overrides: str, told: Told | None = None) -> Project:
+    (root / "rows.jsonl").write_bytes(b"".join(to_json(row) + b"\n" for row in rows))
+    recipe: dict[str, Any] = {"base": str(base), "sources": [str(root / "rows.jsonl")], "objective": {"kind": "reward"}}
+    recipe |= {"method": {"rank": 4, "alpha": 8.0}, "split": {"val": 0.15, "test": 0.35}, "build": {"dedup": 0}, "train": QUICK}
+    return Project(recipe_from(recipe, overrides), root, reporter=told or Told(), offline=True)
+
+
+@pytest.fixture(scope="module")
+def judged(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Told]:
+    """A whole run on a planted preference."""
+    told = Told()
+    made = project(tiny_path, tmp_path_factory.mktemp("reward"), planted(96), told=told)
+    follow(made)
+    return made, told
+
+
+def test_a_planted_preference_ends_in_ship_with_an_interval_and_a_page(judged: tuple[Project, Told]) -> None:
+    made, told = judged
+    outcome = made.outcome
+    assert outcome.verdict.verdict == "SHIP" and [gate.state for gate in outcome.verdict.gates] == ["pass", "pass"]
+    numbers = outcome.evaluation.numbers
+    assert numbers["accuracy"]["share"] >= 0.9 and numbers["accuracy"]["ci"][0] > 0.5
+    page = (outcome.evaluation.path / "report.html").read_text()
+    assert "held-out pairs" in page and "nothing was generated, merged or exported" in page
+    done = [event.kind for event in told.events if isinstance(event, StageDone)]
+    assert done == ["documents", "dataset", "run", "agreement"]
+    assert next(event.verdict for event in told.events if isinstance(event, VerdictReached)) == "SHIP"
+
+
+def test_shuffled_labels_are_no_ship(tiny_path: Path, tmp_path: Path) -> None:
+    outcome = project(tiny_path, tmp_path, planted(96, shuffled=True)).outcome
+    assert outcome.verdict.verdict != "SHIP" and outcome.verdict.gates[0].state != "pass"
+    assert outcome.verdict.exit_code in (2, 3)
+
+
+def test_the_verdict_is_computed_again_to_the_byte_and_found_again(judged: tuple[Project, Told]) -> None:
+    made, _ = judged
+    root = made.store.root.parent
+    assert verify("agreement:latest", project=root).holds and verdict("agreement:latest", project=root).verdict == "SHIP"
+    again = Project(made.recipe, root, offline=True)
+    assert again.outcome.evaluation.id == made.outcome.evaluation.id and again.outcome.verdict.looks == 1
+    file = made.outcome.evaluation.path / "evidence.json"
+    before = file.read_bytes()
+    file.write_bytes(before.replace(b'"rule":"longer"', b'"rule":"shorter"'))
+    found = verify_verdict(made.outcome.evaluation)
+    file.write_bytes(before)
+    assert {"report.html", "report.json", "verdict.json"} <= set(found.different)
+
+
+def test_a_reward_model_opens_as_it_was_judged_and_prefers_the_marked_answer(judged: tuple[Project, Told]) -> None:
+    made, _ = judged
+    scorer = open_reward_model(project=made.store.root.parent)
+    asked = conversation("Say something about number 7.")
+    said = [(*asked, Message(role="assistant", content=text)) for text in ("stone river gold lamp", "stone river lamp lamp")]
+    one, other = scorer.score(said)
+    assert one > other and scorer.score(said[::-1]) == [other, one]  # whatever the order
+
+
+def test_what_needs_answers_is_refused_with_the_reason(judged: tuple[Project, Told], tmp_path: Path) -> None:
+    made, _ = judged
+    for ask in (lambda: made.model, lambda: made.use, lambda: follow(made, until="model"), lambda: cross_fit(made)):
+        with pytest.raises(EvaluationError, match="scores answers and writes none") as refused:
+            ask()
+        (problem,) = refused.value.problems
+        assert problem.value == "objective.kind reward" and problem.expected and problem.hint
+    with pytest.raises(EvaluationError, match="scores answers"):
+        _ = made.outcome.measurements
+    adapter = tuned_folder(made.run.path)
+    with pytest.raises(ModelError, match="it scores answers and writes none"):
+        open_tuned(None, adapter)
+    with pytest.raises(ModelError, match="it scores answers and writes none"):
+        merge_adapters(adapter, out=tmp_path / "merged", base=str(made.base.path))
+    assert not (tmp_path / "merged").exists()
+
+
+def test_a_reward_model_is_no_stage_of_a_chain(tiny_path: Path, tmp_path: Path) -> None:
+    recipe = {
+        "base": str(tiny_path),
+        "sources": ["./rows.jsonl"],
+        "stages": {"sft": {}, "score": {"objective": {"kind": "reward"}}},
+    }
+    with pytest.raises(EvaluationError, match="stage score: there is no evaluate of this model"):
+        Chain(recipe_from(recipe), tmp_path, offline=True)
+
+
+def test_a_run_of_another_objective_is_no_reward_model(tiny_path: Path, tmp_path: Path) -> None:
+    made = project(tiny_path, tmp_path, planted(40), "objective.kind=simpo", "train.max_steps=1")
+    _ = made.run
+    with pytest.raises(ModelError, match="no head is saved here"):
+        open_reward_model(project=tmp_path)
+
+
+def test_a_whole_model_is_opened_by_its_own_weights(tiny_path: Path, tmp_path: Path) -> None:
+    made = project(tiny_path, tmp_path, planted(40), "train.max_steps=2", "train.learning_rate=0.001")
+    recipe = made.recipe.model_copy(update={"method": type(made.recipe.method)(kind="full")})
+    whole = Project(recipe, tmp_path, offline=True)
+    assert tuned_folder(whole.run.path).name == "model"
+    again, said = open_reward_model(project=tmp_path), [row.messages for row in planted(3)]
+    before = open_scorer(whole.base, tuned_folder(whole.run.path), whole.chat).score(said)
+    assert again.score(said) == before and len(set(before)) == 3
+
+
+# --- the verdict ------------------------------------------------------------------------------------------------------
+
+
+def evidence(differences: list[float], *, chosen: str = "one two", rejected: str = "one two") -> AgreementEvidence:
+    pairs = tuple(
+        ScoredPair(id=f"p{n}", group=f"d{n}", prompt="?", chosen=chosen, rejected=rejected, chosen_score=d, rejected_score=0.0)
+        for n, d in enumerate(differences)
+    )
+    return AgreementEvidence(pairs=pairs, rule="longer", reading="", clusters="", ids={})
+
+
+def states(found: AgreementEvidence, **named: Any) -> tuple[str, list[str]]:
+    _, made = judge_agreement(found, min_documents=6, level=0.95, **named)
+    return made.verdict, [gate.state for gate in made.gates]
+
+
+def test_the_verdict_has_three_values() -> None:
+    assert states(evidence([1.0] * 18 + [-1.0] * 2)) == ("SHIP", ["pass", "pass"])
+    assert states(evidence([1.0] * 11 + [-1.0] * 9)) == ("CAN'T TELL", ["not measured", "not measured"])
+    assert states(evidence([-1.0] * 18 + [1.0] * 2)) == ("DON'T SHIP", ["fail", "fail"])
+    assert states(evidence([1.0] * 5)) == ("CAN'T TELL", ["not measured", "not measured"])  # too few documents
+
+
+def test_scores_that_are_no_better_than_length_are_no_ship() -> None:
+    alike = evidence([1.0] * 18 + [-1.0] * 2, chosen="one two three")  # the longer answer is always the better one
+    assert states(alike) == ("CAN'T TELL", ["pass", "not measured"])
+    worse = evidence([1.0] * 40 + [-1.0] * 20, chosen="one two three")
+    assert states(worse) == ("DON'T SHIP", ["pass", "fail"])
+
+
+def test_the_rule_of_length_is_the_one_that_holds_in_training() -> None:
+    assert length_rule([("a b", "a"), ("a b", "a"), ("a", "a b")]) == "longer"
+    assert length_rule([("a", "a b"), ("a", "a")]) == "shorter"
+
+
+def test_a_further_evaluation_and_a_changed_rule_are_told() -> None:
+    _, made = judge_agreement(evidence([1.0] * 20), min_documents=6, level=0.98, looks=2, changed=("split.seed was 1, now 2",))
+    assert "evaluation 2 on this test set" in made.sentence and "split.seed was 1, now 2" in made.sentence and made.looks == 2
