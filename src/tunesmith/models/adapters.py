@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 
 from tunesmith.core.errors import ModelError
+from tunesmith.models.adapter_start import plain_form
 from tunesmith.models.dropout import switch_off_dropouts
 from tunesmith.models.load import safetensors_shapes
 from tunesmith.models.quantised import num_weights
@@ -110,8 +111,14 @@ def _short_names(modules: Sequence[str], everything: Iterable[str]) -> list[str]
 
 def save_adapter(model: Any, base_address: str, out: Path) -> None:
     """Write the adapter in peft's own format. `base_address` is what other programs open the base by (BaseFolder.address)."""
+    own = model.peft_config["default"]
+    model.peft_config["default"], state = plain_form(model)
     model.peft_config["default"].base_model_name_or_path = base_address
-    model.save_pretrained(out, safe_serialization=True, save_embedding_layers=False)  # `auto` would ask the hub
+    try:
+        # by itself, peft would ask the hub whether there are more embeddings
+        model.save_pretrained(out, safe_serialization=True, save_embedding_layers=False, state_dict=state)
+    finally:
+        model.peft_config["default"] = own
     (out / "README.md").unlink(missing_ok=True)  # peft's empty card; Tunesmith's own evidence stands in the manifest
 
 

@@ -82,10 +82,11 @@ def lines_of(recipe: Recipe, facts: Facts, n: Mapping[str, Any]) -> tuple[Line, 
 def _adapter(recipe: Recipe, shape: Shape, precision: PrecisionFacts, n: Mapping[str, Any]) -> tuple[Line, ...]:
     """What moves where an adapter does."""
     m = recipe.method
+    begun = "" if m.init == "default" else f", init {m.init}"
     return (
         Line(
             "adapter",
-            f"{m.kind} rank {m.rank}, alpha {m.alpha:g}, dropout {m.dropout:g}",
+            f"{m.kind} rank {m.rank}, alpha {m.alpha:g}, dropout {m.dropout:g}{begun}",
             _why(recipe, "method", "rank", "default: enough to learn a style, small enough to stay general"),
         ),
         Line(

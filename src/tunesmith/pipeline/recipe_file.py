@@ -21,6 +21,7 @@ from tunesmith.pipeline.sections.run import TrainConfig
 __all__ = ["knobs", "load_recipe", "recipe_from"]
 
 _Path = tuple[str, ...]
+_OF_ADAPTERS = ("rank", "alpha", "dropout", "targets", "quantise", "lora_plus", "init")
 
 
 def knobs() -> list[Knob]:
@@ -232,8 +233,7 @@ def _of_weights(data: Mapping[str, Any], recipe: Recipe, complain: Callable[[str
     """Complain of settings of weights and schedule that have no effect."""
     train = data.get("train", {})
     method = data.get("method", {})
-    adapters_own = ("rank", "alpha", "dropout", "targets", "quantise", "lora_plus") if recipe.method.kind == "full" else ()
-    for name in (name for name in adapters_own if name in method):
+    for name in (name for name in _OF_ADAPTERS if recipe.method.kind == "full" and name in method):
         complain(
             f"method.{name}", method[name], "a method.kind with an adapter; with full there is none", f"remove method.{name}"
         )

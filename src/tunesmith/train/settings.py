@@ -24,6 +24,7 @@ class AdapterSettings(Protocol):
     layers: Literal["all"] | int
     quantise: Literal["none", "nf4"]
     lora_plus: float
+    init: Literal["default", "pissa", "olora", "eva"]
 
 
 class TrainSettings(Protocol):

@@ -34,6 +34,10 @@ class MethodConfig(Section):
     lora_plus: Annotated[float, Field(ge=1, le=1000)] = 1.0
     """LoRA+: the learning rate of the second matrix of each pair is this many times `train.learning_rate`. The authors use 16.
     1: both matrices learn at the same rate."""
+    init: Literal["default", "pissa", "olora", "eva"] = "default"
+    """Where the adapter begins. `default`: at zero. `pissa`: at the largest singular vectors of each matrix; `olora`: at its QR
+    decomposition; both are saved as a plain adapter of twice the rank. `eva`: at zero, reading the principal components of what
+    each layer reads in the first training rows."""
 
 
 class ObjectiveConfig(Section):

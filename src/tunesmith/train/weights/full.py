@@ -6,11 +6,8 @@ base's own layout, each tensor in the type that it has in the base.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from tunesmith.models.adapters import Coverage
 from tunesmith.models.dropout import switch_off_dropouts
@@ -18,7 +15,7 @@ from tunesmith.models.extended_vocabulary import parted_head
 from tunesmith.models.load import BaseFolder
 from tunesmith.models.merge import Merged, write_model
 from tunesmith.models.reach import choose_modules, linear_modules, moving_parameters
-from tunesmith.train.weights.weights import Beginning, Change, Weights
+from tunesmith.train.weights.weights import Beginning, Change, Weights, moved_from
 
 __all__ = ["attach"]
 
@@ -34,14 +31,13 @@ def attach(model: Any, how: Beginning) -> Weights:
         parameter.requires_grad_(name in moving)
     num_trained = sum(p.numel() for p in moving.values())
     num_all = sum(p.numel() for p in model.parameters())
-    start = _sums(moving)
     return Weights(
         model=model,
         coverage=Coverage(tuple(modules), len(linear), num_trained, num_all, {}, dropouts),
         modules=modules,
         words="all weights of the model" if s.layers == "all" else f"all weights of the top {s.layers} layers",
         save=lambda folder: _save(model, how.base, folder),
-        moved=lambda: any(not torch.equal(a, b) for a, b in zip(start, _sums(moving), strict=True)),
+        moved=moved_from(moving),
         folder="model",
         changes=lambda: _changes(model, moving),
     )
@@ -56,11 +52,6 @@ def _changes(model: Any, moving: Mapping[str, torch.Tensor]) -> dict[str, Change
 
     linear = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
     return {name: change_of(module.weight) for name, module in linear.items() if f"{name}.weight" in moving}
-
-
-def _sums(parameters: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
-    """Two numbers for each tensor that a step changes: its sum and its sum of squares, in float64."""
-    return [torch.stack((p.detach().double().sum(), p.detach().double().square().sum())) for p in parameters.values()]
 
 
 def _save(model: Any, base: BaseFolder, folder: Path) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from tunesmith.models import adapters
+from tunesmith.models.adapter_start import begin_at
 from tunesmith.models.adapters import Coverage, adapter_moves, save_adapter
 from tunesmith.models.reach import choose_modules
-from tunesmith.train.weights.weights import Beginning, Change, Weights
+from tunesmith.train.weights.weights import Beginning, Change, Weights, moved_from
 
 __all__ = ["adapter_weights", "attach", "low_rank_changes"]
 
@@ -28,9 +29,13 @@ def attach(model: Any, how: Beginning) -> Weights:
     adapted, coverage = adapters.attach(
         model, kind=s.kind, rank=s.rank, alpha=s.alpha, dropout=s.dropout, modules=modules, seed=how.seed
     )
+    begin_at(adapted, s.init, how.rows)
+    begun = "" if s.init == "default" else f", begun by {s.init}"
     plus = "" if s.lora_plus == 1 else f", LoRA+ ratio {s.lora_plus:g}"
-    weights = adapter_weights(adapted, coverage, name=f"{s.kind} rank {s.rank}{plus}", address=how.base.address)
-    changes = None if s.kind == "dora" else partial(low_rank_changes, adapted)
+    weights = adapter_weights(adapted, coverage, name=f"{s.kind} rank {s.rank}{begun}{plus}", address=how.base.address)
+    if s.init != "default":
+        weights = replace(weights, moved=moved_from({n: p for n, p in adapted.named_parameters() if p.requires_grad}))
+    changes = partial(low_rank_changes, adapted) if s.kind != "dora" and s.init == "default" else None
     return replace(weights, changes=changes, rate_scale=lambda name: s.lora_plus if "lora_B." in name else 1.0)
 
 

@@ -18,7 +18,7 @@ from tunesmith.models.chat import Encoded
 from tunesmith.models.load import BaseFolder
 from tunesmith.train.settings import AdapterSettings
 
-__all__ = ["Beginning", "Change", "Weights"]
+__all__ = ["Beginning", "Change", "Weights", "moved_from"]
 
 Change = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -74,3 +74,14 @@ class Weights:
         for name, parameter in named.items():
             by_scale.setdefault(self.rate_scale(name), []).append(parameter)
         return [{"params": parameters, "rate_scale": scale} for scale, parameters in by_scale.items()]
+
+
+def moved_from(parameters: Mapping[str, torch.Tensor]) -> Callable[[], bool]:
+    """A function that says whether any of these tensors differs from what it is now."""
+    start = _sums(parameters)
+    return lambda: any(not torch.equal(a, b) for a, b in zip(start, _sums(parameters), strict=True))
+
+
+def _sums(parameters: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Two numbers for each tensor that a step changes: its sum and its sum of squares, in float64."""
+    return [torch.stack((p.detach().double().sum(), p.detach().double().square().sum())) for p in parameters.values()]
