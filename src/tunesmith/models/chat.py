@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from typing import Any
@@ -40,12 +40,13 @@ class Encoded:
 
 @dataclass(slots=True)
 class _Row:
-    """A row being made: its text in tokens, and the characters that are learned."""
+    """A row being made: its text in tokens, the characters that are learned, and the turns of the conversation they are."""
 
     text: str
     ids: list[int]
     offsets: _Offsets
     spans: list[tuple[int, int]]
+    turns: list[int]
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,20 @@ class Chat:
         One row where the template writes an earlier answer as it was learned. Templates that write it otherwise once the
         conversation goes on (without its thinking block, say) take a further row. Cut at `max_tokens` from the right, counted.
         """
+        return tuple(self._cut(row.ids, self._learned(row), max_tokens) for row in self._rows(messages))
+
+    def turns(self, messages: Sequence[Message], *, max_tokens: int | None = None) -> tuple[tuple[int, ...], ...]:
+        """Of each token of each of `rows`, the number of the message by which it is learned; −1 where it is not."""
+        found = []
+        for row in self._rows(messages):
+            turn_T = [-1] * len(row.ids)
+            for span, turn in zip(row.spans, row.turns, strict=True):
+                for place, learned in enumerate(self._learned(replace(row, spans=[span]))):
+                    turn_T[place] = turn if learned else turn_T[place]
+            found.append(tuple(turn_T[:max_tokens]))
+        return tuple(found)
+
+    def _rows(self, messages: Sequence[Message]) -> list[_Row]:
         made: list[_Row] = []
         for turn in range(len(messages) - 1, -1, -1):
             if messages[turn].role != "assistant":
@@ -144,14 +159,15 @@ class Chat:
             host = next((r for r in made if r.text.startswith(learned) and r.ids[: len(prompt)] == prompt), None)
             if host is None:
                 ids, offsets = self._after(prompt, answer)
-                host = _Row(answer.text, ids, offsets, [])
+                host = _Row(answer.text, ids, offsets, [], [])
                 made.append(host)
             host.spans.append((answer.begin, answer.stop))
+            host.turns.append(turn)
         if not made:
             whole = self.render(messages)
             ids, offsets = self._tokens(whole)
-            made.append(_Row(whole, ids, offsets, []))
-        return tuple(self._cut(row.ids, self._learned(row), max_tokens) for row in reversed(made))
+            made.append(_Row(whole, ids, offsets, [], []))
+        return made[::-1]
 
     def answer_row(self, messages: Sequence[Message], *, max_tokens: int | None = None) -> Encoded:
         """The row of the last answer, in which that answer alone is learned, its end token included. Cut as in `rows`."""
@@ -219,7 +235,7 @@ class Chat:
             (start < high and stop > low) if start < stop else low < start <= high  # trimmed white space stands at its own end
             for start, stop in offsets
         ]
-        learned = self._learned(_Row(answer.text, ids, offsets, [(answer.begin, answer.stop)]))
+        learned = self._learned(_Row(answer.text, ids, offsets, [(answer.begin, answer.stop)], []))
         last = max((i for i, mark in enumerate(learned) if mark), default=None)
         if last is not None and ids[last] in self.end_ids:
             marks[last] = True

@@ -63,7 +63,7 @@ def moving_penalty(
         raise TrainingError(
             "train.ewc cannot hold weights of this kind",
             value=weights.words,
-            expected="method.kind lora, rslora or full",
+            expected="method.kind lora or rslora with method.init default, or method.kind full",
             hint="--set method.kind=lora, or --set train.ewc=0 with --set mix.own_answers=true",
         )
     if len(general) < _LEAST_ROWS:

@@ -18,7 +18,7 @@ from tunesmith.core.reporter import Reporter
 from tunesmith.models.batching import TOKENS, by_length, padded_tokens
 from tunesmith.models.chat import Encoded
 from tunesmith.models.packed.divergence import Predictions
-from tunesmith.models.packed.head import Formula
+from tunesmith.models.packed.head import NO_PENALTY, Formula, Penalty
 from tunesmith.models.packed.model import PackedModel, compiled, packed
 from tunesmith.models.packed.probe import why_not_packed
 from tunesmith.models.packed.trunk import cache_bytes, kept_trunk, lowest_adapted, room_for_cache
@@ -38,7 +38,7 @@ class RowModel(Protocol):
 
     def lay_out(self, rows: Sequence[Encoded]) -> Layout: ...
 
-    def loss(self, layout: Any, /) -> torch.Tensor: ...
+    def loss(self, layout: Any, /, weight_N: torch.Tensor | None = None, penalty: Penalty = NO_PENALTY) -> torch.Tensor: ...
 
     def log_probs(self, layout: Any, /) -> torch.Tensor: ...
 
@@ -83,9 +83,32 @@ class ExecutionPath:
         """These units laid out for the model."""
         return Batch(tuple(units), self.reads.lay_out(rows_of(units)))
 
-    def nll(self, batch: Batch) -> torch.Tensor:
-        """Σ −log p over the target tokens: nats, a float32 scalar with gradient."""
-        return self.reads.loss(batch.layout)
+    def nll(self, batch: Batch, weight_N: torch.Tensor | None = None, penalty: Penalty = NO_PENALTY) -> torch.Tensor:
+        """Σ weight · (−log p + penalty) over the target tokens: nats, a float32 scalar with gradient."""
+        return self.reads.loss(batch.layout, weight_N, penalty)
+
+    @contextmanager
+    def noise(self, batch: Batch, alpha: float) -> Iterator[None]:
+        """Inside, uniform noise of ± alpha / √(L · D) is added to the input embeddings of `batch`, L being the length of a
+        token's own row, and of the longest where rows share it (NEFTune; Jain et al. 2023, arXiv:2310.05914).
+
+        It is drawn from torch's generator, which the loop seeds by the step: a resumed run draws the same.
+        """
+        if not alpha:
+            yield
+            return
+        lengths_BT = batch.layout.lengths_BT
+
+        def add(module: torch.nn.Module, given: Any, embedded_BTD: torch.Tensor) -> torch.Tensor:
+            drawn_BTD = torch.rand_like(embedded_BTD, dtype=torch.float32).mul_(2).sub_(1)
+            scale_BT = alpha / (lengths_BT * embedded_BTD.shape[-1]).sqrt()
+            return embedded_BTD + drawn_BTD.mul_(scale_BT[..., None]).to(embedded_BTD.dtype)
+
+        handle = self.model.get_input_embeddings().register_forward_hook(add)
+        try:
+            yield
+        finally:
+            handle.remove()
 
     def log_probs(self, batch: Batch) -> torch.Tensor:
         """log p_N (float32) with gradient."""

@@ -313,7 +313,7 @@ def _step(
     total = sum(batch.weight for batch in micro)
     loss = 0.0
     for batch in micro:
-        part = objective(batch) / max(1, total)
+        part = objective(batch) / (total or 1)
         part.backward()  # type: ignore[no-untyped-call]
         loss += float(part.detach())
     parameters = [p for group in optimizer.param_groups for p in group["params"]]

@@ -22,7 +22,7 @@ from tunesmith.core.settings import Section, nearest, section_from
 from tunesmith.models.chat import Chat
 from tunesmith.models.load import BaseFolder
 from tunesmith.models.packed.divergence import Predictions
-from tunesmith.models.packed.head import Formula
+from tunesmith.models.packed.head import NO_PENALTY, Formula, Penalty
 from tunesmith.train import methods
 from tunesmith.train.reading import Reading
 from tunesmith.train.rewards.settings import RewardConfig
@@ -32,6 +32,7 @@ from tunesmith.train.watch import Event
 
 __all__ = [
     "DEFAULT",
+    "Choosing",
     "Direction",
     "Draws",
     "Forward",
@@ -43,6 +44,7 @@ __all__ = [
     "Shown",
     "Signalled",
     "Taught",
+    "alters_inputs",
     "generates",
     "identity",
     "method_name",
@@ -62,8 +64,13 @@ Direction = Literal["lower", "higher"]
 class Forward(Protocol):
     """How a method's batches go through the model. Every number is of the target tokens of a batch, N in all."""
 
-    def nll(self, batch: Batch) -> torch.Tensor:
-        """Σ −log p in nats, a float32 scalar with gradient: the cheapest of the three."""
+    def nll(self, batch: Batch, weight_N: torch.Tensor | None = None, penalty: Penalty = NO_PENALTY) -> torch.Tensor:
+        """Σ weight · (−log p + penalty) in nats, a float32 scalar with gradient: the cheapest of the three. Without weights
+        each token counts 1; weights get no gradient."""
+        ...
+
+    def noise(self, batch: Batch, alpha: float) -> AbstractContextManager[None]:
+        """Inside, uniform noise is added to the input embeddings of `batch` (NEFTune); with alpha 0 none."""
         ...
 
     def log_probs(self, batch: Batch) -> torch.Tensor:
@@ -144,6 +151,15 @@ class Method(Protocol):
 
     def validate(self, forward: Forward, units: Sequence[Unit], on_done: Callable[[int], None]) -> dict[str, float]:
         """The `figures` by name. `on_done` hears how many more units are done."""
+        ...
+
+
+@runtime_checkable
+class Choosing(Protocol):
+    """A method that looks at all records of a run before anything is made of them."""
+
+    def check(self, examples: Mapping[str, Sequence[Any]]) -> None:
+        """TrainingError for records, by split, that it cannot learn from as it is set."""
         ...
 
 
@@ -297,6 +313,11 @@ def method_name(method: Method) -> str:
 def generates(method: Method) -> bool:
     """Whether the trained model writes answers: not so for a method whose class says `generates = False`."""
     return bool(getattr(method, "generates", True))
+
+
+def alters_inputs(method: Method) -> bool:
+    """Whether training adds to the input embeddings, so that nothing computed from them can be kept: as its class says."""
+    return bool(getattr(method, "alters_inputs", False))
 
 
 def identity(method: Method) -> dict[str, Any]:

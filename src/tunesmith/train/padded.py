@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from tunesmith.models.chat import Encoded
 from tunesmith.models.packed.divergence import Predictions
-from tunesmith.models.packed.head import Formula, chunks_of, score_logits
+from tunesmith.models.packed.head import NO_PENALTY, Formula, Penalty, chunks_of, score_logits
 
 __all__ = ["Padded", "PaddedModel", "collate"]
 
@@ -29,6 +29,11 @@ class Padded:
     row_N: torch.Tensor
     num_learned: int
     num_tokens: int
+
+    @property
+    def lengths_BT(self) -> torch.Tensor:  # noqa: N802 (the shape is part of the name)
+        """The length of each row (T = 1)."""
+        return self.mask_BT.sum(1, keepdim=True).float()
 
 
 def collate(rows: Sequence[Encoded], *, pad_id: int, device: torch.device | str) -> Padded:
@@ -58,10 +63,16 @@ class PaddedModel:
         """The rows padded, on the model's device."""
         return collate(rows, pad_id=self.pad_id, device=self.model.device)
 
-    def loss(self, batch: Padded) -> torch.Tensor:
-        """Σ −log p (nats, float32 scalar) over all target tokens."""
+    def loss(self, batch: Padded, weight_N: torch.Tensor | None = None, penalty: Penalty = NO_PENALTY) -> torch.Tensor:
+        """Σ weight · (−log p + penalty) over all target tokens: nats, a float32 scalar."""
         logits_NV, target_N = self._predictions(batch)
-        return F.cross_entropy(logits_NV.float(), target_N, reduction="sum")
+        logits_NV = logits_NV.float()
+        if weight_N is None and penalty == NO_PENALTY:
+            return F.cross_entropy(logits_NV, target_N, reduction="sum")
+        loss_N = F.cross_entropy(logits_NV, target_N, reduction="none", label_smoothing=penalty.label_smoothing)
+        if penalty.z_loss:
+            loss_N = loss_N + penalty.z_loss * logits_NV.logsumexp(-1).square()
+        return (loss_N if weight_N is None else loss_N * weight_N).sum()
 
     def log_probs(self, batch: Padded) -> torch.Tensor:
         """log p_N (float32) with gradient."""

@@ -34,7 +34,7 @@ from tunesmith.train.execution import ExecutionPath, TrunkCache, execution_path
 from tunesmith.train.heads import put_head, save_head, without_head
 from tunesmith.train.loop import FitSettings, Fitted, fit
 from tunesmith.train.memory import Budget, budget
-from tunesmith.train.method import DEFAULT, Method, Sampled, generates, identity
+from tunesmith.train.method import DEFAULT, Choosing, Method, Sampled, alters_inputs, generates, identity
 from tunesmith.train.optimizer import Optimizer, Rates, open_optimizer
 from tunesmith.train.reading import Reading, read_curves
 from tunesmith.train.reference import with_reference
@@ -152,8 +152,10 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
 def _trunk(
     objective: Method, weights: Weights, base: BaseFolder, train: TrainSettings, method: AdapterSettings, place: Place
 ) -> TrunkCache | None:
-    """Where the frozen layers' work is kept, if there are any; of answers that do not exist yet nothing can be kept."""
-    if train.precision == "exact" or method.layers == "all" or isinstance(objective, Sampled):
+    """Where the frozen layers' work is kept, if there are any; of answers that do not exist yet, or of inputs that change,
+    nothing can be kept.
+    """
+    if train.precision == "exact" or method.layers == "all" or isinstance(objective, Sampled) or alters_inputs(objective):
         return None
     return TrunkCache(place.workspace / "trunk", weights.modules, base.fingerprint)
 
@@ -192,6 +194,8 @@ def _refuse_unusable(objective: Method, examples: Mapping[str, Sequence[Any]]) -
             expected=f"rows of the kind {objective.record.__name__}",
             hint="--set objective.kind=… for the method that learns from these rows, or build the dataset again",
         )
+    if isinstance(objective, Choosing):
+        objective.check({name: examples[name] for name in ("train", "val")})
 
 
 def _fit_settings(train: TrainSettings, units: Sequence[Unit], objective: Method) -> FitSettings:

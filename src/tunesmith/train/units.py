@@ -29,18 +29,24 @@ class Layout(Protocol):
     @property
     def row_N(self) -> torch.Tensor: ...  # noqa: N802 (the shape is part of the name)
 
+    @property
+    def lengths_BT(self) -> torch.Tensor:  # noqa: N802 (the shape is part of the name)
+        """The length of the row that each token of the input belongs to, in a shape that broadcasts over the input."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One encoded row or more; `weight` is what the unit counts in the mean of a step.
+    """One encoded row or more; `weight` is what the unit counts in the mean of a step, 0 or more.
 
     `reference`: numbers of the base, where the method asks for them (log-probabilities of answers, as a rule). `signal`:
-    numbers that the unit is learned by, such as a label, a margin or advantages. `only_scored`: rows that are scored, never
-    learned from. `answers`: what the model answered, one a row, where the rows are answers that were drawn from it.
+    numbers that the unit is learned by, such as a label, a margin, advantages or the weight of each target token.
+    `only_scored`: rows that are scored, never learned from. `answers`: what the model answered, one a row, where the rows are
+    answers that were drawn from it.
     """
 
     rows: tuple[Encoded, ...]
-    weight: int
+    weight: float
     reference: tuple[float, ...] = ()
     signal: tuple[float, ...] = ()
     only_scored: tuple[Encoded, ...] = ()
@@ -60,7 +66,7 @@ class Batch:
     layout: Layout
 
     @property
-    def weight(self) -> int:
+    def weight(self) -> float:
         """What the batch counts in the mean of a step."""
         return sum(unit.weight for unit in self.units)
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from tunesmith.core.answer_weights import as_column, number_in
 from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import Example, Message, Origin, Preference, Row, digest, from_dict, to_json
-from tunesmith.data.rows.entry import Entry, FormatError, Turn
+from tunesmith.data.rows.entry import Entry, FormatError, Turn, type_name
 
 __all__ = [
     "example_from_entry",
@@ -30,8 +31,9 @@ _MAX_COLUMN = 100  # characters of a column that is kept beside the turns
 def example_from_entry(entry: Entry, *, name: str) -> tuple[Example, tuple[str, ...]]:
     """The example that a row is, and what it does not hold of the row, in words (each once).
 
-    The row's `id` is kept; without one, the id is the hash of group and turns. FormatError for rows that must not be learned:
-    answers marked as bad, calls of tools.
+    The row's `id` is kept; without one, the id is the hash of group and turns. Where turns have a `weight`, the conversation
+    ends with the last answer that has some, and the weights are a column. FormatError for rows that must not be learned:
+    answers marked as bad or all of weight 0, calls of tools.
     """
     left_out: list[str] = []
     turns = list(entry.turns)
@@ -40,16 +42,22 @@ def example_from_entry(entry: Entry, *, name: str) -> tuple[Example, tuple[str, 
             raise FormatError("it is marked as a bad answer (label: false), and would be learned as a good one")
         turns.append(Turn(role="assistant", content=entry.answers[0]))
         left_out.append("labels (true) of answers left out")
-    while turns and turns[-1].role != "assistant":
+    answered = any(turn.role == "assistant" for turn in turns)
+    while turns and (turns[-1].role != "assistant" or _weight(turns[-1]) == 0):
         turns.pop()
         if "turns after the last answer left out" not in left_out:
             left_out.append("turns after the last answer left out")
     if not turns:
-        raise FormatError("it has no turn of the assistant to learn from")
+        why = "all its answers have the weight 0" if answered else "it has no turn of the assistant to learn from"
+        raise FormatError(why)
+    weights = [_weight(turn) for turn in turns if turn.role == "assistant"]
     messages, fields = _messages(entry, turns)
     if not any(message.role == "user" for message in messages):
         raise FormatError("it has no turn of the user")
-    return _example(messages, entry.extras, name=name), (*left_out, *fields, *_long_columns(entry.extras))
+    made = _example(messages, entry.extras, name=name)
+    if column := as_column(weights):
+        made = replace(made, meta={**made.meta, **column})
+    return made, (*left_out, *fields, *_long_columns(entry.extras))
 
 
 def labelled_from_entry(entry: Entry, *, name: str) -> tuple[Labelled, tuple[str, ...]]:
@@ -125,12 +133,21 @@ def _messages(entry: Entry, turns: Sequence[Turn]) -> tuple[tuple[Message, ...],
     messages = []
     fields: dict[str, None] = {}
     for turn in turns:
-        if turn.role == "assistant" and turn.more.get("weight") == 0:
-            raise FormatError("it excludes an answer from training (weight 0), which Tunesmith does not support")
-        fields.update(dict.fromkeys(f"fields of turns left out: {key}" for key in turn.more))
+        fields.update(dict.fromkeys(f"fields of turns left out: {key}" for key in turn.more if key != "weight"))
         if turn.role != "tool":
             messages.append(Message(role=turn.role, content=turn.content))
     return tuple(messages), list(fields)
+
+
+def _weight(turn: Turn) -> float:
+    """How much an answer counts in the loss. FormatError for a weight that is none."""
+    given = turn.more.get("weight", 1)
+    try:
+        if isinstance(given, bool) or not isinstance(given, int | float):
+            raise ValueError(type_name(given))
+        return number_in(str(given))
+    except ValueError as error:
+        raise FormatError(f"the weight of a turn must be a number, 0 or more, not {str(given)[:40]}") from error
 
 
 def _asked(entry: Entry) -> tuple[tuple[Message, ...], list[str]]:

@@ -6,6 +6,7 @@ for log-probabilities, whose weights are known only later, the backward pass com
 Shapes: N predictions, D width, V vocabulary. For one chunk, with p = softmax(z) (N, V) and e_t the one-hot target (N, V):
 
     loss       L = Σₙ wₙ (logsumexp(zₙ) − zₙ[tₙ])      ∂L/∂z = w (p − e_t) (N, V)
+    penalty    + ε (zₙ[tₙ] − mean(zₙ)) + ζ logsumexp(zₙ)²        ∂L/∂z = w ((1 + 2 ζ logsumexp(z)) p − (1 − ε) e_t − ε / V)
     log_probs  ℓₙ = zₙ[tₙ] − logsumexp(zₙ)             ∂L/∂z = (e_t − p) ∂L/∂ℓ (N, V)
     summed     L = Σₙ f(zₙ)                             ∂L/∂z by the formula f itself (N, V)
     logits     z = c tanh(s (h Wᵀ + b) / c)            ∂L/∂r = s (1 − (z / c)²) ∘ ∂L/∂z (N, V), of r = h Wᵀ + b
@@ -19,12 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 
-__all__ = ["LOGIT_BYTES", "WHOLE", "Formula", "Head", "chunks_of", "head_of", "score_logits"]
+__all__ = ["LOGIT_BYTES", "NO_PENALTY", "WHOLE", "Formula", "Head", "Penalty", "chunks_of", "head_of", "score_logits"]
 
 WHOLE = 32  # rows: in rounded types a CPU compiles and caches a kernel for each number of rows, nearly a megabyte each
 LOGIT_BYTES = 32 * 2**20  # of float32 logits at once: 160 rows of a vocabulary of 49,152; larger ones leave the caches
@@ -38,6 +39,18 @@ class Formula(Protocol):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """(value_N, ∂value_N/∂logits_NV if `slope`) of the predictions `rows`, whose float32 logits must stay as they are."""
         ...
+
+
+class Penalty(NamedTuple):
+    """What a loss adds to −log p. `label_smoothing` ε: the mean of −log p over the vocabulary counts ε, the target 1 − ε
+    (Szegedy et al. 2015, arXiv:1512.00567). `z_loss` ζ: ζ logsumexp(z)² is added (Chowdhery et al. 2022, arXiv:2204.02311).
+    """
+
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+
+
+NO_PENALTY = Penalty()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +72,17 @@ class Head:
             raw = raw * self.scale
         return raw if self.cap is None else self.cap * torch.tanh(raw / self.cap)
 
-    def loss(self, hidden_ND: torch.Tensor, target_N: torch.Tensor, weight_N: torch.Tensor | None = None) -> torch.Tensor:
-        """Σ weight · −log p(target): nats, a float32 scalar. Weights (1 each by default) get no gradient."""
-        by_hand = (self, torch.is_grad_enabled())
+    def loss(
+        self,
+        hidden_ND: torch.Tensor,
+        target_N: torch.Tensor,
+        weight_N: torch.Tensor | None = None,
+        penalty: Penalty = NO_PENALTY,
+    ) -> torch.Tensor:
+        """Σ weight · (−log p(target) + penalty): nats, a float32 scalar. Weights (1 each by default) get no gradient."""
+        how = (self, penalty, torch.is_grad_enabled())
         return _Loss.apply(  # type: ignore[no-untyped-call, no-any-return]
-            hidden_ND, self.weight, self.bias, target_N, weight_N, *by_hand
+            hidden_ND, self.weight, self.bias, target_N, weight_N, how
         )
 
     def log_probs(self, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> torch.Tensor:
@@ -179,20 +198,26 @@ class _Loss(torch.autograd.Function):
         bias: torch.Tensor | None,
         target: torch.Tensor,
         weight: torch.Tensor | None,
-        head: Head,
-        learning: bool,
+        how: tuple[Head, Penalty, bool],
     ) -> torch.Tensor:
+        head, penalty, learning = how
+        smoothing, z_loss = penalty
         grad = torch.empty_like(hidden) if hidden.requires_grad else None
         trained = _Trained(head, learning and W.requires_grad, learning and bias is not None and bias.requires_grad)
         total = torch.zeros((), dtype=torch.float64, device=hidden.device)
         for rows in head._chunks(len(target)):
             logits = head.logits(hidden[rows])
+            log_sum, mean = (logits.logsumexp(-1), logits.mean(-1)) if any(penalty) else (None, None)
             p = torch.empty_like(logits) if head.cap is not None else logits  # a cap's gradient asks for the logits
             torch.softmax(logits, -1, out=p)
             nats = _nats(p, hidden[rows], target[rows], head)
+            if log_sum is not None and mean is not None:
+                nats = (1 - smoothing) * nats + smoothing * (log_sum - mean) + z_loss * log_sum.square()
             total += (nats if weight is None else nats * weight[rows]).double().sum()
             if grad is not None or trained.weight is not None or trained.bias is not None:
-                p[torch.arange(len(p), device=p.device), target[rows]] -= 1
+                if log_sum is not None:
+                    p.mul_(1 + 2 * z_loss * log_sum[:, None]).sub_(smoothing / p.shape[1])
+                p[torch.arange(len(p), device=p.device), target[rows]] -= 1 - smoothing
                 if weight is not None:
                     p.mul_(weight[rows][:, None])
                 raw = head._raw(p, logits)
@@ -205,7 +230,7 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[Any, ...]:
         grad = None if ctx.grad is None else ctx.grad.mul(upstream.to(ctx.grad.dtype))
-        return grad, *ctx.trained.times(upstream, ctx.head), None, None, None, None
+        return grad, *ctx.trained.times(upstream, ctx.head), None, None, None
 
 
 class _LogProbs(torch.autograd.Function):

@@ -64,6 +64,14 @@ class Tree:
         """Predictions of all rows, shared ones counted once a row."""
         return int(self.target_N.numel())
 
+    @property
+    def lengths_BT(self) -> torch.Tensor:  # noqa: N802 (the shape is part of the name)
+        """Of each token (B = 1) the length of its row, of the longest one where rows share it; 1 for padding."""
+        lengths_T = np.ones(len(self.ids_T))
+        for row, path in sorted(zip(self.rows, self.paths, strict=True), key=lambda pair: len(pair[0].ids)):
+            lengths_T[tokens_of(self.segments, path)] = len(row.ids)
+        return torch.from_numpy(lengths_T).to(self.ids_T.device, torch.float32)[None]
+
 
 def segments_of(rows: Sequence[Sequence[int]], *, share: bool = True) -> tuple[list[Segment], list[list[int]]]:
     """Segments in tree order (parents before children), and for each row the numbers of the segments it is made of.

@@ -21,7 +21,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.models.chat import Encoded
 from tunesmith.models.packed.attention import attending_by_tree
 from tunesmith.models.packed.divergence import Predictions
-from tunesmith.models.packed.head import WHOLE, Formula, Head, head_of
+from tunesmith.models.packed.head import NO_PENALTY, WHOLE, Formula, Head, Penalty, head_of
 from tunesmith.models.packed.layout import Tree, lay_out
 from tunesmith.models.packed.lean_parts import lean_parts
 from tunesmith.models.packed.lowrank import lean_adapters
@@ -67,9 +67,9 @@ class PackedModel:
         hidden_ND: torch.Tensor = out.last_hidden_state[0].index_select(0, tree.at_N)
         return hidden_ND
 
-    def loss(self, tree: Tree) -> torch.Tensor:
-        """Σ −log p (nats, float32 scalar) over all predictions."""
-        return self.head.loss(self.hidden(tree), tree.target_N)
+    def loss(self, tree: Tree, weight_N: torch.Tensor | None = None, penalty: Penalty = NO_PENALTY) -> torch.Tensor:
+        """Σ weight · (−log p + penalty) over all predictions: nats, a float32 scalar."""
+        return self.head.loss(self.hidden(tree), tree.target_N, weight_N, penalty)
 
     def log_probs(self, tree: Tree) -> torch.Tensor:
         """log p_N (float32) with gradient."""

@@ -6,8 +6,11 @@ base's own layout, each tensor in the type that it has in the base.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from tunesmith.models.adapters import Coverage
 from tunesmith.models.dropout import switch_off_dropouts
