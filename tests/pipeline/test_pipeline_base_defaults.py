@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tunesmith.pipeline.base_defaults import REAL_BASE, REAL_PRESETS, for_base, for_method
+from tunesmith.pipeline.base_defaults import REAL_BASE, REAL_PRESETS, for_base
+from tunesmith.pipeline.method_defaults import for_method
 from tunesmith.pipeline.recipe import PRESETS, Recipe
 from tunesmith.pipeline.recipe_file import recipe_from
 

@@ -44,10 +44,11 @@ def rows_of(chat: Chat) -> list[Encoded]:
 def by_hand(path: Path, rows: list[Encoded], name: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Sums of squares of one linear layer's output gradients and inputs, row by row, on the base alone, per target token."""
     model = load_model(find_base(str(path)), "float32").eval()
-    layer, seen = model.get_submodule(name), {}
+    layer = model.get_submodule(name)
+    seen: dict[str, torch.Tensor] = {}
     layer.register_forward_hook(lambda m, inputs, output: seen.update(x=inputs[0], y=output))
     model.requires_grad_(True)
-    outputs, inputs, targets, tokens = 0.0, 0.0, 0, 0
+    outputs, inputs, targets, tokens = torch.zeros(()), torch.zeros(()), 0, 0
     for row in rows:
         ids = torch.tensor([row.ids])
         log_p = torch.log_softmax(model(input_ids=ids).logits[0, :-1], -1).gather(1, ids[0, 1:, None])[:, 0]

@@ -152,6 +152,7 @@ def test_the_penalties_of_the_chunked_head_are_those_of_whole_logits(
     hidden, target, weights = torch.randn(75, 16, requires_grad=True), torch.randint(0, 400, (75,)), torch.rand(75)
     logits = top.logits(hidden)
     plain = F.cross_entropy(logits, target, reduction="none", label_smoothing=0.2) + 0.05 * logits.logsumexp(-1).square()
+    assert top.bias is not None
     inputs = [hidden, top.weight, top.bias]
     wanted = torch.autograd.grad(3 * (plain * weights).sum(), inputs)
     loss = top.loss(hidden, target, weights, Penalty(label_smoothing=0.2, z_loss=0.05))
@@ -184,7 +185,7 @@ def test_noise_on_embeddings_is_scaled_by_the_length_of_each_row(kind: str, tiny
         losses = []
         for loss in (lambda: forward.nll(batch), *[lambda: method.loss(forward, batch)] * 2):
             torch.manual_seed(11)
-            losses.append(float(loss().detach()))
+            losses.append(float(loss().detach()))  # type: ignore[no-untyped-call]
         method.validate(forward, units, lambda _: None)
     assert losses[1] == losses[2] != losses[0]
     noise = seen[1] - seen[0]

@@ -89,7 +89,7 @@ def plain_scores(model: Any, chat: Any, rows: list[Preference]) -> torch.Tensor:
         chat.render(list(row.prompt), answer_next=True) + said + "<|end|>"
         for said_of in (lambda row: row.chosen, lambda row: row.rejected)
         for row in rows
-        for said in (said_of(row),)
+        for said in (said_of(row),)  # type: ignore[no-untyped-call]
     ]
     coded = [chat.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     longest = max(map(len, coded))

@@ -33,7 +33,7 @@ from tunesmith.models.older_readers import unread_by_older_readers
 from tunesmith.models.precision import Precision, choose_precision
 from tunesmith.models.reach import reach_of
 from tunesmith.models.use import Use, read_use
-from tunesmith.pipeline.base_defaults import REAL_BASE, for_base, for_method
+from tunesmith.pipeline.base_defaults import REAL_BASE, for_base
 from tunesmith.pipeline.bigger import address_of
 from tunesmith.pipeline.blocking import check_allowed
 from tunesmith.pipeline.building import data_facts
@@ -43,6 +43,7 @@ from tunesmith.pipeline.evidence import EXAMPLES
 from tunesmith.pipeline.items import test_items
 from tunesmith.pipeline.judging import judge
 from tunesmith.pipeline.looks import Look, Looks
+from tunesmith.pipeline.method_defaults import for_method
 from tunesmith.pipeline.number_type import fixed_precision, kept_precision
 from tunesmith.pipeline.outcome import Outcome, outcome_of
 from tunesmith.pipeline.own_answers import own_answers

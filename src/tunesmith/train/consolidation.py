@@ -138,7 +138,7 @@ def _listening(model: Any, sums: Mapping[str, _Sums]) -> Iterator[list[torch.Ten
             def backward(grad: torch.Tensor) -> None:
                 sum_.output = sum_.output + real(grad).sum(0)
 
-            output.register_hook(backward)
+            output.register_hook(backward)  # type: ignore[no-untyped-call]
 
         return hook
 

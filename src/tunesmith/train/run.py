@@ -117,8 +117,10 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
         ) as own,
         with_teacher(own, objective, units, chat=chat, precision=precision, reporter=reporter) as path,
     ):
-        kept = {"base": base.fingerprint, "folder": place.workspace / "reference", "reporter": reporter}
-        units, val = (with_reference(objective, path, part, **kept) for part in (units, val))
+        refer = partial(
+            with_reference, objective, path, base=base.fingerprint, folder=place.workspace / "reference", reporter=reporter
+        )
+        units, val = refer(units), refer(val)
         with open_supply(
             objective,
             path,

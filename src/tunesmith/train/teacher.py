@@ -63,7 +63,7 @@ def check_teacher(folder: BaseFolder, chat: Chat, units: Sequence[Unit]) -> None
         raise TrainingError(
             "the teacher cannot read rows as long as these",
             value=f"{longest} tokens",
-            expected=f"{folder.context} tokens at most, which {folder.name} was made for",
+            expected=f"{folder.context} tokens, the context of {folder.name}",
             hint=f"--set train.max_tokens={folder.context}, or choose another teacher",
         )
 

@@ -48,7 +48,8 @@ def low_rank_changes(adapted: Any) -> dict[str, Change]:
             (name,) = layer.active_adapters
             A, B = layer.lora_A[name].weight.float(), layer.lora_B[name].weight.float()  # (r, J), (I, r)
             gram_A, gram_B = (A * input_J) @ A.t(), B.t() @ (B * output_I[:, None])
-            return (gram_A * gram_B).sum() * layer.scaling[name] ** 2
+            moved: torch.Tensor = (gram_A * gram_B).sum() * layer.scaling[name] ** 2
+            return moved
 
         return change
 
