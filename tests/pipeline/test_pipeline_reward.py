@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from fakes import Told, conversation
+from fakes import Told, conversation, train_tiny
 from tunesmith.api.merging import merge_adapters
 from tunesmith.api.pipeline import follow
 from tunesmith.api.recipes import recipe_from
 from tunesmith.api.scoring import open_reward_model
 from tunesmith.api.verdicts import verdict, verify
-from tunesmith.core.errors import EvaluationError, ModelError
+from tunesmith.core.errors import EvaluationError, ModelError, TrainingError
 from tunesmith.core.records import Message, Preference, to_json
 from tunesmith.core.reporter import StageDone, VerdictReached
 from tunesmith.eval.agreement import AgreementEvidence, ScoredPair, judge_agreement, length_rule
@@ -23,7 +23,10 @@ from tunesmith.pipeline.chain import Chain
 from tunesmith.pipeline.cross_fitting import cross_fit
 from tunesmith.pipeline.project import Project
 from tunesmith.pipeline.verifying import verify_verdict
-from tunesmith.train.scorer import open_scorer
+from tunesmith.train.rewards.opening import open_rewards
+from tunesmith.train.rewards.reward import Asked
+from tunesmith.train.rewards.settings import RewardConfig
+from tunesmith.train.scorer import open_scorer, scorer_of_run
 
 WORDS = ("stone", "river", "lamp", "cloud", "apple", "wheel", "paper", "glass", "chair", "table", "north", "south")
 QUICK = {"max_steps": 18, "batch_examples": 8, "evaluate_every": 18, "learning_rate": 0.01, "precision": "float32"}
@@ -145,6 +148,45 @@ def test_a_whole_model_is_opened_by_its_own_weights(tiny_path: Path, tmp_path: P
     again, said = open_reward_model(project=tmp_path), [row.messages for row in planted(3)]
     before = open_scorer(whole.base, tuned_folder(whole.run.path), whole.chat).score(said)
     assert again.score(said) == before and len(set(before)) == 3
+
+
+# --- as a reward ------------------------------------------------------------------------------------------------------
+
+
+def test_a_reward_model_is_a_reward_in_its_own_process(judged: tuple[Project, Told], tiny_path: Path, tmp_path: Path) -> None:
+    run = judged[0].run.path
+    config = {"reward_model": str(run)}
+    texts = ("stone gold lamp", "stone lamp lamp", "")
+    asked = [Asked("a", conversation("Say something about number 7."), text, "") for text in texts]
+    rewards = open_rewards([RewardConfig.model_validate(config)], train=(), seed=7)
+    try:
+        found = [one for (one,) in rewards.score(asked)]
+    finally:
+        rewards.close()
+    scorer = scorer_of_run(run)
+    expected = scorer.score([(*one.prompt, Message(role="assistant", content=one.answer)) for one in asked])
+    assert found == pytest.approx(expected, rel=1e-4) and found[0] > found[1] and rewards.labels == ("reward_model",)
+    options = {"rewards": [config], "samples": 2, "max_new_tokens": 4}
+    steps = {"max_steps": 1, "evaluate_every": 0, "batch_examples": 2}
+    made = train_tiny(tiny_path, tmp_path, objective={"kind": "grpo", "options": options}, method={"dropout": 0.0}, train=steps)
+    assert made.fitted.num_steps == 1 and "reward_reward_model" in made.figures
+
+
+def test_what_is_no_reward_model_is_refused_in_four_parts(judged: tuple[Project, Told], tmp_path: Path) -> None:
+    made, _ = judged
+    for folder, said in ((tmp_path / "nowhere", "no whole run"), (made.dataset.path, "dataset")):
+        with pytest.raises(TrainingError, match="not the run of a reward model") as refused:
+            open_rewards([RewardConfig(reward_model=str(folder))], train=(), seed=7)
+        (problem,) = refused.value.problems
+        assert said in str(problem.value) and problem.expected and problem.hint
+
+
+def test_another_reward_model_makes_another_run(judged: tuple[Project, Told]) -> None:
+    made, _ = judged
+    one, other, none = (
+        RewardConfig(reward_model=str(path)).depends() for path in (made.run.path, made.dataset.path, "nowhere")
+    )
+    assert one and other and one != other and not none
 
 
 # --- the verdict ------------------------------------------------------------------------------------------------------

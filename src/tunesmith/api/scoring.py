@@ -23,7 +23,6 @@ def open_reward_model(run: str = "run:latest", *, project: str | Path = ".") -> 
         ModelError: a run of another objective, or a base that is gone or has changed.
     """
     from tunesmith.pipeline.finished import finished_run
-    from tunesmith.train.scorer import open_scorer
+    from tunesmith.train.scorer import scorer_of_run
 
-    found = finished_run(Store(Path(project) / ".tunesmith"), run)
-    return open_scorer(found.base, found.tuned, found.chat)
+    return scorer_of_run(finished_run(Store(Path(project) / ".tunesmith"), run).run.path)

@@ -7,21 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import orjson
 import torch
 
+from tunesmith.core.artifacts import Store
 from tunesmith.core.errors import ModelError
+from tunesmith.core.files import MANIFEST
 from tunesmith.core.records import Message
 from tunesmith.models.adapters import open_adapter
-from tunesmith.models.chat import Chat, Encoded
+from tunesmith.models.chat import Chat, Encoded, open_chat
 from tunesmith.models.load import BaseFolder, find_base, load_model
-from tunesmith.models.tuned import is_whole
+from tunesmith.models.tuned import is_whole, tuned_folder
 from tunesmith.train.execution import ExecutionPath
 from tunesmith.train.heads import HEAD_FILES, HEAD_NAME, open_head
 from tunesmith.train.method import Forward
 from tunesmith.train.padded import PaddedModel
 from tunesmith.train.units import Batch, Unit
 
-__all__ = ["Scorer", "Scores", "open_scorer"]
+__all__ = ["Scorer", "Scores", "open_scorer", "scorer_of_run"]
 
 
 @runtime_checkable
@@ -78,3 +81,22 @@ def open_scorer(base: BaseFolder, trained: Path, chat: Chat) -> Scorer:
         model = open_adapter(load_model(base, "float32"), trained)
     model.add_module(HEAD_NAME, head.to(model.device))
     return Scorer(ExecutionPath(PaddedModel(model.eval(), chat.pad_id), "padded rows"), chat, method, base.context)
+
+
+def scorer_of_run(run: Path) -> Scorer:
+    """The reward model in the folder of a run, on the base that it was trained on and in its chat format.
+
+    ModelError as `open_scorer`, or if the base has changed since.
+    """
+    manifest = orjson.loads((run / MANIFEST).read_bytes())
+    settings = manifest["settings"]
+    base = find_base(Store(run.parent.parent).place_of(str(settings["base"])), offline=True)
+    trained_on = next(one["id"] for one in manifest["inputs"] if one["kind"] == "base")
+    if base.fingerprint != trained_on:
+        raise ModelError(
+            "the base has changed since this reward model was trained",
+            value=f"{settings['base']}, fingerprint {base.fingerprint[:8]}",
+            expected=f"fingerprint {trained_on[:8]}",
+            hint="restore the base, or train the reward model again",
+        )
+    return open_scorer(base, tuned_folder(run), open_chat(base, settings.get("template")))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunesmith.core.errors import TrainingError
+from tunesmith.core.files import verify
 from tunesmith.core.records import Example
 from tunesmith.eval.metrics.registry import all_metrics
 from tunesmith.train.rewards.judge import JudgeReward
@@ -36,12 +37,30 @@ def open_rewards(configs: Sequence[RewardConfig], *, train: Sequence[Example], s
                 reward = JudgeReward(config.model_copy(update={"name": label}))
             elif config.voice:
                 reward = VoiceReward(label, train, seed=seed)
+            elif config.reward_model:
+                reward = _model(label, config)
             else:
                 reward = _function(label, config)
             opened.callback(reward.close)
             each.append(reward)
         opened.pop_all()
     return Rewards(tuple(each), tuple(config.weight for config in configs))
+
+
+def _model(label: str, config: RewardConfig) -> FunctionReward:
+    folder = Path(config.reward_model).expanduser().resolve()
+    manifest = verify(folder)
+    objective = manifest["settings"].get("objective", {}).get("kind") if manifest and manifest["kind"] == "run" else None
+    if objective != "reward":
+        found = "no whole run" if manifest is None else f"{manifest['kind']}{f', objective {objective}' if objective else ''}"
+        raise TrainingError(
+            "this is not the run of a reward model",
+            value=f"{config.reward_model} ({found})",
+            expected=f"the folder of a run of objective.kind reward, as seen from {os.getcwd()}",
+            hint="tunesmith path run:latest   prints the folder of the last run",
+        )
+    source = f"the reward model {manifest['id'][:8] if manifest else ''}"
+    return FunctionReward(label, {"reward_model": str(folder)}, seconds=config.seconds, source=source)
 
 
 def _function(label: str, config: RewardConfig) -> FunctionReward:

@@ -22,7 +22,8 @@ _OPENING_S = 120.0  # of importing the function: a first import of a large libra
 
 
 class FunctionReward:
-    """A function by its place: `{"metric": name}`, `{"module": …, "name": …}` or `{"file": …, "name": …}`.
+    """A function by its place: `{"metric": name}`, `{"module": …, "name": …}`, `{"file": …, "name": …}`, or the run of a reward
+    model: `{"reward_model": folder}`.
 
     It is called with those of `answer`, `reference`, `prompt` (messages) and `meta` that its parameters name, once for each
     answer, and gives a number. TrainingError if it cannot be opened.

@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
+from tunesmith.core.files import MANIFEST
 from tunesmith.core.settings import Section, plain_address
 
 __all__ = ["RewardConfig", "WatchConfig", "labels_of"]
 
-_KINDS = ("function", "file", "address", "voice")
+_KINDS = ("function", "file", "address", "voice", "reward_model")
+_LATER = frozenset({"reward_model"})
 
 
 class RewardConfig(Section):
-    """One reward. Exactly one of `function`, `file`, `address` and `voice` says where its numbers come from."""
+    """One reward. Exactly one of `function`, `file`, `address`, `voice` and `reward_model` says where its numbers come from."""
 
     function: str = ""
     """A metric of Tunesmith, or the full name of a Python function, such as tunesmith.eval.metrics.json_valid."""
@@ -36,6 +38,8 @@ class RewardConfig(Section):
     voice: str = ""
     """`training`: how likely it is that the author of the training examples wrote the answer, by a classifier that is trained
     on them."""
+    reward_model: str = ""
+    """The folder of a run of objective.kind reward, as `tunesmith path run:latest` prints it: its score of the answer."""
     weight: Annotated[float, Field(ge=-1000, le=1000)] = 1.0
     """What the reward counts. 0: it is measured and watched, but not trained on."""
     seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0
@@ -57,6 +61,12 @@ class RewardConfig(Section):
             raise ValueError("voice: training")
         return self
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A kind of reward that came later is left out where it is not used, so that existing runs keep their ids."""
+        values: dict[str, Any] = plain(self)
+        return {name: value for name, value in values.items() if name not in _LATER or value}
+
     @property
     def kind(self) -> str:
         """Where the numbers come from."""
@@ -70,14 +80,15 @@ class RewardConfig(Section):
             "file": self.name or "reward",
             "address": "judge",
             "voice": "voice",
+            "reward_model": "reward_model",
         }[self.kind]
         return "".join(c if c.isalnum() else "_" for c in (self.name or raw))
 
     def depends(self) -> dict[str, Any]:
-        """What a result made with it depends on beyond its settings: the content of its file."""
-        if not self.file:
+        """What a result made with it depends on beyond its settings: the content of its file, or of the run that it names."""
+        if not (self.file or self.reward_model):
             return {}
-        path = Path(self.file).expanduser()
+        path = Path(self.file or f"{self.reward_model}/{MANIFEST}").expanduser()
         return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()} if path.is_file() else {}
 
 

@@ -30,7 +30,7 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what the function prints must not be read as scores
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    score: Callable[[Answer], float] | None = None
+    score: Callable[[list[Answer]], list[float | str]] | None = None
     for line in sys.stdin:
         given = json.loads(line)
         try:
@@ -39,7 +39,7 @@ def main() -> None:
                 reply: dict[str, Any] = {"ready": True}
             else:
                 random.seed(given["seed"])
-                reply = {"scores": [_one(score, answer) for answer in given["answers"]]}
+                reply = {"scores": score(given["answers"])}
         except Exception as error:  # noqa: BLE001 (whatever a user's file raises is reported to the run)
             reply = {"error": f"{type(error).__name__}: {error}", "where": _place(error)}
         out.write(json.dumps(reply) + "\n")
@@ -53,13 +53,36 @@ def _end_with_parent(parent: int) -> None:
     os._exit(0)
 
 
-def _one(score: Callable[[Answer], float], answer: Answer) -> float | str:
+def _as_json(number: float) -> float | str:
     """A number as JSON; what JSON has no number for as text."""
-    found = float(score(answer))
+    found = float(number)
     return found if abs(found) < float("inf") else repr(found)
 
 
-def _open(given: dict[str, Any]) -> Callable[[Answer], float]:
+def _open(given: dict[str, Any]) -> Callable[[list[Answer]], list[float | str]]:
+    """What scores a batch of answers."""
+    if folder := given.get("reward_model"):
+        return _model(Path(folder))
+    score = _function(given)
+    return lambda answers: [_as_json(score(answer)) for answer in answers]
+
+
+def _model(folder: Path) -> Callable[[list[Answer]], list[float | str]]:
+    from tunesmith.core.records import Message
+    from tunesmith.train.scorer import scorer_of_run
+
+    scorer = scorer_of_run(folder)
+
+    def score(answers: list[Answer]) -> list[float | str]:
+        said = [
+            (*(Message(**turn) for turn in one["prompt"]), Message(role="assistant", content=one["answer"])) for one in answers
+        ]
+        return [_as_json(number) for number in scorer.score(said)]
+
+    return score
+
+
+def _function(given: dict[str, Any]) -> Callable[[Answer], float]:
     if metric := given.get("metric"):
         return _metric(metric)
     module = _file(given["file"]) if given.get("file") else importlib.import_module(given["module"])
