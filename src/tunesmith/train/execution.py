@@ -49,6 +49,7 @@ class RowModel(Protocol):
     def predictions(self, layout: Any, /) -> Predictions: ...
 
     def summed(self, layout: Any, formula: Formula, /) -> torch.Tensor: ...
+    def log_probs_with_hidden(self, layout: Any, /) -> tuple[torch.Tensor, torch.Tensor]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,10 @@ class ExecutionPath:
     def hidden(self, batch: Batch) -> torch.Tensor:
         """hidden_ND after the last norm, at the positions that predict a target token, with gradient."""
         return self.reads.hidden(batch.layout)
+
+    def log_probs_with_hidden(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """log p_N (float32) and hidden_ND, with gradient."""
+        return self.reads.log_probs_with_hidden(batch.layout)
 
     @property
     def head(self) -> torch.nn.Module:

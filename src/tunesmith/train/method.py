@@ -89,6 +89,10 @@ class Forward(Protocol):
         """Σ of a formula of whole distributions, a float32 scalar with gradient; their logits never exist all at once."""
         ...
 
+    def log_probs_with_hidden(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """`log_probs` and `hidden`, from one pass through the layers where the path allows that."""
+        ...
+
     @property
     def head(self) -> torch.nn.Module:
         """The method's own head (see `Headed`)."""

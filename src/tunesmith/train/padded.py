@@ -102,6 +102,10 @@ class PaddedModel:
         hidden_ND: torch.Tensor = out.last_hidden_state[:, :-1][batch.learned_BT[:, 1:]]
         return hidden_ND
 
+    def log_probs_with_hidden(self, batch: Padded) -> tuple[torch.Tensor, torch.Tensor]:
+        """`log_probs` and `hidden`, in two passes: what lies between them is the model's own."""
+        return self.log_probs(batch), self.hidden(batch)
+
     def _predictions(self, batch: Padded) -> tuple[torch.Tensor, torch.Tensor]:
         logits_BTV = self.model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False).logits
         learned_BT = batch.learned_BT[:, 1:]  # position t is predicted at t − 1

@@ -1,7 +1,7 @@
 """The formulas of policy methods, as functions of tensors: advantages, ratios, divergences, and their losses.
 
-Shapes: G groups of S answers, R rows (answers), N target tokens of all rows, V vocabulary. `row_N` says which row a token is
-of. All logarithms are natural.
+Shapes: G groups of S answers, R rows (answers), N target tokens of all rows, T those of one row, V vocabulary. `row_N` says
+which row a token is of. All logarithms are natural.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ __all__ = [
     "Level",
     "Scale",
     "clipped_loss",
+    "clipped_value_loss",
+    "generalised_advantages",
     "group_advantages",
     "k3",
     "leave_one_out",
     "log_ratio",
     "mean_by_row",
+    "whitened",
 ]
 
 Scale = Literal["group", "batch", "none"]
 Level = Literal["token", "answer"]
 _LEAST_SPREAD = 1e-4  # added to a standard deviation, so that equal rewards divide by something
+_LEAST_VARIANCE = 1e-8
 
 
 def group_advantages(rewards_GS: torch.Tensor, scale: Scale) -> torch.Tensor:
@@ -77,3 +81,31 @@ def clipped_loss(log_ratio_N: torch.Tensor, advantage_N: torch.Tensor, *, low: f
     ratio_N = torch.exp(log_ratio_N)
     clipped_N = ratio_N.clamp(1 - low, 1 + high)
     return -torch.minimum(ratio_N * advantage_N, clipped_N * advantage_N)
+
+
+def generalised_advantages(rewards_T: torch.Tensor, values_T: torch.Tensor, *, gamma: float, lam: float) -> torch.Tensor:
+    """advantage_T of one answer, which ends with its last token (Schulman et al. 2015, arXiv:1506.02438, equation 16).
+
+    `values_T`: the value before each token; after the last one it is zero.
+    """
+    advantage_T = torch.zeros_like(rewards_T)
+    following, value_after = rewards_T.new_zeros(()), rewards_T.new_zeros(())
+    for t in reversed(range(len(rewards_T))):
+        surprise = rewards_T[t] + gamma * value_after - values_T[t]
+        following = surprise + gamma * lam * following
+        advantage_T[t], value_after = following, values_T[t]
+    return advantage_T
+
+
+def whitened(values_N: torch.Tensor) -> torch.Tensor:
+    """The values with mean 0 and variance 1; those of fewer than two tokens as they are."""
+    if len(values_N) < 2:
+        return values_N
+    return (values_N - values_N.mean()) * torch.rsqrt(values_N.var() + _LEAST_VARIANCE)
+
+
+def clipped_value_loss(value_N: torch.Tensor, before_N: torch.Tensor, return_N: torch.Tensor, *, clip: float) -> torch.Tensor:
+    """½ max((V − R)², (V_clipped − R)²), V_clipped within `clip` of the value before the updates (Schulman et al. 2017; as in
+    OpenAI's implementation, which the paper does not write down)."""
+    near_N = torch.clamp(value_N, before_N - clip, before_N + clip)
+    return 0.5 * torch.maximum((value_N - return_N).square(), (near_N - return_N).square())

@@ -6,7 +6,7 @@ Shapes: U units (prompts), R rows (answers), N target tokens of a batch.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +32,7 @@ __all__ = [
     "rewards_of",
     "row_sums",
     "token_log_probs",
+    "token_numbers",
     "units_of",
 ]
 
@@ -59,11 +60,22 @@ def prompt_units(examples: Sequence[Example], chat: Chat, rewards: Sequence[Rewa
 
 def token_log_probs(forward: Forward, units: Sequence[Unit]) -> list[tuple[float, ...]]:
     """Of each unit, log p of the target tokens of all its rows, dropout off."""
-    found: dict[Unit, tuple[float, ...]] = {}
-    for batch, log_p_N, _ in forward.scored(units, lambda done: None):
+    return _by_unit(units, ((batch, log_p_N) for batch, log_p_N, _ in forward.scored(units, lambda done: None)))
+
+
+def token_numbers(forward: Forward, units: Sequence[Unit], numbers: Callable[[Batch], torch.Tensor]) -> list[tuple[float, ...]]:
+    """Of each unit, what `numbers` gives for the target tokens of all its rows, dropout off and without gradient."""
+    with torch.no_grad():
+        return _by_unit(units, ((batch, numbers(batch)) for batch in forward.batches(units, lambda done: None)))
+
+
+def _by_unit(units: Sequence[Unit], found: Iterable[tuple[Batch, torch.Tensor]]) -> list[tuple[float, ...]]:
+    """A number for each target token of each batch, as tuples of the units in their order."""
+    of: dict[Unit, tuple[float, ...]] = {}
+    for batch, numbers_N in found:
         sizes = [sum(token_counts(unit.rows)) for unit in batch.units]
-        found.update((unit, tuple(part.tolist())) for unit, part in zip(batch.units, torch.split(log_p_N, sizes), strict=True))
-    return [found[unit] for unit in units]
+        of.update((unit, tuple(part.tolist())) for unit, part in zip(batch.units, torch.split(numbers_N, sizes), strict=True))
+    return [of[unit] for unit in units]
 
 
 def units_of(groups: Sequence[Group], weight: int = 1) -> list[Unit]:

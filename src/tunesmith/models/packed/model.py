@@ -84,6 +84,11 @@ class PackedModel:
         """Σ formula (float32 scalar) over all predictions."""
         return self.head.summed(self.hidden(tree), formula)
 
+    def log_probs_with_hidden(self, tree: Tree) -> tuple[torch.Tensor, torch.Tensor]:
+        """`log_probs` and `hidden`, from one pass."""
+        hidden_ND = self.hidden(tree)
+        return self.head.log_probs(hidden_ND, tree.target_N), hidden_ND
+
     def score(self, tree: Tree) -> tuple[torch.Tensor, torch.Tensor]:
         """(log p_N, right_N) without gradient."""
         with torch.no_grad():

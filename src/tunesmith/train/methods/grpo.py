@@ -22,14 +22,14 @@ import torch
 from pydantic import Field
 
 from tunesmith.core.records import Example
-from tunesmith.core.settings import Section
 from tunesmith.models.chat import Chat
 from tunesmith.train.hacking import hacked, read_rewards
-from tunesmith.train.method import Draws, Forward
+from tunesmith.train.method import Forward
 from tunesmith.train.policy import Level, Scale, clipped_loss, group_advantages, k3, log_ratio, mean_by_row
 from tunesmith.train.policy_batch import figures_of, measured, numbers_of, prompt_units, rewards_of, token_log_probs, units_of
 from tunesmith.train.reading import Reading
-from tunesmith.train.rewards.settings import RewardConfig, WatchConfig, labels_of
+from tunesmith.train.rewards.settings import RewardConfig, labels_of
+from tunesmith.train.sampled_settings import SampledSettings
 from tunesmith.train.samples import Group, token_counts
 from tunesmith.train.units import Batch, Unit
 from tunesmith.train.watch import Event
@@ -39,17 +39,9 @@ __all__ = ["Method", "Settings", "group_loss"]
 Mean = Literal["token", "answer", "limit"]
 
 
-class Settings(Section):
+class Settings(SampledSettings):
     """Settings of group relative policy optimisation."""
 
-    rewards: list[RewardConfig] = Field(default_factory=list)
-    """What answers are rewarded for: a list of rewards with weights (docs/concepts/methods.md)."""
-    samples: Annotated[int, Field(ge=2, le=1024)] = 8
-    """Answers per prompt that are compared with each other."""
-    max_new_tokens: Annotated[int, Field(ge=1)] = 128
-    """Maximum tokens per answer."""
-    updates: Annotated[int, Field(ge=1, le=64)] = 1
-    """Steps made on the same answers. More than 1 needs method.dropout 0."""
     beta: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Weight of the divergence from the base in the loss. 0: the base is not needed."""
     kl_gradient: Literal["unbiased", "plain"] = "unbiased"
@@ -61,11 +53,6 @@ class Settings(Section):
     `limit`: answers times max_new_tokens (Dr. GRPO, without bias towards long wrong answers)."""
     ratio: Level = "token"
     """Importance ratio of each `token`, or one of each whole `answer` (GSPO; use with mean: answer)."""
-    clip_low: Annotated[float, Field(gt=0, le=1)] = 0.2
-    """How far below 1 the ratio counts."""
-    clip_high: Annotated[float, Field(gt=0, le=10)] = 0.2
-    """How far above 1 the ratio counts. 0.28 leaves rare tokens more room (DAPO)."""
-    watch: WatchConfig = WatchConfig()
 
 
 class Method:
@@ -77,7 +64,7 @@ class Method:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.rewards: Sequence[RewardConfig] = settings.rewards
-        self.draws = Draws(samples=settings.samples, max_new_tokens=settings.max_new_tokens, updates=settings.updates)
+        self.draws = settings.draws
         self.figures = figures_of(labels_of(settings.rewards))
 
     def prepare(self, examples: Sequence[Example], chat: Chat, *, max_tokens: int) -> list[Unit]:

@@ -18,14 +18,14 @@ import torch
 from pydantic import Field
 
 from tunesmith.core.records import Example
-from tunesmith.core.settings import Section
 from tunesmith.models.chat import Chat
 from tunesmith.train.hacking import hacked, read_rewards
-from tunesmith.train.method import Draws, Forward
+from tunesmith.train.method import Forward
 from tunesmith.train.policy import clipped_loss, leave_one_out
 from tunesmith.train.policy_batch import figures_of, measured, prompt_units, rewards_of, row_sums, token_log_probs, units_of
 from tunesmith.train.reading import Reading
-from tunesmith.train.rewards.settings import RewardConfig, WatchConfig, labels_of
+from tunesmith.train.rewards.settings import RewardConfig, labels_of
+from tunesmith.train.sampled_settings import SampledSettings
 from tunesmith.train.samples import Group, token_counts
 from tunesmith.train.units import Batch, Unit
 from tunesmith.train.watch import Event
@@ -33,24 +33,13 @@ from tunesmith.train.watch import Event
 __all__ = ["Method", "Settings"]
 
 
-class Settings(Section):
+class Settings(SampledSettings):
     """Settings of REINFORCE leave-one-out."""
 
-    rewards: list[RewardConfig] = Field(default_factory=list)
-    """What answers are rewarded for: a list of rewards with weights (docs/concepts/methods.md)."""
     samples: Annotated[int, Field(ge=2, le=1024)] = 4
     """Answers per prompt that are compared with each other."""
-    max_new_tokens: Annotated[int, Field(ge=1)] = 128
-    """Maximum tokens per answer."""
-    updates: Annotated[int, Field(ge=1, le=64)] = 1
-    """Steps made on the same answers. More than 1 needs method.dropout 0."""
     beta: Annotated[float, Field(ge=0, le=100)] = 0.05
     """How much of an answer's divergence from the base is taken off its reward."""
-    clip_low: Annotated[float, Field(gt=0, le=1)] = 0.2
-    """How far below 1 the ratio counts."""
-    clip_high: Annotated[float, Field(gt=0, le=10)] = 0.2
-    """How far above 1 the ratio counts."""
-    watch: WatchConfig = WatchConfig()
 
 
 class Method:
@@ -62,7 +51,7 @@ class Method:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.rewards: Sequence[RewardConfig] = settings.rewards
-        self.draws = Draws(samples=settings.samples, max_new_tokens=settings.max_new_tokens, updates=settings.updates)
+        self.draws = settings.draws
         self.figures = figures_of(labels_of(settings.rewards))
 
     def prepare(self, examples: Sequence[Example], chat: Chat, *, max_tokens: int) -> list[Unit]:
