@@ -55,7 +55,9 @@ def test_parameters_are_grouped_by_their_rate_and_keep_their_order() -> None:
     assert group(rate_scale=lambda name: 16.0 if "lora_B" in name else 1.0) == [(1.0, [0, 2]), (16.0, [1, 3])]
 
 
-@pytest.mark.parametrize("changed", [{"quantise": "nf4"}, {"lora_plus": 16.0}, {"init": "pissa"}])
+@pytest.mark.parametrize(
+    "changed", [{"quantise": "nf4"}, {"lora_plus": 16.0}, {"init": "pissa"}, {"rank_pattern": {"q_proj": 8}}]
+)
 def test_a_later_setting_that_is_used_gives_a_run_another_id(changed: dict[str, Any]) -> None:
     assert identified(method=changed) != identified()
     usual = {name: MethodConfig.model_fields[name].default for name in changed}

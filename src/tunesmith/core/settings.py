@@ -69,7 +69,7 @@ def declared(model: type[BaseModel], prefix: str = "") -> list[Knob]:
             found += declared(annotation, f"{prefix}{name}.")
         else:
             default = None if info.is_required() else info.get_default(call_default_factory=True)
-            found.append(Knob(f"{prefix}{name}", _type_text(annotation), default, info.description or ""))
+            found.append(Knob(f"{prefix}{info.alias or name}", _type_text(annotation), default, info.description or ""))
     return found
 
 

@@ -9,7 +9,7 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.models.adapter_start import plain_form
 from tunesmith.models.dropout import switch_off_dropouts
 from tunesmith.models.load import safetensors_shapes
+from tunesmith.models.patterns import by_pattern
 from tunesmith.models.quantised import num_weights
 from tunesmith.models.reach import linear_modules, out_of_reach
 from tunesmith.models.whole import Whole
@@ -28,8 +29,10 @@ __all__ = [
     "WEIGHTS",
     "AdapterKind",
     "Coverage",
+    "Patterns",
     "adapter_moves",
     "attach",
+    "fill_adapter",
     "is_scale",
     "open_adapter",
     "save_adapter",
@@ -61,20 +64,41 @@ class Coverage:
         return self.num_trainable / self.num_parameters
 
 
+@dataclass(frozen=True, slots=True)
+class Patterns:
+    """Ranks and alphas of modules by the ends of their names (see `models.patterns`), where they are not the usual ones."""
+
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    alphas: Mapping[str, float] = field(default_factory=dict)
+
+
 def attach(
-    model: Any, *, kind: AdapterKind, rank: int, alpha: float, dropout: float, modules: Sequence[str], seed: int
+    model: Any,
+    *,
+    kind: AdapterKind,
+    rank: int,
+    alpha: float,
+    dropout: float,
+    modules: Sequence[str],
+    seed: int,
+    patterns: Patterns = Patterns(),
 ) -> tuple[Any, Coverage]:
     """Put a fresh float32 adapter on exactly `modules`; returns the peft model and what it covers.
 
-    The base's own dropouts are switched off. Raises ModelError if any requested module was left out.
+    The base's own dropouts are switched off. Raises ModelError if any requested module was left out, or for a pattern that
+    means none.
     """
     from peft import LoraConfig, get_peft_model
 
+    by_pattern(modules, rank, patterns.ranks, setting="method.rank_pattern")
+    by_pattern(modules, alpha, patterns.alphas, setting="method.alpha_pattern")
     torch.manual_seed(seed)
     linear, unreached, dropouts = linear_modules(model), out_of_reach(model), switch_off_dropouts(model)
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
+        rank_pattern=dict(patterns.ranks),
+        alpha_pattern=dict(patterns.alphas),
         lora_dropout=dropout,
         target_modules=_short_names(modules, [name for name, _ in model.named_modules()]),
         task_type="CAUSAL_LM",
@@ -120,6 +144,25 @@ def save_adapter(model: Any, base_address: str, out: Path) -> None:
     finally:
         model.peft_config["default"] = own
     (out / "README.md").unlink(missing_ok=True)  # peft's empty card; Tunesmith's own evidence stands in the manifest
+
+
+def fill_adapter(adapted: Any, weights: Path) -> None:
+    """Put the tensors in the file `weights` into an adapter that is there. ModelError if one has no place, or a place none."""
+    from peft.utils.save_and_load import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    try:
+        result = set_peft_model_state_dict(adapted, load_file(weights))
+        odd = [name for name in (*result.unexpected_keys, *result.missing_keys) if "lora_" in name]
+    except (RuntimeError, KeyError, ValueError) as error:
+        odd = [_reason_of(error)]
+    if odd:
+        raise ModelError(
+            "the adapter does not fit this base",
+            value=str(weights.parent),
+            expected=f"a place for each tensor, and a tensor for each place ({odd[0]})",
+            hint="use the base that the adapter was trained on",
+        )
 
 
 def open_adapter(model: Any, folder: Path, *, name: str = "default", whole: bool = False) -> Any:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -20,6 +21,7 @@ import torch
 from tunesmith.core.errors import ModelError
 from tunesmith.models.dropout import switch_off_dropouts
 from tunesmith.models.load import BaseFolder, empty_model
+from tunesmith.models.patterns import by_pattern
 from tunesmith.models.quantised import num_weights
 
 __all__ = ["Reach", "choose_modules", "left_out", "linear_modules", "moving_parameters", "out_of_reach", "reach_of"]
@@ -261,7 +263,15 @@ def _kind_of(name: str, module: Any, head: Any) -> str:
     return "experts" if _EXPERTS.search(name) else ""
 
 
-def reach_of(base: BaseFolder, *, kind: str, rank: int, targets: str | Sequence[str], layers: Literal["all"] | int) -> Reach:
+def reach_of(
+    base: BaseFolder,
+    *,
+    kind: str,
+    rank: int,
+    targets: str | Sequence[str],
+    layers: Literal["all"] | int,
+    rank_pattern: Mapping[str, int] = MappingProxyType({}),
+) -> Reach:
     """What an adapter of this `kind` (lora, rslora, dora) and rank would cover, or a full fine-tune; no weight is read."""
     model = empty_model(base)
     if kind == "full":
@@ -269,12 +279,13 @@ def reach_of(base: BaseFolder, *, kind: str, rank: int, targets: str | Sequence[
         moving = sum(parameter.numel() for parameter in moving_parameters(model, layers).values())
         return Reach(tuple(modules), len(linear_modules(model)), moving, {}, switch_off_dropouts(model))
     modules = choose_modules(model, targets, layers)
-    shapes = [model.get_submodule(name).weight.shape for name in modules]
-    extra = sum(shape[0] for shape in shapes) if kind == "dora" else 0
+    shapes = {name: model.get_submodule(name).weight.shape for name in modules}
+    ranks = by_pattern(modules, rank, rank_pattern, setting="method.rank_pattern")
+    extra = sum(shape[0] for shape in shapes.values()) if kind == "dora" else 0
     return Reach(
         tuple(modules),
         len(linear_modules(model)),
-        rank * sum(sum(shape) for shape in shapes) + extra,
+        sum(ranks[name] * sum(shape) for name, shape in shapes.items()) + extra,
         out_of_reach(model),
         switch_off_dropouts(model),
     )

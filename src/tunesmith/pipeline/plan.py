@@ -11,6 +11,7 @@ from typing import Any
 from tunesmith.core.errors import TrainingError
 from tunesmith.pipeline.plan_lines import Facts, Line, lines_of
 from tunesmith.pipeline.recipe import Recipe
+from tunesmith.pipeline.weight_lines import reach_numbers
 from tunesmith.plan.duration import Durations, Speed, Work, durations
 from tunesmith.plan.facts import AdapterFacts, BaseFacts, DataFacts, DrawingFacts, PrecisionFacts
 from tunesmith.plan.hardware import Hardware
@@ -86,11 +87,7 @@ def make_plan(  # noqa: PLR0913 (all that the plan is made of)
         "evaluation_seconds": round(seconds.evaluation, 1),
         "total_seconds": round(seconds.total, 1),
         "busy": hardware.busy,
-        "trainable": adapter.trainable,
-        "adapted_modules": adapter.modules,
-        "linear_modules": adapter.linear,
-        "out_of_reach": dict(adapter.out_of_reach),
-        "dropouts_off": dict(adapter.dropouts),
+        **reach_numbers(adapter),
         "detectable": detectable if detectable is not None and math.isfinite(detectable) else None,
         "precision": precision.name,
     }

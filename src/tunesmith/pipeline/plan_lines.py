@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.pipeline.recipe import PRESETS, Recipe
+from tunesmith.pipeline.weight_lines import weight_lines
 from tunesmith.plan.duration import duration_text
 from tunesmith.plan.facts import BaseFacts, DataFacts, DrawingFacts, PrecisionFacts
 from tunesmith.plan.hardware import Hardware
@@ -82,11 +83,10 @@ def lines_of(recipe: Recipe, facts: Facts, n: Mapping[str, Any]) -> tuple[Line, 
 def _adapter(recipe: Recipe, shape: Shape, precision: PrecisionFacts, n: Mapping[str, Any]) -> tuple[Line, ...]:
     """What moves where an adapter does."""
     m = recipe.method
-    begun = "" if m.init == "default" else f", init {m.init}"
     return (
         Line(
             "adapter",
-            f"{m.kind} rank {m.rank}, alpha {m.alpha:g}, dropout {m.dropout:g}{begun}",
+            f"{m.kind} rank {m.rank}, alpha {m.alpha:g}, dropout {m.dropout:g}",
             _why(recipe, "method", "rank", "default: enough to learn a style, small enough to stay general"),
         ),
         Line(
@@ -96,6 +96,7 @@ def _adapter(recipe: Recipe, shape: Shape, precision: PrecisionFacts, n: Mapping
             f"targets {m.targets if isinstance(m.targets, str) else ', '.join(m.targets)}, layers {m.layers}"
             f"{not_reached(n['out_of_reach'], shape.num_parameters)}",
         ),
+        *(Line(*line) for line in weight_lines(m, start=n["start"])),
         *_dropouts(n["dropouts_off"]),
         Line("precision", f"{precision.name} frozen weights, float32 adapter and optimiser", precision.reason),
         *_quantised(recipe, shape),

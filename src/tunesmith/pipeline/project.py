@@ -31,7 +31,6 @@ from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import BaseFolder, find_base, safetensors_shapes
 from tunesmith.models.older_readers import unread_by_older_readers
 from tunesmith.models.precision import Precision, choose_precision
-from tunesmith.models.reach import reach_of
 from tunesmith.models.use import Use, read_use
 from tunesmith.pipeline.base_defaults import REAL_BASE, for_base
 from tunesmith.pipeline.bigger import address_of
@@ -55,8 +54,8 @@ from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.recipe_stages import named_stage, refuse_stages
 from tunesmith.pipeline.ruling import rules_of
 from tunesmith.pipeline.stage import check_serves, find_stage
-from tunesmith.pipeline.training import check_optimizer, drawing_of, objective_of
-from tunesmith.plan.facts import AdapterFacts, BaseFacts, PrecisionFacts
+from tunesmith.pipeline.training import adapter_facts, check_optimizer, drawing_of, located, objective_of
+from tunesmith.plan.facts import BaseFacts, PrecisionFacts
 from tunesmith.plan.hardware import measure_hardware
 from tunesmith.plan.shape import Shape, shape_of
 from tunesmith.systems.registry import addition_kinds, baseline_kinds
@@ -123,7 +122,7 @@ class Project:
     @cached_property
     def settings(self) -> Recipe:
         """The recipe with what its quality means for a base of this size filled in."""
-        return for_method(for_base(self.recipe, num_parameters=self.shape.num_parameters))
+        return located(for_method(for_base(self.recipe, num_parameters=self.shape.num_parameters)), self.store)
 
     @cached_property
     def chat(self) -> Chat:
@@ -312,7 +311,6 @@ class Project:
         asked = [item for suite in self.suites for item in suite.items]
         facts = data_facts(n, limit=self.limit, room=self.max_new_tokens, template=self.chat.described)
         facts = replace(facts, suite_items=len(asked), suite_tokens=sum(item.max_new_tokens for item in asked))
-        reach = reach_of(self.origin, kind=r.method.kind, rank=r.method.rank, targets=r.method.targets, layers=r.method.layers)
         plan = make_plan(
             r,
             facts,
@@ -320,7 +318,7 @@ class Project:
             measure_hardware(),
             PrecisionFacts(**asdict(self.precision)),
             base=BaseFacts(self.origin.name, self.origin.origin),
-            adapter=AdapterFacts(len(reach.modules), reach.num_linear, reach.num_trainable, reach.out_of_reach, reach.dropouts),
+            adapter=adapter_facts(self.origin, r),
             drawing=drawing_of(self.objective),
             detectable=detectable_effect(facts.test_documents, min_groups=r.gates.min_documents),
         )

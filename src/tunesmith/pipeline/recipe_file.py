@@ -21,7 +21,7 @@ from tunesmith.pipeline.sections.run import TrainConfig
 __all__ = ["knobs", "load_recipe", "recipe_from"]
 
 _Path = tuple[str, ...]
-_OF_ADAPTERS = ("rank", "alpha", "dropout", "targets", "quantise", "lora_plus", "init")
+_OF_ADAPTERS = ("rank", "alpha", "dropout", "targets", "quantise", "lora_plus", "init", "rank_pattern", "alpha_pattern", "from")
 
 
 def knobs() -> list[Knob]:
@@ -237,6 +237,8 @@ def _of_weights(data: Mapping[str, Any], recipe: Recipe, complain: Callable[[str
         complain(
             f"method.{name}", method[name], "a method.kind with an adapter; with full there is none", f"remove method.{name}"
         )
+    if recipe.method.continued and recipe.method.init != "default":
+        complain("method.init", recipe.method.init, "a fresh adapter; method.from names another start", "remove one of the two")
     uses = {"floor": recipe.train.schedule != "constant", "decay": recipe.train.schedule == "wsd"}
     usual = TrainConfig()
     for name in (

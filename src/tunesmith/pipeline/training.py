@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from tunesmith.core.artifacts import Draft
+from tunesmith.core.artifacts import Draft, Store
+from tunesmith.core.errors import ModelError
 from tunesmith.core.records import Example
 from tunesmith.core.reporter import Reporter
+from tunesmith.models.adapters import CONFIG, Patterns
 from tunesmith.models.chat import Chat
+from tunesmith.models.continuing import check_start, origin_of_start
 from tunesmith.models.load import BaseFolder, PrecisionName
+from tunesmith.models.patterns import by_pattern
+from tunesmith.models.reach import reach_of
+from tunesmith.models.tuned import tuned_fingerprint, tuned_folder
 from tunesmith.pipeline.recipe import Recipe
-from tunesmith.plan.facts import DrawingFacts
+from tunesmith.plan.facts import AdapterFacts, DrawingFacts
 from tunesmith.train.method import Method, Sampled, identity, open_method
 from tunesmith.train.optimizer import optimizer_settings
 from tunesmith.train.run import Place, train_adapter
 from tunesmith.train.settings import AdapterSettings, TrainSettings, identifying
 
-__all__ = ["check_optimizer", "drawing_of", "fill_run", "objective_of", "record_setting", "run_settings"]
+__all__ = [
+    "adapter_facts",
+    "check_optimizer",
+    "drawing_of",
+    "fill_run",
+    "located",
+    "objective_of",
+    "record_setting",
+    "run_settings",
+]
+
+_RUN = re.compile(r"run:[a-z][a-z0-9_-]*|[0-9a-f]{4,64}")
 
 
 def objective_of(recipe: Recipe) -> Method:
@@ -34,6 +53,48 @@ def check_optimizer(recipe: Recipe) -> None:
 def drawing_of(objective: Method) -> DrawingFacts | None:
     """What the plan has to know of a method that draws answers; None for one that does not."""
     return DrawingFacts(**asdict(objective.draws)) if isinstance(objective, Sampled) else None
+
+
+def adapter_facts(base: BaseFolder, recipe: Recipe) -> AdapterFacts:
+    """What the weights that move will cover on this base, for the plan. ModelError for settings that the base does not have."""
+    m = recipe.method
+    reach = reach_of(base, kind=m.kind, rank=m.rank, targets=m.targets, layers=m.layers, rank_pattern=m.rank_pattern)
+    by_pattern(reach.modules, m.alpha, m.alpha_pattern, setting="method.alpha_pattern")
+    if m.continued and m.kind != "full":
+        check_start(
+            Path(m.continued),
+            base,
+            kind=m.kind,
+            rank=m.rank,
+            alpha=m.alpha,
+            modules=reach.modules,
+            patterns=Patterns(m.rank_pattern, m.alpha_pattern),
+        )
+    folder = Path(m.continued)
+    start = f"{origin_of_start(folder)}, content {tuned_fingerprint(folder)[:12]}" if m.continued else ""
+    return AdapterFacts(len(reach.modules), reach.num_linear, reach.num_trainable, reach.out_of_reach, reach.dropouts, start)
+
+
+def located(recipe: Recipe, store: Store) -> Recipe:
+    """The recipe with the folder of the adapter that its run continues from, in place of a run's id or a run's folder.
+
+    ArtifactError for an id that no run has, ModelError for a folder that is not there or holds a whole model.
+    """
+    named = recipe.method.continued
+    if not named:
+        return recipe
+    path = Path(named).expanduser()
+    if not path.is_dir() and _RUN.fullmatch(named):
+        path = store.resolve(named).path
+    folder = path if (path / CONFIG).is_file() else tuned_folder(path)
+    if not (folder / CONFIG).is_file():
+        raise ModelError(
+            "there is no adapter to continue from",
+            value=named,
+            expected=f"a run with an adapter, or a folder with {CONFIG}",
+            hint="tunesmith show   lists the runs of the project",
+        )
+    return recipe.model_copy(update={"method": recipe.method.model_copy(update={"continued": str(folder.resolve())})})
 
 
 def run_settings(recipe: Recipe, objective: Method, *, base: str, precision: PrecisionName) -> dict[str, Any]:

@@ -87,6 +87,7 @@ class AdapterFacts:
     """What the adapter covers: `modules` of `linear` layers, with `trainable` new parameters.
 
     `out_of_reach` counts the base's parameters that no adapter can change, by kind; `dropouts` are the base's own, by name.
+    `start`: the adapter that training continues from, in words; empty for a fresh one.
     """
 
     modules: int
@@ -94,3 +95,4 @@ class AdapterFacts:
     trainable: int
     out_of_reach: Mapping[str, int]
     dropouts: Mapping[str, float]
+    start: str = ""

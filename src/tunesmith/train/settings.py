@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, get_type_hints
 
+from tunesmith.models.tuned import tuned_fingerprint
 from tunesmith.train.schedule import Schedule
 
 __all__ = ["SAVING", "AdapterSettings", "TrainSettings", "identifying", "values_of"]
@@ -24,6 +26,9 @@ class AdapterSettings(Protocol):
     layers: Literal["all"] | int
     quantise: Literal["none", "nf4"]
     lora_plus: float
+    continued: str
+    rank_pattern: dict[str, int]
+    alpha_pattern: dict[str, float]
     init: Literal["default", "pissa", "olora", "eva"]
 
 
@@ -88,4 +93,6 @@ def identifying(settings: AdapterSettings | TrainSettings, names: type) -> dict[
     values = {name: value for name, value in values_of(settings, names).items() if name not in SAVING}
     kind: Any = type(settings)
     usual = values_of(kind(), names)
+    if values.get("continued"):  # what it holds counts, not where it lies
+        values["continued"] = tuned_fingerprint(Path(values["continued"]))
     return {name: value for name, value in values.items() if name in _FIRST[names] or value != usual[name]}

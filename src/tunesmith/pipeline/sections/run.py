@@ -34,6 +34,14 @@ class MethodConfig(Section):
     lora_plus: Annotated[float, Field(ge=1, le=1000)] = 1.0
     """LoRA+: the learning rate of the second matrix of each pair is this many times `train.learning_rate`. The authors use 16.
     1: both matrices learn at the same rate."""
+    continued: str = Field(default="", alias="from")
+    """Begin with this adapter instead of a fresh one: the id of a run, `run:latest`, or a folder with an adapter of any tool
+    that writes peft's or mlx-lm's files. It must be of this base, and of the kind, rank, alpha and layers that are set here."""
+    rank_pattern: dict[str, Annotated[int, Field(ge=1, le=512)]] = {}
+    """Other ranks for some layers, such as `{q_proj: 8, "layers\\.0\\..*": 4}`: the end of a module's name or a regular
+    expression for it, as in peft, and the rank. Each pattern must match an adapted layer."""
+    alpha_pattern: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """Other values of `alpha` for some layers, in the same way."""
     init: Literal["default", "pissa", "olora", "eva"] = "default"
     """Where the adapter begins. `default`: at zero. `pissa`: at the largest singular vectors of each matrix; `olora`: at its QR
     decomposition; both are saved as a plain adapter of twice the rank. `eva`: at zero, reading the principal components of what

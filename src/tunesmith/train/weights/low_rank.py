@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from tunesmith.models import adapters
 from tunesmith.models.adapter_start import begin_at
-from tunesmith.models.adapters import Coverage, adapter_moves, save_adapter
+from tunesmith.models.adapters import Coverage, Patterns, adapter_moves, save_adapter
+from tunesmith.models.continuing import check_start, continue_from, origin_of_start
 from tunesmith.models.reach import choose_modules
 from tunesmith.train.weights.weights import Beginning, Change, Weights, moved_from
 
@@ -26,14 +28,30 @@ def attach(model: Any, how: Beginning) -> Weights:
     modules = choose_modules(model, s.targets, s.layers)
     if s.kind == "full":
         raise AssertionError("a full fine-tune has no adapter")
+    patterns = Patterns(s.rank_pattern, s.alpha_pattern)
+    if s.continued:
+        check_start(Path(s.continued), how.base, kind=s.kind, rank=s.rank, alpha=s.alpha, modules=modules, patterns=patterns)
     adapted, coverage = adapters.attach(
-        model, kind=s.kind, rank=s.rank, alpha=s.alpha, dropout=s.dropout, modules=modules, seed=how.seed
+        model,
+        kind=s.kind,
+        rank=s.rank,
+        alpha=s.alpha,
+        dropout=s.dropout,
+        modules=modules,
+        seed=how.seed,
+        patterns=patterns,
     )
+    if s.continued:
+        continue_from(adapted, Path(s.continued))
     begin_at(adapted, s.init, how.rows)
     begun = "" if s.init == "default" else f", begun by {s.init}"
+    begun += f", continued from {origin_of_start(Path(s.continued))}" if s.continued else ""
+    ranks = (
+        "" if not s.rank_pattern else f" (others by pattern: {min(s.rank_pattern.values())} to {max(s.rank_pattern.values())})"
+    )
     plus = "" if s.lora_plus == 1 else f", LoRA+ ratio {s.lora_plus:g}"
-    weights = adapter_weights(adapted, coverage, name=f"{s.kind} rank {s.rank}{begun}{plus}", address=how.base.address)
-    if s.init != "default":
+    weights = adapter_weights(adapted, coverage, name=f"{s.kind} rank {s.rank}{ranks}{begun}{plus}", address=how.base.address)
+    if s.init != "default" or s.continued:
         weights = replace(weights, moved=moved_from({n: p for n, p in adapted.named_parameters() if p.requires_grad}))
     changes = partial(low_rank_changes, adapted) if s.kind != "dora" and s.init == "default" else None
     return replace(weights, changes=changes, rate_scale=lambda name: s.lora_plus if "lora_B." in name else 1.0)
