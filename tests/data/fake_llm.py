@@ -59,13 +59,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A reply; a status other than 200 is an error. `page`: what is sent instead of a reply, as a web page."""
+    """A reply; a status other than 200 is an error. `page`: what is sent instead of a reply, as a web page. `logprobs`: of its
+    tokens, as the interface writes them.
+    """
 
     text: str = ""
     finish: str = "stop"
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     page: str = ""
+    logprobs: Any = None
     usage: Mapping[str, int] | None = field(default_factory=lambda: {"prompt_tokens": 100, "completion_tokens": 20})
 
 
@@ -273,6 +276,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         message = {"role": "assistant", "content": said.text}
         choice = {"index": 0, "message": message, "finish_reason": said.finish}
+        if said.logprobs is not None and asked.body.get("logprobs"):
+            choice["logprobs"] = {"content": said.logprobs}
         usage = {**said.usage, "total_tokens": sum(said.usage.values())} if said.usage else None
         with self.server.lock:
             self.server.paid[self.headers["Idempotency-Key"]] += 1

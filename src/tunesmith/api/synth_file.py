@@ -22,6 +22,7 @@ from tunesmith.data.synth.instruct import distil, evolve, self_instruct
 from tunesmith.data.synth.outcome import Outcome
 from tunesmith.data.synth.page import work_section
 from tunesmith.data.synth.preference import prefer
+from tunesmith.data.synth.replies import Replies
 from tunesmith.data.synth.score import RUBRIC, Grade, score
 from tunesmith.pipeline.sections.dataset import GeneratorConfig
 from tunesmith.pipeline.synthesis import open_generator, report_outcome
@@ -34,7 +35,7 @@ KINDS: tuple[str, ...] = get_args(SynthKind)
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The files written, by name (`out`, `report`, `scores`), and the figures of the report."""
+    """The files written, by name (`out`, `report`, `scores`, `logprobs`), and the figures of the report."""
 
     files: Mapping[str, Path]
     report: Mapping[str, Any]
@@ -116,7 +117,7 @@ def synthesize(
     check_out(out, [file], hint="--out made.jsonl")  # before anything is paid for
     rows = read_rows(file, prompts_alone=wanted in {"distil", "preference"})
     works: Mapping[str, Callable[[Generator], _Work]] = {
-        "distil": lambda g: _Work(*distil(rows, generator=g, reporter=reporter)),
+        "distil": lambda g: _Work(*distil(rows, generator=g, reporter=reporter, top_logprobs=generator.top_logprobs)),
         "evolve": lambda g: _Work(*evolve(rows, generator=g, reporter=reporter)),
         "self_instruct": lambda g: _Work(
             *self_instruct(rows, count=count, seed=generator.seed, generator=g, reporter=reporter)
@@ -126,6 +127,7 @@ def synthesize(
     }
     with open_generator(generator, replies) as asked:
         done = works[wanted](asked)
+        told = _logprobs(done.rows, Replies(replies)) if wanted == "distil" and generator.top_logprobs else b""
         report_outcome(asked, done.outcome, reporter)
     if not done.rows:
         raise DatasetError(
@@ -135,7 +137,17 @@ def synthesize(
             hint="try a stronger model with --set generator.model=NAME"
             + (", or a lower --threshold" if wanted == "score" else ""),
         )
-    return _written(done, out, threshold=threshold)
+    return _written(done, out, threshold=threshold, logprobs=told)
+
+
+def _logprobs(rows: Sequence[Any], replies: Replies) -> bytes:
+    """Of each row, under the hash of the request that it answers, the log-probabilities that came with the reply."""
+    lines = []
+    for row in rows:
+        reply = replies.find(row.origin.prompt_sha256)
+        if reply is not None and reply.logprobs:
+            lines.append(orjson.dumps({"request": row.origin.prompt_sha256, "tokens": orjson.loads(reply.logprobs)}) + b"\n")
+    return b"".join(lines)
 
 
 def read_rows(file: Path, *, prompts_alone: bool) -> list[Example]:
@@ -194,11 +206,14 @@ def _scored(rows: Sequence[Example], threshold: float, generator: Generator, rep
     return _Work(kept, outcome, grades)
 
 
-def _written(done: _Work, out: Path, *, threshold: float) -> Made:
+def _written(done: _Work, out: Path, *, threshold: float, logprobs: bytes = b"") -> Made:
     report: dict[str, Any] = done.outcome.report()
     sections = [work_section(report)]
     files = {"out": out, "report": out.with_suffix(".report.html")}
     data = {out: b"".join(to_json(row) + b"\n" for row in done.rows)}
+    if logprobs:
+        files["logprobs"] = out.with_suffix(".logprobs.jsonl")
+        data[files["logprobs"]] = logprobs
     if done.grades:
         files["scores"] = out.with_suffix(".scores.jsonl")
         data[files["scores"]] = b"".join(to_json(grade) + b"\n" for grade in done.grades)

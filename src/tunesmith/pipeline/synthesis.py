@@ -23,7 +23,10 @@ from tunesmith.pipeline.sections.dataset import BuildConfig, GeneratorConfig
 
 __all__ = ["build_with_generator", "generator_settings", "open_generator", "report_outcome"]
 
-_WITHOUT_EFFECT = {"api_key_env", "concurrency", "timeout_s", "max_tokens_total", "max_cost"}  # on what is written
+_WITHOUT_EFFECT = {  # on what is written
+    *("api_key_env", "concurrency", "timeout_s", "max_tokens_total", "max_cost"),
+    "top_logprobs",
+}
 
 
 def generator_settings(g: GeneratorConfig) -> dict[str, Any]:

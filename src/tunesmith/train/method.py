@@ -38,6 +38,7 @@ __all__ = [
     "Forward",
     "Headed",
     "Method",
+    "Naming",
     "Rate",
     "Referenced",
     "Sampled",
@@ -248,6 +249,15 @@ class Shown(Protocol):
 
 
 @runtime_checkable
+class Naming(Protocol):
+    """A method some of whose settings name files or models."""
+
+    def contents(self) -> Mapping[str, str]:
+        """Setting → the hash of what it names, which belongs to the identity of a run instead of the name."""
+        ...
+
+
+@runtime_checkable
 class Taught(Protocol):
     """A method that learns from another model with the same tokenizer; `Forward.teacher` computes with it."""
 
@@ -335,6 +345,6 @@ def identity(method: Method) -> dict[str, Any]:
     settings = {name: value for name, value in method.settings.model_dump().items() if name in given or (kind, name) in _NAMED}
     if isinstance(method, Sampled) and (files := [found for reward in method.rewards if (found := reward.depends())]):
         settings["reward_files"] = files
-    if isinstance(method, Taught):
-        settings["teacher"] = method.find_teacher().fingerprint  # whatever it is called, and wherever it is
+    if isinstance(method, Naming):
+        settings |= method.contents()
     return {"kind": kind, **settings} if kind != DEFAULT or settings else {}

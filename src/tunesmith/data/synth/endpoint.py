@@ -6,6 +6,7 @@ that was named and nowhere else. The key is read from the environment and appear
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -134,6 +135,8 @@ class Endpoint:
             temperature=request.temperature,
             seed=request.seed,
             max_tokens=request.max_tokens,
+            logprobs=True if request.top_logprobs else openai.omit,
+            top_logprobs=request.top_logprobs or openai.omit,
             extra_headers={"Idempotency-Key": request.key},
         )
         choices = getattr(completion, "choices", None)
@@ -144,7 +147,15 @@ class Endpoint:
                 expected=f"an OpenAI-compatible server at {self.url}",
                 hint=f"check {self._words.section}.url: it often ends in /v1; {self._words.without}",
             )
-        return _read(choices[0], getattr(completion, "usage", None), request)
+        reply = _read(choices[0], getattr(completion, "usage", None), request)
+        if request.top_logprobs and reply.text and not reply.logprobs:
+            raise GeneratorError(
+                "the server gives no log-probabilities",
+                value=f"{request.model} at {self.url}",
+                expected="a server that takes logprobs and top_logprobs, such as vLLM, llama.cpp or a cloud that offers them",
+                hint="--set generator.top_logprobs=0 takes the answers alone",
+            )
+        return reply
 
     def _pause(self, attempt: int, fault: openai.APIError | None) -> None:
         """Wait for the server's own word, or twice as long as before; and for a pause that another worker was told of."""
@@ -253,7 +264,22 @@ def _read(choice: Any, used: Any, request: Request) -> Reply:
         completion_tokens=int(completion_tokens or 0),
         date=datetime.now(UTC).date().isoformat(),
         counted=counted,
+        logprobs=_logprobs(choice),
     )
+
+
+def _logprobs(choice: Any) -> str:
+    """The log-probabilities of a reply as `Reply.logprobs` keeps them; empty if there are none."""
+    listed = getattr(getattr(choice, "logprobs", None), "content", None)
+    if not listed:
+        return ""
+    return json.dumps([[_hex(one), one.logprob, [[_hex(o), o.logprob] for o in one.top_logprobs or ()]] for one in listed])
+
+
+def _hex(token: Any) -> str:
+    """The bytes of a token. Its text is not enough where a token is a part of a character."""
+    own = getattr(token, "bytes", None)
+    return (bytes(own) if own else token.token.encode()).hex()
 
 
 def _not_taken() -> Reply:

@@ -83,8 +83,11 @@ class Generator:
         if estimate.exceeds(self.ledger.budget):
             reporter.warn("this will probably reach the budget before it ends; finished work is kept")
 
-    def ask(self, messages: Sequence[Message], *, draw: int = 0, temperature: float | None = None) -> Asked:
-        """The reply to these messages: the one kept, or a new one. Another `draw` asks for another sample.
+    def ask(
+        self, messages: Sequence[Message], *, draw: int = 0, temperature: float | None = None, top_logprobs: int = 0
+    ) -> Asked:
+        """The reply to these messages: the one kept, or a new one. Another `draw` asks for another sample. With
+        the log-probabilities of `top_logprobs` tokens at each place, if there are any.
 
         Workers that ask the same thing at the same time share one reply, paid once.
         """
@@ -95,6 +98,7 @@ class Generator:
             temperature=self._temperature if temperature is None else temperature,
             seed=self._seed + draw,
             max_tokens=self._max_tokens,
+            top_logprobs=top_logprobs,
         )
         key = request.key
         with self._alone(key):

@@ -53,14 +53,18 @@ _INVENTOR = (
 )
 
 
-def distil(rows: Sequence[Example], *, generator: Generator, reporter: Reporter) -> tuple[list[Example], Outcome]:
-    """The prompts of the rows, each answered by the generator; each prompt once. What the rows answered is left out."""
+def distil(
+    rows: Sequence[Example], *, generator: Generator, reporter: Reporter, top_logprobs: int = 0
+) -> tuple[list[Example], Outcome]:
+    """The prompts of the rows, each answered by the generator; each prompt once. What the rows answered is left out. The kept
+    replies hold the log-probabilities of the `top_logprobs` likeliest tokens, if there are any.
+    """
     tally, asked_for = Tally(), once(rows)
     tally.drop(AGAIN, "", len(rows) - len(asked_for))
 
     def one(row: Example) -> tuple[Example | None, Tally]:
         def work(attempt: int, reasons: Sequence[str]) -> Example:
-            asked, text = _answered(generator, row.prompt, attempt)
+            asked, text = _answered(generator, row.prompt, attempt, top_logprobs=top_logprobs)
             return _made(row, (*row.prompt, Message(role="assistant", content=text)), "distil", asked, generator, "answer")
 
         return attempted(work, row.prompt[-1].content)
@@ -188,9 +192,9 @@ def _task(prompt: str, answer: str, asked: Asked, generator: Generator) -> Examp
     return _made(row, row.messages, "self_instruct", asked, generator, "both")
 
 
-def _answered(generator: Generator, prompt: Sequence[Message], attempt: int) -> tuple[Asked, str]:
+def _answered(generator: Generator, prompt: Sequence[Message], attempt: int, *, top_logprobs: int = 0) -> tuple[Asked, str]:
     """The generator's own answer to a prompt. Fault: cut, refused, empty, or what no dataset should hold."""
-    asked = generator.ask(prompt, draw=attempt)
+    asked = generator.ask(prompt, draw=attempt, top_logprobs=top_logprobs)
     text = text_in(asked.reply)
     if reason := fault_of_text(prompt[-1].content, text, least=_ANSWER_WORDS[0], most=_ANSWER_WORDS[1], orders=True):
         raise Fault(reason)

@@ -51,4 +51,7 @@ class Replies:
 
 
 def _check(key: str, reply: Reply) -> str:
-    return digest(key, canonical_json(asdict(reply)))
+    found = asdict(reply)
+    if not reply.logprobs:
+        del found["logprobs"]  # as in replies that were kept before there were any
+    return digest(key, canonical_json(found))

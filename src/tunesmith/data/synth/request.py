@@ -26,6 +26,7 @@ class Request:
     seed: int
     max_tokens: int
     top_p: float | None = None
+    top_logprobs: int = 0
 
     @property
     def key(self) -> str:
@@ -34,6 +35,8 @@ class Request:
         settings: dict[str, object] = {"url": self.url, "model": self.model, "temperature": self.temperature, "seed": self.seed}
         if self.top_p is not None:
             settings["top_p"] = self.top_p
+        if self.top_logprobs:
+            settings["top_logprobs"] = self.top_logprobs
         return digest("request", canonical_json({**settings, "max_tokens": self.max_tokens, "messages": turns}))
 
     @property
@@ -51,6 +54,7 @@ class Reply:
     """What came back. `stop`: ended by itself, cut at the token limit, refused by the model, or not taken by the server.
 
     `date`: the day (UTC) on which it was paid for. `counted`: the server reported the tokens; else they are upper bounds.
+    `logprobs`: where they were asked for, a JSON list of [token, log p, [[token, log p], …]], a token as its bytes in hex.
     """
 
     text: str
@@ -59,3 +63,4 @@ class Reply:
     completion_tokens: int
     date: str
     counted: bool = True
+    logprobs: str = ""

@@ -14,7 +14,9 @@ import torch.nn.functional as F
 
 from tunesmith.models.packed.head import Head
 
-__all__ = ["GeneralisedJSD", "Predictions"]
+__all__ = ["GeneralisedJSD", "ListedTokens", "Predictions"]
+
+_NOTHING = 1e-6  # a rest that is no more than the rounding of the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +67,40 @@ class GeneralisedJSD:
         value_N = self.beta * (log_q.exp() * (log_q - log_m)).sum(-1) + (1 - self.beta) * own_N
         grad_NV = (1 - self.beta) * p * (ratio - own_N[:, None])
         return value_N, F.pad(grad_NV, (0, columns - size)) if slope else None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTokens:
+    """KL(teacher ‖ student) where only some of the teacher's probabilities q are known: those of the K listed tokens of each
+    prediction, and together the rest r of all others.
+
+        Σ_K q (log q − log p) + r (log r − log p_rest),   r = 1 − Σ_K q,  p_rest = 1 − Σ_K p
+
+    It is the divergence after all tokens that are not listed were made one, so never above the whole one. With one listed token
+    of probability 1 it is −log p. `ids_NK`: the first is always a token, −1 where there are fewer.
+    """
+
+    ids_NK: torch.Tensor
+    log_q_NK: torch.Tensor
+
+    def __call__(
+        self, logits_NV: torch.Tensor, rows: slice, *, slope: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """As of every formula."""
+        ids, log_q = self.ids_NK[rows], self.log_q_NK[rows]
+        there = ids >= 0
+        ids = torch.where(there, ids, ids[:, :1])
+        q = torch.where(there, log_q.exp(), 0.0)
+        q = q / q.sum(-1, keepdim=True).clamp(min=1)  # rounded logarithms may make more than 1
+        rest_N = 1 - q.sum(-1)
+        rest_N = torch.where(rest_N > _NOTHING, rest_N, 0.0)
+        log_p = torch.log_softmax(logits_NV, -1)
+        others = log_p.scatter(1, ids, float("-inf"))
+        log_rest_N = others.logsumexp(-1)
+        listed_N = (torch.xlogy(q, q) - q * log_p.gather(1, ids)).sum(-1)
+        value_N = listed_N + torch.where(rest_N > 0, torch.xlogy(rest_N, rest_N) - rest_N * log_rest_N, 0.0)
+        if not slope:
+            return value_N, None
+        share_N = torch.where(rest_N > 0, rest_N.log() - log_rest_N, float("-inf"))
+        grad_NV = log_p.exp() - (others + share_N[:, None]).exp()
+        return value_N, grad_NV.scatter_add_(1, ids, -q)

@@ -75,6 +75,9 @@ class GeneratorConfig(Section):
     """Maximum tokens per reply. Replies that reach this limit are rejected."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
     """Seconds to wait for an answer before a request is retried."""
+    top_logprobs: Annotated[int, Field(ge=0, le=100)] = 0
+    """With `tunesmith synth distil`: also keep the log-probabilities of so many likeliest tokens at each place of an answer,
+    for `objective.kind: teacher_logprobs`. Many servers give at most 20. 0: answers alone."""
 
     @field_validator("url")
     @classmethod

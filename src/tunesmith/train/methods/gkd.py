@@ -65,6 +65,10 @@ class Method:
         """The teacher's folder. It is never fetched. TrainingError if none is named, ModelError if it is not there."""
         return self._teacher
 
+    def contents(self) -> dict[str, str]:
+        """A run is named by the weights of its teacher, whatever they are called and wherever they are."""
+        return {"teacher": self._teacher.fingerprint}
+
     @cached_property
     def _teacher(self) -> BaseFolder:
         if not self.settings.teacher:
