@@ -54,7 +54,7 @@ from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.recipe_stages import named_stage, refuse_stages
 from tunesmith.pipeline.ruling import rules_of
 from tunesmith.pipeline.stage import check_serves, find_stage
-from tunesmith.pipeline.training import adapter_facts, check_optimizer, drawing_of, located, objective_of
+from tunesmith.pipeline.training import adapter_facts, check_optimizer, check_rewards_of, drawing_of, located, objective_of
 from tunesmith.plan.facts import BaseFacts, PrecisionFacts
 from tunesmith.plan.hardware import measure_hardware
 from tunesmith.plan.shape import Shape, shape_of
@@ -308,8 +308,10 @@ class Project:
         """Every derived number with its reason; nothing is trained. Raises what would stop the evaluation later."""
         r, n = self.settings, self.dataset.numbers
         _ = self.scorable
-        asked = [item for suite in self.suites for item in suite.items]
-        facts = data_facts(n, limit=self.limit, room=self.max_new_tokens, template=self.chat.described)
+        check_rewards_of(self.objective)
+        writes = generates(self.objective)
+        asked = [item for suite in self.suites for item in suite.items] if writes else []
+        facts = data_facts(n, limit=self.limit, room=self.max_new_tokens if writes else 0, template=self.chat.described)
         facts = replace(facts, suite_items=len(asked), suite_tokens=sum(item.max_new_tokens for item in asked))
         plan = make_plan(
             r,

@@ -23,12 +23,15 @@ from tunesmith.pipeline.recipe import Recipe
 from tunesmith.plan.facts import AdapterFacts, DrawingFacts
 from tunesmith.train.method import Method, Sampled, identity, open_method
 from tunesmith.train.optimizer import optimizer_settings
+from tunesmith.train.rewards.opening import check_rewards
 from tunesmith.train.run import Place, train_adapter
+from tunesmith.train.sampled_settings import SampledSettings
 from tunesmith.train.settings import AdapterSettings, TrainSettings, identifying
 
 __all__ = [
     "adapter_facts",
     "check_optimizer",
+    "check_rewards_of",
     "drawing_of",
     "fill_run",
     "located",
@@ -48,6 +51,12 @@ def objective_of(recipe: Recipe) -> Method:
 def check_optimizer(recipe: Recipe) -> None:
     """RecipeError if the recipe names an optimiser that does not exist, or settings that it does not have."""
     optimizer_settings(recipe.train.optimizer, recipe.train.optimizer_settings)
+
+
+def check_rewards_of(objective: Method) -> None:
+    """TrainingError for rewards that the run would refuse before its first step, of a method that learns from rewards."""
+    if isinstance(objective.settings, SampledSettings):
+        check_rewards(objective.settings.rewards)
 
 
 def drawing_of(objective: Method) -> DrawingFacts | None:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import torch
 
-from tunesmith.core.errors import TrainingError
 from tunesmith.core.records import Example
 from tunesmith.eval.metrics.repetition import loops
 from tunesmith.eval.stats import summarise
 from tunesmith.models.chat import Chat
 from tunesmith.train.method import Direction, Forward
 from tunesmith.train.policy import k3
+from tunesmith.train.rewards.opening import refuse_no_reward
 from tunesmith.train.rewards.settings import RewardConfig
 from tunesmith.train.samples import Group, token_counts
 from tunesmith.train.units import Batch, Unit
@@ -48,13 +48,7 @@ class Numbers:
 
 def prompt_units(examples: Sequence[Example], chat: Chat, rewards: Sequence[RewardConfig], *, max_tokens: int) -> list[Unit]:
     """A unit for each prompt, with the example's own answer. TrainingError if there is no reward to learn from."""
-    if not any(reward.weight for reward in rewards):
-        raise TrainingError(
-            "there is no reward to learn from",
-            value=f"{len(rewards)} rewards, none with a weight above or below 0",
-            expected="one reward at least that counts",
-            hint="objective.rewards: [{function: json_valid}], or see docs/concepts/methods.md",
-        )
+    refuse_no_reward(rewards)
     return [Unit((chat.answer_row(example.messages, max_tokens=max_tokens),), weight=1) for example in examples]
 
 

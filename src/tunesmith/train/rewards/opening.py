@@ -18,10 +18,32 @@ from tunesmith.train.rewards.reward import Asked, Reward, Rewards
 from tunesmith.train.rewards.settings import RewardConfig, labels_of
 from tunesmith.train.rewards.voice import VoiceReward
 
-__all__ = ["open_rewards", "try_rewards"]
+__all__ = ["check_rewards", "open_rewards", "refuse_no_reward", "try_rewards"]
 
 _METRICS = "tunesmith.eval.metrics."
 _TRIED = 16  # validation examples
+
+
+def check_rewards(configs: Sequence[RewardConfig]) -> None:
+    """TrainingError, as from `open_rewards`, for rewards that cannot be used; what needs the examples, a server, or a model in
+    memory is left to the run."""
+    refuse_no_reward(configs)
+    for label, config in zip(labels_of(configs), configs, strict=True):
+        if config.reward_model:
+            _run_of(config)
+        elif config.file or config.function:
+            _function(label, config).close()
+
+
+def refuse_no_reward(configs: Sequence[RewardConfig]) -> None:
+    """TrainingError if none of them counts."""
+    if not any(config.weight for config in configs):
+        raise TrainingError(
+            "there is no reward to learn from",
+            value=f"{len(configs)} rewards, none with a weight above or below 0",
+            expected="one reward at least that counts",
+            hint="objective.rewards: [{function: json_valid}], or see docs/concepts/methods.md",
+        )
 
 
 def open_rewards(configs: Sequence[RewardConfig], *, train: Sequence[Example], seed: int) -> Rewards:
@@ -48,10 +70,16 @@ def open_rewards(configs: Sequence[RewardConfig], *, train: Sequence[Example], s
 
 
 def _model(label: str, config: RewardConfig) -> FunctionReward:
+    folder, id = _run_of(config)
+    return FunctionReward(label, {"reward_model": str(folder)}, seconds=config.seconds, source=f"the reward model {id[:8]}")
+
+
+def _run_of(config: RewardConfig) -> tuple[Path, str]:
+    """The folder and the id of the run of a reward model."""
     folder = Path(config.reward_model).expanduser().resolve()
     manifest = verify(folder)
     objective = manifest["settings"].get("objective", {}).get("kind") if manifest and manifest["kind"] == "run" else None
-    if objective != "reward":
+    if manifest is None or objective != "reward":
         found = "no whole run" if manifest is None else f"{manifest['kind']}{f', objective {objective}' if objective else ''}"
         raise TrainingError(
             "this is not the run of a reward model",
@@ -59,8 +87,7 @@ def _model(label: str, config: RewardConfig) -> FunctionReward:
             expected=f"the folder of a run of objective.kind reward, as seen from {os.getcwd()}",
             hint="tunesmith path run:latest   prints the folder of the last run",
         )
-    source = f"the reward model {manifest['id'][:8] if manifest else ''}"
-    return FunctionReward(label, {"reward_model": str(folder)}, seconds=config.seconds, source=source)
+    return folder, str(manifest["id"])
 
 
 def _function(label: str, config: RewardConfig) -> FunctionReward:
