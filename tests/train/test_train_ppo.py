@@ -102,7 +102,8 @@ def trl_loss(new: Padded, old: Padded, advantages: torch.Tensor, returns: torch.
     vf_loss = 0.5 * masked_mean(torch.max((new.values - returns) ** 2, (clipped - returns) ** 2), new.mask)
     ratio = torch.exp(new.log_p - old.log_p)
     pg_losses, pg_losses2 = -advantages * ratio, -advantages * torch.clamp(ratio, 1 - s.clip_low, 1 + s.clip_high)
-    return masked_mean(torch.max(pg_losses, pg_losses2), new.mask) + s.value_weight * vf_loss
+    value_weight: float = s.value_weight
+    return masked_mean(torch.max(pg_losses, pg_losses2), new.mask) + value_weight * vf_loss
 
 
 # --- ours against them ------------------------------------------------------------------------------------------------
