@@ -1,8 +1,9 @@
 """The verdict on a model that scores answers: does it agree with held-out preferences, and more often than length alone?
 
-Two gates decide. `better_than_chance`: the share of pairs in the right order is above ½. `better_than_length`: it is above the
-share that the plain rule "the longer answer is better" orders rightly, or "the shorter", whichever holds in training. Each is
-weighed as the gates of other verdicts are: by the paired difference with its interval, clustered by document.
+Two gates decide. `better_than_chance`: the share of pairs in the right order is above ½, with its whole interval.
+`better_than_length`: it is above the share that the plain rule "the longer answer is better" orders rightly, or "the shorter",
+whichever holds in training; this is weighed as the gates of other verdicts are, by the paired difference. Both intervals are
+clustered by document.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.eval.gain import weigh
-from tunesmith.eval.gate import Finding, GateWords, Ruling, missing, ruling
+from tunesmith.eval.gate import Finding, GateWords, Ruling, State, missing, ruling
 from tunesmith.eval.metrics.text import num_words
 from tunesmith.eval.preferred import PairMeasures, measure_pairs
 from tunesmith.eval.stats import Difference, Summary, paired, summarise
@@ -67,7 +68,6 @@ class Agreement:
 
     pairs: PairMeasures
     by_length: Summary
-    over_chance: Difference
     over_length: Difference
     rule: Rule
     level: float
@@ -92,13 +92,12 @@ def judge_agreement(
     found = Agreement(
         pairs=measure_pairs([pair.difference for pair in evidence.pairs], groups, level=level),
         by_length=summarise(by_rule, groups, bounds=(0, 1), level=level),
-        over_chance=paired([_CHANCE] * len(right), right, groups, bounds=(0, 1), level=level),
         over_length=paired(by_rule, right, groups, bounds=(0, 1), level=level),
         rule=evidence.rule,
         level=level,
     )
     rulings = (
-        ruling(_CHANCE_WORDS, _weighed(found.over_chance, min_documents, level), threshold=0.0),
+        ruling(_CHANCE_WORDS, _above_chance(found, min_documents), threshold=_CHANCE),
         ruling(_length_words(evidence.rule), _weighed(found.over_length, min_documents, level), threshold=0.0),
     )
     return found, _decide(found, rulings, looks, changed)
@@ -106,6 +105,19 @@ def judge_agreement(
 
 def _half_if_even(difference: float) -> float:
     return 0.5 * ((difference > 0) + (difference >= 0))
+
+
+def _above_chance(found: Agreement, min_documents: int) -> Finding:
+    accuracy, documents = found.pairs.accuracy, found.over_length.num_groups
+    if documents < min_documents or accuracy.ci is None or accuracy.share is None:
+        return missing(f"{documents} test documents are too few for a reliable interval")
+    low, high = accuracy.ci.low, accuracy.ci.high
+    figures = f"{100 * accuracy.share:.1f} % ({100 * low:.1f} to {100 * high:.1f} %), {accuracy.count} of {accuracy.n} pairs"
+    figures += f" from {documents} documents"
+    if low <= _CHANCE < high:
+        figures += ": the interval includes ½; too few documents to tell"
+    state: State = "pass" if low > _CHANCE else "fail" if high <= _CHANCE else "not measured"
+    return Finding(state=state, evidence=figures, value=accuracy.share, interval=(low, high))
 
 
 def _weighed(difference: Difference, min_documents: int, level: float) -> Finding:
@@ -157,7 +169,7 @@ def _decide(found: Agreement, rulings: Sequence[Ruling], looks: int, changed: Se
         gates=tuple(one.gate for one in rulings),
         not_measured=tuple(one.words.topic for one in unknown),
         looks=looks,
-        effective_documents=found.over_chance.effective_documents,
+        effective_documents=found.over_length.effective_documents,
         advice=_advice(failed, unknown),
     )
 

@@ -31,7 +31,7 @@ def agreement_figures(found: Agreement) -> dict[str, Any]:
     pairs, gap = found.pairs, found.over_length
     return {
         "pairs": pairs.accuracy.n,
-        "documents": found.over_chance.num_groups,
+        "documents": found.over_length.num_groups,
         "level": found.level,
         "accuracy": {"share": pairs.accuracy.share, "ci": _ends(pairs.accuracy.ci)},
         "length_accuracy": {"share": found.by_length.mean, "ci": _ends(found.by_length.ci), "rule": found.rule},
