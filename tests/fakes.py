@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -292,10 +292,11 @@ def train_tiny(
     general: Sequence[Example] = (),
     run_id: str = "tiny",
     reporter: Reporter | None = None,
+    begin: Callable[..., Trained] | None = None,
 ) -> Trained:
     """A run of a few steps on the tiny base; the result lies in `place/out`, what resuming needs in `place/work`.
 
-    `rows`: those of the splits, or a list whose last four are the validation's.
+    `rows`: those of the splits, or a list whose last four are the validation's. `begin`: what makes the run, if not torch.
     """
     from tunesmith.models.chat import open_chat
 
@@ -311,7 +312,7 @@ def train_tiny(
         "min_delta": 0.0,
     }
     settings |= {"learning_rate": 0.01, "precision": "float32"} | (train or {})
-    return train_adapter(
+    return (begin or train_adapter)(
         folder,
         open_chat(folder),
         {**splits, "general": general},

@@ -32,10 +32,10 @@ from tunesmith.engines.process import ServerProcess
 from tunesmith.engines.served import folder_hash, python_of
 from tunesmith.models.generation.requests import Sampling
 
-__all__ = ["PYTHON", "Mlx"]
+__all__ = ["INSTALL", "PYTHON", "Mlx"]
 
 PYTHON = "TUNESMITH_MLX"
-_INSTALL = "pip install mlx-lm (with 'mlx[cpu]' on Linux) in an environment of its own"
+INSTALL = "pip install mlx-lm (with 'mlx[cpu]' on Linux) in an environment of its own"
 
 
 class Mlx:
@@ -53,11 +53,11 @@ class Mlx:
         self._usage = Usage()
         self._lock = Lock()
         settings = {"folder": str(self._folder), "adapter": str(self._adapter) if self._adapter else None}
-        command = [python or python_of(PYTHON, engine=self.name, install=_INSTALL), str(Path(mlx_worker.__file__))]
+        command = [python or python_of(PYTHON, engine=self.name, install=INSTALL), str(Path(mlx_worker.__file__))]
         self._process = ServerProcess(
             [*command, json.dumps(settings)],
             engine=self.name,
-            hint=_INSTALL,
+            hint=INSTALL,
             environment={"PYTHONPATH": "", "HF_HUB_OFFLINE": "1"},
             piped=True,
         )

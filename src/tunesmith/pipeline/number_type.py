@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import get_args
@@ -10,11 +11,11 @@ import orjson
 
 from tunesmith.core.files import make_folders, replace_file, storage_errors
 from tunesmith.core.records import canonical_json, digest, to_json
-from tunesmith.models.load import PrecisionName
+from tunesmith.models.load import PrecisionName, stored_types
 from tunesmith.models.precision import Precision, choose_precision
 from tunesmith.train.machine import machine_facts
 
-__all__ = ["fixed_precision", "kept_precision"]
+__all__ = ["fixed_precision", "kept_precision", "stored_precision"]
 
 
 def kept_precision(file: Path, *, width: int, inner: int, rank: int) -> Precision:
@@ -47,6 +48,12 @@ def _read(file: Path) -> tuple[dict[str, PrecisionName], dict[str, Precision]]:
         }
         return types, measured
     return {}, {}
+
+
+def stored_precision(weights: Sequence[Path]) -> PrecisionName:
+    """The number type of most of a base's weights, as a run can have it: float32 where they are stored in float16."""
+    [(kind, _)] = stored_types(weights).most_common(1) or [("float32", 0)]
+    return "bfloat16" if kind == "bfloat16" else "float32"
 
 
 def fixed_precision(wanted: str) -> PrecisionName | None:

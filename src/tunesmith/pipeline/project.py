@@ -43,7 +43,7 @@ from tunesmith.pipeline.items import test_items
 from tunesmith.pipeline.judging import judge
 from tunesmith.pipeline.looks import Look, Looks
 from tunesmith.pipeline.method_defaults import for_method
-from tunesmith.pipeline.number_type import fixed_precision, kept_precision
+from tunesmith.pipeline.number_type import fixed_precision, kept_precision, stored_precision
 from tunesmith.pipeline.outcome import Outcome, outcome_of
 from tunesmith.pipeline.own_answers import own_answers
 from tunesmith.pipeline.plan import Plan, make_plan
@@ -54,7 +54,16 @@ from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.recipe_stages import named_stage, refuse_stages
 from tunesmith.pipeline.ruling import rules_of
 from tunesmith.pipeline.stage import check_serves, find_stage
-from tunesmith.pipeline.training import adapter_facts, check_optimizer, check_rewards_of, drawing_of, located, objective_of
+from tunesmith.pipeline.training import (
+    adapter_facts,
+    backend_lines,
+    check_backend,
+    check_optimizer,
+    check_rewards_of,
+    drawing_of,
+    located,
+    objective_of,
+)
 from tunesmith.plan.facts import BaseFacts, PrecisionFacts
 from tunesmith.plan.hardware import measure_hardware
 from tunesmith.plan.shape import Shape, shape_of
@@ -92,6 +101,7 @@ class Project:
         self.reporter: Reporter = reporter or SilentReporter()
         self.objective: Method = objective_of(recipe)
         check_optimizer(recipe)
+        check_backend(recipe, self.objective)
         self._artifacts: dict[str, Artifact] = {}
         self._allow_private = allow_private
         self._offline = offline
@@ -301,6 +311,9 @@ class Project:
             return choose_precision(
                 "float32", **layer, because="all weights move: small steps would be rounded away in bfloat16"
             )
+        if self.settings.train.backend == "mlx":
+            stored = stored_precision(self.origin.weights)
+            return choose_precision(stored, **layer, because="as the base is stored, which is how mlx-lm trains on it")
         return kept_precision(self.store.root / "precision.json", **layer)
 
     @cached_property
@@ -326,7 +339,7 @@ class Project:
         )
         unread = unread_by_older_readers(self.origin.config)
         found = (Line("older readers", "would run another model", unread),) if unread else ()
-        return replace(plan, lines=(*plan.lines, *found))
+        return replace(plan, lines=(*plan.lines, *backend_lines(r), *found))
 
     def report_plan(self) -> None:
         """The plan as an event, before what it plans is done; it fixes the rules of the verdict."""

@@ -19,9 +19,12 @@ from tunesmith.models.load import BaseFolder, PrecisionName
 from tunesmith.models.patterns import by_pattern
 from tunesmith.models.reach import reach_of
 from tunesmith.models.tuned import tuned_fingerprint, tuned_folder
+from tunesmith.pipeline.plan_lines import Line
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.plan.facts import AdapterFacts, DrawingFacts
 from tunesmith.train.method import Method, Sampled, identity, open_method
+from tunesmith.train.mlx.run import train_with_mlx
+from tunesmith.train.mlx.support import refuse_unsupported
 from tunesmith.train.optimizer import optimizer_settings
 from tunesmith.train.rewards.opening import check_rewards
 from tunesmith.train.run import Place, train_adapter
@@ -30,6 +33,8 @@ from tunesmith.train.settings import AdapterSettings, TrainSettings, identifying
 
 __all__ = [
     "adapter_facts",
+    "backend_lines",
+    "check_backend",
     "check_optimizer",
     "check_rewards_of",
     "drawing_of",
@@ -57,6 +62,19 @@ def check_rewards_of(objective: Method) -> None:
     """TrainingError for rewards that the run would refuse before its first step, of a method that learns from rewards."""
     if isinstance(objective.settings, SampledSettings):
         check_rewards(objective.settings.rewards)
+
+
+def check_backend(recipe: Recipe, objective: Method) -> None:
+    """RecipeError if the recipe names a backend that cannot follow its other settings."""
+    if recipe.train.backend == "mlx":
+        refuse_unsupported(objective, recipe.method, recipe.train)
+
+
+def backend_lines(recipe: Recipe) -> tuple[Line, ...]:
+    """What the plan says of another backend than torch."""
+    if recipe.train.backend == "torch":
+        return ()
+    return (Line("backend", "mlx", "mlx-lm makes the steps; time and memory above are those of torch, MLX was not measured"),)
 
 
 def drawing_of(objective: Method) -> DrawingFacts | None:
@@ -137,7 +155,8 @@ def fill_run(  # noqa: PLR0913 (what the project knows, and nothing of the proje
     reporter: Reporter,
 ) -> None:
     """Train the adapter into the draft, and note the numbers of the run."""
-    trained = train_adapter(
+    begin = train_with_mlx if recipe.train.backend == "mlx" else train_adapter
+    trained = begin(
         base,
         chat,
         examples,

@@ -47,11 +47,26 @@ from tunesmith.train.validation import OnDone, Validation, holding
 from tunesmith.train.weights.kinds import begin
 from tunesmith.train.weights.weights import Beginning, Weights
 
-__all__ = ["Place", "Trained", "deterministic", "train_adapter"]
+__all__ = [
+    "DRAWN",
+    "SAMPLES",
+    "SAMPLE_TOKENS",
+    "Place",
+    "Trained",
+    "begun_weights",
+    "covered",
+    "deterministic",
+    "fit_settings",
+    "made_for",
+    "refuse_unusable",
+    "save_weights",
+    "train_adapter",
+    "write_report",
+]
 
-_DRAWN = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.1, seed=7)
-_SAMPLES = 3  # validation questions that are answered at each validation
-_SAMPLE_TOKENS = 48
+DRAWN = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.1, seed=7)
+SAMPLES = 3  # validation questions that are answered at each validation
+SAMPLE_TOKENS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +105,16 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
 
     Writes adapter, metric log and reading to `place.out`. The same call resumes from the checkpoints in `place.workspace`.
     """
-    _refuse_unusable(objective, examples)
+    refuse_unusable(objective, examples)
     limit = min(train.max_tokens, base.context)
     watched = spread_over_documents(examples["val"], train.val_examples)
     units, val = (objective.prepare(part, chat, max_tokens=limit) for part in (examples["train"], watched))
-    weights = _weights(base, units, objective, method, train, precision)
+    weights = begun_weights(base, units, objective, method, train, precision)
     optimizer = _optimizer(weights, train)
     penalty = moving_penalty(weights, chat, examples.get("general", ()), weight=train.ewc, max_tokens=limit)
     exact = train.precision == "exact"
     trunk = _trunk(objective, weights, base, train, method, place)
-    sample = partial(_samples, weights.model, chat, watched[:_SAMPLES] if generates(objective) else [], base.context)
+    sample = partial(_samples, weights.model, chat, watched[:SAMPLES] if generates(objective) else [], base.context)
     release_memory()
     with (
         lock(place.workspace),
@@ -137,17 +152,17 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
                 supply.batches,
                 with_penalty(partial(objective.loss, path), penalty),
                 optimizer=optimizer,
-                settings=_fit_settings(train, units, objective),
+                settings=fit_settings(train, units, objective),
                 figures=objective.figures,
                 validation=Validation(len(val), measure=supply.measure, sample=sample),
-                checkpoints=_checkpoints(place, _made_for(base, units, objective, method, train), path, train, reporter),
+                checkpoints=_checkpoints(place, made_for(base, units, objective, method, train), path, train, reporter),
                 reporter=reporter,
                 signs=supply.signs,
             )
             supply.finish(fitted.num_steps)
-        other = _save_weights(weights, fitted, objective, other_figure(objective.figures, train.best_by), place)
+        other = save_weights(weights, fitted, objective, other_figure(objective.figures, train.best_by), place)
     facts = other | _facts(weights, base, path, supply.budget, method=method, precision=precision)
-    reading, figures = _report(place, fitted, facts, objective, train)
+    reading, figures = write_report(place, fitted, facts, objective, train)
     return Trained(fitted, weights.coverage, reading, figures)
 
 
@@ -173,13 +188,13 @@ def _facts(
 ) -> dict[str, str]:
     """What the report says of the run, by name."""
     return {
-        **_covered(weights, method.dropout),
+        **covered(weights, method.dropout),
         "base": f"{base.name}, {_in_training(method, precision)}, fingerprint {base.fingerprint[:12]}",
         "batches": f"{path.note}; {most.note}",
     }
 
 
-def _refuse_unusable(objective: Method, examples: Mapping[str, Sequence[Any]]) -> None:
+def refuse_unusable(objective: Method, examples: Mapping[str, Sequence[Any]]) -> None:
     if not examples["val"]:
         raise TrainingError(
             "there are no validation examples",
@@ -200,7 +215,7 @@ def _refuse_unusable(objective: Method, examples: Mapping[str, Sequence[Any]]) -
         objective.check({name: examples[name] for name in ("train", "val")})
 
 
-def _fit_settings(train: TrainSettings, units: Sequence[Unit], objective: Method) -> FitSettings:
+def fit_settings(train: TrainSettings, units: Sequence[Unit], objective: Method) -> FitSettings:
     steps = num_steps(train, len(units), sum(unit.num_tokens for unit in units))
     if isinstance(objective, Sampled) and not train.max_steps:
         steps *= objective.draws.updates
@@ -225,7 +240,7 @@ def _compile(train: TrainSettings, units: Sequence[Unit], place: Place) -> bool 
     return Trial(steps * train.accumulate * batch_tokens, place.workspace / "compile.json")
 
 
-def _report(
+def write_report(
     place: Place, fitted: Fitted, facts: Mapping[str, str], objective: Method, train: TrainSettings
 ) -> tuple[Reading, dict[str, float]]:
     """Write the logs, the reading and the page; the reading, and the validation figures of the best step."""
@@ -241,7 +256,7 @@ def _report(
     return reading, figures
 
 
-def _covered(weights: Weights, dropout: float) -> dict[str, str]:
+def covered(weights: Weights, dropout: float) -> dict[str, str]:
     """What was trained, what no adapter reaches, and which dropouts the run had: the adapter's own, never the base's."""
     coverage = weights.coverage
     trained = f"{coverage.num_trainable:,} of {coverage.num_parameters:,} parameters ({coverage.share:.1%})"
@@ -252,7 +267,7 @@ def _covered(weights: Weights, dropout: float) -> dict[str, str]:
     return {weights.folder: weights.words, "trained": trained + beyond, "dropout": drops}
 
 
-def _weights(
+def begun_weights(
     base: BaseFolder,
     units: Sequence[Unit],
     objective: Method,
@@ -261,7 +276,7 @@ def _weights(
     precision: PrecisionName,
 ) -> Weights:
     """The base with the weights that will move and the method's head, at their start."""
-    steps = _fit_settings(train, units, objective).num_steps
+    steps = fit_settings(train, units, objective).num_steps
     how = Beginning(base=base, settings=method, rows=rows_of(units), num_steps=steps, seed=train.seed)
     whole = method.quantise == "none"
     weights = begin(load_model(base, precision) if whole else load_quantised(base, precision), how)
@@ -281,7 +296,7 @@ def _in_training(method: AdapterSettings, precision: PrecisionName) -> str:
     return f"4 bits (NF4, double quantisation) and {precision} in training, full precision in evaluation and merging"
 
 
-def _save_weights(weights: Weights, fitted: Fitted, objective: Method, figure: str, place: Place) -> dict[str, str]:
+def save_weights(weights: Weights, fitted: Fitted, objective: Method, figure: str, place: Place) -> dict[str, str]:
     """Write the weights and, if they are of another step, the best ones by the other figure; what the report says of that."""
     _save(weights, objective, place.out / weights.folder)
     if not fitted.other:
@@ -328,7 +343,7 @@ def _budget(
     )
 
 
-def _made_for(
+def made_for(
     base: BaseFolder, units: Sequence[Unit], objective: Method, method: AdapterSettings, train: TrainSettings
 ) -> dict[str, str]:
     """What a checkpoint belongs to, by name: resuming with another base, data, method or schedule is refused."""
@@ -362,6 +377,6 @@ def _samples(model: Any, chat: Chat, examples: Sequence[Example], context: int, 
     if not examples:
         return []
     model.eval()
-    requests = [Request(messages=example.prompt, max_new_tokens=_SAMPLE_TOKENS, sampling=_DRAWN) for example in examples]
+    requests = [Request(messages=example.prompt, max_new_tokens=SAMPLE_TOKENS, sampling=DRAWN) for example in examples]
     made = answer(model, chat, requests, batch_examples=len(requests), context=context, on_done=on_done)
     return [said.text for said in made]

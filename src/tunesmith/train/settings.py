@@ -35,6 +35,7 @@ class AdapterSettings(Protocol):
 class TrainSettings(Protocol):
     """How a run is made."""
 
+    backend: Literal["torch", "mlx"]
     epochs: float
     max_steps: int
     batch_examples: int

@@ -66,6 +66,10 @@ class ObjectiveConfig(Section):
 class TrainConfig(Section):
     """The training run."""
 
+    backend: Literal["torch", "mlx"] = "torch"
+    """Who makes the steps. `mlx`: the trainer of mlx-lm, for Apple silicon (`pip install 'tunesmith[mlx]'`, or a Python that
+    TUNESMITH_MLX names). It does `objective.kind: sft` with `lora`, `rslora`, `dora` and `full`, and `adamw`; settings that it
+    cannot follow are refused. Evaluation and export are the same for both."""
     epochs: Annotated[float, Field(gt=0, le=1000)] = 6.0
     """Passes over the training split. Early stopping may end sooner."""
     max_steps: Annotated[int, Field(ge=0)] = 0
