@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from fakes import make_base, train_tiny  # noqa: E402
-from tunesmith.train import run as run_module  # noqa: E402
+from tunesmith.train import results  # noqa: E402
 
 STEPS = {"max_steps": 12, "evaluate_every": 6, "checkpoint_every": 2, "accumulate": 2}
 COUNTED = ("runs killed", "kills", "ended before the kill", "mismatches")
@@ -50,7 +50,7 @@ def warm_up(base: Path, place: Path) -> None:
     """Train once in this process, so that all is imported and no trial spends its time on that. The picture of the curves,
     which takes longer than the training here and is not compared, is left out of all runs.
     """
-    run_module.run_report = lambda *_, **__: ""
+    results.run_report = lambda *_, **__: ""
     train_tiny(base, place, train=STEPS)
 
 

@@ -20,7 +20,8 @@ from tunesmith.models.chat import open_chat
 from tunesmith.models.load import find_base
 from tunesmith.pipeline.sections.run import MethodConfig, TrainConfig
 from tunesmith.train.method import open_method
-from tunesmith.train.run import Place, train_adapter
+from tunesmith.train.order import Place
+from tunesmith.train.run import train_adapter
 
 _THINGS = (  # separated by commas
     "snow,grass,a lemon,the sky,coal,a tomato,a carrot,milk,blood,gold,a banana,a leaf,the sea,a rose,ivory,mud,a plum,silver,"

@@ -22,7 +22,9 @@ from tunesmith.core.reporter import Event, Progress, Reporter, SilentReporter
 from tunesmith.models.load import BaseFolder, find_base
 from tunesmith.pipeline.sections.run import MethodConfig, TrainConfig
 from tunesmith.train.method import DEFAULT, open_method
-from tunesmith.train.run import Place, Trained, train_adapter
+from tunesmith.train.order import Place
+from tunesmith.train.results import Trained
+from tunesmith.train.run import train_adapter
 
 __all__ = [
     "DROPPING_TEMPLATE",

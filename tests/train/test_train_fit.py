@@ -325,7 +325,8 @@ def test_without_a_validation_split_training_says_so_before_it_begins(tiny_path:
     from tunesmith.models.chat import open_chat
     from tunesmith.models.load import find_base
     from tunesmith.pipeline.sections.run import MethodConfig, TrainConfig
-    from tunesmith.train.run import Place, train_adapter
+    from tunesmith.train.order import Place
+    from tunesmith.train.run import train_adapter
 
     base = find_base(str(tiny_path))
     with pytest.raises(TrainingError, match="no validation examples"):

@@ -111,7 +111,7 @@ def test_a_resumed_run_with_another_order_of_data_would_be_noticed(
     with monkeypatch.context() as patch, pytest.raises(Kill):
         interrupt(patch, 10, die)
         train_tiny(tiny_path, tmp_path, train=STEPS)
-    monkeypatch.setattr(run_module, "_made_for", lambda *_: recorded_facts(tmp_path))
+    monkeypatch.setattr(run_module, "made_for", lambda *_: recorded_facts(tmp_path))
     train_tiny(tiny_path, tmp_path, train={**STEPS, "seed": 8})
     assert result(tmp_path) != undisturbed
 
@@ -239,7 +239,7 @@ def test_a_checkpoint_of_another_base_is_refused_by_name(tiny_path: Path, stoppe
 def test_a_checkpoint_with_other_tensors_is_an_error(
     tiny_path: Path, stopped: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "_made_for", lambda *_: recorded_facts(tmp_path))
+    monkeypatch.setattr(run_module, "made_for", lambda *_: recorded_facts(tmp_path))
     with pytest.raises(TrainingError, match="other tensors"):
         train_tiny(tiny_path, tmp_path, train=STEPS, method={"targets": "attention"})
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         run,
         train,
     )
+    from tunesmith.api.processes import launch, together
     from tunesmith.api.pushing import LeftOut, Pushed, PushFile, PushFinding, PushList, push
     from tunesmith.api.recipes import NewRecipe, new_recipe, write_recipe
     from tunesmith.api.releasing import ReleaseCheck, ReleaseResult, release, verify_release
@@ -143,6 +144,7 @@ __all__ = [
     "golden_list",
     "golden_verify",
     "ingest",
+    "launch",
     "list_bases",
     "lora_sizes",
     "merge",
@@ -162,6 +164,7 @@ __all__ = [
     "selftest",
     "split",
     "synth",
+    "together",
     "train",
     "verdict",
     "verify",
@@ -215,6 +218,7 @@ _NAMES = {
     "tunesmith.api.merging": ("MergeResult", "merge_adapters"),
     "tunesmith.api.releasing": ("ReleaseCheck", "ReleaseResult", "release", "verify_release"),
     "tunesmith.api.synth_file": ("Made", "synth"),
+    "tunesmith.api.processes": ("launch", "together"),
     "tunesmith.api.comparison": ("CompareResult", "compare"),
     "tunesmith.api.auditing": ("audit",),
     "tunesmith.api.advising": ("AdviceResult", "advise"),

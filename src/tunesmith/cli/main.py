@@ -11,7 +11,8 @@ import os
 import pkgutil
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,6 +84,18 @@ def _top(
         sys.stdout.write(context.get_help() + "\n")
 
 
+@contextmanager
+def _leading() -> Iterator[bool]:
+    """Whether this process does what is typed: one that torchrun started beside another trains along."""
+    if "WORLD_SIZE" not in os.environ:
+        yield True
+        return
+    from tunesmith.api.processes import together
+
+    with together() as leads:
+        yield leads
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a user's mistake becomes a message and an exit code, our own mistake a traceback."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -90,7 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app(args=typed, prog_name="tunesmith", standalone_mode=False)
+        with _leading() as leads:
+            if leads:
+                app(args=typed, prog_name="tunesmith", standalone_mode=False)
     except KeyboardInterrupt:
         sys.stderr.write("stopped; type the same command again to continue\n")
         sys.exit(130)

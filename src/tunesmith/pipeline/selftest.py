@@ -29,8 +29,9 @@ from tunesmith.models.reach import choose_modules
 from tunesmith.pipeline.sections.run import MethodConfig, TrainConfig
 from tunesmith.train.execution import ExecutionPath, execution_path
 from tunesmith.train.method import DEFAULT, open_method
+from tunesmith.train.order import Place
 from tunesmith.train.padded import PaddedModel
-from tunesmith.train.run import Place, train_adapter
+from tunesmith.train.run import train_adapter
 
 __all__ = ["Check", "SelfTest", "selftest"]
 

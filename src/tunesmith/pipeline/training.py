@@ -26,8 +26,9 @@ from tunesmith.train.method import Method, Sampled, identity, open_method
 from tunesmith.train.mlx.run import train_with_mlx
 from tunesmith.train.mlx.support import refuse_unsupported
 from tunesmith.train.optimizer import optimizer_settings
+from tunesmith.train.order import Place
 from tunesmith.train.rewards.opening import check_rewards
-from tunesmith.train.run import Place, train_adapter
+from tunesmith.train.run import train_adapter
 from tunesmith.train.sampled_settings import SampledSettings
 from tunesmith.train.settings import AdapterSettings, TrainSettings, identifying
 

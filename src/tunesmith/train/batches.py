@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
 from tunesmith.models.chat import Encoded
+from tunesmith.train.processes import ALONE, Processes, part_of
 from tunesmith.train.units import Batch, Unit
 
 __all__ = ["Batches", "Sizes", "epoch_order", "even_parts", "parts_of", "shared_tokens", "tokens_at_once"]
@@ -131,10 +132,10 @@ class Batches:
     """The training split as an endless, random-access row of batches, each in one part or, where memory asks for it, more.
 
     `lay_out` makes a batch of units; `most_tokens` is the most that goes through the model at once, in even parts of about
-    `enough` tokens (0: whole). `shares`: what rows have in common is computed once.
+    `enough` tokens (0: whole). `shares`: what rows have in common is computed once. `processes`: learn a batch together.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what is in a batch, and how it is cut)
         self,
         units: Sequence[Unit],
         *,
@@ -145,6 +146,7 @@ class Batches:
         short_first: bool = False,
         enough: int = 0,
         shares: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
         self.most_tokens = most_tokens
         self._enough, self._shares = enough, shares
@@ -154,6 +156,7 @@ class Batches:
         self._sizes = sizes
         self._seed = seed
         self._lay_out = lay_out
+        self._processes = processes
         self._short_first = short_first
         beginnings = [unit.rows[0].ids[:_BEGINNING] for unit in units]
         common = [beginning for beginning, count in Counter(beginnings).most_common() if count > 1]
@@ -176,9 +179,21 @@ class Batches:
         )
 
     def at(self, index: int) -> list[Batch]:
-        """The parts of the batch at `index`, counted from the start of the run over all epochs."""
+        """The parts of the batch at `index`, counted from the start of the run over all epochs: those that this process learns.
+
+        All processes get as many parts; one that has fewer to learn gets idle ones, its own again or the shortest unit.
+        """
         epoch, place = divmod(index, len(self))
-        return [self._lay_out([self._units[i] for i in part]) for part in self._parts(self._order(epoch)[place])]
+        batch, rank, count = self._order(epoch)[place], self._processes.rank, self._processes.count
+        if count == 1:
+            return self._laid_out(self._parts(batch))
+        parts = [self._parts(part_of(batch, self._at_once, rank=one, count=count)) for one in range(count)]
+        mine = self._laid_out(parts[rank])
+        again = mine[-1:] or self._laid_out([[min(batch, key=self._at_once.__getitem__)]])
+        return mine + [replace(again[0], idle=True)] * (max(map(len, parts)) - len(mine))
+
+    def _laid_out(self, parts: Sequence[Sequence[int]]) -> list[Batch]:
+        return [self._lay_out([self._units[i] for i in part]) for part in parts]
 
     def _parts(self, batch: Sequence[int]) -> list[list[int]]:
         parts = parts_of(batch, self._at_once, self.most_tokens)

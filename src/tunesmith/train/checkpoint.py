@@ -38,11 +38,16 @@ from tunesmith.core.files import (
 )
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.train.machine import differences, machine_facts
+from tunesmith.train.processes import ALONE, Processes
 from tunesmith.train.randomness import random_state, restore_random_state
+from tunesmith.train.shards import read_shards, write_shards
 
 __all__ = ["Checkpoints", "MetricLog", "SaveRule", "State", "Tensors", "lock"]
 
 _LEAST_KEPT = 2
+_SETS = ("trained", "best", "optimizer")
+_SHARDS = "shards"
+_ONE = {"processes": "1"}  # of a checkpoint that does not say
 _ANEW = "delete the run's work folder to start again"
 
 
@@ -116,18 +121,36 @@ class Checkpoints:
         trained: Mapping[str, torch.Tensor],
         best: Mapping[str, torch.Tensor],
         optimizer: Mapping[str, torch.Tensor],
+        processes: Processes = ALONE,
     ) -> None:
         """Commit a checkpoint for `state.step`; older ones go only after it verifies, and at least two stay.
+
+        Each of several processes writes its parts of the tensors; process 0 commits them with the rest.
 
         The metric log must be synced up to `state.log_bytes` before. StorageError if the disk does not take it.
         """
         final = self._folder / _name(state.step)
+        sets = dict(zip(_SETS, (trained, best, optimizer), strict=True))
+        if processes.count == 1:
+            self._commit(state, final, lambda: new_temporary(final, disk=self.disk), sets)
+            return
+        flat = {f"{kind}/{name}": tensor for kind, tensors in sets.items() for name, tensor in tensors.items()}
+        with storage_errors(f"writing the checkpoint of step {state.step}", final, safe="the one before it is intact"):
+            temporary = processes.told(lambda: new_temporary(final, disk=self.disk))
+            write_shards(temporary / _SHARDS, flat)
+        if processes.rank == 0:
+            self._commit(state, final, lambda: temporary, {})
+
+    def _commit(
+        self, state: State, final: Path, begin: Callable[[], Path], sets: Mapping[str, Mapping[str, torch.Tensor]]
+    ) -> None:
+        """Write what is missing into the temporary folder that `begin` gives, and commit it."""
         before = self._all()
         safe = f"the checkpoint before it is intact ({before[-1].name})" if before else "no earlier checkpoint exists"
-        sets = {"trained": trained, "best": best, "optimizer": optimizer, "random": random_state()}
+        sets = {**sets, "random": random_state()}
         kept = orjson.dumps({**asdict(state), "log_sha256": self._log_hash(state.log_bytes)})
         with storage_errors(f"writing the checkpoint of step {state.step}", final, safe=safe):
-            temporary = new_temporary(final, disk=self.disk)
+            temporary = begin()
             try:
                 for name, tensors in sets.items():
                     plain = {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
@@ -160,12 +183,19 @@ class Checkpoints:
             "conditions": {**machine_facts(), **self._conditions},
         }
 
-    def newest(self) -> tuple[State, Tensors, Tensors, Tensors] | None:
+    def newest(
+        self, processes: Processes = ALONE, like: Mapping[str, torch.Tensor] | None = None
+    ) -> tuple[State, Tensors, Tensors, Tensors] | None:
         """State, trained, best and optimiser tensors of the newest checkpoint that is whole, or None if there is none.
 
         Damaged ones are told to the reporter and passed over. Random states are put back. TrainingError if none is whole,
-        or if they belong to another run. The caller holds the `lock` of the workspace.
+        or if they belong to another run. The caller, or process 0 of several, holds the `lock` of the workspace.
+        Of several processes each gets its parts, divided as the tensors `like` are, whatever number wrote the checkpoint.
         """
+        path = processes.told(self._usable)
+        return None if path is None else self._read(path, processes, like or {})
+
+    def _usable(self) -> Path | None:
         collect_temporary(self._folder, alone=True)
         found = self._all()
         wrong = ""
@@ -176,13 +206,14 @@ class Checkpoints:
                 self._reporter.warn(f"{path.name} is damaged ({wrong}): going back to the checkpoint before it")
                 continue
             self._refuse_others(path, manifest)
-            if changed := differences(manifest.get("conditions", {}), {**machine_facts(), **self._conditions}):
+            then, now = ({**_ONE, **facts} for facts in (manifest.get("conditions", {}), machine_facts() | self._conditions))
+            if changed := differences(then, now):
                 self._reporter.warn(
                     f"the run resumes under other conditions ({'; '.join(changed)}): it will end well, but Tunesmith cannot "
                     "promise the same bytes as without the interruption"
                 )
             self._reporter.note(f"resuming from the checkpoint of step {manifest.get('step')}")
-            return self._read(path)
+            return path
         if found:
             raise TrainingError(
                 f"no checkpoint of this run can be used: {wrong}",
@@ -192,12 +223,13 @@ class Checkpoints:
             )
         return None
 
-    def _read(self, path: Path) -> tuple[State, Tensors, Tensors, Tensors]:
+    def _read(
+        self, path: Path, processes: Processes, like: Mapping[str, torch.Tensor]
+    ) -> tuple[State, Tensors, Tensors, Tensors]:
         try:
             entries = orjson.loads((path / "state.json").read_bytes())
-            trained, best, optimizer, rng = (
-                load((path / f"{name}.safetensors").read_bytes()) for name in ("trained", "best", "optimizer", "random")
-            )
+            rng = load((path / "random.safetensors").read_bytes())
+            trained, best, optimizer = self._read_sets(path, processes, like)
             for name in ("best_loss", "best_error", "other_error"):  # JSON has no infinity
                 entries[name] = float("inf") if entries[name] is None else entries[name]
             state = State(**{field.name: entries[field.name] for field in fields(State)})
@@ -210,6 +242,12 @@ class Checkpoints:
             ) from error
         restore_random_state(rng)
         return state, trained, best, optimizer
+
+    def _read_sets(self, path: Path, processes: Processes, like: Mapping[str, torch.Tensor]) -> list[Tensors]:
+        if not (path / _SHARDS).is_dir():
+            return [processes.parted(load((path / f"{kind}.safetensors").read_bytes()), like) for kind in _SETS]
+        found = read_shards(path / _SHARDS, like, processes)
+        return [{n.removeprefix(f"{kind}/"): t for n, t in found.items() if n.startswith(f"{kind}/")} for kind in _SETS]
 
     def _refuse_others(self, path: Path, manifest: Mapping[str, Any]) -> None:
         before = manifest.get("made_for", {})
@@ -246,10 +284,15 @@ def _name(step: int) -> str:
 
 
 class MetricLog:
-    """`metrics.jsonl`, appended row by row and cut back on resume to where the checkpoint left it."""
+    """`metrics.jsonl`, appended row by row and cut back on resume to where the checkpoint left it.
 
-    def __init__(self, path: Path, keep_bytes: int, *, disk: Disk = DISK) -> None:
-        self.path, self._disk = path, disk
+    A log that does not write is that of a further process of the run: it reads what was there.
+    """
+
+    def __init__(self, path: Path, keep_bytes: int, *, disk: Disk = DISK, writes: bool = True) -> None:
+        self.path, self._disk, self._writes, self._size = path, disk, writes, keep_bytes
+        if not writes:
+            return
         with storage_errors("opening the metric log", path):
             make_folders(path.parent, disk=disk)
             if not path.exists():
@@ -263,10 +306,11 @@ class MetricLog:
                     hint=_ANEW,
                 )
             disk.truncate(path, keep_bytes)
-        self._size = keep_bytes
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one row."""
+        if not self._writes:
+            return
         line = orjson.dumps(row) + b"\n"
         with storage_errors("writing the metric log", self.path, safe="the last checkpoint is intact"):
             self._disk.append(self.path, line)
@@ -274,10 +318,13 @@ class MetricLog:
 
     def rows(self) -> list[dict[str, Any]]:
         """What is in the log."""
-        return [orjson.loads(line) for line in self.path.read_bytes().split(b"\n") if line]
+        kept = self.path.read_bytes()[: self._size] if self._size else b""
+        return [orjson.loads(line) for line in kept.split(b"\n") if line]
 
     def sync(self) -> int:
         """Make what was written durable; returns the length in bytes."""
+        if not self._writes:
+            return self._size
         with storage_errors("writing the metric log", self.path, safe="the last checkpoint is intact"):
             self._disk.sync(self.path)
         return self._size

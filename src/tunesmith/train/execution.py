@@ -25,6 +25,7 @@ from tunesmith.models.packed.trunk import cache_bytes, kept_trunk, lowest_adapte
 from tunesmith.train.compiling import Compiling, Trial, compiling
 from tunesmith.train.heads import head_of
 from tunesmith.train.padded import PaddedModel
+from tunesmith.train.processes import ALONE, Processes
 from tunesmith.train.units import Batch, Layout, Unit, every_row, rows_of
 
 __all__ = ["ExecutionPath", "RowModel", "TrunkCache", "execution_path"]
@@ -74,6 +75,7 @@ class ExecutionPath:
     score_tokens: int = TOKENS
     shares: bool = False
     taught_by: ExecutionPath | None = None
+    processes: Processes = ALONE
 
     @property
     def model(self) -> Any:
@@ -143,16 +145,29 @@ class ExecutionPath:
         self, units: Sequence[Unit], on_done: Callable[[int], None]
     ) -> Iterator[tuple[Batch, torch.Tensor, torch.Tensor]]:
         """(batch, log p_N, right_N) over all units in batches of like lengths, dropout off and without gradient."""
-        for batch in self.batches(units, on_done):
-            yield batch, *self.reads.score(batch.layout)
+        self.model.eval()
+        near = self._near(units)
+        laid_out: dict[int, Batch] = {}
+
+        def score(number: int) -> tuple[torch.Tensor, ...]:
+            batch = laid_out[number] = self.batch(near[number])
+            return self.reads.score(batch.layout)
+
+        for number, (log_p_N, right_N) in enumerate(self.processes.taken(range(len(near)), score)):
+            batch = laid_out.pop(number) if number in laid_out else self.batch(near[number])
+            yield batch, log_p_N, right_N
+            on_done(len(near[number]))
 
     def batches(self, units: Sequence[Unit], on_done: Callable[[int], None]) -> Iterator[Batch]:
         """All units in batches of like lengths, dropout off."""
         self.model.eval()
+        for some in self._near(units):
+            yield self.batch(some)
+            on_done(len(some))
+
+    def _near(self, units: Sequence[Unit]) -> list[list[Unit]]:
         padded = [len(unit.rows) * max(len(row.ids) for row in unit.rows) for unit in units]
-        for near in by_length(padded, most=64, tokens=self.score_tokens):
-            yield self.batch([units[i] for i in near])
-            on_done(len(near))
+        return [[units[i] for i in near] for near in by_length(padded, most=64, tokens=self.score_tokens)]
 
     def hidden(self, batch: Batch) -> torch.Tensor:
         """hidden_ND after the last norm, at the positions that predict a target token, with gradient."""
@@ -176,7 +191,7 @@ class ExecutionPath:
 
 
 @contextmanager
-def execution_path(
+def execution_path(  # noqa: PLR0913 (the model, its rows, and how they go through it)
     model: Any,
     train: Sequence[Unit],
     val: Sequence[Unit],
@@ -186,6 +201,7 @@ def execution_path(
     trunk: TrunkCache | None,
     reporter: Reporter,
     compile: bool | Trial = False,
+    processes: Processes = ALONE,
 ) -> Iterator[ExecutionPath]:
     """The path of `model` over units like `train`; with `trunk`, what lies below the adapted layers is computed once.
 
@@ -196,7 +212,7 @@ def execution_path(
         if compile is True:
             reporter.warn("train.compile has no effect: this model is trained on padded rows")
         tokens = padded_tokens(model.get_output_embeddings().weight.shape[0])
-        yield ExecutionPath(PaddedModel(model, pad_id), f"padded rows: {reason}", tokens)
+        yield ExecutionPath(PaddedModel(model, pad_id), f"padded rows: {reason}", tokens, processes=processes)
         return
     with packed(model, share=share) as lean, ExitStack() as inside:
         note = "token trees" + (", beginnings shared" if share else ", nothing shared")
@@ -208,7 +224,7 @@ def execution_path(
             inside.enter_context(compiled(lean))
         if answer.wanted or isinstance(compile, Trial):
             note += f", {answer.note}"
-        yield ExecutionPath(lean, note, shares=share)
+        yield ExecutionPath(lean, note, shares=share, processes=processes)
 
 
 def _with_trunk(lean: PackedModel, rows: Sequence[Encoded], trunk: TrunkCache, reporter: Reporter) -> tuple[PackedModel, str]:

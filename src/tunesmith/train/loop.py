@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from tunesmith.train.memory import is_out_of_memory
 from tunesmith.train.method import Direction
 from tunesmith.train.optimizer import Optimizer
 from tunesmith.train.optimizer_state import optimizer_tensors, restore_optimizer
+from tunesmith.train.processes import ALONE, Processes
 from tunesmith.train.randomness import seed_all
 from tunesmith.train.schedule import Schedule, learning_rate
 from tunesmith.train.stop import Stopped, stop_requests
@@ -34,6 +35,7 @@ from tunesmith.train.weights.weights import Weights
 __all__ = ["FitSettings", "Fitted", "Objective", "RandomAccess", "Signs", "fit"]
 
 Objective = Callable[[Batch], torch.Tensor]
+_APART = 500_009_003  # between the seeds of two processes, whose dropout masks differ
 
 
 class RandomAccess(Protocol):
@@ -114,11 +116,12 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
     checkpoints: Checkpoints,
     reporter: Reporter,
     signs: Signs = Signs(),
+    processes: Processes = ALONE,
 ) -> Fitted:
     """Train until the last step, or until patience runs out or an alarm ends it; leaves the best weights in the model.
 
     `objective`: the summed loss of a batch, which a step divides by the batches' weights. `optimizer` moves all tensors of
-    `model` that are trained. `figures`: what validation measures.
+    `model` that are trained. `figures`: what validation measures. `processes`: those that make every step together.
     Before step 1 the `validation` may be a small one; all its units are then measured for the untrained model right before
     they are for a trained one the first time.
 
@@ -129,21 +132,23 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
     s, model = settings, weights.model
     named: Tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
     names = {p: name for name, p in named.items()}
-    state, best_so_far = _take_up(checkpoints, named, optimizer, batches)
+    state, best_so_far = _take_up(checkpoints, named, optimizer, batches, processes)
     best = Best.starting(s.best_by, figures, s.min_delta, best_so_far)
     begin, resumed_at, num_tokens, loss = time.perf_counter(), state.step, 0, float("nan")
+    first = processes.rank == 0
     stopped, unproved = False, state.step == 0
     save_rule = SaveRule(steps=s.checkpoint_every, minutes=s.checkpoint_minutes, begun_at=resumed_at)
 
     def save() -> None:
         state.log_bytes = log.sync()
-        checkpoints.save(state, trained=named, best=best.tensors(), optimizer=optimizer_tensors(optimizer, names))
+        moments = optimizer_tensors(optimizer, names)
+        checkpoints.save(state, trained=named, best=best.tensors(), optimizer=moments, processes=processes)
 
     with (
-        closing(MetricLog(checkpoints.log_path, state.log_bytes, disk=checkpoints.disk)) as log,
-        stop_requests() as stop,
+        closing(MetricLog(checkpoints.log_path, state.log_bytes, disk=checkpoints.disk, writes=first)) as log,
+        stop_requests(processes.highest) as stop,
     ):
-        conditions = Conditions(checkpoints.log_path.parent)
+        conditions = Conditions(checkpoints.log_path.parent) if first else None
         watch = Watch(log, reporter, conditions=conditions, loss_tells=signs.loss_tells, alarm=signs.alarm)
         watch.resume(log.rows())
         validator = Validator(validation, stop)
@@ -161,6 +166,7 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
                 _finite(validator.first(reporter), 0)
         with reporter.progress("train", total=s.num_steps, unit="steps", done=state.step) as progress:
             while True:
+                stop.look()
                 done = state.step >= s.num_steps
                 due = done or (s.evaluate_every > 0 and state.step % s.evaluate_every == 0)
                 due = due and state.seen_step != state.step and not (state.step == 0 and validation.begins_small)
@@ -174,7 +180,7 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
                 unseen = due and state.seen_step != state.step
                 stopped = s.patience > 0 and s.evaluate_every > 0 and state.looks_without_gain >= s.patience
                 stopped = stopped or watch.ending is not None
-                if save_rule.due(state.step) or done or stopped or stop.exit_code:
+                if processes.told(partial(save_rule.due, state.step)) or done or stopped or stop.exit_code:
                     save()
                 if stop.exit_code and (unseen or not (done or stopped)):
                     raise Interrupted(state.step, stop.exit_code)
@@ -190,7 +196,7 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
                     decay=s.decay,
                 )
                 watch.begin_step()
-                with _keeping(save):
+                with _keeping(save) if processes.count == 1 else nullcontext():
                     loss, norm, micro = _fitting_step(
                         model,
                         optimizer,
@@ -202,13 +208,15 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
                         max_grad_norm=s.max_grad_norm,
                         seed=s.seed * 1_000_003 + state.step,
                         after=partial(weights.after_step, state.step + 1),
+                        processes=processes,
                     )
                 if not (math.isfinite(loss) and math.isfinite(norm)):
                     raise _not_a_number(state.step + 1, f"loss {loss}, gradient norm {norm}")
                 state.step += 1
-                num_tokens += sum(b.num_tokens for b in micro)
-                unproved, first = unproved and not (signs.loss_tells or norm > 0), unproved
-                if first and not unproved and not weights.moved():
+                tokens, learned = map(int, processes.total(sum(b.num_tokens for b in micro), sum(b.num_learned for b in micro)))
+                num_tokens += tokens
+                unproved, before = unproved and not (signs.loss_tells or norm > 0), unproved
+                if before and not unproved and not _moved(weights, processes):
                     raise TrainingError(
                         "the first step did not change the weights: the adapter does not learn",
                         value=f"rate {rate}",
@@ -222,7 +230,7 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
                     "grad_norm": norm,
                     **signs.notes(state.step - 1),
                 }
-                watch.step({**row, "learned": sum(b.num_learned for b in micro)}, num_tokens=sum(b.num_tokens for b in micro))
+                watch.step({**row, "learned": learned}, num_tokens=tokens)
                 progress.advance(1, f"loss {loss:.3f}{_best_so_far(state)}")
     _load(named, best.chosen)
     return Fitted(
@@ -238,9 +246,16 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
     )
 
 
-def _take_up(checkpoints: Checkpoints, named: Tensors, optimizer: Optimizer, batches: RandomAccess) -> tuple[State, Tensors]:
+def _moved(weights: Weights, processes: Processes) -> bool:
+    with processes.whole(weights.model):
+        return processes.told(weights.moved)
+
+
+def _take_up(
+    checkpoints: Checkpoints, named: Tensors, optimizer: Optimizer, batches: RandomAccess, processes: Processes
+) -> tuple[State, Tensors]:
     """Where the newest checkpoint left off, and the best weights so far; the start of the run if there is none."""
-    if (found := checkpoints.newest()) is None:
+    if (found := checkpoints.newest(processes, named)) is None:
         return State(), named
     state, trained, best, moments = found
     _load(named, trained)
@@ -284,6 +299,8 @@ def _fitting_step(
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
+            if (processes := how["processes"]).count > 1:
+                raise _too_little_memory(processes, micro) from error
             optimizer.zero_grad()
             largest = max(part.num_tokens for part in micro)
             if not shrink():
@@ -296,7 +313,7 @@ def _fitting_step(
             warn(f"out of memory at {largest:,} tokens per pass: continuing with half of that, which gives the same step")
 
 
-def _step(
+def _step(  # noqa: PLR0913 (all that a step hangs on)
     model: Any,
     optimizer: Optimizer,
     objective: Objective,
@@ -306,18 +323,22 @@ def _step(
     max_grad_norm: float,
     seed: int,
     after: Callable[[], None],
+    processes: Processes,
 ) -> tuple[float, float]:
     """One optimiser step over the micro-batches, then `after`; returns mean loss and gradient norm before clipping."""
-    seed_all(seed)  # dropout is a function of the step, so that a resumed run draws the same masks
+    seed_all(seed + processes.rank * _APART)  # dropout is a function of the step, so that a resumed run draws the same masks
     model.train()
-    total = sum(batch.weight for batch in micro)
+    (total,) = processes.total(sum(batch.weight for batch in micro))
     loss = 0.0
     for batch in micro:
         part = objective(batch) / (total or 1)
+        if batch.idle:
+            part = part * 0
         part.backward()  # type: ignore[no-untyped-call]
         loss += float(part.detach())
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm if max_grad_norm > 0 else math.inf)
+    (loss,) = processes.total(loss)
+    norm = processes.settle(parameters, max_grad_norm)
     optimizer.set_rate(rate)
     if math.isfinite(loss) and bool(norm.isfinite()):
         optimizer.step()
@@ -337,6 +358,15 @@ def _load(into: Tensors, values: Tensors) -> None:
     with torch.no_grad():
         for name, tensor in into.items():
             tensor.copy_(values[name])
+
+
+def _too_little_memory(processes: Processes, micro: Sequence[Batch]) -> TrainingError:
+    return TrainingError(
+        f"memory ran out in process {processes.rank} of {processes.count}",
+        value=f"{max(part.num_tokens for part in micro)} tokens at once",
+        expected="passes that fit: the others wait for this one, so it cannot go on with smaller ones alone",
+        hint="the same command with --set train.tokens_at_once=1024, or train.gradient_checkpointing=true",
+    )
 
 
 def _not_a_number(step: int, value: str) -> TrainingError:

@@ -34,14 +34,20 @@ def with_reference(
     rows = [[(row.ids, row.learned) for row in (*unit.rows, *unit.only_scored)] for unit in units]
     name = digest(base, path.note, canonical_json(identity(objective)), canonical_json(rows))[:24]
     file = folder / f"{name}.json"
-    found = _read(file, num_units=len(units))
+    found = path.processes.told(lambda: _read(file, num_units=len(units)))
     if found is None:
         with reporter.progress("reference", total=len(units), unit="examples") as progress, _adapter_off(path.model):
             found = objective.reference(path, units, lambda count: progress.advance(count, "log-probabilities of the base"))
+        if path.processes.rank:
+            return _with(units, found)
         body = canonical_json(found)
         with storage_errors("keeping what the base makes of the examples", file):
             folder.mkdir(parents=True, exist_ok=True)
             replace_file(file, orjson.dumps({"sha256": digest(body), "reference": found}))
+    return _with(units, found)
+
+
+def _with(units: Sequence[Unit], found: Sequence[tuple[float, ...]]) -> list[Unit]:
     return [replace(unit, reference=tuple(numbers)) for unit, numbers in zip(units, found, strict=True)]
 
 

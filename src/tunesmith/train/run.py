@@ -2,48 +2,46 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from contextlib import contextmanager, nullcontext
+from dataclasses import fields
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import orjson
 import torch
 
 from tunesmith.core.errors import TrainingError
 from tunesmith.core.records import Example, canonical_json, digest, spread_over_documents
 from tunesmith.core.reporter import Reporter
-from tunesmith.models.adapters import Coverage
 from tunesmith.models.chat import Chat
 from tunesmith.models.generate import Request, Sampling, answer
 from tunesmith.models.load import BaseFolder, PrecisionName, load_model
 from tunesmith.models.memory import release_memory
 from tunesmith.models.precision import without_denormals
 from tunesmith.models.quantised import load_quantised
-from tunesmith.plan.reach import not_reached
 from tunesmith.plan.steps import num_steps, validation_every
 from tunesmith.train.best import other_figure
 from tunesmith.train.checkpoint import Checkpoints, lock
 from tunesmith.train.compiling import Trial
 from tunesmith.train.consolidation import moving_penalty, with_penalty
+from tunesmith.train.divisible import refuse_undivided
 from tunesmith.train.execution import ExecutionPath, TrunkCache, execution_path
-from tunesmith.train.heads import put_head, save_head, without_head
-from tunesmith.train.loop import FitSettings, Fitted, fit
+from tunesmith.train.heads import put_head
+from tunesmith.train.loop import FitSettings, fit
 from tunesmith.train.memory import Budget, budget
 from tunesmith.train.method import DEFAULT, Choosing, Method, Sampled, alters_inputs, generates, identity
 from tunesmith.train.optimizer import Optimizer, Rates, open_optimizer
-from tunesmith.train.reading import Reading, read_curves
+from tunesmith.train.order import Order, Place
+from tunesmith.train.processes import Processes
 from tunesmith.train.reference import with_reference
-from tunesmith.train.report import run_report
+from tunesmith.train.results import Trained, covered, save_weights, write_report
 from tunesmith.train.settings import AdapterSettings, TrainSettings, identifying
 from tunesmith.train.supply import open_supply
 from tunesmith.train.teacher import with_teacher
+from tunesmith.train.together import processes_here
 from tunesmith.train.units import Unit, rows_of
-from tunesmith.train.validation import OnDone, Validation, holding
+from tunesmith.train.validation import OnDone, Validation
 from tunesmith.train.weights.kinds import begin
 from tunesmith.train.weights.weights import Beginning, Weights
 
@@ -51,41 +49,18 @@ __all__ = [
     "DRAWN",
     "SAMPLES",
     "SAMPLE_TOKENS",
-    "Place",
-    "Trained",
     "begun_weights",
-    "covered",
     "deterministic",
     "fit_settings",
     "made_for",
     "refuse_unusable",
-    "save_weights",
     "train_adapter",
-    "write_report",
+    "train_together",
 ]
 
 DRAWN = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.1, seed=7)
 SAMPLES = 3  # validation questions that are answered at each validation
 SAMPLE_TOKENS = 48
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a run happens: `workspace` keeps what resuming needs, `out` takes the result, `run_id` guards against mix-ups."""
-
-    run_id: str
-    workspace: Path
-    out: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What a run gave, apart from the files it wrote. `figures`: those of the validation at the best step."""
-
-    fitted: Fitted
-    coverage: Coverage
-    reading: Reading
-    figures: dict[str, float]
 
 
 def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
@@ -104,7 +79,23 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
     `examples["general"]`: answers of the base to general questions, which `train.ewc` asks for.
 
     Writes adapter, metric log and reading to `place.out`. The same call resumes from the checkpoints in `place.workspace`.
+    In process 0 of several (see `together`), the others train along.
     """
+    order = Order(base, chat, examples, objective, method, train, precision, place)
+    processes = processes_here()
+    refuse_undivided(objective, method, train, processes)
+    processes.hand_out(order)
+    trained = train_together(order, processes, reporter)
+    if trained is None:
+        raise AssertionError("only process 0 begins a run")
+    return trained
+
+
+def train_together(order: Order, processes: Processes, reporter: Reporter) -> Trained | None:
+    """The run, as each of its processes makes it; None in those that write nothing."""
+    base, chat, examples, objective = order.base, order.chat, order.examples, order.objective
+    method, train, precision, place = order.method, order.train, order.precision, order.place
+    writes = processes.rank == 0
     refuse_unusable(objective, examples)
     limit = min(train.max_tokens, base.context)
     watched = spread_over_documents(examples["val"], train.val_examples)
@@ -113,11 +104,12 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
     optimizer = _optimizer(weights, train)
     penalty = moving_penalty(weights, chat, examples.get("general", ()), weight=train.ewc, max_tokens=limit)
     exact = train.precision == "exact"
-    trunk = _trunk(objective, weights, base, train, method, place)
-    sample = partial(_samples, weights.model, chat, watched[:SAMPLES] if generates(objective) else [], base.context)
+    trunk = _trunk(objective, weights, base, train, method, place) if processes.count == 1 else None
+    answered = watched[:SAMPLES] if generates(objective) else []
+    sample = partial(_samples, weights.model, chat, answered, base.context, processes)
     release_memory()
     with (
-        lock(place.workspace),
+        lock(place.workspace) if writes else nullcontext(),
         without_denormals(),
         deterministic(exact),
         execution_path(
@@ -127,8 +119,9 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
             pad_id=chat.pad_id,
             share=not exact,
             trunk=trunk,
-            compile=_compile(train, units, place),
+            compile=_compile(train, units, place) if processes.count == 1 else False,
             reporter=reporter,
+            processes=processes,
         ) as own,
         with_teacher(own, objective, units, chat=chat, precision=precision, reporter=reporter) as path,
     ):
@@ -143,10 +136,12 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
             {**examples, "val": watched},
             (units, val),
             train=train,
-            budget=lambda largest: _budget(largest, path, objective, train, limit, place),
+            budget=lambda largest: processes.told(lambda: _budget(largest, path, objective, train, limit, place)),
             context=base.context,
             workspace=place.workspace,
         ) as supply:
+            processes.divide(weights.model)
+            optimizer = optimizer if processes.count == 1 else _optimizer(weights, train)  # over what is left here
             fitted = fit(
                 weights,
                 supply.batches,
@@ -158,9 +153,12 @@ def train_adapter(  # noqa: PLR0913 (what is trained, how, and where)
                 checkpoints=_checkpoints(place, made_for(base, units, objective, method, train), path, train, reporter),
                 reporter=reporter,
                 signs=supply.signs,
+                processes=processes,
             )
             supply.finish(fitted.num_steps)
-        other = save_weights(weights, fitted, objective, other_figure(objective.figures, train.best_by), place)
+        other = save_weights(weights, fitted, objective, other_figure(objective.figures, train.best_by), place, processes)
+    if not writes:
+        return None
     facts = other | _facts(weights, base, path, supply.budget, method=method, precision=precision)
     reading, figures = write_report(place, fitted, facts, objective, train)
     return Trained(fitted, weights.coverage, reading, figures)
@@ -240,33 +238,6 @@ def _compile(train: TrainSettings, units: Sequence[Unit], place: Place) -> bool 
     return Trial(steps * train.accumulate * batch_tokens, place.workspace / "compile.json")
 
 
-def write_report(
-    place: Place, fitted: Fitted, facts: Mapping[str, str], objective: Method, train: TrainSettings
-) -> tuple[Reading, dict[str, float]]:
-    """Write the logs, the reading and the page; the reading, and the validation figures of the best step."""
-    metrics = [orjson.loads(line) for line in (place.workspace / "metrics.jsonl").read_bytes().split(b"\n") if line]
-    reading = objective.read(metrics) if isinstance(objective, Sampled) else read_curves(metrics, min_delta=train.min_delta)
-    best: Mapping[str, Any] = next((row for row in metrics if "val_loss" in row and row["step"] == fitted.best_step), {})
-    figures = {name: float(best[f"val_{name}"]) for name in objective.figures if f"val_{name}" in best}
-    for log in place.workspace.glob("*.jsonl"):  # metrics and, where steps were timed, timing
-        shutil.copyfile(log, place.out / log.name)
-    (place.out / "reading.json").write_bytes(orjson.dumps(asdict(reading)))
-    page = run_report(metrics, fitted, reading, facts, figures=figures, loss_unit=objective.loss_unit)
-    (place.out / "report.html").write_text(page, encoding="utf-8")
-    return reading, figures
-
-
-def covered(weights: Weights, dropout: float) -> dict[str, str]:
-    """What was trained, what no adapter reaches, and which dropouts the run had: the adapter's own, never the base's."""
-    coverage = weights.coverage
-    trained = f"{coverage.num_trainable:,} of {coverage.num_parameters:,} parameters ({coverage.share:.1%})"
-    beyond = not_reached(coverage.out_of_reach, coverage.num_parameters - coverage.num_trainable)
-    off = ", ".join(f"{name} {value:g}" for name, value in coverage.dropouts.items())
-    own = f"the base's own ({off}) switched off" if off else ""
-    drops = "; ".join(filter(None, (f"adapter {dropout:g}" if weights.folder == "adapter" else "", own))) or "none"
-    return {weights.folder: weights.words, "trained": trained + beyond, "dropout": drops}
-
-
 def begun_weights(
     base: BaseFolder,
     units: Sequence[Unit],
@@ -296,24 +267,6 @@ def _in_training(method: AdapterSettings, precision: PrecisionName) -> str:
     return f"4 bits (NF4, double quantisation) and {precision} in training, full precision in evaluation and merging"
 
 
-def save_weights(weights: Weights, fitted: Fitted, objective: Method, figure: str, place: Place) -> dict[str, str]:
-    """Write the weights and, if they are of another step, the best ones by the other figure; what the report says of that."""
-    _save(weights, objective, place.out / weights.folder)
-    if not fitted.other:
-        return {f"best by {figure}": f"step {fitted.other_step}, the same"}
-    own = {name: parameter for name, parameter in weights.model.named_parameters() if name in fitted.other}
-    name = f"{weights.folder}-best-{figure}"
-    with holding(own, fitted.other):
-        _save(weights, objective, place.out / name)
-    return {f"best by {figure}": f"step {fitted.other_step}, saved as {name}"}
-
-
-def _save(weights: Weights, objective: Method, folder: Path) -> None:
-    with without_head(weights.model):
-        weights.save(folder)
-    save_head(weights.model, objective, folder)
-
-
 def _checkpoints(
     place: Place, made_for: dict[str, str], path: ExecutionPath, train: TrainSettings, reporter: Reporter
 ) -> Checkpoints:
@@ -322,7 +275,7 @@ def _checkpoints(
         place.workspace,
         place.run_id,
         made_for=made_for,
-        conditions={"batches": path.note},
+        conditions={"batches": path.note, **({"processes": str(path.processes.count)} if path.processes.count > 1 else {})},
         keep=train.keep_checkpoints,
         reporter=reporter,
     )
@@ -369,7 +322,9 @@ def deterministic(wanted: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def _samples(model: Any, chat: Chat, examples: Sequence[Example], context: int, on_done: OnDone) -> list[str]:
+def _samples(
+    model: Any, chat: Chat, examples: Sequence[Example], context: int, processes: Processes, on_done: OnDone
+) -> list[str]:
     """Answers to a few validation questions, drawn with a fixed seed: what the run sounds like by now.
 
     Drawn at usual sampling settings, since greedy answers of a small model loop where those that people see do not.
@@ -378,5 +333,10 @@ def _samples(model: Any, chat: Chat, examples: Sequence[Example], context: int, 
         return []
     model.eval()
     requests = [Request(messages=example.prompt, max_new_tokens=SAMPLE_TOKENS, sampling=DRAWN) for example in examples]
-    made = answer(model, chat, requests, batch_examples=len(requests), context=context, on_done=on_done)
-    return [said.text for said in made]
+    hear = on_done if processes.count == 1 else lambda _: None  # a stop is for all processes, and one draws
+    return processes.drawn(
+        model,
+        lambda: [
+            said.text for said in answer(model, chat, requests, batch_examples=len(requests), context=context, on_done=hear)
+        ],
+    )

@@ -74,5 +74,6 @@ def _batches(units: Sequence[Unit], train: TrainSettings, path: ExecutionPath, m
         shares=path.shares,
         lay_out=path.batch,
         short_first=train.curriculum == "short_first",
+        processes=path.processes,
     )
     return SignalledBatches(batches, objective, path) if isinstance(objective, Signalled) else batches

@@ -60,25 +60,29 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Whole units, and their rows, unit after unit, laid out for the model."""
+    """Whole units, and their rows, unit after unit, laid out for the model.
+
+    `idle`: computed so that all processes of a run go through the model equally often, and learned by another one.
+    """
 
     units: tuple[Unit, ...]
     layout: Layout
+    idle: bool = False
 
     @property
     def weight(self) -> float:
         """What the batch counts in the mean of a step."""
-        return sum(unit.weight for unit in self.units)
+        return 0 if self.idle else sum(unit.weight for unit in self.units)
 
     @property
     def num_learned(self) -> int:
         """Target tokens of all rows."""
-        return self.layout.num_learned
+        return 0 if self.idle else self.layout.num_learned
 
     @property
     def num_tokens(self) -> int:
         """Tokens of all rows, padding left out."""
-        return self.layout.num_tokens
+        return 0 if self.idle else self.layout.num_tokens
 
     def sum_by_row(self, values_N: torch.Tensor) -> torch.Tensor:
         """values_R in float64: the sum over the target tokens of each row. Long rows would lose digits in float32."""

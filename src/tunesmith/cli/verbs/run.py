@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tunesmith.cli.options import stage_command
+from tunesmith.cli.launching import training_command
 
 __all__ = ["command"]
 
-command = stage_command("run")
+command = training_command("run")

@@ -74,7 +74,7 @@ def _norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
         return None
     if isinstance(module, torch.nn.LayerNorm):
         return None
-    return lambda x: rms_norm(x, weight, eps)
+    return lambda x: rms_norm(x, module.weight, eps)  # which is another tensor once the model is divided
 
 
 def _gated(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:

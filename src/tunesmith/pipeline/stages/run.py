@@ -12,7 +12,7 @@ from tunesmith.pipeline.context import Context
 from tunesmith.pipeline.own_answers import own_answers
 from tunesmith.pipeline.stage import FilledStage, Reference, StageText
 from tunesmith.pipeline.training import fill_run, run_settings
-from tunesmith.train.run import Place
+from tunesmith.train.order import Place
 
 __all__ = ["STAGE", "general_answers"]
 

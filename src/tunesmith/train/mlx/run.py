@@ -29,21 +29,10 @@ from tunesmith.train.method import Method
 from tunesmith.train.mlx.fit import Result, Step, fit_with_mlx, rates
 from tunesmith.train.mlx.support import refuse_other_units, refuse_unsupported
 from tunesmith.train.mlx.trainer import MlxTrainer, open_trainer
+from tunesmith.train.order import Place
 from tunesmith.train.padded import collate
-from tunesmith.train.run import (
-    DRAWN,
-    SAMPLE_TOKENS,
-    SAMPLES,
-    Place,
-    Trained,
-    begun_weights,
-    covered,
-    fit_settings,
-    made_for,
-    refuse_unusable,
-    save_weights,
-    write_report,
-)
+from tunesmith.train.results import Trained, covered, save_weights, write_report
+from tunesmith.train.run import DRAWN, SAMPLE_TOKENS, SAMPLES, begun_weights, fit_settings, made_for, refuse_unusable
 from tunesmith.train.settings import AdapterSettings, TrainSettings
 from tunesmith.train.units import Batch, Unit, rows_of
 from tunesmith.train.validation import OnDone, Validation

@@ -40,7 +40,7 @@ def attach(model: Any, how: Beginning) -> Weights:
         modules=modules,
         words="all weights of the model" if s.layers == "all" else f"all weights of the top {s.layers} layers",
         save=lambda folder: _save(model, how.base, folder),
-        moved=moved_from(moving),
+        moved=moved_from(model, moving),
         folder="model",
         changes=lambda: _changes(model, moving),
     )

@@ -52,7 +52,7 @@ def attach(model: Any, how: Beginning) -> Weights:
     plus = "" if s.lora_plus == 1 else f", LoRA+ ratio {s.lora_plus:g}"
     weights = adapter_weights(adapted, coverage, name=f"{s.kind} rank {s.rank}{ranks}{begun}{plus}", address=how.base.address)
     if s.init != "default" or s.continued:
-        weights = replace(weights, moved=moved_from({n: p for n, p in adapted.named_parameters() if p.requires_grad}))
+        weights = replace(weights, moved=moved_from(adapted, {n for n, p in adapted.named_parameters() if p.requires_grad}))
     changes = partial(low_rank_changes, adapted) if s.kind != "dora" and s.init == "default" else None
     return replace(weights, changes=changes, rate_scale=lambda name: s.lora_plus if "lora_B." in name else 1.0)
 

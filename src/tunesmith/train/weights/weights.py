@@ -6,7 +6,7 @@ The loop knows nothing of kinds. It trains the parameters that want a gradient, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,17 +69,27 @@ class Weights:
     changes: Callable[[], Mapping[str, Change]] | None = None
 
     def groups(self, named: Mapping[str, torch.Tensor]) -> list[dict[str, Any]]:
-        """Parameter groups for an optimiser, one for each scale of the learning rate, which is their `rate_scale`."""
-        by_scale: dict[float, list[torch.Tensor]] = {}
+        """Parameter groups for an optimiser, one for each scale of the learning rate, which is their `rate_scale`.
+
+        Tensors that are divided among processes are in groups of their own: torch moves no two kinds at once.
+        """
+        by_scale: dict[tuple[float, type], list[torch.Tensor]] = {}
         for name, parameter in named.items():
-            by_scale.setdefault(self.rate_scale(name), []).append(parameter)
-        return [{"params": parameters, "rate_scale": scale} for scale, parameters in by_scale.items()]
+            by_scale.setdefault((self.rate_scale(name), type(parameter)), []).append(parameter)
+        return [{"params": parameters, "rate_scale": scale} for (scale, _), parameters in by_scale.items()]
 
 
-def moved_from(parameters: Mapping[str, torch.Tensor]) -> Callable[[], bool]:
-    """A function that says whether any of these tensors differs from what it is now."""
-    start = _sums(parameters)
-    return lambda: any(not torch.equal(a, b) for a, b in zip(start, _sums(parameters), strict=True))
+def moved_from(model: Any, names: Collection[str]) -> Callable[[], bool]:
+    """A function that says whether any of these tensors of the model differs from what it is now.
+
+    They are looked up by name: dividing a model among processes puts other tensors in their place.
+    """
+
+    def found() -> list[torch.Tensor]:
+        return _sums({name: parameter for name, parameter in model.named_parameters() if name in names})
+
+    start = found()
+    return lambda: any(not torch.equal(a, b) for a, b in zip(start, found(), strict=True))
 
 
 def _sums(parameters: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:

@@ -1,0 +1,41 @@
+"""What cannot be divided among processes yet, said before the run begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunesmith.core.errors import TrainingError
+from tunesmith.train.method import Method, Sampled, Taught, method_name
+from tunesmith.train.processes import Processes
+from tunesmith.train.settings import AdapterSettings, TrainSettings
+
+__all__ = ["refuse_undivided"]
+
+_OPTIMIZERS = ("adamw", "lion")  # they treat each number of a tensor alike, so a part of it is enough
+
+
+def refuse_undivided(objective: Method, method: AdapterSettings, train: TrainSettings, processes: Processes) -> None:
+    """TrainingError for a recipe that works in one process only, where there are several."""
+    if processes.count == 1:
+        return
+    if isinstance(objective, (Sampled, Taught)):
+        raise _undivided(
+            f"objective.kind {method_name(objective)}", "an objective that learns from a fixed dataset", "objective.kind=sft"
+        )
+    if method.quantise != "none":
+        raise _undivided(f"method.quantise {method.quantise}", "a base that is not quantised", "method.quantise=none")
+    if train.optimizer not in _OPTIMIZERS:
+        raise _undivided(f"train.optimizer {train.optimizer}", f"one of {', '.join(_OPTIMIZERS)}", "train.optimizer=adamw")
+    if train.ewc:
+        raise _undivided(f"train.ewc {train.ewc:g}", "weights that nothing holds", "train.ewc=0")
+    if train.compile is True:
+        raise _undivided("train.compile true", "layers that are not compiled", "train.compile=false")
+
+
+def _undivided(value: Any, expected: str, setting: str) -> TrainingError:
+    return TrainingError(
+        "this run cannot be divided among processes",
+        value=value,
+        expected=f"{expected}, or one process",
+        hint=f"--set {setting}, or the same command without --processes",
+    )
