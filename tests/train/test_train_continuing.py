@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fakes import make_base, train_tiny
-from tunesmith.core.artifacts import Store
+from tunesmith.core.artifacts import Draft, Store
 from tunesmith.core.errors import ArtifactError, ModelError, RecipeError
 from tunesmith.core.records import canonical_json, digest
 from tunesmith.models.adapters import open_adapter
@@ -121,7 +121,11 @@ def as_run(folder: Path, adapter: Path, base: str) -> Store:
     """A store with a run that holds this adapter and was trained on the base of this fingerprint."""
     store = Store(folder / ".tunesmith")
     inputs = [{"kind": "base", "id": base}]
-    store.obtain("run", inputs, {"base": "b"}, lambda draft: shutil.copytree(adapter, draft.path / "adapter") and None)
+
+    def fill(draft: Draft) -> None:
+        shutil.copytree(adapter, draft.path / "adapter")
+
+    store.obtain("run", inputs, {"base": "b"}, fill)
     return store
 
 

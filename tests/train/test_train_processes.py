@@ -206,7 +206,7 @@ class Counted:
 
     def __init__(self, units: Sequence[Unit]) -> None:
         self.num_learned = self.num_tokens = sum(unit.num_tokens for unit in units)
-        self.row_N = torch.zeros(0)
+        self.row_N = self.lengths_BT = torch.zeros(0)
 
 
 def batches(rank: int, count: int, *, examples: int = 6) -> Batches:

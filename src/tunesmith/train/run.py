@@ -193,6 +193,7 @@ def _facts(
 
 
 def refuse_unusable(objective: Method, examples: Mapping[str, Sequence[Any]]) -> None:
+    """TrainingError without validation rows, or for rows of another kind than the method learns from."""
     if not examples["val"]:
         raise TrainingError(
             "there are no validation examples",
@@ -214,6 +215,7 @@ def refuse_unusable(objective: Method, examples: Mapping[str, Sequence[Any]]) ->
 
 
 def fit_settings(train: TrainSettings, units: Sequence[Unit], objective: Method) -> FitSettings:
+    """The numbers of the loop, for so many units."""
     steps = num_steps(train, len(units), sum(unit.num_tokens for unit in units))
     if isinstance(objective, Sampled) and not train.max_steps:
         steps *= objective.draws.updates

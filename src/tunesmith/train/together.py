@@ -115,7 +115,7 @@ def _is_lost(error: BaseException) -> bool:
 
 def _ended(processes: Processes) -> TrainingError:
     return TrainingError(
-        "a process of this run ended, and the others cannot go on without it",
+        "a process of this run ended, and the others cannot continue without it",
         value=f"noticed by process {processes.rank} of {processes.count}",
         expected="all processes until the end; the last checkpoint is intact",
         hint="type the same command again: it resumes there, with this or another number of processes",
