@@ -96,10 +96,23 @@ def test_gradients_are_those_of_the_plain_model(tied: bool, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["rank", "alpha", "dropout", "targets", "quantise", "lora_plus", "init", "rank_pattern", "alpha_pattern", "from"]
+    "name",
+    [
+        "rank",
+        "alpha",
+        "dropout",
+        "targets",
+        "quantise",
+        "lora_plus",
+        "init",
+        "rank_pattern",
+        "alpha_pattern",
+        "from",
+        "modules",
+    ],
 )
 def test_knobs_of_an_adapter_are_refused_with_full(name: str) -> None:
     values = {"rank": 8, "alpha": 8.0, "dropout": 0.1, "targets": "mlp", "quantise": "nf4", "lora_plus": 16.0, "init": "pissa"}
-    values |= {"rank_pattern": {"q_proj": 8}, "alpha_pattern": {"q_proj": 8.0}, "from": "run:latest"}
+    values |= {"rank_pattern": {"q_proj": 8}, "alpha_pattern": {"q_proj": 8.0}, "from": "run:latest", "modules": ["lm_head"]}
     with pytest.raises(RecipeError, match=f"method.{name} has no effect"):
         recipe_from({"sources": ["./x"], "method": {**FULL, name: values[name]}})

@@ -82,7 +82,7 @@ def merge_adapters(  # noqa: PLR0913 (the options of a merge, by name)
     _check_target(target)
     AdapterMix(folders=given, weights=tuple(weights), method=method, density=density, seed=seed)  # before anything is opened
     with ExitStack() as opened:
-        folders = tuple(opened.enter_context(checked_adapter(folder, to_merge=True)) for folder in given)
+        folders = tuple(opened.enter_context(checked_adapter(folder, with_modules=True)) for folder in given)
         chosen = find_base(base_to_merge(given, base), offline=offline, reporter=heard)
         mix = AdapterMix(folders=folders, weights=tuple(weights), method=method, density=density, seed=seed)
         notes = _notes(given, chosen)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from tunesmith.models.merge import sums
+from tunesmith.models.sums import sums
 from tunesmith.systems.opening import OpenedSystem
 
 __all__ = ["MatrixDrift", "WeightsCompared", "compare_weights"]

@@ -142,12 +142,12 @@ def _unusable(what: str, value: object, expected: str, hint: str = "copy the ada
 
 
 @contextmanager
-def checked_adapter(folder: Path, *, to_merge: bool = False) -> Iterator[Path]:
+def checked_adapter(folder: Path, *, with_modules: bool = False) -> Iterator[Path]:
     """The folder as peft opens it, after a check that nothing is left out: the same one, or an MLX adapter converted.
 
     Refused is what would not be compared fairly: weights other than LoRA's own, which cannot be switched off for the base, and
-    a start that changes the base's weights. `to_merge`: whole modules that were trained along are allowed. ModelError says what
-    to do instead.
+    a start that changes the base's weights. `with_modules`: whole modules that were trained along are allowed. ModelError says
+    what to do instead.
     """
     if not folder.is_dir():
         raise _unusable("there is no adapter folder here", folder, f"a folder with {CONFIG} and {WEIGHTS}", "check the path")
@@ -170,7 +170,7 @@ def checked_adapter(folder: Path, *, to_merge: bool = False) -> Iterator[Path]:
             _refuse_zero(folder, Path(converted))
             yield Path(converted)
         return
-    _refuse({**config, "modules_to_save": None} if to_merge else config)
+    _refuse({**config, "modules_to_save": None} if with_modules else config)
     _refuse_scale(config)
     _refuse_zero(folder, folder)
     yield folder

@@ -7,10 +7,10 @@ merged model. Sums are made in float32 and rounded once, to the type in which th
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 
@@ -20,12 +20,12 @@ from tunesmith.models.extended_vocabulary import TOKENIZER_FILES, parted_head, r
 from tunesmith.models.load import BaseFolder, StoredType, find_base, load_model, safetensors_shapes, stored_types
 from tunesmith.models.memory import release_memory
 from tunesmith.models.merged_files import check_precision, check_size, write_weights
-from tunesmith.models.mixing import AdapterMix, mixed_update, open_mix
+from tunesmith.models.mixing import AdapterMix, open_mix
 from tunesmith.models.settings import config_text, generation_settings
+from tunesmith.models.sums import sums
 from tunesmith.models.tuned import is_whole, refuse_scorer
-from tunesmith.models.whole import Whole
 
-__all__ = ["MergePrecision", "Merged", "Sum", "merge", "share_as_summed", "sums", "write_model"]
+__all__ = ["MergePrecision", "Merged", "merge", "share_as_summed", "write_model"]
 
 MergePrecision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -39,15 +39,6 @@ class Merged:
 
     vocabulary: int | None
     untied: bool
-
-
-class Sum(NamedTuple):
-    """Base + update of one matrix, in float32. `name`: in the plain model; `owner` and `key`: the module and its parameter."""
-
-    name: str
-    owner: Any
-    key: str
-    total: torch.Tensor
 
 
 def merge(
@@ -115,66 +106,6 @@ def write_model(
     (out / "config.json").write_text(config_text(base, precision, _changed(merged)), encoding="utf-8")
     chat = open_chat(base if tokenizer is None else replace(base, path=out))
     (out / "generation_config.json").write_text(generation_settings(base, chat.end_ids, generation), encoding="utf-8")
-
-
-def sums(adapted: Any, mix: AdapterMix | None = None) -> Iterator[Sum]:
-    """Base + update of each adapted matrix, or each trained tensor of a whole model; the model stays as it is.
-
-    peft's own merging makes the sum, so that LoRA, rsLoRA and DoRA come out as peft means them; `mix` combines the updates of
-    several adapters.
-    """
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    if isinstance(adapted, Whole):
-        for name, tensor in adapted.differences().items():
-            place, _, key = name.rpartition(".")
-            yield Sum(name, adapted.model.get_submodule(place), key, tensor.float())
-        return
-    if mix is not None:
-        torch.manual_seed(mix.seed)
-    for name, layer in adapted.base_model.model.named_modules():
-        if not isinstance(layer, BaseTunerLayer):
-            continue
-        owner: Any = layer.get_base_layer()
-        if mix is None or mix.is_plain:
-            made = _merged_by_peft(name, layer, owner)
-        else:
-            update = mixed_update(layer, mix)
-            made = {} if update is None else {"weight": _finite(name, owner.weight.data.float() + update)}
-        for key, total in made.items():
-            yield Sum(f"{name}.{key}".replace(".base_layer", ""), owner, key, total)
-
-
-def _merged_by_peft(name: str, layer: Any, owner: Any) -> dict[str, torch.Tensor]:
-    """Parameter → its sum, for those that peft's merging replaces; the layer stays as it is."""
-    own = {key: (parameter, parameter.data) for key, parameter in owner.named_parameters(recurse=False)}
-    for parameter, data in own.values():
-        parameter.data = data.float()
-    before = {key: parameter.data for key, (parameter, _) in own.items()}
-    try:
-        layer.merge(safe_merge=True)
-    except ValueError as error:
-        raise _not_finite(name, str(error)) from error
-    made = {key: parameter.data for key, (parameter, _) in own.items() if parameter.data is not before[key]}
-    for parameter, data in own.values():
-        parameter.data = data
-    layer.merged_adapters.clear()
-    return made
-
-
-def _finite(name: str, total: torch.Tensor) -> torch.Tensor:
-    if not bool(total.isfinite().all()):
-        raise _not_finite(name, "NaN or infinity in the sum")
-    return total
-
-
-def _not_finite(name: str, reason: str) -> ModelError:
-    return ModelError(
-        "the adapter's update is not finite",
-        value=name,
-        expected=f"an adapter of numbers ({reason})",
-        hint="train again with a lower train.learning_rate",
-    )
 
 
 def share_as_summed(adapted: Any, merged: Any, types: Sequence[StoredType]) -> float:

@@ -10,7 +10,7 @@ import inspect
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -24,7 +24,16 @@ from tunesmith.models.load import BaseFolder, empty_model
 from tunesmith.models.patterns import by_pattern
 from tunesmith.models.quantised import num_weights
 
-__all__ = ["Reach", "choose_modules", "left_out", "linear_modules", "moving_parameters", "out_of_reach", "reach_of"]
+__all__ = [
+    "Reach",
+    "choose_modules",
+    "left_out",
+    "linear_modules",
+    "moving_parameters",
+    "out_of_reach",
+    "reach_of",
+    "without_kept",
+]
 
 _ATTENTION = re.compile(r"(^|[._])(attn|attention|self_attn|self_attention)([._]|$)")
 _MLP = re.compile(r"(^|[._])(mlp|feed_forward|ffn|block_sparse_moe|experts)([._]|$)")
@@ -252,6 +261,12 @@ def out_of_reach(model: Any) -> dict[str, int]:
     return dict(counts.most_common())
 
 
+def without_kept(counts: Mapping[str, int], along: int) -> dict[str, int]:
+    """The counts of `out_of_reach`, less embeddings and head parameters that move `along` with the adapter."""
+    left = {kind: count - (along if kind == "embeddings and head" else 0) for kind, count in counts.items()}
+    return {kind: count for kind, count in left.items() if count > 0}
+
+
 def _kind_of(name: str, module: Any, head: Any) -> str:
     """The kind of what a module holds itself, where its type or its name tells."""
     if isinstance(module, torch.nn.Embedding) or module is head:
@@ -271,8 +286,12 @@ def reach_of(
     targets: str | Sequence[str],
     layers: Literal["all"] | int,
     rank_pattern: Mapping[str, int] = MappingProxyType({}),
+    kept: Callable[[Any], Mapping[str, torch.Tensor]] = lambda model: {},
 ) -> Reach:
-    """What an adapter of this `kind` (lora, rslora, dora) and rank would cover, or a full fine-tune; no weight is read."""
+    """What an adapter of this `kind` (lora, rslora, dora) and rank would cover, or a full fine-tune; no weight is read.
+
+    `kept`: the parameters of the base that move with the adapter, by name.
+    """
     model = empty_model(base)
     if kind == "full":
         modules = choose_modules(model, "all", layers)
@@ -282,10 +301,11 @@ def reach_of(
     shapes = {name: model.get_submodule(name).weight.shape for name in modules}
     ranks = by_pattern(modules, rank, rank_pattern, setting="method.rank_pattern")
     extra = sum(shape[0] for shape in shapes.values()) if kind == "dora" else 0
+    along = sum(parameter.numel() for parameter in kept(model).values())
     return Reach(
         tuple(modules),
         len(linear_modules(model)),
-        sum(ranks[name] * sum(shape) for name, shape in shapes.items()) + extra,
-        out_of_reach(model),
+        along + sum(ranks[name] * sum(shape) for name, shape in shapes.items()) + extra,
+        without_kept(out_of_reach(model), along),
         switch_off_dropouts(model),
     )

@@ -18,6 +18,7 @@ from tunesmith.core.files import sha256_file
 from tunesmith.core.records import digest
 from tunesmith.models.adapters import open_adapter
 from tunesmith.models.foreign_adapters import CONFIG, WEIGHTS, checked_adapter
+from tunesmith.models.kept_modules import open_with_modules, with_modules
 from tunesmith.models.load import find_base, load_model
 from tunesmith.models.whole import Whole
 
@@ -62,7 +63,7 @@ def checked_tuned(folder: Path) -> Iterator[Path]:
     if is_whole(folder):
         yield folder
         return
-    with checked_adapter(folder) as usable:
+    with checked_adapter(folder, with_modules=True) as usable:
         yield usable
 
 
@@ -71,7 +72,7 @@ def open_tuned(model: Any, folder: Path) -> Any:
     writes no answers."""
     refuse_scorer(folder)
     if not is_whole(folder):
-        return open_adapter(model, folder)
+        return open_with_modules(model, folder) if with_modules(folder) else open_adapter(model, folder)
     trained = load_model(find_base(str(folder), offline=True), _type_name(model.dtype))
     return Whole(model, dict(trained.named_parameters()))
 

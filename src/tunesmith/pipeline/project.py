@@ -307,10 +307,9 @@ class Project:
         layer = {"width": self.shape.width, "inner": self.shape.inner, "rank": self.settings.method.rank}
         if wanted:
             return choose_precision(wanted, **layer, because="set in the recipe")
-        if self.settings.method.kind == "full":
-            return choose_precision(
-                "float32", **layer, because="all weights move: small steps would be rounded away in bfloat16"
-            )
+        if self.settings.method.kind == "full" or self.settings.method.modules:
+            why = "weights of the base move: small steps would be rounded away in bfloat16"
+            return choose_precision("float32", **layer, because=why)
         if self.settings.train.backend == "mlx":
             stored = stored_precision(self.origin.weights)
             return choose_precision(stored, **layer, because="as the base is stored, which is how mlx-lm trains on it")

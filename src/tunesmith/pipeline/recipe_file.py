@@ -21,7 +21,10 @@ from tunesmith.pipeline.sections.run import TrainConfig
 __all__ = ["knobs", "load_recipe", "recipe_from"]
 
 _Path = tuple[str, ...]
-_OF_ADAPTERS = ("rank", "alpha", "dropout", "targets", "quantise", "lora_plus", "init", "rank_pattern", "alpha_pattern", "from")
+_OF_ADAPTERS = (
+    *("rank", "alpha", "dropout", "targets", "quantise", "lora_plus"),
+    *("init", "rank_pattern", "alpha_pattern", "from", "modules"),
+)
 
 
 def knobs() -> list[Knob]:
@@ -239,6 +242,8 @@ def _of_weights(data: Mapping[str, Any], recipe: Recipe, complain: Callable[[str
         )
     if recipe.method.continued and recipe.method.init != "default":
         complain("method.init", recipe.method.init, "a fresh adapter; method.from names another start", "remove one of the two")
+    if recipe.method.continued and recipe.method.modules:
+        complain("method.modules", recipe.method.modules, "a fresh adapter, without method.from", "remove one of the two")
     uses = {"floor": recipe.train.schedule != "constant", "decay": recipe.train.schedule == "wsd"}
     usual = TrainConfig()
     for name in (

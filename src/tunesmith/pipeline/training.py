@@ -15,6 +15,7 @@ from tunesmith.core.reporter import Reporter
 from tunesmith.models.adapters import CONFIG, Patterns
 from tunesmith.models.chat import Chat
 from tunesmith.models.continuing import check_start, origin_of_start
+from tunesmith.models.kept_modules import kept_parameters
 from tunesmith.models.load import BaseFolder, PrecisionName
 from tunesmith.models.patterns import by_pattern
 from tunesmith.models.reach import reach_of
@@ -86,7 +87,15 @@ def drawing_of(objective: Method) -> DrawingFacts | None:
 def adapter_facts(base: BaseFolder, recipe: Recipe) -> AdapterFacts:
     """What the weights that move will cover on this base, for the plan. ModelError for settings that the base does not have."""
     m = recipe.method
-    reach = reach_of(base, kind=m.kind, rank=m.rank, targets=m.targets, layers=m.layers, rank_pattern=m.rank_pattern)
+    reach = reach_of(
+        base,
+        kind=m.kind,
+        rank=m.rank,
+        targets=m.targets,
+        layers=m.layers,
+        rank_pattern=m.rank_pattern,
+        kept=lambda model: kept_parameters(model, m.modules),
+    )
     by_pattern(reach.modules, m.alpha, m.alpha_pattern, setting="method.alpha_pattern")
     if m.continued and m.kind != "full":
         check_start(

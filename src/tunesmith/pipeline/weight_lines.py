@@ -36,6 +36,8 @@ def weight_lines(method: MethodConfig, *, start: str) -> list[tuple[str, str, st
         found.append(("start", f"{method.init}: {value}", reason))
     if method.continued:
         found.append(("start", f"continues from {start}", f"method.from: {method.continued}"))
+    if method.modules:
+        found.append(("trained along", ", ".join(method.modules), "whole, and kept with the adapter; tied ones are one matrix"))
     for name, patterns in (("ranks", method.rank_pattern), ("alphas", method.alpha_pattern)):
         if patterns:
             value = ", ".join(f"{pattern} {number:g}" for pattern, number in patterns.items())

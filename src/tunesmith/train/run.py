@@ -170,7 +170,13 @@ def _trunk(
     """Where the frozen layers' work is kept, if there are any; of answers that do not exist yet, or of inputs that change,
     nothing can be kept.
     """
-    if train.precision == "exact" or method.layers == "all" or isinstance(objective, Sampled) or alters_inputs(objective):
+    if (
+        train.precision == "exact"
+        or method.layers == "all"
+        or method.modules
+        or isinstance(objective, Sampled)
+        or alters_inputs(objective)
+    ):
         return None
     return TrunkCache(place.workspace / "trunk", weights.modules, base.fingerprint)
 

@@ -16,6 +16,7 @@ from tunesmith.core.files import MANIFEST
 from tunesmith.core.records import Message
 from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import Chat, Encoded, open_chat
+from tunesmith.models.kept_modules import open_with_modules, with_modules
 from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.tuned import is_whole, tuned_folder
 from tunesmith.train.execution import ExecutionPath
@@ -78,7 +79,8 @@ def open_scorer(base: BaseFolder, trained: Path, chat: Chat) -> Scorer:
     if is_whole(trained):
         model = load_model(find_base(str(trained), offline=True), "float32")
     else:
-        model = open_adapter(load_model(base, "float32"), trained)
+        opened = open_with_modules if with_modules(trained) else open_adapter
+        model = opened(load_model(base, "float32"), trained)
     model.add_module(HEAD_NAME, head.to(model.device))
     return Scorer(ExecutionPath(PaddedModel(model.eval(), chat.pad_id), "padded rows"), chat, method, base.context)
 

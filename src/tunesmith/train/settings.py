@@ -27,6 +27,7 @@ class AdapterSettings(Protocol):
     quantise: Literal["none", "nf4"]
     lora_plus: float
     continued: str
+    modules: list[str]
     rank_pattern: dict[str, int]
     alpha_pattern: dict[str, float]
     init: Literal["default", "pissa", "olora", "eva"]

@@ -34,6 +34,9 @@ class MethodConfig(Section):
     lora_plus: Annotated[float, Field(ge=1, le=1000)] = 1.0
     """LoRA+: the learning rate of the second matrix of each pair is this many times `train.learning_rate`. The authors use 16.
     1: both matrices learn at the same rate."""
+    modules: list[Annotated[str, Field(min_length=1)]] = []
+    """`[embed_tokens, lm_head]`: the embeddings and the output matrix are trained along, whole, and kept with the adapter. In a
+    base that ties them they are one matrix, by either name."""
     continued: str = Field(default="", alias="from")
     """Begin with this adapter instead of a fresh one: the id of a run, `run:latest`, or a folder with an adapter of any tool
     that writes peft's or mlx-lm's files. It must be of this base, and of the kind, rank, alpha and layers that are set here."""

@@ -5,6 +5,7 @@ LoRA+ (Hayou et al. 2024, arXiv:2402.12354) trains the second matrix B, which be
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,9 @@ from tunesmith.models import adapters
 from tunesmith.models.adapter_start import begin_at
 from tunesmith.models.adapters import Coverage, Patterns, adapter_moves, save_adapter
 from tunesmith.models.continuing import check_start, continue_from, origin_of_start
-from tunesmith.models.reach import choose_modules
+from tunesmith.models.kept_modules import keep_with, kept_parameters, save_modules
+from tunesmith.models.reach import choose_modules, without_kept
+from tunesmith.train.settings import AdapterSettings
 from tunesmith.train.weights.weights import Beginning, Change, Weights, moved_from
 
 __all__ = ["adapter_weights", "attach", "low_rank_changes"]
@@ -28,6 +31,7 @@ def attach(model: Any, how: Beginning) -> Weights:
     modules = choose_modules(model, s.targets, s.layers)
     if s.kind == "full":
         raise AssertionError("a full fine-tune has no adapter")
+    kept = kept_parameters(model, s.modules)
     patterns = Patterns(s.rank_pattern, s.alpha_pattern)
     if s.continued:
         check_start(Path(s.continued), how.base, kind=s.kind, rank=s.rank, alpha=s.alpha, modules=modules, patterns=patterns)
@@ -44,17 +48,39 @@ def attach(model: Any, how: Beginning) -> Weights:
     if s.continued:
         continue_from(adapted, Path(s.continued))
     begin_at(adapted, s.init, how.rows)
-    begun = "" if s.init == "default" else f", begun by {s.init}"
-    begun += f", continued from {origin_of_start(Path(s.continued))}" if s.continued else ""
-    ranks = (
-        "" if not s.rank_pattern else f" (others by pattern: {min(s.rank_pattern.values())} to {max(s.rank_pattern.values())})"
-    )
-    plus = "" if s.lora_plus == 1 else f", LoRA+ ratio {s.lora_plus:g}"
-    weights = adapter_weights(adapted, coverage, name=f"{s.kind} rank {s.rank}{ranks}{begun}{plus}", address=how.base.address)
-    if s.init != "default" or s.continued:
+    if kept:
+        coverage = _keep(adapted, coverage, kept)
+    weights = adapter_weights(adapted, coverage, name=_name(s), address=how.base.address)
+    if kept:
+        weights = replace(weights, save=partial(_save_with, adapted, how.base.address, kept))
+    if s.init != "default" or s.continued or kept:
         weights = replace(weights, moved=moved_from(adapted, {n for n, p in adapted.named_parameters() if p.requires_grad}))
-    changes = partial(low_rank_changes, adapted) if s.kind != "dora" and s.init == "default" else None
+    changes = partial(low_rank_changes, adapted) if s.kind != "dora" and s.init == "default" and not kept else None
     return replace(weights, changes=changes, rate_scale=lambda name: s.lora_plus if "lora_B." in name else 1.0)
+
+
+def _name(s: AdapterSettings) -> str:
+    """What is trained, and how it begins."""
+    parts = [f"{s.kind} rank {s.rank}"]
+    if ranks := s.rank_pattern.values():
+        parts[0] += f" (others by pattern: {min(ranks)} to {max(ranks)})"
+    parts += [] if s.init == "default" else [f"begun by {s.init}"]
+    parts += [f"continued from {origin_of_start(Path(s.continued))}"] if s.continued else []
+    parts += [f"with {' and '.join(s.modules)}"] if s.modules else []
+    return ", ".join([*parts, *([] if s.lora_plus == 1 else [f"LoRA+ ratio {s.lora_plus:g}"])])
+
+
+def _keep(adapted: Any, coverage: Coverage, kept: Mapping[str, torch.nn.Parameter]) -> Coverage:
+    """Let parameters of the base move with the adapter; what is covered then."""
+    keep_with(adapted, kept)
+    along = sum(parameter.numel() for parameter in kept.values())
+    left = without_kept(coverage.out_of_reach, along)
+    return replace(coverage, num_trainable=coverage.num_trainable + along, out_of_reach=left)
+
+
+def _save_with(adapted: Any, address: str, kept: Mapping[str, torch.nn.Parameter], folder: Path) -> None:
+    save_adapter(adapted, address, folder)
+    save_modules(folder, adapted.get_base_model(), kept)
 
 
 def low_rank_changes(adapted: Any) -> dict[str, Change]:
