@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 
 from tunesmith.core.records import Example
@@ -42,7 +43,7 @@ from tunesmith.train.samples import Group, token_counts
 from tunesmith.train.units import Batch, Unit
 from tunesmith.train.watch import Event
 
-__all__ = ["Method", "Settings"]
+__all__ = ["Method", "Settings", "Values"]
 
 _COLUMNS = 4
 
@@ -64,6 +65,25 @@ class Settings(SampledSettings):
     """How far a value may move from the value before the updates and still count."""
 
 
+class Values(torch.nn.Module):
+    """A value for each hidden state: linear in its direction, zero before training.
+
+    An optimiser such as Adam moves each weight by about the learning rate, so the value of a state as it is would jump by the
+    rate times the sum of its entries: by several rewards at the rate of an adapter. The length of a state is left out.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(width, 1)
+        torch.nn.init.zeros_(self.linear.weight)
+        torch.nn.init.zeros_(self.linear.bias)
+
+    def forward(self, hidden_ND: torch.Tensor) -> torch.Tensor:
+        """value_N1."""
+        value_N1: torch.Tensor = self.linear(F.normalize(hidden_ND, dim=-1))
+        return value_N1
+
+
 class Method:
     """A unit is a prompt with its answers, which share it in a token tree; a step is a mean over tokens."""
 
@@ -78,10 +98,7 @@ class Method:
 
     def head(self, width: int) -> torch.nn.Module:
         """The value of a hidden state; zero at first."""
-        made = torch.nn.Linear(width, 1)
-        torch.nn.init.zeros_(made.weight)
-        torch.nn.init.zeros_(made.bias)
-        return made
+        return Values(width)
 
     def prepare(self, examples: Sequence[Example], chat: Chat, *, max_tokens: int) -> list[Unit]:
         """A unit for each prompt, with the example's own answer in place of those to come."""
