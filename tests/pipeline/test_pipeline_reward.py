@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import save_file
 
 from fakes import Told, conversation, train_tiny
 from tunesmith.api.merging import merge_adapters
@@ -22,9 +24,10 @@ from tunesmith.models.tuned import open_tuned, tuned_folder
 from tunesmith.pipeline.chain import Chain
 from tunesmith.pipeline.cross_fitting import cross_fit
 from tunesmith.pipeline.project import Project
+from tunesmith.pipeline.sections.run import MethodConfig
 from tunesmith.pipeline.verifying import verify_verdict
+from tunesmith.train.methods.ppo import Values
 from tunesmith.train.rewards.opening import open_rewards
-from tunesmith.train.rewards.reward import Asked
 from tunesmith.train.rewards.settings import RewardConfig
 from tunesmith.train.scorer import open_scorer, scorer_of_run
 
@@ -78,7 +81,7 @@ def test_a_planted_preference_ends_in_ship_with_an_interval_and_a_page(judged: t
 
 
 def test_shuffled_labels_are_no_ship(tiny_path: Path, tmp_path: Path) -> None:
-    outcome = project(tiny_path, tmp_path, planted(96, shuffled=True)).outcome
+    outcome = project(tiny_path, tmp_path, planted(64, shuffled=True), "train.max_steps=8", "train.evaluate_every=8").outcome
     assert outcome.verdict.verdict != "SHIP" and outcome.verdict.gates[0].state != "pass"
     assert outcome.verdict.exit_code in (2, 3)
 
@@ -99,7 +102,7 @@ def test_the_verdict_is_computed_again_to_the_byte_and_found_again(judged: tuple
 
 def test_a_reward_model_opens_as_it_was_judged_and_prefers_the_marked_answer(judged: tuple[Project, Told]) -> None:
     made, _ = judged
-    scorer = open_reward_model(project=made.store.root.parent)
+    scorer = open_reward_model(made.run.id, project=made.store.root.parent)
     asked = conversation("Say something about number 7.")
     said = [(*asked, Message(role="assistant", content=text)) for text in ("stone river gold lamp", "stone river lamp lamp")]
     one, other = scorer.score(said)
@@ -129,46 +132,44 @@ def test_a_reward_model_is_no_stage_of_a_chain(tiny_path: Path, tmp_path: Path) 
         "sources": ["./rows.jsonl"],
         "stages": {"sft": {}, "score": {"objective": {"kind": "reward"}}},
     }
-    with pytest.raises(EvaluationError, match="stage score: there is no evaluate of this model"):
+    with pytest.raises(EvaluationError, match="stage score: the step 'evaluate' does not fit this model"):
         Chain(recipe_from(recipe), tmp_path, offline=True)
 
 
-def test_a_run_of_another_objective_is_no_reward_model(tiny_path: Path, tmp_path: Path) -> None:
-    made = project(tiny_path, tmp_path, planted(40), "objective.kind=simpo", "train.max_steps=1")
-    _ = made.run
+def test_a_folder_without_a_head_or_with_that_of_another_method_is_no_reward_model(tmp_path: Path) -> None:
+    nothing: Any = None  # the head is read before base and chat
     with pytest.raises(ModelError, match="no head is saved here"):
-        open_reward_model(project=tmp_path)
+        open_scorer(nothing, tmp_path, nothing)
+    save_file(Values(8).state_dict(), tmp_path / "head.safetensors")
+    (tmp_path / "head.json").write_text(json.dumps({"method": "ppo", "width": 8}))
+    with pytest.raises(ModelError, match="does not score answers") as refused:
+        open_scorer(nothing, tmp_path, nothing)
+    (problem,) = refused.value.problems
+    assert problem.value and problem.expected and problem.hint
 
 
-def test_a_whole_model_is_opened_by_its_own_weights(tiny_path: Path, tmp_path: Path) -> None:
-    made = project(tiny_path, tmp_path, planted(40), "train.max_steps=2", "train.learning_rate=0.001")
-    recipe = made.recipe.model_copy(update={"method": type(made.recipe.method)(kind="full")})
-    whole = Project(recipe, tmp_path, offline=True)
-    assert tuned_folder(whole.run.path).name == "model"
-    again, said = open_reward_model(project=tmp_path), [row.messages for row in planted(3)]
-    before = open_scorer(whole.base, tuned_folder(whole.run.path), whole.chat).score(said)
-    assert again.score(said) == before and len(set(before)) == 3
+def test_a_whole_model_is_opened_by_its_own_weights(judged: tuple[Project, Told]) -> None:
+    made, root = judged[0], judged[0].store.root.parent
+    train = made.recipe.train.model_copy(update={"max_steps": 2, "learning_rate": 0.001})
+    whole = Project(made.recipe.model_copy(update={"method": MethodConfig(kind="full"), "train": train}), root, offline=True)
+    assert tuned_folder(whole.run.path).name == "model" and whole.dataset.id == made.dataset.id
+    again, said = open_reward_model(whole.run.id, project=root), [row.messages for row in planted(3)]
+    assert again.score(said) == scorer_of_run(whole.run.path).score(said) and len(set(again.score(said))) == 3
+    assert again.score(said) != open_reward_model(made.run.id, project=root).score(said)
 
 
 # --- as a reward ------------------------------------------------------------------------------------------------------
 
 
-def test_a_reward_model_is_a_reward_in_its_own_process(judged: tuple[Project, Told], tiny_path: Path, tmp_path: Path) -> None:
+def test_a_reward_model_rewards_the_answers_of_a_run(judged: tuple[Project, Told], tiny_path: Path, tmp_path: Path) -> None:
     run = judged[0].run.path
-    config = {"reward_model": str(run)}
-    texts = ("stone gold lamp", "stone lamp lamp", "")
-    asked = [Asked("a", conversation("Say something about number 7."), text, "") for text in texts]
-    rewards = open_rewards([RewardConfig.model_validate(config)], train=(), seed=7)
-    try:
-        found = [one for (one,) in rewards.score(asked)]
-    finally:
-        rewards.close()
-    scorer = scorer_of_run(run)
-    expected = scorer.score([(*one.prompt, Message(role="assistant", content=one.answer)) for one in asked])
-    assert found == pytest.approx(expected, rel=1e-4) and found[0] > found[1] and rewards.labels == ("reward_model",)
-    options = {"rewards": [config], "samples": 2, "max_new_tokens": 4}
+    options = {"rewards": [{"reward_model": str(run)}], "samples": 2, "max_new_tokens": 4}
     steps = {"max_steps": 1, "evaluate_every": 0, "batch_examples": 2}
     made = train_tiny(tiny_path, tmp_path, objective={"kind": "grpo", "options": options}, method={"dropout": 0.0}, train=steps)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "rollouts.jsonl").read_text().splitlines()]
+    said = [(*conversation(row["prompt"]), Message(role="assistant", content=row["answer"])) for row in rows]
+    scores = scorer_of_run(run).score(said)
+    assert [row["rewards"]["reward_model"] for row in rows] == pytest.approx(scores, rel=1e-4) and len(set(scores)) > 1
     assert made.fitted.num_steps == 1 and "reward_reward_model" in made.figures
 
 

@@ -186,7 +186,7 @@ def _yes(found: Agreement) -> str:
 
 def _advice(failed: Sequence[Ruling], unknown: Sequence[Ruling]) -> str:
     if not failed and not unknown:
-        return "Use it as a reward ({reward_model: RUN} in objective.rewards), with another reward of weight 0 that is watched."
+        return "Use it as a reward ({reward_model: FOLDER} in objective.rewards), and watch another one of weight 0."
     name = (*failed, *unknown)[0].gate.name
     if name == "better_than_length":
         return "Add pairs in which length tells nothing, or use the rule of length itself: it is cheaper."

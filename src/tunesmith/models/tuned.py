@@ -53,7 +53,7 @@ def refuse_scorer(folder: Path) -> None:
             "this is a reward model: it scores answers and writes none",
             value=str(folder),
             expected="a model that was trained to write answers",
-            hint="use it as a reward ({reward_model: RUN} in objective.rewards), or from Python: open_reward_model",
+            hint="use it as a reward ({reward_model: FOLDER} in objective.rewards), or from Python: open_reward_model",
         )
 
 

@@ -100,7 +100,7 @@ def check_serves(kind: str, objective: Method) -> None:
     if not _fits(find_stage(kind), objective):
         has, lacks = ("writes answers", "scores") if generates(objective) else ("scores answers and writes none", "answers")
         raise EvaluationError(
-            f"there is no {find_stage(kind).title} of this model: it {has}",
+            f"the step '{find_stage(kind).title}' does not fit this model: it {has}",
             value=f"objective.kind {method_name(objective)}",
             expected=f"an objective whose model gives {lacks}",
             hint="tunesmith run trains it and gives the verdict on it",
