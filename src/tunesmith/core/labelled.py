@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tunesmith.core.records import Example, Message, Origin, Preference, Row
+from tunesmith.core.texts import Text
 
 __all__ = ["ROWS", "Labelled", "bad_answers", "good_rows", "labelled_of"]
 
@@ -42,7 +43,7 @@ class Labelled:
         return (self.completion,)
 
 
-ROWS: Mapping[str, type[Row]] = {kind.__name__: kind for kind in (Example, Preference, Labelled)}
+ROWS: Mapping[str, type[Row]] = {kind.__name__: kind for kind in (Example, Preference, Labelled, Text)}
 """The kinds of rows that a dataset can be made of, by the name that its manifest has."""
 
 

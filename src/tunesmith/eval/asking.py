@@ -12,6 +12,7 @@ from typing import Literal
 from tunesmith.core.records import Generation, Message, canonical_json, digest
 from tunesmith.core.reporter import Progress
 from tunesmith.eval.likelihood import checked_logprobs, encode_items, likelihoods_of
+from tunesmith.eval.perplexity import of_texts
 from tunesmith.eval.results import Cost, Item, Limit, SystemRun
 from tunesmith.eval.suites.run import SuiteRun, run_together, unfit_for
 from tunesmith.eval.suites.suite import Suite
@@ -57,10 +58,10 @@ class Conditions:
     address: Address | None = None
 
 
-def num_answers(kinds: Sequence[SystemKind], conditions: Conditions, num_items: int) -> int:
+def num_answers(kinds: Sequence[SystemKind], conditions: Conditions, items: Sequence[Item]) -> int:
     """Answers and likelihoods that an evaluation takes, for progress."""
-    asked = sum(len(_asked(kind, conditions, num_items)) for kind in kinds)
-    return asked + num_items * sum(kind.listed for kind in kinds)
+    asked = 0 if of_texts(items) else sum(len(_asked(kind, conditions, len(items))) for kind in kinds)
+    return asked + len(items) * sum(kind.listed for kind in kinds)
 
 
 def _asked(kind: SystemKind, conditions: Conditions, num_items: int) -> list[_Asked]:
@@ -111,24 +112,29 @@ class Asking:
         """Every plain prompt with its reference as the answer."""
         return encode_items(self.inputs.chat, self.items, self.plain, context=self.inputs.base.context)
 
+    @cached_property
+    def num_asked(self) -> int:
+        """Items that are asked: all, or none where they are plain texts."""
+        return 0 if of_texts(self.items) else len(self.items)
+
     @property
     def limit(self) -> Limit:
         """How the references, end token included, fit into the token limit."""
         most = self.conditions.max_new_tokens
-        too_long = sum(row.num_learned > most for row in self.rows)
+        too_long = sum(row.num_learned > most for row in self.rows) if self.num_asked else 0
         return Limit(max_new_tokens=most, too_long=too_long, num_references=len(self.rows))
 
     def answers(self, systems: Sequence[tuple[SystemKind, System]]) -> dict[str, list[_Answered]]:
         """The answers of systems on one copy of the weights, by name; those that are asked the same share a batch."""
-        found: dict[str, list[_Answered]] = {}
-        left = list(systems)
+        found: dict[str, list[_Answered]] = {kind.name: [] for kind, _ in systems}
+        left = list(systems) if self.num_asked else []
         while left:
             kind, system = left[0]
-            prompts, asked = self._prompts(system), _asked(kind, self.conditions, len(self.items))
+            prompts, asked = self._prompts(system), _asked(kind, self.conditions, self.num_asked)
             same = [
                 pair
                 for pair in left
-                if self._prompts(pair[1]) == prompts and _asked(pair[0], self.conditions, len(self.items)) == asked
+                if self._prompts(pair[1]) == prompts and _asked(pair[0], self.conditions, self.num_asked) == asked
             ]
             left = [pair for pair in left if pair not in same]
             self.progress.advance(0, system.label if len(same) == 1 else " and ".join(one.name for one, _ in same))

@@ -21,6 +21,7 @@ from tunesmith.eval.asking import Asking, Conditions, num_answers
 from tunesmith.eval.item_clusters import cluster_rows
 from tunesmith.eval.likelihood import likelihoods_of
 from tunesmith.eval.parity import Given, compare_given
+from tunesmith.eval.perplexity import of_texts
 from tunesmith.eval.probes import probe_items
 from tunesmith.eval.results import FormResult, GeneralResult, Item, Likelihood, Limit, ParityResult, SystemRun
 from tunesmith.eval.suites.answered import SuiteAnswers
@@ -30,6 +31,7 @@ from tunesmith.models.chat import Chat, Encoded, open_chat
 from tunesmith.models.generation.fits import fits
 from tunesmith.models.load import BaseFolder
 from tunesmith.models.memory import release_memory
+from tunesmith.models.text_rows import encode_text_row
 from tunesmith.systems.registry import baseline_kinds, chosen_kinds
 from tunesmith.systems.system import (
     GivesLogits,
@@ -97,12 +99,17 @@ def that_fit(
 ) -> tuple[Item, ...]:
     """The items whose reference fits into the context, with room for an answer of `least` tokens; the rest stay unscored.
 
-    An item whose reference the template rewrites (Qwen 3 drops what stands before `</think>`) cannot be scored either.
-    Room for the instructions of the `baselines` is kept too, since all systems see the same items.
+    Of a plain text, which has no prompt, the whole must fit, and a second token, since nothing predicts the first. An item
+    whose reference the template rewrites (Qwen 3 drops what stands before `</think>`) cannot be scored either. Room for the
+    instructions of the `baselines` is kept too, since all systems see the same items.
     """
     context -= max((k.instruction_tokens(chat) for k in baseline_kinds(baselines) if k.instruction_tokens), default=0)
     kept = []
     for item in items:
+        if not item.prompt:
+            row = encode_text_row(chat, item.reference, ends=False)
+            kept += [item] if row.num_learned and len(row.ids) <= context else []
+            continue
         turns = [*item.prompt, Message(role="assistant", content=item.reference)]
         if not chat.keeps_words(turns):
             continue
@@ -171,11 +178,13 @@ def evaluate_kinds(
         raise EvaluationError(
             "there are no test items to evaluate", value=0, expected="test items", hint="--set split.test=0.2"
         )
-    wanted = probe_items(items, inputs.train) if probes is None else probes
+    if probes is None:
+        probes = {} if of_texts(items) else probe_items(items, inputs.train)
+    wanted = probes
     probes = {name: _fit_all(rows, [inputs, *own.values()]) for name, rows in wanted.items()}
     texts = _fit_all(general, own.values())
     further = sum(map(len, (*(suite.items for suite in conditions.suites), *probes.values(), texts)))
-    total = num_answers(kinds, conditions, len(items)) + further * sum(kind.role in _SCORED for kind in kinds)
+    total = num_answers(kinds, conditions, items) + further * sum(kind.role in _SCORED for kind in kinds)
     with reporter.progress("evaluate", total=total, unit="answers") as progress:
         asking = Asking(inputs, items, conditions, progress)
         askings = {name: Asking(given, items, conditions, progress) for name, given in own.items()}

@@ -70,7 +70,8 @@ class Ruling:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateKind:
     """How a file of `eval.gates` declares its rule. `order`: its place in tables and in the verdict's sentence. `names` gives
-    the names of all gates that it can rule on, whether or not they are asked for.
+    the names of all gates that it can rule on, whether or not they are asked for. `of_answers`: it is about answers, of which
+    there are none where the items are plain texts.
 
     `judge` takes the measurements, the limits and the names of the baselines that were asked for; it gives one ruling, several
     (one for each baseline, say), or none where the rule is about something else.
@@ -79,6 +80,7 @@ class GateKind:
     order: int
     names: Callable[[], Sequence[str]]
     judge: Callable[[Measurements, Limits, Sequence[str]], Iterable[Ruling]]
+    of_answers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

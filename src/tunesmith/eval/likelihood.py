@@ -15,6 +15,7 @@ from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Message
 from tunesmith.eval.results import Item, Likelihood
 from tunesmith.models.chat import Chat, Encoded
+from tunesmith.models.text_rows import encode_text_row
 from tunesmith.systems.logprobs import token_logprobs
 from tunesmith.systems.system import TokenLogprobs
 
@@ -25,12 +26,14 @@ _ROUNDING = 1e-3  # nats by which a probability of one may be above it
 
 def encode_items(chat: Chat, items: Sequence[Item], prompts: Sequence[Sequence[Message]], *, context: int) -> list[Encoded]:
     """Each prompt with its item's reference as the answer; marked are the tokens of the reference and the end token after it.
+    Without a prompt the reference is a plain text, written without the chat template; every token that has one before it is
+    marked.
 
     Raises EvaluationError if an item does not fit into the context, or if what is marked does not read as the reference.
     """
     coded = []
     for item, prompt in zip(items, prompts, strict=True):
-        row = chat.encode_answer([*prompt, Message(role="assistant", content=item.reference)])
+        row = encode_text_row(chat, item.reference, ends=False) if not prompt else _answer_row(chat, item, prompt)
         if len(row.ids) > context:
             raise EvaluationError(
                 "a test item is longer than the context of the base",
@@ -38,9 +41,14 @@ def encode_items(chat: Chat, items: Sequence[Item], prompts: Sequence[Sequence[M
                 expected=f"at most {context}",
                 hint="--set build.passage_words=60, or a base with a longer context",
             )
-        _check_words(chat, item, row)
         coded.append(row)
     return coded
+
+
+def _answer_row(chat: Chat, item: Item, prompt: Sequence[Message]) -> Encoded:
+    row = chat.encode_answer([*prompt, Message(role="assistant", content=item.reference)])
+    _check_words(chat, item, row)
+    return row
 
 
 def _check_words(chat: Chat, item: Item, row: Encoded) -> None:
@@ -114,7 +122,14 @@ def _likelihood(found: TokenLogprobs, chat: Chat, item: Item, row: Encoded) -> L
         item_id=item.id,
         nats=float(-log_p_N[words].double().sum()),
         num_tokens=len(log_p_N[words]),
-        num_bytes=len(item.reference.encode()),
+        num_bytes=len(item.reference.encode()) if item.prompt else _scored_bytes(chat, item, row),
         correct_tokens=sum(found.is_top[words]),
         end_probability=float(log_p_N[-1].exp()) if ends else None,
     )
+
+
+def _scored_bytes(chat: Chat, item: Item, row: Encoded) -> int:
+    """Bytes of a plain text that are scored: all, or without its first token where the tokenizer writes none before it."""
+    whole = chat.encode_text(item.reference)
+    unscored = len(whole) - row.num_learned
+    return len(item.reference.encode()) - (len(chat.decode(whole[:unscored]).encode()) if unscored else 0)

@@ -23,6 +23,7 @@ from tunesmith.eval.metrics.metric import Expected, Metric
 from tunesmith.eval.metrics.registry import metric_named, score_answers
 from tunesmith.eval.metrics.repetition import loop_scores, same_answers
 from tunesmith.eval.metrics.text import length_matched
+from tunesmith.eval.perplexity import PerplexityFigures, of_texts, perplexity_figures
 from tunesmith.eval.probe_measures import QuestionWorth, Recital, question_worth, recital
 from tunesmith.eval.results import (
     Audited,
@@ -88,7 +89,8 @@ class Measurements:
     """All numbers of an evaluation. `references` holds the share of references that loop, and of those that are the same for
     different questions: what is usual for this kind of text. `detectable` is the smallest true mean difference that the rule
     of the primary gate detects with 80 % power (`eval.stats.detectable_effect`), in units of the primary metric, from the
-    measured spread of the documents' differences; None if it cannot be computed. `dependence`: of base, tuned, references."""
+    measured spread of the documents' differences; None if it cannot be computed. `dependence`: of base, tuned, references.
+    `of_texts`: the items are plain texts, of which there are no answers; `perplexity` is measured of those alone."""
 
     primary: str
     level: float
@@ -114,6 +116,8 @@ class Measurements:
     served: ParityResult | None = None
     forms: Mapping[str, FormResult] = field(default_factory=dict)
     audited: Audited | None = None
+    of_texts: bool = False
+    perplexity: PerplexityFigures | None = None
 
     def comparison(self, a: str, b: str) -> Comparison | None:
         """The comparison b − a, or None if one of the two was not run."""
@@ -198,7 +202,7 @@ def measure(  # noqa: PLR0913 (all that the figures depend on)
         seed=seed,
         systems=systems,
         comparisons=comparisons,
-        floors=_floors(evidence, groups, how),
+        floors={} if of_texts(evidence.items) else _floors(evidence, groups, how),
         parity=evidence.parity,
         served=evidence.served,
         forms=evidence.forms,
@@ -214,6 +218,8 @@ def measure(  # noqa: PLR0913 (all that the figures depend on)
         suites=suites,
         safety=safety,
         audited=evidence.audited,
+        of_texts=of_texts(evidence.items),
+        perplexity=perplexity_figures(evidence, seed=seed) if of_texts(evidence.items) else None,
     )
 
 

@@ -123,13 +123,17 @@ def _top(measurements: Measurements, verdict: Verdict) -> Raw:
 
 
 def _answers_line(measurements: Measurements) -> str:
-    """Shares of answers that end, loop and repeat, base → tuned: sampled ones, and greedy ones in small print."""
+    """Shares of answers that end, loop and repeat, base → tuned: sampled ones, and greedy ones in small print. Of plain texts
+    the perplexity instead."""
+    if measurements.perplexity is not None:
+        found, level = measurements.perplexity, "95 % intervals by document"
+        return f"<p>{text(f'Perplexity, base → tuned: {found.described} ({found.num_texts} texts, {level}).')}</p>"
     if "base" not in measurements.systems or "tuned" not in measurements.systems:
         return ""
     base, tuned = measurements.systems["base"], measurements.systems["tuned"]
-    found = {"ended by themselves": "ended", "looped": "loop", "repeated the answer to another question": "collapse"}
+    shares = {"ended by themselves": "ended", "looped": "loop", "repeated the answer to another question": "collapse"}
     shown, small = [], []
-    for words, name in found.items():
+    for words, name in shares.items():
         a, b = getattr(base.answers, name), getattr(tuned.answers, name)
         shown.append(f"{words}: {percent(a)} → {percent(b)}")
         a, b = getattr(base.greedy, name), getattr(tuned.greedy, name)

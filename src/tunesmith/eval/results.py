@@ -41,7 +41,7 @@ _ROUNDING = 1e-3  # nats by which a sum of −log p may be below zero
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """One question of the test set. `group` is the cluster it counts with (`eval.clusters`); `prompt` ends with the user's
-    turn. `about`: further facts that parts of the test set are made by (source, author, date, tags)."""
+    turn; empty: the reference is plain text. `about`: facts that parts of the test set are made by (source, author, date)."""
 
     id: str
     group: str

@@ -97,7 +97,9 @@ def decide(
 
 
 def _not_compared(measurements: Measurements, baselines: Sequence[str]) -> list[str]:
-    """The cheaper alternatives that nobody asked for, in one phrase."""
+    """The cheaper alternatives that nobody asked for, in one phrase; of plain texts, all that answers would tell."""
+    if measurements.of_texts:
+        return ["answers: the test set is plain text, of which nothing is asked"]
     left = [kind for kind in by_role("baseline") if kind.name not in baselines and kind.name not in measurements.systems]
     if len(left) < 2:
         return [kind.words.topic for kind in left]
@@ -162,13 +164,15 @@ def _claim(measurements: Measurements, passed: AbstractSet[str]) -> str:
     whose = "tuned" if measurements.audited is None else "audited"
     if measurements.primary == "bits_per_byte":
         words = "the author's held-out words" if measurements.audited is None else "these words"
+        words = "held-out text" if measurements.of_texts else words
         claim = f"The {whose} model predicts {words} better than the base does{''.join(beaten)}"
         size = f"{gain[0]:.3f} bits per byte less"
     else:
         claim = f"The {whose} model's answers are closer to the references than those of the base are{''.join(beaten)}"
         size = f"{signed(gain[0])} {METRICS[measurements.primary].label}"
     relative = "" if difference.relative is None else f" ({100 * abs(difference.relative):.0f} %)"
-    return f"{claim}: {size}{relative}, better on {difference.better} of {difference.n} items."
+    told = "" if measurements.perplexity is None else f", {measurements.perplexity.words}"
+    return f"{claim}: {size}{relative}{told}, better on {difference.better} of {difference.n} items."
 
 
 def _but(measurements: Measurements, found: Sequence[Ruling]) -> Iterator[str]:

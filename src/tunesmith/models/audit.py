@@ -8,6 +8,7 @@ from itertools import groupby
 
 from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import Message, Preference, Row
+from tunesmith.core.texts import Text
 from tunesmith.models.chat import Chat, Encoded
 
 __all__ = ["Audit", "audit"]
@@ -73,7 +74,10 @@ _Part = tuple[tuple[Message, ...], list[int], Sequence[Encoded]]
 
 
 def _conversations(example: Row, rows: Sequence[Encoded]) -> list[_Part]:
-    """The conversations that a row is learned by: their messages, the turns that are learned, and their encoded rows."""
+    """The conversations that a row is learned by: their messages, the turns that are learned, and their encoded rows. A text is
+    none."""
+    if isinstance(example, Text):
+        return []
     if isinstance(example, Preference):
         last = [len(example.prompt)]
         return [(example.messages, last, rows[:1]), (example.rejected_messages, last, rows[1:])]

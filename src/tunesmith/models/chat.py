@@ -121,6 +121,10 @@ class Chat:
             return False
         return told in asked and told in answered
 
+    def tokens(self, masked: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Token ids of a masked text alone, and the characters of it that each covers."""
+        return self._tokens(masked)
+
     def encode_text(self, text: str) -> list[int]:
         """Token ids of a text alone, as in a message: control tokens in it are letters."""
         return self._tokens(self.template.masked(text))[0]
@@ -280,7 +284,9 @@ class Chat:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def usual_length(self, texts: Sequence[str]) -> int:
-        """Tokens that 99 of 100 texts do not exceed."""
+        """Tokens that 99 of 100 texts do not exceed; 0 without any."""
+        if not texts:
+            return 0
         lengths = sorted(len(self.encode_text(text)) for text in texts)
         return lengths[min(len(lengths) - 1, round(0.99 * len(lengths)))]
 

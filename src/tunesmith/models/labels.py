@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from tunesmith.core.errors import BlockedError
 from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import Preference, Row
+from tunesmith.core.texts import Text
 from tunesmith.models.audit import Audit, audit
 from tunesmith.models.chat import Chat, Encoded
+from tunesmith.models.text_rows import encode_text_row
 
 __all__ = ["audit_labels", "encode_row"]
 
@@ -16,11 +18,13 @@ _CUT_LIMIT = 0.01
 
 
 def encode_row(chat: Chat, row: Row, *, max_tokens: int) -> tuple[Encoded, ...]:
-    """The encoded rows by which a row is learned: those of a conversation, the two answers of a preference, chosen first, or
-    the answer that is labelled.
+    """The encoded rows by which a row is learned: those of a conversation, the two answers of a preference, chosen first, the
+    answer that is labelled, or the row of a text, which has no template.
 
     Of a preference or a labelled row, the last answer alone is learned; both rows of a preference begin with the same prompt.
     """
+    if isinstance(row, Text):
+        return (encode_text_row(chat, row.text, before=row.before, ends=row.ends, max_tokens=max_tokens),)
     if isinstance(row, Labelled):
         return (chat.answer_row(row.messages, max_tokens=max_tokens),)
     if not isinstance(row, Preference):

@@ -220,6 +220,12 @@ class ChatTemplate:
             content = content.replace(text, stand_in)
         return content
 
+    def unmasked(self, content: str) -> str:
+        """A masked text as it was."""
+        for text, stand_in in self.controls.items():
+            content = content.replace(stand_in, text)
+        return content
+
     def render(self, messages: Sequence[Message], *, answer_next: bool = False) -> str:
         """The template's text of the conversation; with `answer_next`, up to the start of the assistant's answer.
 

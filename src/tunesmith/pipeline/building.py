@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,19 @@ from tunesmith.core.records import (
     write_jsonl,
 )
 from tunesmith.core.reporter import FindingReported, Reporter
+from tunesmith.core.texts import Text
 from tunesmith.data.checks.answers import check_placeholders
 from tunesmith.data.checks.damage import check_encoding, check_residue
 from tunesmith.data.checks.personal import check_personal
 from tunesmith.data.checks.redact import redact
 from tunesmith.data.checks.rows import rows_from_examples
-from tunesmith.data.checks.run import worst_first
+from tunesmith.data.checks.run import check_rows, check_texts, worst_first
 from tunesmith.data.checks.secrets import check_secrets
 from tunesmith.data.dataset.origin_section import origin_facts
 from tunesmith.data.dataset.passages import Built, build_examples, build_passages
 from tunesmith.data.dataset.report import dataset_report
-from tunesmith.data.dataset.report_quality import measure_quality
+from tunesmith.data.dataset.report_quality import Quality, measure_quality
+from tunesmith.data.dataset.texts import Cut
 from tunesmith.data.dataset.voices import ask_for_one_voice, voices
 from tunesmith.data.similar.semantic import similarity_named
 from tunesmith.data.synth.outcome import Outcome
@@ -50,6 +52,7 @@ from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.redaction import redacted_document, redacted_row, redacted_samples
 from tunesmith.pipeline.sections.dataset import BuildConfig, SplitConfig
 from tunesmith.pipeline.synthesis import build_with_generator
+from tunesmith.pipeline.texts import cutting, texts_built, with_cut_texts, without_general
 from tunesmith.plan.facts import DataFacts
 
 __all__ = ["build_settings", "data_facts", "fill_dataset", "report_findings", "split_settings"]
@@ -81,11 +84,10 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     `replies`: where replies of the generator are kept, for styles that ask one. `blocked`: the file that takes the rows of
     findings that stop the build. `base`: the base by whose likelihood the fit of the questions is measured as well.
     """
-    semantic = recipe.build.semantic
-    similarity = similarity_named(semantic) if semantic else None  # opened before anything is paid for
+    similarity = similarity_named(name) if (name := recipe.build.semantic) else None  # opened before anything is paid for
     blocked.unlink(missing_ok=True)  # of an earlier build
     read = _read(documents, redacted=recipe.build.redact)
-    if not (read.pairs or read.labelled) or recipe.build.style != "auto":
+    if record is not Text and (not (read.pairs or read.labelled) or recipe.build.style != "auto"):
         ask_for_one_voice(voices(read.documents), chosen=recipe.authors)
     if recipe.build.redact:
         other_sets = replace(other_sets, general=tuple(redacted_row(row, read.redacted) for row in other_sets.general))
@@ -93,20 +95,20 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     rows = SourceRows(read.documents, read.pairs, read.preferences, read.labelled)
     built: Built[Any]
     outcome: Outcome | None = None
-    if record is Preference:
-        built, copies = preferences_built(rows, recipe, reporter=reporter)
-    elif record is Labelled:
-        built, copies = labelled_built(rows, recipe, reporter=reporter)
+    cut = cutting(chat, limit=limit)
+    if (taken := _taken(record, rows, recipe, cut=cut, reporter=reporter)) is not None:
+        built, copies = taken
     else:
         read = replace(read, pairs=[*read.pairs, *pairs_of_rated(rows, reporter=reporter)])
         built, outcome, copies = _build(
             read, recipe, passage_words=passage_words, replies=replies, blocked=blocked, reporter=reporter
         )
+    other_sets = with_cut_texts(other_sets, cut)
     drawn = draw(built.examples, recipe=recipe, documents=read.documents, other_sets=other_sets, similarity=similarity)
     kept = drawn.splits
     shown = {name: [as_example(row) for row in rows] for name, rows in kept.items()}
-    findings = (*drawn.findings, *find_shares(shown))
-    quality = measure_quality({name: [as_example(row) for row in good_rows(rows)] for name, rows in kept.items()})
+    findings = (*drawn.findings, *find_shares(shown), *(without_general(other_sets) if record is Text else ()))
+    quality = _quality(kept, check_texts if record is Text else check_rows)
     found = worst_first(_joined([*findings, *quality.findings, *_in_rejected(kept)]))
     _stop_at_errors(found, kept, recipe, blocked=blocked, reporter=reporter)
     encoded = {name: [encode_row(chat, row, max_tokens=limit) for row in rows] for name, rows in kept.items()}
@@ -115,7 +117,8 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     numbers |= {"dropped": dict(built.dropped), "leaks": leaks, "copies_dropped": copies, **drawn.numbers}
     numbers |= {"redacted": dict(read.redacted), "findings": [_told(finding) for finding in found]}
     numbers |= {} if outcome is None else {"synthesis": outcome.report()}
-    fits = measure_fits(shown, documents={one.id for one in read.documents}, chat=chat, base=base, reporter=reporter)
+    asked = set() if record is Text else {one.id for one in read.documents}  # nobody asks for a text
+    fits = measure_fits(shown, documents=asked, chat=chat, base=base, reporter=reporter)
     numbers["fits"] = [{key: value for key, value in fit.report().items() if key != "failed"} for fit in fits]
     for name, own in kept.items():
         write_jsonl(draft.path / f"{name}.jsonl", own)
@@ -139,6 +142,20 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     (draft.path / "report.json").write_bytes(to_json(report))
     (draft.path / "report.html").write_text(page, encoding="utf-8")
     draft.numbers |= numbers
+
+
+def _taken(record: type, rows: SourceRows, recipe: Recipe, *, cut: Cut, reporter: Reporter) -> tuple[Built[Any], int] | None:
+    """Rows that the sources hold as they are learned, and how many copies went; None for examples, which are built."""
+    if record is Preference:
+        return preferences_built(rows, recipe, reporter=reporter)
+    if record is Labelled:
+        return labelled_built(rows, recipe, reporter=reporter)
+    return texts_built(rows, recipe, cut=cut, reporter=reporter) if record is Text else None
+
+
+def _quality(kept: Splits, look: Callable[[Any], tuple[Finding, ...]]) -> Quality:
+    """What the checks `look` find in the rows that are right."""
+    return measure_quality({name: [as_example(row) for row in good_rows(rows)] for name, rows in kept.items()}, look=look)
 
 
 def _stop_at_errors(
@@ -295,7 +312,7 @@ def _numbers(
         "train_tokens": sum(len(row.ids) for row in train),
         "learned_tokens": sum(row.num_learned for row in train),
         "longest": max(len(row.ids) + row.dropped for rows in codes for row in rows),
-        "answer_tokens": chat.usual_length([e.answer for e in everything]),
+        "answer_tokens": chat.usual_length([e.answer for e in everything if e.prompt]),
         "with_end": len(everything) - len(found.without_end),
         "cut": {"num_cut": len(found.cut), "share": found.cut_share, "examples": list(found.cut[:20])},
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tunesmith.models.chat import Chat
 from tunesmith.models.load import BaseFolder, load_model
 from tunesmith.models.settings import generation_settings
 from tunesmith.models.tuned import open_tuned
-from tunesmith.models.use import Use, generation_fields
+from tunesmith.models.use import GREEDY_USE, Use, generation_fields
 from tunesmith.pipeline.sections.use import UseConfig
 
 __all__ = ["fields_for", "fill_use", "settings_of_stage"]
@@ -72,6 +72,8 @@ def _chosen(
 ) -> Choice:
     if (use := set_use(wanted)) is not None:
         return Choice(use=use)
+    if validation and not any(row.prompt for row in validation):
+        return Choice(use=replace(GREEDY_USE, how="nothing is asked of plain texts, so nothing is chosen"))
     items = that_fit(chat, choose_items(validation, MOST_QUESTIONS), context=asked.context)
     if not items:
         raise EvaluationError(

@@ -11,10 +11,12 @@ from tunesmith.core.errors import DatasetError
 from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import Document, Example, Finding, Preference, Row, digest, to_json
 from tunesmith.core.reporter import Reporter, SilentReporter
+from tunesmith.core.texts import Text
 from tunesmith.data.dataset.golden import read_golden
 from tunesmith.data.dataset.leaks import find_leaks, not_looked_for, without_copies
 from tunesmith.data.dataset.mix import general_rows, mix
 from tunesmith.data.dataset.split import Drawn, Fold, split
+from tunesmith.data.dataset.texts import text_of
 from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
 from tunesmith.data.similar.records import find_rewordings, near_copy_groups, without_near_copies
@@ -26,6 +28,7 @@ __all__ = ["Draw", "OtherSets", "draw", "draw_splits", "drop_copies", "gather_ot
 _EXPECTED: Mapping[type, str] = {
     Preference: "rows with a prompt, a chosen and a rejected answer",
     Labelled: "rows with a prompt, an answer and a label, true or false",
+    Text: 'documents, or rows with a text: {"text": …}',
 }
 _MANY_COPIES = 0.3
 _SOURCES_SHOWN = 20
@@ -73,7 +76,11 @@ def gather_other_sets(recipe: Recipe, project: Path, *, record: type = Example, 
     pairs: tuple[Row, ...] = ()
     if recipe.mix.general:
         found = extract(gather(recipe.mix.general), reporter=SilentReporter())
-        of_kind: Mapping[type, tuple[Row, ...]] = {Preference: found.preferences, Labelled: found.labelled}
+        of_kind: Mapping[type, tuple[Row, ...]] = {
+            Preference: found.preferences,
+            Labelled: found.labelled,
+            Text: tuple(map(text_of, found.documents)),
+        }
         pairs = of_kind.get(record, found.pairs)
         if not pairs:
             raise DatasetError(
@@ -138,7 +145,8 @@ def draw(
     parts, seen = _without(parts, other_sets.seen, ("test",))
     parts, tested = _without(parts, other_sets.tested, ("train", "val"))
     own = {row.id for row in parts["train"]}
-    parts["train"] = (*parts["train"], *general_rows(other_sets.general, num_own=len(parts["train"]), share=m.share))
+    num_own = sum(map(_size, parts["train"]))
+    parts["train"] = (*parts["train"], *general_rows(other_sets.general, num_own=num_own, share=m.share, size=_size))
     kept, removed = without_copies(parts)
     if empty := [name for name, rows in kept.items() if not rows]:
         raise DatasetError(
@@ -160,6 +168,7 @@ def draw(
         weights=m.weights,
         max_source=m.max_source,
         share=m.share,
+        size=_size,
     )
     numbers = {
         "removed_copies": sum(removed.values()),
@@ -173,6 +182,11 @@ def draw(
         "borders": list(drawn.borders),
     }
     return Draw({**kept, "train": mixture.rows}, (*leaks, *drawn.findings, *mixture.findings), numbers)
+
+
+def _size(row: Row) -> int:
+    """What a row counts in a mixture: texts by their length, since some fill a row and others do not."""
+    return len(row.text) if isinstance(row, Text) else 1
 
 
 def _joined(row: R, names: Mapping[str, str]) -> R:

@@ -21,6 +21,7 @@ from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.labelled import good_rows
 from tunesmith.core.records import Example, Row, as_example, digest, read_jsonl
 from tunesmith.core.reporter import Reporter, SilentReporter, StageDone
+from tunesmith.core.texts import Text
 from tunesmith.eval.files import read_items
 from tunesmith.eval.gates import check_advisory
 from tunesmith.eval.rehearsal import rehearse
@@ -54,6 +55,7 @@ from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.recipe_stages import named_stage, refuse_stages
 from tunesmith.pipeline.ruling import rules_of
 from tunesmith.pipeline.stage import check_serves, find_stage
+from tunesmith.pipeline.texts import check_texts, for_texts, plan_of_texts
 from tunesmith.pipeline.training import (
     adapter_facts,
     backend_lines,
@@ -94,7 +96,7 @@ class Project:
         check_advisory(recipe.gates.advisory)
         baseline_kinds(recipe.eval.baselines)  # a name that no system has is reported now, not after training
         self.recipe = recipe
-        addition_kinds(self.additions)
+        addition_kinds(recipe.eval.additions)
         address_of(recipe.bigger)
         self.store = Store(root / ".tunesmith", stage=chained.name if chained else "")
         self._chained = chained
@@ -102,6 +104,7 @@ class Project:
         self.objective: Method = objective_of(recipe)
         check_optimizer(recipe)
         check_backend(recipe, self.objective)
+        check_texts(recipe, self.objective)
         self._artifacts: dict[str, Artifact] = {}
         self._allow_private = allow_private
         self._offline = offline
@@ -132,7 +135,8 @@ class Project:
     @cached_property
     def settings(self) -> Recipe:
         """The recipe with what its quality means for a base of this size filled in."""
-        return located(for_method(for_base(self.recipe, num_parameters=self.shape.num_parameters)), self.store)
+        found = for_method(for_base(self.recipe, num_parameters=self.shape.num_parameters))
+        return located(for_texts(found, self.objective), self.store)
 
     @cached_property
     def chat(self) -> Chat:
@@ -338,7 +342,8 @@ class Project:
         )
         unread = unread_by_older_readers(self.origin.config)
         found = (Line("older readers", "would run another model", unread),) if unread else ()
-        return replace(plan, lines=(*plan.lines, *backend_lines(r), *found))
+        texts = plan_of_texts(self.objective, n)
+        return replace(plan, lines=(*plan.lines, *texts, *backend_lines(r), *found))
 
     def report_plan(self) -> None:
         """The plan as an event, before what it plans is done; it fixes the rules of the verdict."""
@@ -361,6 +366,8 @@ class Project:
     @property
     def additions(self) -> tuple[str, ...]:
         """The systems beyond tuning that are measured: those that the recipe names, and a bigger model if it has an address."""
+        if self.objective.record is Text:
+            return ()
         named = self.recipe.eval.additions
         return tuple(dict.fromkeys([*named, "bigger"] if self.recipe.bigger.url else named))
 

@@ -15,7 +15,7 @@ from tunesmith.data.dataset.preferences import build_preferences
 from tunesmith.pipeline.draw import drop_copies
 from tunesmith.pipeline.recipe import Recipe
 
-__all__ = ["SourceRows", "labelled_built", "pairs_of_rated", "preferences_built"]
+__all__ = ["SourceRows", "labelled_built", "leave", "none_of", "pairs_of_rated", "preferences_built"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class SourceRows:
 def preferences_built(rows: SourceRows, recipe: Recipe, *, reporter: Reporter) -> tuple[Built[Preference], int]:
     """Preference rows without copies, and how many copies went; whatever else the sources hold is left aside and reported."""
     if not rows.preferences:
-        raise _none(recipe, rows.others(), "preference rows", "rows with a prompt, a chosen and a rejected answer")
-    _leave(recipe, rows.others("preferences"), "preference rows", reporter)
+        raise none_of(recipe, rows.others(), "preference rows", "rows with a prompt, a chosen and a rejected answer")
+    leave(recipe, rows.others("preferences"), "preference rows", reporter)
     built = build_preferences(rows.preferences, system_prompt=recipe.build.system_prompt, allow=recipe.allow)
     _, kept, copies = drop_copies([], list(built.examples), threshold=recipe.build.dedup, reporter=reporter)
     return replace(built, examples=tuple(kept)), copies
@@ -47,8 +47,8 @@ def labelled_built(rows: SourceRows, recipe: Recipe, *, reporter: Reporter) -> t
     """Labelled rows, and two of each preference row, without copies; whatever else the sources hold is left aside."""
     if not (rows.labelled or rows.preferences):
         expected = "rows with a prompt, an answer and a label, true or false; or preference rows"
-        raise _none(recipe, rows.others(), "labelled rows", expected)
-    _leave(recipe, rows.others("labelled", "preferences"), "labelled rows", reporter)
+        raise none_of(recipe, rows.others(), "labelled rows", expected)
+    leave(recipe, rows.others("labelled", "preferences"), "labelled rows", reporter)
     threshold, allow = recipe.build.dedup, recipe.allow
     _, preferences, copies = drop_copies([], rows.preferences, threshold=threshold, reporter=reporter)
     every = [*rows.labelled, *(one for row in preferences for one in labelled_of(row))]
@@ -89,7 +89,8 @@ def pairs_of_rated(rows: SourceRows, *, reporter: Reporter) -> list[Example]:
     )
 
 
-def _none(recipe: Recipe, others: str, what: str, expected: str) -> DatasetError:
+def none_of(recipe: Recipe, others: str, what: str, expected: str) -> DatasetError:
+    """The error where the sources hold nothing that the objective learns from. `others`: what they hold instead."""
     synth = "   or   tunesmith synth preference FILE (a language model writes them)" if what.startswith("pref") else ""
     return DatasetError(
         f"objective.kind {recipe.objective.kind} learns from {what}, and the sources hold none",
@@ -99,7 +100,8 @@ def _none(recipe: Recipe, others: str, what: str, expected: str) -> DatasetError
     )
 
 
-def _leave(recipe: Recipe, others: str, what: str, reporter: Reporter) -> None:
+def leave(recipe: Recipe, others: str, what: str, reporter: Reporter) -> None:
+    """Say what of the sources is left aside, and which settings of `build` have no effect on rows of the kind `what`."""
     if others:
         reporter.warn(f"{others} are left aside: objective.kind {recipe.objective.kind} learns from {what}")
     for name in sorted(recipe.build.model_fields_set - {"dedup", "redact", "semantic", "system_prompt"}):

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import Document, Example, Message, Preference, Row, digest
+from tunesmith.core.texts import Text
 from tunesmith.data.checks.redact import redact
 
 __all__ = ["redacted_document", "redacted_row", "redacted_samples"]
@@ -38,6 +39,8 @@ def redacted_row(row: R, counts: Counter[str]) -> R:
         return replace(row, prompt=_turns(row.prompt, counts), chosen=chosen, rejected=rejected, **about)
     if isinstance(row, Labelled):
         return replace(row, prompt=_turns(row.prompt, counts), completion=redact(row.completion, counts), **about)
+    if isinstance(row, Text):
+        return replace(row, text=redact(row.text, counts), before=redact(row.before, counts), **about)
     if isinstance(row, Example):
         return replace(row, messages=_turns(row.messages, counts), **about)
     raise TypeError(f"no redaction for {type(row).__name__}")

@@ -105,7 +105,7 @@ def train_together(order: Order, processes: Processes, reporter: Reporter) -> Tr
     penalty = moving_penalty(weights, chat, examples.get("general", ()), weight=train.ewc, max_tokens=limit)
     exact = train.precision == "exact"
     trunk = _trunk(objective, weights, base, train, method, place) if processes.count == 1 else None
-    answered = watched[:SAMPLES] if generates(objective) else []
+    answered = [row for row in watched if row.prompt][:SAMPLES] if generates(objective) else []  # nobody asks for a text
     sample = partial(_samples, weights.model, chat, answered, base.context, processes)
     release_memory()
     with (

@@ -21,7 +21,7 @@ from tunesmith.data.checks import (
 )
 from tunesmith.data.checks.rows import Row, rows_from_examples
 
-__all__ = ["CHECKS", "check_examples", "check_rows", "worst_first"]
+__all__ = ["CHECKS", "TEXT_CHECKS", "check_examples", "check_rows", "check_texts", "worst_first"]
 
 CHECKS: tuple[Callable[[Sequence[Row]], Iterator[Finding]], ...] = (
     turns.check_roles,
@@ -55,6 +55,17 @@ CHECKS: tuple[Callable[[Sequence[Row]], Iterator[Finding]], ...] = (
     secrets.check_secrets,
     personal.check_personal,
 )
+TEXT_CHECKS: tuple[Callable[[Sequence[Row]], Iterator[Finding]], ...] = (
+    answers.check_loops,
+    copies.check_copies,
+    copies.check_near_copies,
+    variety.check_languages,
+    provenance.check_licences,
+    damage.check_encoding,
+    damage.check_residue,
+    secrets.check_secrets,
+    personal.check_personal,
+)
 _WORST_FIRST = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -72,6 +83,11 @@ def check_rows(rows: Sequence[Row], *, cap: float = provenance.MOST_SOURCE) -> t
     """The same for examples that are taken apart already."""
     findings = [finding for check in CHECKS for finding in check(rows)]
     return worst_first([*findings, *provenance.check_sources(rows, cap)])
+
+
+def check_texts(rows: Sequence[Row]) -> tuple[Finding, ...]:
+    """Everything that is looked for in rows of plain text, which have no turns, worst first."""
+    return worst_first([finding for check in TEXT_CHECKS for finding in check(rows)])
 
 
 def worst_first(findings: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import ceil, floor
@@ -45,23 +45,40 @@ class Mixture(Generic[R]):
     findings: tuple[Finding, ...]
 
 
-def general_rows(general: Sequence[R], *, num_own: int, share: float) -> tuple[R, ...]:
+def _one(row: Row) -> int:
+    return 1
+
+
+def general_rows(general: Sequence[R], *, num_own: int, share: float, size: Callable[[Row], int] = _one) -> tuple[R, ...]:
     """So many rows of a general set that they make up `share` of the whole beside `num_own` others; all if it has too few.
 
-    Chosen by the hash of their ids: a larger set of own rows only adds to the choice.
+    Chosen by the hash of their ids: a larger set of own rows only adds to the choice. `size`: what a row counts, in the unit
+    of `num_own`.
     """
-    wanted = round(share / (1 - share) * num_own)
-    chosen = sorted(general, key=lambda row: digest("general", row.id))[:wanted]
-    kept = {row.id for row in chosen}
+    wanted, taken, kept = round(share / (1 - share) * num_own), 0, set[str]()
+    for row in sorted(general, key=lambda row: digest("general", row.id)):
+        if taken >= wanted:
+            break
+        kept.add(row.id)
+        taken += size(row)
     return tuple(row for row in general if row.id in kept)
 
 
-def mix(own: Sequence[R], general: Sequence[R], *, weights: Mapping[str, float], max_source: float, share: float) -> Mixture[R]:
+def mix(
+    own: Sequence[R],
+    general: Sequence[R],
+    *,
+    weights: Mapping[str, float],
+    max_source: float,
+    share: float,
+    size: Callable[[Row], int] = _one,
+) -> Mixture[R]:
     """The rows that an epoch shows: own ones under the cap and weighted, then the general ones.
 
     `weights`: source or pattern (`notes-*`) → times that an epoch shows each of its rows; 0.5 shows half of them, the same half
     always; the first pattern that fits counts. `max_source`: share of the own rows that one source may have at most; the rows
-    that go are chosen by hash. `share`: what was asked of the general set, for the finding.
+    that go are chosen by hash. `share`: what was asked of the general set, for the finding. `size`: what a row counts in the
+    general share.
 
     Raises:
         DatasetError: a pattern that fits no source, a cap that so few sources cannot meet, or nothing left.
@@ -86,12 +103,12 @@ def mix(own: Sequence[R], general: Sequence[R], *, weights: Mapping[str, float],
     strange = {row.id for row in general}
     first_ids = [(row.source, row.id.partition(_AGAIN)[0]) for row in counted]
     seen, distinct = Counter(source for source, _ in first_ids), Counter(source for source, _ in set(first_ids))
-    general_seen = sum(id in strange for _, id in first_ids)
+    general_seen = sum(size(row) for row, (_, id) in zip(counted, first_ids, strict=True) if id in strange)
     sources = tuple(
         SourceShare(source, distinct[source], seen[source], everything[source] - distinct[source])
         for source in sorted(everything, key=lambda source: (-seen[source], source))
     )
-    reached = general_seen / len(counted)
+    reached = general_seen / sum(map(size, counted))
     return Mixture(tuple(counted), sources, reached, _findings(reached, share, bool(general)))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from tunesmith.core.page import Raw, badge, folded, section, table, text
 from tunesmith.core.records import Example, Finding
-from tunesmith.data.checks.rows import FIX, rows_from_examples
+from tunesmith.data.checks.rows import FIX, Row, rows_from_examples
 from tunesmith.data.checks.run import check_rows
 from tunesmith.data.checks.summary import summarize
 
@@ -32,10 +32,12 @@ class Quality:
         return {"findings": findings, "summary": dict(self.summary)}
 
 
-def measure_quality(splits: Mapping[str, Sequence[Example]]) -> Quality:
-    """Run all checks over all splits together."""
+def measure_quality(
+    splits: Mapping[str, Sequence[Example]], *, look: Callable[[Sequence[Row]], tuple[Finding, ...]] = check_rows
+) -> Quality:
+    """Run all checks, or those of `look`, over all splits together."""
     rows = rows_from_examples([example for examples in splits.values() for example in examples])
-    return Quality(check_rows(rows), summarize(rows))
+    return Quality(look(rows), summarize(rows))
 
 
 def quality_sentence(quality: Mapping[str, Any]) -> str:

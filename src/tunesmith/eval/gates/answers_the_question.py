@@ -61,4 +61,4 @@ def _shown(summary: Summary) -> str:
     return f"{summary.mean:.3f}{ends}"
 
 
-GATE = GateKind(order=30, names=lambda: ["answers_the_question"], judge=_judge)
+GATE = GateKind(order=30, names=lambda: ["answers_the_question"], judge=_judge, of_answers=True)

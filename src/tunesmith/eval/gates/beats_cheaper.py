@@ -23,4 +23,4 @@ def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str])
     return found
 
 
-GATE = GateKind(order=20, names=lambda: [kind.words.name for kind in by_role("baseline")], judge=_judge)
+GATE = GateKind(order=20, names=lambda: [kind.words.name for kind in by_role("baseline")], judge=_judge, of_answers=True)

@@ -21,21 +21,22 @@ def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str])
     found = []
     for kind in by_role("form"):
         if kind.name == "merged":
-            found.append(_parity(kind, measurements.parity, limits))
+            found.append(_parity(kind, measurements.parity, limits, answered=not measurements.of_texts))
         elif kind.name == "served":
-            found.append(_served(kind, measurements.served))
+            found.append(_served(kind, measurements.served, answered=not measurements.of_texts))
         elif kind.name in measurements.forms:
             found.append(_form(kind, measurements.forms[kind.name]))
     return found
 
 
-def _parity(kind: SystemKind, parity: ParityResult | None, gates: Limits) -> Ruling:
+def _parity(kind: SystemKind, parity: ParityResult | None, gates: Limits, *, answered: bool) -> Ruling:
+    """`answered`: whether there are greedy answers to compare; of plain texts there are none, and logits decide."""
     stored = "float32" if parity is None else parity.stored
     limits = _chosen(STORED[stored], gates)
     rule = f"merged model, stored in {stored} and computed in float32, against the tuned one: {_limits(limits)}"
     rule += "; config.json, tensors, tokenizer and end tokens are the base's"
     found = missing("adapter and merged model were not compared")
-    if parity is not None and parity.num_positions and parity.greedy_total:
+    if parity is not None and parity.num_positions and (parity.greedy_total or not answered):
         state: State = "pass" if _within(parity, limits) and not parity.differences else "fail"
         evidence = "; ".join([_compared(parity), *parity.differences])
         found = Finding(state=state, evidence=evidence, value=parity.mean_kl)
@@ -52,13 +53,13 @@ def _loosened(usual: Tolerance, limits: Tolerance) -> str:
     return "; ".join(texts)
 
 
-def _served(kind: SystemKind, served: ParityResult | None) -> Ruling:
+def _served(kind: SystemKind, served: ParityResult | None, *, answered: bool) -> Ruling:
     """Advisory: a served model always rounds; this gate reports what the rounding costs."""
     precision = "bfloat16" if served is None else served.precision
     limits = SERVED[precision]
     rule = f"merged model opened in {precision}, as servers do, against the tuned one in float32: {_limits(limits)}"
     found = missing(f"the merged model was not opened in {precision}")
-    if served is not None and served.num_positions and served.greedy_total:
+    if served is not None and served.num_positions and (served.greedy_total or not answered):
         state: State = "pass" if _within(served, limits) else "fail"
         found = Finding(state=state, evidence=_compared(served), value=served.mean_kl)
     return ruling(kind.words, found, rule=rule, threshold=limits.mean_kl, required=False)

@@ -130,4 +130,4 @@ def _floors(measurements: Measurements) -> list[str]:
     return [f"its answers overlap with the references no more than {', '.join(beaten)}"] if beaten else []
 
 
-GATE = GateKind(order=50, names=lambda: ["not_collapsed"], judge=_judge)
+GATE = GateKind(order=50, names=lambda: ["not_collapsed"], judge=_judge, of_answers=True)

@@ -80,4 +80,4 @@ def _warning(found: Recital) -> str:
     return f"{gains}: much is learned by heart"
 
 
-GATE = GateKind(order=60, names=lambda: ["not_recited"], judge=_judge)
+GATE = GateKind(order=60, names=lambda: ["not_recited"], judge=_judge, of_answers=True)

@@ -68,4 +68,4 @@ def _finding(measurements: Measurements, margin: float) -> Finding:
     return Finding(state="not measured", evidence=evidence, value=value, interval=interval)
 
 
-GATE = GateKind(order=70, names=lambda: ["stop"], judge=_judge)
+GATE = GateKind(order=70, names=lambda: ["stop"], judge=_judge, of_answers=True)

@@ -57,8 +57,8 @@ class ObjectiveConfig(Section):
     model_config = ConfigDict(extra="allow")
 
     kind: Annotated[str, Field(min_length=1)] = "sft"
-    """The training method. `sft` learns the answers of examples. `dpo`, `simpo` and `orpo` learn from preference rows to prefer
-    the chosen one; `kto` learns from labelled rows."""
+    """The training method. `sft` learns the answers of examples. `cpt` continues pre-training on plain text. `dpo`, `simpo` and
+    `orpo` learn from preference rows to prefer the chosen one; `kto` learns from labelled rows."""
 
     @property
     def options(self) -> dict[str, Any]:

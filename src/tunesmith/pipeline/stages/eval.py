@@ -49,13 +49,15 @@ def _words(project: Context, artifact: Artifact) -> StageText:
     m = project.judged.measurements
     systems = " · ".join(m.systems)
     return StageText(
-        text=f"{systems} on {m.num_items} held-out answers of {m.num_documents} documents",
+        text=f"{systems} on {m.num_items} held-out {'texts' if m.of_texts else 'answers'} of {m.num_documents} documents",
         lines=tuple(Line(text) for part in (_metrics(m), _answers(m), _suites(m), _parity(m)) for text in part),
     )
 
 
 def _metrics(m: Measurements) -> Iterator[str]:
-    for name in dict.fromkeys((m.primary, "word_overlap", "rouge_l")):
+    if m.perplexity is not None:
+        yield f"{'perplexity':<{_NAME}}{m.perplexity.described}"
+    for name in dict.fromkeys((m.primary, *(() if m.of_texts else ("word_overlap", "rouge_l")))):
         yield f"{METRICS[name].label:<{_NAME}}{_compared(m, 'base', name)}"
         if name == m.primary:
             for kind in by_role("baseline"):
@@ -76,6 +78,8 @@ def _compared(m: Measurements, a: str, metric: str) -> str:
 
 def _answers(m: Measurements) -> Iterator[str]:
     """What the answers are like with the sampling settings, base → tuned, with greedy decoding alongside."""
+    if m.of_texts:
+        return
     draws = f", {m.use.draws} draws, seed {m.use.seed}" if m.use.num_draws > 1 else ""
     yield f"{'answers at':<{_NAME}}{m.use.words}{draws}"
     base, tuned = m.systems["base"], m.systems["tuned"]
