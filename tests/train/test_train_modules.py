@@ -25,6 +25,7 @@ from tunesmith.models.tuned import checked_tuned, open_tuned
 from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.pipeline.sections.run import MethodConfig
 from tunesmith.pipeline.training import adapter_facts
+from tunesmith.train.execution import ExecutionPath
 from tunesmith.train.padded import PaddedModel
 from tunesmith.train.weights.kinds import begin
 from tunesmith.train.weights.weights import Beginning, Weights
@@ -89,10 +90,10 @@ def test_on_token_trees_it_learns_what_peft_learns(tied: bool, bases: dict[bool,
         for name, parameter in theirs.named_parameters():
             if "lora_" in name:
                 parameter.copy_(own[name])
-    found = []
+    found: list[dict[str, torch.Tensor]] = []
     with packed(first) as lean:
-        for model, reads in ((first, lean), (theirs, PaddedModel(theirs, 0))):
-            reads.loss(reads.lay_out(rows_of(base))).backward()
+        for model, reads in ((first, ExecutionPath(lean, "").reads), (theirs, PaddedModel(theirs, 0))):
+            reads.loss(reads.lay_out(rows_of(base))).backward()  # type: ignore[no-untyped-call]
             named = {name.replace("modules_to_save.default.", ""): p.grad for name, p in model.named_parameters()}
             found.append({name: gradient for name, gradient in named.items() if gradient is not None})
     assert found[0].keys() == found[1].keys() and sum("lora_" not in name for name in found[0]) == (1 if tied else 2)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ __all__ = [
     "WEIGHTS",
     "AdapterKind",
     "Coverage",
+    "Form",
     "Patterns",
     "adapter_moves",
     "attach",
@@ -39,6 +40,7 @@ __all__ = [
     "without_adapter",
 ]
 
+Form = Callable[[Any], tuple[Any, dict[str, torch.Tensor] | None]]
 AdapterKind = Literal["lora", "rslora", "dora"]
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"  # of a folder that peft opens
 _OLD_NAME = "`is_gradient_checkpointing` is deprecated"
@@ -133,10 +135,11 @@ def _short_names(modules: Sequence[str], everything: Iterable[str]) -> list[str]
     return sorted(leaves) if same else list(modules)
 
 
-def save_adapter(model: Any, base_address: str, out: Path) -> None:
-    """Write the adapter in peft's own format. `base_address` is what other programs open the base by (BaseFolder.address)."""
+def save_adapter(model: Any, base_address: str, out: Path, *, form: Form = plain_form) -> None:
+    """Write the adapter in peft's own format. `base_address` is what other programs open the base by (BaseFolder.address);
+    `form` gives the configuration and the tensors that are written."""
     own = model.peft_config["default"]
-    model.peft_config["default"], state = plain_form(model)
+    model.peft_config["default"], state = form(model)
     model.peft_config["default"].base_model_name_or_path = base_address
     try:
         # by itself, peft would ask the hub whether there are more embeddings

@@ -26,6 +26,7 @@ from tunesmith.models.quantised import num_weights
 
 __all__ = [
     "Reach",
+    "adaptive_rank",
     "choose_modules",
     "left_out",
     "linear_modules",
@@ -261,6 +262,11 @@ def out_of_reach(model: Any) -> dict[str, int]:
     return dict(counts.most_common())
 
 
+def adaptive_rank(rank: int) -> int:
+    """The rank that every layer begins with under AdaLoRA, whose layers keep `rank` on average: half as much again."""
+    return rank + -(-rank // 2)
+
+
 def without_kept(counts: Mapping[str, int], along: int) -> dict[str, int]:
     """The counts of `out_of_reach`, less embeddings and head parameters that move `along` with the adapter."""
     left = {kind: count - (along if kind == "embeddings and head" else 0) for kind, count in counts.items()}
@@ -288,7 +294,7 @@ def reach_of(
     rank_pattern: Mapping[str, int] = MappingProxyType({}),
     kept: Callable[[Any], Mapping[str, torch.Tensor]] = lambda model: {},
 ) -> Reach:
-    """What an adapter of this `kind` (lora, rslora, dora) and rank would cover, or a full fine-tune; no weight is read.
+    """What an adapter of this `kind` (lora, rslora, dora, adalora) and rank covers, or a full fine-tune; no weight is read.
 
     `kept`: the parameters of the base that move with the adapter, by name.
     """
@@ -299,8 +305,8 @@ def reach_of(
         return Reach(tuple(modules), len(linear_modules(model)), moving, {}, switch_off_dropouts(model))
     modules = choose_modules(model, targets, layers)
     shapes = {name: model.get_submodule(name).weight.shape for name in modules}
-    ranks = by_pattern(modules, rank, rank_pattern, setting="method.rank_pattern")
-    extra = sum(shape[0] for shape in shapes.values()) if kind == "dora" else 0
+    ranks = by_pattern(modules, adaptive_rank(rank) if kind == "adalora" else rank, rank_pattern, setting="method.rank_pattern")
+    extra = {"dora": sum(shape[0] for shape in shapes.values()), "adalora": sum(ranks.values())}.get(kind, 0)
     along = sum(parameter.numel() for parameter in kept(model).values())
     return Reach(
         tuple(modules),

@@ -21,6 +21,7 @@ from tunesmith.pipeline.sections.run import TrainConfig
 __all__ = ["knobs", "load_recipe", "recipe_from"]
 
 _Path = tuple[str, ...]
+_OF_PLAIN_ADAPTERS = ("lora_plus", "init", "rank_pattern", "alpha_pattern", "from", "modules")
 _OF_ADAPTERS = (
     *("rank", "alpha", "dropout", "targets", "quantise", "lora_plus"),
     *("init", "rank_pattern", "alpha_pattern", "from", "modules"),
@@ -236,10 +237,13 @@ def _of_weights(data: Mapping[str, Any], recipe: Recipe, complain: Callable[[str
     """Complain of settings of weights and schedule that have no effect."""
     train = data.get("train", {})
     method = data.get("method", {})
-    for name in (name for name in _OF_ADAPTERS if recipe.method.kind == "full" and name in method):
-        complain(
-            f"method.{name}", method[name], "a method.kind with an adapter; with full there is none", f"remove method.{name}"
-        )
+    without: dict[str, tuple[Sequence[str], str]] = {
+        "full": (_OF_ADAPTERS, "a method.kind with an adapter; with full there is none"),
+        "adalora": (_OF_PLAIN_ADAPTERS, "method.kind lora, rslora or dora; adalora begins and gives ranks in its own way"),
+    }
+    names, expected = without.get(recipe.method.kind, ((), ""))
+    for name in (name for name in names if name in method):
+        complain(f"method.{name}", method[name], expected, f"remove method.{name}")
     if recipe.method.continued and recipe.method.init != "default":
         complain("method.init", recipe.method.init, "a fresh adapter; method.from names another start", "remove one of the two")
     if recipe.method.continued and recipe.method.modules:

@@ -97,7 +97,7 @@ def adapter_facts(base: BaseFolder, recipe: Recipe) -> AdapterFacts:
         kept=lambda model: kept_parameters(model, m.modules),
     )
     by_pattern(reach.modules, m.alpha, m.alpha_pattern, setting="method.alpha_pattern")
-    if m.continued and m.kind != "full":
+    if m.continued and m.kind != "full" and m.kind != "adalora":
         check_start(
             Path(m.continued),
             base,

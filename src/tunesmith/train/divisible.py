@@ -24,6 +24,12 @@ def refuse_undivided(objective: Method, method: AdapterSettings, train: TrainSet
         )
     if method.quantise != "none":
         raise _undivided(f"method.quantise {method.quantise}", "a base that is not quantised", "method.quantise=none")
+    if method.kind == "adalora":
+        raise _undivided("method.kind adalora", "an adapter whose ranks stay where they are", "method.kind=lora")
+    if method.modules:
+        raise _undivided(f"method.modules {method.modules}", "an adapter alone", "method.modules=[]")
+    if method.init in ("pissa", "olora"):
+        raise _undivided(f"method.init {method.init}", "method.init default or eva", "method.init=default")
     if train.optimizer not in _OPTIMIZERS:
         raise _undivided(f"train.optimizer {train.optimizer}", f"one of {', '.join(_OPTIMIZERS)}", "train.optimizer=adamw")
     if train.ewc:

@@ -132,7 +132,7 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
     s, model = settings, weights.model
     named: Tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
     names = {p: name for name, p in named.items()}
-    state, best_so_far = _take_up(checkpoints, named, optimizer, batches, processes)
+    state, best_so_far = _take_up(checkpoints, named, weights.state(), optimizer, batches, processes=processes)
     best = Best.starting(s.best_by, figures, s.min_delta, best_so_far)
     begin, resumed_at, num_tokens, loss = time.perf_counter(), state.step, 0, float("nan")
     first = processes.rank == 0
@@ -141,8 +141,9 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
 
     def save() -> None:
         state.log_bytes = log.sync()
+        trained = {**named, **weights.state()}
         moments = optimizer_tensors(optimizer, names)
-        checkpoints.save(state, trained=named, best=best.tensors(), optimizer=moments, processes=processes)
+        checkpoints.save(state, trained=trained, best=best.tensors(), optimizer=moments, processes=processes)
 
     with (
         closing(MetricLog(checkpoints.log_path, state.log_bytes, disk=checkpoints.disk, writes=first)) as log,
@@ -252,13 +253,19 @@ def _moved(weights: Weights, processes: Processes) -> bool:
 
 
 def _take_up(
-    checkpoints: Checkpoints, named: Tensors, optimizer: Optimizer, batches: RandomAccess, processes: Processes
+    checkpoints: Checkpoints,
+    named: Tensors,
+    further: Mapping[str, torch.Tensor],
+    optimizer: Optimizer,
+    batches: RandomAccess,
+    *,
+    processes: Processes,
 ) -> tuple[State, Tensors]:
     """Where the newest checkpoint left off, and the best weights so far; the start of the run if there is none."""
-    if (found := checkpoints.newest(processes, named)) is None:
+    if (found := checkpoints.newest(processes, {**named, **further})) is None:
         return State(), named
     state, trained, best, moments = found
-    _load(named, trained)
+    _load({**named, **further}, trained)
     restore_optimizer(optimizer, {tensor: name for name, tensor in named.items()}, moments)
     for _ in range(state.shrunk):
         batches.shrink()

@@ -145,7 +145,7 @@ def train_together(order: Order, processes: Processes, reporter: Reporter) -> Tr
             fitted = fit(
                 weights,
                 supply.batches,
-                with_penalty(partial(objective.loss, path), penalty),
+                with_penalty(with_penalty(partial(objective.loss, path), penalty), weights.penalty),
                 optimizer=optimizer,
                 settings=fit_settings(train, units, objective),
                 figures=objective.figures,

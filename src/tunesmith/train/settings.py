@@ -18,7 +18,7 @@ SAVING = frozenset({"checkpoint_every", "checkpoint_minutes", "keep_checkpoints"
 class AdapterSettings(Protocol):
     """What is adapted, and how."""
 
-    kind: Literal["lora", "rslora", "dora", "full"]
+    kind: Literal["lora", "rslora", "dora", "adalora", "full"]
     rank: int
     alpha: float
     dropout: float

@@ -16,8 +16,9 @@ Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 class MethodConfig(Section):
     """Which weights move, and how."""
 
-    kind: Literal["lora", "rslora", "dora", "full"] = "lora"
-    """The adapter: LoRA, rank-stabilised LoRA, or weight-decomposed LoRA. `full`: no adapter; the model's own weights move."""
+    kind: Literal["lora", "rslora", "dora", "adalora", "full"] = "lora"
+    """The adapter: LoRA, rank-stabilised LoRA, weight-decomposed LoRA, or AdaLoRA, which moves ranks to where they matter.
+    `full`: no adapter; the model's own weights move."""
     rank: Annotated[int, Field(ge=1, le=512)] = 16
     """Rank of the update to each adapted matrix."""
     alpha: Annotated[float, Field(gt=0)] = 32.0

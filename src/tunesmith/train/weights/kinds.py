@@ -12,7 +12,9 @@ from tunesmith.train.weights.weights import Beginning, Weights
 __all__ = ["KINDS", "begin"]
 
 # Name → the file in this folder whose `attach` makes the weights.
-KINDS: Mapping[str, str] = MappingProxyType({"lora": "low_rank", "rslora": "low_rank", "dora": "low_rank", "full": "full"})
+KINDS: Mapping[str, str] = MappingProxyType(
+    {"lora": "low_rank", "rslora": "low_rank", "dora": "low_rank", "adalora": "adaptive_rank", "full": "full"}
+)
 
 
 def begin(model: Any, how: Beginning) -> Weights:

@@ -29,8 +29,8 @@ def attach(model: Any, how: Beginning) -> Weights:
     """A fresh adapter on the layers that the settings name. ModelError if one of them cannot be adapted."""
     s = how.settings
     modules = choose_modules(model, s.targets, s.layers)
-    if s.kind == "full":
-        raise AssertionError("a full fine-tune has no adapter")
+    if s.kind == "full" or s.kind == "adalora":
+        raise AssertionError("another file has this kind")
     kept = kept_parameters(model, s.modules)
     patterns = Patterns(s.rank_pattern, s.alpha_pattern)
     if s.continued:

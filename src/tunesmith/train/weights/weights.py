@@ -42,6 +42,10 @@ def _nothing(step: int) -> None:
     return None
 
 
+def _no_state() -> Mapping[str, torch.Tensor]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
     """The weights of one run.
@@ -54,7 +58,8 @@ class Weights:
     `rate_scale(name)`: by what the learning rate of a parameter is multiplied. `after_step(step)`: called after each optimiser
     step, counted from 1, while the gradients are still there. `changes()`, asked for before training: for each matrix that
     moves, by the name of its module, `change(output_I, input_J)` = Σᵢⱼ output_I[i] · input_J[j] · ΔWᵢⱼ², with gradient, for its
-    distance ΔW (I, J) from the base; None for a kind that does not say so.
+    distance ΔW (I, J) from the base; None for a kind that does not say so. `penalty()`: what a step adds to its mean loss, with
+    gradient. `state()`: further tensors that resuming needs, by name, in which it puts their values back.
     """
 
     model: Any
@@ -67,6 +72,8 @@ class Weights:
     rate_scale: Callable[[str], float] = _same_rate
     after_step: Callable[[int], None] = _nothing
     changes: Callable[[], Mapping[str, Change]] | None = None
+    penalty: Callable[[], torch.Tensor] | None = None
+    state: Callable[[], Mapping[str, torch.Tensor]] = _no_state
 
     def groups(self, named: Mapping[str, torch.Tensor]) -> list[dict[str, Any]]:
         """Parameter groups for an optimiser, one for each scale of the learning rate, which is their `rate_scale`.
