@@ -93,7 +93,7 @@ def test_on_token_trees_it_learns_what_peft_learns(tied: bool, bases: dict[bool,
     found: list[dict[str, torch.Tensor]] = []
     with packed(first) as lean:
         for model, reads in ((first, ExecutionPath(lean, "").reads), (theirs, PaddedModel(theirs, 0))):
-            reads.loss(reads.lay_out(rows_of(base))).backward()  # type: ignore[no-untyped-call]
+            reads.loss(reads.lay_out(rows_of(base))).backward()  # type: ignore[no-untyped-call, arg-type]
             named = {name.replace("modules_to_save.default.", ""): p.grad for name, p in model.named_parameters()}
             found.append({name: gradient for name, gradient in named.items() if gradient is not None})
     assert found[0].keys() == found[1].keys() and sum("lora_" not in name for name in found[0]) == (1 if tied else 2)

@@ -16,7 +16,7 @@ from tunesmith.data.dataset.texts import Cut, build_texts, cut_rows
 from tunesmith.models.chat import Chat
 from tunesmith.models.text_rows import cut_text
 from tunesmith.pipeline.draw import OtherSets, drop_copies
-from tunesmith.pipeline.plan import Line
+from tunesmith.pipeline.plan_lines import Line
 from tunesmith.pipeline.rated_rows import SourceRows, leave, none_of
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.train.method import Method
