@@ -239,6 +239,9 @@ GRPO = {"kind": "grpo", "options": {"rewards": [{"function": "json_valid"}]}}
 UNDIVIDED: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ("objective.kind grpo", GRPO, {}, {}),
     ("method.quantise nf4", {"kind": "sft"}, {"quantise": "nf4"}, {}),
+    ("method.kind adalora", {"kind": "sft"}, {"kind": "adalora"}, {}),
+    ("method.modules ['lm_head']", {"kind": "sft"}, {"modules": ["lm_head"]}, {}),
+    ("method.init pissa", {"kind": "sft"}, {"init": "pissa"}, {}),
     ("train.optimizer muon", {"kind": "sft"}, {}, {"optimizer": "muon"}),
     ("train.ewc 1", {"kind": "sft"}, {}, {"ewc": 1.0}),
     ("train.compile true", {"kind": "sft"}, {}, {"compile": True}),
