@@ -7,6 +7,7 @@ from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Draft
 from tunesmith.core.reporter import Line
+from tunesmith.core.texts import Text
 from tunesmith.pipeline.building import build_settings, fill_dataset, report_findings, split_settings
 from tunesmith.pipeline.context import Context
 from tunesmith.pipeline.stage import FilledStage, Reference, StageText
@@ -91,7 +92,8 @@ def _details(project: Context, artifact: Artifact) -> Iterator[str]:
     if (earlier := n.get("earlier_stages")) is not None:
         yield _apart(earlier["seen"], earlier["tested"])
     if n["mix"]["general_share"]:
-        yield f"{n['mix']['general_share']:.0%} of the training rows are general ones"
+        of = "the characters of the training texts" if project.objective.record is Text else "the training rows"
+        yield f"{n['mix']['general_share']:.0%} of {of} are general ones"
     if project.recipe.mix.model_fields_set:
         mixed = [
             f"{short(s['source'])} {s['rows']:,} rows × {s['epochs']:.3g} epochs" for s in n["mix"]["sources"][:_MOST_SOURCES]
