@@ -103,6 +103,17 @@ def test_the_adapter_in_peft_s_files_gives_the_loss_that_mlx_lm_measured(
 
 
 @needs_mlx
+def test_a_run_continues_from_an_adapter_as_with_torch(tiny_path: Path, trained_adapter: Path, tmp_path: Path) -> None:
+    begun = {"from": str(trained_adapter)}
+    ours = run(tiny_path, tmp_path / "torch", backend="torch", train={"max_steps": 2}, **begun)
+    theirs = run(tiny_path, tmp_path / "mlx", train={"max_steps": 2}, **begun)
+    losses = [[row.get("loss", row.get("val_loss")) for row in rows] for rows in (ours, theirs)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4) and len(losses[0]) == 4
+    fresh = run(tiny_path, tmp_path / "fresh", train={"max_steps": 1, "evaluate_every": 0})
+    assert fresh[0]["loss"] > theirs[1]["loss"] + 0.1, "it did not begin anew"
+
+
+@needs_mlx
 def test_a_run_that_was_stopped_and_continued_ends_with_the_same_bytes(
     tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ _ANY = frozenset[Any]()
 _METHOD: Mapping[str, frozenset[Any]] = MappingProxyType(
     {
         "kind": frozenset({"lora", "rslora", "dora", "full"}),
-        **dict.fromkeys(("rank", "alpha", "dropout", "targets", "layers"), _ANY),
+        **dict.fromkeys(("rank", "alpha", "dropout", "targets", "layers", "continued"), _ANY),
     }
 )
 _OBJECTIVE = frozenset({"kind", "last_turn_only"})
