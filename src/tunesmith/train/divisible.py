@@ -18,6 +18,8 @@ def refuse_undivided(objective: Method, method: AdapterSettings, train: TrainSet
     """TrainingError for a recipe that works in one process only, where there are several."""
     if processes.count == 1:
         return
+    if train.backend != "torch":
+        raise _undivided(f"train.backend {train.backend}", "steps that torch makes", "train.backend=torch")
     if isinstance(objective, (Sampled, Taught)):
         raise _undivided(
             f"objective.kind {method_name(objective)}", "an objective that learns from a fixed dataset", "objective.kind=sft"

@@ -24,6 +24,7 @@ from tunesmith.models.mlx_adapter import MLX_WEIGHTS, read_mlx_adapter, write_ml
 from tunesmith.train.batches import Batches, Sizes
 from tunesmith.train.best import other_figure
 from tunesmith.train.checkpoint import Checkpoints, Tensors, lock
+from tunesmith.train.divisible import refuse_undivided
 from tunesmith.train.loop import FitSettings
 from tunesmith.train.method import Method
 from tunesmith.train.mlx.fit import Result, Step, fit_with_mlx, rates
@@ -34,6 +35,7 @@ from tunesmith.train.padded import collate
 from tunesmith.train.results import Trained, covered, save_weights, write_report
 from tunesmith.train.run import DRAWN, SAMPLE_TOKENS, SAMPLES, begun_weights, fit_settings, made_for, refuse_unusable
 from tunesmith.train.settings import AdapterSettings, TrainSettings
+from tunesmith.train.together import processes_here
 from tunesmith.train.units import Batch, Unit, rows_of
 from tunesmith.train.validation import OnDone, Validation
 from tunesmith.train.weights.weights import Weights
@@ -60,9 +62,11 @@ def train_with_mlx(  # noqa: PLR0913 (what is trained, how, and where)
 
     Raises:
         RecipeError: a setting that mlx-lm's trainer cannot follow.
+        TrainingError: several processes were started.
         EngineError: mlx-lm is not installed here, and TUNESMITH_MLX names no Python that has it.
     """
     refuse_unsupported(objective, method, train)
+    refuse_undivided(objective, method, train, processes_here())
     refuse_unusable(objective, examples)
     limit = min(train.max_tokens, base.context)
     watched = spread_over_documents(examples["val"], train.val_examples)
