@@ -67,7 +67,7 @@ def fit_with_mlx(
     if state.step:
         trainer.restore(trained, moments, state.step)
     best = Best.starting(s.best_by, figures, s.min_delta, best_so_far)
-    begin, resumed_at, num_tokens, loss, settled = time.perf_counter(), state.step, 0, float("nan"), state.step
+    begin, resumed_at, num_tokens, settled = time.perf_counter(), state.step, 0, state.step
     save_rule = SaveRule(steps=s.checkpoint_every, minutes=s.checkpoint_minutes, begun_at=resumed_at)
     with (
         closing(MetricLog(checkpoints.log_path, state.log_bytes, disk=checkpoints.disk)) as log,
@@ -82,6 +82,7 @@ def fit_with_mlx(
             due = done or (s.evaluate_every > 0 and state.step % s.evaluate_every == 0)
             due = due and state.seen_step != state.step
             saving = save_rule.due(state.step) or done
+            stop.look()
             if (due or saving or stop.exit_code) and settled != state.step:
                 (trained, moments), settled = trainer.settle(), state.step
             with suppress(Stopped):
@@ -104,13 +105,12 @@ def fit_with_mlx(
             rows = batches(state.step)
             stepped = trainer.step(rows, seed=s.seed * 1_000_003 + state.step)
             _check(stepped, state.step)
-            loss, rate = stepped.loss, table[state.step]
+            rate = table[state.step]
             state.step += 1
-            tokens = sum(len(row.ids) for part in rows for row in part)
-            num_tokens += tokens
-            numbers = {"step": state.step, "loss": loss, "learning_rate": rate, "grad_norm": stepped.norm}
+            num_tokens += (tokens := sum(len(row.ids) for part in rows for row in part))
+            numbers = {"step": state.step, "loss": stepped.loss, "learning_rate": rate, "grad_norm": stepped.norm}
             watch.step({**numbers, "learned": stepped.learned}, num_tokens=tokens)
-            progress.advance(1, f"loss {loss:.3f}")
+            progress.advance(1, f"loss {stepped.loss:.3f}")
     fitted = Fitted(
         state.step,
         state.best_step,
