@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from test_train_sampled import adapted, answer_log_probs, gradient, groups
 
 from fakes import examples, train_tiny
 from tunesmith.core.errors import RecipeError, TrainingError
+from tunesmith.core.records import Message, Origin, Quote, Support
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.load import find_base
 from tunesmith.models.packed import head as head_module
@@ -139,6 +141,22 @@ def test_the_teacher_is_shown_context_and_demonstration_and_the_model_neither(ti
     bare: Any = open_method("self_distillation", {"context": "Answer as a sailor.", "demonstration": False})
     text = tiny_chat.decode(bare.teacher_prompt(tiny_chat, one))
     assert "Answer as a sailor." in text and one.answer not in text
+
+
+def test_the_teacher_is_shown_the_passages_that_fit_the_question(tiny_chat: Chat) -> None:
+    """Of the training rows alone, the best last; of a generated row what it quotes, not what was written about it."""
+    kettle, ladder, needle, *_ = train = examples(12)
+    quote = Quote(text="The kettle was bought in Genoa.", start=0, end=31)
+    support = (Support(sentence="It waits.", quotes=(quote,)),)
+    made = Origin(kind="qa", model="m", prompt_sha256="", date="2026-11-29", generated="both", support=support)
+    train[0] = replace(kettle, origin=made)
+    method: Any = open_method("self_distillation", {"passages": 2, "demonstration": False})
+    method.show(train)
+    question = Message(role="user", content="What about the ladder and the kettle? The ladder!")
+    asked = replace(ladder, messages=(question, kettle.messages[1]))
+    text = tiny_chat.decode(method.teacher_prompt(tiny_chat, asked))
+    assert quote.text in text and ladder.answer in text and needle.answer not in text and kettle.answer not in text
+    assert text.index(quote.text) < text.index(ladder.answer)  # which fits better
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ def lines_of(recipe: Recipe, facts: Facts, n: Mapping[str, Any]) -> tuple[Line, 
         *_data_lines(facts.base, data, shape),
         *_objective(recipe),
         *_drawing(facts.drawing, t.batch_examples),
+        *_held(recipe),
         *(_whole(recipe, shape, precision, n) if recipe.method.kind == "full" else _adapter(recipe, shape, precision, n)),
         Line("batches", *_packing(recipe)),
         *_compiling(recipe, n["steps"], n["seconds"]),
@@ -117,6 +118,13 @@ def _whole(recipe: Recipe, shape: Shape, precision: PrecisionFacts, n: Mapping[s
 def _drawing(drawing: DrawingFacts | None, prompts: int) -> tuple[Line, ...]:
     """What a method that learns from its own answers draws for a step."""
     return () if drawing is None else (Line("answers", *drawing.words(prompts)),)
+
+
+def _held(recipe: Recipe) -> tuple[Line, ...]:
+    """What keeps the weights near the base's, if anything does."""
+    if not (weight := recipe.train.ewc):
+        return ()
+    return (Line("held", f"weights that general answers of the base need, weight {weight:g}", "train.ewc is set"),)
 
 
 def _objective(recipe: Recipe) -> tuple[Line, ...]:

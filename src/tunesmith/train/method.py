@@ -243,6 +243,10 @@ class Sampled(Protocol):
 class Shown(Protocol):
     """A method that samples, whose teacher is shown more than the model that learns."""
 
+    def show(self, train: Sequence[Example]) -> None:
+        """Called once, before any prompt is asked for, with the training examples."""
+        ...
+
     def teacher_prompt(self, chat: Chat, example: Example) -> tuple[int, ...]:
         """Token ids after which the teacher judges the answers to the example's prompt (see `Group.teacher_prompt`)."""
         ...

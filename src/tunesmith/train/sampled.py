@@ -272,7 +272,7 @@ def _check_prompts(sampler: Sampler, examples: Sequence[Example]) -> None:
                 "what the teacher is shown leaves no room for an answer",
                 value=f"{shown} tokens for example {example.id} and {room} of the answer",
                 expected=f"{sampler.context} tokens together, which the model can read",
-                hint="shorten objective.context, or leave out the example",
+                hint="shorten objective.context, show fewer objective.passages, or leave out the example",
             )
 
 
@@ -313,7 +313,8 @@ def sampled_supply(  # noqa: PLR0913 (a run and where its answers go)
     _refuse_dropout(draws, path)
     rewards = open_rewards(objective.rewards, train=examples["train"], seed=train.seed)
     try:
-        shown = objective if isinstance(objective, Shown) else None
+        if (shown := objective if isinstance(objective, Shown) else None) is not None:
+            shown.show(examples["train"])
         sampler = Sampler(path, chat, rewards, shown, draws, context, min(train.max_tokens, context))
         _check_prompts(sampler, [*examples["train"], *examples["val"]])
         try_rewards(rewards, examples["val"])

@@ -1,7 +1,8 @@
 """Self-distillation (Shenfeld et al. 2026, arXiv:2601.19897): the base that is shown more teaches itself without it.
 
-The model answers a prompt; the teacher is the base with an instruction, an example's own answer, or both in its context. For
-each token of the answer, which the model drew itself, it learns to predict what the teacher predicts after the same tokens:
+The model answers a prompt; the teacher is the base with an instruction, an example's own answer, passages of the training
+rows that fit the question, or several of these in its context. For each token of the answer, which the model drew itself, it
+learns to predict what the teacher predicts after the same tokens:
 
     loss = KL(student(· | prompt, tokens before) ‖ teacher(· | what it is shown, prompt, tokens before))
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Annotated, Any, Self
 
 import torch
@@ -20,8 +22,10 @@ from pydantic import Field, model_validator
 
 from tunesmith.core.records import Example
 from tunesmith.core.settings import Section
+from tunesmith.data.similar.ranking import Ranker, best, ranker_named
 from tunesmith.models.chat import Chat
 from tunesmith.models.packed.divergence import GeneralisedJSD
+from tunesmith.systems.retrieval import passage_of
 from tunesmith.train.distilling import FIGURES, answer_units, distilled_units, measured, read_divergence, shown_to_teacher
 from tunesmith.train.method import Draws, Forward
 from tunesmith.train.reading import Reading
@@ -42,6 +46,9 @@ class Settings(Section):
     """A text that the teacher alone is shown, as system prompt: instructions, or knowledge that is to be learned."""
     demonstration: bool = True
     """Whether the teacher is shown the example's own answer, as a demonstration after the question."""
+    passages: Annotated[int, Field(ge=0, le=16)] = 0
+    """How many passages the teacher is shown: the answers of the training rows (of generated rows, the quotes behind them) that
+    fit the question best, by shared words."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 128
     """Maximum tokens per answer."""
     beta: Annotated[float, Field(ge=0, le=1)] = 1.0
@@ -50,8 +57,8 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _shows_something(self) -> Self:
-        if not (self.context.strip() or self.demonstration):
-            raise ValueError("objective.context or objective.demonstration: the teacher must be shown more than the model")
+        if not (self.context.strip() or self.demonstration or self.passages):
+            raise ValueError("objective.context, demonstration or passages: the teacher must be shown more than the model")
         return self
 
 
@@ -66,20 +73,33 @@ class Method:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.draws = Draws(samples=1, max_new_tokens=settings.max_new_tokens, teachers=1)
+        self._passages: list[str] = []
 
     def prepare(self, examples: Sequence[Example], chat: Chat, *, max_tokens: int) -> list[Unit]:
         """A unit for each prompt, with the example's own answer in place of the one to come."""
         return answer_units(examples, chat, max_tokens=max_tokens)
 
+    def show(self, train: Sequence[Example]) -> None:
+        """The passages that there are: each once."""
+        self._passages = list(dict.fromkeys(map(passage_of, train))) if self.settings.passages else []
+
+    @cached_property
+    def _scores_of(self) -> Ranker:
+        return ranker_named("words", self._passages)
+
     def teacher_prompt(self, chat: Chat, example: Example) -> tuple[int, ...]:
-        """The prompt with the demonstration after the last question, under the context."""
+        """The prompt with the demonstration after the last question, under context and passages, the best of them last."""
         messages = example.prompt
         if self.settings.demonstration:
             asked = messages[-1]
             shown = replace(asked, content=asked.content + _DEMONSTRATION.replace("{answer}", example.answer))
             messages = (*messages[:-1], shown)
-        if context := self.settings.context.strip():
-            messages = chat.with_system(messages, context)
+        led = [self.settings.context.strip()]
+        if self._passages:
+            found = best(self._scores_of(example.prompt[-1].content), self.settings.passages)
+            led += [self._passages[place] for place in reversed(found)]
+        if text := "\n\n".join(filter(None, led)):
+            messages = chat.with_system(messages, text)
         return tuple(chat.encode_prompt(messages))
 
     def units(self, forward: Forward, groups: Sequence[Group]) -> list[Unit]:
