@@ -102,7 +102,8 @@ def train_together(order: Order, processes: Processes, reporter: Reporter) -> Tr
     units, val = (objective.prepare(part, chat, max_tokens=limit) for part in (examples["train"], watched))
     weights = begun_weights(base, units, objective, method, train, precision)
     optimizer = _optimizer(weights, train)
-    penalty = moving_penalty(weights, chat, examples.get("general", ()), weight=train.ewc, max_tokens=limit)
+    general = examples.get("general", ())
+    penalty = moving_penalty(weights, chat, general, weight=train.ewc, max_tokens=limit, processes=processes.count)
     exact = train.precision == "exact"
     trunk = _trunk(objective, weights, base, train, method, place) if processes.count == 1 else None
     answered = [row for row in watched if row.prompt][:SAMPLES] if generates(objective) else []  # nobody asks for a text
