@@ -104,6 +104,7 @@ def budget(
             for unit in dict.fromkeys((worst, short))
         )
         room = free_bytes(model.device)
+        room = room // path.processes.sharers if model.device.type == "cpu" else room
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise

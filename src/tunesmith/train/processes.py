@@ -31,6 +31,11 @@ class Processes(Protocol):
     @property
     def count(self) -> int: ...
 
+    @property
+    def sharers(self) -> int:
+        """Those on this machine, which share its memory."""
+        ...
+
     def hand_out(self, work: Any) -> None:
         """Called by process 0 alone: gives the others the work that they wait for (see `together`)."""
         ...
@@ -77,6 +82,7 @@ class Alone:
 
     rank = 0
     count = 1
+    sharers = 1
 
     def hand_out(self, work: Any) -> None:
         """There is nobody else."""

@@ -7,6 +7,7 @@ matrix, a method's head) stays whole in every process, and its gradients are sum
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,11 @@ class Several:
     rank: int
     count: int
     waiting: Callable[[], Any]
+
+    @property
+    def sharers(self) -> int:
+        """As torchrun says; all of them, if it does not."""
+        return int(os.environ.get("LOCAL_WORLD_SIZE", self.count))
 
     def hand_out(self, work: Any) -> None:
         """Sent as Python objects: all processes are of one run, and read it from nobody else."""

@@ -70,7 +70,7 @@ def _batches(units: Sequence[Unit], train: TrainSettings, path: ExecutionPath, m
         sizes=Sizes(examples=train.batch_examples, tokens=train.batch_tokens),
         seed=train.seed,
         most_tokens=most.tokens,
-        enough=most.enough,
+        enough=most.enough if path.processes.count == 1 else 0,  # each pass gathers every layer: better few
         shares=path.shares,
         lay_out=path.batch,
         short_first=train.curriculum == "short_first",
