@@ -15,6 +15,7 @@ from tunesmith.core.errors import TrainingError
 from tunesmith.models.chat import Chat, Encoded, open_chat
 from tunesmith.models.load import find_base, load_model
 from tunesmith.pipeline.sections.run import MethodConfig, TrainConfig
+from tunesmith.train import consolidation
 from tunesmith.train.consolidation import importances, moving_penalty
 from tunesmith.train.settings import TrainSettings, identifying
 from tunesmith.train.weights.kinds import begin
@@ -51,7 +52,8 @@ def by_hand(path: Path, rows: list[Encoded], name: str) -> tuple[torch.Tensor, t
     outputs, inputs, targets, tokens = torch.zeros(()), torch.zeros(()), 0, 0
     for row in rows:
         ids = torch.tensor([row.ids])
-        log_p = torch.log_softmax(model(input_ids=ids).logits[0, :-1], -1).gather(1, ids[0, 1:, None])[:, 0]
+        logits = model(input_ids=ids).logits[0, :-1]
+        log_p = torch.log_softmax(logits, -1).gather(1, logits.argmin(-1)[:, None])[:, 0]
         marked = torch.tensor(row.learned[1:])
         (grad,) = torch.autograd.grad(-log_p[marked].sum(), seen["y"])
         outputs, inputs = outputs + grad[0].square().sum(0), inputs + seen["x"].detach()[0].square().sum(0)
@@ -60,7 +62,11 @@ def by_hand(path: Path, rows: list[Encoded], name: str) -> tuple[torch.Tensor, t
 
 
 @pytest.mark.parametrize("kind", ["lora", "rslora", "full"])
-def test_the_penalty_is_half_the_fisher_weighted_square_of_what_the_weights_changed(kind: str, tiny_path: Path) -> None:
+def test_the_penalty_is_half_the_fisher_weighted_square_of_what_the_weights_changed(
+    kind: str, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given the targets, here the least likely tokens."""
+    monkeypatch.setattr(consolidation, "_drawn", lambda logits, draw: logits.argmin(-1))
     chat = open_chat(find_base(str(tiny_path)))
     weights = weights_of(tiny_path, kind)
     base = {
@@ -91,6 +97,14 @@ def test_the_penalty_is_half_the_fisher_weighted_square_of_what_the_weights_chan
     wanted = torch.cat([p.grad.flatten() for p in weights.model.parameters() if p.grad is not None])
     assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-4)
     assert float((ours - wanted).norm()) <= 1e-4 * float(wanted.norm())
+
+
+def test_targets_are_drawn_from_the_distribution_itself() -> None:
+    logits = torch.tensor([0.0, 1.0, 2.0]).expand(20_000, 3)
+    draws = [consolidation._drawn(logits, torch.Generator().manual_seed(7)) for _ in range(2)]
+    assert torch.equal(*draws)
+    shares = torch.bincount(draws[0], minlength=3) / 20_000
+    assert torch.allclose(shares, torch.softmax(logits[0], -1), atol=0.02)
 
 
 def test_measuring_leaves_the_model_as_it_was(tiny_path: Path) -> None:

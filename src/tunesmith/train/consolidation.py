@@ -7,8 +7,9 @@ change together, ΔW = s B A.
 
 The inputs x (T, J) and the gradients of the outputs δ (T, I) of a matrix are taken as independent over the T tokens, as in
 K-FAC (Martens & Grosse 2015, arXiv:1503.05671): Fᵢⱼ = Σₜ δₜᵢ² Σₜ xₜⱼ² / (T N), for N target tokens. So it costs two vectors a
-matrix, and the penalty of a low-rank change only the products of its narrow matrices. Answers that the base gave itself make
-it the Fisher information of the model, not of a dataset. Shapes: I outputs and J inputs of a matrix, B rows, T positions.
+matrix, and the penalty of a low-rank change only the products of its narrow matrices. The target at each place of an answer is
+drawn from the base's own distribution there, as the Fisher information asks for: the likeliest token would hardly have a
+gradient where the base is sure. Shapes: I outputs and J inputs of a matrix, B rows, T positions, N predictions, V vocabulary.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from tunesmith.core.errors import TrainingError
 from tunesmith.core.records import Example
@@ -32,6 +34,7 @@ from tunesmith.train.weights.weights import Weights
 __all__ = ["Importance", "importances", "moving_penalty", "with_penalty"]
 
 _LEAST_ROWS = 8
+_SEED = 7  # of the targets: the same for every run on a base
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +104,12 @@ def with_penalty(
 
 
 def importances(model: Any, rows: Sequence[Encoded], names: Sequence[str], *, pad_id: int) -> dict[str, Importance]:
-    """F of the matrices of the modules `names`, of the base on these rows: their target tokens alone are predicted.
+    """F of the matrices of the modules `names`, of the base at the target tokens of these rows.
 
     The adapter is off meanwhile, and no gradient is left. Modules that no token went through are left out.
     """
     sums = {name: _Sums() for name in names}
-    num_targets = 0
+    num_targets, draw = 0, torch.Generator(model.device).manual_seed(_SEED)
     reads = PaddedModel(model, pad_id)
     was_training, most = model.training, padded_tokens(model.get_output_embeddings().weight.shape[0])
     model.eval()
@@ -114,7 +117,8 @@ def importances(model: Any, rows: Sequence[Encoded], names: Sequence[str], *, pa
         for near in by_length([len(row.ids) for row in rows], most=64, tokens=most):
             layout = reads.lay_out([rows[i] for i in near])
             mask[:] = [layout.mask_BT.bool()]
-            reads.loss(layout).backward()  # type: ignore[no-untyped-call]
+            logits_NV = reads.logits(layout).float()
+            F.cross_entropy(logits_NV, _drawn(logits_NV, draw), reduction="sum").backward()  # type: ignore[no-untyped-call]
             num_targets += layout.num_learned
     for parameter in model.parameters():
         parameter.grad = None
@@ -124,6 +128,11 @@ def importances(model: Any, rows: Sequence[Encoded], names: Sequence[str], *, pa
         for name, one in sums.items()
         if one.count and num_targets
     }
+
+
+def _drawn(logits_NV: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
+    """target_N: a token of each distribution."""
+    return torch.multinomial(torch.softmax(logits_NV.detach(), -1), 1, generator=draw)[:, 0]
 
 
 @contextmanager

@@ -95,6 +95,10 @@ class PaddedModel:
         parts = [formula(logits_NV[rows].float(), rows)[0].sum() for rows in chunks_of(len(logits_NV), logits_NV.shape[1])]
         return torch.stack(parts).sum()
 
+    def logits(self, batch: Padded) -> torch.Tensor:
+        """logits_NV of all predictions, with gradient."""
+        return self._predictions(batch)[0]
+
     def hidden(self, batch: Padded) -> torch.Tensor:
         """hidden_ND, after the last norm, at the positions that predict a target token."""
         bare = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
