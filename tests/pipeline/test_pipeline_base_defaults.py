@@ -56,10 +56,14 @@ def test_a_full_fine_tune_takes_a_tenth_of_the_rate_unless_one_is_written() -> N
     assert for_method(plain) is plain
 
 
-@pytest.mark.parametrize("kind", ["dpo", "kto", "simpo"])
-def test_preference_tuning_takes_a_twentieth_of_the_rate_and_says_why(kind: str) -> None:
+RATES = {"dpo": 5e-5, "kto": 5e-5, "simpo": 5e-5, "grpo": 1e-4, "rloo": 1e-4, "ppo": 1e-4}
+
+
+@pytest.mark.parametrize("kind", sorted(RATES))
+def test_methods_that_correct_a_tuned_model_take_a_share_of_the_rate_and_say_why(kind: str) -> None:
     found = for_method(real(recipe(objective={"kind": kind})))
-    assert found.train.learning_rate == pytest.approx(5e-5) and "preference" in found.by_method["train.learning_rate"]
+    assert found.train.learning_rate == pytest.approx(RATES[kind])
+    assert "supervised fine-tuning" in found.by_method["train.learning_rate"]
     assert for_method(real(recipe(objective={"kind": kind}, train={"learning_rate": 1e-3}))).train.learning_rate == 1e-3
 
 

@@ -38,7 +38,7 @@ from tunesmith.train.policy_batch import (
 )
 from tunesmith.train.reading import Reading
 from tunesmith.train.rewards.settings import RewardConfig, labels_of
-from tunesmith.train.sampled_settings import SampledSettings
+from tunesmith.train.sampled_settings import POLICY_RATE, SampledSettings
 from tunesmith.train.samples import Group, token_counts
 from tunesmith.train.units import Batch, Unit
 from tunesmith.train.watch import Event
@@ -89,6 +89,7 @@ class Method:
 
     record = Example
     loss_unit = "mean reward, negative"
+    rate = POLICY_RATE
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

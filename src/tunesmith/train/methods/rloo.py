@@ -25,7 +25,7 @@ from tunesmith.train.policy import clipped_loss, leave_one_out
 from tunesmith.train.policy_batch import figures_of, measured, prompt_units, rewards_of, row_sums, token_log_probs, units_of
 from tunesmith.train.reading import Reading
 from tunesmith.train.rewards.settings import RewardConfig, labels_of
-from tunesmith.train.sampled_settings import SampledSettings
+from tunesmith.train.sampled_settings import POLICY_RATE, SampledSettings
 from tunesmith.train.samples import Group, token_counts
 from tunesmith.train.units import Batch, Unit
 from tunesmith.train.watch import Event
@@ -47,6 +47,7 @@ class Method:
 
     record = Example
     loss_unit = "mean reward, negative"
+    rate = POLICY_RATE
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
