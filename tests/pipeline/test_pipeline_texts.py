@@ -13,7 +13,9 @@ from fakes import Told, write_posts
 from tunesmith.api import Project
 from tunesmith.core.errors import DatasetError, RecipeError, TrainingError
 from tunesmith.core.texts import Text
+from tunesmith.eval.evaluate import choose_items
 from tunesmith.eval.gates import judge_all
+from tunesmith.eval.probes import TRAINING, probe_items
 from tunesmith.pipeline.chain import Chain
 from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.pipeline.texts import plan_of_texts
@@ -134,6 +136,9 @@ def test_a_chain_learns_texts_and_then_answers_and_tests_on_neither(tiny_path: P
     learned = {row.group for name in ("train", "val") for row in texts.records(name)}
     assert answers.rows("test") and not {row.group for row in answers.rows("test")} & learned
     assert texts.dataset.numbers["answer_tokens"] == 0 < answers.dataset.numbers["answer_tokens"]
+    items = choose_items(answers.rows("test"), 4)
+    learned_rows = [*texts.rows("train"), *answers.rows("train")]  # what the verdict on the whole chain knows of
+    assert {row.id for row in probe_items(items, learned_rows)[TRAINING]} <= {f"train:{r.id}" for r in answers.rows("train")}
     with pytest.raises(TrainingError, match="cannot learn from these rows"):  # a stage that got the rows of the other
         from tunesmith.train.run import refuse_unusable
 

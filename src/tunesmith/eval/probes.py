@@ -29,7 +29,8 @@ _SEPARATOR = "#"
 
 def probe_items(items: Sequence[Item], train: Sequence[Example], *, seed: int = 7) -> dict[str, tuple[Item, ...]]:
     """The items of every probe by name; a probe without items is left out. Of `train`, the rows nearest to the questions."""
-    return probes_of(items, nearest_rows([item.question for item in items], train, most=_ROWS), seed=seed)
+    asked = [row for row in train if row.prompt]  # plain texts of an earlier stage answer no question
+    return probes_of(items, nearest_rows([item.question for item in items], asked, most=_ROWS), seed=seed)
 
 
 def probes_of(items: Sequence[Item], rows: Sequence[Example], *, seed: int = 7) -> dict[str, tuple[Item, ...]]:

@@ -91,7 +91,7 @@ def _gather(kept: Sequence[tuple[str, Project]]) -> Evidence:
     baselines = settings.eval.baselines
     chosen = test_items(test, settings)
     items = that_fit(last.chat, chosen, context=last.origin.context, baselines=baselines)
-    own = [row for one in projects for row in one.authors_rows(one.rows("train"))]
+    own = [row for one in projects for row in one.authors_rows(one.rows("train")) if row.prompt]  # texts answer nothing
     inputs = SystemInputs(
         base=last.origin,
         chat=last.chat,
