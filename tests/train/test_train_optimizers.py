@@ -16,6 +16,7 @@ from fakes import train_tiny
 from tunesmith.core.errors import RecipeError, TrainingError
 from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.pipeline.training import check_optimizer
+from tunesmith.plan.memory import MOMENTS
 from tunesmith.train import loop as loop_module
 from tunesmith.train.optimizer import Optimizer, Rates, open_optimizer, optimizer_names, optimizer_settings
 from tunesmith.train.optimizer_state import optimizer_tensors, restore_optimizer
@@ -300,3 +301,15 @@ def test_an_optimiser_or_a_setting_that_does_not_exist_is_refused_before_anythin
     with pytest.raises(RecipeError) as caught:
         check_optimizer(recipe_from({"sources": ["./posts"], "train": train}))
     assert caught.value.problems[0].what == words and caught.value.problems[0].hint
+
+
+@pytest.mark.parametrize("kind", EVERYWHERE)
+def test_the_plan_counts_what_an_optimizer_keeps_of_a_matrix(kind: str) -> None:
+    model = torch.nn.Linear(256, 512, bias=False)
+    model.get_output_embeddings = torch.nn.Identity  # type: ignore[assignment]
+    model.device = torch.device("cpu")  # type: ignore[assignment]
+    optimizer = opened(kind, model)
+    steps(model, optimizer, range(1))
+    kept = [t for part in optimizer.parts for state in part.state.values() for t in state.values() if torch.is_tensor(t)]
+    assert sum(t.nbytes for t in kept) == pytest.approx(4 * MOMENTS[kind] * model.weight.numel(), rel=0.05)
+    assert {*MOMENTS} == {*optimizer_names()}

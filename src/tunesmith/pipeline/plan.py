@@ -169,8 +169,9 @@ def _memory(
         bytes_a_weight=bytes_a_weight,
         checkpointing=t.gradient_checkpointing,
     )
-    four_bit = m.quantise == "nf4"
-    there = always_there(shape, trainable=trainable, bytes_a_weight=bytes_a_weight, four_bit=four_bit)
+    there = always_there(
+        shape, trainable=trainable, bytes_a_weight=bytes_a_weight, four_bit=m.quantise == "nf4", optimizer=t.optimizer
+    )
     if m.kind == "full":
         there -= trainable * bytes_a_weight  # the weights that move are the base's own
     found = memory_of(

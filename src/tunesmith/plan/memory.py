@@ -8,8 +8,9 @@ beyond `_BY_KERNEL` one width and two numbers a head, which the library's kernel
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from tunesmith.plan.shape import Shape
 
@@ -18,6 +19,7 @@ __all__ = [
     "ENOUGH_CACHE",
     "KEPT_KEYS",
     "LIBRARIES",
+    "MOMENTS",
     "SCORED",
     "Memory",
     "Stages",
@@ -37,7 +39,11 @@ ENOUGH_CACHE = 768 * 2**20  # bytes of keys and values of answers in work, at mo
 
 LIBRARIES = 500 * 2**20
 _HEAD = 3 * 32 * 2**20  # logits, gradient and a copy of the chunk of predictions that meets the output matrix
-_ADAPTER_COPIES = 8  # parameter, gradient, two moments, two best steps, a checkpoint on its way, and its bytes, in float32
+_COPIES = 4  # of what is trained, in float32: itself, its gradient, two best steps
+_BEST = 2  # copies in one file of a checkpoint, whose bytes are in memory while it is written
+MOMENTS: Mapping[str, float] = MappingProxyType(  # what an optimiser keeps for each number, in float32 numbers
+    {"adamw": 2, "adamw_8bit": 0.5, "lion": 1, "muon": 1, "paged_adamw_8bit": 0.5, "schedule_free": 2}
+)
 _NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes a weight: 4 bits, a scale of 8 bits for 64, a scale of 32 bits for 256 of those
 _BY_KERNEL = 512  # keys beyond which the library's kernel attends
 _SMALL = 112  # numbers a token of a layer: what adapters of usual rank, norms and masks keep
@@ -75,12 +81,13 @@ class Stages:
         return max(("training", "merging", "evaluation"), key=lambda name: getattr(self, name))
 
 
-def always_there(shape: Shape, *, trainable: int, bytes_a_weight: int, four_bit: bool = False) -> int:
+def always_there(shape: Shape, *, trainable: int, bytes_a_weight: int, four_bit: bool = False, optimizer: str = "adamw") -> int:
     """Bytes of weights, adapter with gradient and moments (once more in a rounded type), the head's chunk, and libraries.
 
     `four_bit`: the linear layers of the blocks are in NF4, of which the largest is whole while it is used.
     """
-    adapter = trainable * (4 * _ADAPTER_COPIES + (bytes_a_weight if bytes_a_weight < 4 else 0))
+    copies = _COPIES + MOMENTS[optimizer] + max(_BEST, MOMENTS[optimizer])
+    adapter = int(trainable * (4 * copies + (bytes_a_weight if bytes_a_weight < 4 else 0)))
     weights = shape.num_parameters * bytes_a_weight
     if four_bit:
         rest = shape.num_parameters - shape.linear_params
