@@ -149,3 +149,23 @@ def test_the_reference_of_a_preference_is_its_chosen_answer() -> None:
     made = as_example(row)
     assert made.answer == row.chosen and made.messages == row.messages and as_example(made) is made
     assert (made.id, made.title, made.meta) == (row.id, "A title", {"author": "Ann"})
+
+
+def test_rows_preferred_both_ways_say_nothing_and_are_left_out_whatever_their_order() -> None:
+    rows = preferences(4)
+    swapped = replace(rows[1], id="turned", chosen=rows[1].rejected, rejected=rows[1].chosen)
+    for given in ([*rows, swapped], [swapped, *rows]):
+        built = build_preferences(given, system_prompt="")
+        assert {row.id for row in built.examples} == {"p000", "p002", "p003"}
+        assert built.dropped == {"preferred both ways": 2}
+
+
+@pytest.mark.parametrize(("scores", "used"), [((5, 2), True), ((3, 3), False), ((2, 5), False), (("good", 2), True)])
+def test_a_row_whose_own_scores_do_not_prefer_its_chosen_answer_is_left_out_by_name(
+    scores: tuple[Any, Any], used: bool, tmp_path: Path
+) -> None:
+    row = {"prompt": "Why?", "chosen": "So.", "rejected": "No.", "score_chosen": scores[0], "score_rejected": scores[1]}
+    sound = {"prompt": "When?", "chosen": "Now.", "rejected": "Never."}
+    found = extract(gather([str(written(tmp_path, sound, row))]), reporter=SilentReporter())
+    assert len(found.preferences) == 1 + used
+    assert used or "scores do not prefer" in found.failures[0].reason

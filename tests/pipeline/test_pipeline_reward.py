@@ -221,8 +221,8 @@ def test_scores_that_are_no_better_than_length_are_no_ship() -> None:
 
 
 def test_the_rule_of_length_is_the_one_that_holds_in_training() -> None:
-    assert length_rule([("a b", "a"), ("a b", "a"), ("a", "a b")]) == "longer"
-    assert length_rule([("a", "a b"), ("a", "a")]) == "shorter"
+    assert length_rule([("a b", "a"), ("a b", "a"), ("a", "a b")])[0] == "longer"
+    assert length_rule([("a", "a b"), ("a", "a")]) == ("shorter", "words")
 
 
 def test_a_further_evaluation_and_a_changed_rule_are_told() -> None:

@@ -129,18 +129,21 @@ def as_run(folder: Path, adapter: Path, base: str) -> Store:
     return store
 
 
-def test_a_run_is_found_by_its_id_its_folder_or_as_the_latest(tiny: BaseFolder, first: Path, tmp_path: Path) -> None:
+def test_a_run_is_found_by_its_id_or_its_folder_and_never_as_the_latest(tiny: BaseFolder, first: Path, tmp_path: Path) -> None:
     store = as_run(tmp_path, first, tiny.fingerprint)
     run = store.all()[0]
 
     def found(named: str) -> Recipe:
         return located(recipe_from({"sources": ["./x"], "method": SHAPE | {"from": named}}), store)
 
-    names = [run.id[:8], "run:latest", str(run.path), str(run.path / "adapter"), str(first)]
+    names = [run.id[:8], str(run.path), str(run.path / "adapter"), str(first)]
     folders = [found(name).method.continued for name in names]
-    assert folders == [str(run.path / "adapter")] * 4 + [str(first)]
-    facts = adapter_facts(tiny, found("run:latest"))
-    assert weight_lines(found("run:latest").method, start=facts.start) == [
+    assert folders == [str(run.path / "adapter")] * 3 + [str(first)]
+    with pytest.raises(ModelError, match="after every run") as caught:
+        found("run:latest")
+    assert run.id[:12] in caught.value.problems[0].hint
+    facts = adapter_facts(tiny, found(run.id))
+    assert weight_lines(found(run.id).method, start=facts.start) == [
         ("start", f"continues from run {run.id[:8]}, content {tuned_fingerprint(first)[:12]}", f"method.from: {folders[0]}")
     ]
     with pytest.raises(ArtifactError, match="no such artifact"):

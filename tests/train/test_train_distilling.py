@@ -18,7 +18,7 @@ from fakes import examples, train_tiny
 from tunesmith.core.errors import RecipeError, TrainingError
 from tunesmith.core.records import Message, Origin, Quote, Support
 from tunesmith.models.chat import Chat, open_chat
-from tunesmith.models.load import find_base
+from tunesmith.models.load import find_base, load_model
 from tunesmith.models.packed import head as head_module
 from tunesmith.models.packed.divergence import GeneralisedJSD, Predictions
 from tunesmith.models.packed.head import Head
@@ -240,3 +240,15 @@ def test_what_cannot_be_learned_from_is_refused_before_the_first_step(tiny_path:
 )
 def test_the_curve_of_a_divergence_is_read(losses: list[float], shape: str) -> None:
     assert read_divergence([{"val_loss": loss} for loss in losses]).shape == shape
+
+
+def test_what_a_teacher_predicts_is_by_the_output_matrix_that_it_had(tiny_path: Path) -> None:
+    """Planted: the trained output matrix is put back before the logits are formed, as after `Forward.base`."""
+    model = load_model(find_base(str(tiny_path)), "float32")
+    chat = open_chat(find_base(str(tiny_path)))
+    with packed(model) as lean:
+        told = lean.predictions(lean.lay_out([chat.answer_row(one.messages) for one in examples(3)]))
+        before = told.logits(slice(0, 4)).clone()
+        matrix = lean.head.weight
+        matrix.data = torch.zeros_like(matrix)
+        assert torch.equal(told.logits(slice(0, 4)), before) and bool(before.any())

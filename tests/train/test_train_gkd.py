@@ -13,14 +13,14 @@ from test_train_distilling import published
 from test_train_sampled import adapted, gradient, groups
 
 from fakes import copy_base, examples, make_base, train_tiny
-from tunesmith.core.errors import ModelError, TrainingError
+from tunesmith.core.errors import TrainingError
 from tunesmith.models.chat import open_chat
 from tunesmith.models.load import find_base, load_model
 from tunesmith.models.packed.model import packed
 from tunesmith.train.execution import ExecutionPath
 from tunesmith.train.method import identity, open_method
 from tunesmith.train.padded import PaddedModel
-from tunesmith.train.teacher import with_teacher
+from tunesmith.train.teacher import check_teacher, with_teacher
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_a_teacher_that_is_not_there_or_reads_too_little_is_refused(tiny_path: P
     with pytest.raises(TrainingError, match="needs a teacher") as caught:
         identity(open_method("gkd"))
     assert "self_distillation" in caught.value.problems[0].hint
-    with pytest.raises(ModelError):
+    with pytest.raises(TrainingError, match="not on this machine"):
         identity(open_method("gkd", {"teacher": str(tmp_path / "nothing")}))
     short = copy_base(teacher, tmp_path / "short", config={"max_position_embeddings": 16})
     with pytest.raises(TrainingError, match="cannot read rows") as caught:
@@ -146,3 +146,16 @@ def test_a_model_that_only_reads_padded_rows_can_teach(tiny_path: Path, tmp_path
                 forward = ExecutionPath(lean, "trees", shares=True, taught_by=far)
                 losses.append(float(method.loss(forward, forward.batch(units)).detach()))
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_teacher_that_cannot_read_what_the_model_will_answer_is_refused(
+    tiny_path: Path, teacher: Path, tmp_path: Path
+) -> None:
+    chat = open_chat(find_base(str(tiny_path)))
+    method: Any = open_method("gkd", {"teacher": str(teacher)})
+    units = method.prepare(examples(4), chat, max_tokens=400)
+    longest = max(len(row.ids) for unit in units for row in unit.rows)
+    folder = find_base(str(copy_base(teacher, tmp_path / "short", config={"max_position_embeddings": longest})))
+    check_teacher(folder, chat, units)
+    with pytest.raises(TrainingError, match="cannot read rows"):
+        check_teacher(folder, chat, units, drawn=longest)

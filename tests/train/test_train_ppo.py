@@ -294,3 +294,11 @@ def test_settings_of_ppo_have_their_limits_and_their_name() -> None:
             open_method("ppo", options)
     assert identity(open_method("ppo")) == {"kind": "ppo"}
     assert identity(open_method("ppo", {"samples": 2, "lam": 0.95})) == {"kind": "ppo", "samples": 2}
+
+
+def test_a_reward_that_is_always_the_same_ends_the_run(tiny_path: Path, tmp_path: Path) -> None:
+    """Without an end: advantages of a constant reward differ by the place of a token alone, and whitening makes them large."""
+    file = tmp_path / "constant.py"
+    file.write_text("def reward(answer, reference):\n    return float(answer == reference)\n")
+    with pytest.raises(TrainingError, match="never differ"):
+        run(tiny_path, tmp_path / "run", file, train={"max_steps": 30, "evaluate_every": 0}, samples=2, max_new_tokens=2)

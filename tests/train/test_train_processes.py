@@ -238,6 +238,7 @@ def test_processes_make_as_many_passes_and_learn_each_unit_of_the_batch_once(exa
 GRPO = {"kind": "grpo", "options": {"rewards": [{"function": "json_valid"}]}}
 UNDIVIDED: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ("objective.kind grpo", GRPO, {}, {}),
+    ("objective.kind kto", {"kind": "kto"}, {}, {}),
     ("train.backend mlx", {"kind": "sft"}, {}, {"backend": "mlx"}),
     ("method.quantise nf4", {"kind": "sft"}, {"quantise": "nf4"}, {}),
     ("method.kind adalora", {"kind": "sft"}, {"kind": "adalora"}, {}),

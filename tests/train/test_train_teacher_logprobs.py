@@ -210,3 +210,12 @@ def test_the_bytes_of_tokens_are_those_of_both_families_of_tokenizers(chat: Chat
     sentence_piece.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
     found = ids_by_bytes(PreTrainedTokenizerFast(tokenizer_object=sentence_piece, unk_token="<unk>"))
     assert found == {b" The": 1, b"a": 2, b"\n": 3, b" ": 4}
+
+
+def test_an_end_token_that_the_server_lists_as_well_changes_nothing(chat: Chat, answers: tuple[list[Example], Path]) -> None:
+    rows, file = answers
+    method: Any = open_method("teacher_logprobs", {"file": str(file)})
+    plain = method.prepare(rows[:3], chat, max_tokens=500)
+    for last in (b"<|end|>", b""):
+        method.__dict__["_listed"] = {key: [*listed, (last, -0.1, ())] for key, listed in method._listed.items()}
+        assert method.prepare(rows[:3], chat, max_tokens=500) == plain

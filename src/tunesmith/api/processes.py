@@ -56,12 +56,21 @@ def launch(arguments: Sequence[str], *, processes: int, nodes: int = 1, rendezvo
             expected="one process and one machine at least, and a place to meet for several machines",
             hint="--processes 2 for this machine, or --processes 8 --nodes 2 --rendezvous HOST:29500 on each of two",
         )
+    import torch
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    if torch.cuda.is_available() and processes > torch.cuda.device_count():
+        raise TrainingError(
+            "there are more processes than GPUs on this machine",
+            value=f"--processes {processes}, {torch.cuda.device_count()} GPUs",
+            expected="a GPU for each process",
+            hint=f"--processes {torch.cuda.device_count()}",
+        )
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes say themselves what happened
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "86400")  # seconds: a step and a checkpoint come before the end
     config = LaunchConfig(
         min_nodes=nodes,
         max_nodes=nodes,

@@ -2,15 +2,16 @@
 
 Two gates decide. `better_than_chance`: the share of pairs in the right order is above ½, with its whole interval.
 `better_than_length`: it is above the share that the plain rule "the longer answer is better" orders rightly, or "the shorter",
-whichever holds in training; this is weighed as the gates of other verdicts are, by the paired difference. Both intervals are
-clustered by document.
+whichever holds in training, in words or in characters, whichever says more there; this is weighed as the gates of other
+verdicts are, by the paired difference. Both intervals are clustered by document.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -23,10 +24,21 @@ from tunesmith.eval.preferred import PairMeasures, measure_pairs
 from tunesmith.eval.stats import Difference, Summary, paired, summarise
 from tunesmith.eval.verdict import Verdict, VerdictName
 
-__all__ = ["Agreement", "AgreementEvidence", "Rule", "ScoredPair", "judge_agreement", "length_rule", "read_agreement"]
+__all__ = [
+    "Agreement",
+    "AgreementEvidence",
+    "Measure",
+    "Rule",
+    "ScoredPair",
+    "judge_agreement",
+    "length_rule",
+    "read_agreement",
+]
 
 Rule = Literal["longer", "shorter"]
+Measure = Literal["words", "characters"]
 _CHANCE = 0.5
+_SIZES: Mapping[Measure, Callable[[str], int]] = MappingProxyType({"words": num_words, "characters": len})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +61,8 @@ class ScoredPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgreementEvidence:
-    """All that the verdict is computed from. `rule`: what length says about preferences in training. `reading`: of the curves.
+    """All that the verdict is computed from. `rule`: what length says about preferences in training, in `measure`.
+    `reading`: of the curves.
     `clusters`: why pairs belong together, in words. `ids`: of the artifacts used."""
 
     pairs: tuple[ScoredPair, ...]
@@ -57,6 +70,7 @@ class AgreementEvidence:
     reading: str
     clusters: str
     ids: dict[str, str]
+    measure: Measure = "words"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +87,18 @@ class Agreement:
     level: float
 
 
-def length_rule(answers: Sequence[tuple[str, str]]) -> Rule:
-    """Which of (chosen, rejected) has more words in most of these pairs; the longer one if there is no difference."""
-    longer = sum(num_words(chosen) > num_words(rejected) for chosen, rejected in answers)
-    shorter = sum(num_words(chosen) < num_words(rejected) for chosen, rejected in answers)
-    return "longer" if longer >= shorter else "shorter"
+def length_rule(answers: Sequence[tuple[str, str]]) -> tuple[Rule, Measure]:
+    """Which of (chosen, rejected) is the longer one in most of these pairs, in the measure of length that tells more often.
+
+    Text without spaces between its words has few words, so characters are counted as well.
+    """
+    best: tuple[int, Rule, Measure] = (-1, "longer", "words")
+    for measure, size in _SIZES.items():
+        longer = sum(size(chosen) > size(rejected) for chosen, rejected in answers)
+        shorter = sum(size(chosen) < size(rejected) for chosen, rejected in answers)
+        if abs(longer - shorter) > best[0]:
+            best = (abs(longer - shorter), "longer" if longer >= shorter else "shorter", measure)
+    return best[1], best[2]
 
 
 def judge_agreement(
@@ -87,8 +108,8 @@ def judge_agreement(
     groups = [pair.group for pair in evidence.pairs]
     right = [_half_if_even(pair.difference) for pair in evidence.pairs]
     sign = 1 if evidence.rule == "longer" else -1
-    words = [sign * (num_words(pair.chosen) - num_words(pair.rejected)) for pair in evidence.pairs]
-    by_rule = [_half_if_even(difference) for difference in words]
+    size = _SIZES[evidence.measure]
+    by_rule = [_half_if_even(sign * (size(pair.chosen) - size(pair.rejected))) for pair in evidence.pairs]
     found = Agreement(
         pairs=measure_pairs([pair.difference for pair in evidence.pairs], groups, level=level),
         by_length=summarise(by_rule, groups, bounds=(0, 1), level=level),

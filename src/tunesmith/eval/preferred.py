@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tunesmith.core.records import Preference
 from tunesmith.eval.proportions import Share, clustered_share
 from tunesmith.eval.stats import LEVEL
 
-__all__ = ["PairMeasures", "calibration_error", "measure_pairs"]
+__all__ = ["PairMeasures", "calibration_error", "measure_pairs", "shared_labels"]
 
 _BINS = 10
 
@@ -31,6 +32,11 @@ class PairMeasures:
     brier: float
     calibration: float
     margin: float
+
+
+def shared_labels(row: Preference) -> dict[str, str]:
+    """What joins pairs into one cluster: one prompt, or one answer, whose score decides all pairs that have it."""
+    return {"prompt": str(row.prompt), "chosen": row.chosen.strip().casefold(), "rejected": row.rejected.strip().casefold()}
 
 
 def measure_pairs(differences: Sequence[float], groups: Sequence[str], *, level: float = LEVEL) -> PairMeasures:

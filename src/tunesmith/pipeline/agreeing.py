@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from tunesmith.core.reporter import VerdictReached
 from tunesmith.eval.agreement import Agreement, AgreementEvidence, ScoredPair, judge_agreement, length_rule, read_agreement
 from tunesmith.eval.agreement_page import agreement_figures, write_agreement
 from tunesmith.eval.clusters import clusters
+from tunesmith.eval.preferred import shared_labels
 from tunesmith.eval.verdict import Verdict
 from tunesmith.models.tuned import tuned_folder
 from tunesmith.pipeline.context import Context
@@ -77,7 +79,7 @@ def _judge(evidence: AgreementEvidence, settings: Mapping[str, Any]) -> tuple[Ag
 def _scored(project: Context) -> AgreementEvidence:
     test = [row for row in project.records("test") if isinstance(row, Preference)]
     found = clusters_of([as_example(row) for row in test], project.settings)
-    together = clusters([{"cluster": name, "prompt": str(row.prompt)} for name, row in zip(found.names, test, strict=True)])
+    together = clusters([{"cluster": name, **shared_labels(row)} for name, row in zip(found.names, test, strict=True)])
     of = {row.id: name for name, row in zip(together.names, test, strict=True)}
     rows = spread_over_documents(test, project.settings.eval.max_items)
     if not rows:
@@ -91,6 +93,15 @@ def _scored(project: Context) -> AgreementEvidence:
     said = [messages for row in rows for messages in (row.messages, row.rejected_messages)]
     with project.reporter.progress("score", total=len(said), unit="answers") as progress:
         scores = scorer.score(said, on_done=lambda count: progress.advance(count, ""))
+    if not all(map(math.isfinite, scores)):
+        raise EvaluationError(
+            "the trained model does not give a number for each answer",
+            value=f"{sum(not math.isfinite(score) for score in scores)} of {len(scores)} answers",
+            expected="finite scores",
+            hint="--set train.learning_rate=1e-4 (the training diverged)",
+        )
+    learned = [(row.chosen, row.rejected) for row in project.records("train") if isinstance(row, Preference)]
+    rule, measure = length_rule(learned)
     reading = project.run.numbers["reading"]
     return AgreementEvidence(
         pairs=tuple(
@@ -105,8 +116,12 @@ def _scored(project: Context) -> AgreementEvidence:
             )
             for place, row in enumerate(rows)
         ),
-        rule=length_rule([(row.chosen, row.rejected) for row in project.records("train") if isinstance(row, Preference)]),
+        rule=rule,
+        measure=measure,
         reading=f"{reading['shape']}: {reading['text']}; {reading['advice']}",
-        clusters=f"{found.reason}; pairs with one prompt belong together as well: {together.effective_documents} clusters",
+        clusters=(
+            f"{found.reason}; pairs with one prompt or one answer belong together as well: "
+            f"{together.effective_documents} clusters"
+        ),
         ids={artifact.kind: artifact.id for artifact in (project.documents, project.dataset, project.run)},
     )

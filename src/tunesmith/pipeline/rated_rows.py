@@ -11,7 +11,7 @@ from tunesmith.core.records import Document, Example, Preference, as_example
 from tunesmith.core.reporter import Reporter
 from tunesmith.data.dataset.labelled import build_labelled
 from tunesmith.data.dataset.passages import Built
-from tunesmith.data.dataset.preferences import build_preferences
+from tunesmith.data.dataset.preferences import build_preferences, preferred_both_ways
 from tunesmith.pipeline.draw import drop_copies
 from tunesmith.pipeline.recipe import Recipe
 
@@ -50,8 +50,12 @@ def labelled_built(rows: SourceRows, recipe: Recipe, *, reporter: Reporter) -> t
         raise none_of(recipe, rows.others(), "labelled rows", expected)
     leave(recipe, rows.others("labelled", "preferences"), "labelled rows", reporter)
     threshold, allow = recipe.build.dedup, recipe.allow
-    _, preferences, copies = drop_copies([], rows.preferences, threshold=threshold, reporter=reporter)
-    every = [*rows.labelled, *(one for row in preferences for one in labelled_of(row))]
+    both = preferred_both_ways(
+        rows.preferences
+    )  # no copies of each other: each answer is good and bad, which is reported below
+    clear = [row for row in rows.preferences if row not in both]
+    _, preferences, copies = drop_copies([], clear, threshold=threshold, reporter=reporter)
+    every = [*rows.labelled, *(one for row in (*preferences, *both) for one in labelled_of(row))]
     built = build_labelled(every, system_prompt=recipe.build.system_prompt, allow=allow)
     given = {row.id for row in rows.labelled}
     kept: set[Labelled] = {row for row in built.examples if row.id not in given}  # whose copies went as preferences

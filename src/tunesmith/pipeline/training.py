@@ -61,7 +61,8 @@ def check_optimizer(recipe: Recipe) -> None:
 
 
 def check_rewards_of(objective: Method) -> None:
-    """TrainingError for rewards that the run would refuse before its first step, of a method that learns from rewards."""
+    """TrainingError for rewards, a teacher, or a file of its numbers that the run would refuse before its first step."""
+    identity(objective)
     if isinstance(objective.settings, SampledSettings):
         check_rewards(objective.settings.rewards)
 
@@ -112,17 +113,29 @@ def adapter_facts(base: BaseFolder, recipe: Recipe) -> AdapterFacts:
     return AdapterFacts(len(reach.modules), reach.num_linear, reach.num_trainable, reach.out_of_reach, reach.dropouts, start)
 
 
+_LATEST = "run:latest"
+
+
 def located(recipe: Recipe, store: Store) -> Recipe:
     """The recipe with the folder of the adapter that its run continues from, in place of a run's id or a run's folder.
 
-    ArtifactError for an id that no run has, ModelError for a folder that is not there or holds a whole model.
+    ArtifactError for an id that no run has, ModelError for `run:latest`, and for a folder that is not there or holds a whole
+    model.
     """
     named = recipe.method.continued
     if not named:
         return recipe
     path = Path(named).expanduser()
     if not path.is_dir() and _RUN.fullmatch(named):
-        path = store.resolve(named).path
+        run = store.resolve(named)
+        if named == _LATEST:  # the run that this recipe makes would be the next start
+            raise ModelError(
+                f"method.from {_LATEST} would be another adapter after every run",
+                value=f"{_LATEST} is {run.id[:12]} now",
+                expected="the id of a run, so that the same command gives the same result",
+                hint=f"--set method.from={run.id[:12]}",
+            )
+        path = run.path
     folder = path if (path / CONFIG).is_file() else tuned_folder(path)
     if not (folder / CONFIG).is_file():
         raise ModelError(

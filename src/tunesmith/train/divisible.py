@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tunesmith.core.errors import TrainingError
-from tunesmith.train.method import Method, Sampled, Taught, method_name
+from tunesmith.train.method import Method, Sampled, Signalled, Taught, method_name
 from tunesmith.train.processes import Processes
 from tunesmith.train.settings import AdapterSettings, TrainSettings
 
@@ -20,10 +20,9 @@ def refuse_undivided(objective: Method, method: AdapterSettings, train: TrainSet
         return
     if train.backend != "torch":
         raise _undivided(f"train.backend {train.backend}", "steps that torch makes", "train.backend=torch")
-    if isinstance(objective, (Sampled, Taught)):
-        raise _undivided(
-            f"objective.kind {method_name(objective)}", "an objective that learns from a fixed dataset", "objective.kind=sft"
-        )
+    if isinstance(objective, (Sampled, Signalled, Taught)):  # answers, numbers of a whole batch, or a teacher
+        expected = "an objective that learns each row of a fixed dataset by itself"
+        raise _undivided(f"objective.kind {method_name(objective)}", expected, "objective.kind=sft")
     if method.quantise != "none":
         raise _undivided(f"method.quantise {method.quantise}", "a base that is not quantised", "method.quantise=none")
     if method.kind == "adalora":

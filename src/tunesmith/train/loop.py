@@ -372,7 +372,7 @@ def _too_little_memory(processes: Processes, micro: Sequence[Batch]) -> Training
         f"memory ran out in process {processes.rank} of {processes.count}",
         value=f"{max(part.num_tokens for part in micro)} tokens at once",
         expected="passes that fit: the others wait for this one, so it cannot continue with smaller ones alone",
-        hint="the same command with --set train.tokens_at_once=1024, or train.gradient_checkpointing=true",
+        hint="the same command without --processes continues in smaller parts; --set train.tokens_at_once=1024 is a new run",
     )
 
 

@@ -266,7 +266,7 @@ class Taught(Protocol):
     """A method that learns from another model with the same tokenizer; `Forward.teacher` computes with it."""
 
     def find_teacher(self) -> BaseFolder:
-        """Where it is. TrainingError if none is named, ModelError if it cannot be had."""
+        """Where it is. TrainingError if none is named, or if it cannot be had."""
         ...
 
 

@@ -41,7 +41,7 @@ from tunesmith.train.supply import open_supply
 from tunesmith.train.teacher import with_teacher
 from tunesmith.train.together import processes_here
 from tunesmith.train.units import Unit, rows_of
-from tunesmith.train.validation import OnDone, Validation
+from tunesmith.train.validation import OnDone, Validation, agreed
 from tunesmith.train.weights.kinds import begin
 from tunesmith.train.weights.weights import Beginning, Weights
 
@@ -150,7 +150,7 @@ def train_together(order: Order, processes: Processes, reporter: Reporter) -> Tr
                 optimizer=optimizer,
                 settings=fit_settings(train, units, objective),
                 figures=objective.figures,
-                validation=Validation(len(val), measure=supply.measure, sample=sample),
+                validation=Validation(len(val), measure=agreed(supply.measure, processes), sample=sample),
                 checkpoints=_checkpoints(place, made_for(base, units, objective, method, train), path, train, reporter),
                 reporter=reporter,
                 signs=supply.signs,

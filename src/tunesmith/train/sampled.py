@@ -204,12 +204,13 @@ class SampledBatches:
 
     def _listen(self, number: int, units: Sequence[Unit]) -> None:
         """TrainingError if no answer has ever got another reward than the others to its prompt."""
-        if number != self._silent or not all(map(self._method.is_idle, units)):
+        rewards = {sample.reward for unit in units for sample in unit.answers}
+        constant = bool(self._method.rewards) and len(rewards) == 1
+        if number != self._silent or not (constant or all(map(self._method.is_idle, units))):
             return
         self._silent += 1
         if self._silent < _SILENT:
             return
-        rewards = {sample.reward for unit in units for sample in unit.answers}
         raise TrainingError(
             "the rewards never differ between the answers to a prompt: there is nothing to learn",
             value=f"{_SILENT} batches; the newest rewards: {', '.join(f'{r:g}' for r in sorted(rewards)[:5])}",

@@ -15,7 +15,7 @@ from tunesmith.core.reporter import Reporter
 from tunesmith.models.chat import Chat
 from tunesmith.models.load import BaseFolder, PrecisionName, load_model, load_tokenizer
 from tunesmith.train.execution import ExecutionPath, execution_path
-from tunesmith.train.method import Method, Taught
+from tunesmith.train.method import Method, Sampled, Taught
 from tunesmith.train.units import Unit, rows_of
 
 __all__ = ["check_teacher", "with_teacher"]
@@ -41,14 +41,16 @@ def with_teacher(
         yield path
         return
     folder = objective.find_teacher()
-    check_teacher(folder, chat, units)
+    drawn = objective.draws.max_new_tokens if isinstance(objective, Sampled) and objective.draws.share else 0
+    check_teacher(folder, chat, units, drawn=drawn)
     model = load_model(folder, precision).eval().requires_grad_(False)
     with execution_path(model, units, (), pad_id=chat.pad_id, share=path.shares, trunk=None, reporter=reporter) as teaching:
         yield replace(path, taught_by=teaching, note=f"{path.note}; the teacher {folder.name} on {teaching.note}")
 
 
-def check_teacher(folder: BaseFolder, chat: Chat, units: Sequence[Unit]) -> None:
-    """TrainingError unless the teacher reads the token ids of this run as the texts that they are."""
+def check_teacher(folder: BaseFolder, chat: Chat, units: Sequence[Unit], *, drawn: int = 0) -> None:
+    """TrainingError unless the teacher reads the token ids of this run as the texts that they are, prompts with `drawn` more
+    tokens included."""
     rows = rows_of(units)
     other = load_tokenizer(folder)
     own, theirs = chat.tokenizer.get_vocab(), other.get_vocab()
@@ -59,12 +61,13 @@ def check_teacher(folder: BaseFolder, chat: Chat, units: Sequence[Unit]) -> None
         text = chat.tokenizer.decode(list(row.ids), clean_up_tokenization_spaces=False)
         if _cut(chat.tokenizer, text) != _cut(other, text):
             raise _another_tokenizer(folder, f"it cuts {text[:60]!r} into other tokens")
-    if (longest := max(len(row.ids) for row in rows)) > folder.context:
+    asked = max(row.learned.index(True) if any(row.learned) else len(row.ids) for row in rows)
+    if (longest := max(asked + drawn, *(len(row.ids) for row in rows))) > folder.context:
         raise TrainingError(
             "the teacher cannot read rows as long as these",
             value=f"{longest} tokens",
             expected=f"{folder.context} tokens, the context of {folder.name}",
-            hint=f"--set train.max_tokens={folder.context}, or choose another teacher",
+            hint=f"--set train.max_tokens={folder.context} with a smaller objective.max_new_tokens, or choose another teacher",
         )
 
 

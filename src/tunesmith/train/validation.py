@@ -14,9 +14,10 @@ import torch
 
 from tunesmith.core.reporter import Reporter
 from tunesmith.train.checkpoint import Tensors
+from tunesmith.train.processes import Processes
 from tunesmith.train.stop import Stop
 
-__all__ = ["FIRST_UNITS", "OnDone", "Validation", "Validator", "holding"]
+__all__ = ["FIRST_UNITS", "OnDone", "Validation", "Validator", "agreed", "holding"]
 
 FIRST_UNITS = 16  # of the first validation
 
@@ -35,6 +36,18 @@ class Validation:
     def begins_small(self) -> bool:
         """Whether the first validation takes in fewer units than the others."""
         return self.num_units > FIRST_UNITS
+
+
+def agreed(
+    measure: Callable[[int, OnDone], Mapping[str, float]], processes: Processes
+) -> Callable[[int, OnDone], Mapping[str, float]]:
+    """`measure` with the figures of process 0 in all: whoever decides by the last digits must decide alike."""
+
+    def measured(num_units: int, on_done: OnDone) -> Mapping[str, float]:
+        found = measure(num_units, on_done)
+        return processes.told(lambda: dict(found))
+
+    return measured
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,7 +276,7 @@ class Conditions:
     def _disk(self, machine: Machine) -> list[Event]:
         checkpoints = self.path.parent / "checkpoints"
         newest = max(checkpoints.glob("step-*"), default=None) if checkpoints.is_dir() else None
-        size = sum(p.stat().st_size for p in newest.iterdir()) if newest is not None else 0
+        size = sum(p.stat().st_size for p in newest.rglob("*") if p.is_file()) if newest is not None else 0
         needed = 3 * size + 100 * _MIB
         if machine.free_disk >= needed:
             return []

@@ -10,11 +10,26 @@ from tunesmith.core.records import Message, Preference, digest
 from tunesmith.data.dataset.cuts import Drops
 from tunesmith.data.dataset.passages import Built
 
-__all__ = ["build_preferences"]
+__all__ = ["build_preferences", "preferred_both_ways"]
+
+
+def preferred_both_ways(rows: Sequence[Preference]) -> set[Preference]:
+    """The rows whose answers are preferred the other way round in another row with that prompt: together they say nothing."""
+    seen = {(_asked(row), row.chosen.strip(), row.rejected.strip()) for row in rows}
+    return {
+        row
+        for row in rows
+        if (_asked(row), row.rejected.strip(), row.chosen.strip()) in seen and row.chosen.strip() != row.rejected.strip()
+    }
+
+
+def _asked(row: Preference) -> tuple[tuple[str, str], ...]:
+    return tuple((message.role, message.content.strip()) for message in row.prompt if message.role != "system")
 
 
 def build_preferences(rows: Sequence[Preference], *, system_prompt: str, allow: Sequence[str] = ()) -> Built[Preference]:
-    """Preferences without blanks at the ends of turns, exact copies dropped, a system message added where there is none.
+    """Preferences without blanks at the ends of turns, a system message added where there is none. Exact copies are dropped,
+    and rows that are preferred both ways.
 
     Raises:
         BlockedError: rows with an empty answer (`empty_answers`), or with the same answer twice (`same_answers`). Allowed by
@@ -27,7 +42,8 @@ def build_preferences(rows: Sequence[Preference], *, system_prompt: str, allow: 
     _block(
         "same_answers", "have the same answer twice", same, len(rows), "a chosen answer that differs from the rejected", allow
     )
-    faulty = {row: "empty answer" for row in empty} | {row: "chosen and rejected are the same" for row in same}
+    faulty = {row: "preferred both ways" for row in preferred_both_ways(stripped)}
+    faulty |= {row: "empty answer" for row in empty} | {row: "chosen and rejected are the same" for row in same}
     drops = Drops()
     kept: dict[str, Preference] = {}
     for row in stripped:

@@ -101,9 +101,19 @@ def preference_from_entry(entry: Entry, *, name: str) -> tuple[Preference, tuple
     """The preference that a row is, and what it does not hold of the row, in words. FormatError for calls of tools."""
     messages, fields = _asked(entry)
     chosen, rejected = entry.answers
+    if not _prefers(entry.extras):
+        raise FormatError("its own scores do not prefer the chosen answer")
     said = [[[message.role, message.content] for message in messages], chosen, rejected]
     made = Preference(prompt=messages, chosen=chosen, rejected=rejected, **_about(said, entry.extras, name=name))
     return made, (*fields, *_long_columns(entry.extras))
+
+
+def _prefers(extras: Mapping[str, Any]) -> bool:
+    """Whether the row's own scores, if it has both, are higher for the chosen answer."""
+    try:
+        return float(extras["score_chosen"]) > float(extras["score_rejected"])
+    except (KeyError, TypeError, ValueError):
+        return True
 
 
 def with_own_ids(examples: Iterable[R], known: dict[str, bytes]) -> Iterator[R]:

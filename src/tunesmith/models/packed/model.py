@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -76,9 +76,11 @@ class PackedModel:
         return self.head.log_probs(self.hidden(tree), tree.target_N)
 
     def predictions(self, tree: Tree) -> Predictions:
-        """What is predicted, without gradient."""
+        """What is predicted, without gradient, by the weights as they are now: a trained matrix may be put back later."""
+        bias = None if self.head.bias is None else self.head.bias.detach()
+        head = replace(self.head, weight=self.head.weight.detach(), bias=bias)
         with torch.no_grad():
-            return Predictions(self.hidden(tree), self.head)
+            return Predictions(self.hidden(tree), head)
 
     def summed(self, tree: Tree, formula: Formula) -> torch.Tensor:
         """Σ formula (float32 scalar) over all predictions."""

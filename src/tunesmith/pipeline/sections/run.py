@@ -39,7 +39,7 @@ class MethodConfig(Section):
     """`[embed_tokens, lm_head]`: the embeddings and the output matrix are trained along, whole, and kept with the adapter. In a
     base that ties them they are one matrix, by either name."""
     continued: str = Field(default="", alias="from")
-    """Begin with this adapter instead of a fresh one: the id of a run, `run:latest`, or a folder with an adapter of any tool
+    """Begin with this adapter instead of a fresh one: the id of a run, or a folder with an adapter of any tool
     that writes peft's or mlx-lm's files. It must be of this base, and of the kind, rank, alpha and layers that are set here."""
     rank_pattern: dict[str, Annotated[int, Field(ge=1, le=512)]] = {}
     """Other ranks for some layers, such as `{q_proj: 8, "layers\\.0\\..*": 4}`: the end of a module's name or a regular
@@ -59,7 +59,9 @@ class ObjectiveConfig(Section):
 
     kind: Annotated[str, Field(min_length=1)] = "sft"
     """The training method. `sft` learns the answers of examples. `cpt` continues pre-training on plain text. `dpo`, `simpo` and
-    `orpo` learn from preference rows to prefer the chosen one; `kto` learns from labelled rows."""
+    `orpo` learn from preference rows to prefer the chosen one, `reward` to score answers; `kto` learns from labelled rows.
+    `grpo`, `rloo` and `ppo` learn from rewards for the model's own answers. `self_distillation`, `gkd` and `teacher_logprobs`
+    learn from a teacher."""
 
     @property
     def options(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from tunesmith.core.errors import TrainingError
+from tunesmith.core.errors import ModelError, TrainingError
 from tunesmith.core.records import Example
 from tunesmith.core.settings import Section
 from tunesmith.models.chat import Chat
@@ -62,7 +62,7 @@ class Method:
         self.draws = Draws(samples=1, max_new_tokens=settings.max_new_tokens, share=settings.on_policy, teachers=1)
 
     def find_teacher(self) -> BaseFolder:
-        """The teacher's folder. It is never fetched. TrainingError if none is named, ModelError if it is not there."""
+        """The teacher's folder. It is never fetched. TrainingError if none is named, or if it is not there."""
         return self._teacher
 
     def contents(self) -> dict[str, str]:
@@ -78,7 +78,15 @@ class Method:
                 expected="the folder or name of a larger model with the base's tokenizer",
                 hint="--set objective.teacher=FOLDER; without another model: --set objective.kind=self_distillation",
             )
-        return find_base(self.settings.teacher, offline=True)
+        try:
+            return find_base(self.settings.teacher, offline=True)
+        except ModelError as error:
+            raise TrainingError(
+                "the teacher is not on this machine, or cannot be read",
+                value=f"objective.teacher {self.settings.teacher}: {error.problems[0].what}",
+                expected="the folder of a model, or the name of a base that was fetched",
+                hint="--set objective.teacher=FOLDER, or tunesmith bases --fetch NAME",
+            ) from error
 
     def prepare(self, examples: Sequence[Example], chat: Chat, *, max_tokens: int) -> list[Unit]:
         """A unit for each prompt, with the example's own answer."""

@@ -27,7 +27,7 @@ from tunesmith.core.errors import TrainingError
 from tunesmith.core.records import Preference
 from tunesmith.core.settings import Section
 from tunesmith.eval.clusters import clusters
-from tunesmith.eval.preferred import measure_pairs
+from tunesmith.eval.preferred import measure_pairs, shared_labels
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.train.method import Direction, Forward
 from tunesmith.train.pairs import pair_units
@@ -74,7 +74,7 @@ class Method:
     def prepare(self, examples: Sequence[Preference], chat: Chat, *, max_tokens: int) -> list[Unit]:
         """A unit for each preference. TrainingError if the margin needs a rating that a row does not have."""
         pairs = pair_units(examples, chat, max_tokens=max_tokens - 1)  # each row gets one token more
-        together = clusters([{"document": row.group, "prompt": str(row.prompt)} for row in examples]).names
+        together = clusters([{"document": row.group, **shared_labels(row)} for row in examples]).names
         number = {name: float(n) for n, name in enumerate(dict.fromkeys(together))}
         return [
             replace(unit, rows=tuple(map(self.score_row, unit.rows)), signal=(self._margin(row), number[cluster]))

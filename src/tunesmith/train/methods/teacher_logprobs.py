@@ -102,7 +102,7 @@ class Method:
                 expected="rows of the file of answers that was written together with it",
                 hint="--source NAME.jsonl with --set objective.file=NAME.logprobs.jsonl, or --set objective.kind=sft",
             )
-        if len(apart) > max(2, _MOST_APART * told):
+        if len(apart) > max(2, _MOST_APART * told) or len(apart) == told:
             raise TrainingError(
                 "the teacher has another tokenizer than the base",
                 value=f"{len(apart)} of {told} answers are cut into other tokens, first {apart[0].answer[:60]!r}",
@@ -132,6 +132,9 @@ def _unit(example: Example, listed: _Listed, chat: Chat, known: Mapping[bytes, i
     row, words = chat.answer_row(example.messages, max_tokens=max_tokens), chat.encode_answer(example.messages)
     places = [n for n, mark in enumerate(words.learned) if mark and words.ids[n] not in chat.end_ids]
     own = [words.ids[n] for n in places]
+    ends = {b"", *(str(token).encode() for token in chat.tokenizer.convert_ids_to_tokens(list(chat.end_ids)))}
+    while listed and listed[-1][0] in ends:  # some servers list the end token as well
+        listed = listed[:-1]
     matches = own == [known.get(token) for token, _, _ in listed]
     found = dict(zip(places, listed, strict=True)) if matches else {}
     each: list[dict[int, float]] = []

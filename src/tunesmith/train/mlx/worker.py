@@ -131,7 +131,7 @@ class Trainer:
             summed, learned_count, hits = _scored(model, ids, learned)
             right, count = right + int(hits), count + int(learned_count)
             self._say({"done": rows})
-            return summed / learned_count, learned_count
+            return summed / mx.maximum(learned_count, 1), learned_count  # a row that is cut may have nothing to learn
 
         found = evaluate(
             self._model,

@@ -43,7 +43,7 @@ def attach(model: Any, how: Beginning) -> Weights:
             "method.kind adalora needs steps in which to move ranks",
             value=f"{how.num_steps} steps",
             expected=f"at least {_LEAST_STEPS}",
-            hint="--set method.kind=lora, or train for longer: --set train.epochs=3",
+            hint=f"--set method.kind=lora, or train for longer: --set train.max_steps={_LEAST_STEPS}",
         )
     modules = choose_modules(model, s.targets, s.layers)
     rank = adaptive_rank(s.rank)
