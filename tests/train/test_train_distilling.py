@@ -179,7 +179,7 @@ def test_a_run_nears_its_teacher_and_continues_to_the_same_bytes(
     made = run(tiny_path, tmp_path / "whole", train=steps)
     log = [orjson.loads(line) for line in (tmp_path / "whole" / "out" / "metrics.jsonl").read_bytes().splitlines()]
     seen = [row["val_loss"] for row in log if "val_loss" in row]
-    assert made.reading.shape == "learning" and seen[-1] < 0.95 * seen[0]
+    assert made.reading.shape == "learning" and seen[-1] < 0.97 * seen[0]
     assert made.figures["loss"] == min(seen) and all("reward" not in row for row in log)
     calls, real = [], sampled_module.Sampler.groups
 

@@ -229,13 +229,13 @@ def test_a_trial_that_fails_half_way_leaves_no_gradient_behind_and_trains_plain(
 
     tried: list[object] = []
 
-    def torn_once(lean: Any, tree: Any) -> torch.Tensor:
+    def torn_once(lean: Any, tree: Any, *further: Any) -> torch.Tensor:
         tried.append(tree)
         if len(tried) > 1:
-            return real(lean, tree)
+            return real(lean, tree, *further)
         whole = [p.sum() for p in lean.model.parameters() if p.requires_grad]
         lost: torch.Tensor = Torn.apply(whole[0])  # type: ignore[no-untyped-call]
-        total: torch.Tensor = real(lean, tree) + sum(whole[1:]) + lost
+        total: torch.Tensor = real(lean, tree, *further) + sum(whole[1:]) + lost
         return total
 
     train_tiny(tiny_path, tmp_path / "plain", train={"max_steps": 2})

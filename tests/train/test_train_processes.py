@@ -156,7 +156,7 @@ def test_only_one_process_writes(made: Made) -> None:
 
 def test_a_killed_process_ends_the_others_with_one_clear_error(made: Made) -> None:
     assert made.codes == [1, -signal.SIGKILL], made.said
-    assert made.said[0].count("a process of this run ended, and the others cannot go on without it") == 1, made.said
+    assert made.said[0].count("a process of this run ended, and the others cannot continue without it") == 1, made.said
     assert "hint: type the same command again" in made.said[0]
     assert not made.said[1]
 

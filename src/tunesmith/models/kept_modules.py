@@ -91,7 +91,8 @@ def save_modules(folder: Path, model: Any, kept: Mapping[str, torch.nn.Parameter
 
 def with_modules(folder: Path) -> bool:
     """Whether the adapter in `folder` replaces whole modules of its base."""
-    return bool(json.loads((folder / CONFIG).read_bytes()).get("modules_to_save"))
+    file = folder / CONFIG
+    return file.is_file() and bool(json.loads(file.read_bytes()).get("modules_to_save"))
 
 
 def open_with_modules(model: Any, folder: Path) -> Whole:
