@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 import pytest
 
 from tunesmith import launch
 from tunesmith.api import processes as processes_module
+from tunesmith.cli.launching import training_command
 from tunesmith.cli.main import main
+from tunesmith.cli.options import stage_command
 from tunesmith.core.errors import TrainingError
 
 
@@ -43,3 +47,17 @@ def test_processes_that_cannot_meet_are_refused(how: dict[str, Any]) -> None:
     with pytest.raises(TrainingError, match="cannot be started") as error:
         launch(["train"], **how)
     assert "--processes 2" in error.value.problems[0].hint
+
+
+def test_more_processes_than_the_machine_has_room_for_are_refused() -> None:
+    with pytest.raises(TrainingError, match="more processes than") as error:
+        launch(["train"], processes=100_000)
+    assert re.fullmatch(r"--processes \d+", error.value.problems[0].hint)
+
+
+def test_every_option_of_a_stage_reaches_the_processes() -> None:
+    """Planted by whoever adds an option to one of the two alone."""
+    plain = inspect.signature(stage_command("train")).parameters
+    several = inspect.signature(training_command("train")).parameters
+    assert [*several] == [*plain, "processes", "nodes", "rendezvous"]
+    assert [one.annotation for one in several.values()][: len(plain)] == [one.annotation for one in plain.values()]

@@ -10,6 +10,7 @@ import pytest
 from shared_material import example, ingest, material
 
 from tunesmith.core.records import Example, Finding, Message
+from tunesmith.core.texts import Text
 from tunesmith.data.checks.asking import asks
 from tunesmith.data.dataset import leaks
 from tunesmith.data.dataset.leaks import find_leaks, without_copies
@@ -308,3 +309,22 @@ def test_the_known_non_questions_of_the_seed_set_are_found() -> None:
     prompts = [pair.prompt[-1].content for pair in pairs]
     found = sum(not asks(prompt) for prompt in prompts)
     assert sum("?" not in prompt for prompt in prompts) == 91 and 91 - 6 <= found <= 91
+
+
+def written(number: int, count: int) -> list[str]:
+    return [f"word{number}n{place}" for place in range(count)]
+
+
+def plain(id: str, said: list[str]) -> Text:
+    return Text(id=id, text=" ".join(said), document_id=id, group=id, source="made")
+
+
+@pytest.mark.parametrize("begin", [0, 350, 537, 600])
+def test_a_passage_of_a_long_text_that_stands_in_another_is_found_wherever_both_are_cut(begin: int) -> None:
+    """Planted: 200 words, a quarter of the test text; they may lie across the cut between two training rows."""
+    author = written(1, 1500)
+    train = [plain("a1", author[:750]), plain("a2", author[750:]), plain("b", written(2, 750))]
+    test = [plain("t", [*written(3, 313), *author[begin : begin + 200], *written(4, 237)])]
+    kept, removed = without_copies({"train": train, "test": test})
+    assert "b" in {row.id for row in kept["train"]} and len(kept["train"]) < 3 and sum(removed.values()) >= 1
+    assert not without_copies({"train": train, "test": [plain("t", written(3, 750))]})[1]

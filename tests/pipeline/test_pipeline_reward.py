@@ -21,6 +21,7 @@ from tunesmith.core.records import Message, Preference, to_json
 from tunesmith.core.reporter import StageDone, VerdictReached
 from tunesmith.eval.agreement import AgreementEvidence, ScoredPair, judge_agreement, length_rule
 from tunesmith.models.tuned import open_tuned, tuned_folder
+from tunesmith.pipeline import agreeing
 from tunesmith.pipeline.chain import Chain
 from tunesmith.pipeline.cross_fitting import cross_fit
 from tunesmith.pipeline.project import Project
@@ -29,7 +30,7 @@ from tunesmith.pipeline.verifying import verify_verdict
 from tunesmith.train.methods.ppo import Values
 from tunesmith.train.rewards.opening import open_rewards
 from tunesmith.train.rewards.settings import RewardConfig
-from tunesmith.train.scorer import open_scorer, scorer_of_run
+from tunesmith.train.scorer import Scorer, open_scorer, scorer_of_run
 
 WORDS = ("stone", "river", "lamp", "cloud", "apple", "wheel", "paper", "glass", "chair", "table", "north", "south")
 QUICK = {"max_steps": 18, "batch_examples": 8, "evaluate_every": 18, "learning_rate": 0.01, "precision": "float32"}
@@ -230,3 +231,13 @@ def test_the_rule_of_length_is_the_one_that_holds_in_training() -> None:
 def test_a_further_evaluation_and_a_changed_rule_are_told() -> None:
     _, made = judge_agreement(evidence([1.0] * 20), min_documents=6, level=0.98, looks=2, changed=("split.seed was 1, now 2",))
     assert "evaluation 2 on this test set" in made.sentence and "split.seed was 1, now 2" in made.sentence and made.looks == 2
+
+
+def test_scores_that_are_not_finite_are_an_error_before_anything_is_written(
+    judged: tuple[Project, Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = judged
+    monkeypatch.setattr(Scorer, "score", lambda self, said, **_: [float("nan"), *[0.0] * (len(said) - 1)])
+    with pytest.raises(EvaluationError, match="does not give a number") as caught:
+        agreeing._scored(made)  # before the evaluation is written or judged
+    assert "1 of" in str(caught.value.problems[0].value)

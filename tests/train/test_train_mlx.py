@@ -110,7 +110,7 @@ def test_a_run_continues_from_an_adapter_as_with_torch(tiny_path: Path, trained_
     losses = [[row.get("loss", row.get("val_loss")) for row in rows] for rows in (ours, theirs)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4) and len(losses[0]) == 4
     fresh = run(tiny_path, tmp_path / "fresh", train={"max_steps": 1, "evaluate_every": 0})
-    assert fresh[0]["loss"] > theirs[1]["loss"] + 0.1, "it did not begin anew"
+    assert fresh[0]["loss"] > theirs[1]["loss"] + 0.1, "the run was not a fresh one"
 
 
 @needs_mlx

@@ -20,7 +20,8 @@ from tunesmith.train import validation as validation_module
 from tunesmith.train.best import Best
 from tunesmith.train.checkpoint import State
 from tunesmith.train.methods import sft as sft_module
-from tunesmith.train.validation import holding
+from tunesmith.train.processes import ALONE, Alone
+from tunesmith.train.validation import agreed, holding
 
 STEPS = {"max_steps": 4, "evaluate_every": 2, "checkpoint_every": 2}
 
@@ -169,3 +170,17 @@ def test_the_best_weights_are_held_and_saved_once_where_both_figures_agree() -> 
         again = Best.starting("loss", figures, 0.0, best.tensors())
         assert torch.equal(again.chosen["w"], best.chosen["w"]) and torch.equal(again.other["w"], best.other["w"])
     assert torch.equal(best.chosen["w"], torch.full((2,), 2.0))
+
+
+def test_every_process_decides_by_the_figures_of_the_first() -> None:
+    """Planted: last digits that differ."""
+
+    class Second(Alone):
+        rank, count = 1, 2
+
+        def told(self, find: Any) -> Any:
+            return {"loss": 1.0}
+
+    measure = agreed(lambda num, on_done: {"loss": 1.0000001}, Second())
+    assert measure(4, lambda _: None) == {"loss": 1.0}
+    assert agreed(lambda num, on_done: {"loss": 1.0000001}, ALONE)(4, lambda _: None) == {"loss": 1.0000001}

@@ -173,8 +173,9 @@ def test_memory_that_runs_out_or_grows_is_told(tmp_path: Path) -> None:
 
 
 def test_a_disk_too_small_for_the_next_checkpoints_is_told(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints" / "step-00000001").mkdir(parents=True)
-    (tmp_path / "checkpoints" / "step-00000001" / "trained.safetensors").write_bytes(bytes(50 * 2**20))
+    shards = tmp_path / "checkpoints" / "step-00000001" / "shards"  # as several processes write them
+    shards.mkdir(parents=True)
+    (shards / "part.safetensors").write_bytes(bytes(50 * 2**20))
     found = ran(tmp_path, lambda _: 1.0, lambda n: Machine(8 * GIB, 16 * GIB, GIB, 200 * 2**20 if n == 5 else GIB))
     assert [(n, event.kind) for n, event in found] == [(5, "disk")] and "free 250 MiB before" in found[0][1].advice
 

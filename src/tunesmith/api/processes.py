@@ -47,7 +47,7 @@ def launch(arguments: Sequence[str], *, processes: int, nodes: int = 1, rendezvo
     one of them, where they meet; not needed for one machine.
 
     Raises:
-        TrainingError: no processes, or several machines that have no place to meet.
+        TrainingError: no processes, more than there are GPUs (without any: cores), or machines that have no place to meet.
     """
     if processes < 1 or nodes < 1 or (nodes > 1) != bool(rendezvous):
         raise TrainingError(
@@ -61,12 +61,14 @@ def launch(arguments: Sequence[str], *, processes: int, nodes: int = 1, rendezvo
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    if torch.cuda.is_available() and processes > torch.cuda.device_count():
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    most, what = (gpus, "GPU") if gpus else (os.cpu_count() or 1, "core")
+    if processes > most:
         raise TrainingError(
-            "there are more processes than GPUs on this machine",
-            value=f"--processes {processes}, {torch.cuda.device_count()} GPUs",
-            expected="a GPU for each process",
-            hint=f"--processes {torch.cuda.device_count()}",
+            f"there are more processes than {what}s on this machine",
+            value=f"--processes {processes}, {most} {what}s",
+            expected=f"a {what} for each process",
+            hint=f"--processes {most}",
         )
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes say themselves what happened
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))

@@ -320,7 +320,7 @@ def _fitting_step(
             warn(f"out of memory at {largest:,} tokens per pass: continuing with half of that, which gives the same step")
 
 
-def _step(  # noqa: PLR0913 (all that a step hangs on)
+def _step(  # noqa: PLR0913 (what a step depends on)
     model: Any,
     optimizer: Optimizer,
     objective: Objective,

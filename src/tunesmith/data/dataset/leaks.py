@@ -11,6 +11,7 @@ from itertools import product
 from typing import Literal, TypeVar
 
 from tunesmith.core.records import Finding, Row
+from tunesmith.core.texts import Text
 from tunesmith.data.similar.same_words import same_words_between
 from tunesmith.data.similar.shingles import shingled
 from tunesmith.data.text.words import fold, words
@@ -25,6 +26,7 @@ _MUCH_SHORTER = 0.75  # share of the larger row's length up to which standing in
 _OWN_WORDS = 20  # words from which an answer can be a copy by itself
 _WEIGHT = {"golden": 3, "test": 2, "val": 1}  # a copy leaves the split that matters less
 _MAX_ROWS = 20
+_WINDOW = 100  # words of plain text that are compared at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +136,19 @@ def not_looked_for(*, paraphrases: bool) -> list[str]:
     return missing if paraphrases else [*missing, "paraphrases in other words (build.semantic looks for them)"]
 
 
+def _windows(text: str) -> list[str]:
+    """A text in overlapping windows of a passage's length, so that a passage that stands in two long texts is found wherever
+    these are cut; the last one is as long as the others."""
+    said = text.split()
+    ends = range(_WINDOW, len(said) + _WINDOW // 2, _WINDOW // 2)
+    return [" ".join(said[max(0, min(end, len(said)) - _WINDOW) : end]) for end in ends] or [text]
+
+
 def _compared(splits: Mapping[K, Sequence[Row]]) -> tuple[list[_Row], list[_Answer]]:
     """The rows of all splits, and their answers in the same order.
 
     A short answer (a label, a number) is no copy by itself: it is one only together with its prompt, and exactly. Short ones
-    before the last turn are no answers here.
+    before the last turn are no answers here. A row of plain text is compared in windows.
     """
     rows: list[_Row] = []
     turns: list[tuple[int, str, bool]] = []
@@ -146,7 +156,8 @@ def _compared(splits: Mapping[K, Sequence[Row]]) -> tuple[list[_Row], list[_Answ
         for example in examples:
             asked = [w.casefold() for message in example.prompt if message.role != "system" for w in words(message.content)]
             said = [(len(rows), message.content, False) for message in example.prompt if message.role == "assistant"]
-            turns += [*said, *((len(rows), answer, True) for answer in example.answers)]
+            parts = _windows(example.text) if isinstance(example, Text) else example.answers
+            turns += [*said, *((len(rows), answer, True) for answer in parts)]
             rows.append(_Row(str(split), example.id, example.group, " ".join(asked)))
     made = shingled([text for _, text, _ in turns])
     answers = []

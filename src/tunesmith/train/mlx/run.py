@@ -127,7 +127,7 @@ def _start(weights: Weights, base: BaseFolder, place: Path, *, dropout: float) -
 
 
 def _told(base: BaseFolder, train: TrainSettings, settings: FitSettings, precision: PrecisionName) -> dict[str, Any]:
-    """The rest of what the trainer is told."""
+    """The further settings of the trainer."""
     o = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8} | train.optimizer_settings
     return {
         "base": str(base.path),
