@@ -144,13 +144,6 @@ def test_what_cannot_be_held_is_refused_before_the_first_step(tiny_path: Path, t
         assert caught.value.problems[0].hint and not (tmp_path / "work" / "metrics.jsonl").exists()
 
 
-def test_several_processes_are_refused(tiny_path: Path) -> None:
-    weights, chat = weights_of(tiny_path, "lora"), open_chat(find_base(str(tiny_path)))
-    with pytest.raises(TrainingError, match="one process") as caught:
-        moving_penalty(weights, chat, examples(9), weight=1.0, max_tokens=500, processes=2)
-    assert "mix.own_answers" in caught.value.problems[0].hint
-
-
 def test_no_penalty_is_the_run_that_it_was(tiny_path: Path) -> None:
     assert "ewc" not in identifying(TrainConfig(), TrainSettings)
     assert identifying(TrainConfig(ewc=2.0), TrainSettings)["ewc"] == 2.0

@@ -53,22 +53,15 @@ class _Sums:
 
 
 def moving_penalty(
-    weights: Weights, chat: Chat, general: Sequence[Example], *, weight: float, max_tokens: int, processes: int = 1
+    weights: Weights, chat: Chat, general: Sequence[Example], *, weight: float, max_tokens: int
 ) -> Callable[[], torch.Tensor] | None:
     """What a step adds to its mean loss, with gradient; None with a `weight` of 0.
 
     `general`: answers of the base to questions that have nothing to do with the task. TrainingError if they are too few, or if
-    this kind of weights does not say how far it has moved, or if several `processes` hold them.
+    this kind of weights does not say how far it has moved. In several processes it is refused earlier (`divisible`).
     """
     if not weight:
         return None
-    if processes > 1:
-        raise TrainingError(
-            "train.ewc works in one process alone",
-            value=f"{processes} processes, each with a part of every matrix",
-            expected="one process: how far a matrix has moved is known from the whole of it",
-            hint="--set train.ewc=0 with --set mix.own_answers=true, which hold the model by rows",
-        )
     if weights.changes is None:
         raise TrainingError(
             "train.ewc cannot hold weights of this kind",

@@ -103,7 +103,7 @@ def train_together(order: Order, processes: Processes, reporter: Reporter) -> Tr
     weights = begun_weights(base, units, objective, method, train, precision)
     optimizer = _optimizer(weights, train)
     general = examples.get("general", ())
-    penalty = moving_penalty(weights, chat, general, weight=train.ewc, max_tokens=limit, processes=processes.count)
+    penalty = moving_penalty(weights, chat, general, weight=train.ewc, max_tokens=limit)
     exact = train.precision == "exact"
     trunk = _trunk(objective, weights, base, train, method, place) if processes.count == 1 else None
     answered = [row for row in watched if row.prompt][:SAMPLES] if generates(objective) else []  # nobody asks for a text

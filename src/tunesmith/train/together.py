@@ -40,8 +40,8 @@ def processes_here() -> Processes:
 def joined() -> Iterator[Processes]:
     """Inside, this process is one of those that were started together; alone if it was not.
 
-    An error is raised in the process in which it happened first. The others, which cannot go on without it, end with its exit
-    code and say nothing. TrainingError where another process was ended from outside.
+    An error is raised in the process in which it happened first. The others, which cannot continue without it, end with its
+    exit code and say nothing. TrainingError where another process was ended from outside.
     """
     global _here
     if not are_several():
