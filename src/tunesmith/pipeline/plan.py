@@ -143,7 +143,7 @@ def _durations(
     if drawing is not None:
         rollouts = -(-steps // drawing.updates) * t.accumulate
         held_out = work.validations * min(t.val_examples, data.num_val) * drawing.max_new_tokens
-        read = round((drawing.share + drawing.teachers) * tokens) // drawing.updates + held_out
+        read = round((drawing.share + drawing.readings) * tokens) // drawing.updates + held_out
         passes = (rollouts + work.validations) * drawing.max_new_tokens if drawing.share else 0
         work = replace(work, drawn_tokens=read, drawing_passes=passes)
     return durations(work, shape, Speed(precision.layer_tokens_per_s, precision.float32_tokens_per_s))

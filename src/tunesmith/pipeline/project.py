@@ -61,7 +61,7 @@ from tunesmith.pipeline.training import (
     backend_lines,
     check_backend,
     check_optimizer,
-    check_rewards_of,
+    check_run,
     drawing_of,
     located,
     objective_of,
@@ -324,7 +324,6 @@ class Project:
         """Every derived number with its reason; nothing is trained. Raises what would stop the evaluation later."""
         r, n = self.settings, self.dataset.numbers
         _ = self.scorable
-        check_rewards_of(self.objective)
         writes = generates(self.objective)
         asked = [item for suite in self.suites for item in suite.items] if writes else []
         facts = data_facts(n, limit=self.limit, room=self.max_new_tokens if writes else 0, template=self.chat.described)
@@ -340,6 +339,7 @@ class Project:
             drawing=drawing_of(self.objective),
             detectable=detectable_effect(facts.test_documents, min_groups=r.gates.min_documents),
         )
+        check_run(self.objective, r, self.records, num_steps=plan.numbers["steps"])
         unread = unread_by_older_readers(self.origin.config)
         found = (Line("older readers", "would run another model", unread),) if unread else ()
         texts = plan_of_texts(self.objective, n)

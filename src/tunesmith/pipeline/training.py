@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from tunesmith.models.tuned import tuned_fingerprint, tuned_folder
 from tunesmith.pipeline.plan_lines import Line
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.plan.facts import AdapterFacts, DrawingFacts
-from tunesmith.train.method import Method, Sampled, identity, open_method
+from tunesmith.train.combinations import refuse_combination
+from tunesmith.train.method import Choosing, Method, Sampled, identity, open_method
 from tunesmith.train.mlx.run import train_with_mlx
 from tunesmith.train.mlx.support import refuse_unsupported
 from tunesmith.train.optimizer import optimizer_settings
@@ -38,7 +39,7 @@ __all__ = [
     "backend_lines",
     "check_backend",
     "check_optimizer",
-    "check_rewards_of",
+    "check_run",
     "drawing_of",
     "fill_run",
     "located",
@@ -60,11 +61,15 @@ def check_optimizer(recipe: Recipe) -> None:
     optimizer_settings(recipe.train.optimizer, recipe.train.optimizer_settings)
 
 
-def check_rewards_of(objective: Method) -> None:
-    """TrainingError for rewards, a teacher, or a file of its numbers that the run would refuse before its first step."""
+def check_run(objective: Method, recipe: Recipe, records: Callable[[str], Sequence[Any]], *, num_steps: int) -> None:
+    """TrainingError for what the run would refuse before its first step: rewards, a teacher or a file of its numbers that
+    cannot be used, rows that lack what the objective needs, settings that cannot go together. `records(split)`: its rows."""
     identity(objective)
     if isinstance(objective.settings, SampledSettings):
         check_rewards(objective.settings.rewards)
+    if isinstance(objective, Choosing):
+        objective.check({name: records(name) for name in ("train", "val")})
+    refuse_combination(objective, recipe.method, recipe.train, num_steps=num_steps)
 
 
 def check_backend(recipe: Recipe, objective: Method) -> None:
@@ -82,7 +87,9 @@ def backend_lines(recipe: Recipe) -> tuple[Line, ...]:
 
 def drawing_of(objective: Method) -> DrawingFacts | None:
     """What the plan has to know of a method that draws answers; None for one that does not."""
-    return DrawingFacts(**asdict(objective.draws)) if isinstance(objective, Sampled) else None
+    if not isinstance(objective, Sampled):
+        return None
+    return DrawingFacts(**{field.name: getattr(objective.draws, field.name) for field in fields(DrawingFacts)})
 
 
 def adapter_facts(base: BaseFolder, recipe: Recipe) -> AdapterFacts:

@@ -19,19 +19,21 @@ class BaseFacts:
 @dataclass(frozen=True, slots=True)
 class DrawingFacts:
     """How a method draws the answers that it learns from: `samples` per prompt of at most `max_new_tokens` tokens, to a `share`
-    of the prompts, and the `updates` that are made on the same answers, which so many `teachers` read as well."""
+    of the prompts, and the `updates` that are made on the same answers, each of which is read `readings` times before."""
 
     samples: int
     max_new_tokens: int
     updates: int
     share: float = 1.0
-    teachers: int = 0
+    readings: int = 0
 
     def words(self, prompts: int) -> tuple[str, str]:
         """What is drawn for a step of so many prompts, and what that takes."""
         asked = f"each of {prompts} prompts" if self.share == 1 else f"{self.share:.0%} of {prompts} prompts"
         shown = f"{self.samples} answers of at most {self.max_new_tokens} tokens to {asked}"
-        others = "the teacher reads each of them" if self.teachers else "rewards take their own time"
+        times = {0: "", 1: "each is read once more by base, teacher or earlier weights; "}
+        read = times.get(self.readings, f"each is read {self.readings} times more by base, teacher or earlier weights; ")
+        others = f"{read}rewards take their own time" if self.samples > 1 else read.removesuffix("; ")
         again = f"; {self.updates} steps are made on the same answers" if self.updates > 1 else ""
         return shown, f"time and memory count answers of full length; {others}{again}"
 

@@ -63,12 +63,7 @@ def moving_penalty(
     if not weight:
         return None
     if weights.changes is None:
-        raise TrainingError(
-            "train.ewc cannot hold weights of this kind",
-            value=weights.words,
-            expected="method.kind lora or rslora with method.init default, or method.kind full",
-            hint="--set method.kind=lora, or --set train.ewc=0 with --set mix.own_answers=true",
-        )
+        raise AssertionError(f"refused before (`combinations`): {weights.words}")
     if len(general) < _LEAST_ROWS:
         raise TrainingError(
             "train.ewc needs answers of the base that show what it can do",

@@ -198,15 +198,17 @@ class Headed(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draws:
     """How a method samples: answers per prompt, tokens of each at most, and steps that are made on the same answers.
-    `share` of the prompts are answered by the model; the others keep the one answer of their example. `teachers`: models that
-    read every answer of a step for their distributions.
+    `share` of the prompts are answered by the model; the others keep the one answer of their example. `readings`: how often
+    every answer is read before its loss, by a teacher, the base or the weights that gave it. `needs_base`: whether the base
+    must be there beside the model.
     """
 
     samples: int
     max_new_tokens: int
     updates: int = 1
     share: float = 1.0
-    teachers: int = 0
+    readings: int = 0
+    needs_base: bool = False
 
 
 @runtime_checkable

@@ -23,6 +23,7 @@ from tunesmith.models.quantised import load_quantised
 from tunesmith.plan.steps import num_steps, validation_every
 from tunesmith.train.best import other_figure
 from tunesmith.train.checkpoint import Checkpoints, lock
+from tunesmith.train.combinations import refuse_combination
 from tunesmith.train.compiling import Trial
 from tunesmith.train.consolidation import moving_penalty, with_penalty
 from tunesmith.train.divisible import refuse_undivided
@@ -100,6 +101,7 @@ def train_together(order: Order, processes: Processes, reporter: Reporter) -> Tr
     limit = min(train.max_tokens, base.context)
     watched = spread_over_documents(examples["val"], train.val_examples)
     units, val = (objective.prepare(part, chat, max_tokens=limit) for part in (examples["train"], watched))
+    refuse_combination(objective, method, train, num_steps=fit_settings(train, units, objective).num_steps)
     weights = begun_weights(base, units, objective, method, train, precision)
     optimizer = _optimizer(weights, train)
     general = examples.get("general", ())

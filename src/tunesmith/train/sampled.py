@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-import torch
-
 from tunesmith.core.errors import TrainingError
 from tunesmith.core.records import Example, digest
 from tunesmith.models.chat import Chat
@@ -277,18 +275,6 @@ def _check_prompts(sampler: Sampler, examples: Sequence[Example]) -> None:
             )
 
 
-def _refuse_dropout(draws: Draws, path: ExecutionPath) -> None:
-    """Ratios between updates would be ratios of two dropout masks."""
-    rates = {module.p for module in path.model.modules() if isinstance(module, torch.nn.Dropout) and module.p > 0}
-    if draws.updates > 1 and rates:
-        raise TrainingError(
-            "several updates on the same answers need an adapter without dropout",
-            value=f"objective.updates {draws.updates}, method.dropout {max(rates):g}",
-            expected="method.dropout 0: the first update must compute the same probabilities as the sampling did",
-            hint="--set method.dropout=0, or --set objective.updates=1",
-        )
-
-
 @contextmanager
 def sampled_supply(  # noqa: PLR0913 (a run and where its answers go)
     objective: Method,
@@ -311,7 +297,6 @@ def sampled_supply(  # noqa: PLR0913 (a run and where its answers go)
     if not isinstance(objective, Sampled):
         raise AssertionError("not a method that samples")
     draws = objective.draws
-    _refuse_dropout(draws, path)
     rewards = open_rewards(objective.rewards, train=examples["train"], seed=train.seed)
     try:
         if (shown := objective if isinstance(objective, Shown) else None) is not None:

@@ -35,4 +35,10 @@ class SampledSettings(Section):
     @property
     def draws(self) -> Draws:
         """How answers are drawn."""
-        return Draws(samples=self.samples, max_new_tokens=self.max_new_tokens, updates=self.updates)
+        sizes = {"samples": self.samples, "max_new_tokens": self.max_new_tokens, "updates": self.updates}
+        return Draws(**sizes, readings=self.readings, needs_base=True)
+
+    @property
+    def readings(self) -> int:
+        """How often each answer is read before its loss: by the weights that gave it, where several steps are made on it."""
+        return int(self.updates > 1)

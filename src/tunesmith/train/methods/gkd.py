@@ -59,7 +59,7 @@ class Method:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.draws = Draws(samples=1, max_new_tokens=settings.max_new_tokens, share=settings.on_policy, teachers=1)
+        self.draws = Draws(samples=1, max_new_tokens=settings.max_new_tokens, share=settings.on_policy, readings=1)
 
     def find_teacher(self) -> BaseFolder:
         """The teacher's folder. It is never fetched. TrainingError if none is named, or if it is not there."""

@@ -43,7 +43,7 @@ class Settings(SampledSettings):
     """Settings of group relative policy optimisation."""
 
     beta: Annotated[float, Field(ge=0, le=100)] = 0.0
-    """Weight of the divergence from the base in the loss. 0: the base is not needed."""
+    """Weight of the divergence from the base in the loss. 0: the base is read at validations alone."""
     kl_gradient: Literal["unbiased", "plain"] = "unbiased"
     """Gradient of the divergence: that of KL(policy ‖ base), or that of its estimate alone, as in the first paper."""
     scale: Scale = "group"
@@ -53,6 +53,11 @@ class Settings(SampledSettings):
     `limit`: answers times max_new_tokens (Dr. GRPO, without bias towards long wrong answers)."""
     ratio: Level = "token"
     """Importance ratio of each `token`, or one of each whole `answer` (GSPO; use with mean: answer)."""
+
+    @property
+    def readings(self) -> int:
+        """By the base for the divergence, and by the policy for several updates."""
+        return int(self.beta > 0) + int(self.updates > 1)
 
 
 class Method:

@@ -64,6 +64,11 @@ class Settings(SampledSettings):
     clip_value: Annotated[float, Field(gt=0, le=100)] = 0.2
     """How far a value may move from the value before the updates and still count."""
 
+    @property
+    def readings(self) -> int:
+        """By the policy, for its values, and by the base for the divergence."""
+        return 2 + int(self.beta > 0)
+
 
 class Values(torch.nn.Module):
     """A value for each hidden state: linear in its direction, zero before training.

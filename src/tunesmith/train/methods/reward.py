@@ -93,6 +93,11 @@ class Method:
         score_R: torch.Tensor = forward.head(forward.hidden(batch).float())[:, 0]
         return score_R
 
+    def check(self, examples: Mapping[str, Sequence[Preference]]) -> None:
+        """TrainingError for a row that lacks the ratings that `margin` needs."""
+        for row in (row for rows in examples.values() for row in rows):
+            self._margin(row)
+
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         """The sum of the pairs' losses (float64 scalar, nats)."""
         return self._losses(self._scores_of(forward, batch), batch.units).sum()

@@ -41,6 +41,11 @@ class Settings(SampledSettings):
     beta: Annotated[float, Field(ge=0, le=100)] = 0.05
     """How much of an answer's divergence from the base is taken off its reward."""
 
+    @property
+    def readings(self) -> int:
+        """By base and policy for the divergence, or by the policy alone for several updates."""
+        return 2 if self.beta else int(self.updates > 1)
+
 
 class Method:
     """A unit is a prompt with its answers, which share it in a token tree; a step is a mean over answers."""

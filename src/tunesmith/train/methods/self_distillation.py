@@ -72,7 +72,7 @@ class Method:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.draws = Draws(samples=1, max_new_tokens=settings.max_new_tokens, teachers=1)
+        self.draws = Draws(samples=1, max_new_tokens=settings.max_new_tokens, readings=1, needs_base=True)
         self._passages: list[str] = []
 
     def prepare(self, examples: Sequence[Example], chat: Chat, *, max_tokens: int) -> list[Unit]:

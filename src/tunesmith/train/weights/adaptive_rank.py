@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch.nn.utils.parametrize import register_parametrization
 
-from tunesmith.core.errors import TrainingError
 from tunesmith.models import adapters
 from tunesmith.models.adapters import save_adapter
 from tunesmith.models.reach import adaptive_rank, choose_modules
@@ -31,20 +30,12 @@ __all__ = ["attach"]
 
 _WARM_UP, _LAST = 0.1, 0.3  # shares of the steps before ranks are taken away, and after the last was
 _ORTHOGONAL = 0.5  # weight of the term that holds A and B near orthogonal, as in peft
-_LEAST_STEPS = 10
 _STD = 0.02  # of A and B at the start, as in peft
 
 
 def attach(model: Any, how: Beginning) -> Weights:
-    """A fresh adapter with ranks to give away. TrainingError for a run too short for that."""
+    """A fresh adapter with ranks to give away. A run too short for that was refused before (`combinations`)."""
     s = how.settings
-    if how.num_steps < _LEAST_STEPS:
-        raise TrainingError(
-            "method.kind adalora needs steps in which to move ranks",
-            value=f"{how.num_steps} steps",
-            expected=f"at least {_LEAST_STEPS}",
-            hint=f"--set method.kind=lora, or train for longer: --set train.max_steps={_LEAST_STEPS}",
-        )
     modules = choose_modules(model, s.targets, s.layers)
     rank = adaptive_rank(s.rank)
     adapted, coverage = adapters.attach(
