@@ -85,7 +85,7 @@ def test_a_run_killed_in_any_step_or_validation_ends_like_an_undisturbed_one(
 
 
 @pytest.mark.parametrize("at_call", [1, 2, 3])
-@pytest.mark.parametrize("name", ["commit", "save"])
+@pytest.mark.parametrize("name", ["commit", "pieces"])
 def test_a_run_killed_while_it_writes_a_checkpoint_ends_like_an_undisturbed_one(
     name: str, at_call: int, tiny_path: Path, tmp_path: Path, undisturbed: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ import orjson
 import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load, load_file
 
 from tunesmith.core.disk import DISK, Disk
 from tunesmith.core.errors import TrainingError
@@ -41,6 +41,7 @@ from tunesmith.train.machine import differences, machine_facts
 from tunesmith.train.processes import ALONE, Processes
 from tunesmith.train.randomness import random_state, restore_random_state
 from tunesmith.train.shards import read_shards, write_shards
+from tunesmith.train.tensor_pieces import pieces
 
 __all__ = ["Checkpoints", "MetricLog", "SaveRule", "State", "Tensors", "lock"]
 
@@ -153,8 +154,7 @@ class Checkpoints:
             temporary = begin()
             try:
                 for name, tensors in sets.items():
-                    plain = {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
-                    self.disk.write(temporary / f"{name}.safetensors", save(plain))
+                    self._write(temporary / f"{name}.safetensors", tensors)
                 self.disk.write(temporary / "state.json", kept)
                 if final.is_dir() and (final / "state.json").read_bytes() != kept:
                     remove_tree(final, disk=self.disk)  # of before this run went back to an older one
@@ -173,6 +173,11 @@ class Checkpoints:
             behind = [path for path in self._all() if path not in ahead][: -self._keep]
             for useless in (*ahead, *behind):
                 remove_tree(useless, disk=self.disk)
+
+    def _write(self, path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+        """A file of tensors, piece by piece, so that it is never in memory as a whole."""
+        for number, piece in enumerate(pieces(tensors)):
+            (self.disk.append if number else self.disk.write)(path, piece)
 
     def _manifest(self, state: State) -> dict[str, Any]:
         return {
@@ -245,7 +250,7 @@ class Checkpoints:
 
     def _read_sets(self, path: Path, processes: Processes, like: Mapping[str, torch.Tensor]) -> list[Tensors]:
         if not (path / _SHARDS).is_dir():
-            return [processes.parted(load((path / f"{kind}.safetensors").read_bytes()), like) for kind in _SETS]
+            return [processes.parted(load_file(path / f"{kind}.safetensors"), like) for kind in _SETS]
         found = read_shards(path / _SHARDS, like, processes)
         return [{n.removeprefix(f"{kind}/"): t for n, t in found.items() if n.startswith(f"{kind}/")} for kind in _SETS]
 
