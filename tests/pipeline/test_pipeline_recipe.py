@@ -134,6 +134,9 @@ WITHOUT_EFFECT: dict[str, dict[str, Any]] = {
     "train.min_delta": ({"train": {"patience": 0, "min_delta": 0.1}}),
     "train.epochs": ({"train": {"max_steps": 10, "epochs": 2}}),
     "build.passage_words": ({"build": {"style": "examples", "passage_words": 50}}),
+    "eval.baselines": ({"objective": {"kind": "cpt"}, "eval": {"baselines": ["few_shot"]}}),
+    "eval.suites": ({"objective": {"kind": "reward"}, "eval": {"suites": ["general"]}}),
+    "mix.own_answers": ({"objective": {"kind": "dpo"}, "mix": {"own_answers": True}}),
 }
 
 
@@ -141,6 +144,12 @@ WITHOUT_EFFECT: dict[str, dict[str, Any]] = {
 def test_a_knob_that_would_do_nothing_is_an_error(knob: str) -> None:
     found = problems({**SOURCES, **WITHOUT_EFFECT[knob]})
     assert [p.what for p in found] == [f"{knob} has no effect"]
+
+
+def test_stages_share_settings_that_some_of_them_do_not_read() -> None:
+    stages = {"texts": {"objective": {"kind": "cpt"}}, "answers": {"objective": {"kind": "sft"}}}
+    made = recipe_from({**SOURCES, "stages": stages, "eval": {"baselines": ["few_shot"]}})
+    assert made.eval.baselines == ["few_shot"]
 
 
 def test_every_knob_is_documented_typed_and_has_a_default_that_is_valid() -> None:

@@ -21,6 +21,9 @@ from tunesmith.pipeline.sections.run import TrainConfig
 __all__ = ["knobs", "load_recipe", "recipe_from"]
 
 _Path = tuple[str, ...]
+_WITHOUT_EXAMPLES = ("cpt", "dpo", "kto", "orpo", "reward", "simpo")  # their rows are texts, pairs or ratings
+_OF_QUESTIONS = ("eval.baselines", "eval.additions")
+_OF_ANSWERS = (*_OF_QUESTIONS, "eval.primary", "eval.suites", "eval.max_new_tokens", "use.temperature", "bigger.url")
 _OF_PLAIN_ADAPTERS = ("lora_plus", "init", "rank_pattern", "alpha_pattern", "from", "modules")
 _OF_ADAPTERS = (
     *("rank", "alpha", "dropout", "targets", "quantise", "lora_plus"),
@@ -57,8 +60,12 @@ def recipe_from(
     *,
     places: Places | None = None,
     file: str = "",
+    of_chain: bool = False,
 ) -> Recipe:
-    """The recipe from plain values: preset first, then `data`, then overrides; for every stage of a chain as well."""
+    """The recipe from plain values: preset first, then `data`, then overrides; for every stage of a chain as well.
+
+    `of_chain`: these are the values of a stage, which shares settings with stages of other objectives.
+    """
     merged = _without_empty_sections(_copy(data))
     problems = [problem for text in overrides if (problem := _override(merged, text)) is not None]
     if isinstance(merged.get("stages"), dict):
@@ -79,11 +86,14 @@ def recipe_from(
         told = {(problem.what, repr(problem.value), problem.where): problem for problem in found}  # `auto | int` fails twice
         problems += told.values()
         raise RecipeError(sorted(problems, key=_line)) from None
+    problems += [] if of_chain else _of_objective(written, recipe.objective.kind)
     problems += [*_without_effect(written, recipe), *_generator_problems(written, recipe), *_bigger_problems(written, recipe)]
     if problems:
         raise RecipeError(problems)
     names = {f"{key}.{inner}" for key, value in written.items() if isinstance(value, dict) for inner in value}
-    stages = stage_recipes(written, places=places, read=lambda own, own_places: recipe_from(own, places=own_places, file=file))
+    stages = stage_recipes(
+        written, places=places, read=lambda own, own_places: recipe_from(own, places=own_places, file=file, of_chain=True)
+    )
     return recipe.with_stages(stages).marked(written=names)
 
 
@@ -257,6 +267,23 @@ def _of_weights(data: Mapping[str, Any], recipe: Recipe, complain: Callable[[str
         complain(
             f"train.{name}", train[name], f"train.schedule {falling}", f"remove train.{name}, or set train.schedule: {falling}"
         )
+
+
+def _of_objective(data: Mapping[str, Any], kind: str) -> list[Problem]:
+    """Settings that an objective of this kind does not read: of answers where none are asked for or written."""
+    unread: list[tuple[str, str]] = []
+    if kind == "cpt":
+        unread = [(name, "an objective whose rows ask something; a text has no question") for name in _OF_QUESTIONS]
+    if kind == "reward":
+        unread = [(name, "an objective whose model writes answers; a reward model writes none") for name in _OF_ANSWERS]
+    if kind in _WITHOUT_EXAMPLES:
+        unread.append(("mix.own_answers", "an objective that learns from examples"))
+    found = []
+    for name, expected in unread:
+        section, _, key = name.partition(".")
+        if value := (data.get(section) or {}).get(key):
+            found.append(Problem(what=f"{name} has no effect", value=value, expected=expected, hint=f"remove {name}"))
+    return found
 
 
 def _generator_problems(data: Mapping[str, Any], recipe: Recipe) -> list[Problem]:
