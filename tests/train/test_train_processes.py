@@ -30,6 +30,7 @@ from tunesmith.train.batches import Batches, Sizes
 from tunesmith.train.divisible import refuse_undivided
 from tunesmith.train.method import open_method
 from tunesmith.train.processes import Alone, part_of
+from tunesmith.train.several import Several
 from tunesmith.train.units import Batch, Unit
 
 HERE = Path(__file__).parent
@@ -260,3 +261,16 @@ def test_what_cannot_be_divided_is_refused_before_the_run(
         refuse_undivided(*asked, OneOf(0, 2))
     assert error.value.problems[0].value == value
     assert "--set" in error.value.problems[0].hint
+
+
+def test_a_tensor_that_nobody_uses_gets_no_gradient_and_does_not_decay(tmp_path: Path) -> None:
+    used, unused = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
+    used.grad = torch.ones(2)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1)
+    try:
+        norm = Several(0, 1, waiting=lambda: None).settle([used, unused], most=0.0)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert float(norm) == pytest.approx(2**0.5) and unused.grad is None
+    torch.optim.AdamW([used, unused], lr=0.1, weight_decay=0.5).step()
+    assert torch.equal(unused, torch.ones(2)) and not torch.equal(used, torch.ones(2))

@@ -118,14 +118,18 @@ class Several:
                 layer.reshard()
 
     def settle(self, parameters: Sequence[torch.Tensor], most: float) -> torch.Tensor:
-        """FSDP has summed the gradients of divided tensors. Those of whole ones are summed here, then all are clipped."""
-        parts, wholes = [], []
-        for parameter in parameters:
-            if isinstance(parameter, DTensor):
-                if parameter.grad is not None:
-                    parts.append(parameter.grad.to_local())  # type: ignore[attr-defined]
-                continue
-            if parameter.grad is None:  # this process had no use for it, others may
+        """FSDP has summed the gradients of divided tensors. Those of whole ones are summed here, then all are clipped.
+
+        A tensor that no process had a use for keeps no gradient, as in one process, so that it does not decay.
+        """
+        divided = [p for p in parameters if isinstance(p, DTensor)]
+        parts = [p.grad.to_local() for p in divided if p.grad is not None]  # type: ignore[attr-defined]
+        whole = [p for p in parameters if not isinstance(p, DTensor)]
+        uses = torch.tensor([float(p.grad is not None) for p in whole], device=whole[0].device if whole else None)
+        dist.all_reduce(uses)
+        wholes = []
+        for parameter in (p for p, count in zip(whole, uses.tolist(), strict=True) if count):
+            if parameter.grad is None:  # this process had no use for it, others have
                 parameter.grad = torch.zeros_like(parameter)
             dist.all_reduce(parameter.grad)
             wholes.append(parameter.grad)
