@@ -236,3 +236,5 @@ def test_a_method_that_draws_its_answers_is_planned_with_them() -> None:
     assert "4 answers of at most 50 tokens to each of 8 prompts" in line(drawn, "answers").value
     assert "2 steps" in line(twice, "answers").reason and all(x.name != "answers" for x in plain.lines)
     assert plan({"train": {"max_steps": 7}}, drawing=DrawingFacts(4, 50, 2)).numbers["steps"] == 7
+    taught = plan(drawing=DrawingFacts(samples=4, max_new_tokens=50, updates=1, beside=10**9))
+    assert taught.numbers["least_memory_bytes"] - drawn.numbers["least_memory_bytes"] in (2 * 10**9, 4 * 10**9)

@@ -60,7 +60,16 @@ def make_plan(  # noqa: PLR0913 (all that the plan is made of)
     tokens = batch_tokens * t.accumulate * steps
     limit = min(data.limit, data.longest) + (drawing.max_new_tokens if drawing else 0)
     learned = replace(data, together=drawing.samples) if drawing else data
-    memory = _memory(recipe, learned, shape, hardware, precision, trainable=adapter.trainable, longest=limit)
+    memory = _memory(
+        recipe,
+        learned,
+        shape,
+        hardware,
+        precision,
+        trainable=adapter.trainable,
+        longest=limit,
+        beside=drawing.beside if drawing else 0,
+    )
     if memory.least > hardware.free_bytes:
         raise TrainingError(
             "the run does not fit into memory",
@@ -158,6 +167,7 @@ def _memory(
     *,
     trainable: int,
     longest: int,
+    beside: int,
 ) -> Memory:
     t, m = recipe.train, recipe.method
     bytes_a_weight = 2 if precision.name == "bfloat16" else 4
@@ -172,6 +182,7 @@ def _memory(
     there = always_there(
         shape, trainable=trainable, bytes_a_weight=bytes_a_weight, four_bit=m.quantise == "nf4", optimizer=t.optimizer
     )
+    there += beside * bytes_a_weight
     if m.kind == "full":
         there -= trainable * bytes_a_weight  # the weights that move are the base's own
     found = memory_of(

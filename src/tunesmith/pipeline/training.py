@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -16,7 +17,7 @@ from tunesmith.models.adapters import CONFIG, Patterns
 from tunesmith.models.chat import Chat
 from tunesmith.models.continuing import check_start, origin_of_start
 from tunesmith.models.kept_modules import kept_parameters
-from tunesmith.models.load import BaseFolder, PrecisionName
+from tunesmith.models.load import BaseFolder, PrecisionName, safetensors_shapes
 from tunesmith.models.patterns import by_pattern
 from tunesmith.models.reach import reach_of
 from tunesmith.models.tuned import tuned_fingerprint, tuned_folder
@@ -24,7 +25,7 @@ from tunesmith.pipeline.plan_lines import Line
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.plan.facts import AdapterFacts, DrawingFacts
 from tunesmith.train.combinations import refuse_combination
-from tunesmith.train.method import Choosing, Method, Sampled, identity, open_method
+from tunesmith.train.method import Choosing, Method, Sampled, Taught, identity, open_method
 from tunesmith.train.mlx.run import train_with_mlx
 from tunesmith.train.mlx.support import refuse_unsupported
 from tunesmith.train.optimizer import optimizer_settings
@@ -89,7 +90,14 @@ def drawing_of(objective: Method) -> DrawingFacts | None:
     """What the plan has to know of a method that draws answers; None for one that does not."""
     if not isinstance(objective, Sampled):
         return None
-    return DrawingFacts(**{field.name: getattr(objective.draws, field.name) for field in fields(DrawingFacts)})
+    own = {field.name: getattr(objective.draws, field.name) for field in fields(DrawingFacts) if field.name != "beside"}
+    return DrawingFacts(**own, beside=_parameters(objective.find_teacher()) if isinstance(objective, Taught) else 0)
+
+
+def _parameters(base: BaseFolder) -> int:
+    """How many numbers the weights of a model hold."""
+    shapes = [shape for file in base.weights for _, shape in safetensors_shapes(file).values()]
+    return sum(math.prod(shape) for shape in shapes)
 
 
 def adapter_facts(base: BaseFolder, recipe: Recipe) -> AdapterFacts:

@@ -19,13 +19,15 @@ class BaseFacts:
 @dataclass(frozen=True, slots=True)
 class DrawingFacts:
     """How a method draws the answers that it learns from: `samples` per prompt of at most `max_new_tokens` tokens, to a `share`
-    of the prompts, and the `updates` that are made on the same answers, each of which is read `readings` times before."""
+    of the prompts, and the `updates` that are made on the same answers, each of which is read `readings` times before.
+    `beside`: parameters of a teacher in memory."""
 
     samples: int
     max_new_tokens: int
     updates: int
     share: float = 1.0
     readings: int = 0
+    beside: int = 0
 
     def words(self, prompts: int) -> tuple[str, str]:
         """What is drawn for a step of so many prompts, and what that takes."""

@@ -40,7 +40,6 @@ ENOUGH_CACHE = 768 * 2**20  # bytes of keys and values of answers in work, at mo
 LIBRARIES = 500 * 2**20
 _HEAD = 3 * 32 * 2**20  # logits, gradient and a copy of the chunk of predictions that meets the output matrix
 _COPIES = 4  # of what is trained, in float32: itself, its gradient, two best steps
-_BEST = 2  # copies in one file of a checkpoint, whose bytes are in memory while it is written
 MOMENTS: Mapping[str, float] = MappingProxyType(  # what an optimiser keeps for each number, in float32 numbers
     {"adamw": 2, "adamw_8bit": 0.5, "lion": 1, "muon": 1, "paged_adamw_8bit": 0.5, "schedule_free": 2}
 )
@@ -86,7 +85,7 @@ def always_there(shape: Shape, *, trainable: int, bytes_a_weight: int, four_bit:
 
     `four_bit`: the linear layers of the blocks are in NF4, of which the largest is whole while it is used.
     """
-    copies = _COPIES + MOMENTS[optimizer] + max(_BEST, MOMENTS[optimizer])
+    copies = _COPIES + MOMENTS[optimizer]
     adapter = int(trainable * (4 * copies + (bytes_a_weight if bytes_a_weight < 4 else 0)))
     weights = shape.num_parameters * bytes_a_weight
     if four_bit:
