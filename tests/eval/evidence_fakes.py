@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import zlib
 from collections.abc import Callable, Mapping
@@ -128,6 +129,7 @@ def general(worse: float = 0.01, n: int = 20, spread: float = 0.01) -> GeneralRe
     )
 
 
+@functools.cache
 def suite_answers(
     base: float = 0.8, tuned: float = 0.8, *, lost: float = 0.0, n: int = 320, name: str = "general", chance: bool = False
 ) -> SuiteAnswers:
