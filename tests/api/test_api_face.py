@@ -34,6 +34,7 @@ OTHER_NAMES = {
     "eval": "evaluate",
     "golden": "golden_add",
     "init": "new_recipe",
+    "judge": "calibrate_judge",
     "path": "artifact",
     "show": "artifacts",
 }

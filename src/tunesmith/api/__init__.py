@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tunesmith.api.events import EventLog
     from tunesmith.api.exporting import ExportResult, ExportTable, export, export_formats, export_table
     from tunesmith.api.golden_set import GoldenAdded, GoldenList, GoldenState, golden_add, golden_list, golden_verify
+    from tunesmith.api.judges import JudgeCalibration, calibrate_judge
     from tunesmith.api.merging import MergeResult, merge_adapters
     from tunesmith.api.model_sizing import ModelSize, SizeSettings, model_size
     from tunesmith.api.parity_check import parity
@@ -90,6 +91,7 @@ __all__ = [
     "GoldenAdded",
     "GoldenList",
     "GoldenState",
+    "JudgeCalibration",
     "LeftOut",
     "LoraSizes",
     "Made",
@@ -126,6 +128,7 @@ __all__ = [
     "artifacts",
     "audit",
     "build",
+    "calibrate_judge",
     "card",
     "chat",
     "check",
@@ -232,6 +235,10 @@ _NAMES = {
     "tunesmith.api.carding": ("CardCheck", "CardResult", "card", "verify_card"),
     "tunesmith.api.bases": ("BaseRow", "fetch_base", "list_bases"),
     "tunesmith.data.similar.passage_index": ("PassageIndex", "Passage", "Recalled"),
+    "tunesmith.api.judges": (
+        "JudgeCalibration",
+        "calibrate_judge",
+    ),
     "tunesmith.pipeline.evidence": ("EXAMPLES",),
 }
 MODULES = {name: module for module, names in _NAMES.items() for name in names}

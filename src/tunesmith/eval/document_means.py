@@ -34,6 +34,7 @@ __all__ = [
     "Bounds",
     "Floats",
     "bounded_p",
+    "drawn_counts",
     "interval_arms",
     "is_constant",
     "p_values",
@@ -152,6 +153,12 @@ def sign_flip(values_GM: Floats, *, draws: int, seed: int) -> tuple[Floats, floa
         signs = _signs(num_groups, rows, seed, number).astype(np.float64)
         reached += (np.abs(signs @ scaled) >= observed).sum(0)
     return (reached + 1) / (draws + 1), max(1.0 / (draws + 1), 2.0 ** (1 - min(num_groups, 1000)))
+
+
+def drawn_counts(num_groups: int, *, draws: int, seed: int) -> Iterator[NDArray[np.uint8]]:
+    """How often each of the groups is drawn, [rows, G], in parts of `draws` rows in all: the cluster bootstrap's resamples."""
+    for number, rows in _chunks(num_groups, draws):
+        yield _counts(num_groups, rows, seed, number)
 
 
 def random_signs(num_groups: int, *, draws: int, seed: int) -> tuple[Floats, bool]:

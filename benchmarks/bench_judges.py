@@ -1,0 +1,174 @@
+"""Judges on real labels: what calibration finds, against an independent computation, and whether intervals keep their promise.
+
+python benchmarks/bench_judges.py labels --shared ../shared/data/judge --record
+python benchmarks/bench_judges.py kappa --sets 1000 --record
+
+`labels`: auto-j's 1,392 pairs and FairEval's 80 with people's labels (without verdicts of a judge), judged by programs:
+at random, by length, by place, always the same, and people's own label with a known share of noise. κ is compared with that of
+scikit-learn. `kappa`: how often the 95 % interval of κ covers the truth in simulated label sets, pairs clustered by prompt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import random
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import cohen_kappa_score
+
+from record import write_result
+from tunesmith.eval.judge.calibration import calibrate_pairs
+from tunesmith.eval.judge.kappa import kappa, kappa_of_cells
+from tunesmith.eval.judge.rows import LABELS, JudgedPair, Label
+
+NOISE = 0.15
+Verdict = Callable[[JudgedPair, random.Random], tuple[Label, Label]]
+
+
+def main() -> None:
+    """Print the rows as they come, and record them if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["labels", "kappa"])
+    parser.add_argument("--shared", type=Path, default=Path("../shared/data/judge"), help="folder of auto-j and faireval")
+    parser.add_argument("--sets", type=int, default=1000, help="simulated label sets in each cell")
+    parser.add_argument("--record", action="store_true", help="write the dated result")
+    asked = parser.parse_args()
+    rows = []
+    for row in on_labels(asked.shared) if asked.what == "labels" else coverage(asked.sets):
+        print(row, flush=True)
+        rows.append(row)
+    if asked.record:
+        theme = {"labels": "judges", "kappa": "judges-kappa"}[asked.what]
+        write_result(theme, {"noise": NOISE} if asked.what == "labels" else {"sets in a cell": asked.sets, "level": 0.95}, rows)
+
+
+def auto_j(folder: Path) -> list[JudgedPair]:
+    """The 1,392 pairs of auto-j; its scenario is not a cluster, its prompt is."""
+    rows = [json.loads(line) for line in (folder / "auto-j-pairwise.jsonl").read_bytes().split(b"\n") if line]
+    return [
+        JudgedPair(id=str(n), prompt=row["prompt"], a=row["response 1"], b=row["response 2"], human=LABELS[row["label"]])
+        for n, row in enumerate(rows)
+    ]
+
+
+def faireval(folder: Path) -> list[JudgedPair]:
+    """FairEval's 80 questions, answered by GPT-3.5 and Vicuna-13B."""
+
+    def read(name: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (folder / "faireval" / name).read_bytes().split(b"\n") if line]
+
+    words = re.findall(r"CHATGPT|VICUNA13B|TIE", (folder / "faireval/review/review_gpt35_vicuna-13b_human.txt").read_text())
+    label: dict[str, Label] = {"CHATGPT": "A", "VICUNA13B": "B", "TIE": "tie"}
+    columns = (read("question.jsonl"), read("answer/answer_gpt35.jsonl"), read("answer/answer_vicuna-13b.jsonl"), words)
+    return [
+        JudgedPair(id=str(q["question_id"]), prompt=q["text"], a=a["text"], b=b["text"], human=label[word])
+        for q, a, b, word in zip(*columns, strict=True)
+    ]
+
+
+def noisy(pair: JudgedPair, chance: random.Random) -> tuple[Label, Label]:
+    """People's label but for a share of noise, the same in both orders."""
+    said = chance.choice(LABELS) if chance.random() < NOISE or pair.human is None else pair.human
+    return said, said
+
+
+def longer(pair: JudgedPair) -> Label:
+    """The longer answer."""
+    return "A" if len(pair.a) > len(pair.b) else "B" if len(pair.a) < len(pair.b) else "tie"
+
+
+JUDGES: dict[str, Verdict] = {
+    "random": lambda pair, chance: (chance.choice(LABELS), chance.choice(LABELS)),
+    "longer": lambda pair, chance: (longer(pair), longer(pair)),
+    "first": lambda pair, chance: ("A", "B"),
+    "constant": lambda pair, chance: ("A", "A"),
+    "people with noise": noisy,
+}
+
+
+def on_labels(folder: Path) -> Iterator[dict[str, Any]]:
+    """One row for each set and judge."""
+    for name, pairs in (("auto-j", auto_j(folder)), ("faireval", faireval(folder))):
+        for judge, verdict in JUDGES.items():
+            chance = random.Random(7)
+            judged = [_with(pair, *verdict(pair, chance)) for pair in pairs]
+            found = calibrate_pairs(judged)
+            other = float(cohen_kappa_score([p.human for p in judged], [p.judge for p in judged]))
+            low, high = found.kappa.ci or (float("nan"), float("nan"))
+            yield {
+                "set": name,
+                "judge": judge,
+                "pairs": found.n,
+                "prompts": found.prompts,
+                "kappa": found.kappa.value,
+                "scikit-learn": other,
+                "low": low,
+                "high": high,
+                "reversed": found.reversed.value,
+                "first": found.position_preference.value,
+                "longer": found.length_preference.value,
+                "may gate": found.may_gate,
+            }
+
+
+def _with(pair: JudgedPair, judge: Label, swapped: Label) -> JudgedPair:
+    return JudgedPair(
+        id=pair.id,
+        prompt=pair.prompt,
+        a=pair.a,
+        b=pair.b,
+        human=pair.human,
+        judge=judge,
+        judge_swapped=swapped,
+        has_judge=True,
+        has_swapped=True,
+    )
+
+
+def coverage(sets: int) -> Iterator[dict[str, Any]]:
+    """Prompts differ in difficulty: the judge's accuracy on a prompt's pairs is drawn once a prompt (Beta with `spread`)."""
+    shares = np.array([0.45, 0.35, 0.2])
+    for accuracy, prompts, each, spread in itertools.product((0.6, 0.8, 0.95), (20, 50, 200), (1, 4), (0.3,)):
+        chance = np.random.default_rng([prompts, each, round(100 * accuracy)])
+        truth = _truth(accuracy, shares)
+        hits = below = above = 0
+        widths = []
+        for _ in range(sets):
+            people = chance.choice(3, prompts * each, p=shares)
+            scale = (1 - spread) / spread
+            level = np.repeat(chance.beta(accuracy * scale, (1 - accuracy) * scale, prompts), each)
+            off = (people + chance.integers(1, 3, people.size)) % 3
+            judge = np.where(chance.random(people.size) < level, people, off)
+            groups = [str(n // each) for n in range(people.size)]
+            found = kappa(people.astype(str).tolist(), judge.astype(str).tolist(), groups, draws=1000)
+            if found.ci is not None:
+                hits += found.ci[0] <= truth <= found.ci[1]
+                below, above = below + (found.ci[1] < truth), above + (found.ci[0] > truth)
+                widths.append(found.ci[1] - found.ci[0])
+        yield {
+            "accuracy": accuracy,
+            "prompts": prompts,
+            "pairs a prompt": each,
+            "kappa": truth,
+            "covers %": 100 * hits / sets,
+            "too low %": 100 * below / sets,
+            "too high %": 100 * above / sets,
+            "width": float(np.mean(widths)),
+        }
+
+
+def _truth(accuracy: float, shares: Any) -> float:
+    cells = np.diag(shares) * accuracy
+    for one, other in itertools.permutations(range(3), 2):
+        cells[one, other] = shares[one] * (1 - accuracy) / 2
+    return float(kappa_of_cells(cells))
+
+
+if __name__ == "__main__":
+    main()
