@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tunesmith.api.conversion import ConvertResult, FormatKind, FormatResult, convert, detect_formats
     from tunesmith.api.deduplication import DedupResult, dedup
     from tunesmith.api.events import EventLog
+    from tunesmith.api.experiments import RunRow, RunsTable, runs
     from tunesmith.api.exporting import ExportResult, ExportTable, export, export_formats, export_table
     from tunesmith.api.golden_set import GoldenAdded, GoldenList, GoldenState, golden_add, golden_list, golden_verify
     from tunesmith.api.judges import JudgeCalibration, calibrate_judge
@@ -115,6 +116,8 @@ __all__ = [
     "ReleaseResult",
     "ReviewApplied",
     "ReviewPage",
+    "RunRow",
+    "RunsTable",
     "Scorer",
     "SelftestResult",
     "SizeSettings",
@@ -164,6 +167,7 @@ __all__ = [
     "review",
     "review_documents",
     "run",
+    "runs",
     "selftest",
     "split",
     "synth",
@@ -208,6 +212,7 @@ _NAMES = {
     "tunesmith.api.conversion": ("ConvertResult", "FormatKind", "FormatResult", "convert", "detect_formats"),
     "tunesmith.api.deduplication": ("DedupResult", "dedup"),
     "tunesmith.api.splitting": ("SplitResult", "split"),
+    "tunesmith.api.experiments": ("RunRow", "RunsTable", "runs"),
     "tunesmith.api.exporting": ("ExportResult", "ExportTable", "export", "export_formats", "export_table"),
     "tunesmith.api.golden_set": ("GoldenAdded", "GoldenList", "GoldenState", "golden_add", "golden_list", "golden_verify"),
     "tunesmith.api.reviewing": (

@@ -17,7 +17,7 @@ import psutil
 
 from tunesmith.core.errors import EngineError
 
-__all__ = ["ServerProcess", "free_port", "needs_free_port"]
+__all__ = ["ServerProcess", "free_port", "needs_free_port", "peak_memory"]
 
 _T = TypeVar("_T")
 _POLL_S = 0.05
@@ -173,7 +173,7 @@ class ServerProcess:
         total = 0
         for process in self._family():
             try:
-                total += _peak(process)
+                total += peak_memory(process)
             except psutil.Error:  # ended in this moment: what it took is in the last figure
                 continue
         self._peak = max(self._peak, total)
@@ -205,7 +205,8 @@ class ServerProcess:
             return []
 
 
-def _peak(process: psutil.Process) -> int:
+def peak_memory(process: psutil.Process) -> int:
+    """The most memory in bytes that the process has had since it began, where the system says so; else what it has now."""
     status = Path(f"/proc/{process.pid}/status")
     if status.exists():
         for line in status.read_text(encoding="utf-8").splitlines():

@@ -9,10 +9,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tunesmith.core.artifacts import Draft, Store
 from tunesmith.core.errors import ModelError
 from tunesmith.core.records import Example
 from tunesmith.core.reporter import Reporter
+from tunesmith.engines.process import peak_memory
 from tunesmith.models.adapters import CONFIG, Patterns
 from tunesmith.models.chat import Chat
 from tunesmith.models.continuing import check_start, origin_of_start
@@ -212,4 +215,6 @@ def fill_run(  # noqa: PLR0913 (what the project knows, and nothing of the proje
         "trainable": trained.coverage.num_trainable,
         "modules": len(trained.coverage.modules),
         "linear_modules": trained.coverage.num_linear,
+        "parameters": trained.coverage.num_parameters,
+        "memory_bytes": peak_memory(psutil.Process()),
     }

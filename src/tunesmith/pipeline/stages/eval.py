@@ -42,7 +42,17 @@ def _settings(project: Context) -> Mapping[str, Any]:
 def _fill(project: Context, draft: Draft) -> None:
     judged = project.judged
     write_evaluation(draft.path, judged.evidence, judged.measurements, judged.verdict)
-    draft.numbers |= {"verdict": judged.verdict.verdict, "items": len(judged.evidence.items)}
+    draft.numbers |= {
+        "verdict": judged.verdict.verdict,
+        "items": len(judged.evidence.items),
+        "score": _score(judged.measurements),
+    }
+
+
+def _score(m: Measurements) -> dict[str, Any]:
+    """The mean of the tuned model in the primary metric, with its interval."""
+    found = m.systems["tuned"].summaries[m.primary]
+    return {"mean": found.mean, "ci": [found.ci.low, found.ci.high] if found.ci else None}
 
 
 def _words(project: Context, artifact: Artifact) -> StageText:

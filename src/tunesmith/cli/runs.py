@@ -1,0 +1,106 @@
+"""The table of runs in a terminal: a few lines for each run, 80 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.cli.render import console, table
+
+if TYPE_CHECKING:
+    from tunesmith.api import RunRow, RunsTable
+
+__all__ = ["duration", "mebibytes", "print_runs", "range_", "short_setting"]
+
+_MOST_SETTINGS = 4
+_SHARED = ("method.kind", "method.rank", "train.learning_rate", "train.epochs")
+
+
+def print_runs(found: RunsTable, *, limit: int) -> None:
+    """The rows on stdout, what they share and what is left out on stderr."""
+    say = console()
+    if not found.rows:
+        left_out = f"; the filter leaves out all {found.num_runs}" if found.num_runs else ""
+        say.print(f"no runs{left_out}\nhint:  {'tunesmith runs' if found.num_runs else 'tunesmith run --source ./posts'}")
+        return
+    shown = found.rows[:limit] if limit else found.rows
+    several = len(found.projects) > 1
+    table(
+        "",
+        ["run", "val loss", "gain over base", "verdict", "cost", "differs in" if found.differing else ""],
+        [_cells(row, found.differing, several=several) for row in shown],
+    )
+    counts = f"{len(found.rows):,} of " * (len(found.rows) < found.num_runs) + f"{found.num_runs:,} runs"
+    rest = f"; the first {len(shown)} are shown, --limit 0 shows all" if len(shown) < len(found.rows) else ""
+    say.print(f"\n{counts}{f' in {len(found.projects)} projects' if several else ''}{rest}")
+    same = [short_setting(name, found.shared[name]) for name in _SHARED if name in found.shared]
+    if same and len(found.rows) > 1:
+        say.print(f"the same in all: {' · '.join(same)}")
+    for note in found.notes:
+        say.print(f"! {note}")
+
+
+def _cells(row: RunRow, differing: Sequence[str], *, several: bool) -> list[str]:
+    made = (row.created or "")[5:16].replace("T", " ")
+    name = [row.id[:8], made, *([row.project.rstrip("/").rpartition("/")[2][:14]] if several else [])]
+    if row.state == "damaged":
+        return ["\n".join(name[:1] + name[2:]), "", row.note, "damaged", "", ""]
+    loss = [_number(row.loss), f"at {row.best_step}/{row.steps}" if row.steps is not None else ""]
+    verdict = [row.verdict or ("not judged" if row.state == "done" else row.state)]
+    verdict += [f"evaluation {row.look}"] if (row.look or 1) > 1 else []
+    verdict += ["loosened gate"] if row.loosened else []
+    return [
+        "\n".join(name),
+        "\n".join(loss),
+        "\n".join(_gain(row)),
+        "\n".join(verdict),
+        "\n".join(part for part in (duration(row.seconds), mebibytes(row.memory_bytes), mebibytes(row.bytes)) if part),
+        _own(row.settings, differing) if row.state == "done" else row.note,
+    ]
+
+
+def _gain(row: RunRow) -> list[str]:
+    if row.gain is not None:
+        score = f"{(row.metric or '').replace('_', ' ')} {_number(row.score)}" if row.score is not None else ""
+        return [*range_(row.gain, row.gain_ci, signed=True).split(" ", 1), score]
+    if row.score is not None:
+        return [*range_(row.score, row.score_ci).split(" ", 1), (row.metric or "").replace("_", " ")]
+    return ["not measured"]
+
+
+def _own(settings: Mapping[str, Any], differing: Sequence[str]) -> str:
+    own = [short_setting(name, settings[name]) for name in differing if name in settings]
+    return "\n".join(own[:_MOST_SETTINGS]) + (f"\n+{len(own) - _MOST_SETTINGS} more" if len(own) > _MOST_SETTINGS else "")
+
+
+def short_setting(name: str, value: object) -> str:
+    """A setting by the last word of its name: `rank 16`."""
+    section, _, last = name.rpartition(".")
+    named = f"{section} {last}" if last == "kind" and section else last
+    return f"{named.replace('_', ' ')} {f'{value:g}' if isinstance(value, float) else value}"
+
+
+def range_(value: float, ends: Sequence[float] | None, *, signed: bool = False) -> str:
+    """A number and its interval: +0.012 [+0.004, +0.020]."""
+    shown = [_number(one, signed=signed) for one in (value, *(ends or ()))]
+    return shown[0] + (f" [{shown[1]}, {shown[2]}]" if ends else "")
+
+
+def _number(value: float | None, *, signed: bool = False) -> str:
+    return "not known" if value is None else f"{value:{'+' if signed else ''}.3f}".replace("-", "−")
+
+
+def duration(seconds: float | None) -> str:
+    """Time in words of at most seven characters; empty if it is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def mebibytes(size: int | None) -> str:
+    """A size in MiB or GiB; empty if it is not known."""
+    if size is None:
+        return ""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**29 else f"{size / 2**20:.1f} MiB"

@@ -1,0 +1,1 @@
+"""The runs of a project as a table, from their artifacts alone."""
