@@ -26,7 +26,7 @@ from tunesmith.cli.main import main, verb_helps
 from tunesmith.core.errors import RecipeError
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"plan", "train"}  # functions of `tunesmith.api` that `tunesmith` has as packages
+PACKAGES = {"plan", "serve", "train"}  # functions of `tunesmith.api` that `tunesmith` has as packages
 OTHER_NAMES = {
     "lora": "lora_sizes",
     "bases": "list_bases",

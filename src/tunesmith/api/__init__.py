@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from tunesmith.api.reviewing import ReviewApplied, ReviewPage, apply_review, decide_documents, review, review_documents
     from tunesmith.api.scoring import open_reward_model
     from tunesmith.api.selftesting import SelftestResult, selftest
+    from tunesmith.api.serving import ServedModel, Serving, serve
     from tunesmith.api.splitting import SplitResult, split
     from tunesmith.api.stored import artifact, artifacts
     from tunesmith.api.synth_file import Made, synth
@@ -120,6 +121,8 @@ __all__ = [
     "RunsTable",
     "Scorer",
     "SelftestResult",
+    "ServedModel",
+    "Serving",
     "SizeSettings",
     "SplitResult",
     "StageResult",
@@ -169,6 +172,7 @@ __all__ = [
     "run",
     "runs",
     "selftest",
+    "serve",
     "split",
     "synth",
     "together",
@@ -236,6 +240,7 @@ _NAMES = {
     "tunesmith.api.conversation": ("AnswerPiece", "Conversation", "chat"),
     "tunesmith.api.scoring": ("open_reward_model",),
     "tunesmith.train.scorer": ("Scorer",),
+    "tunesmith.api.serving": ("ServedModel", "Serving", "serve"),
     "tunesmith.api.selftesting": ("SelftestResult", "selftest"),
     "tunesmith.api.carding": ("CardCheck", "CardResult", "card", "verify_card"),
     "tunesmith.api.bases": ("BaseRow", "fetch_base", "list_bases"),

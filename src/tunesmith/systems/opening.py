@@ -20,22 +20,21 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Store
-from tunesmith.core.errors import ArtifactError, EvaluationError, ModelError
-from tunesmith.core.files import MANIFEST, damage, verify
+from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import digest
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.declared import DeclaredModel, declared_adapter, declared_by_folder, declared_by_gguf
 from tunesmith.models.load import BaseFolder, StoredType, find_base, load_model
 from tunesmith.models.template import template_text
-from tunesmith.models.tuned import checked_tuned, is_whole, open_tuned, tuned_folder
+from tunesmith.models.tuned import checked_tuned, is_whole, open_tuned
 from tunesmith.systems.engine_system import engine_system
 from tunesmith.systems.local import LocalSystem
+from tunesmith.systems.placing import Place, check_base, place_of
 from tunesmith.systems.system import System
 
 __all__ = ["OpenedSystem", "Opening", "open_system"]
 
-_ARTIFACT = re.compile(r"[a-z_]+:latest|(?:run|model|export):[a-z][a-z0-9_-]*|[0-9a-f]{4,64}")
 _ADDRESS = re.compile(r"https?://")
 _SLOT_TOKENS = 4096  # context of a GGUF file in llama.cpp at most: keys and values of it are kept in memory
 _UNKNOWN_CONTEXT = 2**31  # a server says when a prompt does not fit
@@ -98,7 +97,7 @@ def open_system(reference: str, how: Opening) -> Iterator[OpenedSystem]:
         with _addressed(reference, how) as opened:
             yield opened
         return
-    place = _place(reference, how)
+    place = place_of(reference, how.store)
     if place.gguf is not None:
         with _in_llama_cpp(reference, place.gguf, how) as opened:
             yield opened
@@ -110,113 +109,7 @@ def open_system(reference: str, how: Opening) -> Iterator[OpenedSystem]:
         yield _opened_adapter(reference, place, usable, how)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """Where the files of a reference are: a model folder and what was trained from it (`adapter`), or a GGUF file. `run`: the
-    artifact it was trained in."""
-
-    model: str
-    adapter: Path | None = None
-    gguf: Path | None = None
-    run: Artifact | None = None
-
-
-def _place(reference: str, how: Opening) -> _Place:
-    path = Path(reference).expanduser()
-    if _ARTIFACT.fullmatch(reference) and not path.exists():
-        return _of_artifact(how.store.resolve(reference), how.store)
-    if path.suffix.lower() == ".gguf":
-        return _Place(model=reference, gguf=_file(path))
-    base, plus, adapter = reference.rpartition("+")
-    if plus and base and not path.exists():
-        return _Place(model=base, adapter=_whole(Path(adapter).expanduser()), run=_run_of(Path(adapter).expanduser()))
-    if path.is_dir():
-        return _place_of_folder(_whole(path))
-    return _Place(model=reference)
-
-
-def _of_artifact(found: Artifact, store: Store) -> _Place:
-    if found.kind == "run":
-        return _Place(model=_base_of(found), adapter=tuned_folder(found.path), run=found)
-    if found.kind == "export":
-        return _of_export(found)
-    if found.kind == "model":
-        trained = next((i["id"] for i in found.manifest["inputs"] if i["kind"] == "run"), "")
-        return _Place(model=str(found.path), run=store.find("run", trained) if trained else None)
-    raise EvaluationError(
-        "this artifact is not a model",
-        value=f"{found.kind} {found.id[:8]}",
-        expected="a run (base and adapter), a merged model or an export",
-        hint="tunesmith show   lists the artifacts of the project",
-    )
-
-
-def _base_of(run: Artifact) -> str:
-    """What opens the base of a run: its name, or the merged model of the project that it began from."""
-    return Store(run.path.parent.parent).place_of(str(run.manifest["settings"]["base"]))
-
-
-def _of_export(found: Artifact) -> _Place:
-    """What an export ships: its GGUF file, or its folder."""
-    files = found.path / "files"
-    models = sorted(files.rglob("*.gguf"))
-    return _Place(model=str(models[0]), gguf=models[0]) if models else _place_of_folder(files)
-
-
-def _place_of_folder(path: Path) -> _Place:
-    inner = tuned_folder(path)
-    if (path / "config.json").is_file() or not inner.is_dir():
-        inner = path
-    of_a_run = (inner / "adapter_config.json").is_file() or _run_of(inner) is not None
-    return _adapter_place(inner) if of_a_run else _Place(model=str(path))
-
-
-def _file(path: Path) -> Path:
-    """The file, if it is there and as its folder's manifest lists it."""
-    if not path.is_file():
-        raise ModelError(
-            "there is no such GGUF file", value=str(path), expected="a file that exists", hint="check the path, or export one"
-        )
-    _whole(path.parent)
-    return path
-
-
-def _adapter_place(folder: Path) -> _Place:
-    """What was trained in a folder, on the base of its run or the base that an adapter names."""
-    if (run := _run_of(folder)) is not None:
-        return _Place(model=_base_of(run), adapter=folder, run=run)
-    named = declared_adapter(folder).base
-    if not named or ".." in Path(named).parts:
-        raise ModelError(
-            "the adapter does not name a base that can be opened",
-            value=named or "no name",
-            expected="a hub id or the path of a folder in base_model_name_or_path, without `..`",
-            hint=f"name the base yourself: BASE+{folder}",
-        )
-    return _Place(model=named, adapter=folder)
-
-
-def _run_of(folder: Path) -> Artifact | None:
-    """The run that an adapter is part of, if it is still where it was trained."""
-    manifest = verify(folder.parent)
-    is_run = manifest is not None and manifest.get("kind") == "run"
-    return Artifact(folder.parent, manifest) if is_run and manifest is not None else None
-
-
-def _whole(folder: Path) -> Path:
-    """The folder, if every file that its manifest lists is as it was written. ArtifactError otherwise."""
-    for place in (folder, folder.parent):
-        if (place / MANIFEST).is_file() and (wrong := damage(place)):
-            raise ArtifactError(
-                "files have changed since they were written",
-                value=f"{place}: {wrong}",
-                expected="the bytes that its manifest lists",
-                hint="copy the folder again from where it was made, or make it again: tunesmith run",
-            )
-    return folder
-
-
-def _opened_folder(reference: str, place: _Place, how: Opening) -> OpenedSystem:
+def _opened_folder(reference: str, place: Place, how: Opening) -> OpenedSystem:
     folder = find_base(place.model, reporter=how.reporter)
     chat, declared = _declared(folder, place)
     system = _local(folder, chat, load_model(folder, how.precision), name=reference, marks=(how.precision,))
@@ -235,9 +128,9 @@ def _opened_folder(reference: str, place: _Place, how: Opening) -> OpenedSystem:
     )
 
 
-def _opened_adapter(reference: str, place: _Place, adapter: Path, how: Opening) -> OpenedSystem:
+def _opened_adapter(reference: str, place: Place, adapter: Path, how: Opening) -> OpenedSystem:
     folder = find_base(place.model, reporter=how.reporter)
-    _check_base(folder, place)
+    check_base(folder, place)
     whole = is_whole(adapter)
     what = "trained as a whole" if whole else "and its adapter"
     chat, declared = _declared(folder, place)
@@ -258,20 +151,7 @@ def _opened_adapter(reference: str, place: _Place, adapter: Path, how: Opening) 
     )
 
 
-def _check_base(folder: BaseFolder, place: _Place) -> None:
-    """ModelError if the run of the adapter says that it was trained on other weights."""
-    inputs = [] if place.run is None else place.run.manifest["inputs"]
-    trained_on = next((i["id"] for i in inputs if i["kind"] == "base"), folder.fingerprint)
-    if trained_on != folder.fingerprint:
-        raise ModelError(
-            "the adapter was trained on another base",
-            value=f"{folder.name}, fingerprint {folder.fingerprint[:8]}",
-            expected=f"the base with fingerprint {trained_on[:8]}",
-            hint="give the base of the run, or train again on this one: tunesmith run",
-        )
-
-
-def _declared(folder: BaseFolder, place: _Place) -> tuple[Chat, DeclaredModel]:
+def _declared(folder: BaseFolder, place: Place) -> tuple[Chat, DeclaredModel]:
     options = None if place.run is None else place.run.manifest["settings"].get("template")
     chat = open_chat(folder, options)  # asked as it was trained
     return chat, declared_by_folder(folder, chat.end_ids, template_text(chat.tokenizer))

@@ -1,0 +1,88 @@
+"""What an engine is to the server: it answers requests for the models that it holds. Traffic and feedback know only this.
+
+Implementations are in `engines/`: `embedded` runs in this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from tunesmith.core.records import Message
+from tunesmith.serve.ask import Ask
+
+__all__ = ["Delta", "Engine", "Finish", "LogProb", "Usage"]
+
+Finish = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
+
+
+@dataclass(frozen=True, slots=True)
+class LogProb:
+    """A token of an answer with ln p from the raw distribution, and the likeliest tokens at its place."""
+
+    token: str
+    log_p: float
+    raw: bytes
+    top: tuple[tuple[str, float, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of choice `index`. `finish`: why it ended, with its last piece. `extra`: further fields of the message, such as
+    `tool_calls`, as the engine gave them."""
+
+    index: int
+    text: str = ""
+    finish: Finish | None = None
+    logprobs: tuple[LogProb, ...] = ()
+    extra: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of a finished request; `cached`: of the prompt, those that did not have to be read again."""
+
+    prompt: int
+    completion: int
+    cached: int = 0
+
+
+class Engine(Protocol):
+    """A running engine. `target` is its own name for one of its models.
+
+    Errors: ApiError where the request is at fault or the engine cannot take it now, EngineError where it failed.
+    """
+
+    @property
+    def name(self) -> str:
+        """Of the program: `transformers`, `llama.cpp`, …"""
+
+    @property
+    def honours(self) -> frozenset[str]:
+        """Fields of a request that it acts on, beside model, messages, prompt and stream."""
+
+    @property
+    def at_once(self) -> int:
+        """Requests that it works on at the same time; more wait in a fair queue."""
+
+    def generate(self, target: str, ask: Ask) -> AsyncIterator[Delta | Usage]:
+        """The pieces of all choices as they are made, then one `Usage`. Closing the iterator gives the work up.
+
+        Before the first piece nothing is promised: an error may still be answered with a status of its own.
+        """
+
+    async def embed(self, target: str, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+        """A vector for each text, and the number of tokens. ApiError 400 if this engine or model has none."""
+
+    async def prompt_ids(self, target: str, messages: Sequence[Message]) -> tuple[int, ...] | None:
+        """Token ids of a conversation as the model is given it; None if the engine does not tell."""
+
+    async def prepare(self, target: str) -> None:
+        """Have the model in memory, so that the first request does not wait for it."""
+
+    async def health(self) -> str:
+        """Empty if it can work, else what is wrong."""
+
+    async def close(self) -> None:
+        """Stop what was started."""

@@ -1,0 +1,302 @@
+"""The engine in this process: one copy of a base's weights, its adapters and itself in one continuous batch."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from tunesmith.core.errors import EngineError, TunesmithError
+from tunesmith.core.records import Message
+from tunesmith.models.chat import Chat
+from tunesmith.models.continuous.generator import Capacity, Continuous, Order, Token
+from tunesmith.models.continuous.text import GrowingText
+from tunesmith.models.generation.requests import Job, Sampling
+from tunesmith.models.generation.sampling import seed_of
+from tunesmith.models.token_bytes import ids_by_bytes
+from tunesmith.serve.ask import Ask
+from tunesmith.serve.engine import Delta, LogProb, Usage
+from tunesmith.serve.engines.adapter_files import AdapterFiles
+from tunesmith.serve.engines.adapter_places import AdapterPlaces
+from tunesmith.serve.engines.batch_thread import BatchThread
+from tunesmith.serve.engines.grammar import Grammar, GrammarTokens
+from tunesmith.serve.errors import ApiError, as_api_error, bad_field
+
+__all__ = ["Embedded", "Target"]
+
+_HONOURS = frozenset(
+    [
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "repetition_penalty",
+        "n",
+        "seed",
+        "stop",
+        "logprobs",
+        "top_logprobs",
+        "response_format",
+    ]
+)
+_INLINE_CHARS = 20_000  # prompts above this are encoded in a thread, so that others do not wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A model of this engine: the base (`adapter` None) or an adapter of it, its chat format, and the sampling settings that
+    hold where a request does not say otherwise."""
+
+    chat: Chat
+    sampling: Sampling
+    adapter: AdapterFiles | None = None
+
+    @property
+    def key(self) -> str:
+        """Of the adapter; empty for the base."""
+        return "" if self.adapter is None else self.adapter.key
+
+
+@dataclass(slots=True)
+class _Choice:
+    """One answer on its way from the batch to the client. Its `took` runs in the batch's thread."""
+
+    index: int
+    chat: Chat
+    text: GrowingText
+    room: int
+    send: Callable[[Any], None]
+    spell: Callable[[int], tuple[str, bytes]]
+    grammar: Grammar | None = None
+    count: int = 0
+    order: Order | None = field(default=None)
+
+    def took(self, token: Token) -> bool:
+        """Hear a token; True if the answer ends with it."""
+        if self.grammar is not None:
+            try:
+                self.grammar.took(token.id)
+            except ApiError as error:  # of this answer alone
+                self.send(error)
+                return True
+        self.count += 1
+        piece = self.text.add(token.id, last=self.count >= self.room)
+        logprobs: tuple[LogProb, ...] = ()
+        if token.log_p is not None and token.id not in self.chat.end_ids:
+            top = tuple((*self.spell(id), p) for id, p in token.top)
+            logprobs = (
+                LogProb(self.spell(token.id)[0], token.log_p, self.spell(token.id)[1], tuple((t, p, b) for t, b, p in top)),
+            )
+        if piece or logprobs or self.text.finish:
+            self.send(Delta(self.index, piece, self.text.finish, logprobs))
+        return self.text.finish is not None
+
+
+class Embedded:
+    """The engine. `targets` by name. `context`: tokens of prompt and answer together. `base`: fingerprint of the weights."""
+
+    name = "transformers"
+    honours = _HONOURS
+
+    def __init__(
+        self, model: Any, capacity: Capacity, targets: dict[str, Target], *, base: str, context: int, most_adapters: int = 16
+    ) -> None:
+        self.batch = Continuous(model, capacity)
+        fitting = capacity.memory_bytes // self.batch.bytes_per_token
+        self.context = min(context, self.batch.longest or context, max(256, 1 << (fitting.bit_length() - 1)))
+        self.targets, self.at_once, self._base = targets, capacity.rows, base
+        self._thread = BatchThread(self.batch, self._failed)
+        self._places = AdapterPlaces(most_adapters, self._load, self._unload)
+        self._vocabulary = int(model.config.get_text_config().vocab_size)
+        self._grammars: dict[int, GrammarTokens] = {}
+        self._spelled: dict[int, Callable[[int], tuple[str, bytes]]] = {}
+        self._sends: dict[int, Callable[[Any], None]] = {}
+
+    # --- answers ------------------------------------------------------------------------------------------------------
+
+    async def generate(self, target: str, ask: Ask) -> AsyncIterator[Delta | Usage]:
+        """See `serve.engine.Engine`."""
+        model = self.targets[target]
+        prompts = await self._prompts(model, ask)
+        rooms = [self._room(ask, len(ids)) for ids in prompts]
+        grammar = await self._grammar(model, ask)
+        async with AsyncExitStack() as held:
+            if model.key:
+                await held.enter_async_context(self._places.use(model.key))
+            inbox: asyncio.Queue[Any] = asyncio.Queue()
+            orders = self._orders(model, ask, prompts, rooms, grammar, inbox)
+            held.callback(self._give_up, orders)
+            for order in orders:
+                self._thread.submit(order)
+            open_choices = len(orders)
+            while open_choices:
+                item = await inbox.get()
+                if isinstance(item, BaseException):
+                    raise _failure(item)
+                open_choices -= item.finish is not None
+                yield item
+            read = sum(len(ids) for ids in prompts)
+            yield Usage(
+                read, sum(len(order.tokens) for order in orders), sum(orders[at].cached for at in range(0, len(orders), ask.n))
+            )
+
+    def _orders(
+        self,
+        model: Target,
+        ask: Ask,
+        prompts: Sequence[tuple[int, ...]],
+        rooms: Sequence[int],
+        grammar: Callable[[], Grammar] | None,
+        inbox: asyncio.Queue[Any],
+    ) -> list[Order]:
+        loop = asyncio.get_running_loop()
+        send = partial(self._thread.deliver, loop, inbox.put_nowait)
+        sampling, orders = self._sampling(model, ask), []
+        for number, (ids, room) in enumerate(zip(prompts, rooms, strict=True)):
+            for sample in range(ask.n):
+                state = grammar() if grammar is not None else None
+                choice = _Choice(
+                    index=number * ask.n + sample,
+                    chat=model.chat,
+                    text=GrowingText(model.chat, ask.stop),
+                    room=room,
+                    send=send,
+                    spell=self._speller(model.chat),
+                    grammar=state,
+                )
+                order = Order(
+                    Job(ids, room, sampling, seed_of(sampling, ids, sample)),
+                    model.key,
+                    choice.took,
+                    salt=model.key,
+                    logprobs=ask.logprobs,
+                    allow=None if state is None else state.allow,
+                )
+                self._sends[id(order)] = send
+                orders.append(order)
+        return orders
+
+    def _give_up(self, orders: Sequence[Order]) -> None:
+        for order in orders:
+            self._sends.pop(id(order), None)
+            self._thread.drop(order)
+
+    def _failed(self, order: Order, error: BaseException) -> None:
+        send = self._sends.get(id(order))
+        if send is not None:
+            send(error)
+
+    # --- what a request means for this model ---------------------------------------------------------------------------
+
+    async def _prompts(self, model: Target, ask: Ask) -> list[tuple[int, ...]]:
+        size = sum(len(m.content) for m in ask.messages) + sum(map(len, ask.prompts))
+        encode = partial(_encode, model.chat, ask, self._vocabulary)
+        return await asyncio.to_thread(encode) if size > _INLINE_CHARS else encode()
+
+    def _room(self, ask: Ask, size: int) -> int:
+        param = "messages" if ask.kind == "chat" else "prompt"
+        wanted = ask.max_tokens or 1
+        if size + wanted > self.context:
+            message = f"this model's context is {self.context} tokens: the prompt has {size}, and {wanted} more were asked for"
+            raise bad_field("max_tokens" if size < self.context else param, message, code="context_length_exceeded")
+        return ask.max_tokens if ask.max_tokens is not None else self.context - size
+
+    def _sampling(self, model: Target, ask: Ask) -> Sampling:
+        named = ("temperature", "top_p", "min_p", "repetition_penalty")
+        given: dict[str, Any] = {name: value for name in named if (value := getattr(ask, name)) is not None}
+        if ask.top_k is not None:
+            given["top_k"] = max(0, ask.top_k)
+        return replace(model.sampling, **given, seed=secrets.randbits(63) if ask.seed is None else ask.seed)
+
+    async def _grammar(self, model: Target, ask: Ask) -> Callable[[], Grammar] | None:
+        if ask.schema is None:
+            return None
+        return await asyncio.to_thread(self._compile, model.chat, ask.schema)
+
+    def _compile(self, chat: Chat, schema: Any) -> Callable[[], Grammar]:
+        if id(chat) not in self._grammars:
+            self._grammars[id(chat)] = GrammarTokens(chat.tokenizer, self._vocabulary, chat.end_ids)
+        return self._grammars[id(chat)].compile(schema)
+
+    def _speller(self, chat: Chat) -> Callable[[int], tuple[str, bytes]]:
+        if id(chat) not in self._spelled:
+            known: dict[int, bytes] = {}
+
+            def spell(id: int) -> tuple[str, bytes]:
+                if not known:
+                    known.update({number: raw for raw, number in ids_by_bytes(chat.tokenizer).items()})
+                raw = known.get(id)
+                raw = str(chat.tokenizer.decode([id])).encode() if raw is None else raw
+                return raw.decode("utf-8", errors="replace"), raw
+
+            self._spelled[id(chat)] = spell
+        return self._spelled[id(chat)]
+
+    # --- adapters -------------------------------------------------------------------------------------------------------
+
+    async def prepare(self, target: str, *, pin: bool = False) -> None:
+        """Have an adapter in memory. ModelError if its files have changed or do not fit."""
+        if key := self.targets[target].key:
+            async with self._places.use(key, pin=pin):
+                return
+
+    async def _load(self, key: str) -> None:
+        files = next(one.adapter for one in self.targets.values() if one.key == key)
+        assert files is not None
+        try:
+            updates = await asyncio.to_thread(files.read, self._base)
+            await asyncio.wrap_future(self._thread.call(lambda: self.batch.bank.put(key, updates)))
+        except TunesmithError as error:
+            raise as_api_error(error) from error
+
+    async def _unload(self, key: str) -> None:
+        await asyncio.wrap_future(self._thread.call(lambda: self.batch.bank.remove(key)))
+
+    # --- the rest ---------------------------------------------------------------------------------------------------------
+
+    async def prompt_ids(self, target: str, messages: Sequence[Message]) -> tuple[int, ...]:
+        """By the function that encodes for training, evaluation and here."""
+        return tuple(self.targets[target].chat.encode_prompt(messages))
+
+    async def embed(self, target: str, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+        """None: a model that writes gives no vectors of texts that are worth anything untrained."""
+        raise bad_field("model", "this model writes answers; it gives no embeddings", code="unsupported_model")
+
+    async def health(self) -> str:
+        """Empty while the thread of the batch works."""
+        return "" if self._thread.is_alive else "the thread that runs the model has ended"
+
+    async def close(self) -> None:
+        """End the thread."""
+        await asyncio.to_thread(self._thread.close)
+
+
+def _encode(chat: Chat, ask: Ask, vocabulary: int) -> list[tuple[int, ...]]:
+    if ask.kind == "chat":
+        try:
+            return [tuple(chat.encode_prompt(ask.messages))]
+        except TunesmithError as error:
+            raise bad_field(
+                "messages", f"the model's chat template refuses this conversation: {error.problems[0].expected}"
+            ) from error
+    rows = []
+    for prompt in ask.prompts:
+        ids = tuple(chat.tokenizer(prompt)["input_ids"]) if isinstance(prompt, str) else prompt
+        if not ids or not all(0 <= token < vocabulary for token in ids):
+            raise bad_field("prompt", f"token ids must be from 0 to {vocabulary - 1}")
+        rows.append(ids)
+    return rows
+
+
+def _failure(error: BaseException) -> Exception:
+    if isinstance(error, ApiError):
+        return error
+    return EngineError(
+        "the model failed while it answered", value=type(error).__name__, expected="an answer", hint="see the log of the server"
+    )

@@ -1,0 +1,212 @@
+"""What stands before every route: Host and Origin, keys, rates, sizes, the end of service. Plain ASGI, so that streams pass.
+
+`/healthz` alone answers without a key: 200 while the process lives; `/healthz?ready` is 503 from the moment the end begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from tunesmith.serve.errors import ApiError
+
+__all__ = ["Gate", "Keys", "Rates", "Service"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_MOST_CLIENTS = 10_000  # of which a rate is remembered
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
+
+
+@dataclass(slots=True)
+class Service:
+    """Where the service stands. `ready` turns false first; then `refusing` new requests begins, and those in work are ended."""
+
+    ready: bool = False
+    refusing: bool = False
+    in_work: int = 0
+
+
+class Keys:
+    """The keys that clients may use, by name. Only their hashes are kept; comparison takes the same time for all."""
+
+    def __init__(self, keys: Mapping[str, str]) -> None:
+        self._hashes = {name: hashlib.sha256(key.encode()).digest() for name, key in keys.items()}
+
+    def __bool__(self) -> bool:
+        return bool(self._hashes)
+
+    def name_of(self, given: str) -> str | None:
+        """The name of a key; None if it is none of ours."""
+        wanted = hashlib.sha256(given.encode()).digest()
+        found = None
+        for name, known in self._hashes.items():
+            if hmac.compare_digest(known, wanted):
+                found = name
+        return found
+
+
+class Rates:
+    """Requests per minute and key: a bucket that holds a minute's worth and fills evenly. 0 per minute: no limit."""
+
+    def __init__(self, per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_minute, self._clock = per_minute, clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, key: str) -> None:
+        """ApiError 429 with the time to wait if the bucket of this key is empty."""
+        if not self._per_minute:
+            return
+        now = self._clock()
+        left, then = self._buckets.pop(key, (self._per_minute, now))
+        left = min(self._per_minute, left + (now - then) * self._per_minute / 60)
+        self._buckets[key] = (max(0.0, left - 1) if left >= 1 else left, now)
+        while len(self._buckets) > _MOST_CLIENTS:
+            self._buckets.popitem(last=False)
+        if left < 1:
+            wait = (1 - left) * 60 / self._per_minute
+            raise ApiError(
+                429,
+                f"this key may send {self._per_minute:g} requests per minute",
+                code="rate_limit_exceeded",
+                retry_after_s=wait,
+            )
+
+
+@dataclass(slots=True, kw_only=True)
+class Gate:
+    """The application `app` behind the checks. `hosts`: names by which the server may be addressed, `origins`: web pages that
+    may call it. What passed is in `scope["state"]`: `key`, the name of the client's key or its address, and `request_id`."""
+
+    app: App
+    service: Service
+    keys: Keys
+    rates: Rates
+    hosts: Sequence[str]
+    origins: Sequence[str] = ()
+    body_bytes: int = 2**20
+    _open: frozenset[str] = field(default=frozenset({"/healthz"}))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the lifespan."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            raise RuntimeError(f"only HTTP is served, not {scope['type']}")
+        if scope["path"] in self._open:
+            await self._health(scope, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        given = headers.get("x-request-id", "")
+        request_id = given if given.isascii() and given.replace("-", "").isalnum() and len(given) <= 64 else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        send = _with_id(send, request_id)
+        try:
+            self._check_caller(headers)
+            scope["state"]["key"] = self._key(scope, headers)
+            if self.service.refusing:
+                raise ApiError(503, "the server is shutting down; try another one", code="shutting_down", retry_after_s=5)
+            if scope["method"] == "POST":
+                self.rates.take(scope["state"]["key"])
+            receive = await self._body(headers, receive)
+        except ApiError as error:
+            await send_error(error, send)
+            return
+        self.service.in_work += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.service.in_work -= 1
+
+    def _check_caller(self, headers: Mapping[str, str]) -> None:
+        host = headers.get("host", "").lower()
+        bare = host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdigit() else host
+        if bare not in self.hosts and "*" not in self.hosts:
+            raise ApiError(421, f"this server does not answer for the host {host[:80]!r}", code="wrong_host")
+        origin = headers.get("origin")
+        if origin is not None and origin not in self.origins:
+            own = origin.lower().partition("://")[2]
+            if own != host:
+                raise ApiError(403, f"pages of {origin[:80]} may not call this server", code="wrong_origin")
+
+    def _key(self, scope: Scope, headers: Mapping[str, str]) -> str:
+        client = scope.get("client")
+        if not self.keys:
+            return str(client[0]) if client else ""
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        name = self.keys.name_of(given.strip()) if kind.lower() == "bearer" else None
+        if name is None:
+            what = "a key is needed: Authorization: Bearer KEY" if not given else "this key is not known here"
+            raise ApiError(401, what, code="invalid_api_key")
+        return name
+
+    async def _body(self, headers: Mapping[str, str], receive: Receive) -> Receive:
+        """The whole body, read up to the limit; what comes after it (the end of the connection) is still heard."""
+        stated = headers.get("content-length", "")
+        if stated.isdigit() and int(stated) > self.body_bytes:
+            raise self._too_large()
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return _again(message, receive)
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            more = message.get("more_body", False)
+            if size > self.body_bytes:
+                raise self._too_large()
+        return _again({"type": "http.request", "body": b"".join(parts), "more_body": False}, receive)
+
+    def _too_large(self) -> ApiError:
+        return ApiError(413, f"the body is larger than {self.body_bytes} bytes", code="body_too_large")
+
+    async def _health(self, scope: Scope, send: Send) -> None:
+        status = 503 if b"ready" in scope["query_string"] and not self.service.ready else 200
+        status = status if scope["method"] in ("GET", "HEAD") else 405
+        extra = [(b"retry-after", b"5")] if status == 503 else []
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0"), *extra]})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def send_error(error: ApiError, send: Send) -> None:
+    """The error as a whole response. The connection is closed where a body may not have been read."""
+    body = orjson.dumps(error.body())
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers += [(name.encode(), value.encode()) for name, value in error.headers().items()]
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if error.status == 413:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _again(first: MutableMapping[str, Any], receive: Receive) -> Receive:
+    waiting = [first]
+
+    async def again() -> MutableMapping[str, Any]:
+        return waiting.pop() if waiting else await receive()
+
+    return again
+
+
+def _with_id(send: Send, request_id: str) -> Send:
+    async def marked(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+        await send(message)
+
+    return marked
