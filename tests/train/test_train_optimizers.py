@@ -20,6 +20,7 @@ from tunesmith.plan.memory import MOMENTS
 from tunesmith.train import loop as loop_module
 from tunesmith.train.optimizer import Optimizer, Rates, open_optimizer, optimizer_names, optimizer_settings
 from tunesmith.train.optimizer_state import optimizer_tensors, restore_optimizer
+from tunesmith.train.optimizers import adamw
 
 NEEDS_GPU = "paged_adamw_8bit"
 EVERYWHERE = [name for name in optimizer_names() if name != NEEDS_GPU]
@@ -313,3 +314,20 @@ def test_the_plan_counts_what_an_optimizer_keeps_of_a_matrix(kind: str) -> None:
     kept = [t for part in optimizer.parts for state in part.state.values() for t in state.values() if torch.is_tensor(t)]
     assert sum(t.nbytes for t in kept) == pytest.approx(4 * MOMENTS[kind] * model.weight.numel(), rel=0.05)
     assert {*MOMENTS} == {*optimizer_names()}
+
+
+def test_whole_models_take_the_step_of_adamw_in_one_pass_and_adapters_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stepped() -> tuple[Any, torch.Tensor]:
+        torch.manual_seed(0)
+        weight = torch.nn.Parameter(torch.randn(40, 30))
+        optimizer = open_optimizer("adamw", {}, model=None, groups=[{"params": [weight]}], rates=Rates(0.01, 0.1))
+        for _ in range(3):
+            weight.grad = torch.randn(40, 30)
+            optimizer.step()
+        return optimizer.parts[0].defaults["fused"], weight.detach()
+
+    plain, one = stepped()
+    monkeypatch.setattr(adamw, "_FUSED_ABOVE", 1_000)
+    fused, other = stepped()
+    assert plain is None and fused is True
+    assert torch.allclose(one, other, atol=1e-6)
