@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +37,41 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("nightly"):
             item.add_marker(pytest.mark.slow)
+
+
+_HUNDRED_MODULES = 100
+_frozen_modules = 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Take imported libraries out of the garbage collector's rounds: each training run ends with one over all objects."""
+    global _frozen_modules
+    if len(sys.modules) > _frozen_modules + _HUNDRED_MODULES:
+        _frozen_modules = len(sys.modules)
+        gc.collect()
+        gc.freeze()
+
+
+def _quick_picture(_: Any, description: str) -> str:
+    return f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(description, quote=True)}"></svg>'
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_pictures() -> Iterator[Any]:
+    """Reports of runs hold their pictures' descriptions; drawing them would take half of a tiny run. Gives what draws."""
+    from tunesmith.eval import figures
+
+    drawing = figures._svg
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "_svg", _quick_picture)
+        yield drawing
+
+
+@pytest.fixture
+def real_pictures(quick_pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are drawn, as for users. For the tests of pictures and of whole reports."""
+    monkeypatch.setattr("tunesmith.eval.figures._svg", quick_pictures)
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from tunesmith.core.records import Example, Message, Preference
 from tunesmith.core.reporter import Event, Progress, Reporter, SilentReporter
 from tunesmith.models.load import BaseFolder, find_base
 from tunesmith.pipeline.sections.run import MethodConfig, TrainConfig
+from tunesmith.train import run as run_module
 from tunesmith.train.method import DEFAULT, open_method
 from tunesmith.train.order import Place
 from tunesmith.train.results import Trained
@@ -44,6 +45,9 @@ __all__ = [
 ]
 
 torch.set_num_threads(1)  # tiny products gain nothing from a second core, and the numbers stay the same
+if not torch.accelerator.is_available():  # torch's own writes down the stack, three times, for devices that are not here
+    torch.manual_seed = torch.default_generator.manual_seed
+run_module.SAMPLE_TOKENS = 8  # what a tiny model says at a validation tells nothing, and takes a third of a run
 
 Architecture = Literal["llama", "phi3"]
 TEMPLATE = (

@@ -23,6 +23,8 @@ from tunesmith.models.use import Use
 from tunesmith.pipeline.sections.eval import GateConfig
 from tunesmith.pipeline.stages import eval as stage
 
+pytestmark = pytest.mark.usefixtures("real_pictures")
+
 CURVE: tuple[dict[str, float | None], ...] = tuple(
     {
         "step": float(s),

@@ -200,6 +200,7 @@ def test_each_class_has_its_own_figures_and_a_row_of_the_confusion() -> None:
     assert confusion(GIVEN, LABELLED).counts == ((2, 1, 0, 0), (0, 1, 0, 1), (1, 0, 0, 0))
 
 
+@pytest.mark.usefixtures("real_pictures")
 def test_the_confusion_is_drawn_with_every_count_and_described_in_words() -> None:
     found = confusion(GIVEN, LABELLED)
     svg = confusion_figure(found.labels, found.counts)

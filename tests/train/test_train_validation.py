@@ -122,7 +122,7 @@ def asking(number: int, monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]
 
 @pytest.mark.parametrize("small", [False, True])
 @pytest.mark.parametrize(
-    ("name", "number"), [("validate", 1), ("validate", 2), ("validate", 3), ("_samples", 1), ("_samples", 70)]
+    ("name", "number"), [("validate", 1), ("validate", 2), ("validate", 3), ("_samples", 1), ("_samples", 12)]
 )
 def test_a_stop_during_validation_is_answered_at_once_and_the_resumed_run_is_the_undisturbed_one(
     name: str, number: int, small: bool, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
