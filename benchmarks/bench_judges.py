@@ -2,10 +2,13 @@
 
 python benchmarks/bench_judges.py labels --shared ../shared/data/judge --record
 python benchmarks/bench_judges.py kappa --sets 1000 --record
+python benchmarks/bench_judges.py rates --sets 2000 --record
 
 `labels`: auto-j's 1,392 pairs and FairEval's 80 with people's labels (without verdicts of a judge), judged by programs:
 at random, by length, by place, always the same, and people's own label with a known share of noise. κ is compared with that of
 scikit-learn. `kappa`: how often the 95 % interval of κ covers the truth in simulated label sets, pairs clustered by prompt.
+`rates`: how often the interval of a corrected win rate covers the truth (`simulated_judges.py`), with labels drawn at random or
+by the active choice; and what the judge's own interval would cover.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
 from record import write_result
+from simulated_judges import Simulated, simulate
 from tunesmith.eval.judge.calibration import calibrate_pairs
 from tunesmith.eval.judge.kappa import kappa, kappa_of_cells
 from tunesmith.eval.judge.rows import LABELS, JudgedPair, Label
@@ -34,17 +38,22 @@ Verdict = Callable[[JudgedPair, random.Random], tuple[Label, Label]]
 def main() -> None:
     """Print the rows as they come, and record them if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["labels", "kappa"])
+    parser.add_argument("what", choices=["labels", "kappa", "rates"])
     parser.add_argument("--shared", type=Path, default=Path("../shared/data/judge"), help="folder of auto-j and faireval")
     parser.add_argument("--sets", type=int, default=1000, help="simulated label sets in each cell")
     parser.add_argument("--record", action="store_true", help="write the dated result")
     asked = parser.parse_args()
     rows = []
-    for row in on_labels(asked.shared) if asked.what == "labels" else coverage(asked.sets):
+    work = {
+        "labels": lambda: on_labels(asked.shared),
+        "kappa": lambda: coverage(asked.sets),
+        "rates": lambda: rates(asked.sets),
+    }
+    for row in work[asked.what]():
         print(row, flush=True)
         rows.append(row)
     if asked.record:
-        theme = {"labels": "judges", "kappa": "judges-kappa"}[asked.what]
+        theme = {"labels": "judges", "kappa": "judges-kappa", "rates": "judges-rates"}[asked.what]
         write_result(theme, {"noise": NOISE} if asked.what == "labels" else {"sets in a cell": asked.sets, "level": 0.95}, rows)
 
 
@@ -161,6 +170,29 @@ def coverage(sets: int) -> Iterator[dict[str, Any]]:
             "too high %": 100 * above / sets,
             "width": float(np.mean(widths)),
         }
+
+
+def rates(sets: int) -> Iterator[dict[str, Any]]:
+    """One row for each way of choosing labels, and the same simulations split by the judge's accuracy and by labels."""
+    for way in ("random", "active"):
+        found = [simulate(number, active=way == "active") for number in range(sets)]
+        parts: dict[str, Callable[[Simulated], bool]] = {
+            "all": lambda one: True,
+            "accuracy below 0.7": lambda one: one.accuracy < 0.7,
+            "accuracy above 0.85": lambda one: one.accuracy > 0.85,
+            "fewer than 100 labels": lambda one: one.labels < 100,
+        }
+        for name, keep in parts.items():
+            kept = [one for one in found if keep(one)]
+            yield {
+                "labels chosen": way,
+                "simulations": name,
+                "n": len(kept),
+                "covers %": 100 * float(np.mean([one.covers for one in kept])),
+                "width": float(np.mean([one.width for one in kept])),
+                "labels alone, width": float(np.mean([one.people_width for one in kept])),
+                "judge alone covers %": 100 * float(np.mean([one.judge_covers for one in kept])),
+            }
 
 
 def _truth(accuracy: float, shares: Any) -> float:

@@ -61,6 +61,8 @@ class JudgeCalibration:
             "why": self.why,
             "confusion": c.confusion,
             "learning_curve": c.learning.as_dict(),
+            "win_rates": [one.as_dict() for one in c.win_rates],
+            "next_labels": [{"id": one.id, "because": one.because} for one in c.next_labels],
             "measured": {name: one.as_dict() for name, one in diagnosed.items()},
         }
 

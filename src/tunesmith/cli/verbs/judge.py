@@ -75,7 +75,31 @@ def _print(found: JudgeCalibration) -> None:
     if figures["unparsed"] or figures["swapped_missing"]:
         out.print(f"  not parsed: {figures['unparsed']} verdicts; without a swapped verdict: {figures['swapped_missing']}")
     out.print(f"  {figures['learning_curve']['sentence']}")
+    _rates(figures["win_rates"])
+    if chosen := figures["next_labels"]:
+        out.print(f"  label next: {', '.join(one['id'] for one in chosen)}")
     out.print(f"  {'MAY GATE' if found.may_gate else 'MAY NOT GATE'}: {found.why}", style="bold")
+
+
+def _rates(rates: list[dict[str, Any]]) -> None:
+    """Corrected win rates; what the judge alone says only next to them."""
+    from tunesmith.cli.render import console, table
+
+    rows = [
+        [
+            f"{one['system']} over {one['against']}",
+            *_figure({**one, "n": one["labelled"]}, 100),
+            " to ".join(f"{100 * end:.1f}" for end in one["people"]["ci"]),
+            f"{100 * one['uncorrected']:.1f} %" if one["uncorrected"] is not None else "",
+        ]
+        for one in rates
+        if one["value"] is not None
+    ]
+    if rows:
+        table("win rates", ["", "corrected", "interval", "labels", "labels alone", "judge alone"], rows)
+    for one in rates:
+        if one["value"] is None:
+            console().print(f"  win rate of {one['system']}: not measured: {one['why_not']}", style="dim")
 
 
 def _matrix(confusion: dict[str, dict[str, int]]) -> None:

@@ -16,7 +16,9 @@ from tunesmith.eval.judge.biases import (
     position_preference,
     retest,
 )
+from tunesmith.eval.judge.corrected import WinRate, win_rates
 from tunesmith.eval.judge.kappa import Kappa, kappa
+from tunesmith.eval.judge.next_labels import NextLabel, next_labels
 from tunesmith.eval.judge.precision import LearningCurve, learning_curve
 from tunesmith.eval.judge.rows import LABELS, JudgedPair, clusters_of_pairs
 from tunesmith.eval.stats import summarise
@@ -24,6 +26,7 @@ from tunesmith.eval.stats import summarise
 __all__ = ["LEAST_KAPPA", "MOST_REVERSED", "OF_THE_CEILING", "Calibration", "calibrate_pairs"]
 
 LEAST_KAPPA, OF_THE_CEILING, MOST_REVERSED = 0.4, 0.8, 0.10
+NEXT = 20
 _UNPARSED = "unparsed"
 _PLACES = " (judge_swapped must name the answer of the row; if the file names the place in which it was shown: first or second)"
 
@@ -33,7 +36,8 @@ class Calibration:
     """What is known of a judge from `n` labelled pairs of `prompts` prompts. None is not measured.
 
     `kappa`: the verdicts of the first order against people; `kappa_both_orders`: those that count, a tie where the two orders
-    disagree. `kappa_decided`: pairs in which neither is a tie. `ceiling`: people among themselves, the mean over pairs of
+    disagree. `win_rates`: corrected for the judge's errors, of all pairs. `next_labels`: pairs without a label that would help
+    most. `kappa_decided`: pairs in which neither is a tie. `ceiling`: people among themselves, the mean over pairs of
     annotators. `confusion`: people's label, then the judge's. `unparsed`: verdicts of the first order that are none;
     `swapped_missing`: those of the other order. `why`: each reason that decides `may_gate`, in words.
     """
@@ -55,6 +59,8 @@ class Calibration:
     unparsed: int
     swapped_missing: int
     learning: LearningCurve
+    win_rates: tuple[WinRate, ...]
+    next_labels: tuple[NextLabel, ...]
     may_gate: bool
     why: tuple[str, ...]
 
@@ -104,6 +110,8 @@ def calibrate_pairs(pairs: Sequence[JudgedPair], *, family: Collection[str] = ()
         unparsed=len(labelled) - len(judged),
         swapped_missing=swapped_missing,
         learning=learning_curve(judged),
+        win_rates=tuple(win_rates(pairs)),
+        next_labels=tuple(next_labels(pairs, NEXT)),
         may_gate=not why,
         why=why or (_passed(found, ceiling, reversed_),),
     )
