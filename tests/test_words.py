@@ -28,7 +28,13 @@ DIALECT = (
 FORBIDDEN = re.compile(rf"\b(?:{DIALECT})\b", re.IGNORECASE)
 NORMAL = re.compile(r"(?:takes?|under) a second|a second time|no longer", re.IGNORECASE)
 PROMPTS = {  # texts for a language model, word lists and patterns: none is read by a user
-    *("data/synth/prompts.py", "data/synth/guard.py", "data/synth/instruct.py", "data/synth/score.py", "data/synth/rewrite.py"),
+    *(
+        "data/synth/prompts.py",
+        "data/synth/guard.py",
+        "data/synth/instruct.py",
+        "data/synth/rubric.py",
+        "data/synth/rewrite.py",
+    ),
     *(
         "data/dataset/leaks.py",
         "data/text/lexicon.py",

@@ -222,6 +222,7 @@ class FakeLLM(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.character = character
         self.models = ["fake-1"]
+        self.answers_as = ""  # the model that replies name; empty: the one that was asked for
         self.asked: list[Asked] = []
         self.paid: Counter[str] = Counter()
         self.lock = threading.Lock()
@@ -281,7 +282,13 @@ class _Handler(BaseHTTPRequestHandler):
         usage = {**said.usage, "total_tokens": sum(said.usage.values())} if said.usage else None
         with self.server.lock:
             self.server.paid[self.headers["Idempotency-Key"]] += 1
-        body = {"id": "x", "object": "chat.completion", "created": 0, "model": asked.body["model"], "choices": [choice]}
+        body = {
+            "id": "x",
+            "object": "chat.completion",
+            "created": 0,
+            "model": self.server.answers_as or asked.body["model"],
+            "choices": [choice],
+        }
         self._send(200, {**body, "usage": usage} if usage else body, said.headers)
 
     def _send(self, status: int, value: Any, headers: Mapping[str, str]) -> None:

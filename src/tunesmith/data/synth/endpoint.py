@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -71,6 +71,7 @@ class Endpoint:
         self._wait: Callable[[float], bool] = wait or self._stopped.wait
         self._lock = threading.Lock()
         self._not_before = 0.0
+        self._takes_no_schema = False
         self._met = False  # whether anybody was there
         self._client = _client(self.url, api_key, timeout_s, words)
 
@@ -98,13 +99,17 @@ class Endpoint:
             if self._stopped.is_set():
                 raise _Stopped
             attempt += 1
+            sent = replace(request, schema="") if self._takes_no_schema else request
             try:
-                reply = self._once(request)
+                reply = self._once(sent)
                 self._met = True
                 return reply
             except openai.APIStatusError as error:
                 self._met = True
                 if error.status_code in _UNUSABLE:
+                    if sent.schema:  # the server may take the request without it
+                        self._takes_no_schema, fault, attempt = True, None, attempt - 1
+                        continue
                     return _not_taken()
                 if error.status_code not in _AGAIN and error.status_code < 500:
                     raise self._final(error, request) from None
@@ -137,6 +142,7 @@ class Endpoint:
             max_tokens=request.max_tokens,
             logprobs=True if request.top_logprobs else openai.omit,
             top_logprobs=request.top_logprobs or openai.omit,
+            response_format=_format(request),
             extra_headers={"Idempotency-Key": request.key},
         )
         choices = getattr(completion, "choices", None)
@@ -147,7 +153,7 @@ class Endpoint:
                 expected=f"an OpenAI-compatible server at {self.url}",
                 hint=f"check {self._words.section}.url: it often ends in /v1; {self._words.without}",
             )
-        reply = _read(choices[0], getattr(completion, "usage", None), request)
+        reply = _read(completion, request)
         if request.top_logprobs and reply.text and not reply.logprobs:
             raise GeneratorError(
                 "the server gives no log-probabilities",
@@ -246,7 +252,17 @@ def _client(url: str, api_key: str, timeout_s: float, words: Wording) -> openai.
     )
 
 
-def _read(choice: Any, used: Any, request: Request) -> Reply:
+def _format(request: Request) -> Any:
+    """How a server is sent the reply's JSON schema: as OpenAI, vLLM, llama.cpp and Ollama take it."""
+    import openai
+
+    if not request.schema:
+        return openai.omit
+    return {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": json.loads(request.schema)}}
+
+
+def _read(completion: Any, request: Request) -> Reply:
+    choice, used = completion.choices[0], getattr(completion, "usage", None)
     text = choice.message.content or ""
     stop: Stop = "stop"
     if getattr(choice.message, "refusal", None) or choice.finish_reason == "content_filter":
@@ -265,6 +281,8 @@ def _read(choice: Any, used: Any, request: Request) -> Reply:
         date=datetime.now(UTC).date().isoformat(),
         counted=counted,
         logprobs=_logprobs(choice),
+        model=str(getattr(completion, "model", None) or ""),
+        fingerprint=str(getattr(completion, "system_fingerprint", None) or ""),
     )
 
 

@@ -13,13 +13,22 @@ from urllib.parse import urlsplit
 from tunesmith.core.records import Message
 from tunesmith.core.reporter import Progress, Reporter
 from tunesmith.data.synth.ledger import Estimate, Ledger
-from tunesmith.data.synth.replies import Replies
 from tunesmith.data.synth.request import Reply, Request
 
-__all__ = ["Asked", "Generator", "Server"]
+__all__ = ["Asked", "Generator", "Kept", "Server"]
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+
+class Kept(Protocol):
+    """Where replies are kept: `Replies` on disk, or `RepliesInMemory`."""
+
+    def find(self, key: str) -> Reply | None:
+        """The reply kept for this request."""
+
+    def keep(self, key: str, reply: Reply) -> None:
+        """Keep a reply."""
 
 
 class Server(Protocol):
@@ -48,7 +57,7 @@ class Generator:
     def __init__(
         self,
         server: Server,
-        replies: Replies,
+        replies: Kept,
         ledger: Ledger,
         *,
         model: str,
@@ -84,10 +93,16 @@ class Generator:
             reporter.warn("this will probably reach the budget before it ends; finished work is kept")
 
     def ask(
-        self, messages: Sequence[Message], *, draw: int = 0, temperature: float | None = None, top_logprobs: int = 0
+        self,
+        messages: Sequence[Message],
+        *,
+        draw: int = 0,
+        temperature: float | None = None,
+        top_logprobs: int = 0,
+        schema: str = "",
     ) -> Asked:
         """The reply to these messages: the one kept, or a new one. Another `draw` asks for another sample. With
-        the log-probabilities of `top_logprobs` tokens at each place, if there are any.
+        the log-probabilities of `top_logprobs` tokens at each place, if there are any; `schema`: the JSON schema of the reply.
 
         Workers that ask the same thing at the same time share one reply, paid once.
         """
@@ -99,6 +114,7 @@ class Generator:
             seed=self._seed + draw,
             max_tokens=self._max_tokens,
             top_logprobs=top_logprobs,
+            schema=schema,
         )
         key = request.key
         with self._alone(key):

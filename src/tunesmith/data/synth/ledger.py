@@ -83,8 +83,9 @@ class Ledger:
     A request is let through only if the budget holds even when its prompt and its reply are as long as they can be.
     """
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, *, section: str = "generator") -> None:
         self.budget = budget
+        self._section = section  # of the recipe, which sets the budget
         self.expected = 0  # tokens of the whole work, by estimate
         self._changed = threading.Condition()
         self._seen: set[str] = set()
@@ -147,8 +148,8 @@ class Ledger:
             return GeneratorError(
                 "the token budget is used up",
                 value=f"{u.tokens:,} tokens for {u.requests:,} replies; the next could take up to {most_in + most_out:,}",
-                expected=f"at most {b.max_tokens:,} tokens (generator.max_tokens_total)",
-                hint=f"--set generator.max_tokens_total={max(2 * b.max_tokens, round(1.5 * self.expected))} continues; "
+                expected=f"at most {b.max_tokens:,} tokens ({self._section}.max_tokens_total)",
+                hint=f"--set {self._section}.max_tokens_total={max(2 * b.max_tokens, round(1.5 * self.expected))} continues; "
                 "replies are cached, and none is paid twice",
             )
         cost = b.cost(u.prompt_tokens + more_in, u.completion_tokens + more_out)
@@ -157,7 +158,7 @@ class Ledger:
             return GeneratorError(
                 "the money budget is used up",
                 value=f"{spent:,.4f} for {u.requests:,} replies; with the next up to {cost:,.4f}",
-                expected=f"at most {b.max_cost:,.4f} (generator.max_cost)",
-                hint=f"--set generator.max_cost={2 * b.max_cost:g} continues; replies are cached, and none is paid twice",
+                expected=f"at most {b.max_cost:,.4f} ({self._section}.max_cost)",
+                hint=f"--set {self._section}.max_cost={2 * b.max_cost:g} continues; replies are cached, and none is paid twice",
             )
         return None

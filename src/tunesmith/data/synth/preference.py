@@ -6,29 +6,23 @@ from collections.abc import Sequence
 
 from tunesmith.core.records import Example, Message, Origin, Preference, digest
 from tunesmith.core.reporter import Reporter
-from tunesmith.data.synth.attempts import attempted, decision
+from tunesmith.data.synth.attempts import attempted
 from tunesmith.data.synth.gates import Fault, fault_of_text, text_in
 from tunesmith.data.synth.generator import Asked, Generator
-from tunesmith.data.synth.guard import delimited
 from tunesmith.data.synth.instruct import AGAIN, once
+from tunesmith.data.synth.judge import Judge
 from tunesmith.data.synth.ledger import Estimate
 from tunesmith.data.synth.outcome import Outcome, Tally
-from tunesmith.data.synth.prompts import DATA, turns
 from tunesmith.data.text.words import num_words
 
 __all__ = ["FLIPPED", "TIED", "prefer"]
 
 TIED = "the judge calls it a tie"
 FLIPPED = "the judge changes its mind with the order"
+_NO_VERDICT = "the judge gave no verdict"
 _SAME = "both samples say the same"
 _LENGTHS = (1, 2000)
 _DRAWS_APART = 10  # between the two samples, so that a retry of one never is the other
-_JUDGE = (
-    "You compare two answers to one prompt, A and B: which one is more correct, more complete and better written? Their order "
-    "and length do not count. "
-    + DATA
-    + ' Reply with one JSON object and nothing else: {"winner": "A" or "B" or "tie", "reason": "…"}'
-)
 
 
 def prefer(rows: Sequence[Example], *, generator: Generator, reporter: Reporter) -> tuple[list[Preference], Outcome]:
@@ -45,8 +39,9 @@ def prefer(rows: Sequence[Example], *, generator: Generator, reporter: Reporter)
         completion_tokens=2 * (250 + 30) * num,
     )
     generator.announce(estimate, reporter)
+    judge = Judge(generator)
     with reporter.progress("prefer", total=num, unit="prompts") as progress:
-        parts = generator.each(lambda row: _prefer(row, generator), asked_for, progress)
+        parts = generator.each(lambda row: _prefer(row, generator, judge), asked_for, progress)
     tally, made = Tally(), list[Preference]()
     tally.drop(AGAIN, "", len(rows) - num)
     for preference, part in parts:
@@ -56,7 +51,7 @@ def prefer(rows: Sequence[Example], *, generator: Generator, reporter: Reporter)
     return made, Outcome.of("preference", generator, tally, wanted=len(rows), kept=len(made))
 
 
-def _prefer(row: Example, generator: Generator) -> tuple[Preference | None, Tally]:
+def _prefer(row: Example, generator: Generator, judge: Judge) -> tuple[Preference | None, Tally]:
     tally, samples = Tally(), list[Asked]()
     question = row.prompt[-1].content
     for draw in (0, _DRAWS_APART):
@@ -69,8 +64,8 @@ def _prefer(row: Example, generator: Generator) -> tuple[Preference | None, Tall
     try:
         if " ".join(first.split()) == " ".join(second.split()):
             raise Fault(_SAME)
-        forth = _judged(question, first, second, generator)
-        back = _judged(question, second, first, generator)
+        forth = _judged(judge, question, first, second)
+        back = _judged(judge, question, second, first)
         if forth == "tie" or back == "tie":
             raise Fault(TIED)
         if forth == back:  # the same letter for either order is another answer
@@ -91,11 +86,11 @@ def _sample(prompt: Sequence[Message], draw: int, generator: Generator) -> Asked
     return asked
 
 
-def _judged(question: str, a: str, b: str, generator: Generator) -> str:
-    both = f"Prompt: {question}\n\nAnswer A: {a}\n\nAnswer B: {b}"
-    letters = {"A": "A", "B": "B", "tie": "tie"}
-    winner, _, _ = decision(generator, lambda refused: turns(_JUDGE, delimited(both), refused), "winner", letters)
-    return str(winner)
+def _judged(judge: Judge, question: str, a: str, b: str) -> str:
+    found = judge.compare(question, a, b)
+    if found.winner is None:
+        raise Fault(_NO_VERDICT)
+    return found.winner
 
 
 def _preference(row: Example, chosen: str, rejected: str, asked: Asked, model: str) -> Preference:

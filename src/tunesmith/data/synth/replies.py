@@ -15,7 +15,7 @@ from tunesmith.core.files import replace_file, storage_errors
 from tunesmith.core.records import canonical_json, digest, from_dict, to_json
 from tunesmith.data.synth.request import Reply
 
-__all__ = ["Replies"]
+__all__ = ["Replies", "RepliesInMemory"]
 
 
 class Replies:
@@ -50,8 +50,24 @@ class Replies:
             replace_file(self.path(key), to_json({"reply": reply, "check": _check(key, reply)}) + b"\n")
 
 
+class RepliesInMemory:
+    """The replies of this process, for work that is part of something that can itself be resumed."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Reply] = {}
+
+    def find(self, key: str) -> Reply | None:
+        """The reply kept for this request; None if there is none."""
+        return self._kept.get(key)
+
+    def keep(self, key: str, reply: Reply) -> None:
+        """Keep a reply until the process ends."""
+        self._kept[key] = reply
+
+
 def _check(key: str, reply: Reply) -> str:
     found = asdict(reply)
-    if not reply.logprobs:
-        del found["logprobs"]  # as in replies that were kept before there were any
+    for name in ("logprobs", "model", "fingerprint"):  # as in replies that were kept before there were any
+        if not found[name]:
+            del found[name]
     return digest(key, canonical_json(found))

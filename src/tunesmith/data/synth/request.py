@@ -27,6 +27,7 @@ class Request:
     max_tokens: int
     top_p: float | None = None
     top_logprobs: int = 0
+    schema: str = ""  # JSON schema of the reply, for servers that can hold a model to one
 
     @property
     def key(self) -> str:
@@ -37,6 +38,8 @@ class Request:
             settings["top_p"] = self.top_p
         if self.top_logprobs:
             settings["top_logprobs"] = self.top_logprobs
+        if self.schema:
+            settings["schema"] = self.schema
         return digest("request", canonical_json({**settings, "max_tokens": self.max_tokens, "messages": turns}))
 
     @property
@@ -54,6 +57,7 @@ class Reply:
     """What came back. `stop`: ended by itself, cut at the token limit, refused by the model, or not taken by the server.
 
     `date`: the day (UTC) on which it was paid for. `counted`: the server reported the tokens; else they are upper bounds.
+    `model` and `fingerprint`: what the server says answered; empty where it does not say.
     `logprobs`: where they were asked for, a JSON list of [token, log p, [[token, log p], …]], a token as its bytes in hex.
     """
 
@@ -64,3 +68,5 @@ class Reply:
     date: str
     counted: bool = True
     logprobs: str = ""
+    model: str = ""
+    fingerprint: str = ""

@@ -4,38 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean
 
 from tunesmith.core.records import Example
 from tunesmith.core.reporter import Reporter
-from tunesmith.data.synth.attempts import attempted
-from tunesmith.data.synth.gates import NOT_JSON, Fault, object_in
+from tunesmith.data.synth.gates import kind_of
 from tunesmith.data.synth.generator import Generator
-from tunesmith.data.synth.guard import delimited
+from tunesmith.data.synth.judge import Judge
 from tunesmith.data.synth.ledger import Estimate
 from tunesmith.data.synth.outcome import Outcome, Tally
-from tunesmith.data.synth.prompts import DATA, turns
+from tunesmith.data.synth.rubric import TRAINING_DATA
 from tunesmith.data.text.words import num_words
 
 __all__ = ["RUBRIC", "Grade", "score"]
 
-RUBRIC: Mapping[str, str] = {
-    "correctness": "5: every statement is true and answers the prompt. 3: mostly right, one slip that misleads. "
-    "1: wrong, or answers something else.",
-    "completeness": "5: nothing that was asked is missing. 3: the main point is there, parts are missing. "
-    "1: hardly anything of what was asked.",
-    "style": "5: clear, whole sentences, to the point, a pleasure to read. 3: readable with some clumsy or padded places. "
-    "1: hard to follow, cut off, or full of phrases that say nothing.",
-}
-_GRADES = range(1, 6)
+RUBRIC: Mapping[str, str] = TRAINING_DATA.points
 _BELOW = "a grade below the threshold"
-_GRADER = (
-    "You grade answers in training data from 1 to 5 on three points. "
-    + " ".join(f"{name}: {text}" for name, text in RUBRIC.items())
-    + " Use 2 and 4 for what lies between. Length earns nothing. "
-    + DATA
-    + ' Reply with one JSON object and nothing else: {"correctness": n, "completeness": n, "style": n, "reason": "…"}'
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +45,9 @@ def score(
         completion_tokens=50 * len(rows),
     )
     generator.announce(estimate, reporter)
+    judge = Judge(generator, TRAINING_DATA)
     with reporter.progress("score", total=len(rows), unit="examples") as progress:
-        parts = generator.each(lambda row: _grade(row, generator), rows, progress)
+        parts = generator.each(lambda row: _grade(row, judge), rows, progress)
     tally, kept, grades = Tally(), list[Example](), list[Grade]()
     for row, (grade, part) in zip(rows, parts, strict=True):
         tally.add(part)
@@ -78,23 +62,11 @@ def score(
     return kept, grades, Outcome.of("score", generator, tally, wanted=len(rows), kept=len(kept))
 
 
-def _grade(row: Example, generator: Generator) -> tuple[Grade | None, Tally]:
-    asked_for = "\n\n".join(f"{message.role}: {message.content}" for message in row.prompt)
-    both = f"Prompt:\n{asked_for}\n\nAnswer:\n{row.answer}"
-
-    def work(attempt: int, reasons: Sequence[str]) -> Grade:
-        asked = generator.ask(turns(_GRADER, delimited(both), reasons), draw=attempt, temperature=0.0)
-        value = object_in(asked.reply)
-        if not RUBRIC.keys() <= value.keys():
-            raise Fault(NOT_JSON)
-        grades = {name: value[name] for name in RUBRIC if type(value[name]) is int and value[name] in _GRADES}
-        if len(grades) < len(RUBRIC):
-            raise Fault("a grade that is not 1 to 5")
-        return Grade(
-            id=row.id,
-            mean=round(mean(grades.values()), 4),
-            reason=" ".join(str(value.get("reason", "")).split())[:300],
-            **grades,
-        )
-
-    return attempted(work, row.prompt[-1].content if row.prompt else row.answer)
+def _grade(row: Example, judge: Judge) -> tuple[Grade | None, Tally]:
+    tally = Tally()
+    graded = judge.grade("\n\n".join(f"{message.role}: {message.content}" for message in row.prompt), row.answer)
+    tally.refused.update(kind_of(reason) for reason in graded.refused)
+    if graded.mean is None:
+        tally.drop(kind_of(graded.fault), row.prompt[-1].content if row.prompt else row.answer)
+        return None, tally
+    return Grade(id=row.id, mean=graded.mean, reason=graded.reason, **graded.points), tally
