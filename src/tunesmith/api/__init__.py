@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tunesmith.api.conversion import ConvertResult, FormatKind, FormatResult, convert, detect_formats
     from tunesmith.api.deduplication import DedupResult, dedup
     from tunesmith.api.events import EventLog
-    from tunesmith.api.experiments import RunRow, RunsTable, runs
+    from tunesmith.api.experiments import RunRow, RunsTable, compare_runs, recommend_run, run_curves, runs
     from tunesmith.api.exporting import ExportResult, ExportTable, export, export_formats, export_table
     from tunesmith.api.golden_set import GoldenAdded, GoldenList, GoldenState, golden_add, golden_list, golden_verify
     from tunesmith.api.judges import JudgeCalibration, calibrate_judge
@@ -59,6 +59,9 @@ if TYPE_CHECKING:
     from tunesmith.eval.parity_result import ParityReport
     from tunesmith.eval.questionnaire import TaskAnswers
     from tunesmith.eval.verdict import Verdict
+    from tunesmith.ops.runs.comparing import Curves, RunChange, RunComparison
+    from tunesmith.ops.runs.pairing import PairedRuns, RunGain
+    from tunesmith.ops.runs.recommending import Recommendation, RunEfficiency, SizeStep
     from tunesmith.pipeline.chain import Chain, ChainOutcome, ChainStage, StageResult
     from tunesmith.pipeline.evidence import EXAMPLES
     from tunesmith.pipeline.outcome import Outcome
@@ -83,6 +86,7 @@ __all__ = [
     "CompareResult",
     "Conversation",
     "ConvertResult",
+    "Curves",
     "DedupResult",
     "Documents",
     "EventLog",
@@ -102,6 +106,7 @@ __all__ = [
     "ModelSize",
     "NewRecipe",
     "Outcome",
+    "PairedRuns",
     "ParityReport",
     "Passage",
     "PassageIndex",
@@ -113,10 +118,15 @@ __all__ = [
     "PushList",
     "Pushed",
     "Recalled",
+    "Recommendation",
     "ReleaseCheck",
     "ReleaseResult",
     "ReviewApplied",
     "ReviewPage",
+    "RunChange",
+    "RunComparison",
+    "RunEfficiency",
+    "RunGain",
     "RunRow",
     "RunsTable",
     "Scorer",
@@ -124,6 +134,7 @@ __all__ = [
     "ServedModel",
     "Serving",
     "SizeSettings",
+    "SizeStep",
     "SplitResult",
     "StageResult",
     "TaskAnswers",
@@ -139,6 +150,7 @@ __all__ = [
     "chat",
     "check",
     "compare",
+    "compare_runs",
     "convert",
     "crossfit",
     "decide_documents",
@@ -166,10 +178,12 @@ __all__ = [
     "parity",
     "plan",
     "push",
+    "recommend_run",
     "release",
     "review",
     "review_documents",
     "run",
+    "run_curves",
     "runs",
     "selftest",
     "serve",
@@ -185,6 +199,10 @@ __all__ = [
 ]
 
 _NAMES = {
+    "tunesmith.ops.runs.pairing": ("PairedRuns", "RunGain"),
+    "tunesmith.ops.runs.recommending": ("Recommendation", "RunEfficiency", "SizeStep"),
+    "tunesmith.ops.runs.comparing": ("Curves", "RunChange", "RunComparison"),
+    "tunesmith.api.experiments": ("RunRow", "RunsTable", "compare_runs", "recommend_run", "run_curves", "runs"),
     "tunesmith.api.pipeline": (
         "run",
         "open_project",
@@ -216,7 +234,6 @@ _NAMES = {
     "tunesmith.api.conversion": ("ConvertResult", "FormatKind", "FormatResult", "convert", "detect_formats"),
     "tunesmith.api.deduplication": ("DedupResult", "dedup"),
     "tunesmith.api.splitting": ("SplitResult", "split"),
-    "tunesmith.api.experiments": ("RunRow", "RunsTable", "runs"),
     "tunesmith.api.exporting": ("ExportResult", "ExportTable", "export", "export_formats", "export_table"),
     "tunesmith.api.golden_set": ("GoldenAdded", "GoldenList", "GoldenState", "golden_add", "golden_list", "golden_verify"),
     "tunesmith.api.reviewing": (

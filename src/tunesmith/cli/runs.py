@@ -1,4 +1,4 @@
-"""The table of runs in a terminal: a few lines for each run, 80 columns wide."""
+"""Runs in a terminal: the table, two side by side, the recommended one; 80 columns wide."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.cli.render import console, table
 
 if TYPE_CHECKING:
-    from tunesmith.api import RunRow, RunsTable
+    from tunesmith.api import Curves, Recommendation, RunComparison, RunRow, RunsTable
 
-__all__ = ["duration", "mebibytes", "print_runs", "range_", "short_setting"]
+__all__ = [
+    "duration",
+    "mebibytes",
+    "print_comparison",
+    "print_curves",
+    "print_recommendation",
+    "print_runs",
+    "range_",
+    "short_setting",
+]
 
 _MOST_SETTINGS = 4
 _SHARED = ("method.kind", "method.rank", "train.learning_rate", "train.epochs")
@@ -88,6 +97,99 @@ def range_(value: float, ends: Sequence[float] | None, *, signed: bool = False) 
 
 def _number(value: float | None, *, signed: bool = False) -> str:
     return "not known" if value is None else f"{value:{'+' if signed else ''}.3f}".replace("-", "−")
+
+
+def print_comparison(found: RunComparison) -> None:
+    """What differed, the paired gains, costs, and the losses as a line of blocks."""
+    a, b = found.a.id[:8], found.b.id[:8]
+    rows = [[c.name, _value(c.a), _value(c.b)] for c in (*found.settings, *found.data[:_MOST_DATA])]
+    if found.same_data:
+        rows.append(["dataset", "the same", "the same"])
+    table("", ["differs in", a, b], rows)
+    if found.paired.gains:
+        gains = [
+            [
+                g.metric.replace("_", " "),
+                _number(g.a),
+                _number(g.b),
+                "not measured" if g.gain is None else _measured(g.gain, g.ci),
+            ]
+            for g in found.paired.gains.values()
+        ]
+        console().print(f"\non {found.paired.items} common test items of {found.paired.documents} documents")
+        table("", ["metric", a, b, f"gain of {b}"], gains)
+    else:
+        console().print(f"\ngain: not measured: {found.paired.reason}")
+    if found.paired.note:
+        console().print(f"! {found.paired.note}")
+    console().print("")
+    lines = [[c.name, _value(c.a), _value(c.b)] for c in found.results]
+    table("", ["", a, b], [["validation loss", *(_spark(losses) for losses in found.losses.values())], *lines])
+    console().print(f"\nopen  {found.page}")
+
+
+def print_curves(found: Curves) -> None:
+    """The losses as lines of blocks, and where the page is."""
+    rows = [[name, _spark(losses), f"{min(losses):.3f}" if losses else ""] for name, losses in found.losses.items()]
+    table("", ["run", "validation loss", "best"], rows)
+    console().print(f"\nopen  {found.page}")
+
+
+def print_recommendation(found: Recommendation) -> None:
+    """The run to take, what was compared, and efficiency alongside quality."""
+    say = console()
+    say.print(f"take {found.id[:8]}: {found.why}" if found.id else found.why)
+    for text in found.left_out:
+        say.print(f"left out: {text}")
+    if found.considered:
+        head = ["run", (found.metric or "score").replace("_", " "), "gain", "trained", "time", "gain per hour"]
+        rows = [
+            [
+                c.id[:8],
+                _number(c.score),
+                _number(c.gain, signed=True),
+                _value(c.trained),
+                duration(c.seconds),
+                _per_hour(c.gain_per_hour),
+            ]
+            for c in found.considered
+        ]
+        table("", head, rows)
+    for step in found.steps:
+        say.print(f"{step.larger[:8]} against {step.smaller[:8]}: {step.why}")
+    if found.id:
+        say.print(f"\nnext  tunesmith show {found.id[:8]}")
+
+
+_MOST_DATA = 8
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_MOST_BLOCKS = 24
+
+
+def _spark(values: Sequence[float]) -> str:
+    """At most 24 values as blocks, from the lowest to the highest of them."""
+    if not values:
+        return "not known"
+    count = min(_MOST_BLOCKS, len(values))
+    chosen = [values[round(i * (len(values) - 1) / max(1, count - 1))] for i in range(count)]
+    low, span = min(chosen), (max(chosen) - min(chosen)) or 1.0
+    return "".join(_BLOCKS[round((value - low) / span * (len(_BLOCKS) - 1))] for value in chosen)
+
+
+def _measured(gain: float, ends: Sequence[float] | None) -> str:
+    return range_(gain, ends, signed=True) if ends else f"{_number(gain, signed=True)}, interval not measured"
+
+
+def _per_hour(value: float | None) -> str:
+    return "not known" if value is None else f"{value:+.2f}".replace("-", "−")
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "not known"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def duration(seconds: float | None) -> str:
