@@ -48,7 +48,7 @@ def running(
     most_waiting: int = 512,
     address: Address = _LOCAL,
 ) -> Iterator[Running]:
-    """Serve what is in the registry until the block ends; the engines are left running."""
+    """Serve what is in the registry until the block ends; then the engines are closed, as `tunesmith serve` does."""
     log: list[dict[str, Any]] = []
     pipeline = Pipeline(registry, stages, most_waiting=most_waiting)
     gate = Gate(
@@ -66,6 +66,8 @@ def running(
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         made.append(Running(url, registry, pipeline, gate.service, lambda: loop.call_soon_threadsafe(stop), log))
         await run(gate, listening, address, ready.set, stop)
+        for engine in made[0].engines():
+            await engine.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(work()))
     thread.start()

@@ -36,8 +36,6 @@ def server(models: tuple[Path, dict[str, Path]], tmp_path_factory: pytest.TempPa
     assert not refused
     with running(registry) as found:
         yield found
-    for engine in found.engines():
-        asyncio.run(engine.close())
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from fakes import make_base
 from tunesmith.core.artifacts import Store
 from tunesmith.models.adapters import attach, save_adapter
 from tunesmith.models.load import find_base, load_model
-from tunesmith.serve.loading import Loading, load_all, named
+from tunesmith.serve.loading.asked import Loading, named
+from tunesmith.serve.loading.load import load_all
 from tunesmith.serve.registry import Registry
 
 __all__ = ["loaded", "make_adapter", "make_adapters"]

@@ -77,7 +77,7 @@ def serve(  # noqa: PLR0913 (what a person may choose about a server)
         EngineError: an address that cannot be had, or one that others reach without a key; or no model is left to serve.
     """
     from tunesmith.core.reporter import SilentReporter
-    from tunesmith.serve.loading import Loading, named
+    from tunesmith.serve.loading.asked import Loading, named
     from tunesmith.serve.running import Address, bind
 
     address = Address(host, port, drain_s, pause_s)
@@ -89,6 +89,7 @@ def serve(  # noqa: PLR0913 (what a person may choose about a server)
         rows=rows,
         most_adapters=max_adapters,
         context=context,
+        upstream_key=os.environ.get("TUNESMITH_UPSTREAM_KEY", ""),
         reporter=reporter or SilentReporter(),
     )
     settings = _Settings(
@@ -115,7 +116,7 @@ class _Settings:
 async def _serve(references: Sequence[Any], how: Any, settings: _Settings) -> None:
     from tunesmith.serve.app import make_app
     from tunesmith.serve.gate import LOOPBACK, Gate, Keys, Rates, Service
-    from tunesmith.serve.loading import load_all
+    from tunesmith.serve.loading.load import load_all
     from tunesmith.serve.observing import Observer
     from tunesmith.serve.pipeline import Pipeline
     from tunesmith.serve.registry import Registry

@@ -333,6 +333,10 @@ class LlamaCpp:
                 hint=_INSTALL,
             )
 
+    def check_alive(self, *, patience_s: float = 0.0) -> None:
+        """EngineError with the end of the log if the server's process has ended, or ends within `patience_s`."""
+        self._process.check_alive(patience_s=patience_s)
+
     def memory_bytes(self) -> int:
         """Of the server process, without the second process that scores."""
         return self._process.peak_memory_bytes()

@@ -53,6 +53,7 @@ def bad_field(param: str, message: str, *, code: str = "invalid_value") -> ApiEr
 
 
 def as_api_error(error: TunesmithError, *, status: int = 503) -> ApiError:
-    """What went wrong inside, without the hint, which is for whoever runs the server."""
+    """What went wrong inside, without hint and log, which are for whoever runs the server."""
     first = error.problems[0]
-    return ApiError(status, f"{first.what}: {first.value}; expected {first.expected}", code="model_unavailable")
+    what = first.what.splitlines()[0]  # the rest is the end of an engine's log
+    return ApiError(status, f"{what}: {first.value}; expected {first.expected}", code="model_unavailable")

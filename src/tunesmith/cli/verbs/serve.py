@@ -19,7 +19,7 @@ __all__ = ["command"]
 def command(  # noqa: PLR0913 (flags)
     references: Annotated[
         list[str],
-        typer.Argument(help="RUN, RELEASE, FOLDER, BASE+ADAPTER or a base, each optionally as NAME=REFERENCE."),
+        typer.Argument(help="RUN, RELEASE, FOLDER, BASE+ADAPTER, FILE.gguf or URL#MODEL, each optionally as NAME=REFERENCE."),
     ],
     project: ProjectDir = Path("."),
     host: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs a key.")] = "127.0.0.1",

@@ -1,0 +1,129 @@
+"""Models for the engine in this process: sorted by base, opened once each, checked, put into the registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tunesmith.core.errors import ModelError
+from tunesmith.models.chat import Chat, open_chat
+from tunesmith.models.continuous.generator import Capacity
+from tunesmith.models.load import BaseFolder, find_base, load_model
+from tunesmith.models.memory import free_bytes
+from tunesmith.models.tuned import is_whole
+from tunesmith.serve.engines.adapter_files import AdapterFiles
+from tunesmith.serve.engines.embedded import Embedded, Target
+from tunesmith.serve.loading.asked import Loading, Named, usual_sampling
+from tunesmith.serve.parity import check_prompts, own_folder, own_ids
+from tunesmith.serve.registry import Registry, Version, plain_name
+from tunesmith.systems.placing import Place, check_base
+
+__all__ = ["Group", "place_embedded"]
+
+_PIECE_TOKENS = {"cpu": 256, "cuda": 2048}
+_SHARE = 4  # of the free memory, one in so many bytes may hold keys and values in work; half as many those of the prefix cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """A version to be: of which target, and from which adapter folder (None: the base or a whole model)."""
+
+    named: Named
+    id: str
+    target: str
+    label: str
+    adapter: Path | None = None
+
+
+@dataclass(slots=True)
+class Group:
+    """A base, and what is served on it."""
+
+    base: BaseFolder
+    targets: dict[str, Target] = field(default_factory=dict)
+    wanted: list[_Wanted] = field(default_factory=list)
+
+    async def open(self, how: Loading, registry: Registry) -> list[ModelError]:
+        """Open the weights and add the versions; returns why some are not served."""
+        self._add_base(registry)
+        engine = self._engine(how)
+        refused: list[ModelError] = []
+        preload = how.preload and sum(one.adapter is not None for one in self.targets.values()) <= how.most_adapters
+        for one in self.wanted:
+            chat = self.targets[one.target].chat
+            own = own_ids(own_folder(self.base.path, one.adapter), chat)
+            try:
+                found = await check_prompts(engine, one.target, chat, own, name=one.named.name)
+            except ModelError as error:
+                refused.append(error)
+                continue
+            if preload:
+                await engine.prepare(one.target)
+            version = Version(
+                name=one.named.name,
+                id=one.id,
+                engine=engine,
+                target=one.target,
+                label=one.label,
+                parity=found,
+                base=self.base.name if one.adapter is not None else "",
+            )
+            registry.add(version, *one.named.aliases)
+        return refused
+
+    def _add_base(self, registry: Registry) -> None:
+        """The base answers too, under its own name, where nothing else was named so."""
+        base = self.base
+        if base.fingerprint in self.targets:
+            return
+        self.targets[base.fingerprint] = Target(chat=self.shared(open_chat(base)), sampling=usual_sampling(base.path))
+        taken = {one.named.name for one in self.wanted} | set(registry.names())
+        own = plain_name(Path(base.name).name)
+        named = Named(base.name, own if own not in taken else f"base-{base.fingerprint[:8]}")
+        self.wanted.append(_Wanted(named=named, id=base.fingerprint[:12], target=base.fingerprint, label=base.name))
+
+    def _engine(self, how: Loading) -> Embedded:
+        model = load_model(self.base, how.precision)
+        free = free_bytes(model.device)
+        capacity = Capacity(
+            rows=how.rows,
+            memory_bytes=free // _SHARE,
+            prefix_bytes=free // (2 * _SHARE),
+            piece_tokens=_PIECE_TOKENS.get(model.device.type, 512),
+        )
+        return Embedded(
+            model,
+            capacity,
+            self.targets,
+            base=self.base.fingerprint,
+            context=min(self.base.context, how.context or self.base.context),
+            most_adapters=how.most_adapters,
+        )
+
+    def shared(self, chat: Chat) -> Chat:
+        """One object for each chat format of a base: what is derived from it is made once."""
+        return next((one.chat for one in self.targets.values() if one.chat.fingerprint == chat.fingerprint), chat)
+
+
+def place_embedded(one: Named, place: Place, groups: dict[str, Group], how: Loading) -> None:
+    """Sort a reference to its base, checked as far as can be without opening weights."""
+    base = find_base(place.model, reporter=how.reporter)
+    check_base(base, place)
+    adapter = place.adapter
+    if adapter is not None and is_whole(adapter):
+        base, adapter = find_base(str(adapter)), None
+    group = groups.setdefault(base.fingerprint, Group(base))
+    chat = group.shared(open_chat(base, None if place.run is None else place.run.manifest["settings"].get("template")))
+    if adapter is None:
+        default = "tuned" if place.adapter is not None else plain_name(Path(base.name).name)
+        group.targets[base.fingerprint] = Target(chat=chat, sampling=usual_sampling(base.path, place.run, how.store))
+        named = one.or_name(default)
+        group.wanted.append(_Wanted(named=named, id=base.fingerprint[:12], target=base.fingerprint, label=base.name))
+        return
+    inputs = place.run.manifest["inputs"] if place.run is not None else []
+    files = AdapterFiles.of(adapter, base=next((i["id"] for i in inputs if i["kind"] == "base"), ""))
+    files.check_base(base.fingerprint)
+    group.targets[files.key] = Target(chat=chat, sampling=usual_sampling(adapter, place.run, how.store), adapter=files)
+    label = f"adapter of {base.name}" + (f", run {place.run.id[:8]}" if place.run is not None else "")
+    named = one.or_name("tuned" if place.run is not None else plain_name(adapter.name))
+    group.wanted.append(_Wanted(named=named, id=files.key[:12], target=files.key, label=label, adapter=adapter))

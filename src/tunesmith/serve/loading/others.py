@@ -1,0 +1,160 @@
+"""Models behind other programs: GGUF files in a llama.cpp that we start, and servers of others."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tunesmith.core.errors import EngineError, ModelError
+from tunesmith.core.files import sha256_file
+from tunesmith.core.records import digest
+from tunesmith.models.chat import Chat, open_chat
+from tunesmith.models.declared import declared_by_gguf
+from tunesmith.models.load import BaseFolder, find_base
+from tunesmith.serve.engines.forward import HONOURED_BY_VLLM, Forward
+from tunesmith.serve.engines.llama_cpp import LlamaCppEngine
+from tunesmith.serve.loading.asked import Loading, Named, usual_sampling
+from tunesmith.serve.parity import check_prompts, own_ids
+from tunesmith.serve.registry import Registry, Version, plain_name
+from tunesmith.systems.placing import Place
+
+__all__ = ["GgufGroup", "UrlGroup", "is_url", "place_gguf", "place_url"]
+
+_URL = re.compile(r"https?://")
+_MOST_ROWS = 8  # slots of llama.cpp: each takes the memory of a whole context
+_CONTEXT = 4096  # tokens per slot, unless the user wants another number
+_READABLE_BYTES = 4 * 2**30  # of a GGUF file whose own tokenizer is read through transformers, which unpacks it
+
+
+@dataclass(slots=True)
+class GgufGroup:
+    """A GGUF file and its adapters, in one llama.cpp."""
+
+    place: Place
+    adapters: dict[str, Path] = field(default_factory=dict)
+    wanted: list[tuple[Named, str]] = field(default_factory=list)
+
+    async def open(self, how: Loading, registry: Registry) -> list[ModelError]:
+        """Start llama.cpp and add the versions; returns why they are not served."""
+        file = self.place.gguf
+        assert file is not None
+        declared = declared_by_gguf(file)
+        engine = LlamaCppEngine(
+            file,
+            self.adapters,
+            context=min(declared.context or _CONTEXT, how.context or _CONTEXT),
+            at_once=min(how.rows, _MOST_ROWS),
+            sampling=usual_sampling(file.parent, self.place.run, how.store),
+        )
+        refused: list[ModelError] = []
+        name = self.wanted[0][0].name
+        read = self._read_own(how)
+        found = read if isinstance(read, str) else ""
+        if not isinstance(read, str):
+            folder, chat = read
+            try:
+                found = await check_prompts(engine, "", chat, own_ids(folder.path, chat), name=name)
+            except ModelError as error:
+                await engine.close()
+                return [error]
+        own = sha256_file(file)
+        for one, target in self.wanted:
+            id = digest(own, sha256_file(self.adapters[target])) if target else own
+            version = Version(
+                name=one.name,
+                id=id[:12],
+                engine=engine,
+                target=target,
+                label=f"{file.name}, {declared.stored}" + (f", with {self.adapters[target].name}" if target else ""),
+                parity=found,
+                base=file.stem if target else "",
+            )
+            registry.add(version, *one.aliases)
+        return refused
+
+    def _read_own(self, how: Loading) -> tuple[BaseFolder, Chat] | str:
+        """See `_own`; or why that cannot be had, in words."""
+        try:
+            read = self._own(how)
+        except ModelError as error:
+            return f"not measured: {error.problems[0].what}"
+        return "not measured: the file is too large to be read by transformers" if read is None else read
+
+    def _own(self, how: Loading) -> tuple[BaseFolder, Chat] | None:
+        """The files that the model was trained with, or the GGUF file itself as transformers reads it."""
+        run, file = self.place.run, self.place.gguf
+        assert file is not None
+        if run is not None:
+            base = find_base(how.store.place_of(str(run.manifest["settings"]["base"])), reporter=how.reporter)
+            return base, open_chat(base, run.manifest["settings"].get("template"))
+        if file.stat().st_size > _READABLE_BYTES:
+            return None
+        base = find_base(str(file), reporter=how.reporter)
+        return base, open_chat(base)
+
+
+def place_gguf(one: Named, place: Place, groups: dict[str, GgufGroup], *, adapter: Path | None = None) -> None:
+    """Sort a reference to its file. ModelError for an adapter that is not there."""
+    assert place.gguf is not None
+    group = groups.setdefault(str(place.gguf.resolve()), GgufGroup(place))
+    if adapter is None:
+        group.wanted.append((one.or_name(plain_name(place.gguf.stem)), ""))
+        return
+    if not adapter.is_file():
+        raise ModelError(
+            "there is no such GGUF adapter",
+            value=str(adapter),
+            expected="a file that exists",
+            hint="tunesmith export RUN --to gguf-lora   makes one",
+        )
+    target = str(adapter.resolve())
+    group.adapters[target] = adapter
+    group.wanted.append((one.or_name(plain_name(adapter.stem)), target))
+
+
+@dataclass(slots=True)
+class UrlGroup:
+    """A server and the models of it that are wanted; an empty one stands for all that it lists."""
+
+    url: str
+    wanted: list[tuple[Named, str]] = field(default_factory=list)
+
+    async def open(self, how: Loading, registry: Registry) -> list[ModelError]:
+        """Add the versions. EngineError if nothing answers there, or it does not serve a model."""
+        engine = Forward(self.url, api_key=how.upstream_key)
+        listed = {str(one["id"]): one for one in await engine.models()}
+        if any(one.get("owned_by") == "vllm" for one in listed.values()):
+            await engine.close()
+            engine = Forward(self.url, api_key=how.upstream_key, name="vLLM", honours=HONOURED_BY_VLLM, tokenizes="vllm")
+        for one, model in self.wanted:
+            if model and model not in listed:
+                raise EngineError(
+                    f"the server at {self.url} does not serve this model",
+                    value=model,
+                    expected=", ".join(list(listed)[:8]) or "a model",
+                    hint=f"tunesmith serve {self.url}/v1#NAME, with one of these names",
+                )
+            for target in [model] if model else listed:
+                version = Version(
+                    name=one.name or plain_name(target),
+                    id=digest(self.url, target)[:12],
+                    engine=engine,
+                    target=target,
+                    label=f"{target} at {self.url}",
+                    parity="not measured: nothing on this machine says how it should read a prompt",
+                )
+                registry.add(version, *one.aliases)
+        return []
+
+
+def is_url(reference: str) -> bool:
+    """Whether a reference is an address."""
+    return _URL.match(reference) is not None
+
+
+def place_url(one: Named, groups: dict[str, UrlGroup]) -> None:
+    """Sort an address to its server."""
+    url, _, model = one.reference.partition("#")
+    url = url.rstrip("/").removesuffix("/v1")
+    groups.setdefault(url, UrlGroup(url)).wanted.append((one, model))

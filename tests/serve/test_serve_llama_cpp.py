@@ -1,0 +1,91 @@
+"""A GGUF file and its adapter, in a llama.cpp that the server starts, asks, and starts again when it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import psutil
+import pytest
+from running_server import Running, running
+from tiny_models import loaded, make_adapter
+
+from fakes import TEMPLATE, make_base
+from gguf_files import write_gguf, write_gguf_adapter
+from tunesmith.models.chat import open_chat
+from tunesmith.models.load import find_base
+from tunesmith.serve.loading.others import GgufGroup
+
+pytest.importorskip("xllamacpp", reason="needs tunesmith[llama-cpp]")
+ASKED: list[Any] = [{"role": "user", "content": "Tell me about the lamp."}]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    root = tmp_path_factory.mktemp("gguf")
+    base = make_base(root / "tiny")
+    file = write_gguf(base, root / "tiny.gguf", template=TEMPLATE)
+    adapter = write_gguf_adapter(make_adapter(base, root / "a", seed=1), base, root / "mine.gguf")
+    folder = find_base(str(base))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(GgufGroup, "_own", lambda self, how: (folder, open_chat(folder)))  # as for the GGUF of a run
+        registry, refused = loaded(root, f"tiny={file}", f"mine={file}+{adapter}", context=256, rows=2)
+    assert not refused
+    with running(registry) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def client(server: Running) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as found:
+        yield found
+
+
+def ask(client: openai.OpenAI, model: str, **how: Any) -> Any:
+    return client.chat.completions.create(**{"model": model, "messages": ASKED, "max_tokens": 16, "temperature": 0, **how})
+
+
+def test_the_file_and_its_adapter_answer_by_name_whole_and_streamed(client: openai.OpenAI) -> None:
+    texts = {name: ask(client, name).choices[0].message.content for name in ("tiny", "mine")}
+    assert texts["tiny"] != texts["mine"]
+    for name, text in texts.items():
+        assert "".join(c.choices[0].delta.content or "" for c in ask(client, name, stream=True)) == text
+    listed: dict[str, Any] = {one.id: one for one in client.models.list()}
+    assert all("same token ids" in one.model_extra["prompt_parity"] for one in listed.values())
+    tokens = ask(client, "tiny", logprobs=True, top_logprobs=2).choices[0].logprobs.content
+    assert tokens and all(one.logprob <= 0 for one in tokens)
+
+
+@pytest.mark.parametrize(
+    ("how", "param"),
+    [
+        ({"n": 2}, "n"),
+        ({"max_tokens": 10_000}, "max_tokens"),
+        ({"extra_body": {"repetition_penalty": 1.5}}, "repetition_penalty"),
+    ],
+)
+def test_what_llama_cpp_is_not_asked_for_is_refused_by_name(client: openai.OpenAI, how: Any, param: str) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(client, "tiny", **how)
+    assert caught.value.param == param
+
+
+def test_a_llama_cpp_that_was_killed_is_started_again_for_the_next_request(server: Running, client: openai.OpenAI) -> None:
+    before = ask(client, "mine").choices[0].message.content
+    engine = server.engines()[0]
+    psutil.Process(engine.server._process.pid).kill()
+    assert ask(client, "mine").choices[0].message.content == before
+    assert asyncio.run(engine.health()) == ""
+
+
+def test_a_file_that_reads_prompts_otherwise_than_the_model_did_in_training_is_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = find_base(str(make_base(tmp_path / "tiny")))
+    file = write_gguf(base.path, tmp_path / "odd.gguf", template="<s>" + TEMPLATE)
+    monkeypatch.setattr(GgufGroup, "_own", lambda self, how: (base, open_chat(base)))  # as for the GGUF of a run
+    registry, refused = loaded(tmp_path, f"odd={file}", context=256, rows=1)
+    assert not list(registry) and "odd is not served: llama.cpp reads its prompts otherwise" in str(refused[0])
