@@ -25,6 +25,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_DISCARDED_BYTES = 64 * 2**20  # of a body that is too large
 _MOST_CLIENTS = 10_000  # of which a rate is remembered
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 
@@ -156,6 +157,8 @@ class Gate:
         """The whole body, read up to the limit; what comes after it (the end of the connection) is still heard."""
         stated = headers.get("content-length", "")
         if stated.isdigit() and int(stated) > self.body_bytes:
+            if "expect" not in headers:  # else the body is not sent at all
+                await _discard(receive)
             raise self._too_large()
         parts: list[bytes] = []
         size, more = 0, True
@@ -167,6 +170,9 @@ class Gate:
             size += len(parts[-1])
             more = message.get("more_body", False)
             if size > self.body_bytes:
+                parts.clear()
+                if more:
+                    await _discard(receive)
                 raise self._too_large()
         return _again({"type": "http.request", "body": b"".join(parts), "more_body": False}, receive)
 
@@ -192,6 +198,15 @@ async def send_error(error: ApiError, send: Send) -> None:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _discard(receive: Receive) -> None:
+    """Read on for a while without keeping anything: a client that is still sending would not hear the answer."""
+    size, more = 0, True
+    while more and size < _DISCARDED_BYTES:
+        message = await receive()
+        size += len(message.get("body", b""))
+        more = message["type"] == "http.request" and message.get("more_body", False)
 
 
 def _again(first: MutableMapping[str, Any], receive: Receive) -> Receive:

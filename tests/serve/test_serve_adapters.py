@@ -1,0 +1,173 @@
+"""Adapters come and go while requests run: aliases that move, places that are few, files that change."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from running_server import Running, running
+from tiny_models import loaded, make_adapter, make_adapters
+
+from fakes import make_base
+from tunesmith.core.errors import ModelError
+from tunesmith.serve.engines.adapter_places import AdapterPlaces
+from tunesmith.serve.errors import ApiError
+
+ASKED: list[Any] = [{"role": "user", "content": "Tell me about the lamp."}]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Path]]:
+    return make_adapters(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def server(models: tuple[Path, dict[str, Path]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """`mine` in two versions, of which only one fits into memory at a time."""
+    base, adapters = models
+    references = [f"mine={base}+{adapters['a']}", f"mine@next={base}+{adapters['b']}"]
+    registry, refused = loaded(tmp_path_factory.mktemp("project"), *references, most_adapters=2)
+    assert not refused
+    with running(registry) as found:
+        yield found
+
+
+def ask(client: openai.OpenAI, model: str) -> Any:
+    return client.chat.completions.create(model=model, messages=ASKED, max_tokens=8, temperature=0)
+
+
+def test_an_alias_moves_two_hundred_times_under_load_and_no_request_fails_or_mixes_versions(server: Running) -> None:
+    """Each answer is whole and that of the version that it names."""
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        versions = [version.id for version in server.registry if version.name == "mine"]
+        wanted = {f"mine@{id}": ask(client, f"mine@{id}").choices[0].message.content for id in versions}
+        assert len(set(wanted.values())) == 2
+        over = threading.Event()
+
+        def load() -> list[tuple[str, str]]:
+            heard = []
+            while not over.is_set():
+                found = ask(client, "mine")
+                heard.append((found.model, found.choices[0].message.content))
+            return heard
+
+        with ThreadPoolExecutor(4) as pool:
+            loads = [pool.submit(load) for _ in range(4)]
+            for n in range(200):
+                moved = client.put("/models/mine/aliases/live", body={"version": versions[(n + 1) % 2]}, cast_to=object)
+                assert moved == {"model": "mine", "alias": "live", "from": versions[n % 2], "to": versions[(n + 1) % 2]}
+            over.set()
+            heard = [one for done in loads for one in done.result()]
+    assert heard and all(wanted[model] == text for model, text in heard)
+    assert {model for model, _ in heard} == set(wanted)
+
+
+def test_an_alias_is_only_moved_to_what_is_there(server: Running) -> None:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        for version, kind in (("nothing", openai.NotFoundError), (7, openai.BadRequestError)):
+            with pytest.raises(kind):
+                client.put("/models/mine/aliases/live", body={"version": version}, cast_to=object)
+        assert ask(client, "mine@next").model == ask(client, "mine@" + ask(client, "mine@next").model[5:]).model
+
+
+def test_few_places_are_given_to_those_asked_for_and_what_is_in_use_or_pinned_stays() -> None:
+    now: list[str] = []
+
+    async def load(key: str) -> None:
+        await asyncio.sleep(0)
+        if key == "broken":
+            raise ModelError("the adapter is gone from the disk", value=key, expected="a file", hint="copy it back")
+        now.append(key)
+
+    async def unload(key: str) -> None:
+        now.remove(key)
+
+    async def work() -> None:
+        places = AdapterPlaces(2, load, unload)
+        async with places.use("pinned", pin=True):
+            pass
+        for key in ("a", "b", "a"):
+            async with places.use(key):
+                assert key in now
+        assert sorted(now) == ["a", "pinned"]
+        async with places.use("a"):
+            with pytest.raises(ApiError, match="all places") as caught:
+                async with places.use("b"):
+                    raise AssertionError
+            assert caught.value.status == 503 and caught.value.retry_after_s
+        with pytest.raises(ModelError):
+            async with places.use("broken"):
+                raise AssertionError
+
+        async def both() -> None:
+            async with places.use("b"):
+                assert now.count("b") == 1
+
+        await asyncio.gather(both(), both(), both())
+
+    asyncio.run(work())
+
+
+def test_an_adapter_whose_file_changes_or_goes_is_refused_by_name_and_the_others_are_served_on(
+    models: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
+    base, adapters = models
+    copies = {name: Path(shutil.copytree(folder, tmp_path / name)) for name, folder in adapters.items()}
+    registry, _ = loaded(tmp_path, *(f"{name}={base}+{folder}" for name, folder in copies.items()), preload=False)
+    content = bytearray((copies["a"] / "adapter_model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (copies["a"] / "adapter_model.safetensors").write_bytes(content)
+    with running(registry) as server, openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        with pytest.raises(openai.InternalServerError, match="has changed on the disk"):
+            ask(client, "a")
+        assert ask(client, "b").choices
+        (copies["a"] / "adapter_model.safetensors").unlink()
+        with pytest.raises(openai.InternalServerError, match="is gone from the disk"):
+            ask(client, "a")
+        assert ask(client, "tiny").choices
+
+
+def test_an_adapter_of_another_base_is_refused_before_anything_is_served(
+    models: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
+    other = make_base(tmp_path / "other", seed=8)
+    adapter = make_adapter(other, tmp_path / "run" / "adapter", seed=3)
+    from tunesmith.serve.engines.adapter_files import AdapterFiles
+
+    with pytest.raises(ModelError, match="trained on another base"):
+        AdapterFiles.of(adapter, base="0" * 64).check_base("1" * 64)
+    wide = make_base(tmp_path / "phi", architecture="phi3")
+    registry, refused = loaded(tmp_path, f"wrong={wide}+{adapter}", preload=False)
+    with running(registry) as server, openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        with pytest.raises(openai.InternalServerError, match="does not fit this base"):
+            ask(client, "wrong")
+        assert ask(client, "phi").choices and not refused
+
+
+def test_an_adapter_that_brings_another_template_than_its_base_is_not_served(
+    models: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
+    base, adapters = models
+    odd = Path(shutil.copytree(adapters["a"], tmp_path / "odd"))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(base / name, odd)
+    template = base / "chat_template.jinja"
+    own = (
+        template.read_text()
+        if template.is_file()
+        else json.loads((base / "tokenizer_config.json").read_text())["chat_template"]
+    )
+    (odd / "chat_template.jinja").write_text(own.replace("<|assistant|>", "<|user|>"))
+    registry, refused = loaded(tmp_path, f"odd={base}+{odd}", f"b={base}+{adapters['b']}")
+    assert set(registry.names()) == {"b", "tiny"}
+    assert "odd is not served: transformers reads its prompts otherwise" in str(refused[0]) and "hint:" in str(refused[0])
+    for engine in {id(version.engine): version.engine for version in registry}.values():
+        asyncio.run(engine.close())
