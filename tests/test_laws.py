@@ -90,12 +90,12 @@ def imported(source: str) -> list[str]:
 
 
 def below_the_face(source: str) -> list[str]:
-    """What a module of the command line imports, anywhere in it, that is neither the Python face nor `core`."""
-    allowed = re.compile(r"tunesmith(\.(api|cli|core)(\..+)?)?$")
+    """What a module of the command line or the pages imports, anywhere in it, that is neither the Python face nor `core`."""
+    allowed = re.compile(r"tunesmith(\.(api|cli|core|web)(\..+)?)?$")
     return [name for name in imported(source) if name.startswith("tunesmith") and not allowed.match(name)]
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.is_relative_to(SRC / "cli")], ids=named)
+@pytest.mark.parametrize("path", [p for p in FILES if p.relative_to(SRC).parts[0] in ("cli", "web")], ids=named)
 def test_the_command_line_imports_the_python_face_and_nothing_below_it(path: Path) -> None:
     assert not below_the_face(path.read_text(encoding="utf-8"))
 

@@ -28,6 +28,7 @@ from tunesmith.core.errors import RecipeError
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"plan", "serve", "train"}  # functions of `tunesmith.api` that `tunesmith` has as packages
 OTHER_NAMES = {
+    "arena": "open_arena",
     "lora": "lora_sizes",
     "bases": "list_bases",
     "demo": "run",

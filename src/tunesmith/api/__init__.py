@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tunesmith.api.adapter_sizing import LoraSizes, ModelDimensions, lora_sizes
     from tunesmith.api.advising import AdviceResult, advise
+    from tunesmith.api.arenas import ArenaExport, arena_export, arena_results, open_arena
     from tunesmith.api.auditing import audit
     from tunesmith.api.bases import BaseRow, fetch_base, list_bases
     from tunesmith.api.carding import CardCheck, CardResult, card, verify_card
@@ -56,6 +57,10 @@ if TYPE_CHECKING:
     from tunesmith.api.verdicts import verdict, verify
     from tunesmith.core.artifacts import Artifact
     from tunesmith.data.similar.passage_index import Passage, PassageIndex, Recalled
+    from tunesmith.eval.arena.arena import Arena, check_voter
+    from tunesmith.eval.arena.rates import VoteRate
+    from tunesmith.eval.arena.results import ArenaResults
+    from tunesmith.eval.arena.shown import Showing
     from tunesmith.eval.parity_result import ParityReport
     from tunesmith.eval.questionnaire import TaskAnswers
     from tunesmith.eval.verdict import Verdict
@@ -74,6 +79,9 @@ __all__ = [
     "EXAMPLES",
     "AdviceResult",
     "AnswerPiece",
+    "Arena",
+    "ArenaExport",
+    "ArenaResults",
     "Artifact",
     "BaseRow",
     "CardCheck",
@@ -133,14 +141,18 @@ __all__ = [
     "SelftestResult",
     "ServedModel",
     "Serving",
+    "Showing",
     "SizeSettings",
     "SizeStep",
     "SplitResult",
     "StageResult",
     "TaskAnswers",
     "Verdict",
+    "VoteRate",
     "advise",
     "apply_review",
+    "arena_export",
+    "arena_results",
     "artifact",
     "artifacts",
     "audit",
@@ -149,6 +161,7 @@ __all__ = [
     "card",
     "chat",
     "check",
+    "check_voter",
     "compare",
     "compare_runs",
     "convert",
@@ -172,6 +185,7 @@ __all__ = [
     "merge_adapters",
     "model_size",
     "new_recipe",
+    "open_arena",
     "open_chain",
     "open_project",
     "open_reward_model",
@@ -235,6 +249,11 @@ _NAMES = {
     "tunesmith.api.deduplication": ("DedupResult", "dedup"),
     "tunesmith.api.splitting": ("SplitResult", "split"),
     "tunesmith.api.exporting": ("ExportResult", "ExportTable", "export", "export_formats", "export_table"),
+    "tunesmith.api.arenas": ("ArenaExport", "arena_export", "arena_results", "open_arena"),
+    "tunesmith.eval.arena.arena": ("Arena", "check_voter"),
+    "tunesmith.eval.arena.results": ("ArenaResults",),
+    "tunesmith.eval.arena.rates": ("VoteRate",),
+    "tunesmith.eval.arena.shown": ("Showing",),
     "tunesmith.api.golden_set": ("GoldenAdded", "GoldenList", "GoldenState", "golden_add", "golden_list", "golden_verify"),
     "tunesmith.api.reviewing": (
         "ReviewApplied",

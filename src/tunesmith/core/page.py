@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-__all__ = ["Raw", "badge", "card", "folded", "histogram", "page", "section", "table", "text"]
+__all__ = ["STYLE", "Raw", "badge", "card", "folded", "histogram", "page", "section", "table", "text"]
 
 
 class Raw(str):
@@ -18,7 +18,7 @@ class Raw(str):
     __slots__ = ()
 
 
-_STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
 
 def text(value: object) -> Raw:
@@ -36,7 +36,7 @@ def page(title: str, sections: Iterable[str]) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{text(title)}</title><style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+        f"<title>{text(title)}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
     )
 
 

@@ -19,14 +19,14 @@ from tunesmith.core.records import Interval
 from tunesmith.eval.arena.ballots import LEAST, Ballot
 from tunesmith.eval.stats import summarise
 
-__all__ = ["Rate", "clopper_pearson", "rate_of", "win_rate"]
+__all__ = ["VoteRate", "clopper_pearson", "rate_of", "win_rate"]
 
 _LEVEL = 0.95
 _BOUNDS = (0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
+class VoteRate:
     """A share of `n` votes on `num_prompts` prompts. Where `value` or `ci` is None, `why` gives the reason."""
 
     n: int
@@ -50,21 +50,21 @@ def clopper_pearson(wins: float, n: int, *, level: float = _LEVEL) -> tuple[floa
     return low, high
 
 
-def rate_of(scores: Sequence[float], prompts: Sequence[str], *, level: float = _LEVEL) -> Rate:
+def rate_of(scores: Sequence[float], prompts: Sequence[str], *, level: float = _LEVEL) -> VoteRate:
     """The mean of scores from 0 to 1 with its interval. `prompts` names the prompt of each; every prompt counts as one."""
     n, num_prompts = len(scores), len(set(prompts))
     if n == 0:
-        return Rate(n=0, num_prompts=0, value=None, ci=None, why="there are no votes")
+        return VoteRate(n=0, num_prompts=0, value=None, ci=None, why="there are no votes")
     if num_prompts == n:
         low, high = clopper_pearson(sum(scores), n, level=level)
         interval = Interval(low=low, high=high, level=level, method=f"exact binomial, {n} prompts with a vote each")
-        return Rate(n=n, num_prompts=n, value=sum(scores) / n, ci=interval)
+        return VoteRate(n=n, num_prompts=n, value=sum(scores) / n, ci=interval)
     found = summarise(scores, prompts, bounds=_BOUNDS, level=level)
     why = found.no_interval or ""
-    return Rate(n=n, num_prompts=num_prompts, value=found.mean, ci=found.ci, why=why)
+    return VoteRate(n=n, num_prompts=num_prompts, value=found.mean, ci=found.ci, why=why)
 
 
-def win_rate(ballots: Sequence[Ballot], system: str, *, by: str = "prompt") -> Rate:
+def win_rate(ballots: Sequence[Ballot], system: str, *, by: str = "prompt") -> VoteRate:
     """How often `system` is preferred in the votes that it is part of; a tie is half a win. Repeated pairs do not count.
 
     Not measured below six votes with a preference: fewer cannot tell a difference from chance. `by`: `prompt`, or `document`
@@ -77,5 +77,5 @@ def win_rate(ballots: Sequence[Ballot], system: str, *, by: str = "prompt") -> R
         why = f"{len(own)} votes, {decided} of them with a preference; at least {LEAST} are needed"
         if own and not decided:
             why = f"no preference in {len(own)} votes: all are ties"
-        return Rate(n=len(own), num_prompts=len(set(units)), value=None, ci=None, why=why)
+        return VoteRate(n=len(own), num_prompts=len(set(units)), value=None, ci=None, why=why)
     return rate_of([ballot.score_of(system) for ballot in own], units)

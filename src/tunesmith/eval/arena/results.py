@@ -9,13 +9,13 @@ from typing import Any
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.eval.arena.ballots import LEAST, Ballot
-from tunesmith.eval.arena.rates import Rate, rate_of, win_rate
+from tunesmith.eval.arena.rates import VoteRate, rate_of, win_rate
 from tunesmith.eval.arena.stopping import Decision, decide
 from tunesmith.eval.arena.strengths import Strength, bradley_terry, length_controlled
 from tunesmith.eval.arena.voters import VoterFigures, agreement_between, consistency, voter_figures
 from tunesmith.eval.slices import Slices, slice_scores
 
-__all__ = ["MOST_SYSTEMS", "ArenaResults", "PairFigures", "results_of"]
+__all__ = ["MOST_SYSTEMS", "ArenaResults", "PairFigures", "decision_of", "results_of"]
 
 MOST_SYSTEMS = 8
 _DRAWS = 2000
@@ -30,7 +30,7 @@ class PairFigures:
     wins_a: int
     wins_b: int
     ties: int
-    rate_a: Rate
+    rate_a: VoteRate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +51,14 @@ class ArenaResults:
     ties: int
     skips: int
     excluded: int
-    win_rate: Rate
-    decided: Rate
-    by_document: Rate | None
-    at_equal_length: Rate
-    longer: Rate
+    win_rate: VoteRate
+    decided: VoteRate
+    by_document: VoteRate | None
+    at_equal_length: VoteRate
+    longer: VoteRate
     words: Mapping[str, float]
-    consistency: Rate
-    agreement: Rate
+    consistency: VoteRate
+    agreement: VoteRate
     voters: tuple[VoterFigures, ...]
     pairs: tuple[PairFigures, ...]
     strengths: tuple[Strength, ...]
@@ -182,6 +182,16 @@ def results_of(
     )
 
 
+def decision_of(
+    ballots: Sequence[Ballot], systems: Sequence[str], *, pairs: Mapping[frozenset[str], Sequence[str]]
+) -> Decision:
+    """Only the decision of `results_of`: what a page asks for after each vote. Errors as there."""
+    _check(ballots, systems)
+    voters = voter_figures(ballots)
+    away = {voter.name for voter in voters if not voter.counted}
+    return _decision([x for x in ballots if x.voter not in away], systems, pairs, voters)
+
+
 def _check(ballots: Sequence[Ballot], systems: Sequence[str]) -> None:
     if not 2 <= len(set(systems)) == len(systems) <= MOST_SYSTEMS:
         raise EvaluationError(
@@ -223,18 +233,18 @@ def _decision(
     return Decision(state="not measured", better=None, why=why, remaining=tuple(systems), tests=found.tests)
 
 
-def _decided(votes: Sequence[Ballot], subject: str) -> Rate:
+def _decided(votes: Sequence[Ballot], subject: str) -> VoteRate:
     own = [x for x in votes if subject in (x.a, x.b) and x.score != 0.5]
     return rate_of([x.score_of(subject) for x in own], [x.prompt for x in own])
 
 
-def _by_document(votes: Sequence[Ballot], subject: str) -> Rate | None:
+def _by_document(votes: Sequence[Ballot], subject: str) -> VoteRate | None:
     """None where each prompt has a document of its own: then it is the win rate itself."""
     documents = {x.document or x.prompt for x in votes}
     return None if len(documents) == len({x.prompt for x in votes}) else win_rate(votes, subject, by="document")
 
 
-def _longer(votes: Sequence[Ballot]) -> Rate:
+def _longer(votes: Sequence[Ballot]) -> VoteRate:
     uneven = [x for x in votes if x.words_a != x.words_b and x.score != 0.5]
     return rate_of([float((x.score == 1) == (x.words_a > x.words_b)) for x in uneven], [x.prompt for x in uneven])
 
@@ -258,6 +268,9 @@ def _strengths(votes: Sequence[Ballot], systems: Sequence[str]) -> tuple[tuple[S
 
 def _slices(votes: Sequence[Ballot], subject: str) -> Slices | None:
     own = [x for x in votes if subject in (x.a, x.b)]
-    if not own or not any(x.about for x in own):
+    sources = {x.about.get("source") for x in own}
+    few = len(sources) <= len({x.document or x.prompt for x in own}) / 2  # a source for each document says nothing
+    about = [{k: v for k, v in x.about.items() if few or k != "source"} for x in own]
+    if not any(about):
         return None
-    return slice_scores([x.score_of(subject) for x in own], [x.prompt for x in own], [x.about for x in own], draws=_DRAWS)
+    return slice_scores([x.score_of(subject) for x in own], [x.prompt for x in own], about, draws=_DRAWS)

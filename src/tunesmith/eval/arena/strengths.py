@@ -21,7 +21,7 @@ from scipy.special import expit
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Interval
 from tunesmith.eval.arena.ballots import LEAST, Ballot
-from tunesmith.eval.arena.rates import Rate
+from tunesmith.eval.arena.rates import VoteRate
 
 __all__ = ["Strength", "bradley_terry", "length_controlled"]
 
@@ -74,7 +74,7 @@ def bradley_terry(ballots: Sequence[Ballot], systems: Sequence[str]) -> list[Str
     ]
 
 
-def length_controlled(ballots: Sequence[Ballot], system: str) -> Rate:
+def length_controlled(ballots: Sequence[Ballot], system: str) -> VoteRate:
     """The win rate of `system` if both answers had the same length (Dubois et al. 2024, "Length-controlled AlpacaEval").
 
     Logistic regression of the votes on the tanh of the standardised difference in words; its value at no difference. Not
@@ -83,7 +83,7 @@ def length_controlled(ballots: Sequence[Ballot], system: str) -> Rate:
     own = [x.turned(system) for x in ballots if system in (x.a, x.b) and not x.again]
     prompts = [x.prompt for x in own]
     decided = sum(x.score != 0.5 for x in own)
-    nothing = partial(Rate, n=len(own), num_prompts=len(set(prompts)), value=None, ci=None)
+    nothing = partial(VoteRate, n=len(own), num_prompts=len(set(prompts)), value=None, ci=None)
     if decided < 2 * LEAST:
         return nothing(why=f"{decided} votes with a preference; at least {2 * LEAST} are needed")
     longer = np.array([x.words_a - x.words_b for x in own], dtype=np.float64)
@@ -92,11 +92,11 @@ def length_controlled(ballots: Sequence[Ballot], system: str) -> Rate:
     design = np.column_stack([np.ones(len(own)), np.tanh(longer / longer.std())])
     fitted = _logistic(design, [x.score for x in own], prompts)
     if fitted is None:
-        return nothing(why="length and preference cannot be told apart in these votes")
+        return nothing(why="these votes cannot separate length from preference")
     middle, half = fitted.values[0], fitted.quantile * float(np.sqrt(fitted.covariance[0, 0]))
     low, high = (float(expit(middle + sign * half)) for sign in (-1, 1))
     interval = Interval(low=low, high=high, level=_LEVEL, method=f"logistic regression, {fitted.num_groups} prompts")
-    return Rate(n=len(own), num_prompts=fitted.num_groups, value=float(expit(middle)), ci=interval)
+    return VoteRate(n=len(own), num_prompts=fitted.num_groups, value=float(expit(middle)), ci=interval)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

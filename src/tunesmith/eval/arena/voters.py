@@ -14,7 +14,7 @@ from typing import Any
 from scipy import stats
 
 from tunesmith.eval.arena.ballots import Ballot
-from tunesmith.eval.arena.rates import Rate, rate_of
+from tunesmith.eval.arena.rates import VoteRate, rate_of
 
 __all__ = ["VoterFigures", "agreement_between", "consistency", "voter_figures"]
 
@@ -32,7 +32,7 @@ class VoterFigures:
     ties: int
     left: float | None
     left_p: float | None
-    consistency: Rate
+    consistency: VoteRate
     why: str = ""
 
     @property
@@ -72,7 +72,7 @@ def _of_one(name: str, own: Sequence[Ballot]) -> VoterFigures:
     )
 
 
-def consistency(ballots: Sequence[Ballot]) -> Rate:
+def consistency(ballots: Sequence[Ballot]) -> VoteRate:
     """How often the same voter gives the same pair the same vote when the sides are swapped: a system twice, or a tie twice."""
     first: dict[tuple[str, str, frozenset[str]], Ballot] = {}
     same, prompts = [], []
@@ -84,10 +84,10 @@ def consistency(ballots: Sequence[Ballot]) -> Rate:
             same.append(float(ballot.turned(first[key].a).score == first[key].score))
             prompts.append(ballot.prompt)
     found = rate_of(same, prompts)
-    return found if same else Rate(n=0, num_prompts=0, value=None, ci=None, why="no pair was shown a second time yet")
+    return found if same else VoteRate(n=0, num_prompts=0, value=None, ci=None, why="no pair was shown a second time yet")
 
 
-def agreement_between(ballots: Sequence[Ballot]) -> Rate:
+def agreement_between(ballots: Sequence[Ballot]) -> VoteRate:
     """How often two voters give the same pair the same vote, over all pairs of voters; each prompt counts as one."""
     by_pair: dict[tuple[str, frozenset[str]], list[Ballot]] = {}
     for ballot in ballots:
@@ -100,5 +100,5 @@ def agreement_between(ballots: Sequence[Ballot]) -> Rate:
                 same.append(float(other.turned(one.a).score == one.score))
                 prompts.append(prompt)
     if not same:
-        return Rate(n=0, num_prompts=0, value=None, ci=None, why="no pair was judged by two voters")
+        return VoteRate(n=0, num_prompts=0, value=None, ci=None, why="no pair was judged by two voters")
     return rate_of(same, prompts)

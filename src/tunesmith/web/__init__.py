@@ -1,0 +1,1 @@
+"""Local pages: rendered on this machine, served to this machine, readable without JavaScript."""
