@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from arena_made import cast_all
 from evidence_fakes import evidence, general, parity
 
 from fakes import example, examples
-from tunesmith.api import Project, verify
+from tunesmith.api import Project, open_arena, verify
 from tunesmith.core.artifacts import Artifact
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import to_json, write_jsonl
@@ -158,3 +159,30 @@ def test_a_later_evaluation_on_the_same_test_set_is_judged_at_a_higher_level_and
     assert (first.looks, second.looks) == (1, 2) and at_the_end(tiny, tmp_path).outcome.verdict == first
     assert "This is evaluation 2 on this test set, so intervals are at 98.3 %." in second.sentence
     assert "Changed since the plan: eval.primary was bits_per_byte, now rouge_l." in second.sentence
+
+
+def test_votes_enter_the_verdict_without_another_answer_or_another_evaluation_being_counted(
+    tiny: BaseFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def gathered(_: Any) -> Any:
+        asked.append(1)
+        runs = [
+            replace(run, generations=tuple(replace(g, text=f"{run.name} {g.text}") for g in run.generations))
+            for run in EVIDENCE.systems
+        ]
+        return replace(EVIDENCE, systems=tuple(runs))
+
+    monkeypatch.setattr(judging, "_gather", gathered)
+    plain = at_the_end(tiny, tmp_path).outcome
+    arena = open_arena(project=tmp_path)
+    assert at_the_end(tiny, tmp_path).outcome.evaluation.id == plain.evaluation.id  # an arena without votes changes nothing
+    assert cast_all(arena, prefer="base", most=14) == 14
+    voted = at_the_end(tiny, tmp_path).outcome
+    gate = next(gate for gate in voted.verdict.gates if gate.name == "arena")
+    assert (gate.state, voted.verdict.verdict, voted.verdict.looks, len(asked)) == ("fail", "DON'T SHIP", 1, 1)
+    assert plain.verdict.verdict == "SHIP" and all(gate.name != "arena" for gate in plain.verdict.gates)
+    assert "Blind votes" in (voted.evaluation.path / "report.html").read_text(encoding="utf-8")
+    assert verify("eval:latest", project=tmp_path).holds
+    assert open_arena(project=tmp_path).path == arena.path  # and not one for the new evaluation

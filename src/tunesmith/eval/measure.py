@@ -16,6 +16,8 @@ import numpy as np
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation
+from tunesmith.eval.arena.held import results_between
+from tunesmith.eval.arena.results import ArenaResults
 from tunesmith.eval.dependence import dependence
 from tunesmith.eval.floors import floor_answers
 from tunesmith.eval.how import How
@@ -90,7 +92,8 @@ class Measurements:
     different questions: what is usual for this kind of text. `detectable` is the smallest true mean difference that the rule
     of the primary gate detects with 80 % power (`eval.stats.detectable_effect`), in units of the primary metric, from the
     measured spread of the documents' differences; None if it cannot be computed. `dependence`: of base, tuned, references.
-    `of_texts`: the items are plain texts, of which there are no answers; `perplexity` is measured of those alone."""
+    `of_texts`: the items are plain texts, of which there are no answers; `perplexity` is measured of those alone. `people`:
+    what blind votes between base and tuned model say; None without any."""
 
     primary: str
     level: float
@@ -118,6 +121,7 @@ class Measurements:
     audited: Audited | None = None
     of_texts: bool = False
     perplexity: PerplexityFigures | None = None
+    people: ArenaResults | None = None
 
     def comparison(self, a: str, b: str) -> Comparison | None:
         """The comparison b − a, or None if one of the two was not run."""
@@ -220,6 +224,7 @@ def measure(  # noqa: PLR0913 (all that the figures depend on)
         audited=evidence.audited,
         of_texts=of_texts(evidence.items),
         perplexity=perplexity_figures(evidence, seed=seed) if of_texts(evidence.items) else None,
+        people=None if evidence.people is None else results_between(evidence.people),
     )
 
 

@@ -19,6 +19,7 @@ from tunesmith.eval.ladder import ladder_section
 from tunesmith.eval.measure import METRICS, Comparison, Measurements, improvement
 from tunesmith.eval.metrics.text import num_words
 from tunesmith.eval.numbers import percent, signed
+from tunesmith.eval.people_page import people_section
 from tunesmith.eval.report_cells import gain_rows, share_cell, summary_cell, tip
 from tunesmith.eval.report_proof import slices_of, slices_section, suites_section
 from tunesmith.eval.report_values import report_values
@@ -43,6 +44,7 @@ def evaluation_report(evidence: Evidence, measurements: Measurements, verdict: V
         _gates(verdict),
         _scores(measurements),
         _floors(measurements),
+        people_section(evidence, measurements),
         suites_section(measurements),
         slices_section(slices_of(evidence, measurements), measurements.primary),
         ladder_section(evidence, measurements),

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation, Message
+from tunesmith.eval.arena.held import HeldVotes
 from tunesmith.eval.suites.answered import SuiteAnswers
 from tunesmith.models.use import GREEDY_USE, Use
 
@@ -63,8 +64,7 @@ class Likelihood:
 
     `nats` is the sum of −log p over the answer's tokens, `num_tokens` counts them, `correct_tokens` those that were the most
     likely one; the end token is no word of the author's and stays out. `num_bytes`: UTF-8 bytes of the reference.
-    `end_probability`: p of the end token at the true end;
-    None if the template writes none.
+    `end_probability`: p of the end token at the true end; None if the template writes none.
     """
 
     item_id: str
@@ -197,11 +197,9 @@ class FoldRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeRuns:
-    """What evidence about a recipe, in place of one adapter, was pooled from.
-
-    `seeds` of the training runs of each fold; `gains`: for each of them, the mean gain of the tuned model over the base in the
-    primary metric, positive where it is better; None where it was not measured.
-    """
+    """What evidence about a recipe, in place of one adapter, was pooled from. `seeds` of the training runs of each fold;
+    `gains`: for each of them, the mean gain of the tuned model over the base in the primary metric, positive where it is
+    better; None where it was not measured."""
 
     folds: tuple[FoldRows, ...]
     seeds: tuple[int, ...]
@@ -256,7 +254,7 @@ class Evidence:
     settings at which `SystemRun.generations` were drawn; in evidence from before there were any, these were greedy. `probes`:
     likelihoods of further rows (`eval.probes`) by probe and system. `suites`: further questions and their answers. `recipe`:
     of evidence pooled over several adapters, what it was pooled from; `train_answers` are then empty. `audited`:
-    of an audit, where "tuned" is a model that was trained elsewhere.
+    of an audit, where "tuned" is a model that was trained elsewhere. `people`: blind votes between base and tuned model.
     """
 
     items: tuple[Item, ...]
@@ -276,6 +274,7 @@ class Evidence:
     suites: tuple[SuiteAnswers, ...] = ()
     recipe: RecipeRuns | None = None
     audited: Audited | None = None
+    people: HeldVotes | None = None
 
     def system(self, name: str) -> SystemRun | None:
         """The run of that name, or None if it was not made."""

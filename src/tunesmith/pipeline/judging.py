@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from tunesmith.core.artifacts import Artifact
@@ -17,6 +18,7 @@ from tunesmith.eval.stats import Difference
 from tunesmith.eval.verdict import Verdict
 from tunesmith.models.load import find_base
 from tunesmith.models.tuned import tuned_folder
+from tunesmith.pipeline.arena_votes import votes_on
 from tunesmith.pipeline.bigger import address_of
 from tunesmith.pipeline.context import Context, Judged
 from tunesmith.pipeline.evidence import EXAMPLES, known_evidence
@@ -32,7 +34,7 @@ CLUSTERS = "clusters of the test set"  # the name of this fact in the numbers of
 def judge(project: Context) -> Judged:
     """The verdict on the project's model. Evidence about the same models on the same items is not gathered twice."""
     r = project.settings
-    evidence, look = gathered(project), project.look
+    evidence, look = replace(gathered(project), people=votes_on(project.store, project.run)), project.look
     project.count_look()
     measurements, verdict = rule_on(evidence, r.eval, r.gates, number=look.number, changed=look.changed)
     return Judged(evidence, measurements, verdict)

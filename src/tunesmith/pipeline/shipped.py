@@ -111,7 +111,7 @@ def judge_shipped(run: FinishedRun, evaluation: Artifact, system: System, *, rep
             hint="tunesmith eval",
         )
     settings: dict[str, Any] = dict(evaluation.manifest["settings"])
-    evidence = _in_its_place(tested, _asked(run, tested, settings, system, reporter))
+    evidence = replace(_in_its_place(tested, _asked(run, tested, settings, system, reporter)), people=None)  # not its answers
     chosen, gates, look = EvalConfig(**settings["eval"]), GateConfig(**settings["gates"]), settings["look"]
     measurements, verdict = rule_on(evidence, chosen, gates, number=look["number"], changed=look["changed"])
     margin = margin_of(gates, chosen.primary)

@@ -11,6 +11,7 @@ from tunesmith.core.reporter import Line
 from tunesmith.eval.files import write_evaluation
 from tunesmith.eval.measure import METRICS, Measurements, improvement
 from tunesmith.eval.numbers import percent, signed_range
+from tunesmith.pipeline.arena_votes import votes_id
 from tunesmith.pipeline.context import Context
 from tunesmith.pipeline.evidence import measuring_code
 from tunesmith.pipeline.stage import FilledStage, Reference, StageText
@@ -35,6 +36,7 @@ def _settings(project: Context) -> Mapping[str, Any]:
         **({"bigger": {"url": bigger.url, "model": bigger.model}} if (bigger := project.settings.bigger).url else {}),
         "code": measuring_code(),
         "suites": [suite.id for suite in project.suites],
+        **({"votes": votes} if (votes := votes_id(project.store, project.run)) else {}),
         "look": {"number": project.look.number, "changed": list(project.look.changed)},
     }
 

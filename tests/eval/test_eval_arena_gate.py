@@ -1,0 +1,106 @@
+"""Blind votes in the verdict: what they decide, what they leave open, and where they contradict the likelihood."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from arena_ballots import votes
+from evidence_fakes import evidence, general, parity
+from judging_fakes import GOOD, RULES
+
+from tunesmith.eval.arena.ballots import Ballot
+from tunesmith.eval.arena.held import HeldVotes, results_between
+from tunesmith.eval.files import write_evidence
+from tunesmith.eval.measure import Measurements, measure
+from tunesmith.eval.people_page import opinions_of
+from tunesmith.eval.report import evaluation_report
+from tunesmith.eval.results import Evidence, read_evidence
+from tunesmith.eval.verdict import Gate, Verdict, decide
+
+
+@cache
+def good() -> tuple[Evidence, Measurements]:
+    made = evidence(GOOD, documents=30, each=1, with_parity=parity(), with_general=general())
+    return made, measure(made, draws=400)
+
+
+def voted(cast: list[Ballot]) -> Evidence:
+    """Good evidence with votes on its first items, each from another document."""
+    made = good()[0]
+    ids = [item.id for item in made.items]
+    own = tuple(replace(x, prompt=ids[int(x.prompt[1:])], document=made.items[int(x.prompt[1:])].group) for x in cast)
+    return replace(made, people=HeldVotes(arena="a" * 64, ask="Which?", ballots=own, prompts=tuple(ids)))
+
+
+def judged(made: Evidence) -> tuple[Measurements, Verdict, Gate | None]:
+    people = None if made.people is None else results_between(made.people)
+    measured = replace(good()[1], people=people)
+    verdict = decide(measured, RULES, baselines=["prompted"])
+    return measured, verdict, next((gate for gate in verdict.gates if gate.name == "arena"), None)
+
+
+def test_without_votes_there_is_no_gate_and_the_evidence_is_as_before(tmp_path: Path) -> None:
+    made = replace(voted([]), people=None)
+    assert judged(made)[2] is None
+    write_evidence(tmp_path, made)
+    assert b'"people"' not in (tmp_path / "evidence.json").read_bytes()
+
+
+def test_votes_for_the_tuned_model_pass() -> None:
+    _, verdict, gate = judged(voted(votes("t" * 20 + "b" * 3 + "=" * 2)))
+    assert gate is not None and gate.state == "pass" and not gate.required and gate.threshold == 0.5
+    assert "tuned is preferred in 20 of 23 votes" in gate.evidence or "tuned is preferred in 20 of 20" in gate.evidence
+    assert gate.value is not None and gate.interval is not None and gate.interval[0] > 0.5
+    assert "whether people prefer its answers" not in verdict.not_measured
+
+
+def test_votes_for_the_base_decide_against_a_model_that_is_better_by_likelihood() -> None:
+    _, verdict, gate = judged(voted(votes("b" * 20 + "t" * 3)))
+    assert gate is not None and (gate.state, gate.required) == ("fail", True)
+    assert verdict.verdict == "DON'T SHIP" and "In blind votes people prefer the base." in verdict.sentence
+
+
+def test_few_votes_ties_and_one_key_leave_the_verdict_as_it_is_and_say_so() -> None:
+    plain = judged(good()[0])[1]
+    for cast, reason in (
+        (votes("tbt"), "at least 6 are needed"),
+        (votes("=" * 20), "all are ties"),
+        (votes("tb" * 10, left="tb"), "left answer"),
+        (votes("tb" * 10, left="ttbb"), "would decide it"),
+    ):
+        _, verdict, gate = judged(voted(cast))
+        assert gate is not None and (gate.state, gate.required) == ("not measured", False) and reason in gate.evidence
+        assert verdict.verdict == plain.verdict and "whether people prefer its answers" in verdict.not_measured
+
+
+def test_a_preference_that_is_one_for_length_is_warned_of() -> None:
+    longer = [(30, 60)] * 20 + [(60, 30)] * 5
+    cast = votes("t" * 19 + "b" + "b" * 5, words=longer)
+    _, _, gate = judged(voted(cast))
+    assert gate is not None and gate.state == "pass" and "longer answer" in gate.warning
+
+
+def test_votes_of_few_documents_do_not_pass_where_the_documents_do_not_tell() -> None:
+    made = voted(votes("t" * 20 + "b" * 4))
+    people = made.people
+    assert people is not None
+    three = tuple(replace(x, document=f"d{(i % 12) // 5}") for i, x in enumerate(people.ballots))
+    _, _, gate = judged(replace(made, people=replace(people, ballots=three)))
+    assert gate is not None and gate.state in ("pass", "not measured")
+    lopsided = tuple(replace(x, document="one" if x.score == 0 else "two") for x in people.ballots)
+    _, _, gate = judged(replace(made, people=replace(people, ballots=lopsided)))
+    assert gate is not None and gate.state == "not measured" and "of a document as one observation" in gate.evidence
+
+
+def test_the_report_shows_votes_and_likelihood_and_the_items_on_which_they_differ(tmp_path: Path) -> None:
+    made = voted(votes("b" * 3 + "t" * 20))
+    measured, verdict, _ = judged(made)
+    found = opinions_of(made, measured)
+    assert found is not None and set(found.by_source) == {"votes", "likelihood"}
+    assert found.same + len(found.different) == found.both == 23 and set(found.different) >= {"d0-0", "d1-0", "d2-0"}
+    _, page = evaluation_report(made, measured, verdict)
+    assert "Blind votes" in page and "Items on which they disagree" in page and "win rate at equal length" in page
+    write_evidence(tmp_path, made)
+    assert read_evidence(tmp_path / "evidence.json") == made and measure(made, draws=200).people == measured.people
