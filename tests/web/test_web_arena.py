@@ -5,8 +5,11 @@ from __future__ import annotations
 import html
 import http.client
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -158,3 +161,21 @@ def test_the_page_loads_nothing_from_elsewhere_and_works_without_its_script(page
 def test_a_port_that_is_taken_is_an_error_with_a_hint(page: Page) -> None:
     with pytest.raises(StorageError, match="port cannot be used"), serving_arena(page.arena, port=int(page.host[-5:])):
         pass
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no Chromium on this machine")
+def test_a_real_browser_shows_a_pair_and_refuses_nothing_of_the_page(page: Page, tmp_path: Path) -> None:
+    """Its policy lets the browser load the page's own style and script; their absence would be named in the log."""
+    command = [
+        "chromium",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        f"--user-data-dir={tmp_path}",
+    ]
+    command += ["--window-size=375,760", f"--screenshot={tmp_path / 'pair.png'}", "--dump-dom", f"{page.address}/v/me"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert "Answer 1" in done.stdout and 'name="token"' in done.stdout and (tmp_path / "pair.png").stat().st_size > 5000
+    assert "CONSOLE" not in done.stderr and "Refused" not in done.stderr

@@ -62,7 +62,7 @@ def results_view(arena: Arena, voter: str, found: ArenaResults) -> dict[str, Any
         ],
         "voters": [(v.name, v.votes, v.ties, percent(v.consistency), v.why or "counted") for v in found.voters],
         "slices": [] if found.slices is None else [(s.by, s.value, s.n, _mean(s.score)) for s in found.slices.slices],
-        "slices_note": "" if found.slices is None else found.slices.sentence,
+        "slices_note": found.worst_slice,
         "pairs": [(p.a, p.b, p.wins_a, p.wins_b, p.ties) for p in found.pairs],
         "judged": _judged(arena, voter),
     }

@@ -80,6 +80,12 @@ class ArenaResults:
         lead = {"enough": "Enough to tell", "never": "Not decided", "more votes": "Not decided yet"}[self.decision.state]
         return f"{lead}: {self.decision.why}."
 
+    @property
+    def worst_slice(self) -> str:
+        """The part in which the subject does worst, in a sentence; empty without slices."""
+        said = "" if self.slices is None else self.slices.sentence
+        return said.replace(" documents", " prompts").replace("the other items", "the other votes")
+
     def as_dict(self) -> dict[str, Any]:
         """The object that `tunesmith arena results --json` prints (docs/reference/scripting.md)."""
         d = self.decision
@@ -112,7 +118,7 @@ class ArenaResults:
             ],
             "no_strengths": self.no_strengths,
             "slices": [] if self.slices is None else [_slice(one) for one in self.slices.slices],
-            "worst_slice": "" if self.slices is None else self.slices.sentence,
+            "worst_slice": self.worst_slice,
             "voters": [voter.as_dict() for voter in self.voters],
             "agreement": self.agreement.as_dict(),
         }
