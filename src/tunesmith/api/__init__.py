@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tunesmith.api.experiments import RunRow, RunsTable, compare_runs, recommend_run, run_curves, runs
     from tunesmith.api.exporting import ExportResult, ExportTable, export, export_formats, export_table
     from tunesmith.api.golden_set import GoldenAdded, GoldenList, GoldenState, golden_add, golden_list, golden_verify
-    from tunesmith.api.judges import JudgeCalibration, calibrate_judge
+    from tunesmith.api.judges import JudgeCalibration, JudgeComparison, JudgeWork, calibrate_judge, judge_compare
     from tunesmith.api.merging import MergeResult, merge_adapters
     from tunesmith.api.model_sizing import ModelSize, SizeSettings, model_size
     from tunesmith.api.parity_check import parity
@@ -106,6 +106,8 @@ __all__ = [
     "GoldenList",
     "GoldenState",
     "JudgeCalibration",
+    "JudgeComparison",
+    "JudgeWork",
     "LeftOut",
     "LoraSizes",
     "Made",
@@ -178,6 +180,7 @@ __all__ = [
     "golden_list",
     "golden_verify",
     "ingest",
+    "judge_compare",
     "launch",
     "list_bases",
     "lora_sizes",
@@ -281,10 +284,7 @@ _NAMES = {
     "tunesmith.api.carding": ("CardCheck", "CardResult", "card", "verify_card"),
     "tunesmith.api.bases": ("BaseRow", "fetch_base", "list_bases"),
     "tunesmith.data.similar.passage_index": ("PassageIndex", "Passage", "Recalled"),
-    "tunesmith.api.judges": (
-        "JudgeCalibration",
-        "calibrate_judge",
-    ),
+    "tunesmith.api.judges": ("JudgeCalibration", "JudgeComparison", "JudgeWork", "calibrate_judge", "judge_compare"),
     "tunesmith.pipeline.evidence": ("EXAMPLES",),
 }
 MODULES = {name: module for module, names in _NAMES.items() for name in names}

@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr
 from tunesmith.core.settings import Section
 from tunesmith.pipeline.sections.dataset import BuildConfig, GeneratorConfig, MixConfig, SplitConfig, TemplateConfig
 from tunesmith.pipeline.sections.documents import FetchConfig, IngestConfig
-from tunesmith.pipeline.sections.eval import BiggerConfig, EvalConfig, GateConfig
+from tunesmith.pipeline.sections.eval import BiggerConfig, EvalConfig, GateConfig, JudgeConfig
 from tunesmith.pipeline.sections.model import MergeConfig
 from tunesmith.pipeline.sections.run import MethodConfig, ObjectiveConfig, TrainConfig
 from tunesmith.pipeline.sections.stages import StageConfig, StageName
@@ -50,6 +50,7 @@ class Recipe(Section):
     use: UseConfig = UseConfig()
     eval: EvalConfig = EvalConfig()
     bigger: BiggerConfig = BiggerConfig()
+    judge: JudgeConfig = JudgeConfig()
     gates: GateConfig = GateConfig()
     allow: list[str] = []
     """Names of blocking findings to ignore, such as `leak`, `cut` or `secrets`. The list is stored in manifests."""

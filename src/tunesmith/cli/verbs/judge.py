@@ -2,43 +2,88 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tunesmith.cli.options import Json
+from tunesmith.cli.options import Json, ProjectDir, Settings
 
 if TYPE_CHECKING:
-    from tunesmith.api.judges import JudgeCalibration
+    from tunesmith.api.judges import JudgeCalibration, JudgeComparison
 
 __all__ = ["command"]
 
 
-def command(
-    action: Annotated[str, typer.Argument(help="calibrate.")],
-    file: Annotated[
-        Path, typer.Argument(help="JSON lines with id, prompt, a, b, human (or annotators), judge, judge_swapped.")
+def command(  # noqa: PLR0913 (one parameter per flag)
+    action: Annotated[str, typer.Argument(help="calibrate: a judge with people's labels. compare: two prediction files.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="With calibrate: JSON lines with id, prompt, a, b, human (or annotators), and judge, judge_swapped without"
+            " --judge. With compare: two prediction files."
+        ),
     ],
+    judge: Annotated[
+        str, typer.Option("--judge", help="Judge now: address of an OpenAI-compatible server, or a local model (weak).")
+    ] = "",
+    model: Annotated[str, typer.Option("--model", help="The judge's name as the server knows it.")] = "",
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="With compare: people's labels of some of the pairs, as for calibrate.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write the pairs with the verdicts, ready to label.")] = None,
     family: Annotated[
         list[str] | None, typer.Option("--family", help="Name of a system of the judge's own family; may be repeated.")
     ] = None,
+    project: ProjectDir = Path("."),
+    set_: Settings = None,
     json: Json = False,
 ) -> None:
-    """The JSON object is a contract (docs/reference/scripting.md)."""
-    from tunesmith.api.judges import calibrate_judge
-    from tunesmith.cli.render import print_json
+    """`compare` exits with 3 if the win rate is not measured or the judge may not gate. The recipe's `judge` section has the
+    rest: --set judge.rubric=FILE, --set judge.max_tokens_total=0 …"""
+    from tunesmith.api.judges import calibrate_judge, judge_compare
+    from tunesmith.cli.render import ConsoleReporter, console, print_json
     from tunesmith.core.errors import EvaluationError
 
-    if action != "calibrate":
+    needed = {"calibrate": 1, "compare": 2}
+    if action not in needed or len(files) != needed[action]:
         raise EvaluationError(
-            "judge can do one thing", value=action, expected="calibrate", hint="tunesmith judge calibrate FILE.jsonl"
+            "judge can do two things",
+            value=" ".join([action, *map(str, files)]),
+            expected="calibrate and one file, or compare and two prediction files",
+            hint="tunesmith judge calibrate FILE.jsonl   or   tunesmith judge compare A.jsonl B.jsonl --judge URL --model NAME",
         )
-    found = calibrate_judge(file, family=family or ())
-    if json:
-        print_json(found.as_dict())
-    else:
-        _print(found)
+    common: dict[str, Any] = {
+        "judge": judge,
+        "model": model,
+        "project": project,
+        "out": out,
+        "settings": _settings(set_ or []),
+        "reporter": ConsoleReporter(console()),
+    }
+    if action == "calibrate":
+        found = calibrate_judge(files[0], family=family or (), **common)
+        print_json(found.as_dict()) if json else _print(found)
+        return
+    if not judge:
+        raise EvaluationError(
+            "no judge is named",
+            value="judge compare without --judge",
+            expected="the address of an OpenAI-compatible server, or a local model",
+            hint="--judge http://127.0.0.1:11434/v1 --model NAME",
+        )
+    compared = judge_compare(files[0], files[1], labels=labels, **common)
+    print_json(compared.as_dict()) if json else _print_compared(compared)
+    if not compared.measured:
+        sys.exit(3)
+
+
+def _settings(overrides: list[str]) -> dict[str, Any]:
+    """`NAME=VALUE` as the recipe reads it."""
+    import yaml
+
+    return {name: yaml.safe_load(value) for name, _, value in (one.partition("=") for one in overrides)}
 
 
 _KAPPAS = (
@@ -78,7 +123,44 @@ def _print(found: JudgeCalibration) -> None:
     _rates(figures["win_rates"])
     if chosen := figures["next_labels"]:
         out.print(f"  label next: {', '.join(one['id'] for one in chosen)}")
+    for name, one in figures["points"].items():
+        if one["changed"] is not None:
+            shares = f"changed {100 * one['changed']:.1f} %, reversed {100 * one['reversed']:.1f} %"
+            out.print(f"  {name}, by the order of the answers: {shares}", style="dim")
+    if found.work is not None:
+        _work(found.work.as_dict())
     out.print(f"  {'MAY GATE' if found.may_gate else 'MAY NOT GATE'}: {found.why}", style="bold")
+
+
+def _print_compared(found: JudgeComparison) -> None:
+    from tunesmith.cli.render import console
+
+    out = console()
+    _rates([found.win_rate.as_dict()])
+    if found.calibration is not None:
+        c = found.calibration.as_dict()
+        out.print(f"  the judge on {c['n']} labels: κ {_range(c['kappa'])}; people among themselves {_range(c['ceiling'])}")
+        verdict = "MAY GATE" if found.calibration.may_gate else "MAY NOT GATE"
+        out.print(f"  {verdict}: {found.calibration.why}", style="bold")
+    _work(found.work.as_dict())
+    if found.next_labels:
+        out.print(f"  label next: {', '.join(one.id for one in found.next_labels)}")
+
+
+def _range(one: dict[str, Any]) -> str:
+    if one["value"] is None:
+        return "not measured"
+    return f"{one['value']:.2f}" + (f" ({one['ci'][0]:.2f} to {one['ci'][1]:.2f})" if one["ci"] else "")
+
+
+def _work(work: dict[str, Any]) -> None:
+    from tunesmith.cli.render import console
+
+    text = f"  judge: {work['name']}{', weak: a model of this machine' if work['weak'] else ''}; {work['requests']:,} replies, "
+    text += f"{work['tokens']:,} tokens, {work['paid']:,} paid now"
+    if work["withheld"]:
+        text += f"; {work['withheld']:,} sentences that speak to a language model were not shown to it"
+    console().print(text, style="dim")
 
 
 def _rates(rates: list[dict[str, Any]]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.core.errors import GeneratorError
@@ -131,19 +132,15 @@ class Endpoint:
             return []
 
     def _once(self, request: Request) -> Reply:
-        import openai
+        from openai.types.chat import ChatCompletion
 
-        completion = self._client.chat.completions.create(
-            model=request.model,
-            messages=[{"role": m.role, "content": m.content} for m in request.messages],  # type: ignore[misc]
-            top_p=openai.omit if request.top_p is None else request.top_p,
-            temperature=request.temperature,
-            seed=request.seed,
-            max_tokens=request.max_tokens,
-            logprobs=True if request.top_logprobs else openai.omit,
-            top_logprobs=request.top_logprobs or openai.omit,
-            response_format=_format(request),
-            extra_headers={"Idempotency-Key": request.key},
+        completion = (
+            self._client.post(  # not `chat.completions.create`, which takes half a millisecond to copy what it is given
+                "/chat/completions",
+                cast_to=ChatCompletion,
+                body=_body(request),
+                options={"headers": {"Idempotency-Key": request.key}},
+            )
         )
         choices = getattr(completion, "choices", None)
         if not choices or getattr(choices[0], "message", None) is None:
@@ -252,13 +249,28 @@ def _client(url: str, api_key: str, timeout_s: float, words: Wording) -> openai.
     )
 
 
-def _format(request: Request) -> Any:
-    """How a server is sent the reply's JSON schema: as OpenAI, vLLM, llama.cpp and Ollama take it."""
-    import openai
+def _body(request: Request) -> dict[str, Any]:
+    """The request as servers in OpenAI's manner take it; what was not set is left out."""
+    body: dict[str, Any] = {
+        "model": request.model,
+        "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+        "temperature": request.temperature,
+        "seed": request.seed,
+        "max_tokens": request.max_tokens,
+    }
+    if request.top_p is not None:
+        body["top_p"] = request.top_p
+    if request.top_logprobs:
+        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+    if request.schema:
+        schema = {"name": "reply", "strict": True, "schema": _parsed(request.schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return body
 
-    if not request.schema:
-        return openai.omit
-    return {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": json.loads(request.schema)}}
+
+@lru_cache(maxsize=16)
+def _parsed(schema: str) -> Any:
+    return json.loads(schema)
 
 
 def _read(completion: Any, request: Request) -> Reply:

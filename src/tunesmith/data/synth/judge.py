@@ -13,7 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from statistics import mean
 from typing import Any, Literal
@@ -192,6 +192,7 @@ def rating_in(reply: str) -> float | None:
     return number / _MOST if 0 <= number <= _MOST else None
 
 
+@lru_cache(maxsize=4096)  # every answer is shown in both orders
 def without_orders(text: str) -> tuple[str, int]:
     """The text without sentences that read like an instruction to a language model, and how many were left out."""
     if not _orders(text):

@@ -15,7 +15,7 @@ from tunesmith.core.files import replace_file, storage_errors
 from tunesmith.core.records import canonical_json, digest, from_dict, to_json
 from tunesmith.data.synth.request import Reply
 
-__all__ = ["Replies", "RepliesInMemory"]
+__all__ = ["Replies", "RepliesInMemory", "check_of"]
 
 
 class Replies:
@@ -38,7 +38,7 @@ class Replies:
             reply = from_dict(Reply, row["reply"])
         except (orjson.JSONDecodeError, KeyError, TypeError):
             return None
-        return reply if row.get("check") == _check(key, reply) else None
+        return reply if row.get("check") == check_of(key, reply) else None
 
     def keep(self, key: str, reply: Reply) -> None:
         """Write a reply durably.
@@ -47,7 +47,7 @@ class Replies:
             StorageError: the disk is full or read-only; what was kept before is intact.
         """
         with storage_errors("keeping a reply of the generator", self.folder):
-            replace_file(self.path(key), to_json({"reply": reply, "check": _check(key, reply)}) + b"\n")
+            replace_file(self.path(key), to_json({"reply": reply, "check": check_of(key, reply)}) + b"\n")
 
 
 class RepliesInMemory:
@@ -65,7 +65,8 @@ class RepliesInMemory:
         self._kept[key] = reply
 
 
-def _check(key: str, reply: Reply) -> str:
+def check_of(key: str, reply: Reply) -> str:
+    """SHA-256 (hex) of a reply under its key, by which damage is seen."""
     found = asdict(reply)
     for name in ("logprobs", "model", "fingerprint"):  # as in replies that were kept before there were any
         if not found[name]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import mean
 
@@ -36,10 +36,11 @@ class Calibration:
     """What is known of a judge from `n` labelled pairs of `prompts` prompts. None is not measured.
 
     `kappa`: the verdicts of the first order against people; `kappa_both_orders`: those that count, a tie where the two orders
-    disagree. `win_rates`: corrected for the judge's errors, of all pairs. `next_labels`: pairs without a label that would help
-    most. `kappa_decided`: pairs in which neither is a tie. `ceiling`: people among themselves, the mean over pairs of
+    disagree. `kappa_decided`: pairs in which neither is a tie. `ceiling`: people among themselves, the mean over pairs of
     annotators. `confusion`: people's label, then the judge's. `unparsed`: verdicts of the first order that are none;
-    `swapped_missing`: those of the other order. `why`: each reason that decides `may_gate`, in words.
+    `swapped_missing`: those of the other order. `by_point`: changed, reversed, and preference for the answer shown first, on
+    each point of the rubric. `win_rates`: corrected for the judge's errors, of all pairs. `next_labels`: pairs without a label
+    that would help most. `why`: each reason that decides `may_gate`, in words.
     """
 
     n: int
@@ -58,6 +59,7 @@ class Calibration:
     retest: Measured
     unparsed: int
     swapped_missing: int
+    by_point: dict[str, tuple[Measured, Measured, Measured]]
     learning: LearningCurve
     win_rates: tuple[WinRate, ...]
     next_labels: tuple[NextLabel, ...]
@@ -109,6 +111,7 @@ def calibrate_pairs(pairs: Sequence[JudgedPair], *, family: Collection[str] = ()
         retest=retest(pairs),
         unparsed=len(labelled) - len(judged),
         swapped_missing=swapped_missing,
+        by_point=_by_point(pairs),
         learning=learning_curve(judged),
         win_rates=tuple(win_rates(pairs)),
         next_labels=tuple(next_labels(pairs, NEXT)),
@@ -156,6 +159,18 @@ def _ceiling(labelled: Sequence[JudgedPair]) -> Kappa:
         n=max(one.n for one in known),
         num_groups=max(one.num_groups for one in known),
     )
+
+
+def _by_point(pairs: Sequence[JudgedPair]) -> dict[str, tuple[Measured, Measured, Measured]]:
+    found = {}
+    for name in dict.fromkeys(name for pair in pairs for name in pair.points):
+        of = [
+            replace(pair, judge=pair.points[name][0], judge_swapped=pair.points[name][1])
+            for pair in pairs
+            if name in pair.points
+        ]
+        found[name] = (changed_on_swap(of), changed_on_swap(of, reversed_only=True), position_preference(of))
+    return found
 
 
 def _met(judged: Sequence[JudgedPair], human: str, judge: str) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +36,8 @@ class JudgedPair:
     """Two answers to one prompt with the labels of people and of a judge; None is a label that is not there.
 
     `human`: the one label, or the majority of `annotators`. `judge_swapped`: mapped back, so a judge that does not care for
-    the order gives the same label twice. `has_swapped`: the row says something about the swapped request, if only null.
+    the order gives the same label twice. `points`: these two for each point of the rubric. `has_swapped`: the row says
+    something about the swapped request, if only null.
     """
 
     id: str
@@ -54,6 +55,7 @@ class JudgedPair:
     system_a: str | None = None
     system_b: str | None = None
     reference: str = ""
+    points: Mapping[str, tuple[Label | None, Label | None]] = field(default_factory=dict, hash=False)
 
     @property
     def final(self) -> Label | None:

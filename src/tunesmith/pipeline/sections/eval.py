@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from tunesmith.core.settings import Section, plain_address
 
-__all__ = ["BiggerConfig", "EvalConfig", "GateConfig"]
+__all__ = ["BiggerConfig", "EvalConfig", "GateConfig", "JudgeConfig"]
 
 
 class EvalConfig(Section):
@@ -54,6 +54,51 @@ class BiggerConfig(Section):
     """Maximum number of questions asked at the same time."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
     """Seconds to wait for an answer before a question is asked again, three times at most."""
+
+    @field_validator("url")
+    @classmethod
+    def _plain_address(cls, url: str) -> str:
+        return plain_address(url)
+
+
+class JudgeConfig(Section):
+    """A language model that compares answers. It decides nothing until people's labels say that it may."""
+
+    url: str = ""
+    """Address of an OpenAI-compatible server, such as http://127.0.0.1:11434/v1, without user name, key or query string.
+    Empty: no server is asked."""
+    model: str = ""
+    """The model's name as the server knows it."""
+    local: str = ""
+    """In place of a server: a model folder, a base of `tunesmith bases`, or an artifact such as run:latest. Small models are
+    weak judges, and the result says so."""
+    calibration: str = ""
+    """File of labelled pairs that the judge is compared with, as for `tunesmith judge calibrate`; some of them must be answers
+    of this project's base and tuned model. Empty: the judge is shown and gates nothing."""
+    rubric: str = ""
+    """YAML file with the question and the points that the judge goes by. Empty: accuracy, completeness and format."""
+    reference: bool = False
+    """Show the reference of each pair to the judge."""
+    json_schema: bool = True
+    """Send the JSON schema of the reply; servers that do not take it are asked without."""
+    again: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of pairs that are judged a second time, to see whether the judge agrees with itself."""
+    api_key_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    """Name of the environment variable that holds the API key. Empty: no key is sent. The key itself is never stored."""
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 4
+    """Maximum number of requests sent at the same time."""
+    max_tokens_total: Annotated[int, Field(ge=0)] = 2_000_000
+    """Maximum tokens, prompts and replies together, for one file or verdict. Cached replies count. 0: no limit."""
+    max_cost: Annotated[float, Field(ge=0)] = 0.0
+    """Maximum cost of one file or verdict, in the currency of the prices. 0: no limit."""
+    price_per_million_in: Annotated[float, Field(ge=0)] = 0.0
+    """Price of a million tokens of prompts."""
+    price_per_million_out: Annotated[float, Field(ge=0)] = 0.0
+    """Price of a million tokens of replies."""
+    max_reply_tokens: Annotated[int, Field(ge=16, le=32_768)] = 512
+    """Maximum tokens per reply. Replies that reach this limit are not parsed."""
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    """Seconds to wait for an answer before a request is retried."""
 
     @field_validator("url")
     @classmethod

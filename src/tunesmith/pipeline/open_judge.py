@@ -1,0 +1,98 @@
+"""Between the recipe's `judge` section and the judge: the server or the local model, the kept replies, the budget."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunesmith.core.artifacts import Store
+from tunesmith.core.errors import GeneratorError
+from tunesmith.core.reporter import Reporter
+from tunesmith.data.synth.endpoint import Endpoint, Wording
+from tunesmith.data.synth.generator import Generator, Server
+from tunesmith.data.synth.judge import Judge
+from tunesmith.data.synth.ledger import Budget, Ledger
+from tunesmith.data.synth.reply_log import ReplyLog
+from tunesmith.data.synth.rubric import GENERAL, read_rubric
+from tunesmith.pipeline.sections.eval import JudgeConfig
+
+__all__ = ["OpenedJudge", "open_judge"]
+
+_WORDS = Wording("the judge", "judge", "replies are cached", "verdicts that are in the file need no server")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedJudge:
+    """A judge that is ready. `name`: the model and where it is; `weak`: it runs on this machine, so it is small."""
+
+    judge: Judge
+    name: str
+    weak: bool
+
+
+@contextmanager
+def open_judge(j: JudgeConfig, project: Path, *, reporter: Reporter) -> Iterator[OpenedJudge]:
+    """The judge of a recipe; its replies are kept in the project.
+
+    Raises:
+        GeneratorError: no judge is named, the key's variable is not set, or the extra `synth` is missing.
+        EvaluationError: a rubric that cannot be used.
+        ModelError, ArtifactError, EngineError: a local model that cannot be opened.
+    """
+    rubric = read_rubric(Path(j.rubric).expanduser()) if j.rubric else GENERAL
+    ledger = Ledger(
+        Budget(
+            max_tokens=j.max_tokens_total,
+            max_cost=j.max_cost,
+            price_in=j.price_per_million_in,
+            price_out=j.price_per_million_out,
+        ),
+        section="judge",
+    )
+
+    replies = ReplyLog(project / ".tunesmith" / "replies" / "judge.jsonl")
+
+    def judge(server: Server, model: str, concurrency: int) -> Judge:
+        generator = Generator(
+            server,
+            replies,
+            ledger,
+            model=model,
+            temperature=0.0,
+            max_tokens=j.max_reply_tokens,
+            concurrency=concurrency,
+        )
+        return Judge(generator, rubric, schema=j.json_schema and not j.local)
+
+    with closing(replies):
+        if j.local:
+            from tunesmith.systems.as_server import SystemAsServer
+            from tunesmith.systems.opening import Opening, open_system
+
+            with open_system(j.local, Opening(store=Store(project / ".tunesmith"), reporter=reporter)) as opened:
+                yield OpenedJudge(judge(SystemAsServer(opened.system), opened.label, 1), opened.label, weak=True)
+            return
+        with closing(_server(j)) as server:
+            yield OpenedJudge(judge(server, j.model, j.concurrency), f"{j.model} at {j.url}", weak=False)
+
+
+def _server(j: JudgeConfig) -> Endpoint:
+    if not j.url or not j.model:
+        raise GeneratorError(
+            "no judge is named",
+            value=f"judge.url={j.url!r}, judge.model={j.model!r}, judge.local={j.local!r}",
+            expected="the address of an OpenAI-compatible server and the name of a model there, or a local model",
+            hint="--judge http://127.0.0.1:11434/v1 --model NAME   or   --judge FOLDER",
+        )
+    key = os.environ.get(j.api_key_env, "") if j.api_key_env else ""
+    if j.api_key_env and not key:
+        raise GeneratorError(
+            "the variable for the judge's key is not set",
+            value=j.api_key_env,
+            expected="an environment variable that holds the key",
+            hint=f"export {j.api_key_env}=…   or   --set judge.api_key_env='' for a server without keys",
+        )
+    return Endpoint(j.url, api_key=key, timeout_s=j.timeout_s, words=_WORDS)
