@@ -94,10 +94,21 @@ def test_a_run_on_four_bits_resumes_to_the_same_bytes(
     assert (tmp_path / "out" / name).read_bytes() == (run / "out" / name).read_bytes()
 
 
+def rows_are_right() -> bool:
+    """Whether bitsandbytes scales rows rightly whose length is no multiple of its blocks; on some processors it does not."""
+    import bitsandbytes.functional as library
+
+    weight = torch.randn(64, 96, generator=torch.Generator().manual_seed(0))
+    made = library.dequantize_4bit(*library.quantize_4bit(weight, quant_type="nf4"))
+    return float((made - weight).norm()) < 0.15 * float(weight.norm())
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_fused_layers_give_the_numbers_and_gradients_of_pefts_own(
     precision: Any, tiny: BaseFolder, tiny_chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not rows_are_right():
+        pytest.skip("bitsandbytes itself is wrong on this processor for rows as long as those of the tiny model")
     model = load_quantised(tiny, precision)
     modules = choose_modules(model, "all", "all")
     adapted, coverage = attach(model, kind="lora", rank=4, alpha=8.0, dropout=0.0, modules=modules, seed=1)

@@ -6,6 +6,7 @@ each product, in the number type of the product. Evaluation and merging open the
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,15 +78,18 @@ class FourBit:
     state: Any
 
     def whole(self, dtype: torch.dtype) -> torch.Tensor:
-        """The weight in this type, as bitsandbytes gives it to its own products."""
+        """The weight in this type, as bitsandbytes gives it to its own products.
+
+        It is asked for in one row: on some processors the library scales rows wrongly whose length is no multiple of the block.
+        """
         from bitsandbytes.functional import dequantize_blockwise
 
         s = self.state
         scales = dequantize_blockwise(s.absmax, s.state2) + s.offset if s.nested else s.absmax
         made: torch.Tensor = torch.ops.bitsandbytes.dequantize_4bit.default(
-            self.packed, scales.float(), s.blocksize, s.quant_type, s.shape, dtype
+            self.packed, scales.float(), s.blocksize, s.quant_type, [math.prod(s.shape)], dtype
         )
-        return made
+        return made.reshape(s.shape)
 
 
 def four_bit(layer: Any) -> FourBit:
