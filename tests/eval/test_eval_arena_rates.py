@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from arena_ballots import ALL, votes
 from scipy.stats import binomtest, multinomial
 from sklearn.linear_model import LogisticRegression
 
+from tunesmith.core.artifacts import Artifact
 from tunesmith.core.errors import EvaluationError
+from tunesmith.eval.arena.arena import Arena
 from tunesmith.eval.arena.ballots import Ballot
 from tunesmith.eval.arena.rates import clopper_pearson, win_rate
 from tunesmith.eval.arena.results import results_of
@@ -185,3 +189,12 @@ def test_prompts_of_one_document_get_an_interval_of_their_own_and_slices_are_nam
     width = found.by_document.ci.high - found.by_document.ci.low
     assert width > 1.5 * (found.win_rate.ci.high - found.win_rate.ci.low)
     assert [(one.by, one.value, one.n) for one in found.slices.slices] == [("tag", "work", 20), ("tag", "home", 20)]  # type: ignore[union-attr]
+
+
+def test_the_votes_that_were_cast_on_the_real_base_still_give_the_result_of_the_log() -> None:
+    kept = Path(__file__).parents[2] / "benchmarks" / "results" / "arena-smollm2-2026-11-29"
+    arena = Arena.open(Artifact(kept, json.loads((kept / "manifest.json").read_text(encoding="utf-8"))))
+    found = arena.results()
+    assert (found.votes, found.wins, found.ties, found.decision.better) == (40, {"base": 0, "tuned": 39}, 1, "tuned")
+    assert found.consistency.value == 1.0 and found.consistency.n == 4 and found.at_equal_length.value is None
+    assert [round(100 * end) for end in found.as_dict()["win_rate"]["ci"]] == [89, 100]

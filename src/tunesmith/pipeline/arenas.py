@@ -204,7 +204,16 @@ def _generated(project: Path, store: Store, wanted: Wanted, evidence: Evidence |
     if wanted.questions is not None:
         questions = _read_questions(wanted.questions)
     else:
-        questions = [(item.id, item.group, item.prompt, item.about) for item in (evidence.items if evidence else ())]
+        questions = [
+            (item.id, item.group, item.prompt, item.about) for item in (evidence.items if evidence else ()) if item.prompt
+        ]
+    if not questions:
+        raise EvaluationError(
+            "the test set is plain text, of which nothing is asked",
+            value=wanted.evaluation,
+            expected="questions",
+            hint="tunesmith arena --questions FILE",
+        )
     use = _use(store, evidence)
     with ExitStack() as stack:
         systems = _opened(wanted.systems, store, stack, reporter)
@@ -222,7 +231,12 @@ def _generated(project: Path, store: Store, wanted: Wanted, evidence: Evidence |
                 }
             return draw_pairs(questions, given, most=wanted.most, seed=wanted.seed)
 
-        return _obtain(project, [], settings, make)
+        return _obtain(project, _run_of(wanted.systems, store), settings, make)
+
+
+def _run_of(names: Sequence[str], store: Store) -> list[dict[str, str]]:
+    """The run whose models `base` and `tuned` are: votes on these count in its verdict, whatever the questions are."""
+    return [store.resolve("run:latest").reference()] if set(_OF_A_RUN) & set(names) else []
 
 
 def _use(store: Store, evidence: Evidence | None) -> Use:
