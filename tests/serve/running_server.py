@@ -17,6 +17,7 @@ from tunesmith.serve.observing import Observer
 from tunesmith.serve.pipeline import Pipeline, Stage
 from tunesmith.serve.registry import Registry
 from tunesmith.serve.running import Address, Stop, bind, run
+from tunesmith.serve.traffic.setup import Traffic
 
 __all__ = ["Running", "running"]
 
@@ -43,6 +44,7 @@ def running(
     registry: Registry,
     *,
     stages: Sequence[Stage] = (),
+    traffic: Traffic | None = None,
     keys: Mapping[str, str] | None = None,
     per_minute: float = 0.0,
     most_waiting: int = 512,
@@ -50,9 +52,12 @@ def running(
 ) -> Iterator[Running]:
     """Serve what is in the registry until the block ends; then the engines are closed, as `tunesmith serve` does."""
     log: list[dict[str, Any]] = []
-    pipeline = Pipeline(registry, stages, most_waiting=most_waiting)
+    pipeline = Pipeline(registry, [*stages, *(traffic.stages if traffic else ())], most_waiting=most_waiting)
+    app = make_app(pipeline, Observer(lambda line: log.append(orjson.loads(line))))
+    if traffic is not None:
+        traffic.add_routes(app)
     gate = Gate(
-        app=make_app(pipeline, Observer(lambda line: log.append(orjson.loads(line)))),
+        app=app,
         service=Service(),
         keys=Keys(keys or {}),
         rates=Rates(per_minute),
@@ -65,9 +70,13 @@ def running(
         stop, loop = Stop(), asyncio.get_running_loop()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         made.append(Running(url, registry, pipeline, gate.service, lambda: loop.call_soon_threadsafe(stop), log))
+        if traffic is not None:
+            traffic.start()
         await run(gate, listening, address, ready.set, stop)
         for engine in made[0].engines():
             await engine.close()
+        if traffic is not None:
+            await traffic.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(work()))
     thread.start()

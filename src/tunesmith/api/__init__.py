@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tunesmith.api.events import EventLog
     from tunesmith.api.experiments import RunRow, RunsTable, compare_runs, recommend_run, run_curves, runs
     from tunesmith.api.exporting import ExportResult, ExportTable, export, export_formats, export_table
+    from tunesmith.api.feedback import ExportedFeedback, ForgottenFeedback, export_feedback, forget_feedback
     from tunesmith.api.golden_set import GoldenAdded, GoldenList, GoldenState, golden_add, golden_list, golden_verify
     from tunesmith.api.judges import JudgeCalibration, JudgeComparison, JudgeWork, calibrate_judge, judge_compare
     from tunesmith.api.merging import MergeResult, merge_adapters
@@ -100,6 +101,8 @@ __all__ = [
     "EventLog",
     "ExportResult",
     "ExportTable",
+    "ExportedFeedback",
+    "ForgottenFeedback",
     "FormatKind",
     "FormatResult",
     "GoldenAdded",
@@ -173,9 +176,11 @@ __all__ = [
     "detect_formats",
     "evaluate",
     "export",
+    "export_feedback",
     "export_formats",
     "export_table",
     "fetch_base",
+    "forget_feedback",
     "golden_add",
     "golden_list",
     "golden_verify",
@@ -220,6 +225,12 @@ _NAMES = {
     "tunesmith.ops.runs.recommending": ("Recommendation", "RunEfficiency", "SizeStep"),
     "tunesmith.ops.runs.comparing": ("Curves", "RunChange", "RunComparison"),
     "tunesmith.api.experiments": ("RunRow", "RunsTable", "compare_runs", "recommend_run", "run_curves", "runs"),
+    "tunesmith.api.feedback": (
+        "ExportedFeedback",
+        "ForgottenFeedback",
+        "export_feedback",
+        "forget_feedback",
+    ),
     "tunesmith.api.pipeline": (
         "run",
         "open_project",

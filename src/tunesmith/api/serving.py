@@ -60,6 +60,10 @@ def serve(  # noqa: PLR0913 (what a person may choose about a server)
     precision: Literal["float32", "bfloat16", "float16"] = "float32",
     drain_s: float = 60.0,
     pause_s: float = 0.0,
+    database: str | Path = "",
+    capture: bool = False,
+    keep_days: float = 0.0,
+    redact: bool = True,
     on_ready: Callable[[Serving], None] | None = None,
     reporter: Reporter | None = None,
 ) -> None:
@@ -70,15 +74,19 @@ def serve(  # noqa: PLR0913 (what a person may choose about a server)
     there is a key, every route but /healthz needs one. `allow_hosts`: further names by which the server may be addressed.
     `rows`: answers at once for each base. `context`: tokens of prompt and answer, 0 for the model's own limit. `pause_s`: from
     the wish to stop to the first refusal; `drain_s`: from there until requests in work are cut. `on_ready` is called once it
-    answers.
+    answers. `database`: a file for SQLite or the address of a PostgreSQL in which answers and feedback are kept, by default
+    .tunesmith/serve.db of the project. `capture`: keep prompts and answers as well, for `keep_days` days (0: until they are
+    forgotten); `redact`: without the secrets and personal data that the data stage's checks find.
 
     Raises:
         ArtifactError, ModelError, EvaluationError: a reference that cannot be opened.
         EngineError: an address that cannot be had, or one that others reach without a key; or no model is left to serve.
+        StorageError: a database that cannot be used.
     """
     from tunesmith.core.reporter import SilentReporter
     from tunesmith.serve.loading.asked import Loading, named
     from tunesmith.serve.running import Address, bind
+    from tunesmith.serve.traffic.setup import TrafficSettings
 
     address = Address(host, port, drain_s, pause_s)
     known = _keys(keys)
@@ -93,7 +101,17 @@ def serve(  # noqa: PLR0913 (what a person may choose about a server)
         reporter=reporter or SilentReporter(),
     )
     settings = _Settings(
-        known, tuple(allow_hosts), tuple(allow_origins), requests_per_minute, max_waiting, address, listening, on_ready
+        known,
+        tuple(allow_hosts),
+        tuple(allow_origins),
+        requests_per_minute,
+        max_waiting,
+        address,
+        listening,
+        on_ready,
+        TrafficSettings(
+            database=database or Path(project) / ".tunesmith" / "serve.db", capture=capture, keep_days=keep_days, redact=redact
+        ),
     )
     try:
         asyncio.run(_serve([named(one) for one in references], how, settings))
@@ -111,6 +129,7 @@ class _Settings:
     address: Any
     listening: Any
     on_ready: Callable[[Serving], None] | None
+    traffic: Any
 
 
 async def _serve(references: Sequence[Any], how: Any, settings: _Settings) -> None:
@@ -121,14 +140,19 @@ async def _serve(references: Sequence[Any], how: Any, settings: _Settings) -> No
     from tunesmith.serve.pipeline import Pipeline
     from tunesmith.serve.registry import Registry
     from tunesmith.serve.running import Stop, run
+    from tunesmith.serve.traffic.setup import open_traffic
 
     registry = Registry()
     refused = await load_all(references, how, registry)
     if not list(registry):
         raise refused[0] if refused else _nothing()
-    pipeline = Pipeline(registry, most_waiting=settings.max_waiting)
+    observer = Observer()
+    traffic = open_traffic(settings.traffic, observer)
+    pipeline = Pipeline(registry, traffic.stages, most_waiting=settings.max_waiting)
+    app = make_app(pipeline, observer)
+    traffic.add_routes(app)
     gate = Gate(
-        app=make_app(pipeline, Observer()),
+        app=app,
         service=Service(),
         keys=Keys(settings.keys),
         rates=Rates(settings.per_minute),
@@ -146,11 +170,13 @@ async def _serve(references: Sequence[Any], how: Any, settings: _Settings) -> No
 
     stop = Stop()
     stop.on_signals()
+    traffic.start()
     try:
         await run(gate, settings.listening, settings.address, ready, stop)
     finally:
         for engine in {id(version.engine): version.engine for version in registry}.values():
             await engine.close()
+        await traffic.close()
 
 
 def _nothing() -> EngineError:

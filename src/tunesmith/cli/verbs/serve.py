@@ -35,6 +35,10 @@ def command(  # noqa: PLR0913 (flags)
     precision: Annotated[str, typer.Option(help="Number type: float32, bfloat16 or float16.")] = "float32",
     drain: Annotated[float, typer.Option(min=0, help="Seconds for requests in work to finish after SIGTERM.")] = 60.0,
     pause: Annotated[float, typer.Option(min=0, help="Seconds from SIGTERM until new requests are refused.")] = 0.0,
+    database: Annotated[str, typer.Option(help="File, or postgresql:// address, that keeps feedback and traffic.")] = "",
+    capture: Annotated[bool, typer.Option("--capture", help="Also keep prompts and answers, redacted.")] = False,
+    keep_days: Annotated[float, typer.Option(min=0, help="Days after which kept texts are erased; 0 keeps them.")] = 0.0,
+    no_redact: Annotated[bool, typer.Option("--no-redact", help="Keep texts as they are, personal data included.")] = False,
     json: Json = False,
 ) -> None:
     """The server runs until Ctrl-C or SIGTERM, and finishes what it has begun. `--json` prints one line when it is ready."""
@@ -59,6 +63,10 @@ def command(  # noqa: PLR0913 (flags)
         precision=cast("Literal['float32', 'bfloat16', 'float16']", precision),
         drain_s=drain,
         pause_s=pause,
+        database=database,
+        capture=capture,
+        keep_days=keep_days,
+        redact=not no_redact,
         on_ready=_print_line if json else _print,
         reporter=ConsoleReporter(console()),
     )

@@ -1,0 +1,164 @@
+"""The stage that keeps which version gave which answer to whom and, with capture, prompt and answer."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, select, update
+
+from tunesmith.core.errors import TunesmithError
+from tunesmith.data.checks.redact import redact
+from tunesmith.serve.ask import Ask
+from tunesmith.serve.engine import Delta, Usage
+from tunesmith.serve.errors import ApiError
+from tunesmith.serve.feedback.database import Database
+from tunesmith.serve.feedback.tables import answers
+from tunesmith.serve.pipeline import Answer, Call, Handler
+
+__all__ = ["Recording", "has_answer", "user_of"]
+
+Log = Callable[..., None]
+
+
+def user_of(call: Call) -> str:
+    """Who asks: the header `X-User`, or the field `user`; empty if the request says neither."""
+    return call.headers.get("x-user", "").strip() or call.ask.user
+
+
+class Recording:
+    """A stage. `texts`: keep prompt and answer; `redacted`: first replace what the data stage's checks find in them.
+
+    The answer never waits for the database; a row that cannot be written is logged.
+    """
+
+    def __init__(self, database: Database, *, texts: bool, redacted: bool, log: Log) -> None:
+        self.database, self.texts, self._redacted, self._log = database, texts, redacted, log
+
+    async def __call__(self, call: Call, inner: Handler) -> Answer:
+        """Ask on, and keep what comes."""
+        call.id = uuid.uuid4().hex  # the id that feedback names: never one that a client chose
+        try:
+            answer = await inner(call)
+        except (ApiError, TunesmithError) as error:
+            if not isinstance(error, ApiError) or error.status >= 500:
+                self._begin(call, call.model, failed=True)
+            raise
+        self._begin(call, answer.version.full_name)
+        answer.pieces = self.heard(call, answer.pieces)
+        return answer
+
+    def keep(self, call: Call, model: str, *, shadow_of: str) -> None:
+        """Keep an answer that is not shown; `heard` brings its text."""
+        self._begin(call, model, shadow_of=shadow_of)
+
+    def heard(self, call: Call, pieces: AsyncIterator[Delta | Usage]) -> AsyncIterator[Delta | Usage]:
+        """The same pieces; at their end the text is kept, and a failure is noted."""
+        return _Heard(self, call.id, pieces, keep=self.texts and _is_single(call.ask))
+
+    def end(self, id: str, text: str) -> None:
+        """Keep the text of an answer that came to its end."""
+        self._change(id, text=text)
+
+    def failed(self, id: str) -> None:
+        """Note that an answer broke off."""
+        self._change(id, failed=True)
+
+    def _begin(self, call: Call, model: str, *, failed: bool = False, shadow_of: str | None = None) -> None:
+        user = self.database.user_hash(user_of(call))
+        row: dict[str, Any] = {
+            "id": call.id,
+            "at": time.time(),
+            "model": model[:160],
+            "split": call.notes.get("split"),
+            "period": call.notes.get("period"),
+            "arm": call.notes.get("arm"),
+            "user": user or None,
+            "unit": user or call.id,
+            "shadow_of": shadow_of,
+            "failed": failed,
+        }
+        prompt = _prompt(call.ask) if self.texts and _is_single(call.ask) else None
+
+        def work(connection: Connection) -> None:
+            row["prompt"] = None if prompt is None else self._clean_prompt(prompt)
+            connection.execute(answers.insert().values(row))
+
+        self._write(work)
+
+    def _change(self, id: str, *, failed: bool = False, text: str | None = None) -> None:
+        def work(connection: Connection) -> None:
+            values: dict[str, Any] = {"failed": True} if failed else {"answer": self._clean(text or "")}
+            connection.execute(update(answers).where(answers.c.id == id).values(**values))
+
+        self._write(work)
+
+    def _write(self, work: Callable[[Connection], None]) -> None:
+        if self.database.full:
+            self._log("not recorded", why="more waits to be written than may")
+            return
+        self.database.write(work).add_done_callback(self._told)
+
+    def _told(self, future: Future[None]) -> None:
+        if (error := future.exception()) is not None:
+            self._log("not recorded", why=str(error)[:300])
+
+    def _clean(self, text: str) -> str:
+        """Without what must not be kept; PostgreSQL takes no NUL."""
+        return (redact(text) if self._redacted else text).replace("\0", "\ufffd")
+
+    def _clean_prompt(self, prompt: Any) -> str:
+        if isinstance(prompt, str):
+            return orjson.dumps(self._clean(prompt)).decode()
+        return orjson.dumps([{**turn, "content": self._clean(turn["content"])} for turn in prompt]).decode()
+
+
+class _Heard:
+    """Not a generator: one that was never begun would not close what it reads from."""
+
+    def __init__(self, recording: Recording, id: str, pieces: AsyncIterator[Delta | Usage], *, keep: bool) -> None:
+        self._recording, self._id, self._pieces = recording, id, pieces
+        self._parts: list[str] | None = [] if keep else None
+
+    def __aiter__(self) -> _Heard:
+        return self
+
+    async def __anext__(self) -> Delta | Usage:
+        try:
+            piece = await anext(self._pieces)
+        except (ApiError, TunesmithError):
+            self._recording.failed(self._id)
+            raise
+        if self._parts is not None:
+            if isinstance(piece, Delta):
+                self._parts.append(piece.text)
+            else:
+                self._recording.end(self._id, "".join(self._parts))
+                self._parts = None
+        return piece
+
+    async def aclose(self) -> None:
+        """Close what is read from."""
+        close = getattr(self._pieces, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def has_answer(connection: Connection, id: str) -> bool:
+    """Whether an answer of this id was given."""
+    return connection.execute(select(answers.c.seq).where(answers.c.id == id)).first() is not None
+
+
+def _is_single(ask: Ask) -> bool:
+    """Whether the request is for one answer in text: feedback names an answer, not a choice."""
+    return ask.n == 1 and (ask.kind == "chat" or (len(ask.prompts) == 1 and isinstance(ask.prompts[0], str)))
+
+
+def _prompt(ask: Ask) -> Any:
+    if ask.kind == "chat":
+        return [{"role": one.role, "content": one.content} for one in ask.messages]
+    return ask.prompts[0]

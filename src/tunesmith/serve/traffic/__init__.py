@@ -1,0 +1,1 @@
+"""Who gets which model: splits, shadows, fall-back chains, canaries and routes by domain."""
