@@ -13,6 +13,7 @@ from tunesmith.serve.ask import Ask
 from tunesmith.serve.engine import Delta, Usage
 from tunesmith.serve.observing import Observer
 from tunesmith.serve.registry import Registry, Version
+from tunesmith.serve.traffic.file import TrafficFile
 from tunesmith.serve.traffic.setup import Traffic, TrafficSettings, open_traffic
 
 __all__ = ["Echo", "chat_body", "opened", "registry_of"]
@@ -71,12 +72,16 @@ def registry_of(engine: Echo, *names: str) -> Registry:
     return registry
 
 
-def opened(database: Path | str, log: list[dict[str, Any]] | None = None, **how: Any) -> Traffic:
+def opened(
+    database: Path | str, log: list[dict[str, Any]] | None = None, *, registry: Registry | None = None, **how: Any
+) -> Traffic:
     """The stages as `tunesmith serve` opens them."""
     import orjson
 
     lines = log if log is not None else []
-    return open_traffic(TrafficSettings(database=database, **how), Observer(lambda line: lines.append(orjson.loads(line))))
+    file = TrafficFile(**{name: how.pop(name) for name in list(how) if name in TrafficFile.model_fields})
+    settings = TrafficSettings(database=database, file=file, **how)
+    return open_traffic(settings, Observer(lambda line: lines.append(orjson.loads(line))), registry or Registry())
 
 
 def chat_body(text: str, model: str = "words", **how: Any) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def running(
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         made.append(Running(url, registry, pipeline, gate.service, lambda: loop.call_soon_threadsafe(stop), log))
         if traffic is not None:
-            traffic.start()
+            traffic.start(pipeline)
         await run(gate, listening, address, ready.set, stop)
         for engine in made[0].engines():
             await engine.close()

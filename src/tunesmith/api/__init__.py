@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from tunesmith.api.splitting import SplitResult, split
     from tunesmith.api.stored import artifact, artifacts
     from tunesmith.api.synth_file import Made, synth
+    from tunesmith.api.traffic import AbStatus, Rollback, ab_set, ab_status, rollback
     from tunesmith.api.verdicts import verdict, verify
     from tunesmith.core.artifacts import Artifact
     from tunesmith.data.similar.passage_index import Passage, PassageIndex, Recalled
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXAMPLES",
+    "AbStatus",
     "AdviceResult",
     "AnswerPiece",
     "Arena",
@@ -140,6 +142,7 @@ __all__ = [
     "RunComparison",
     "RunEfficiency",
     "RunGain",
+    "Rollback",
     "RunRow",
     "RunsTable",
     "Scorer",
@@ -154,6 +157,8 @@ __all__ = [
     "TaskAnswers",
     "Verdict",
     "VoteRate",
+    "ab_set",
+    "ab_status",
     "advise",
     "apply_review",
     "arena_export",
@@ -204,6 +209,7 @@ __all__ = [
     "release",
     "review",
     "review_documents",
+    "rollback",
     "run",
     "run_curves",
     "runs",
@@ -225,6 +231,13 @@ _NAMES = {
     "tunesmith.ops.runs.recommending": ("Recommendation", "RunEfficiency", "SizeStep"),
     "tunesmith.ops.runs.comparing": ("Curves", "RunChange", "RunComparison"),
     "tunesmith.api.experiments": ("RunRow", "RunsTable", "compare_runs", "recommend_run", "run_curves", "runs"),
+    "tunesmith.api.traffic": (
+        "AbStatus",
+        "Rollback",
+        "ab_set",
+        "ab_status",
+        "rollback",
+    ),
     "tunesmith.api.feedback": (
         "ExportedFeedback",
         "ForgottenFeedback",

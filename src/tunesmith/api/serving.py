@@ -64,6 +64,7 @@ def serve(  # noqa: PLR0913 (what a person may choose about a server)
     capture: bool = False,
     keep_days: float = 0.0,
     redact: bool = True,
+    traffic: str | Path = "",
     on_ready: Callable[[Serving], None] | None = None,
     reporter: Reporter | None = None,
 ) -> None:
@@ -77,6 +78,7 @@ def serve(  # noqa: PLR0913 (what a person may choose about a server)
     answers. `database`: a file for SQLite or the address of a PostgreSQL in which answers and feedback are kept, by default
     .tunesmith/serve.db of the project. `capture`: keep prompts and answers as well, for `keep_days` days (0: until they are
     forgotten); `redact`: without the secrets and personal data that the data stage's checks find.
+    `traffic`: a YAML file that says who gets which model (docs/guides/traffic.md).
 
     Raises:
         ArtifactError, ModelError, EvaluationError: a reference that cannot be opened.
@@ -86,6 +88,7 @@ def serve(  # noqa: PLR0913 (what a person may choose about a server)
     from tunesmith.core.reporter import SilentReporter
     from tunesmith.serve.loading.asked import Loading, named
     from tunesmith.serve.running import Address, bind
+    from tunesmith.serve.traffic.file import TrafficFile, read_traffic_file
     from tunesmith.serve.traffic.setup import TrafficSettings
 
     address = Address(host, port, drain_s, pause_s)
@@ -110,7 +113,11 @@ def serve(  # noqa: PLR0913 (what a person may choose about a server)
         listening,
         on_ready,
         TrafficSettings(
-            database=database or Path(project) / ".tunesmith" / "serve.db", capture=capture, keep_days=keep_days, redact=redact
+            database=database or Path(project) / ".tunesmith" / "serve.db",
+            capture=capture,
+            keep_days=keep_days,
+            redact=redact,
+            file=read_traffic_file(Path(traffic)) if traffic else TrafficFile(),
         ),
     )
     try:
@@ -147,7 +154,7 @@ async def _serve(references: Sequence[Any], how: Any, settings: _Settings) -> No
     if not list(registry):
         raise refused[0] if refused else _nothing()
     observer = Observer()
-    traffic = open_traffic(settings.traffic, observer)
+    traffic = open_traffic(settings.traffic, observer, registry, {(one.name, one.alias) for one in references if one.alias})
     pipeline = Pipeline(registry, traffic.stages, most_waiting=settings.max_waiting)
     app = make_app(pipeline, observer)
     traffic.add_routes(app)
@@ -170,7 +177,7 @@ async def _serve(references: Sequence[Any], how: Any, settings: _Settings) -> No
 
     stop = Stop()
     stop.on_signals()
-    traffic.start()
+    traffic.start(pipeline)
     try:
         await run(gate, settings.listening, settings.address, ready, stop)
     finally:

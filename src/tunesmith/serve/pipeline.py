@@ -70,6 +70,7 @@ class Pipeline:
 
     def __init__(self, registry: Registry, stages: Sequence[Stage] = (), *, most_waiting: int = 512) -> None:
         self.registry = registry
+        self.moved: Callable[[str, str, str | None, str], Awaitable[None]] | None = None  # of an alias: model, alias, from, to
         self._most_waiting = most_waiting
         self._queues: dict[int, FairQueue] = {}
         handler: Handler = self._ask_engine

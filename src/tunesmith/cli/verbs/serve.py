@@ -39,6 +39,7 @@ def command(  # noqa: PLR0913 (flags)
     capture: Annotated[bool, typer.Option("--capture", help="Also keep prompts and answers, redacted.")] = False,
     keep_days: Annotated[float, typer.Option(min=0, help="Days after which kept texts are erased; 0 keeps them.")] = 0.0,
     no_redact: Annotated[bool, typer.Option("--no-redact", help="Keep texts as they are, personal data included.")] = False,
+    traffic: Annotated[str, typer.Option(help="YAML file that says who gets which model.")] = "",
     json: Json = False,
 ) -> None:
     """The server runs until Ctrl-C or SIGTERM, and finishes what it has begun. `--json` prints one line when it is ready."""
@@ -67,6 +68,7 @@ def command(  # noqa: PLR0913 (flags)
         capture=capture,
         keep_days=keep_days,
         redact=not no_redact,
+        traffic=traffic,
         on_ready=_print_line if json else _print,
         reporter=ConsoleReporter(console()),
     )

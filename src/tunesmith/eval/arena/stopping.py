@@ -76,13 +76,20 @@ class Decision:
     tests: tuple[PairTest, ...]
 
 
-def log_evidence(wins: int, losses: int, share: float = 0.5) -> float:
-    """ln E_n against the hypothesis that a decided vote goes to the first system with probability `share`, inside 0 … 1."""
+def log_evidence(wins: float, losses: float, share: float = 0.5) -> float:
+    """ln E_n against the hypothesis that a decided vote goes to the first system with probability `share`, inside 0 … 1.
+
+    `wins` may be a sum of scores in 0 … 1 with mean `share`, and `losses` the sum of what each lacks to 1: each factor of the
+    likelihood ratio is convex in the score and is 1 on average at both ends, so that E_n stays a supermartingale.
+    """
     return float(betaln(1 + wins, 1 + losses)) - wins * math.log(share) - losses * math.log(1 - share)
 
 
-def confidence_sequence(wins: int, losses: int, *, alpha: float = ALPHA) -> tuple[float, float]:
-    """All shares that the votes do not exclude, whenever one stops: they contain the true one with probability 1 − alpha."""
+def confidence_sequence(wins: float, losses: float, *, alpha: float = ALPHA) -> tuple[float, float]:
+    """All shares that the votes do not exclude, whenever one stops: they contain the true one with probability 1 − alpha.
+
+    Sums of scores in 0 … 1 may be given, as in `log_evidence`.
+    """
     limit, n = math.log(1 / alpha), wins + losses
     if n == 0:
         return 0.0, 1.0

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 
-from tunesmith.core.errors import StorageError
+from tunesmith.core.errors import ModelError, StorageError
+from tunesmith.serve.errors import ApiError
 from tunesmith.serve.feedback.database import Database, open_database
 from tunesmith.serve.feedback.forgetting import drop_texts
 from tunesmith.serve.feedback.recording import Recording
 from tunesmith.serve.feedback.routes import add_feedback_route
 from tunesmith.serve.observing import Observer
-from tunesmith.serve.pipeline import Stage
+from tunesmith.serve.pipeline import Pipeline, Stage
+from tunesmith.serve.registry import Registry
+from tunesmith.serve.traffic.file import TrafficFile
+from tunesmith.serve.traffic.moves import Moves
+from tunesmith.serve.traffic.routes import add_traffic_routes
+from tunesmith.serve.traffic.split import Splits
 
 __all__ = ["Traffic", "TrafficSettings", "open_traffic"]
 
@@ -32,6 +39,7 @@ class TrafficSettings:
     capture: bool = False
     keep_days: float = 0.0
     redact: bool = True
+    file: TrafficFile = field(default_factory=TrafficFile)
 
 
 @dataclass(slots=True)
@@ -42,16 +50,22 @@ class Traffic:
     database: Database
     observer: Observer
     stages: Sequence[Stage]
+    splits: Splits
+    moves: Moves
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def add_routes(self, app: FastAPI) -> None:
-        """Add the routes of feedback."""
+        """Add the routes of feedback and traffic."""
         add_feedback_route(app, self.database, redacted=self.settings.redact)
+        add_traffic_routes(app, self.splits, self.moves)
 
-    def start(self) -> None:
-        """Begin what runs by the clock, inside the event loop."""
+    def start(self, pipeline: Pipeline) -> None:
+        """Begin what runs by the clock, inside the event loop, and hear of moves of aliases."""
+        pipeline.moved = self.moves.note
+        running: list[Coroutine[Any, Any, None]] = [self.splits.follow()] if self.splits.now else []
         if self.settings.keep_days:
-            self._tasks.append(asyncio.ensure_future(self._drop_old()))
+            running.append(self._drop_old())
+        self._tasks += [asyncio.ensure_future(one) for one in running]
 
     async def close(self) -> None:
         """End it, and write what waits."""
@@ -71,8 +85,25 @@ class Traffic:
             await asyncio.sleep(_EVERY_S)
 
 
-def open_traffic(settings: TrafficSettings, observer: Observer) -> Traffic:
-    """Open the database and make the stages. StorageError for a database that cannot be used."""
+def open_traffic(
+    settings: TrafficSettings, observer: Observer, registry: Registry, explicit: Collection[tuple[str, str]] = ()
+) -> Traffic:
+    """Open the database and make the stages. `explicit`: names and aliases that the caller set.
+
+    Raises StorageError for a database that cannot be used, ModelError for arms that are not served.
+    """
     database = open_database(settings.database)
     recording = Recording(database, texts=settings.capture, redacted=settings.redact, log=observer.log)
-    return Traffic(settings, database, observer, [recording])
+    splits, moves = Splits(database, registry, observer.log), Moves(database, registry, observer.log)
+    try:
+        moves.restore(explicit)
+        splits.begin(settings.file.ab)
+    except ApiError as error:
+        database.close()
+        raise ModelError(
+            "the traffic file names what is not served",
+            value=error.message,
+            expected="models of this server",
+            hint="add it: tunesmith serve … NAME=REFERENCE",
+        ) from error
+    return Traffic(settings, database, observer, [recording, splits], splits, moves)
