@@ -19,8 +19,8 @@ if not RECIPES.is_dir():
 WITH_ROWS = sorted(path.parent.name for path in RECIPES.glob("*/rows.py") if path.parent.name != "apprentice")
 
 
-def module(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"rows_of_{name.replace('-', '_')}", RECIPES / name / "rows.py")
+def module(name: str, file: str = "rows") -> Any:
+    spec = importlib.util.spec_from_file_location(f"{file}_of_{name.replace('-', '_')}", RECIPES / name / f"{file}.py")
     assert spec is not None and spec.loader is not None
     found = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(found)
@@ -83,3 +83,11 @@ def test_the_wordy_answer_holds_the_short_one_and_is_at_least_three_times_as_lon
     for row in module("brevity").rows():
         assert row["chosen"] in row["rejected"]
         assert len(row["rejected"]) > 3 * len(row["chosen"])
+
+
+def test_the_reward_of_sums_wants_the_number_in_its_form() -> None:
+    right = module("arithmetic", "reward").right
+    assert right("ANSWER: 12", "ANSWER: 12") == 1 and right(" ANSWER: 12\n", "ANSWER: 12") == 1
+    assert right("ANSWER: 13", "ANSWER: 12") == pytest.approx(0.2)
+    assert right("12", "ANSWER: 12") == right("ANSWER: 12 or so", "ANSWER: 12") == right("", "ANSWER: 12") == 0
+    assert all(right(row["completion"], row["completion"]) == 1 for row in module("arithmetic").rows())
