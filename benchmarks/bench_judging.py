@@ -66,6 +66,11 @@ def measured(folder: Path, pairs: int) -> list[dict[str, Any]]:
     again = {key for key, count in keys.items() if count > 1}
     rows[1] |= {"lost": len(again & kept), "on their way": len(again - kept)}
     rows.append(_whole("all cached", folder, url, pairs))
+    # what the continued run took more than one that finds everything
+    alone = {name: rows[1][name] - rows[2][name] for name in ("seconds", "processor seconds")}
+    rows.append({"run": "judging alone", "pairs": rows[1]["pairs"], **alone, "lost": "", "on their way": ""})
+    rows[3] |= {"ms a pair": 1000 * alone["seconds"] / rows[1]["pairs"]}
+    rows[3] |= {"processor ms a pair": 1000 * alone["processor seconds"] / rows[1]["pairs"]}
     rows[2] |= {"lost": len(log.read_text().split()) - sum(keys.values())}
     server.terminate()
     return rows

@@ -65,7 +65,15 @@ def write_evaluation(out: Path, evidence: Evidence, measurements: Measurements, 
 def write_evidence(out: Path, evidence: Evidence) -> None:
     """What was measured, as `eval.results.read_evidence` reads it."""
     held = {field.name: getattr(evidence, field.name) for field in fields(evidence)}
-    for name in ("forms", "probes", "suites", "recipe", "audited", "people"):  # as evidence was before these could be measured
+    for name in (
+        "forms",
+        "probes",
+        "suites",
+        "recipe",
+        "audited",
+        "people",
+        "judged",
+    ):  # as evidence was before these were there
         if not held[name]:
             del held[name]
     (out / "evidence.json").write_bytes(to_json(held))

@@ -21,6 +21,7 @@ from tunesmith.eval.arena.results import ArenaResults
 from tunesmith.eval.dependence import dependence
 from tunesmith.eval.floors import floor_answers
 from tunesmith.eval.how import How
+from tunesmith.eval.judge.measured import JudgeMeasures, judge_measures
 from tunesmith.eval.metrics.metric import Expected, Metric
 from tunesmith.eval.metrics.registry import metric_named, score_answers
 from tunesmith.eval.metrics.repetition import loop_scores, same_answers
@@ -122,6 +123,7 @@ class Measurements:
     of_texts: bool = False
     perplexity: PerplexityFigures | None = None
     people: ArenaResults | None = None
+    judge: JudgeMeasures | None = None
 
     def comparison(self, a: str, b: str) -> Comparison | None:
         """The comparison b − a, or None if one of the two was not run."""
@@ -225,6 +227,7 @@ def measure(  # noqa: PLR0913 (all that the figures depend on)
         of_texts=of_texts(evidence.items),
         perplexity=perplexity_figures(evidence, seed=seed) if of_texts(evidence.items) else None,
         people=None if evidence.people is None else results_between(evidence.people),
+        judge=judge_measures(evidence.judged),
     )
 
 

@@ -21,6 +21,7 @@ from tunesmith.eval.metrics.text import num_words
 from tunesmith.eval.numbers import percent, signed
 from tunesmith.eval.people_page import people_section
 from tunesmith.eval.report_cells import gain_rows, share_cell, summary_cell, tip
+from tunesmith.eval.report_judge import judge_section
 from tunesmith.eval.report_proof import slices_of, slices_section, suites_section
 from tunesmith.eval.report_values import report_values
 from tunesmith.eval.results import Evidence, SystemRun
@@ -42,6 +43,7 @@ def evaluation_report(evidence: Evidence, measurements: Measurements, verdict: V
         _examples(evidence, measurements, examples),
         _training(evidence),
         _gates(verdict),
+        judge_section(evidence, measurements, _gains(measurements, "base", "tuned")),
         _scores(measurements),
         _floors(measurements),
         people_section(evidence, measurements),

@@ -1,7 +1,6 @@
 """What an evaluation holds: items, what each system said and how likely it found the references, parity, training curves.
 
-`Evidence` is measured by models and kept as JSON; `eval.measure` turns it into numbers, `eval.gates` into a verdict,
-`eval.report` into a page. Nothing here knows of a model."""
+`Evidence` is measured by models and kept as JSON; `eval.measure` turns it into numbers, `eval.gates` into a verdict."""
 
 from __future__ import annotations
 
@@ -16,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation, Message
 from tunesmith.eval.arena.held import HeldVotes
+from tunesmith.eval.judge.evidence import JudgedAnswers
 from tunesmith.eval.suites.answered import SuiteAnswers
 from tunesmith.models.use import GREEDY_USE, Use
 
@@ -252,9 +252,9 @@ class Evidence:
     not have one); `reading`: their plain-words reading. `train_answers`: for the floor "nearest training answer". `ids`: the
     artifacts the figures come from (kind → id). `numbers`: further facts worth printing under the table of systems. `use`: the
     settings at which `SystemRun.generations` were drawn; in evidence from before there were any, these were greedy. `probes`:
-    likelihoods of further rows (`eval.probes`) by probe and system. `suites`: further questions and their answers. `recipe`:
-    of evidence pooled over several adapters, what it was pooled from; `train_answers` are then empty. `audited`:
-    of an audit, where "tuned" is a model that was trained elsewhere. `people`: blind votes between base and tuned model.
+    likelihoods of further rows (`eval.probes`) by probe and system. `suites`: further questions and answers. `recipe`: of
+    evidence pooled over adapters, without `train_answers`. `audited`: "tuned" was trained elsewhere. `people`: blind votes
+    between base and tuned model. `judged`: by a judge.
     """
 
     items: tuple[Item, ...]
@@ -275,6 +275,7 @@ class Evidence:
     recipe: RecipeRuns | None = None
     audited: Audited | None = None
     people: HeldVotes | None = None
+    judged: JudgedAnswers | None = None
 
     def system(self, name: str) -> SystemRun | None:
         """The run of that name, or None if it was not made."""

@@ -26,7 +26,7 @@ def asked(of: Mapping[str, Any]) -> Mapping[str, Any]:
         **kept,
         "use": of.get("use"),
         "max_new_tokens": of["max_new_tokens"],
-        **{name: of.get(name) for name in ("bigger", "code", "suites")},
+        **{name: of.get(name) for name in ("bigger", "code", "suites", "judge")},
     }
 
 

@@ -23,6 +23,7 @@ from tunesmith.pipeline.bigger import address_of
 from tunesmith.pipeline.context import Context, Judged
 from tunesmith.pipeline.evidence import EXAMPLES, known_evidence
 from tunesmith.pipeline.items import clusters_of, test_items
+from tunesmith.pipeline.judged_answers import judge_answers
 from tunesmith.pipeline.ruling import rule_on
 from tunesmith.pipeline.stages import eval as eval_stage
 
@@ -77,6 +78,9 @@ def _gather(project: Context) -> Evidence:
         ),
         reporter=project.reporter,
     )
+    judged = judge_answers(
+        project.settings.judge, items, measured.systems, project.store.root.parent, reporter=project.reporter
+    )
     reading = project.run.numbers["reading"]
     unit = {LOSS_UNIT: project.objective.loss_unit} if project.objective.loss_unit != A_TOKEN else {}
     used = (project.documents, project.dataset, project.run, project.use, project.model)
@@ -89,6 +93,7 @@ def _gather(project: Context) -> Evidence:
         forms=measured.forms,
         probes=measured.probes,
         suites=measured.suites,
+        judged=judged,
         use=project.settings_of_use,
         limit=measured.limit,
         training=tuple(

@@ -30,6 +30,7 @@ __all__ = ["LEAST_CLUSTERS", "Kappa", "cells_of", "kappa", "kappa_of_cells"]
 Floats = NDArray[np.float64]
 LEAST_CLUSTERS = 10
 DRAWS, SEED, LEVEL = 10_000, 7, 0.95
+_MOST_CELLS = 20_000_000  # draws times clusters: with many clusters fewer draws are as precise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ def kappa(left: Sequence[str], right: Sequence[str], groups: Sequence[str], *, d
     if num_groups < LEAST_CLUSTERS:
         reason = f"{num_groups} prompts are too few for an interval: at least {LEAST_CLUSTERS}"
         return Kappa(value=value, ci=None, n=n, num_groups=num_groups, why_not=reason)
+    draws = min(draws, max(2_000, _MOST_CELLS // num_groups))
     return Kappa(value=value, ci=_interval(cells_GKK, value, draws, seed), n=n, num_groups=num_groups)
 
 

@@ -14,6 +14,7 @@ from tunesmith.eval.numbers import percent, signed_range
 from tunesmith.pipeline.arena_votes import votes_id
 from tunesmith.pipeline.context import Context
 from tunesmith.pipeline.evidence import measuring_code
+from tunesmith.pipeline.judged_answers import judge_settings
 from tunesmith.pipeline.stage import FilledStage, Reference, StageText
 from tunesmith.systems.registry import by_role
 
@@ -34,6 +35,7 @@ def _settings(project: Context) -> Mapping[str, Any]:
         "use": asdict(project.settings_of_use),
         "max_new_tokens": project.max_new_tokens,
         **({"bigger": {"url": bigger.url, "model": bigger.model}} if (bigger := project.settings.bigger).url else {}),
+        **judge_settings(project.settings.judge),
         "code": measuring_code(),
         "suites": [suite.id for suite in project.suites],
         **({"votes": votes} if (votes := votes_id(project.store, project.run)) else {}),
