@@ -48,6 +48,7 @@ def running(
     keys: Mapping[str, str] | None = None,
     per_minute: float = 0.0,
     most_waiting: int = 512,
+    body_s: float = 30.0,
     address: Address = _LOCAL,
 ) -> Iterator[Running]:
     """Serve what is in the registry until the block ends; then the engines are closed, as `tunesmith serve` does."""
@@ -62,6 +63,7 @@ def running(
         keys=Keys(keys or {}),
         rates=Rates(per_minute),
         hosts=LOOPBACK,
+        body_s=body_s,
     )
     listening = bind(address, has_key=bool(keys))
     ready, made = threading.Event(), list[Running]()

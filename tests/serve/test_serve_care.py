@@ -186,6 +186,16 @@ def test_a_body_that_never_says_its_length_is_cut_at_the_limit(server: Running) 
     assert status == 413 and b"body_too_large" in content
 
 
+def test_a_body_that_does_not_come_is_not_waited_for_without_end() -> None:
+    with running(stepping(Stepping(), "m"), body_s=0.05) as server:
+        connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
+        connection.putrequest("POST", "/v1/completions")
+        connection.putheader("Content-Length", "100")
+        connection.endheaders(b"{")
+        assert connection.getresponse().status == 408
+        connection.close()
+
+
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/nothing", 404), ("GET", "/v1/completions", 405)])
 def test_routes_that_are_not_there_are_said_in_the_same_shape(server: Running, method: str, path: str, status: int) -> None:
     found, _, content = send(server, method, path)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import time
@@ -97,6 +98,7 @@ class Gate:
     hosts: Sequence[str]
     origins: Sequence[str] = ()
     body_bytes: int = 2**20
+    body_s: float = 30.0
     _open: frozenset[str] = field(default=frozenset({"/healthz"}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,7 +123,11 @@ class Gate:
                 raise ApiError(503, "the server is shutting down; try another one", code="shutting_down", retry_after_s=5)
             if scope["method"] == "POST":
                 self.rates.take(scope["state"]["key"])
-            receive = await self._body(headers, receive)
+            try:
+                async with asyncio.timeout(self.body_s):
+                    receive = await self._body(headers, receive)
+            except TimeoutError:
+                raise ApiError(408, f"the body did not come within {self.body_s:g} s", code="body_too_slow") from None
         except ApiError as error:
             await send_error(error, send)
             return
