@@ -41,7 +41,7 @@ class ForgottenFeedback:
 
 
 def export_feedback(
-    form: Literal["sft", "preference", "labels"],
+    form: Literal["sft", "preference", "labels", "shadows"],
     out: str | Path,
     *,
     project: str | Path = ".",
@@ -51,7 +51,8 @@ def export_feedback(
     """Write feedback as JSON lines.
 
     `sft`: prompts with corrections as answers. `preference`: corrections over what they correct, and the better valued of the
-    answers of two models to the same prompt over the other. `labels`: the same pairs for `calibrate_judge`. `since`: a date or
+    answers of two models to the same prompt over the other. `labels`: the same pairs for `calibrate_judge`. `shadows`:
+    answers that were shown with those of the shadow, unlabelled. `since`: a date or
     time in ISO 8601, of the feedback. Only answers given with `capture` have texts; others are counted in `left_out`.
 
     Raises:

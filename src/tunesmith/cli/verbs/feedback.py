@@ -15,7 +15,7 @@ __all__ = ["command"]
 
 def command(
     action: Annotated[str, typer.Argument(help="export or forget.")],
-    form: Annotated[str, typer.Option("--as", help="Rows to write: sft, preference or labels.")] = "sft",
+    form: Annotated[str, typer.Option("--as", help="Rows to write: sft, preference, labels or shadows.")] = "sft",
     out: Annotated[Path | None, typer.Option("--out", help="JSON Lines file to write.")] = None,
     user: Annotated[str, typer.Option("--user", help="Forget this user's answers and what was said of them.")] = "",
     since: Annotated[str, typer.Option("--since", help="From this date or time on, in UTC.")] = "",
@@ -28,11 +28,11 @@ def command(
     from tunesmith.cli.render import print_json
 
     if action == "export":
-        if form not in ("sft", "preference", "labels"):
-            raise typer.BadParameter("choose sft, preference or labels", param_hint="--as")
+        if form not in ("sft", "preference", "labels", "shadows"):
+            raise typer.BadParameter("choose sft, preference, labels or shadows", param_hint="--as")
         if out is None:
             raise typer.BadParameter("name the file to write", param_hint="--out")
-        kind = cast("Literal['sft', 'preference', 'labels']", form)
+        kind = cast("Literal['sft', 'preference', 'labels', 'shadows']", form)
         exported = export_feedback(kind, out, project=project, database=database, since=since)
         if json:
             print_json(exported.as_dict())

@@ -16,7 +16,7 @@ from tunesmith.serve.feedback.tables import answers, feedback
 
 __all__ = ["Form", "Rows", "rows_of", "value_of"]
 
-Form = Literal["sft", "preference", "labels"]
+Form = Literal["sft", "preference", "labels", "shadows"]
 
 
 @dataclass(slots=True)
@@ -52,8 +52,12 @@ def rows_of(database: Database, form: Form, *, since: float | None = None) -> Ro
     `sft`: the prompt with a correction as its answer. `preference`: a correction over the answer that it corrects, and, of
     answers of two models to the same prompt, the one that people valued more over the other. `labels`: the same pairs, and the
     ties among them, as `tunesmith judge calibrate` reads them; which of the two is `a` depends on a hash of the row's id.
+    `shadows`: the answer that was shown and that of the shadow, without a label, for a judge or an arena.
+
     Of several feedbacks on an answer the last correction and the last value count.
     """
+    if form == "shadows":
+        return _shadows(database, since)
     found, left_out = _judged(database, since)
     rows = Rows(left_out=left_out)
     for one in (one for one in found if one.correction is not None):
@@ -72,6 +76,22 @@ def rows_of(database: Database, form: Form, *, since: float | None = None) -> Ro
             rows.rows.append(_label(id, one.prompt, (one.correction, "person"), (one.answer, one.model), 1))
     if form != "sft":
         rows.rows += _between_models(found, form)
+    return rows
+
+
+def _shadows(database: Database, since: float | None) -> Rows:
+    """`a` is the answer that was shown."""
+    shown = answers.alias("shown")
+    columns = (answers.c.id, answers.c.model, answers.c.answer, shown.c.prompt, shown.c.answer.label("first"))
+    joined = select(*columns, shown.c.model.label("first_model")).join(shown, shown.c.id == answers.c.shadow_of)
+    rows = Rows()
+    with database.read() as connection:
+        for row in connection.execute(joined.where(answers.c.at >= (since or 0.0)).order_by(answers.c.seq)):
+            if row.prompt is None or row.answer is None or row.first is None:
+                rows.left_out["shadow without captured texts"] += 1
+                continue
+            found = {"id": f"shadow-{row.id}", "prompt": _text(orjson.loads(row.prompt)), "a": row.first, "b": row.answer}
+            rows.rows.append(found | {"system_a": row.first_model, "system_b": row.model})
     return rows
 
 

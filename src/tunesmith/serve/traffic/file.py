@@ -3,23 +3,62 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tunesmith.core.errors import Problem, RecipeError
 
-__all__ = ["TrafficFile", "read_traffic_file"]
+__all__ = ["CanarySection", "LinkSection", "TrafficFile", "read_traffic_file"]
 
 _EXAMPLE = "ab: {mine: {tuned: 50, base: 50}}"
 
 
+class LinkSection(BaseModel):
+    """A model of a chain, and the seconds that its first piece may take; 0 sets no limit."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: str
+    seconds: float = Field(default=0.0, ge=0)
+
+
+class CanarySection(BaseModel):
+    """A canary: percent of the users at each step, answers before the next one, and the share that may fail."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    stable: str
+    canary: str
+    steps: list[float] = Field(default=[1.0, 5.0, 25.0, 50.0, 100.0], min_length=1)
+    answers: int = Field(default=200, ge=1)
+    most_failed: float = Field(default=0.05, ge=0, lt=1)
+
+    @field_validator("steps")
+    @classmethod
+    def _rising(cls, steps: list[float]) -> list[float]:
+        if sorted(set(steps)) != steps or not 0 < steps[0] <= steps[-1] <= 100:
+            raise ValueError("steps must rise from above 0 to at most 100")
+        return steps
+
+
 class TrafficFile(BaseModel):
-    """What the file may say. `ab`: name → arm → weight, the control first."""
+    """What the file may say, by name that a request asks for. `ab`: arm → weight, the control first. `canary`: a split that
+    grows by rule. `shadow`: the model that answers as well. `fallback`: models asked one after the other."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     ab: dict[str, dict[str, float]] = Field(default_factory=dict)
+    canary: dict[str, CanarySection] = Field(default_factory=dict)
+    shadow: dict[str, str] = Field(default_factory=dict)
+    fallback: dict[str, Annotated[list[LinkSection], Field(min_length=1)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> TrafficFile:
+        if twice := sorted(self.ab.keys() & self.canary.keys()):
+            raise ValueError(f"{twice[0]} is both a split and a canary")
+        return self
 
 
 def read_traffic_file(path: Path) -> TrafficFile:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from tunesmith.core.errors import ModelError, StorageError
+from tunesmith.core.errors import ModelError, Problem, RecipeError, StorageError
 from tunesmith.serve.errors import ApiError
 from tunesmith.serve.feedback.database import Database, open_database
 from tunesmith.serve.feedback.forgetting import drop_texts
@@ -20,9 +20,12 @@ from tunesmith.serve.feedback.routes import add_feedback_route
 from tunesmith.serve.observing import Observer
 from tunesmith.serve.pipeline import Pipeline, Stage
 from tunesmith.serve.registry import Registry
-from tunesmith.serve.traffic.file import TrafficFile
+from tunesmith.serve.traffic.canary import Canaries, Rule
+from tunesmith.serve.traffic.fallback import Fallback, Link
+from tunesmith.serve.traffic.file import CanarySection, TrafficFile
 from tunesmith.serve.traffic.moves import Moves
 from tunesmith.serve.traffic.routes import add_traffic_routes
+from tunesmith.serve.traffic.shadow import Shadow
 from tunesmith.serve.traffic.split import Splits
 
 __all__ = ["Traffic", "TrafficSettings", "open_traffic"]
@@ -52,6 +55,8 @@ class Traffic:
     stages: Sequence[Stage]
     splits: Splits
     moves: Moves
+    shadow: Shadow
+    canaries: Canaries
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def add_routes(self, app: FastAPI) -> None:
@@ -65,6 +70,10 @@ class Traffic:
         running: list[Coroutine[Any, Any, None]] = [self.splits.follow()] if self.splits.now else []
         if self.settings.keep_days:
             running.append(self._drop_old())
+        if self.settings.file.canary:
+            running.append(self.canaries.watch())
+        if self.settings.file.shadow:
+            running.append(self.shadow.work(pipeline))
         self._tasks += [asyncio.ensure_future(one) for one in running]
 
     async def close(self) -> None:
@@ -90,14 +99,18 @@ def open_traffic(
 ) -> Traffic:
     """Open the database and make the stages. `explicit`: names and aliases that the caller set.
 
-    Raises StorageError for a database that cannot be used, ModelError for arms that are not served.
+    Raises StorageError for a database that cannot be used, ModelError for
+    models that are not served, RecipeError for a shadow without capture.
     """
     database = open_database(settings.database)
     recording = Recording(database, texts=settings.capture, redacted=settings.redact, log=observer.log)
-    splits, moves = Splits(database, registry, observer.log), Moves(database, registry, observer.log)
+    file, log = settings.file, observer.log
+    splits, moves = Splits(database, registry, log), Moves(database, registry, log)
+    rules = {name: _rule(section) for name, section in file.canary.items()}
     try:
+        _check(settings, registry)
         moves.restore(explicit)
-        splits.begin(settings.file.ab)
+        splits.begin({**file.ab, **{name: rule.arms(rule.steps[0]) for name, rule in rules.items()}})
     except ApiError as error:
         database.close()
         raise ModelError(
@@ -106,4 +119,32 @@ def open_traffic(
             expected="models of this server",
             hint="add it: tunesmith serve … NAME=REFERENCE",
         ) from error
-    return Traffic(settings, database, observer, [recording, splits], splits, moves)
+    except BaseException:
+        database.close()
+        raise
+    chains = {name: [Link(one.model, one.seconds) for one in links] for name, links in file.fallback.items()}
+    shadow = Shadow(file.shadow, recording, log)
+    stages: list[Stage] = [recording, splits, shadow, Fallback(chains, log)]
+    return Traffic(settings, database, observer, stages, splits, moves, shadow, Canaries(rules, splits, database, log))
+
+
+def _rule(one: CanarySection) -> Rule:
+    return Rule(stable=one.stable, canary=one.canary, steps=one.steps, answers=one.answers, most_failed=one.most_failed)
+
+
+def _check(settings: TrafficSettings, registry: Registry) -> None:
+    """ApiError for a model that is not here, RecipeError for a shadow whose answers would not be kept."""
+    file = settings.file
+    for model in (*file.shadow.values(), *(link.model for chain in file.fallback.values() for link in chain)):
+        registry.resolve(model)
+    if file.shadow and not settings.capture:
+        raise RecipeError(
+            [
+                Problem(
+                    what="the answers of a shadow would be thrown away",
+                    value=next(iter(file.shadow)),
+                    expected="prompts and answers to be kept",
+                    hint="tunesmith serve … --traffic FILE --capture",
+                )
+            ]
+        )
