@@ -13,8 +13,11 @@ from judging_fakes import GOOD, RULES
 from tunesmith.eval.arena.ballots import Ballot
 from tunesmith.eval.arena.held import HeldVotes, results_between
 from tunesmith.eval.files import write_evidence
+from tunesmith.eval.judge.evidence import JudgedAnswers
+from tunesmith.eval.judge.measured import judge_measures
+from tunesmith.eval.judge.rows import JudgedPair
 from tunesmith.eval.measure import Measurements, measure
-from tunesmith.eval.people_page import opinions_of
+from tunesmith.eval.people_page import opinions_of, people_section
 from tunesmith.eval.report import evaluation_report
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.verdict import Gate, Verdict, decide
@@ -99,8 +102,25 @@ def test_the_report_shows_votes_and_likelihood_and_the_items_on_which_they_diffe
     measured, verdict, _ = judged(made)
     found = opinions_of(made, measured)
     assert found is not None and set(found.by_source) == {"votes", "likelihood"}
-    assert found.same + len(found.different) == found.both == 23 and set(found.different) >= {"d0-0", "d1-0", "d2-0"}
+    same, both = found.agreement["likelihood"]
+    assert same + len(found.different) == both == 23 and set(found.different) >= {"d0-0", "d1-0", "d2-0"}
     _, page = evaluation_report(made, measured, verdict)
     assert "Blind votes" in page and "Items on which they disagree" in page and "win rate at equal length" in page
     write_evidence(tmp_path, made)
     assert read_evidence(tmp_path / "evidence.json") == made and measure(made, draws=200).people == measured.people
+
+
+def test_a_judge_that_was_asked_is_shown_alongside(tmp_path: Path) -> None:
+    made = voted(votes("b" * 3 + "t" * 20))
+    pairs = tuple(
+        JudgedPair(
+            id=item.id, prompt=item.question, a="x", b="y", judge="A", judge_swapped="A", has_judge=True, has_swapped=True
+        )
+        for item in made.items
+    )
+    judged_too = replace(made, judged=JudgedAnswers(name="a program", id="j", weak=False, pairs=pairs))
+    measured = replace(judged(made)[0], judge=judge_measures(judged_too.judged))
+    found = opinions_of(judged_too, measured)
+    assert found is not None and found.agreement["judge"] == (20, 23)
+    page = people_section(judged_too, measured)
+    assert "Voters and judge prefer the same model on 20 of the 23 items" in page and ">judge<" in page

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tunesmith.core.page import Raw, folded, section, table, text
 from tunesmith.eval.arena.held import opinions
 from tunesmith.eval.arena.rates import VoteRate
+from tunesmith.eval.judge.rows import points
 from tunesmith.eval.measure import METRICS, Measurements
 from tunesmith.eval.numbers import signed
 from tunesmith.eval.results import Evidence
@@ -21,13 +22,13 @@ _MOST = 20  # items that are listed
 class Opinions:
     """What each source says of an item: above 0 it prefers the tuned model, below 0 the base, 0 is a tie.
 
-    `by_source`: by name (votes, likelihood, judge …), then by the id of the item. `same`: items on which votes and likelihood
-    prefer the same model, of `both` on which both have a preference; `different`: the ids of the rest.
+    `by_source`: by name (votes, likelihood, judge where there is one), then by the id of the item. `agreement`: for each source
+    but the votes, the number of items on which it prefers the same model as the voters, and of those on which both have a
+    preference. `different`: the ids on which one of them prefers another model than the voters.
     """
 
     by_source: Mapping[str, Mapping[str, float]]
-    same: int
-    both: int
+    agreement: Mapping[str, tuple[int, int]]
     different: tuple[str, ...]
 
 
@@ -44,10 +45,17 @@ def opinions_of(evidence: Evidence, measurements: Measurements) -> Opinions | No
     both_scores = [measurements.systems[name].scores[metric] for name in ("base", "tuned")]
     likelihood = {id: sign * (b - a) for id, a, b in zip(known, *both_scores, strict=True) if a is not None and b is not None}
     sources = {"votes": votes, "likelihood" if metric == "bits_per_byte" else METRICS[metric].label: likelihood}
-    compared = [id for id in known if votes.get(id) and likelihood.get(id)]
-    same = [id for id in compared if votes[id] * likelihood[id] > 0]
-    different = tuple(id for id in compared if id not in set(same))
-    return Opinions(by_source=sources, same=len(same), both=len(compared), different=different)
+    if measurements.judge is not None:
+        sources["judge"] = {id: points(label) - 0.5 for id, label in measurements.judge.verdicts.items()}
+    agreement: dict[str, tuple[int, int]] = {}
+    different: set[str] = set()
+    for name, said in sources.items():
+        if name != "votes":
+            both = [id for id in known if votes.get(id) and said.get(id)]
+            apart = {id for id in both if votes[id] * said[id] < 0}
+            agreement[name] = (len(both) - len(apart), len(both))
+            different |= apart
+    return Opinions(by_source=sources, agreement=agreement, different=tuple(id for id in known if id in different))
 
 
 def people_section(evidence: Evidence, measurements: Measurements) -> Raw:
@@ -79,7 +87,12 @@ def people_section(evidence: Evidence, measurements: Measurements) -> Raw:
 
 def _side_by_side(evidence: Evidence, found: Opinions) -> list[str]:
     names = list(found.by_source)
-    lead = f"{' and '.join(names)} prefer the same model on {found.same} of {found.both} items on which both have a preference."
+    lead = " ".join(
+        f"Voters and {name} prefer the same model on {same} of the {both} items on which both have a preference."
+        for name, (same, both) in found.agreement.items()
+    )
+    if "judge" in names:
+        lead += " The judge saw the first answer drawn of each model, voters any one of the draws."
     by_id = {item.id: item for item in evidence.items}
     votes = found.by_source["votes"]
     rows = [
@@ -93,7 +106,7 @@ def _side_by_side(evidence: Evidence, found: Opinions) -> list[str]:
     ]
     head = ["document", "question", *names]
     listed = [row for row, id in zip(rows, [id for id in by_id if id in votes], strict=True) if id in set(found.different)]
-    parts = [f"<p>{text(lead[:1].upper() + lead[1:])}</p>"]
+    parts = [f"<p>{text(lead)}</p>"]
     if listed:
         note = "" if len(listed) <= _MOST else f" The first {_MOST} of {len(listed)}."
         parts += [f'<h3>Items on which they disagree</h3><p class="soft">{text(note.strip())}</p>', table(head, listed[:_MOST])]
@@ -104,7 +117,7 @@ def _opinion(value: float | None, source: str) -> str:
     if value is None:
         return "not measured"
     who = "tuned" if value > 0 else "base" if value < 0 else "tie"
-    return who if source == "votes" else f"{who} ({signed(value)})"
+    return f"{who} ({signed(value)})" if source not in ("votes", "judge") else who
 
 
 def _share(rate: VoteRate) -> str:

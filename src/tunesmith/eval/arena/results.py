@@ -176,7 +176,7 @@ def results_of(
         at_equal_length=length_controlled(votes, subject),
         longer=_longer(votes),
         words=dict(words or {}),
-        consistency=consistency(ballots),
+        consistency=consistency(counted or ballots),
         agreement=agreement_between(counted),
         voters=tuple(voters),
         pairs=tuple(_figures(votes, a, b) for a, b in combinations(systems, 2)),
