@@ -28,11 +28,13 @@ from tunesmith.core.errors import RecipeError
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"plan", "serve", "train"}  # functions of `tunesmith.api` that `tunesmith` has as packages
 OTHER_NAMES = {
+    "ab": "ab_status",
     "arena": "open_arena",
     "lora": "lora_sizes",
     "bases": "list_bases",
     "demo": "run",
     "eval": "evaluate",
+    "feedback": "export_feedback",
     "golden": "golden_add",
     "init": "new_recipe",
     "judge": "calibrate_judge",

@@ -88,8 +88,6 @@ def serve(  # noqa: PLR0913 (what a person may choose about a server)
     from tunesmith.core.reporter import SilentReporter
     from tunesmith.serve.loading.asked import Loading, named
     from tunesmith.serve.running import Address, bind
-    from tunesmith.serve.traffic.file import TrafficFile, read_traffic_file
-    from tunesmith.serve.traffic.setup import TrafficSettings
 
     address = Address(host, port, drain_s, pause_s)
     known = _keys(keys)
@@ -112,19 +110,22 @@ def serve(  # noqa: PLR0913 (what a person may choose about a server)
         address,
         listening,
         on_ready,
-        TrafficSettings(
-            database=database or Path(project) / ".tunesmith" / "serve.db",
-            capture=capture,
-            keep_days=keep_days,
-            redact=redact,
-            file=read_traffic_file(Path(traffic)) if traffic else TrafficFile(),
-        ),
+        _traffic(traffic, database or Path(project) / ".tunesmith" / "serve.db", capture, keep_days, redact),
     )
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve([named(one) for one in references], how, settings))
     finally:
         listening.close()
+
+
+def _traffic(file: str | Path, database: str | Path, capture: bool, keep_days: float, redact: bool) -> Any:
+    """The `TrafficSettings` of a server."""
+    from tunesmith.serve.traffic.file import TrafficFile, read_traffic_file
+    from tunesmith.serve.traffic.setup import TrafficSettings
+
+    read = read_traffic_file(Path(file)) if file else TrafficFile()
+    return TrafficSettings(database=database, capture=capture, keep_days=keep_days, redact=redact, file=read)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
