@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -144,6 +146,22 @@ def test_tools_and_what_else_a_message_has_are_passed_on_both_ways(client: opena
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model="small", messages=ASKED, extra_body={"top_k": 5})
     assert caught.value.param == "top_k"
+
+
+def test_a_gateway_of_servers_alone_does_not_load_torch(script: Script, tmp_path: Any) -> None:
+    code = (
+        "import asyncio, sys; from tunesmith.core.artifacts import Store\n"
+        "from tunesmith.serve.loading.asked import Loading, Named\n"
+        "from tunesmith.serve.loading.load import load_all; from tunesmith.serve.registry import Registry\n"
+        "from tunesmith.serve import app, running; from pathlib import Path; found = Registry()\n"
+        "asyncio.run(load_all([Named(sys.argv[1])], Loading(store=Store(Path(sys.argv[2]))), found))\n"
+        "print(sorted(found.names()), 'torch' in sys.modules)"
+    )
+    with upstream(script) as url:
+        done = subprocess.run(
+            [sys.executable, "-c", code, f"{url}/v1", str(tmp_path)], capture_output=True, text=True, check=True
+        )
+    assert done.stdout.strip() == "['org-big', 'small'] False"
 
 
 def test_a_server_that_is_not_there_or_lacks_the_model_is_said_at_the_start(script: Script, tmp_path: Any) -> None:

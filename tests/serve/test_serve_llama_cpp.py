@@ -17,7 +17,7 @@ from fakes import TEMPLATE, make_base
 from gguf_files import write_gguf, write_gguf_adapter
 from tunesmith.models.chat import open_chat
 from tunesmith.models.load import find_base
-from tunesmith.serve.loading.others import GgufGroup
+from tunesmith.serve.loading.gguf import GgufGroup
 
 pytest.importorskip("xllamacpp", reason="needs tunesmith[llama-cpp]")
 ASKED: list[Any] = [{"role": "user", "content": "Tell me about the lamp."}]

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tunesmith.core.errors import ModelError
+from tunesmith.serve.loading.address import UrlGroup, is_url, place_url
 from tunesmith.serve.loading.asked import Loading, Named
-from tunesmith.serve.loading.embedded import Group, place_embedded
-from tunesmith.serve.loading.others import GgufGroup, UrlGroup, is_url, place_gguf, place_url
 from tunesmith.serve.registry import Registry
-from tunesmith.systems.placing import Place, place_of
+
+if TYPE_CHECKING:  # they load torch
+    from tunesmith.serve.loading.embedded import Group
+    from tunesmith.serve.loading.gguf import GgufGroup
 
 __all__ = ["load_all"]
 
@@ -33,24 +35,34 @@ async def load_all(references: Sequence[Named], how: Loading, registry: Registry
 
     Raises what opening a reference raises (ArtifactError, ModelError, EvaluationError, EngineError).
     """
-    bases: dict[str, Group] = {}
-    files: dict[str, GgufGroup] = {}
     servers: dict[str, UrlGroup] = {}
+    files = [one for one in references if not is_url(one.reference)]
     for one in references:
         if is_url(one.reference):
             place_url(one, servers)
-            continue
-        model, _, adapter = one.reference.rpartition("+")
-        if model.lower().endswith(".gguf") and adapter.lower().endswith(".gguf") and not Path(one.reference).exists():
-            place_gguf(one, place_of(model, how.store), files, adapter=Path(adapter).expanduser())
-            continue
-        place: Place = place_of(one.reference, how.store)
-        if place.gguf is not None:
-            place_gguf(one, place, files)
-        else:
-            place_embedded(one, place, bases, how)
-    groups: list[_Opens] = [*bases.values(), *files.values(), *servers.values()]
+    groups: list[_Opens] = [*(_placed(files, how) if files else []), *servers.values()]
     refused: list[ModelError] = []
     for group in groups:
         refused += await group.open(how, registry)
     return refused
+
+
+def _placed(references: Sequence[Named], how: Loading) -> list[_Opens]:
+    """References to files, sorted by base and by GGUF file."""
+    from tunesmith.serve.loading.embedded import place_embedded
+    from tunesmith.serve.loading.gguf import place_gguf
+    from tunesmith.systems.placing import place_of
+
+    bases: dict[str, Group] = {}
+    files: dict[str, GgufGroup] = {}
+    for one in references:
+        model, _, adapter = one.reference.rpartition("+")
+        if model.lower().endswith(".gguf") and adapter.lower().endswith(".gguf") and not Path(one.reference).exists():
+            place_gguf(one, place_of(model, how.store), files, adapter=Path(adapter).expanduser())
+            continue
+        place = place_of(one.reference, how.store)
+        if place.gguf is not None:
+            place_gguf(one, place, files)
+        else:
+            place_embedded(one, place, bases, how)
+    return [*bases.values(), *files.values()]

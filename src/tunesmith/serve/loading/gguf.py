@@ -1,27 +1,24 @@
-"""Models behind other programs: GGUF files in a llama.cpp that we start, and servers of others."""
+"""GGUF files and their adapters, in a llama.cpp that we start."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunesmith.core.errors import EngineError, ModelError
+from tunesmith.core.errors import ModelError
 from tunesmith.core.files import sha256_file
 from tunesmith.core.records import digest
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.declared import declared_by_gguf
 from tunesmith.models.load import BaseFolder, find_base
-from tunesmith.serve.engines.forward import HONOURED_BY_VLLM, Forward
 from tunesmith.serve.engines.llama_cpp import LlamaCppEngine
 from tunesmith.serve.loading.asked import Loading, Named, usual_sampling
 from tunesmith.serve.parity import check_prompts, own_ids
 from tunesmith.serve.registry import Registry, Version, plain_name
 from tunesmith.systems.placing import Place
 
-__all__ = ["GgufGroup", "UrlGroup", "is_url", "place_gguf", "place_url"]
+__all__ = ["GgufGroup", "place_gguf"]
 
-_URL = re.compile(r"https?://")
 _MOST_ROWS = 8  # slots of llama.cpp: each takes the memory of a whole context
 _CONTEXT = 4096  # tokens per slot, unless the user wants another number
 _READABLE_BYTES = 4 * 2**30  # of a GGUF file whose own tokenizer is read through transformers, which unpacks it
@@ -111,50 +108,3 @@ def place_gguf(one: Named, place: Place, groups: dict[str, GgufGroup], *, adapte
     target = str(adapter.resolve())
     group.adapters[target] = adapter
     group.wanted.append((one.or_name(plain_name(adapter.stem)), target))
-
-
-@dataclass(slots=True)
-class UrlGroup:
-    """A server and the models of it that are wanted; an empty one stands for all that it lists."""
-
-    url: str
-    wanted: list[tuple[Named, str]] = field(default_factory=list)
-
-    async def open(self, how: Loading, registry: Registry) -> list[ModelError]:
-        """Add the versions. EngineError if nothing answers there, or it does not serve a model."""
-        engine = Forward(self.url, api_key=how.upstream_key)
-        listed = {str(one["id"]): one for one in await engine.models()}
-        if any(one.get("owned_by") == "vllm" for one in listed.values()):
-            await engine.close()
-            engine = Forward(self.url, api_key=how.upstream_key, name="vLLM", honours=HONOURED_BY_VLLM, tokenizes="vllm")
-        for one, model in self.wanted:
-            if model and model not in listed:
-                raise EngineError(
-                    f"the server at {self.url} does not serve this model",
-                    value=model,
-                    expected=", ".join(list(listed)[:8]) or "a model",
-                    hint=f"tunesmith serve {self.url}/v1#NAME, with one of these names",
-                )
-            for target in [model] if model else listed:
-                version = Version(
-                    name=one.name or plain_name(target),
-                    id=digest(self.url, target)[:12],
-                    engine=engine,
-                    target=target,
-                    label=f"{target} at {self.url}",
-                    parity="not measured: nothing on this machine says how it should read a prompt",
-                )
-                registry.add(version, *one.aliases)
-        return []
-
-
-def is_url(reference: str) -> bool:
-    """Whether a reference is an address."""
-    return _URL.match(reference) is not None
-
-
-def place_url(one: Named, groups: dict[str, UrlGroup]) -> None:
-    """Sort an address to its server."""
-    url, _, model = one.reference.partition("#")
-    url = url.rstrip("/").removesuffix("/v1")
-    groups.setdefault(url, UrlGroup(url)).wanted.append((one, model))
