@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from tunesmith.api.recipes import NewRecipe, new_recipe, write_recipe
     from tunesmith.api.releasing import ReleaseCheck, ReleaseResult, release, verify_release
     from tunesmith.api.reviewing import ReviewApplied, ReviewPage, apply_review, decide_documents, review, review_documents
+    from tunesmith.api.routing import RouterResult, train_router
     from tunesmith.api.scoring import open_reward_model
     from tunesmith.api.selftesting import SelftestResult, selftest
     from tunesmith.api.serving import ServedModel, Serving, serve
@@ -143,6 +144,7 @@ __all__ = [
     "RunComparison",
     "RunEfficiency",
     "RunGain",
+    "RouterResult",
     "RunRow",
     "RunsTable",
     "Scorer",
@@ -219,6 +221,7 @@ __all__ = [
     "synth",
     "together",
     "train",
+    "train_router",
     "verdict",
     "verify",
     "verify_card",
@@ -231,6 +234,10 @@ _NAMES = {
     "tunesmith.ops.runs.recommending": ("Recommendation", "RunEfficiency", "SizeStep"),
     "tunesmith.ops.runs.comparing": ("Curves", "RunChange", "RunComparison"),
     "tunesmith.api.experiments": ("RunRow", "RunsTable", "compare_runs", "recommend_run", "run_curves", "runs"),
+    "tunesmith.api.routing": (
+        "RouterResult",
+        "train_router",
+    ),
     "tunesmith.api.traffic": (
         "AbStatus",
         "Rollback",

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tunesmith.core.errors import Problem, RecipeError
 
-__all__ = ["CanarySection", "LinkSection", "TrafficFile", "read_traffic_file"]
+__all__ = ["CanarySection", "LinkSection", "RouteSection", "TrafficFile", "read_traffic_file"]
 
 _EXAMPLE = "ab: {mine: {tuned: 50, base: 50}}"
 
@@ -43,9 +43,22 @@ class CanarySection(BaseModel):
         return steps
 
 
+class RouteSection(BaseModel):
+    """A file of `tunesmith route train`, and the models for texts inside its domain, and for all others."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    router: str
+    inside: str
+    outside: str
+
+
 class TrafficFile(BaseModel):
-    """What the file may say, by name that a request asks for. `ab`: arm → weight, the control first. `canary`: a split that
-    grows by rule. `shadow`: the model that answers as well. `fallback`: models asked one after the other."""
+    """What the file may say, by name that a request asks for.
+
+    `ab`: arm → weight, the control first. `canary`: a split that grows by rule. `shadow`: the model that answers as well.
+    `fallback`: models asked one after the other. `route`: by domain.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -53,6 +66,8 @@ class TrafficFile(BaseModel):
     canary: dict[str, CanarySection] = Field(default_factory=dict)
     shadow: dict[str, str] = Field(default_factory=dict)
     fallback: dict[str, Annotated[list[LinkSection], Field(min_length=1)]] = Field(default_factory=dict)
+
+    route: dict[str, RouteSection] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_meaning(self) -> TrafficFile:

@@ -21,10 +21,12 @@ from tunesmith.serve.observing import Observer
 from tunesmith.serve.pipeline import Pipeline, Stage
 from tunesmith.serve.registry import Registry
 from tunesmith.serve.traffic.canary import Canaries, Rule
+from tunesmith.serve.traffic.domain import open_router
 from tunesmith.serve.traffic.fallback import Fallback, Link
 from tunesmith.serve.traffic.file import CanarySection, TrafficFile
 from tunesmith.serve.traffic.moves import Moves
 from tunesmith.serve.traffic.routes import add_traffic_routes
+from tunesmith.serve.traffic.routing import Route, Routing
 from tunesmith.serve.traffic.shadow import Shadow
 from tunesmith.serve.traffic.split import Splits
 
@@ -109,6 +111,7 @@ def open_traffic(
     rules = {name: _rule(section) for name, section in file.canary.items()}
     try:
         _check(settings, registry)
+        routes = {n: Route(open_router(Path(one.router)), one.inside, one.outside) for n, one in file.route.items()}
         moves.restore(explicit)
         splits.begin({**file.ab, **{name: rule.arms(rule.steps[0]) for name, rule in rules.items()}})
     except ApiError as error:
@@ -124,7 +127,7 @@ def open_traffic(
         raise
     chains = {name: [Link(one.model, one.seconds) for one in links] for name, links in file.fallback.items()}
     shadow = Shadow(file.shadow, recording, log)
-    stages: list[Stage] = [recording, splits, shadow, Fallback(chains, log)]
+    stages: list[Stage] = [recording, splits, Routing(routes), shadow, Fallback(chains, log)]
     return Traffic(settings, database, observer, stages, splits, moves, shadow, Canaries(rules, splits, database, log))
 
 
@@ -135,7 +138,8 @@ def _rule(one: CanarySection) -> Rule:
 def _check(settings: TrafficSettings, registry: Registry) -> None:
     """ApiError for a model that is not here, RecipeError for a shadow whose answers would not be kept."""
     file = settings.file
-    for model in (*file.shadow.values(), *(link.model for chain in file.fallback.values() for link in chain)):
+    sides = [model for one in file.route.values() for model in (one.inside, one.outside)]
+    for model in (*file.shadow.values(), *sides, *(link.model for chain in file.fallback.values() for link in chain)):
         registry.resolve(model)
     if file.shadow and not settings.capture:
         raise RecipeError(
