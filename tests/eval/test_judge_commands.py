@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 import pytest
-from fake_llm import Asked, Hold, Said, fake_llm, good, saying
+from fake_llm import Asked, Hold, Said, as_json, fake_llm, good, saying
 from judged_pairs import Row, labelled_rows, write_rows
 
 from tunesmith.api.judges import calibrate_judge, judge_compare
@@ -189,12 +189,37 @@ def test_with_labels_the_win_rate_is_corrected_and_measured(tmp_path: Path, caps
     assert found["calibration"]["n"] == 61
 
 
+def test_answers_are_graded_on_a_rubric_of_ones_own(tmp_path: Path, capsys: Any) -> None:
+    tuned, _ = predictions(tmp_path, 40)
+    (tmp_path / "mine.yaml").write_text("points: {length: '5: long. 1: short.', tone: '5: kind. 1: rude.'}\n")
+
+    def grades(asked: Asked) -> Said:
+        return as_json(length=5 if asked.material.count("word") == 5 else 1, tone=3) if "0?" not in asked.user else Said("fine")
+
+    with fake_llm(grades) as server:
+        words = [
+            "--judge",
+            server.url,
+            "--model",
+            "fake-1",
+            "--project",
+            str(tmp_path),
+            "--out",
+            str(tmp_path / "grades.jsonl"),
+        ]
+        main(["judge", "grade", str(tuned), *words, "--set", f"judge.rubric={tmp_path / 'mine.yaml'}", "--json"])
+    found = orjson.loads(capsys.readouterr().out)
+    assert (found["n"], found["rubric"], found["unparsed"], found["points"]["tone"]["value"]) == (40, "mine", 4, 3.0)
+    assert found["points"]["length"]["value"] == pytest.approx((32 * 5 + 4 * 1) / 36) and found["points"]["length"]["ci"]
+    assert orjson.loads((tmp_path / "grades.jsonl").read_bytes().split(b"\n")[1])["length"] == 5
+
+
 def test_what_cannot_be_judged_is_said_before_anything_is_paid(tmp_path: Path) -> None:
     file = write_rows(tmp_path / "rows.jsonl", rows_for_the_longer(3))
     tuned, _ = predictions(tmp_path, 3)
     for arguments, said in (
         (["judge", "compare", str(tuned), str(tuned)], "no judge is named"),
-        (["judge", "grade", str(file)], "judge can do two things"),
+        (["judge", "rank", str(file)], "judge can do three things"),
         (["judge", "calibrate", str(file), "--judge", "http://127.0.0.1:9/v1"], "no judge is named"),
     ):
         done = subprocess.run([sys.executable, "-m", "tunesmith.cli", *arguments], capture_output=True, text=True, cwd=tmp_path)

@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from tunesmith.api.exporting import ExportResult, ExportTable, export, export_formats, export_table
     from tunesmith.api.feedback import ExportedFeedback, ForgottenFeedback, export_feedback, forget_feedback
     from tunesmith.api.golden_set import GoldenAdded, GoldenList, GoldenState, golden_add, golden_list, golden_verify
-    from tunesmith.api.judges import JudgeCalibration, JudgeComparison, JudgeWork, calibrate_judge, judge_compare
+    from tunesmith.api.judges import (
+        JudgeCalibration,
+        JudgeComparison,
+        JudgeGrades,
+        JudgeWork,
+        calibrate_judge,
+        judge_compare,
+        judge_grade,
+    )
     from tunesmith.api.merging import MergeResult, merge_adapters
     from tunesmith.api.model_sizing import ModelSize, SizeSettings, model_size
     from tunesmith.api.parity_check import parity
@@ -113,6 +121,7 @@ __all__ = [
     "GoldenState",
     "JudgeCalibration",
     "JudgeComparison",
+    "JudgeGrades",
     "JudgeWork",
     "LeftOut",
     "LoraSizes",
@@ -193,6 +202,7 @@ __all__ = [
     "golden_verify",
     "ingest",
     "judge_compare",
+    "judge_grade",
     "launch",
     "list_bases",
     "lora_sizes",
@@ -315,7 +325,15 @@ _NAMES = {
     "tunesmith.api.carding": ("CardCheck", "CardResult", "card", "verify_card"),
     "tunesmith.api.bases": ("BaseRow", "fetch_base", "list_bases"),
     "tunesmith.data.similar.passage_index": ("PassageIndex", "Passage", "Recalled"),
-    "tunesmith.api.judges": ("JudgeCalibration", "JudgeComparison", "JudgeWork", "calibrate_judge", "judge_compare"),
+    "tunesmith.api.judges": (
+        "JudgeCalibration",
+        "JudgeComparison",
+        "JudgeGrades",
+        "JudgeWork",
+        "calibrate_judge",
+        "judge_compare",
+        "judge_grade",
+    ),
     "tunesmith.pipeline.evidence": ("EXAMPLES",),
 }
 MODULES = {name: module for module, names in _NAMES.items() for name in names}

@@ -1,4 +1,4 @@
-"""`calibrate_judge` and `judge_compare`: how far a judge agrees with people, and which system people would prefer."""
+"""`calibrate_judge`, `judge_compare`, `judge_grade`: a judge against people, and systems compared by it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from tunesmith.eval.judge.rows import JudgedPair, read_pairs
 
 if TYPE_CHECKING:
     from tunesmith.eval.judge.asking import Judged
+    from tunesmith.eval.judge.biases import Measured
+    from tunesmith.pipeline.open_judge import OpenedJudge
+    from tunesmith.pipeline.sections.eval import JudgeConfig
 
-__all__ = ["JudgeCalibration", "JudgeComparison", "JudgeWork", "calibrate_judge", "judge_compare"]
+__all__ = ["JudgeCalibration", "JudgeComparison", "JudgeGrades", "JudgeWork", "calibrate_judge", "judge_compare", "judge_grade"]
 
 _NEXT = 20
 
@@ -134,6 +137,30 @@ class JudgeComparison:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeGrades:
+    """Grades of a system's answers by a judge that nobody calibrated for this: they compare runs and decide nothing. `points`:
+    the mean on each point, from 1 to 5; `mean`: over all points. `unparsed` answers are in no mean."""
+
+    n: int
+    rubric: str
+    points: Mapping[str, Measured]
+    mean: Measured
+    unparsed: int
+    work: JudgeWork
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object that `tunesmith judge grade --json` prints."""
+        return {
+            "n": self.n,
+            "rubric": self.rubric,
+            "mean": self.mean.as_dict(),
+            "points": {name: one.as_dict() for name, one in self.points.items()},
+            "unparsed": self.unparsed,
+            "judge": self.work.as_dict(),
+        }
+
+
 def calibrate_judge(
     file: str | Path,
     *,
@@ -216,6 +243,50 @@ def judge_compare(  # noqa: PLR0913 (two files, a judge, and where things are)
     )
 
 
+def judge_grade(
+    file: str | Path,
+    *,
+    judge: str,
+    model: str = "",
+    settings: Mapping[str, Any] | None = None,
+    project: str | Path = ".",
+    out: str | Path | None = None,
+    reporter: Reporter | None = None,
+) -> JudgeGrades:
+    """Let a judge grade the answers of a prediction file from 1 to 5 on the points of its rubric (`judge.rubric`).
+
+    `out`: file for the rows with their grades. Everything else is as in `judge_compare`.
+
+    Raises:
+        EvaluationError: a file that cannot be read.
+        GeneratorError: the judge cannot be used, or its budget is used up.
+    """
+    from tunesmith.api.row_files import write_rows
+    from tunesmith.core.files import check_out
+    from tunesmith.eval.judge.grading import grade_predictions
+    from tunesmith.eval.predictions import read_predictions
+    from tunesmith.pipeline.open_judge import open_judge
+
+    if out is not None:
+        check_out(Path(out), [Path(file)], hint="--out grades.jsonl")
+    chosen, told = _chosen(Path(file), judge, model, settings, project), reporter or SilentReporter()
+    rows = list(read_predictions(Path(file), references=False).values())
+    with open_judge(chosen, Path(project), reporter=told) as opened:
+        found = grade_predictions(rows, opened.judge, reporter=told, reference=chosen.reference)
+    if out is not None:
+        graded = zip(rows, found.grades, strict=True)
+        made = [{"id": row.id, "mean": one.mean, **one.points, "reason": one.reason or one.fault} for row, one in graded]
+        write_rows(made, Path(out), what="graded")
+    return JudgeGrades(
+        n=len(rows),
+        rubric=opened.judge.rubric.name,
+        points=found.points,
+        mean=found.mean,
+        unparsed=found.unparsed,
+        work=_work_of(opened),
+    )
+
+
 def _judged(
     pairs: Sequence[JudgedPair],
     read: Sequence[Path],
@@ -226,7 +297,6 @@ def _judged(
     out: str | Path | None,
     reporter: Reporter | None,
 ) -> tuple[Judged, JudgeWork]:
-    from tunesmith.api.recipes import as_overrides, find_recipe
     from tunesmith.api.row_files import write_rows
     from tunesmith.core.files import check_out
     from tunesmith.eval.judge.asking import judge_pairs
@@ -235,25 +305,34 @@ def _judged(
 
     if out is not None:
         check_out(Path(out), read, hint="--out judged.jsonl")  # before anything is paid for
-    named: dict[str, Any] = (
-        {"judge.url": judge, "judge.local": ""} if "://" in judge else {"judge.local": judge, "judge.url": ""}
-    )
-    if model:
-        named["judge.model"] = model
-    recipe = find_recipe({"sources": [str(read[0])]}, as_overrides({**(settings or {}), **named}), project=project)
-    told = reporter or SilentReporter()
-    with open_judge(recipe.judge, Path(project), reporter=told) as opened:
-        done = judge_pairs(pairs, opened.judge, reporter=told, reference=recipe.judge.reference, again=recipe.judge.again)
+    chosen, told = _chosen(read[0], judge, model, settings, project), reporter or SilentReporter()
+    with open_judge(chosen, Path(project), reporter=told) as opened:
+        done = judge_pairs(pairs, opened.judge, reporter=told, reference=chosen.reference, again=chosen.again)
     if out is not None:
         write_rows(as_rows(done.pairs, done.reasons), Path(out), what="judged")
-    work = JudgeWork(
+    return done, _work_of(opened)
+
+
+def _chosen(file: Path, judge: str, model: str, settings: Mapping[str, Any] | None, project: str | Path) -> JudgeConfig:
+    """The recipe's `judge` section with the judge that was named."""
+    from tunesmith.api.recipes import as_overrides, find_recipe
+
+    at_address = "://" in judge
+    named: dict[str, Any] = {"judge.url": judge if at_address else "", "judge.local": "" if at_address else judge}
+    if model:
+        named["judge.model"] = model
+    return find_recipe({"sources": [str(file)]}, as_overrides({**(settings or {}), **named}), project=project).judge
+
+
+def _work_of(opened: OpenedJudge) -> JudgeWork:
+    judge, ledger = opened.judge, opened.judge.generator.ledger
+    return JudgeWork(
         name=opened.name,
-        id=done.judge_id,
+        id=judge.id,
         weak=opened.weak,
-        models=done.models,
-        withheld=done.withheld,
-        requests=done.requests,
-        tokens=done.tokens,
-        paid=done.paid,
+        models=dict(judge.models),
+        withheld=judge.withheld,
+        requests=ledger.usage.requests,
+        tokens=ledger.usage.tokens,
+        paid=ledger.paid,
     )
-    return done, work

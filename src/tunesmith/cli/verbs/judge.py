@@ -11,18 +11,21 @@ import typer
 from tunesmith.cli.options import Json, ProjectDir, Settings
 
 if TYPE_CHECKING:
-    from tunesmith.api.judges import JudgeCalibration, JudgeComparison
+    from tunesmith.api.judges import JudgeCalibration, JudgeComparison, JudgeGrades
 
 __all__ = ["command"]
 
 
 def command(  # noqa: PLR0913 (one parameter per flag)
-    action: Annotated[str, typer.Argument(help="calibrate: a judge with people's labels. compare: two prediction files.")],
+    action: Annotated[
+        str,
+        typer.Argument(help="calibrate (a judge with people's labels), compare (two prediction files) or grade (one)."),
+    ],
     files: Annotated[
         list[Path],
         typer.Argument(
             help="With calibrate: JSON lines with id, prompt, a, b, human (or annotators), and judge, judge_swapped without"
-            " --judge. With compare: two prediction files."
+            " --judge. With compare: two prediction files; with grade: one."
         ),
     ],
     judge: Annotated[
@@ -42,16 +45,16 @@ def command(  # noqa: PLR0913 (one parameter per flag)
 ) -> None:
     """`compare` exits with 3 if the win rate is not measured or the judge may not gate. The recipe's `judge` section has the
     rest: --set judge.rubric=FILE, --set judge.max_tokens_total=0 …"""
-    from tunesmith.api.judges import calibrate_judge, judge_compare
+    from tunesmith.api.judges import calibrate_judge, judge_compare, judge_grade
     from tunesmith.cli.render import ConsoleReporter, console, print_json
     from tunesmith.core.errors import EvaluationError
 
-    needed = {"calibrate": 1, "compare": 2}
+    needed = {"calibrate": 1, "compare": 2, "grade": 1}
     if action not in needed or len(files) != needed[action]:
         raise EvaluationError(
-            "judge can do two things",
+            "judge can do three things",
             value=" ".join([action, *map(str, files)]),
-            expected="calibrate and one file, or compare and two prediction files",
+            expected="calibrate and one file, compare and two prediction files, or grade and one",
             hint="tunesmith judge calibrate FILE.jsonl   or   tunesmith judge compare A.jsonl B.jsonl --judge URL --model NAME",
         )
     common: dict[str, Any] = {
@@ -69,10 +72,14 @@ def command(  # noqa: PLR0913 (one parameter per flag)
     if not judge:
         raise EvaluationError(
             "no judge is named",
-            value="judge compare without --judge",
+            value=f"judge {action} without --judge",
             expected="the address of an OpenAI-compatible server, or a local model",
             hint="--judge http://127.0.0.1:11434/v1 --model NAME",
         )
+    if action == "grade":
+        graded = judge_grade(files[0], **common)
+        print_json(graded.as_dict()) if json else _print_grades(graded)
+        return
     compared = judge_compare(files[0], files[1], labels=labels, **common)
     print_json(compared.as_dict()) if json else _print_compared(compared)
     if not compared.measured:
@@ -145,6 +152,16 @@ def _print_compared(found: JudgeComparison) -> None:
     _work(found.work.as_dict())
     if found.next_labels:
         out.print(f"  label next: {', '.join(one.id for one in found.next_labels)}")
+
+
+def _print_grades(found: JudgeGrades) -> None:
+    from tunesmith.cli.render import console, table
+
+    figures = found.as_dict()
+    rows = [[name, *_figure(one, 1)] for name, one in [*figures["points"].items(), ("mean", figures["mean"])] if one["n"]]
+    table(f"{found.n} answers, rubric {found.rubric}, grades from 1 to 5", ["", "", "interval", "answers"], rows)
+    console().print(f"  not graded: {found.unparsed}; grades of a judge compare runs, they decide nothing", style="dim")
+    _work(figures["judge"])
 
 
 def _range(one: dict[str, Any]) -> str:
