@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tunesmith.api.adapter_sizing import LoraSizes, ModelDimensions, lora_sizes
     from tunesmith.api.advising import AdviceResult, advise
+    from tunesmith.api.agents import mcp
     from tunesmith.api.arenas import ArenaExport, arena_export, arena_results, open_arena
     from tunesmith.api.auditing import audit
     from tunesmith.api.bases import BaseRow, fetch_base, list_bases
@@ -63,7 +64,9 @@ if TYPE_CHECKING:
     from tunesmith.api.serving import ServedModel, Serving, serve
     from tunesmith.api.splitting import SplitResult, split
     from tunesmith.api.stored import artifact, artifacts
+    from tunesmith.api.sweeps import sweep
     from tunesmith.api.synth_file import Made, synth
+    from tunesmith.api.tracking import mirror_runs
     from tunesmith.api.traffic import AbStatus, Rollback, ab_set, ab_status, rollback
     from tunesmith.api.verdicts import verdict, verify
     from tunesmith.core.artifacts import Artifact
@@ -75,9 +78,11 @@ if TYPE_CHECKING:
     from tunesmith.eval.parity_result import ParityReport
     from tunesmith.eval.questionnaire import TaskAnswers
     from tunesmith.eval.verdict import Verdict
+    from tunesmith.ops.mirrors.mirror import Mirrored
     from tunesmith.ops.runs.comparing import Curves, RunChange, RunComparison
     from tunesmith.ops.runs.pairing import PairedRuns, RunGain
     from tunesmith.ops.runs.recommending import Recommendation, RunEfficiency, SizeStep
+    from tunesmith.ops.sweep.sweeping import SweepResult, SweepTrial
     from tunesmith.pipeline.chain import Chain, ChainOutcome, ChainStage, StageResult
     from tunesmith.pipeline.evidence import EXAMPLES
     from tunesmith.pipeline.outcome import Outcome
@@ -127,6 +132,7 @@ __all__ = [
     "LoraSizes",
     "Made",
     "MergeResult",
+    "Mirrored",
     "ModelDimensions",
     "ModelSize",
     "NewRecipe",
@@ -149,11 +155,11 @@ __all__ = [
     "ReviewApplied",
     "ReviewPage",
     "Rollback",
+    "RouterResult",
     "RunChange",
     "RunComparison",
     "RunEfficiency",
     "RunGain",
-    "RouterResult",
     "RunRow",
     "RunsTable",
     "Scorer",
@@ -165,6 +171,8 @@ __all__ = [
     "SizeStep",
     "SplitResult",
     "StageResult",
+    "SweepResult",
+    "SweepTrial",
     "TaskAnswers",
     "Verdict",
     "VoteRate",
@@ -206,8 +214,10 @@ __all__ = [
     "launch",
     "list_bases",
     "lora_sizes",
+    "mcp",
     "merge",
     "merge_adapters",
+    "mirror_runs",
     "model_size",
     "new_recipe",
     "open_arena",
@@ -228,6 +238,7 @@ __all__ = [
     "selftest",
     "serve",
     "split",
+    "sweep",
     "synth",
     "together",
     "train",
@@ -240,6 +251,11 @@ __all__ = [
 ]
 
 _NAMES = {
+    "tunesmith.api.agents": ("mcp",),
+    "tunesmith.ops.sweep.sweeping": ("SweepResult", "SweepTrial"),
+    "tunesmith.api.sweeps": ("sweep",),
+    "tunesmith.ops.mirrors.mirror": ("Mirrored",),
+    "tunesmith.api.tracking": ("mirror_runs",),
     "tunesmith.ops.runs.pairing": ("PairedRuns", "RunGain"),
     "tunesmith.ops.runs.recommending": ("Recommendation", "RunEfficiency", "SizeStep"),
     "tunesmith.ops.runs.comparing": ("Curves", "RunChange", "RunComparison"),

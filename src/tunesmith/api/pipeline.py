@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from tunesmith.api.recipes import as_overrides, find_recipe
+from tunesmith.api.tracking import tracked
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.errors import Problem, RecipeError
 from tunesmith.core.reporter import Reporter, SilentReporter
@@ -89,26 +90,27 @@ def project_of(recipe: Recipe, options: PipelineOptions) -> Project:
 
     if recipe.stages or options.get("stage"):
         return chain_of(recipe, options).stage(options.get("stage", "")).project
-    return Project(recipe, Path(options.get("project", ".")), **_how(options))
+    return Project(recipe, Path(options.get("project", ".")), **_how(recipe, options))
 
 
 def single_project(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Project:
     """As `open_project`, for what is about one run: a recipe with `stages:` is refused."""
     from tunesmith.pipeline.project import Project
 
-    return Project(_recipe(sources, options), Path(options.get("project", ".")), **_how(options))
+    recipe = _recipe(sources, options)
+    return Project(recipe, Path(options.get("project", ".")), **_how(recipe, options))
 
 
 def chain_of(recipe: Recipe, options: PipelineOptions) -> Chain:
     """As `open_chain`, for a recipe that is read."""
     from tunesmith.pipeline.chain import Chain
 
-    return Chain(recipe, Path(options.get("project", ".")), **_how(options))
+    return Chain(recipe, Path(options.get("project", ".")), **_how(recipe, options))
 
 
-def _how(options: PipelineOptions) -> dict[str, Any]:
+def _how(recipe: Recipe, options: PipelineOptions) -> dict[str, Any]:
     web = {name: options.get(name, False) for name in ("allow_private", "offline")}
-    return {"reporter": options.get("reporter"), **web}
+    return {"reporter": tracked(recipe, Path(options.get("project", ".")), options.get("reporter")), **web}
 
 
 def ingest(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Documents:

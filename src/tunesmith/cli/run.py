@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.api.events import EventLog, page_of
 from tunesmith.api.pipeline import PipelineOptions, chain_of, follow
 from tunesmith.api.recipes import Recipe, find_recipe, recipe_from
+from tunesmith.api.tracking import tracked
 from tunesmith.cli import chain
 from tunesmith.cli.render import ConsoleReporter, console, print_json, table
+from tunesmith.cli.runs import short_setting
 from tunesmith.core.reporter import Reporter, SeveralReporters
 
 if TYPE_CHECKING:
     from tunesmith.api import Chain, Plan, Project
 
-__all__ = ["Choice", "audit", "crossfit", "demo", "open_recipe", "run", "stage"]
+__all__ = ["Choice", "audit", "crossfit", "demo", "open_recipe", "run", "stage", "sweep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,33 @@ def crossfit(choice: Choice, *, folds: int, seeds: int, json: bool) -> None:
     sys.exit(found.verdict.exit_code)
 
 
+def sweep(choice: Choice, *, vary: Sequence[str], trials: int, seed: int, out: Path | None, json: bool) -> None:
+    """Try other settings, and say which recipe to run."""
+    from tunesmith.api.sweeps import sweep_open
+
+    given = {name: text for name, _, text in (one.partition("=") for one in vary)}
+    project = _project(open_recipe(choice), choice, ConsoleReporter(console()))
+    found = sweep_open(project, vary=given, trials=trials, seed=seed, out=out)
+    if json:
+        print_json(found.as_dict())
+        return
+    best = found.best.number if found.best else -1
+    rows = [
+        [
+            f"{one.number}{' best' if one.number == best else ''}",
+            one.state,
+            "" if one.loss is None else f"{one.loss:.4f}",
+            str(one.validations),
+            one.run[:8],
+            one.note or ", ".join(short_setting(name, value) for name, value in one.settings.items()),
+        ]
+        for one in sorted(found.trials, key=lambda one: (one.loss is None, one.loss or 0.0, one.number))
+    ]
+    table("", ["trial", "", "val loss", "validations", "run", "settings"], rows)
+    where = "" if choice.project == Path(".") else f" --project {choice.project}"
+    console().print(f"\nnext  tunesmith run --recipe {shlex.quote(found.recipe)}{where}")
+
+
 def audit(choice: Choice, *, adapter: Path | None, model: str, url: str, model_name: str, suite: str, json: bool) -> None:
     """Judge a model that was trained elsewhere."""
     from tunesmith.api.auditing import audit_project
@@ -151,7 +180,8 @@ def _project(recipe: Recipe, choice: Choice, reporter: Reporter) -> Project:
 
     if choice.stage:
         _chain(recipe, choice, reporter)  # which a recipe without stages is not
-    return Project(recipe, choice.project, reporter=reporter, allow_private=choice.allow_private, offline=choice.offline)
+    both = tracked(recipe, choice.project, reporter)
+    return Project(recipe, choice.project, reporter=both, allow_private=choice.allow_private, offline=choice.offline)
 
 
 def _chain(recipe: Recipe, choice: Choice, reporter: Reporter) -> Chain:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.cli.render import console, table
 
 if TYPE_CHECKING:
-    from tunesmith.api import Curves, Recommendation, RunComparison, RunRow, RunsTable
+    from tunesmith.api import Curves, Mirrored, Recommendation, RunComparison, RunRow, RunsTable
 
 __all__ = [
     "duration",
     "mebibytes",
     "print_comparison",
     "print_curves",
+    "print_mirrored",
     "print_recommendation",
     "print_runs",
     "range_",
@@ -159,6 +160,15 @@ def print_recommendation(found: Recommendation) -> None:
         say.print(f"{step.larger[:8]} against {step.smaller[:8]}: {step.why}")
     if found.id:
         say.print(f"\nnext  tunesmith show {found.id[:8]}")
+
+
+def print_mirrored(found: Sequence[Mirrored]) -> None:
+    """How many runs each tracker got, and how to open it."""
+    for tracker in dict.fromkeys(one.to for one in found):
+        own = [one for one in found if one.to == tracker]
+        console().print(f"{tracker}: {len(own)} runs\nopen  {own[-1].open}")
+    if not found:
+        console().print("no finished runs to mirror\nhint:  tunesmith runs")
 
 
 _MOST_DATA = 8

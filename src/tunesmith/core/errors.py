@@ -11,6 +11,7 @@ TunesmithError                exit 1
 ├── EvaluationError           an evaluation or comparison cannot be made
 ├── ArtifactError             an artifact is missing, damaged or ambiguous
 ├── HubError                  a hub refuses what is to be published, cannot be reached, or does not hold what was sent
+├── TrackerError              a tracker of experiments is not installed, does not answer, or refuses a run
 ├── StorageError              the disk is full, read-only or unreachable
 └── BlockedError              exit 2: a check found a fault that stops the run; `--allow NAME` overrides it
 Interrupted                   exit 130 or 143: asked to stop; a checkpoint was written first
@@ -37,6 +38,7 @@ __all__ = [
     "RecipeError",
     "SourceError",
     "StorageError",
+    "TrackerError",
     "TrainingError",
     "TunesmithError",
 ]
@@ -123,6 +125,10 @@ class ArtifactError(TunesmithError):
 
 class HubError(TunesmithError):
     """A hub refuses what is to be published, cannot be reached, or holds other bytes than were sent."""
+
+
+class TrackerError(TunesmithError):
+    """A tracker of experiments is not installed, does not answer, or refuses a run. The run itself is not affected."""
 
 
 class StorageError(TunesmithError):

@@ -14,6 +14,7 @@ from tunesmith.pipeline.sections.eval import BiggerConfig, EvalConfig, GateConfi
 from tunesmith.pipeline.sections.model import MergeConfig
 from tunesmith.pipeline.sections.run import MethodConfig, ObjectiveConfig, TrainConfig
 from tunesmith.pipeline.sections.stages import StageConfig, StageName
+from tunesmith.pipeline.sections.tracking import TrackingConfig
 from tunesmith.pipeline.sections.use import UseConfig
 
 __all__ = ["PRESETS", "Quality", "Recipe"]
@@ -52,6 +53,7 @@ class Recipe(Section):
     bigger: BiggerConfig = BiggerConfig()
     judge: JudgeConfig = JudgeConfig()
     gates: GateConfig = GateConfig()
+    tracking: TrackingConfig = TrackingConfig()
     allow: list[str] = []
     """Names of blocking findings to ignore, such as `leak`, `cut` or `secrets`. The list is stored in manifests."""
     stages: dict[StageName, StageConfig] = {}

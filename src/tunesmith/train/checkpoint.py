@@ -360,4 +360,5 @@ def lock(folder: Path) -> Iterator[None]:
             named.write_text(f"process {os.getpid()}", encoding="utf-8")
         yield
     finally:
+        named.unlink(missing_ok=True)
         held.release()

@@ -1,4 +1,4 @@
-"""List, compare and recommend runs, from their artifacts alone. Example: tunesmith runs --sort loss --filter verdict=SHIP"""
+"""List, compare, recommend and mirror runs. Example: tunesmith runs --sort loss --filter verdict=SHIP"""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Projects = Annotated[
     list[Path] | None,
     typer.Option("--project", help="Project, or a folder that holds several; may be repeated. This folder by default."),
 ]
-_TAKES = {"list": 0, "compare": 2, "curves": -2, "recommend": 0}
+_TAKES = {"list": (0, 0), "compare": (2, 2), "curves": (2, None), "recommend": (0, 0), "mirror": (0, None)}
 
 
-def command(
-    action: Annotated[str, typer.Argument(help="list, compare, curves or recommend.")] = "list",
+def command(  # noqa: PLR0913 (the options of a verb)
+    action: Annotated[str, typer.Argument(help="list, compare, curves, recommend or mirror.")] = "list",
     ids: Annotated[list[str] | None, typer.Argument(help="First digits of the ids of runs, or run:latest.")] = None,
     project: Projects = None,
     sort: Annotated[str, typer.Option("--sort", help="Column to sort by; -COLUMN sorts from high to low.")] = "",
@@ -31,6 +31,11 @@ def command(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Rows to print; 0 prints all. JSON has all.")] = 20,
     out: Annotated[Path | None, typer.Option("--out", help="Page to write, with compare and curves.")] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option("--to", help="With mirror: mlflow, trackio, wandb (offline) or tensorboard; may be repeated."),
+    ] = None,
+    mlflow_url: Annotated[str, typer.Option("--mlflow-url", help="With mirror: MLflow server to send to; else a file.")] = "",
     json: Json = False,
 ) -> None:
     """Columns are those of the JSON rows, and every setting by its name. `recommend` exits with 3 if no run was judged SHIP."""
@@ -50,6 +55,15 @@ def command(
         advice = experiments.recommend_run(*places, filters=filter_ or ())
         print_json(advice.as_dict()) if json else shown.print_recommendation(advice)
         sys.exit(0 if advice.id else 3)
+    elif action == "mirror":
+        from tunesmith.api.tracking import mirror_runs
+
+        done = [
+            one
+            for place in places or (Path("."),)
+            for one in mirror_runs(*named, to=to or (), project=place, mlflow_url=mlflow_url)
+        ]
+        print_json([one.as_dict() for one in done]) if json else shown.print_mirrored(done)
     else:
         found = experiments.runs(*places, sort=sort, filters=filter_ or ())
         print_json(found.as_dict()) if json else shown.print_runs(found, limit=limit)
@@ -60,8 +74,8 @@ def _check(action: str, ids: Sequence[str]) -> None:
 
     hint = "tunesmith runs compare run:latest 3f9c1a2b"
     if action not in _TAKES:
-        raise ArtifactError("runs can do four things", value=action, expected=f"one of {', '.join(_TAKES)}", hint=hint)
-    count = _TAKES[action]
-    if len(ids) != count if count >= 0 else len(ids) < -count:
-        many = "no ids" if not count else f"{abs(count)} ids" + (" or more" if count < 0 else "")
+        raise ArtifactError("unknown action of runs", value=action, expected=f"one of {', '.join(_TAKES)}", hint=hint)
+    least, most = _TAKES[action]
+    if len(ids) < least or (most is not None and len(ids) > most):
+        many = f"{least} ids" if most == least else f"{least} ids or more"
         raise ArtifactError(f"runs {action} takes {many}", value=" ".join(ids), expected=many, hint=hint)

@@ -18,7 +18,7 @@ from tunesmith.ops.runs.index import read_store
 
 __all__ = ["RunRow", "State", "find_projects", "rows_of"]
 
-State = Literal["done", "under way", "interrupted", "damaged"]
+State = Literal["done", "under way", "interrupted", "pruned", "damaged"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,12 +122,12 @@ def _unfinished(project: str, work: Path, done: set[str]) -> Iterator[RunRow]:
         yield RunRow(
             project=project,
             id=folder.name,
-            state="under way" if lives else "interrupted",
+            state="under way" if lives else "pruned" if (folder / "pruned").exists() else "interrupted",
             created=datetime.fromtimestamp(log.stat().st_mtime, UTC).isoformat(timespec="seconds"),
             loss=loss,
             best_step=best,
             steps=steps,
-            note="" if lives else "the same command resumes it",
+            note="" if lives else "stopped by a sweep" if (folder / "pruned").exists() else "the same command resumes it",
         )
 
 

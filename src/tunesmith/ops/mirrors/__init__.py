@@ -1,0 +1,1 @@
+"""Copies of finished runs in trackers of experiments: each file but three writes to one of them."""

@@ -1,0 +1,119 @@
+"""Mirroring finished runs to trackers, each in a process of its own: one that hangs or fails does no harm to a run.
+
+Nothing is sent anywhere that is not named: telemetry of the trackers is switched off, and all of them write to files of the
+project unless an address is given. A run is written once, however often it is mirrored.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tunesmith.core.errors import TrackerError
+from tunesmith.core.reporter import Event, SilentReporter, StageDone, VerdictReached
+from tunesmith.ops.mirrors.payload import payload_of
+from tunesmith.ops.runs.row import RunRow, rows_of
+from tunesmith.ops.runs.table import find_run
+from tunesmith.pipeline.sections.tracking import TRACKERS, TrackingConfig
+
+__all__ = ["MirrorReporter", "Mirrored", "mirror_rows"]
+
+_LIMIT_S = 120.0
+_EACH_S = 10.0
+_QUIET = {
+    **{"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "GIT_PYTHON_REFRESH": "quiet", "HF_HUB_DISABLE_TELEMETRY": "1"},
+    **{"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_ENABLE_ASYNC_LOGGING": "false"},
+    **{"WANDB_MODE": "offline", "WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true", "GRADIO_ANALYTICS_ENABLED": "False"},
+    **{"HF_HUB_OFFLINE": "1", "TRACKIO_SPACE_ID": "", "TRACKIO_SERVER_URL": "", "PYTHONWARNINGS": "ignore"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirrored:
+    """A run that a tracker holds now; `open`: how to see it."""
+
+    id: str
+    to: str
+    open: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def mirror_rows(rows: Sequence[RunRow], tracking: TrackingConfig) -> list[Mirrored]:
+    """Write finished runs to every tracker of `tracking`, in order.
+
+    TrackerError for a tracker that is not installed, does not answer, or refuses: what was written before stays.
+    ArtifactError for a run whose files do not match its manifest.
+    """
+    by_project: dict[str, list[RunRow]] = {}
+    for row in rows:
+        by_project.setdefault(row.project, []).append(row)
+    return [one for tracker in tracking.to for own in by_project.values() for one in _send(own, tracker, tracking)]
+
+
+class MirrorReporter(SilentReporter):
+    """Mirrors the run of a project when it is trained, and again when it is judged. What fails becomes a warning."""
+
+    def __init__(self, tracking: TrackingConfig, project: Path, *, warn: Callable[[str], None]) -> None:
+        self._tracking, self._project, self._warn = tracking, project, warn
+        self._run = ""
+
+    def event(self, event: Event) -> None:
+        """Mirror after training and after the verdict."""
+        if isinstance(event, StageDone) and event.kind == "run":
+            self._run = event.id
+        elif not isinstance(event, VerdictReached) or not self._run:
+            return
+        rows, _ = rows_of(self._project)
+        row = find_run(self._run, rows)
+        for tracker in self._tracking.to:
+            try:
+                _send([row], tracker, self._tracking)
+            except TrackerError as error:
+                problem = error.problems[0]
+                self._warn(f"{problem.what}: {problem.value}; the run is not affected. Later: {problem.hint}")
+
+
+def _send(rows: Sequence[RunRow], tracker: str, tracking: TrackingConfig) -> list[Mirrored]:
+    """Write runs of one project to one tracker, in one process."""
+    again = f"tunesmith runs mirror {rows[0].id[:8] if len(rows) == 1 else ''}".rstrip() + f" --to {tracker}"
+    package = TRACKERS[tracker]
+    if importlib.util.find_spec(package) is None:
+        raise TrackerError(
+            f"{tracker} is not installed",
+            value=package,
+            expected=f"the extra {tracker}",
+            hint=f"pip install 'tunesmith[{tracker}]'; then {again}",
+        )
+    folder = Path(rows[0].project) / ".tunesmith" / "trackers"
+    folder.mkdir(parents=True, exist_ok=True)
+    address = tracking.mlflow_url if tracker == "mlflow" else ""
+    order = {"to": tracker, "folder": str(folder.resolve()), "name": tracking.name, "address": address}
+    whole = orjson.dumps({**order, "runs": [payload_of(row).as_dict() for row in rows]})
+    limit = _LIMIT_S + _EACH_S * len(rows)
+    command = [sys.executable, "-m", "tunesmith.ops.mirrors.worker"]
+    try:
+        done = subprocess.run(
+            command, input=whole, capture_output=True, timeout=limit, check=False, env={**os.environ, **_QUIET}
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TrackerError(
+            f"{tracker} did not finish in {limit:.0f} s", value=address or str(folder), expected="an answer", hint=again
+        ) from error
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        raise TrackerError(
+            f"{tracker} did not take the run", value=said[-1][:300], expected=f"{address or folder} to take it", hint=again
+        )
+    opened = done.stdout.decode(errors="replace").strip().splitlines()[-1]
+    return [Mirrored(id=row.id, to=tracker, open=opened) for row in rows]

@@ -1,0 +1,57 @@
+"""MLflow: an SQLite file, or the server that the recipe names. A run is found again by its id, so that it is written once."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+__all__ = ["send"]
+
+_METRICS_AT_ONCE, _SETTINGS_AT_ONCE = 900, 90  # MLflow takes at most 1000 and 100
+_CONNECT_S = 5.0
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens at the runs and not at traces of agents
+
+
+def send(run: Mapping[str, Any], folder: Path, name: str, address: str) -> str:
+    """Write a payload to the experiment `name`; returns how to open it. OSError if nothing answers at the address."""
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
+
+    if address:
+        _reach(address)
+    uri = address or f"sqlite:///{(folder / 'mlflow.db').resolve().as_posix()}"
+    client = MlflowClient(tracking_uri=uri)
+    known = client.get_experiment_by_name(name)
+    own = None if address else (folder / "mlflow-artifacts").resolve().as_uri()
+    experiment = known.experiment_id if known else client.create_experiment(name, artifact_location=own, tags=_KIND)
+    found = client.search_runs([experiment], f"tags.`tunesmith.run_id` = '{run['id']}'", max_results=1)
+    tags = run["tags"]
+    made = found[0] if found else client.create_run(experiment, start_time=run["began_ms"], run_name=run["name"], tags=tags)
+    id, last = made.info.run_id, run["ended_ms"]
+    metrics = [Metric(key, value, last, 0) for key, value in run["numbers"].items()]
+    if "val_loss" not in made.data.metrics:
+        span = max(1, max((row["step"] for row in run["curves"]), default=1))
+        for row in run["curves"]:
+            at = run["began_ms"] + round((last - run["began_ms"]) * row["step"] / span)
+            metrics += [Metric(f"curve/{key}", v, at, int(row["step"])) for key, v in row.items() if key != "step"]
+            metrics += [Metric("val_loss", row["val_loss"], at, int(row["step"]))] if "val_loss" in row else []
+    settings = [Param(key, value) for key, value in run["settings"].items()]
+    for start in range(0, len(metrics), _METRICS_AT_ONCE):
+        client.log_batch(id, metrics=metrics[start : start + _METRICS_AT_ONCE])
+    for start in range(0, len(settings), _SETTINGS_AT_ONCE):
+        client.log_batch(id, params=settings[start : start + _SETTINGS_AT_ONCE])
+    for key, value in tags.items():
+        client.set_tag(id, key, value)
+    client.set_terminated(id, "FINISHED", end_time=last)
+    return address or f"mlflow ui --backend-store-uri {uri}"
+
+
+def _reach(address: str) -> None:
+    """OSError at once if nothing answers: MLflow itself would ask again for minutes."""
+    place = urlsplit(address)
+    port = place.port or (443 if place.scheme == "https" else 80)
+    with socket.create_connection((place.hostname or "", port), timeout=_CONNECT_S):
+        return

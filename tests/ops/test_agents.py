@@ -1,0 +1,177 @@
+"""Tools for agents, asked by the SDK's own client over standard input and output: the same guards as the commands have."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import yaml
+from judged_runs import add_judged_run
+from project_fakes import SECRET, make_project
+
+from fakes import write_posts
+from tunesmith.cli.main import main
+from tunesmith.core.errors import BlockedError, RecipeError, TrainingError
+from tunesmith.ops.agents.orders import Desk, refuse_for_agents
+
+pytest.importorskip("mcp", reason="needs the MCP SDK, which the extra mcp brings")
+Call = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+def asked(project: Path, conversation: Callable[[Call], Awaitable[None]]) -> list[str]:
+    """Hold a conversation with `tunesmith mcp` in a process of its own; the names of its tools."""
+    from mcp.client.session import ClientSession
+    from mcp.client.stdio import StdioServerParameters, stdio_client
+
+    names: list[str] = []
+
+    async def whole() -> None:
+        words = ["-m", "tunesmith.cli", "mcp", "--project", str(project)]
+        server = StdioServerParameters(command=sys.executable, args=words, env=dict(os.environ))
+        async with stdio_client(server) as streams, ClientSession(*streams) as session:
+            await session.initialize()
+            names.extend(tool.name for tool in (await session.list_tools()).tools)
+
+            async def call(tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+                found = await session.call_tool(tool, arguments)
+                text = "".join(getattr(part, "text", "") for part in found.content)
+                return {"error": text} if found.is_error else json.loads(text)
+
+            await conversation(call)
+
+    anyio.run(whole)
+    return names
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    folder = tmp_path_factory.mktemp("agents")
+    store = make_project(folder)
+    first = store.resolve("run:latest").id
+    return folder, first, add_judged_run(store, None, rank=32, trained=640)
+
+
+@pytest.mark.slow
+def test_a_client_reads_runs_artifacts_comparisons_and_verdicts(finished: tuple[Path, str, str]) -> None:
+    folder, first, second = finished
+
+    async def conversation(call: Call) -> None:
+        table = await call("runs", {"filter": "rank>8"})
+        assert [row["id"] for row in table["runs"]] == [second] and table["num_runs"] == 2
+        shown = await call("show", {"id": "dataset:latest"})
+        assert shown["numbers"]["train"] == 2 and SECRET not in json.dumps(shown)
+        compared = await call("compare", {"a": first[:8], "b": second[:8]})
+        assert compared["settings"] == [{"name": "method.rank", "a": 8, "b": 32}] and compared["paired"]["reason"]
+        found = await call("verdict", {})
+        assert found["verdict"] == "SHIP" and len(found["gates"]) > 5
+        wrong = await call("show", {"id": "zz"})
+        assert "no such artifact" in wrong["error"] and "hint:" in wrong["error"]
+        refused = await call("run", {"confirmation": "guessed"})
+        assert "no recipe" in refused["error"] or "cannot read the recipe" in refused["error"]
+
+    tools = asked(folder, conversation)
+    assert set(tools) == {"plan", "run", "audit", "status", "runs", "show", "compare", "verdict"}
+
+
+@pytest.mark.slow
+def test_a_run_needs_a_confirmation_that_works_once_and_a_loosened_gate_is_marked(tmp_path: Path, tiny_path: Path) -> None:
+    write_posts(tmp_path / "posts")
+    recipe = {
+        "sources": [str(tmp_path / "posts")],
+        "base": str(tiny_path),
+        "build": {"passage_words": 40},
+        "split": {"val": 0.2, "test": 0.3},
+        "train": {"batch_examples": 4, "max_steps": 3, "precision": "float32"},
+        "eval": {"max_new_tokens": 6, "draws": 300, "suites": [], "baselines": []},
+    }
+    (tmp_path / "tunesmith.yaml").write_text(yaml.safe_dump(recipe))
+    settings = {"gates.stop_margin": 0.9, "method.rank": 4}
+
+    async def conversation(call: Call) -> None:
+        planned = await call("plan", {"settings": settings})
+        assert "gates.stop_margin is 0.9" in planned["loosened"]["stop"] and planned["lines"]
+        other = await call("run", {"settings": {"method.rank": 8}, "confirmation": planned["confirmation"]})
+        assert "does not hold" in other["error"]  # for other settings; and it is used up
+        used = await call("run", {"settings": settings, "confirmation": planned["confirmation"]})
+        assert "does not hold" in used["error"]
+        planned = await call("plan", {"settings": settings})
+        job = await call("run", {"settings": settings, "confirmation": planned["confirmation"]})
+        assert job["state"] == "running"
+        while (state := await call("status", {}))["state"] == "running":
+            await anyio.sleep(0.2)
+        assert state["exit_code"] in (0, 2, 3), state["messages"]
+        found = await call("verdict", {})
+        (stop,) = (gate for gate in found["gates"] if gate["name"] == "stop")
+        assert "gates.stop_margin is 0.9" in stop["loosened"] and found["verdict"] == state["result"]["verdict"]
+        table = await call("runs", {})
+        assert table["runs"][0]["loosened"] == ["stop"]
+        again = await call("run", {"settings": settings, "confirmation": planned["confirmation"]})
+        assert "does not hold" in again["error"]
+
+    asked(tmp_path, conversation)
+    report = next(tmp_path.glob(".tunesmith/evals/*/report.html")).read_text()
+    assert "gates.stop_margin is 0.9" in report
+
+
+# --- guards, without a client -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sources", "allow", "base", "tracking.to", "bigger.url", "generator.url", "fetch.max_pages", "eval.suites", "method.from"],
+)
+def test_what_belongs_to_a_person_is_refused(name: str) -> None:
+    with pytest.raises(RecipeError, match="an agent cannot change this setting"):
+        refuse_for_agents({"train.epochs": 3, name: "x"})
+
+
+def desk(folder: Path) -> Desk:
+    (folder / "tunesmith.yaml").write_text("sources: [./posts]\n")
+    return Desk(folder)
+
+
+def test_a_confirmation_ends_with_the_recipe_and_with_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = desk(tmp_path)
+    words = ["selftest"]
+    for token in ("", "guessed"):
+        with pytest.raises(BlockedError, match="confirmation"):
+            of.start(words, token)
+    token = of.confirm(words)
+    (tmp_path / "tunesmith.yaml").write_text("sources: [./elsewhere]\n")
+    with pytest.raises(BlockedError, match="does not hold"):
+        of.start(words, token)
+    token = of.confirm(words)
+    monkeypatch.setattr("tunesmith.ops.agents.orders._LASTS_S", -1.0)
+    with pytest.raises(BlockedError, match="does not hold"):
+        of.start(words, token)
+    assert not of.jobs and not of.confirmations
+
+
+def test_jobs_run_one_at_a_time_and_say_how_they_ended(tmp_path: Path) -> None:
+    of = desk(tmp_path)
+    with pytest.raises(TrainingError, match="no such job"):
+        of.job("")
+    job = of.start(["runs"], of.confirm(["runs"]))
+    if job.process.poll() is None:
+        with pytest.raises(TrainingError, match="another job is running"):
+            of.start(["runs"], of.confirm(["runs"]))
+    job.process.wait(60)
+    found = of.job("").as_dict()
+    assert found["state"] == "finished" and found["exit_code"] == 0 and found["result"]["num_runs"] == 0
+
+
+def test_the_skill_names_every_tool_and_a_folder_that_is_not_there_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["mcp", "--skill"])
+    text = capsys.readouterr().out
+    assert all(f"`{name}`" in text for name in ("plan", "run", "status", "verdict", "runs", "compare", "show"))
+    with pytest.raises(SystemExit):
+        main(["mcp", "--project", str(tmp_path / "nowhere")])
+    assert "hint:" in capsys.readouterr().err
