@@ -17,9 +17,14 @@ from running_server import Running, running
 from tiny_models import loaded, make_adapter, make_adapters
 
 from fakes import make_base
+from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.errors import ModelError
+from tunesmith.serve.engines.adapter_files import AdapterFiles
 from tunesmith.serve.engines.adapter_places import AdapterPlaces
 from tunesmith.serve.errors import ApiError
+from tunesmith.serve.loading.asked import Loading, Named
+from tunesmith.serve.loading.embedded import Group, place_embedded
+from tunesmith.systems.placing import Place
 
 ASKED: list[Any] = [{"role": "user", "content": "Tell me about the lamp."}]
 
@@ -140,8 +145,6 @@ def test_an_adapter_of_another_base_is_refused_before_anything_is_served(
 ) -> None:
     other = make_base(tmp_path / "other", seed=8)
     adapter = make_adapter(other, tmp_path / "run" / "adapter", seed=3)
-    from tunesmith.serve.engines.adapter_files import AdapterFiles
-
     with pytest.raises(ModelError, match="trained on another base"):
         AdapterFiles.of(adapter, base="0" * 64).check_base("1" * 64)
     wide = make_base(tmp_path / "phi", architecture="phi3")
@@ -150,6 +153,19 @@ def test_an_adapter_of_another_base_is_refused_before_anything_is_served(
         with pytest.raises(openai.InternalServerError, match="does not fit this base"):
             ask(client, "wrong")
         assert ask(client, "phi").choices and not refused
+
+
+def test_a_merged_model_is_served_although_its_run_names_another_base_and_an_adapter_is_not(
+    models: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
+    base, adapters = models
+    manifest = {"id": "f" * 64, "kind": "run", "inputs": [{"kind": "base", "id": "0" * 64}], "settings": {}}
+    run = Artifact(tmp_path, manifest)
+    how, groups = Loading(store=Store(tmp_path / ".tunesmith")), dict[str, Group]()
+    place_embedded(Named("model:latest", "merged"), Place(model=str(base), run=run), groups, how)
+    assert [one.named.name for group in groups.values() for one in group.wanted] == ["merged"]
+    with pytest.raises(ModelError, match="trained on another base"):
+        place_embedded(Named("run:latest"), Place(model=str(base), adapter=adapters["a"], run=run), groups, how)
 
 
 def test_an_adapter_that_brings_another_template_than_its_base_is_not_served(

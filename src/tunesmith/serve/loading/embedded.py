@@ -108,8 +108,9 @@ class Group:
 def place_embedded(one: Named, place: Place, groups: dict[str, Group], how: Loading) -> None:
     """Sort a reference to its base, checked as far as can be without opening weights."""
     base = find_base(place.model, reporter=how.reporter)
-    check_base(base, place)
     adapter = place.adapter
+    if adapter is not None:  # a merged model is another one than the base of its run
+        check_base(base, place)
     if adapter is not None and is_whole(adapter):
         base, adapter = find_base(str(adapter)), None
     group = groups.setdefault(base.fingerprint, Group(base))
