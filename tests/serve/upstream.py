@@ -5,7 +5,7 @@ from __future__ import annotations
 import socketserver
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 __all__ = ["Script", "upstream"]
 
@@ -19,6 +19,10 @@ def upstream(script: Script) -> Iterator[str]:
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
+            with suppress(ConnectionError):  # the other side may go away while we wait for its next request
+                self.answer_all()
+
+        def answer_all(self) -> None:
             while line := self.rfile.readline():
                 path, size = line.split()[1].decode(), 0
                 while (header := self.rfile.readline().strip().lower()) != b"":
