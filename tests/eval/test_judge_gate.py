@@ -97,6 +97,7 @@ def test_the_page_shows_people_judge_and_likelihood_and_never_the_judge_alone(tm
     assert "The judge alone says" in page and "60 labels correct it" in page
     alone = (tmp_path / "alone" / "report.html").read_text()
     assert "not measured: 0 labelled pairs of tuned and base" in alone and "The judge alone says" not in alone
+    assert "not shown without labels" in alone and "disagree on" not in alone
 
 
 def test_answers_are_judged_with_labels_wherever_they_stand(tmp_path: Path) -> None:

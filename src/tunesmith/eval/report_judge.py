@@ -49,9 +49,12 @@ def _lead(found: JudgeMeasures) -> Raw:
 
 def _side_by_side(found: JudgeMeasures, measurements: Measurements, by_gain: dict[str, Label]) -> Raw:
     label = METRICS[measurements.primary].label
+    verdicts = _counts("judge, in both orders", list(found.verdicts.values()), "verdicts of the judge alone, not corrected")
+    if found.win_rate.value is None:  # what the judge alone says is shown only next to the corrected number
+        verdicts = ["judge, in both orders", len(found.verdicts), *["not shown without labels"] * 3]
     rows = [
         _counts("people's labels", list(found.people.values()), "the labels of these answers"),
-        _counts("judge, in both orders", list(found.verdicts.values()), "verdicts of the judge alone, not corrected"),
+        verdicts,
         _counts(label, list(by_gain.values()), "by the sign of the gain on each item"),
     ]
     return Raw(table(["by", "pairs", "tuned", "tie", "base"], rows, numeric=range(1, 5)))
@@ -90,6 +93,8 @@ def _disagreements(evidence: Evidence, found: JudgeMeasures, by_gain: dict[str, 
     ]
     both = sum(by_gain.get(id) in ("A", "B") and said in ("A", "B") for id, said in {**found.verdicts, **found.people}.items())
     note = f"Of {both} items with a preference on both sides, {label} and the judge (or people) disagree on {len(apart)}."
+    if found.win_rate.value is None:
+        note = f"Items on which {label} and the judge (or people) disagree, if there are any:"
     answers = {run.name: {g.item_id: g.text for g in reversed(run.generations)} for run in evidence.systems}
     rows = [
         [

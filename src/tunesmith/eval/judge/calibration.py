@@ -150,7 +150,7 @@ def _ceiling(labelled: Sequence[JudgedPair]) -> Kappa:
         found.append(kappa(left, right, clusters_of_pairs(shared), draws=2_000))
     known = [one for one in found if one.value is not None]
     if not known:
-        reason = "each pair has one label: people's agreement among themselves is not known" if not found else found[0].why_not
+        reason = found[0].why_not if found else "each pair has one label"
         return Kappa(value=None, ci=None, n=0, num_groups=0, why_not=reason)
     ranges = [one.ci for one in known if one.ci]
     return Kappa(
@@ -207,5 +207,5 @@ def _passed(found: Kappa, ceiling: Kappa, reversed_: Measured) -> str:
     low = found.ci[0] if found.ci else 0.0
     text = f"κ is at least {low:.2f}, {100 * (reversed_.value or 0):.1f} % of verdicts are reversed by the order"
     if ceiling.value is None:
-        return f"{text}; not compared with people's agreement among themselves: {ceiling.why_not}"
+        return f"{text}; not compared with people's agreement among themselves, because {ceiling.why_not}"
     return f"{text}, and people reach {ceiling.value:.2f} among themselves"
