@@ -167,6 +167,16 @@ def test_a_tracker_that_crashes_or_hangs_is_ended_and_reported(project: Path, mo
     assert "the tracker burst" in said[0] and "did not finish" in said[1]
 
 
+def test_a_run_that_is_gone_and_a_folder_that_cannot_be_made_are_warnings_too(tmp_path: Path) -> None:
+    add_run(tmp_path, 1)  # its files are not those of its manifest
+    said: list[str] = []
+    (tmp_path / ".tunesmith" / "trackers").write_text("a file where a folder belongs")
+    reporter = MirrorReporter(TrackingConfig(to=["tensorboard"]), tmp_path, warn=said.append)
+    for id in (runs(tmp_path).rows[0].id, "f" * 64):
+        reporter.event(StageDone(kind="run", title="train", id=id, path="", numbers={}, text=""))
+    assert len(said) == 2 and "no such run" in said[1]
+
+
 def test_only_trackers_of_the_recipe_are_fed(project: Path) -> None:
     told = Told()
     recipe = recipe_from({"sources": ["./posts"]})

@@ -40,7 +40,9 @@ def print_runs(found: RunsTable, *, limit: int) -> None:
         ["run", "val loss", "gain over base", "verdict", "cost", "differs in" if found.differing else ""],
         [_cells(row, found.differing, several=several) for row in shown],
     )
-    counts = f"{len(found.rows):,} of " * (len(found.rows) < found.num_runs) + f"{found.num_runs:,} runs"
+    counts = (
+        f"{len(found.rows):,} of " * (len(found.rows) < found.num_runs) + f"{found.num_runs:,} run{'s' * (found.num_runs != 1)}"
+    )
     rest = f"; the first {len(shown)} are shown, --limit 0 shows all" if len(shown) < len(found.rows) else ""
     say.print(f"\n{counts}{f' in {len(found.projects)} projects' if several else ''}{rest}")
     same = [short_setting(name, found.shared[name]) for name in _SHARED if name in found.shared]
@@ -70,12 +72,10 @@ def _cells(row: RunRow, differing: Sequence[str], *, several: bool) -> list[str]
 
 
 def _gain(row: RunRow) -> list[str]:
-    if row.gain is not None:
-        score = f"{(row.metric or '').replace('_', ' ')} {_number(row.score)}" if row.score is not None else ""
-        return [*range_(row.gain, row.gain_ci, signed=True).split(" ", 1), score]
-    if row.score is not None:
-        return [*range_(row.score, row.score_ci).split(" ", 1), (row.metric or "").replace("_", " ")]
-    return ["not measured"]
+    score = [f"{(row.metric or '').replace('_', ' ')} {_number(row.score)}"] if row.score is not None else []
+    if row.gain is None:
+        return ["not measured", *score]
+    return [*range_(row.gain, row.gain_ci, signed=True).split(" ", 1), *score]
 
 
 def _own(settings: Mapping[str, Any], differing: Sequence[str]) -> str:
@@ -212,7 +212,9 @@ def duration(seconds: float | None) -> str:
 
 
 def mebibytes(size: int | None) -> str:
-    """A size in MiB or GiB; empty if it is not known."""
+    """A size in KiB, MiB or GiB; empty if it is not known."""
     if size is None:
         return ""
+    if size < 2**20:
+        return f"{size / 2**10:.1f} KiB"
     return f"{size / 2**30:.1f} GiB" if size >= 2**29 else f"{size / 2**20:.1f} MiB"

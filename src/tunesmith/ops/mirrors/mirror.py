@@ -17,7 +17,8 @@ from typing import Any
 
 import orjson
 
-from tunesmith.core.errors import TrackerError
+from tunesmith.core.errors import TrackerError, TunesmithError
+from tunesmith.core.files import make_folders, storage_errors
 from tunesmith.core.reporter import Event, SilentReporter, StageDone, VerdictReached
 from tunesmith.ops.mirrors.payload import payload_of
 from tunesmith.ops.runs.row import RunRow, rows_of
@@ -74,12 +75,10 @@ class MirrorReporter(SilentReporter):
             self._run = event.id
         elif not isinstance(event, VerdictReached) or not self._run:
             return
-        rows, _ = rows_of(self._project)
-        row = find_run(self._run, rows)
         for tracker in self._tracking.to:
             try:
-                _send([row], tracker, self._tracking)
-            except TrackerError as error:
+                _send([find_run(self._run, rows_of(self._project)[0])], tracker, self._tracking)
+            except TunesmithError as error:  # whatever a mirror cannot do, the run goes on
                 problem = error.problems[0]
                 self._warn(f"{problem.what}: {problem.value}; the run is not affected. Later: {problem.hint}")
 
@@ -96,7 +95,8 @@ def _send(rows: Sequence[RunRow], tracker: str, tracking: TrackingConfig) -> lis
             hint=f"pip install 'tunesmith[{tracker}]'; then {again}",
         )
     folder = Path(rows[0].project) / ".tunesmith" / "trackers"
-    folder.mkdir(parents=True, exist_ok=True)
+    with storage_errors("writing a mirror", folder):
+        make_folders(folder)
     address = tracking.mlflow_url if tracker == "mlflow" else ""
     order = {"to": tracker, "folder": str(folder.resolve()), "name": tracking.name, "address": address}
     whole = orjson.dumps({**order, "runs": [payload_of(row).as_dict() for row in rows]})
