@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tunesmith.api.conversation import AnswerPiece, Conversation, chat
     from tunesmith.api.conversion import ConvertResult, FormatKind, FormatResult, convert, detect_formats
     from tunesmith.api.deduplication import DedupResult, dedup
+    from tunesmith.api.deploying import DeployResult, deploy
     from tunesmith.api.events import EventLog
     from tunesmith.api.experiments import RunRow, RunsTable, compare_runs, recommend_run, run_curves, runs
     from tunesmith.api.exporting import ExportResult, ExportTable, export, export_formats, export_table
@@ -113,6 +114,7 @@ __all__ = [
     "ConvertResult",
     "Curves",
     "DedupResult",
+    "DeployResult",
     "Documents",
     "EventLog",
     "ExportResult",
@@ -197,6 +199,7 @@ __all__ = [
     "crossfit",
     "decide_documents",
     "dedup",
+    "deploy",
     "detect_formats",
     "evaluate",
     "export",
@@ -260,6 +263,10 @@ _NAMES = {
     "tunesmith.ops.runs.recommending": ("Recommendation", "RunEfficiency", "SizeStep"),
     "tunesmith.ops.runs.comparing": ("Curves", "RunChange", "RunComparison"),
     "tunesmith.api.experiments": ("RunRow", "RunsTable", "compare_runs", "recommend_run", "run_curves", "runs"),
+    "tunesmith.api.deploying": (
+        "DeployResult",
+        "deploy",
+    ),
     "tunesmith.api.routing": (
         "RouterResult",
         "train_router",

@@ -1,0 +1,1 @@
+"""Files with which other machines run what is served here."""
