@@ -80,7 +80,7 @@ def test_a_larger_run_must_gain_five_percent_significantly(three: tuple[Path, li
     assert kept.id == small and "not worth" in kept.why
     (step,) = kept.steps
     assert step.worth is False and step.ci is not None and 0 < (step.relative or 0) < 0.05
-    assert [c.trained for c in kept.considered] == [640, 64] and all(c.gain_per_hour for c in kept.considered)
+    assert [c.trained for c in kept.considered] == [64, 640] and all(c.gain_per_hour for c in kept.considered)
 
 
 def test_an_unmeasured_gain_keeps_the_smaller_run_and_says_so(tmp_path: Path) -> None:

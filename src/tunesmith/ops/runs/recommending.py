@@ -93,7 +93,7 @@ def recommend(rows: Sequence[RunRow]) -> Recommendation:
         why=_why(pick, steps, len(candidates), metric),
         metric=metric,
         steps=tuple(steps),
-        considered=tuple(_efficiency(row) for row in candidates),
+        considered=tuple(_efficiency(row) for row in sorted(candidates, key=lambda row: (row.trained or 0, row.id))),
         left_out=tuple(text for text in left_out if text),
         level=level,
     )
