@@ -39,6 +39,7 @@ OTHER_NAMES = {
     "init": "new_recipe",
     "judge": "calibrate_judge",
     "path": "artifact",
+    "route": "train_router",
     "show": "artifacts",
 }
 
