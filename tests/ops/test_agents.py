@@ -18,7 +18,7 @@ from project_fakes import SECRET, make_project
 from fakes import write_posts
 from tunesmith.cli.main import main
 from tunesmith.core.errors import BlockedError, RecipeError, TrainingError
-from tunesmith.ops.agents.orders import Desk, refuse_for_agents
+from tunesmith.ops.agents.orders import Desk
 
 pytest.importorskip("mcp", reason="needs the MCP SDK, which the extra mcp brings")
 Call = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -123,12 +123,37 @@ def test_a_run_needs_a_confirmation_that_works_once_and_a_loosened_gate_is_marke
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["sources", "allow", "base", "tracking.to", "bigger.url", "generator.url", "fetch.max_pages", "eval.suites", "method.from"],
+    "settings",
+    [
+        {"sources": ["/etc"]},
+        {" sources": ["/etc"]},
+        {"sources ": ["/etc"]},
+        {"allow": ["leaks"]},
+        {"base": "smollm2"},
+        {"tracking.to": ["mlflow"]},
+        {"bigger.url": "http://127.0.0.1:9/v1", "bigger.model": "x"},
+        {"generator": {"url": "http://127.0.0.1:9/v1"}},
+        {"judge.url": "http://127.0.0.1:9/v1", "judge.model": "x"},
+        {"judge.calibration": "labels.jsonl"},
+        {"fetch.max_pages": 3},
+        {"eval.suites": []},
+        {"eval": {"suites": ["mine"]}},
+        {"method.from": "run"},
+        {"method": {"from": "run"}},
+        {"mix": {"general": ["/etc"]}},
+        {"build.semantic": "/models/embedder"},
+        {"objective.kind": "gkd", "objective.teacher": "other"},
+        {"objective.kind": "grpo", "objective.rewards": [{"file": "mine.py"}]},
+    ],
 )
-def test_what_belongs_to_a_person_is_refused(name: str) -> None:
+def test_what_belongs_to_a_person_is_refused_however_it_is_spelt(tmp_path: Path, settings: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match="an agent cannot change this setting"):
-        refuse_for_agents({"train.epochs": 3, name: "x"})
+        desk(tmp_path).recipe({"train.epochs": 3, **settings})
+
+
+def test_an_agent_may_name_a_setting_of_a_person_as_it_is_and_change_its_own(tmp_path: Path) -> None:
+    found = desk(tmp_path).recipe({"sources": ["./posts"], "gates": {"stop_margin": 0.9}, "objective.kind": "grpo"})
+    assert found.gates.stop_margin == 0.9 and "stop" in found.gates.loosened
 
 
 def desk(folder: Path) -> Desk:
@@ -158,12 +183,29 @@ def test_jobs_run_one_at_a_time_and_say_how_they_ended(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no such job"):
         of.job("")
     job = of.start(["runs"], of.confirm(["runs"]))
-    if job.process.poll() is None:
+    assert job.process is not None
+    if job.runs:
         with pytest.raises(TrainingError, match="another job is running"):
             of.start(["runs"], of.confirm(["runs"]))
     job.process.wait(60)
     found = of.job("").as_dict()
     assert found["state"] == "finished" and found["exit_code"] == 0 and found["result"]["num_runs"] == 0
+
+
+def test_a_job_that_outlives_its_server_is_still_the_one_job_that_runs(tmp_path: Path) -> None:
+    first = desk(tmp_path)
+    job = first.start(["mcp"], first.confirm(["mcp"]))  # any command; what matters is whose process the job names
+    assert job.process is not None
+    job.process.kill()
+    job.process.wait()
+    (job.folder / "holder").write_text(str(os.getpid()))  # as long as this test, it runs
+    second = Desk(tmp_path)
+    with pytest.raises(TrainingError, match="another job is running"):
+        second.start(["runs"], second.confirm(["runs"]))
+    assert second.job("").as_dict()["state"] == second.job(job.id).as_dict()["state"] == "running"
+    (job.folder / "holder").write_text("999999999")
+    ended = Desk(tmp_path).job(job.id).as_dict()
+    assert ended["state"] == "finished" and ended["exit_code"] is None
 
 
 def test_the_skill_names_every_tool_and_a_folder_that_is_not_there_is_an_error(

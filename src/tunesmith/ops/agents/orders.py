@@ -19,50 +19,65 @@ import orjson
 from tunesmith.core.errors import BlockedError, Problem, RecipeError, TrainingError
 from tunesmith.core.files import make_folders
 from tunesmith.core.records import digest
+from tunesmith.ops.runs.facts import flat
+from tunesmith.ops.runs.row import is_held
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.recipe_file import load_recipe
 
-__all__ = ["Desk", "Job", "overrides_of", "refuse_for_agents"]
+__all__ = ["Desk", "Job", "overrides_of"]
 
 _LASTS_S = 3600.0
 _TAIL_BYTES = 3000
-_OF_PEOPLE = ("sources", "me", "authors", "ingest", "fetch", "generator", "bigger", "tracking", "allow", "base", "stages")
-_SINGLE = ("method.from", "mix.general", "eval.suites", "train.backend")
+_HOLDER = "holder"  # the file in a job's folder that names its process
+_OF_AGENTS = ("build", "eval", "gates", "merge", "method", "mix", "objective", "quality", "split", "template", "train", "use")
+_OF_PEOPLE = {
+    *("build.semantic", "eval.suites", "method.from", "mix.general", "train.backend"),  # files, folders and servers
+    *("objective.file", "objective.rewards", "objective.teacher"),  # rewards may be code, or an address
+}
 
 
 @dataclass(slots=True)
 class Job:
-    """A command that runs, or has run: its words, its output, and its exit code once it has ended."""
+    """A command that runs, or has run. `process`: None if an earlier server of this project began it."""
 
     id: str
-    words: list[str]
     folder: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended yet."""
+        return is_held(self.folder / _HOLDER) if self.process is None else self.process.poll() is None
 
     def as_dict(self) -> dict[str, Any]:
-        """State, the end of what was printed, and the result of a finished command."""
-        code = self.process.poll()
+        """State, the end of what was printed, and the result of a finished command. The exit code is None where it is not
+        known: of a job that runs, and of one that ended under another server."""
+        runs = self.runs
         said = (self.folder / "messages").read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
-        result = None
         lines = (self.folder / "result").read_bytes().strip().splitlines()
-        if code is not None and lines and lines[-1].startswith(b"{"):
-            result = orjson.loads(lines[-1])
-        state = "running" if code is None else "finished"
+        result = orjson.loads(lines[-1]) if not runs and lines and lines[-1].startswith(b"{") else None
+        code = None if runs or self.process is None else self.process.returncode
+        state = "running" if runs else "finished"
         return {"job": self.id, "state": state, "exit_code": code, "messages": said, "result": result}
 
 
 @dataclass(slots=True)
 class Desk:
-    """The confirmations that are out, and the jobs of this server, for one project."""
+    """The confirmations that are out, and the jobs of one project, also those that an earlier server began."""
 
     project: Path
     confirmations: dict[str, tuple[float, str]] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
 
     def recipe(self, settings: Mapping[str, Any]) -> Recipe:
-        """The project's recipe with the settings that an agent may change. RecipeError for anything else."""
-        refuse_for_agents(settings)
-        return load_recipe(self.project / "tunesmith.yaml", overrides_of(settings))
+        """The project's recipe with the settings that an agent may change. RecipeError for anything else.
+
+        What counts is what differs in the recipe, however the setting was spelt.
+        """
+        file = self.project / "tunesmith.yaml"
+        changed = load_recipe(file, overrides_of(settings))
+        _refuse(load_recipe(file), changed)
+        return changed
 
     def confirm(self, words: Sequence[str]) -> str:
         """A confirmation for a command: good once, for an hour, while recipe and words stay the same."""
@@ -84,7 +99,7 @@ class Desk:
                 expected="the confirmation of a plan of the same settings and recipe, used for the first time within an hour",
                 hint="call plan again (audit: call audit without a confirmation), show its result to your user, then confirm",
             )
-        if busy := [job for job in self.jobs.values() if job.process.poll() is None]:
+        if busy := [job for job in self._known() if job.runs]:
             raise TrainingError(
                 "another job is running",
                 value=busy[0].id,
@@ -97,16 +112,23 @@ class Desk:
         with (folder / "result").open("wb") as result, (folder / "messages").open("wb") as messages:
             command = [sys.executable, "-m", "tunesmith.cli", *words, "--project", str(self.project), "--json"]
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=result, stderr=messages)
-        self.jobs[id] = Job(id, list(words), folder, process)
+        (folder / _HOLDER).write_text(str(process.pid), encoding="utf-8")
+        self.jobs[id] = Job(id, folder, process)
         return self.jobs[id]
 
     def job(self, id: str) -> Job:
-        """A job of this server by its id, or the newest. TrainingError if there is none."""
-        found = self.jobs.get(id) if id else next(reversed(self.jobs.values()), None)
+        """A job of this project by its id, or the newest. TrainingError if there is none."""
+        jobs = self._known()
+        found = next((job for job in reversed(jobs) if id in ("", job.id)), None)
         if found is None:
-            known = ", ".join(self.jobs) or "none yet"
+            known = ", ".join(job.id for job in jobs) or "none yet"
             raise TrainingError("no such job", value=id, expected=f"one of: {known}", hint="call plan, then run")
         return found
+
+    def _known(self) -> list[Job]:
+        """All jobs, the newest last."""
+        holders = sorted(self.project.glob(f".tunesmith/jobs/*/{_HOLDER}"), key=lambda one: one.stat().st_mtime_ns)
+        return [self.jobs.get(one.parent.name) or Job(one.parent.name, one.parent, None) for one in holders]
 
     def _state(self, words: Sequence[str]) -> str:
         file = self.project / "tunesmith.yaml"
@@ -118,16 +140,17 @@ def overrides_of(settings: Mapping[str, Any]) -> list[str]:
     return [f"{name}={orjson.dumps(value).decode()}" for name, value in settings.items()]
 
 
-def refuse_for_agents(settings: Mapping[str, Any]) -> None:
-    """RecipeError for settings that only a person changes: what is read, where things are sent, and what is let through."""
-    wrong = [name for name in settings if name.split(".")[0] in _OF_PEOPLE or name in _SINGLE]
-    if wrong:
+def _refuse(before: Recipe, after: Recipe) -> None:
+    """RecipeError for settings that only a person changes: what is read or run, where things are sent, what is let through."""
+    old, new = (flat(one.model_dump(by_alias=True, mode="json")) for one in (before, after))
+    changed = [name for name in {**old, **new} if (old.get(name) or None) != (new.get(name) or None)]
+    if wrong := [name for name in changed if name.split(".")[0] not in _OF_AGENTS or name in _OF_PEOPLE]:
         raise RecipeError(
             [
                 Problem(
                     what="an agent cannot change this setting",
                     value=name,
-                    expected="settings of build, split, method, objective, train, merge, use, eval or gates",
+                    expected=f"settings of {', '.join(_OF_AGENTS)}, except {', '.join(sorted(_OF_PEOPLE))}",
                     hint="ask your user to edit tunesmith.yaml",
                 )
                 for name in wrong

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from functools import wraps
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 import orjson
@@ -26,6 +27,7 @@ __all__ = ["SKILL", "serve", "tools_of"]
 SKILL = Path(__file__).parent / "SKILL.md"
 _MOST_ROWS = 50
 _TEXTS = frozenset({"examples", "samples", "message", "rows"})  # may hold words of the data, which are not for an agent
+_ONE_AT_A_TIME = Lock()  # the SDK calls tools from several threads, and where `print` goes belongs to all of them
 F = TypeVar("F", bound=Callable[..., dict[str, Any]])
 
 
@@ -56,7 +58,7 @@ def _quiet(tool: F) -> F:
     def quiet(*arguments: Any, **named: Any) -> dict[str, Any]:
         from mcp.server.mcpserver.exceptions import ToolError
 
-        with redirect_stdout(sys.stderr):
+        with _ONE_AT_A_TIME, redirect_stdout(sys.stderr):
             try:
                 made = tool(*arguments, **named)
             except TunesmithError as error:  # all that the agent gets of any other exception is that there was one

@@ -16,7 +16,7 @@ from tunesmith.core.errors import ArtifactError
 from tunesmith.ops.runs.facts import Facts
 from tunesmith.ops.runs.index import read_store
 
-__all__ = ["RunRow", "State", "find_projects", "rows_of"]
+__all__ = ["RunRow", "State", "find_projects", "is_held", "rows_of"]
 
 State = Literal["done", "under way", "interrupted", "pruned", "damaged"]
 
@@ -118,7 +118,7 @@ def _unfinished(project: str, work: Path, done: set[str]) -> Iterator[RunRow]:
         if folder.name in done:
             continue
         steps, loss, best = _progress(log)
-        lives = _held(folder / "holder")
+        lives = is_held(folder / "holder")
         yield RunRow(
             project=project,
             id=folder.name,
@@ -148,7 +148,7 @@ def _progress(log: Path) -> tuple[int | None, float | None, int | None]:
     return steps, best and best[0], best and best[1]
 
 
-def _held(holder: Path) -> bool:
+def is_held(holder: Path) -> bool:
     """Whether the process that the file names still runs: it began before it wrote the file."""
     try:
         process = psutil.Process(int(holder.read_text(encoding="utf-8").split()[-1]))
