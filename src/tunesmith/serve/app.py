@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from tunesmith.core.errors import TunesmithError
 from tunesmith.serve.ask import Ask, Limits, read_chat, read_completion, read_embedding
-from tunesmith.serve.errors import ApiError, as_api_error, bad_field
+from tunesmith.serve.errors import ApiError, as_api_error, bad_field, unexpected
 from tunesmith.serve.gate import Receive, Scope, Send, send_error
 from tunesmith.serve.observing import Observer
 from tunesmith.serve.pipeline import Answer, Call, Pipeline
@@ -31,7 +31,7 @@ _ID_HEADERS = ("traceparent", "x-user", "user-agent")
 
 def make_app(pipeline: Pipeline, observer: Observer, limits: Limits = _LIMITS) -> FastAPI:
     """The application, to be put behind a `Gate`."""
-    app = FastAPI(title="Tunesmith", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Tunesmith", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     registry = pipeline.registry
 
     async def answer(request: Request, read: Callable[[Any, Limits], Ask]) -> Response:
@@ -121,6 +121,10 @@ def _add_errors(app: FastAPI) -> None:
     async def ours(request: Request, error: TunesmithError) -> Response:
         return await known(request, as_api_error(error))
 
+    @app.exception_handler(Exception)
+    async def rest(request: Request, error: Exception) -> Response:
+        return await known(request, unexpected(error, str(request.state.request_id)))
+
     @app.exception_handler(StarletteHTTPException)
     @app.exception_handler(HTTPException)
     async def routed(request: Request, error: StarletteHTTPException) -> Response:
@@ -167,9 +171,9 @@ class _Reply(Response):
             shown = error if isinstance(error, ApiError) else as_api_error(error)
             status = shown.status
             await send_error(shown, send)
-        except Exception:
+        except Exception as error:  # noqa: BLE001 (logged; the client hears that it is our fault)
             status = 500
-            raise
+            await send_error(unexpected(error, call.id), send)
         finally:
             if answer is not None:
                 await answer.close()
@@ -178,11 +182,15 @@ class _Reply(Response):
     async def _stream(self, answer: Answer, told: Told, send: Send) -> int:
         """An error after the first event is one more event: a status of its own can no longer be sent."""
         status = 200
+        shown: ApiError | None = None
         try:
             async for chunk in chunks(self._call, answer, told):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except (ApiError, TunesmithError) as error:
             shown = error if isinstance(error, ApiError) else as_api_error(error)
+        except Exception as error:  # noqa: BLE001 (logged; the client hears that it is our fault)
+            shown = unexpected(error, self._call.id)
+        if shown is not None:
             status = shown.status
             await send({"type": "http.response.body", "body": event(shown.body()), "more_body": True})
         await send({"type": "http.response.body", "body": DONE, "more_body": False})

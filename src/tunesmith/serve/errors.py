@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from tunesmith.core.errors import TunesmithError
 
-__all__ = ["ApiError", "as_api_error", "bad_field"]
+__all__ = ["ApiError", "as_api_error", "bad_field", "unexpected"]
 
 _TYPES = {
     400: "invalid_request_error",
@@ -57,3 +58,9 @@ def as_api_error(error: TunesmithError, *, status: int = 503) -> ApiError:
     first = error.problems[0]
     what = first.what.splitlines()[0]  # the rest is the end of an engine's log
     return ApiError(status, f"{what}: {first.value}; expected {first.expected}", code="model_unavailable")
+
+
+def unexpected(error: Exception, id: str) -> ApiError:
+    """500 for what nobody expected: the log has the place under the request's id, the client has the id alone."""
+    logging.getLogger("tunesmith.serve").error("request %s failed", id, exc_info=error)
+    return ApiError(500, f"something failed inside the server; its log says what, under {id}", code="internal_error")

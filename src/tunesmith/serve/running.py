@@ -14,6 +14,7 @@ import uvicorn
 
 from tunesmith.core.errors import EngineError
 from tunesmith.serve.gate import Gate, Service
+from tunesmith.serve.protocol import limited_protocol
 
 __all__ = ["Address", "Stop", "bind", "is_loopback", "run"]
 
@@ -21,12 +22,13 @@ __all__ = ["Address", "Stop", "bind", "is_loopback", "run"]
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where the server listens. Once asked to stop, it is not ready any more; after `pause_s`, in which load balancers see it,
-    it refuses new requests; after further `drain_s` it cuts those in work."""
+    it refuses new requests; after further `drain_s` it cuts those in work. `head_s`: time for a request's headers."""
 
     host: str
     port: int
     drain_s: float = 60.0
     pause_s: float = 0.0
+    head_s: float = 30.0
 
 
 def is_loopback(host: str) -> bool:
@@ -103,8 +105,8 @@ async def run(gate: Gate, listening: socket.socket, address: Address, ready: Cal
         lifespan="off",
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
-        h11_max_incomplete_event_size=64 * 1024,
-        http="httptools",
+        http=limited_protocol(address.head_s),
+        ws="none",
         backlog=2048,
     )
     server = _Server(config)

@@ -95,8 +95,11 @@ class Forward:
     async def embed(self, target: str, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """By /v1/embeddings of the server."""
         found = await self._post("/v1/embeddings", {"model": self._names.get(target, target), "input": list(texts)})
-        rows = sorted(found["data"], key=lambda one: int(one["index"]))
-        return [[float(x) for x in one["embedding"]] for one in rows], int(found.get("usage", {}).get("prompt_tokens", 0))
+        try:
+            rows = sorted(found["data"], key=lambda one: int(one["index"]))
+            return [[float(x) for x in one["embedding"]] for one in rows], _usage(found.get("usage")).prompt
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _not_the_interface(orjson.dumps(found)) from error
 
     async def prompt_ids(self, target: str, messages: Sequence[Message]) -> tuple[int, ...] | None:
         """Where the server tells them (vLLM's /tokenize), else None."""
@@ -156,34 +159,44 @@ class Forward:
 async def _whole(content: bytes, ask: Ask) -> AsyncIterator[Delta | Usage]:
     try:
         found = orjson.loads(content)
+        missing = _choices_of(ask)
         for choice in found["choices"]:
             message = choice["message"] if ask.kind == "chat" else {"content": choice["text"]}
+            missing.discard(int(choice["index"]))
             yield _delta(choice, message, ask)
+        if missing:
+            raise ApiError(502, f"the engine left out {len(missing)} of the answers", code="upstream_broke_off")
         yield _usage(found.get("usage"))
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise _not_the_interface(content) from error
+
+
+def _choices_of(ask: Ask) -> set[int]:
+    """The numbers of the answers that were asked for."""
+    return set(range(ask.n * max(1, len(ask.prompts))))
 
 
 async def _streamed(response: aiohttp.ClientResponse, ask: Ask) -> AsyncIterator[Delta | Usage]:
     """Server-sent events up to `[DONE]`. A stream that ends before its last piece is an error, not an answer."""
-    usage, finished = Usage(0, 0), False
+    usage, open_choices = Usage(0, 0), _choices_of(ask)
     async for data in _events(response):
         if data == b"[DONE]":
             break
         try:
             found = orjson.loads(data)
-            if "error" in found:
+            if found.get("error"):
                 raise ApiError(502, _message(data), code="upstream_error")
             for choice in found["choices"]:
                 part = choice["delta"] if ask.kind == "chat" else {"content": choice["text"]}
                 delta = _delta(choice, part, ask)
-                finished = finished or delta.finish is not None
+                if delta.finish is not None:
+                    open_choices.discard(delta.index)
                 if delta.text or delta.finish or delta.extra or delta.logprobs:
                     yield delta
             usage = _usage(found.get("usage")) if found.get("usage") else usage
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise _not_the_interface(data) from error
-    if not finished:
+    if open_choices:
         raise ApiError(502, "the engine's answer broke off", code="upstream_broke_off")
     yield usage
 
