@@ -143,7 +143,7 @@ def test_without_the_swapped_order_nothing_is_said_about_it_and_the_judge_may_no
     rows[0]["judge_swapped"] = None
     rows[1:] = [dict(row, judge_swapped=row["judge"]) for row in rows[1:]]
     found = calibrate_judge(write_rows(tmp_path / "rows.jsonl", rows)).as_dict()
-    assert not found["may_gate"] and "1 pairs have no verdict in the swapped order" in found["why"]
+    assert not found["may_gate"] and "1 pair has no verdict in the swapped order" in found["why"]
 
 
 def test_a_swapped_verdict_may_name_the_place(tmp_path: Path) -> None:

@@ -31,13 +31,14 @@ def exported(arena: Arena, kind: ExportKind, *, is_golden: Callable[[Pair], bool
 
     `preference`: `prompt`, `chosen`, `rejected`, by the majority of the voters; ties, pairs on which voters disagree evenly, on
     which a voter changed their mind when the sides were swapped, and golden items are left out. `labels`: `id`, `prompt`, `a`,
-    `b`, `human` (A, B or tie) or `annotators` of several voters, `group`, `system_a`, `system_b`; which system is a differs
-    from pair to pair.
+    `b`, `human` (A, B or tie) or `annotators` of several voters (each at the same place in all rows, None where they did not
+    judge), `group`, `system_a`, `system_b`; which system is a differs from pair to pair.
     """
+    counted = [voter.name for voter in voter_figures(arena.ballots()) if voter.counted]
     rows: list[Mapping[str, Any]] = []
     left_out: Counter[str] = Counter()
-    for pair, ballots in _by_pair(arena):
-        found = _preference(pair, ballots, is_golden) if kind == "preference" else _labels(pair, ballots, arena.seed)
+    for pair, ballots in _by_pair(arena, counted):
+        found = _preference(pair, ballots, is_golden) if kind == "preference" else _labels(pair, ballots, arena.seed, counted)
         if isinstance(found, str):
             left_out[found] += 1
         else:
@@ -45,12 +46,11 @@ def exported(arena: Arena, kind: ExportKind, *, is_golden: Callable[[Pair], bool
     return Exported(rows=tuple(rows), left_out=dict(left_out))
 
 
-def _by_pair(arena: Arena) -> Iterator[tuple[Pair, list[Ballot]]]:
+def _by_pair(arena: Arena, counted: Sequence[str]) -> Iterator[tuple[Pair, list[Ballot]]]:
     """The judged pairs with the votes that count, in the order of the pairs."""
     ballots = arena.ballots()
-    away = {voter.name for voter in voter_figures(ballots) if not voter.counted}
     for pair in arena.pairs:
-        own = [x for x in ballots if x.prompt == pair.item_id and {x.a, x.b} == pair.systems and x.voter not in away]
+        own = [x for x in ballots if x.prompt == pair.item_id and {x.a, x.b} == pair.systems and x.voter in counted]
         if own:
             yield pair, own
 
@@ -80,11 +80,11 @@ def _preference(pair: Pair, ballots: Sequence[Ballot], is_golden: Callable[[Pair
     }
 
 
-def _labels(pair: Pair, ballots: Sequence[Ballot], seed: int) -> Mapping[str, Any]:
+def _labels(pair: Pair, ballots: Sequence[Ballot], seed: int, voters: Sequence[str]) -> Mapping[str, Any]:
     turned = int(digest(str(seed), "label", pair.id)[:8], 16) % 2
     a, b = (pair.b, pair.a) if turned else (pair.a, pair.b)
     words = {1.0: "A", 0.0: "B", 0.5: "tie"}
-    labels = [words[x.score_of(a.system)] for x in ballots if not x.again]
+    labels = {x.voter: words[x.score_of(a.system)] for x in ballots if not x.again}
     question = _question(pair)
     row = {
         "id": pair.id,
@@ -95,4 +95,5 @@ def _labels(pair: Pair, ballots: Sequence[Ballot], seed: int) -> Mapping[str, An
         "system_a": a.system,
         "system_b": b.system,
     }
-    return row | ({"human": labels[0]} if len(labels) == 1 else {"annotators": labels})
+    said = [labels.get(voter) for voter in voters]
+    return row | ({"human": said[0]} if len(said) == 1 else {"annotators": said})

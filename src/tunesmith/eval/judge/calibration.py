@@ -20,7 +20,7 @@ from tunesmith.eval.judge.corrected import WinRate, win_rates
 from tunesmith.eval.judge.kappa import Kappa, kappa
 from tunesmith.eval.judge.next_labels import NextLabel, next_labels
 from tunesmith.eval.judge.precision import LearningCurve, learning_curve
-from tunesmith.eval.judge.rows import LABELS, JudgedPair, clusters_of_pairs
+from tunesmith.eval.judge.rows import LABELS, JudgedPair, clusters_of_pairs, prompt_of
 from tunesmith.eval.stats import summarise
 
 __all__ = ["LEAST_KAPPA", "MOST_REVERSED", "OF_THE_CEILING", "Calibration", "calibrate_pairs"]
@@ -38,9 +38,9 @@ class Calibration:
     `kappa`: the verdicts of the first order against people; `kappa_both_orders`: those that count, a tie where the two orders
     disagree. `kappa_decided`: pairs in which neither is a tie. `ceiling`: people among themselves, the mean over pairs of
     annotators. `confusion`: people's label, then the judge's. `unparsed`: verdicts of the first order that are none;
-    `swapped_missing`: those of the other order. `by_point`: changed, reversed, and preference for the answer shown first, on
-    each point of the rubric. `win_rates`: corrected for the judge's errors, of all pairs. `next_labels`: pairs without a label
-    that would help most. `why`: each reason that decides `may_gate`, in words.
+    `swapped_missing`: those of the other order, of all pairs. `by_point`: changed, reversed, and preference for the answer
+    shown first, on each point of the rubric. `win_rates`: corrected for the judge's errors, of all pairs. `next_labels`:
+    pairs without a label that would help most. `why`: each reason that decides `may_gate`, in words.
     """
 
     n: int
@@ -89,14 +89,14 @@ def calibrate_pairs(pairs: Sequence[JudgedPair], *, family: Collection[str] = ()
     found = _against_people(judged)
     of_both = _against_people(both, final=True)
     ceiling = _ceiling(labelled)
-    swapped_missing = sum(pair.judge is not None and pair.judge_swapped is None for pair in labelled)
+    swapped_missing = sum(pair.judge is not None and pair.judge_swapped is None for pair in pairs)
     reversed_ = changed_on_swap(pairs, reversed_only=True)
     whole = _with_unparsed(labelled)
     why = _why(whole, of_both, ceiling, reversed_, swapped_missing, faults)
     decided = [pair for pair in judged if "tie" not in (pair.human, pair.judge)]
     return Calibration(
         n=len(labelled),
-        prompts=len({pair.prompt for pair in labelled}),
+        prompts=len({prompt_of(pair) for pair in labelled}),
         agreement=_agreement(judged),
         kappa=found,
         kappa_both_orders=of_both,
@@ -145,8 +145,8 @@ def _ceiling(labelled: Sequence[JudgedPair]) -> Kappa:
     most = max(len(pair.annotators) for pair in labelled)
     found = []
     for one, other in combinations(range(most), 2):
-        shared = [pair for pair in labelled if len(pair.annotators) > other]
-        left, right = ([pair.annotators[at] for pair in shared] for at in (one, other))
+        shared = [pair for pair in labelled if len(pair.annotators) > other and pair.annotators[one] and pair.annotators[other]]
+        left, right = ([str(pair.annotators[at]) for pair in shared] for at in (one, other))
         found.append(kappa(left, right, clusters_of_pairs(shared), draws=2_000))
     known = [one for one in found if one.value is not None]
     if not known:
@@ -199,7 +199,8 @@ def _why(
         share = f"{100 * reversed_.value:.1f} % of verdicts are reversed by the order, more than {100 * MOST_REVERSED:g} %"
         reasons.append(share + (_PLACES if reversed_.value > 0.5 else ""))
     if swapped_missing and reversed_.value is not None:
-        reasons.append(f"{swapped_missing} pairs have no verdict in the swapped order")
+        many = f"{swapped_missing} pairs have" if swapped_missing > 1 else "1 pair has"
+        reasons.append(f"{many} no verdict in the swapped order")
     return tuple(reasons)
 
 

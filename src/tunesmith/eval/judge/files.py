@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core.errors import EvaluationError
-from tunesmith.eval.judge.rows import JudgedPair, Label, read_pairs
+from tunesmith.eval.judge.rows import JudgedPair, Label, majority, read_pairs
 from tunesmith.eval.predictions import aligned, read_predictions
 
 __all__ = ["as_rows", "labelled_with", "pairs_of_predictions"]
@@ -45,6 +45,8 @@ def pairs_of_predictions(a: Path, b: Path) -> list[JudgedPair]:
 def labelled_with(pairs: Sequence[JudgedPair], file: Path) -> tuple[list[JudgedPair], list[JudgedPair]]:
     """The pairs with people's labels for the same two answers to the same prompt, on whichever side; and the other labels.
 
+    Several labels of one pair are those of several annotators.
+
     EvaluationError as from `read_pairs`.
     """
     at = {_key(pair): number for number, pair in enumerate(pairs)}
@@ -54,9 +56,11 @@ def labelled_with(pairs: Sequence[JudgedPair], file: Path) -> tuple[list[JudgedP
         if number is None or row.human is None:
             others.append(row)
             continue
-        pair, turned = found[number], row.a != found[number].a
-        human = _OTHER[row.human] if turned else row.human
-        annotators = tuple(_OTHER[one] if turned else one for one in row.annotators)
+        pair, turned = found[number], row.a.strip() != found[number].a.strip()
+        before = pair.annotators or (() if pair.human is None else (pair.human,))
+        given = row.annotators if before == () or row.annotators else (row.human,)
+        annotators = (*before, *(_OTHER[one] if turned and one else one for one in given))
+        human = majority(annotators) if before else _OTHER[row.human] if turned else row.human
         found[number] = replace(pair, human=human, annotators=annotators, group=pair.group or row.group)
     return found, others
 
@@ -73,7 +77,7 @@ def as_rows(pairs: Sequence[JudgedPair], reasons: Sequence[str] = ()) -> list[di
         row: dict[str, Any] = {"id": pair.id, "prompt": pair.prompt, "a": pair.a, "b": pair.b}
         optional = {
             "annotators": list(pair.annotators),
-            "human": None if pair.annotators else pair.human,
+            "human": None if pair.human == majority(pair.annotators) else pair.human,
             "group": pair.group,
             "system_a": pair.system_a,
             "system_b": pair.system_b,

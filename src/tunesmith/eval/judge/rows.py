@@ -21,7 +21,7 @@ import orjson
 from tunesmith.core.errors import EvaluationError
 from tunesmith.eval.clusters import clusters
 
-__all__ = ["LABELS", "JudgedPair", "Label", "clusters_of_pairs", "combined", "majority", "points", "read_pairs"]
+__all__ = ["LABELS", "JudgedPair", "Label", "clusters_of_pairs", "combined", "majority", "points", "prompt_of", "read_pairs"]
 
 Label = Literal["A", "B", "tie"]
 LABELS: tuple[Label, ...] = ("A", "B", "tie")
@@ -35,9 +35,9 @@ _REQUIRED = ("id", "prompt", "a", "b")
 class JudgedPair:
     """Two answers to one prompt with the labels of people and of a judge; None is a label that is not there.
 
-    `human`: the one label, or the majority of `annotators`. `judge_swapped`: mapped back, so a judge that does not care for
-    the order gives the same label twice. `points`: these two for each point of the rubric. `has_swapped`: the row says
-    something about the swapped request, if only null.
+    `human`: the one label, or the majority of `annotators`, each of whom has a place in the list. `judge_swapped`: mapped back,
+    so a judge that does not care for the order gives the same label twice. `points`: these two for each point of the
+    rubric. `has_swapped`: the row says something about the swapped request, if only null.
     """
 
     id: str
@@ -45,7 +45,7 @@ class JudgedPair:
     a: str
     b: str
     human: Label | None = None
-    annotators: tuple[Label, ...] = ()
+    annotators: tuple[Label | None, ...] = ()
     judge: Label | None = None
     judge_swapped: Label | None = None
     judge_again: Label | None = None
@@ -75,15 +75,23 @@ def points(label: Label) -> float:
     return {"A": 1.0, "B": 0.0, "tie": 0.5}[label]
 
 
-def majority(labels: Sequence[Label]) -> Label:
-    """The most frequent label; a tie if several are equally frequent."""
-    counted = Counter(labels).most_common()
+def majority(labels: Sequence[Label | None]) -> Label | None:
+    """The most frequent label; a tie if several are equally frequent, None if there is none."""
+    counted = Counter(label for label in labels if label is not None).most_common()
+    if not counted:
+        return None
     return "tie" if len(counted) > 1 and counted[0][1] == counted[1][1] else counted[0][0]
 
 
 def clusters_of_pairs(pairs: Sequence[JudgedPair]) -> tuple[str, ...]:
-    """The cluster of each pair: pairs with one prompt, or with one group, belong together."""
-    return clusters([{"prompt": pair.prompt or None, "group": pair.group} for pair in pairs]).names
+    """The cluster of each pair: pairs with one prompt, or with one group, belong together. Prompts that differ in case or
+    spaces are one, and so is the prompt of all pairs that have none."""
+    return clusters([{"prompt": prompt_of(pair), "group": pair.group} for pair in pairs]).names
+
+
+def prompt_of(pair: JudgedPair) -> str:
+    """The prompt in the form in which prompts are told apart."""
+    return " ".join(pair.prompt.casefold().split())
 
 
 def read_pairs(path: Path) -> list[JudgedPair]:
@@ -145,7 +153,7 @@ def _pair(where: str, line: bytes) -> JudgedPair:
         prompt=_text(where, row["prompt"]),
         a=row["a"],
         b=row["b"],
-        human=human or (majority(annotators) if annotators else None),
+        human=human or majority(annotators),
         annotators=annotators,
         judge=_verdict(row.get("judge"), swapped=False),
         judge_swapped=_verdict(row.get("judge_swapped"), swapped=True),
@@ -167,13 +175,13 @@ def _text(where: str, prompt: Any) -> str:
     raise _wrong(where, "the prompt is neither text nor messages", prompt, "a string, or a list of messages")
 
 
-def _annotators(where: str, row: Mapping[str, Any]) -> tuple[Label, ...]:
+def _annotators(where: str, row: Mapping[str, Any]) -> tuple[Label | None, ...]:
     given = row.get("annotators")
     if given is None:
         return ()
     if not isinstance(given, list):
         raise _wrong(where, "annotators is not a list", given, 'a list of labels, such as ["A", "tie", "A"]')
-    return tuple(label for one in given if (label := _label(where, "annotators", one)) is not None)
+    return tuple(_label(where, "annotators", one) for one in given)
 
 
 def _label(where: str, name: str, value: Any) -> Label | None:
