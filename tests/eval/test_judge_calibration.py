@@ -112,7 +112,7 @@ def test_a_planted_preference_is_recovered_within_two_points(bias: str, key: str
     sides = (("mine", "other"), ("other", "mine"))
     rows = [dict(row, system_a=sides[n % 2][0], system_b=sides[n % 2][1]) for n, row in enumerate(labelled_rows(2000))]
     found = calibrate_judge(write_rows(tmp_path / "rows.jsonl", rows, biased(3, bias)), family=["mine"]).as_dict()
-    value = {"A": 1.0, "tie": 0.5, "B": 0.0}
+    value: dict[str | None, float] = {"A": 1.0, "tie": 0.5, "B": 0.0}
 
     def to_the_meant(row: dict[str, Any]) -> float:
         is_a = len(row["a"]) > len(row["b"]) if bias == "longer" else row["system_a"] == "mine"

@@ -45,7 +45,7 @@ def deploy(
     from tunesmith import __version__
     from tunesmith.core.artifacts import Store
     from tunesmith.serve.deploying.write import write_deployment
-    from tunesmith.serve.loading import named
+    from tunesmith.serve.loading.asked import named
 
     store = Store(Path(project) / ".tunesmith")
     found = write_deployment([named(one) for one in references], target, Path(out), name=name, version=__version__, store=store)

@@ -17,7 +17,7 @@ from tunesmith.core.files import MANIFEST, replace_file, storage_errors
 from tunesmith.models.load import find_base
 from tunesmith.models.use import read_use
 from tunesmith.serve.deploying.templates import TEMPLATES, filled
-from tunesmith.serve.loading import Named
+from tunesmith.serve.loading.asked import Named
 from tunesmith.serve.registry import NAME, plain_name
 from tunesmith.systems.placing import Place, place_of
 
