@@ -2,7 +2,7 @@
 
     python benchmarks/bench_methods.py WHAT [WHAT …] --peer PYTHON_WITH_TRL [--rounds 2] [--state FILE] [--record]
 
-"One at a time" is TRL with a batch of one and accumulated gradients, which takes less memory.
+"One at a time" is TRL with a batch of one (with GRPO: one prompt) and accumulated gradients, which takes less memory.
 
 WHAT is `dpo`, `grpo`, `qlora`, `cpt`, `full`, or `losses` (30 steps of DPO in the same order from the same weights, float32:
 both loss curves). Each run is a process of its own. Counted is what happens from the first forward pass to the end of the last
@@ -46,7 +46,7 @@ _LORA = {"rank": _RANK, "alpha": _ALPHA, "dropout": 0.0}
 _MODES = {
     "dpo": ("TRL float32", "TRL bfloat16", "TRL bfloat16, one at a time", "Tunesmith"),
     "losses": ("TRL float32", "Tunesmith float32"),
-    "grpo": ("TRL float32", "TRL bfloat16", "Tunesmith"),
+    "grpo": ("TRL float32", "TRL bfloat16, one at a time", "Tunesmith"),
     "qlora": ("TRL nf4", "TRL nf4, one at a time", "Tunesmith nf4", "Tunesmith bfloat16"),
     "cpt": ("TRL float32", "TRL bfloat16", "TRL bfloat16, one at a time", "Tunesmith"),
     "full": ("TRL float32", "TRL float32, one at a time", "Tunesmith float32"),
@@ -285,7 +285,8 @@ def run_trl(what: str, mode: str, base_name: str) -> dict[str, Any]:
 
         data = [{"prompt": chat.render(q.prompt, answer_next=True)} for q in questions(_BATCH[what])]
         own = {"num_generations": _SAMPLES, "max_completion_length": _NEW, "beta": 0.0, "temperature": 1.0}
-        own |= {"per_device_train_batch_size": _BATCH[what] * _SAMPLES}
+        at_once = 1 if mode.endswith("one at a time") else _BATCH[what]  # prompts with their answers
+        own |= {"per_device_train_batch_size": at_once * _SAMPLES, "gradient_accumulation_steps": _BATCH[what] // at_once}
         trainer = GRPOTrainer(
             model=model,
             reward_funcs=reward,
@@ -342,10 +343,12 @@ def _figures(what: str, began: tuple[float, float], ended: tuple[float, float], 
     return {"cpu": ended[0] - began[0], "wall": ended[1] - began[1], "steps": _STEPS[what], "peak_gib": peak, "losses": losses}
 
 
-def measured(what: str, mode: str, number: int, given: argparse.Namespace) -> dict[str, Any]:
-    """One run in a process of its own, or what an earlier call kept of it."""
+def measured(what: str, mode: str, number: int, given: argparse.Namespace) -> dict[str, Any] | None:
+    """One run in a process of its own, or what an earlier call kept of it; None if it is not kept and nothing is to be run."""
     kept = json.loads(given.state.read_text()) if given.state and given.state.exists() else {}
     key = f"{what}, {mode}, run {number}"
+    if key not in kept and given.kept:
+        return None
     if key not in kept:
         python = given.peer if mode.startswith("TRL") else sys.executable
         command = [python, __file__, what, "--base", given.base, "--run", mode]
@@ -389,6 +392,7 @@ def main() -> None:
     parser.add_argument("--base", default="smollm2")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--state", type=Path, help="a file that keeps what was measured, so that a later call goes on")
+    parser.add_argument("--kept", action="store_true", help="run nothing: the table of what the state holds")
     parser.add_argument("--record", action="store_true", help="write the dated result")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -402,8 +406,10 @@ def main() -> None:
         runs: dict[str, list[dict[str, Any]]] = {}
         for number in range(1 if what == "losses" else given.rounds):
             for mode in _MODES[what]:
-                runs.setdefault(mode, []).append(measured(what, mode, number, given))
-                print(what, mode, {k: v for k, v in runs[mode][-1].items() if k != "losses"}, flush=True)
+                if (run_of := measured(what, mode, number, given)) is None:
+                    continue
+                runs.setdefault(mode, []).append(run_of)
+                print(what, mode, {k: v for k, v in run_of.items() if k != "losses"}, flush=True)
         table += rows_of(what, runs)
     head = list(dict.fromkeys(key for row in table for key in row))
     table = [{key: row.get(key, "") for key in head} for row in table]
