@@ -53,7 +53,7 @@ class Echo:
     async def prompt_ids(self, target: str, messages: Sequence[Message]) -> tuple[int, ...] | None:
         return None
 
-    async def prepare(self, target: str) -> None:
+    async def prepare(self, target: str, *, pin: bool = False) -> None:
         """Always ready."""
 
     async def health(self) -> str:

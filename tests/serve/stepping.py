@@ -46,7 +46,7 @@ class Stepping:
     async def prompt_ids(self, target: str, messages: Sequence[Message]) -> tuple[int, ...] | None:
         return None
 
-    async def prepare(self, target: str) -> None:
+    async def prepare(self, target: str, *, pin: bool = False) -> None:
         return
 
     async def health(self) -> str:

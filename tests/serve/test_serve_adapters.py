@@ -121,6 +121,22 @@ def test_few_places_are_given_to_those_asked_for_and_what_is_in_use_or_pinned_st
     asyncio.run(work())
 
 
+def test_pins_stay_and_leave_the_others_a_place(models: tuple[Path, dict[str, Path]], tmp_path: Path) -> None:
+    base, adapters = models
+    references = [f"{name}={base}+{folder}" for name, folder in adapters.items()]
+    with pytest.raises(ModelError, match="what is to be pinned cannot be served"):
+        loaded(tmp_path, *references, pin=frozenset({"nobody"}))
+    with pytest.raises(ModelError, match="leave no place for the others"):
+        loaded(tmp_path, *references, pin=frozenset({"a"}), most_adapters=1)
+    third = make_adapter(base, tmp_path / "c", seed=9)
+    registry, _ = loaded(tmp_path, *references, f"c={base}+{third}", pin=frozenset({"a@live"}), most_adapters=2)
+    with running(registry) as server, openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        places = server.engines()[0]._places
+        pinned = registry.resolve("a").target
+        for name in ("b", "c", "b"):
+            assert ask(client, name).choices and pinned in places.keys and places.pinned == {pinned}
+
+
 def test_an_adapter_whose_file_changes_or_goes_is_refused_by_name_and_the_others_are_served_on(
     models: tuple[Path, dict[str, Path]], tmp_path: Path
 ) -> None:

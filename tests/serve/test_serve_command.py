@@ -14,6 +14,8 @@ import openai
 import pytest
 
 from fakes import make_base
+from tunesmith.api.serving import _config, serve
+from tunesmith.core.errors import RecipeError, TunesmithError
 
 COMMAND = [sys.executable, "-m", "tunesmith.cli", "serve"]
 
@@ -53,3 +55,20 @@ def test_a_port_that_is_taken_and_an_open_address_without_a_key_are_said_in_four
             done = subprocess.run([*COMMAND, "apprentice", *options], capture_output=True, text=True, check=False)
             assert done.returncode == 1 and what in done.stderr
             assert "expected" in done.stderr and "hint" in done.stderr
+
+
+def test_settings_come_from_the_recipe_unless_a_flag_says_otherwise(tmp_path: Path) -> None:
+    recipe = tmp_path / "tunesmith.yaml"
+    recipe.write_text("sources: [./posts]\nserve: {models: ['a=./nowhere'], port: 1, rows: 4, pin: [a]}\n")
+    found = _config(tmp_path, None, {"port": 0})
+    assert (found.models, found.port, found.rows, found.pin) == (["a=./nowhere"], 0, 4, ["a"])
+    assert _config(tmp_path / "elsewhere", None, {}).models == ["run:latest"]
+    with pytest.raises(RecipeError, match="unknown setting"):
+        _config(tmp_path, None, {"prot": 1})
+    with pytest.raises(RecipeError, match=r"serve\.precision"):
+        serve(project=tmp_path, precision="float8")
+    with pytest.raises(TunesmithError, match="nowhere"):
+        serve(project=tmp_path, port=0)
+    recipe.write_text("sources: [./posts]\nstages: {one: {serve: {port: 1}}, two: {}}\n")
+    with pytest.raises(RecipeError, match="one server serves what the chain makes"):
+        _config(tmp_path, None, {})

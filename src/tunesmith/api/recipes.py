@@ -25,6 +25,7 @@ __all__ = [
     "Recipe",
     "as_overrides",
     "find_recipe",
+    "has_recipe",
     "new_recipe",
     "recipe_from",
     "recipe_text",
@@ -112,7 +113,7 @@ def find_recipe(
         overrides = [*overrides, *as_overrides({"ingest.extras": list(dict.fromkeys([*stated, *extras]))})]
     wanted = dict(changes or {})
     file = Path(recipe) if recipe is not None else Path(project) / _NAME
-    if recipe is not None or file.exists():
+    if has_recipe(project, recipe):
         return load_recipe(file, overrides, changes=wanted)
     if not wanted.get("sources"):
         raise RecipeError(
@@ -126,6 +127,11 @@ def find_recipe(
             ]
         )
     return recipe_from(wanted, overrides)
+
+
+def has_recipe(project: str | Path, recipe: str | Path | None) -> bool:
+    """Whether a recipe is named, or the project has one."""
+    return recipe is not None or (Path(project) / _NAME).exists()
 
 
 def _known_extras(extras: Sequence[str]) -> None:

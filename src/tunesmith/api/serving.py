@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.core.artifacts import Store
 from tunesmith.core.errors import EngineError
 
 if TYPE_CHECKING:
     from tunesmith.core.reporter import Reporter
+    from tunesmith.pipeline.sections.serve import ServeConfig
 
 __all__ = ["ServedModel", "Serving", "serve"]
 
@@ -43,45 +44,25 @@ class Serving:
         return {"url": self.url, "models": [one.name for one in self.models], "pid": self.pid}
 
 
-def serve(  # noqa: PLR0913 (what a person may choose about a server)
-    references: Sequence[str],
+def serve(
+    references: Sequence[str] = (),
     *,
     project: str | Path = ".",
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    keys: str | Path = "",
-    allow_hosts: Sequence[str] = (),
-    allow_origins: Sequence[str] = (),
-    requests_per_minute: float = 0.0,
-    rows: int = 32,
-    max_waiting: int = 512,
-    max_adapters: int = 16,
-    context: int = 0,
-    precision: Literal["float32", "bfloat16", "float16"] = "float32",
-    drain_s: float = 60.0,
-    pause_s: float = 0.0,
-    database: str | Path = "",
-    capture: bool = False,
-    keep_days: float = 0.0,
-    redact: bool = True,
-    traffic: str | Path = "",
+    recipe: str | Path | None = None,
     on_ready: Callable[[Serving], None] | None = None,
     reporter: Reporter | None = None,
+    **settings: Any,
 ) -> None:
     """Serve models until the process is asked to stop (SIGTERM, SIGINT); requests in work are finished first.
 
-    `references`: as in `tunesmith.parity`, each optionally as `NAME=REFERENCE` or `NAME@ALIAS=REFERENCE`. `port` 0 takes a
-    free one. `keys`: a file with a line `NAME KEY` per client; TUNESMITH_SERVE_KEY in the environment is a key as well. Once
-    there is a key, every route but /healthz needs one. `allow_hosts`: further names by which the server may be addressed.
-    `rows`: answers at once for each base. `context`: tokens of prompt and answer, 0 for the model's own limit. `pause_s`: from
-    the wish to stop to the first refusal; `drain_s`: from there until requests in work are cut. `on_ready` is called once it
-    answers. `database`: a file for SQLite or the address of a PostgreSQL in which answers and feedback are kept, by default
-    .tunesmith/serve.db of the project. `capture`: keep prompts and answers as well, for `keep_days` days (0: until they are
-    forgotten); `redact`: without the secrets and personal data that the data stage's checks find.
-    `traffic`: a YAML file that says who gets which model (docs/guides/traffic.md).
+    `references`: as in `tunesmith.parity`, each optionally as `NAME=REFERENCE` or `NAME@ALIAS=REFERENCE`; without any,
+    `serve.models` of the recipe. `recipe`: a file in place of the project's `tunesmith.yaml`; there need not be one.
+    `settings`: those of its section `serve` that shall hold instead of what is written there, such as `port=0`.
+    `on_ready` is called once the server answers.
 
     Raises:
-        ArtifactError, ModelError, EvaluationError: a reference that cannot be opened.
+        RecipeError: a setting that does not exist or has no such value.
+        ArtifactError, ModelError, EvaluationError: a reference that cannot be opened; a pinned model that is not served.
         EngineError: an address that cannot be had, or one that others reach without a key; or no model is left to serve.
         StorageError: a database that cannot be used.
     """
@@ -89,43 +70,51 @@ def serve(  # noqa: PLR0913 (what a person may choose about a server)
     from tunesmith.serve.loading.asked import Loading, named
     from tunesmith.serve.running import Address, bind
 
-    address = Address(host, port, drain_s, pause_s)
-    known = _keys(keys)
+    config = _config(project, recipe, settings)
+    address = Address(config.host, config.port, config.drain, config.pause)
+    known = _keys(config.keys)
     listening = bind(address, has_key=bool(known))
     how = Loading(
         store=Store(Path(project) / ".tunesmith"),
-        precision=precision,
-        rows=rows,
-        most_adapters=max_adapters,
-        context=context,
+        precision=config.precision,
+        rows=config.rows,
+        most_adapters=config.max_adapters,
+        preload=config.preload,
+        pin=frozenset(config.pin),
+        context=config.context,
         upstream_key=os.environ.get("TUNESMITH_UPSTREAM_KEY", ""),
         reporter=reporter or SilentReporter(),
     )
-    settings = _Settings(
-        known,
-        tuple(allow_hosts),
-        tuple(allow_origins),
-        requests_per_minute,
-        max_waiting,
-        address,
-        listening,
-        on_ready,
-        _traffic(traffic, database or Path(project) / ".tunesmith" / "serve.db", capture, keep_days, redact),
-    )
+    opened = _Settings(config, known, address, listening, on_ready, _traffic(config, Path(project)))
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve([named(one) for one in references], how, settings))
+            runner.run(_serve([named(one) for one in references or config.models], how, opened))
     finally:
         listening.close()
 
 
-def _traffic(file: str | Path, database: str | Path, capture: bool, keep_days: float, redact: bool) -> Any:
+def _config(project: str | Path, recipe: str | Path | None, settings: Mapping[str, Any]) -> ServeConfig:
+    """The recipe's section, with these settings in place of its own."""
+    from tunesmith.api.recipes import find_recipe, has_recipe
+    from tunesmith.core.settings import section_from
+    from tunesmith.pipeline.sections.serve import ServeConfig
+
+    written = find_recipe(project=project, recipe=recipe).serve if has_recipe(project, recipe) else ServeConfig()
+    return section_from(ServeConfig, {**written.model_dump(), **settings}, name="serve", why="a setting of the server")
+
+
+def _traffic(config: ServeConfig, project: Path) -> Any:
     """The `TrafficSettings` of a server."""
     from tunesmith.serve.traffic.file import TrafficFile, read_traffic_file
     from tunesmith.serve.traffic.setup import TrafficSettings
 
-    read = read_traffic_file(Path(file)) if file else TrafficFile()
-    return TrafficSettings(database=database, capture=capture, keep_days=keep_days, redact=redact, file=read)
+    return TrafficSettings(
+        database=config.database or project / ".tunesmith" / "serve.db",
+        capture=config.capture,
+        keep_days=config.keep_days,
+        redact=config.redact,
+        file=read_traffic_file(Path(config.traffic)) if config.traffic else TrafficFile(),
+    )
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -139,11 +128,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
+    config: ServeConfig
     keys: dict[str, str]
-    hosts: tuple[str, ...]
-    origins: tuple[str, ...]
-    per_minute: float
-    max_waiting: int
     address: Any
     listening: Any
     on_ready: Callable[[Serving], None] | None
@@ -166,16 +152,16 @@ async def _serve(references: Sequence[Any], how: Any, settings: _Settings) -> No
         raise refused[0] if refused else _nothing()
     observer = Observer()
     traffic = open_traffic(settings.traffic, observer, registry, {(one.name, one.alias) for one in references if one.alias})
-    pipeline = Pipeline(registry, traffic.stages, most_waiting=settings.max_waiting)
+    pipeline = Pipeline(registry, traffic.stages, most_waiting=settings.config.max_waiting)
     app = make_app(pipeline, observer)
     traffic.add_routes(app)
     gate = Gate(
         app=app,
         service=Service(),
         keys=Keys(settings.keys),
-        rates=Rates(settings.per_minute),
-        hosts=(*LOOPBACK, settings.address.host, *settings.hosts),
-        origins=settings.origins,
+        rates=Rates(settings.config.rate),
+        hosts=(*LOOPBACK, settings.address.host, *settings.config.allow_hosts),
+        origins=settings.config.allow_origins,
     )
     host, port = settings.listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host

@@ -13,6 +13,7 @@ from tunesmith.pipeline.sections.documents import FetchConfig, IngestConfig
 from tunesmith.pipeline.sections.eval import BiggerConfig, EvalConfig, GateConfig, JudgeConfig
 from tunesmith.pipeline.sections.model import MergeConfig
 from tunesmith.pipeline.sections.run import MethodConfig, ObjectiveConfig, TrainConfig
+from tunesmith.pipeline.sections.serve import ServeConfig
 from tunesmith.pipeline.sections.stages import StageConfig, StageName
 from tunesmith.pipeline.sections.tracking import TrackingConfig
 from tunesmith.pipeline.sections.use import UseConfig
@@ -54,6 +55,7 @@ class Recipe(Section):
     judge: JudgeConfig = JudgeConfig()
     gates: GateConfig = GateConfig()
     tracking: TrackingConfig = TrackingConfig()
+    serve: ServeConfig = ServeConfig()
     allow: list[str] = []
     """Names of blocking findings to ignore, such as `leak`, `cut` or `secrets`. The list is stored in manifests."""
     stages: dict[StageName, StageConfig] = {}

@@ -16,6 +16,7 @@ __all__ = ["all_sources", "named_stage", "own_name", "own_settings", "refuse_sta
 _OF_THE_CHAIN = {
     "base": "the base of the chain, above `stages:`: a stage begins from the merged model of the stage before",
     "stages": "settings of the recipe: a stage has no stages of its own",
+    "serve": "the server's settings, above `stages:`: one server serves what the chain makes",
 }
 
 

@@ -78,8 +78,8 @@ class Engine(Protocol):
     async def prompt_ids(self, target: str, messages: Sequence[Message]) -> tuple[int, ...] | None:
         """Token ids of a conversation as the model is given it; None if the engine does not tell."""
 
-    async def prepare(self, target: str) -> None:
-        """Have the model in memory, so that the first request does not wait for it."""
+    async def prepare(self, target: str, *, pin: bool = False) -> None:
+        """Have the model in memory, so that the first request does not wait for it; with `pin`, for good."""
 
     async def health(self) -> str:
         """Empty if it can work, else what is wrong."""

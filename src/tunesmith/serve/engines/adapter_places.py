@@ -33,6 +33,11 @@ class AdapterPlaces:
         """Of those in memory, the least recently used first."""
         return tuple(self._held)
 
+    @property
+    def pinned(self) -> frozenset[str]:
+        """Those that stay."""
+        return frozenset(key for key, one in self._held.items() if one.pinned)
+
     @asynccontextmanager
     async def use(self, key: str, *, pin: bool = False) -> AsyncIterator[None]:
         """Have an adapter in memory for the length of a block; `pin` keeps it there for good.

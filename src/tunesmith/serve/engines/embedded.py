@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from tunesmith.core.errors import EngineError, TunesmithError
+from tunesmith.core.errors import EngineError, ModelError, TunesmithError
 from tunesmith.core.records import Message
 from tunesmith.models.chat import Chat
 from tunesmith.models.continuous.generator import Capacity, Continuous, Order, Token
@@ -241,10 +241,20 @@ class Embedded:
     # --- adapters -------------------------------------------------------------------------------------------------------
 
     async def prepare(self, target: str, *, pin: bool = False) -> None:
-        """Have an adapter in memory. ModelError if its files have changed or do not fit."""
-        if key := self.targets[target].key:
-            async with self._places.use(key, pin=pin):
-                return
+        """Have an adapter in memory. ApiError if its files have changed or do not fit, ModelError if pins leave no place."""
+        key = self.targets[target].key
+        if not key:
+            return
+        async with self._places.use(key, pin=pin):
+            pass
+        others = {one.key for one in self.targets.values() if one.key} - self._places.pinned
+        if others and len(self._places.pinned) == self._places.most:
+            raise ModelError(
+                "the pinned adapters leave no place for the others",
+                value=f"{len(self._places.pinned)} pinned, {len(others)} others",
+                expected=f"fewer pinned than serve.max_adapters, which is {self._places.most}",
+                hint=f"--max-adapters {self._places.most + 1}, or pin fewer",
+            )
 
     async def _load(self, key: str) -> None:
         files = next(one.adapter for one in self.targets.values() if one.key == key)

@@ -139,7 +139,7 @@ class Forward:
         except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise self._lost(error) from error
 
-    async def prepare(self, target: str) -> None:
+    async def prepare(self, target: str, *, pin: bool = False) -> None:
         """Nothing: the server has its models."""
 
     async def health(self) -> str:

@@ -127,7 +127,7 @@ class LlamaCppEngine:
         """By the template and the vocabulary in the file, as the server reads them."""
         return await asyncio.to_thread(self.server.prompt_ids, messages)
 
-    async def prepare(self, target: str) -> None:
+    async def prepare(self, target: str, *, pin: bool = False) -> None:
         """Nothing: the adapters are in memory from the start."""
 
     async def health(self) -> str:

@@ -48,7 +48,8 @@ def named(text: str) -> Named:
 class Loading:
     """How models are opened. `rows`: answers at once in each engine that we start; `most_adapters` in memory; `context`: tokens
     at most, 0 for the model's own; `preload`: adapters are read at the start, not when they are first asked for;
-    `upstream_key`: what other servers are shown."""
+    `pin`: names (or NAME@VERSION, NAME@ALIAS) of adapters that are read then in any case and stay; `upstream_key`: what other
+    servers are shown."""
 
     store: Store
     precision: StoredType = "float32"
@@ -56,6 +57,7 @@ class Loading:
     most_adapters: int = 16
     context: int = 0
     preload: bool = True
+    pin: frozenset[str] = frozenset()
     upstream_key: str = ""
     reporter: Reporter = field(default_factory=SilentReporter)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tunesmith.core.errors import ModelError
+from tunesmith.serve.errors import ApiError
 from tunesmith.serve.loading.address import UrlGroup, is_url, place_url
 from tunesmith.serve.loading.asked import Loading, Named
 from tunesmith.serve.registry import Registry
@@ -44,7 +45,22 @@ async def load_all(references: Sequence[Named], how: Loading, registry: Registry
     refused: list[ModelError] = []
     for group in groups:
         refused += await group.open(how, registry)
+    for name in sorted(how.pin):
+        await _pin(name, registry)
     return refused
+
+
+async def _pin(name: str, registry: Registry) -> None:
+    try:
+        version = registry.resolve(name)
+        await version.engine.prepare(version.target, pin=True)
+    except ApiError as error:
+        raise ModelError(
+            "what is to be pinned cannot be served",
+            value=name,
+            expected=f"a model of this server ({error.message})",
+            hint="--pin NAME, or serve.pin in the recipe",
+        ) from error
 
 
 def _placed(references: Sequence[Named], how: Loading) -> list[_Opens]:
