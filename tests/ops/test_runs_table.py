@@ -72,6 +72,9 @@ def test_rows_are_filtered_and_sorted_by_columns_and_settings(tmp_path: Path) ->
 
     assert count("rank>=16 and verdict=SHIP") == 4 and count("method.rank>=16", "learning_rate<3e-4") == 1
     assert count("verdict=none") == 1 and count("verdict!=none") == 8 and count("score<0") == 0
+    assert count("base='up and down'") == count('base="up and rank=16" and rank=16') == 0
+    assert count("base~'ol' and rank>=16") == count("rank>=16") > 0
+    assert count("base!='up and down' and rank>=16 and base!=it's") == count("rank>=16")
     assert count("base~olLM") == 9 and count("state!=done") == 0 and count("dataset=dddd") == 9
 
 

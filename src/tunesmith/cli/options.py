@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +21,7 @@ __all__ = [
     "Settings",
     "Sources",
     "Stage",
+    "refuse_without_effect",
     "stage_command",
 ]
 
@@ -83,3 +84,19 @@ def stage_command(name: str) -> Callable[..., None]:
         (pipeline.run if name in ("run", "eval") else partial(pipeline.stage, name))(choice, json=json)
 
     return command
+
+
+def refuse_without_effect(context: typer.Context, action: str, takes: Mapping[str, Collection[str]]) -> None:
+    """Refuse an option that `action` would ignore. `takes`: for each action the parameters that only some actions read.
+
+    BadParameter names the option and the actions that have it.
+    """
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE" or name in takes[action]:
+            continue
+        if having := [other for other, names in takes.items() if name in names]:
+            raise typer.BadParameter(
+                f"it has no effect with {action}, only with {', '.join(having)}", param_hint=f"'{parameter.opts[0]}'"
+            )

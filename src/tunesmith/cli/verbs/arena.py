@@ -8,14 +8,19 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli.options import Json, ProjectDir
+from tunesmith.cli.options import Json, ProjectDir, refuse_without_effect
 
 __all__ = ["command"]
 
-_ACTIONS = ("vote", "results", "export")
+_TAKES = {
+    "vote": ("system", "questions", "ask", "pairs", "seed", "max_new_tokens", "voter", "terminal", "port"),
+    "results": ("id", "json"),
+    "export": ("id", "json", "as_", "out"),
+}
 
 
 def command(  # noqa: PLR0913 (the options of a verb)
+    context: typer.Context,
     action: Annotated[str, typer.Argument(help="vote, results or export.")] = "vote",
     project: ProjectDir = Path("."),
     system: Annotated[
@@ -41,10 +46,11 @@ def command(  # noqa: PLR0913 (the options of a verb)
     from tunesmith.cli import voting
     from tunesmith.core.errors import EvaluationError
 
-    if action not in _ACTIONS:
+    if action not in _TAKES:
         raise EvaluationError(
-            "arena can do three things", value=action, expected=", ".join(_ACTIONS), hint="tunesmith arena results"
+            "arena can do three things", value=action, expected=", ".join(_TAKES), hint="tunesmith arena results"
         )
+    refuse_without_effect(context, action, _TAKES)
     if action == "results":
         sys.exit(voting.results(id, project, json=json))
     if action == "export":

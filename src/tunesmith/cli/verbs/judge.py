@@ -8,15 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tunesmith.cli.options import Json, ProjectDir, Settings
+from tunesmith.cli.options import Json, ProjectDir, Settings, refuse_without_effect
 
 if TYPE_CHECKING:
     from tunesmith.api.judges import JudgeCalibration, JudgeComparison, JudgeGrades
 
 __all__ = ["command"]
 
+_NEEDED = {"calibrate": 1, "compare": 2, "grade": 1}  # files
+_WITHOUT = "calibrate without --judge"
+_TAKES = {
+    "calibrate": ("family", "out", "set_"),
+    _WITHOUT: ("family",),
+    "compare": ("labels", "out", "set_"),
+    "grade": ("out", "set_"),
+}
+
 
 def command(  # noqa: PLR0913 (one parameter per flag)
+    context: typer.Context,
     action: Annotated[
         str,
         typer.Argument(help="calibrate (a judge with people's labels), compare (two prediction files) or grade (one)."),
@@ -49,14 +59,14 @@ def command(  # noqa: PLR0913 (one parameter per flag)
     from tunesmith.cli.render import ConsoleReporter, console, print_json
     from tunesmith.core.errors import EvaluationError
 
-    needed = {"calibrate": 1, "compare": 2, "grade": 1}
-    if action not in needed or len(files) != needed[action]:
+    if len(files) != _NEEDED.get(action):
         raise EvaluationError(
             "judge can do three things",
             value=" ".join([action, *map(str, files)]),
             expected="calibrate and one file, compare and two prediction files, or grade and one",
             hint="tunesmith judge calibrate FILE.jsonl   or   tunesmith judge compare A.jsonl B.jsonl --judge URL --model NAME",
         )
+    refuse_without_effect(context, _WITHOUT if action == "calibrate" and not judge else action, _TAKES)
     common: dict[str, Any] = {
         "judge": judge,
         "model": model,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli.options import Json
+from tunesmith.cli.options import Json, refuse_without_effect
 
 __all__ = ["command"]
 
@@ -18,9 +18,17 @@ Projects = Annotated[
     typer.Option("--project", help="Project, or a folder that holds several; may be repeated. This folder by default."),
 ]
 _TAKES = {"list": (0, 0), "compare": (2, 2), "curves": (2, None), "recommend": (0, 0), "mirror": (0, None)}
+_OPTIONS = {
+    "list": ("sort", "filter_", "limit"),
+    "compare": ("out",),
+    "curves": ("out",),
+    "recommend": ("filter_",),
+    "mirror": ("to", "mlflow_url"),
+}
 
 
 def command(  # noqa: PLR0913 (the options of a verb)
+    context: typer.Context,
     action: Annotated[str, typer.Argument(help="list, compare, curves, recommend or mirror.")] = "list",
     ids: Annotated[list[str] | None, typer.Argument(help="First digits of the ids of runs, or run:latest.")] = None,
     project: Projects = None,
@@ -45,6 +53,7 @@ def command(  # noqa: PLR0913 (the options of a verb)
 
     named, places = ids or [], project or ()
     _check(action, named)
+    refuse_without_effect(context, action, _OPTIONS)
     if action == "compare":
         compared = experiments.compare_runs(*named, *places, out=out)
         print_json(compared.as_dict()) if json else shown.print_comparison(compared)
@@ -72,7 +81,7 @@ def command(  # noqa: PLR0913 (the options of a verb)
 def _check(action: str, ids: Sequence[str]) -> None:
     from tunesmith.core.errors import ArtifactError
 
-    hint = "tunesmith runs compare run:latest 3f9c1a2b"
+    hint = f"tunesmith runs --project {action}" if Path(action).is_dir() else "tunesmith runs compare run:latest 3f9c1a2b"
     if action not in _TAKES:
         raise ArtifactError("unknown action of runs", value=action, expected=f"one of {', '.join(_TAKES)}", hint=hint)
     least, most = _TAKES[action]

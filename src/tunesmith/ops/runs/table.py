@@ -20,7 +20,7 @@ from tunesmith.ops.runs.row import RunRow, find_projects, rows_of
 __all__ = ["RunsTable", "find_run", "runs_table"]
 
 _FIELDS = tuple(f.name for f in fields(RunRow) if f.name not in {"settings", "loosened"})
-_TERM = re.compile(r"""\s*([\w.]+)\s*(!=|<=|>=|=|<|>|~)\s*("[^"]*"|'[^']*'|.+?)\s*$""")
+_TERM = re.compile(r"""\s*([\w.]+)\s*(!=|<=|>=|=|<|>|~)\s*("[^"]*"|'[^']*'|.+?)\s*(?:$|\sand\s)""")
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -183,17 +183,19 @@ def _column(name: str, settings: Mapping[str, Any]) -> Callable[[RunRow], Any]:
 
 
 def _tests(text: str, settings: Mapping[str, Any]) -> list[Callable[[RunRow], bool]]:
-    """The conditions of an expression, joined by `and`."""
-    found = []
-    for part in re.split(r"\s+and\s+", text.strip()):
-        if (term := _TERM.fullmatch(part)) is None:
+    """The conditions of an expression, joined by `and`; quotes hold a value together that has the word in it."""
+    found: list[Callable[[RunRow], bool]] = []
+    at = 0
+    while at < len(text) or not found:
+        if (term := _TERM.match(text, at)) is None:
             raise ArtifactError(
                 "cannot read this filter",
-                value=part,
+                value=text[at:].strip(),
                 expected="COLUMN=VALUE, with = != < <= > >= or ~ (contains), several joined by `and`",
                 hint=_HINT,
             )
-        found.append(_test(_column(term[1], settings), term[2], term[3].strip("\"'"), part))
+        found.append(_test(_column(term[1], settings), term[2], term[3].strip("\"'"), term[0].strip()))
+        at = term.end()
     return found
 
 
