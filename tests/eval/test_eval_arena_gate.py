@@ -51,6 +51,25 @@ def test_without_votes_there_is_no_gate_and_the_evidence_is_as_before(tmp_path: 
     assert b'"people"' not in (tmp_path / "evidence.json").read_bytes()
 
 
+def test_a_first_voter_does_not_outvote_the_others() -> None:
+    first = votes("t" * 20)
+    found = results_between(
+        HeldVotes(arena="a" * 64, ask="Which?", ballots=(*first, *votes("b" * 20, voter="bob")), prompts=())
+    )
+    assert found.decision.state == "never" and found.decision.better is None and found.win_rate.value == 0.5
+    assert found.sentence == (
+        "Not decided: the first votes on each prompt prefer tuned, but all 40 votes together do not tell: tuned 50 % [42, 58]."
+    )
+    _, _, gate = judged(voted([*first, *votes("b" * 20, voter="bob")]))
+    assert gate is not None and gate.state == "not measured" and "all 40 votes together do not tell" in gate.evidence
+    _, _, gate = judged(voted([*votes("b" * 20, voter="bob"), *first]))
+    assert gate is not None and gate.state == "not measured" and not gate.required
+    _, _, gate = judged(voted([*first, *votes("t" * 17 + "b" * 3, voter="bob")]))
+    assert (
+        gate is not None and gate.state == "pass" and "of several votes on a prompt the rule reads the first" in gate.evidence
+    )
+
+
 def test_votes_for_the_tuned_model_pass() -> None:
     _, verdict, gate = judged(voted(votes("t" * 20 + "b" * 3 + "=" * 2)))
     assert gate is not None and gate.state == "pass" and not gate.required and gate.threshold == 0.5

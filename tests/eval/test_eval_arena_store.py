@@ -146,4 +146,5 @@ def test_a_line_that_is_no_vote_is_named(arena: Arena, line: bytes) -> None:
 def test_a_name_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(EvaluationError, match="name of a voter"):
         check_voter(name)
-    assert check_voter(" Zoë O'Neil 2 ") == "Zoë O'Neil 2"
+    assert check_voter(" Zoë O'Neil 2 ") == check_voter("Zoe\u0308 O'Neil 2") == "Zoë O'Neil 2"
+    assert [check_voter(one) for one in ("अनिता", "สมชาย", "李雷", "a_b")] == ["अनिता", "สมชาย", "李雷", "a_b"]

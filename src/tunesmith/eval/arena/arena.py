@@ -7,7 +7,7 @@ and is dropped.
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -36,7 +36,6 @@ __all__ = ["KIND", "PAIRS", "VOTES", "Arena", "Choice", "Vote", "check_voter"]
 KIND = "arena"  # of its artifact
 PAIRS, VOTES = "pairs.jsonl", "votes.jsonl"
 Choice = Literal["left", "right", "tie", "skip", "end"]
-_NAME = re.compile(r"[^\W_][\w .'-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +58,15 @@ _READER = TypeAdapter(Vote)
 
 
 def check_voter(name: str) -> str:
-    """The name without outer spaces. EvaluationError for one that is empty, longer than 40 characters or not made of words."""
-    name = name.strip()
-    if not _NAME.fullmatch(name):
+    """The name without outer spaces, in Unicode's composed form, so that however it is typed it is one voter.
+
+    EvaluationError for one that is empty, longer than 40 characters or not made of words.
+    """
+    name = unicodedata.normalize("NFC", name.strip())
+    kinds = "".join(
+        " " if letter in " .'-_" else unicodedata.category(letter)[0] for letter in name
+    )  # L, N, M of letters' marks
+    if not (0 < len(name) <= 40 and kinds[0] in "LN" and set(kinds) <= set("LNM ")):
         raise EvaluationError(
             "this cannot be the name of a voter",
             value=name[:60],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -225,7 +225,7 @@ def _decision(
     votes = [x for x in counted if not x.again]
     seen = {(frozenset((x.a, x.b)), x.prompt) for x in votes}
     left = {pair: sum((pair, prompt) not in seen for prompt in prompts) for pair, prompts in pairs.items()}
-    found = decide(counted, systems, left)
+    found = _by_all_votes(decide(counted, systems, left), votes, pairs_left=sum(left.values()))
     preferences = sum(x.score != 0.5 for x in votes)
     if found.state == "enough" or preferences >= LEAST:
         return found
@@ -237,6 +237,21 @@ def _decision(
     else:
         why = f"{len(votes)} votes, {preferences} of them with a preference; at least {LEAST} are needed"
     return Decision(state="not measured", better=None, why=why, remaining=tuple(systems), tests=found.tests)
+
+
+def _by_all_votes(found: Decision, votes: Sequence[Ballot], *, pairs_left: int) -> Decision:
+    """The decision, unless further votes on the same prompts leave it open: the rule reads the first vote on each prompt alone,
+    and whoever votes first must not outvote all others."""
+    prompts = {(frozenset((x.a, x.b)), x.prompt) for x in votes}
+    if found.better is None or len(prompts) == len(votes):
+        return found
+    rate = win_rate(votes, found.better)
+    if rate.ci is not None and rate.ci.low > 0.5:
+        return replace(found, why=f"{found.why}; of several votes on a prompt the rule reads the first")
+    ends = f" [{100 * rate.ci.low:.0f}, {100 * rate.ci.high:.0f}]" if rate.ci else ""
+    share = "" if rate.value is None else f": {found.better} {100 * rate.value:.0f} %{ends}"
+    why = f"the first votes on each prompt prefer {found.better}, but all {len(votes)} votes together do not tell{share}"
+    return replace(found, state="more votes" if pairs_left else "never", better=None, why=why)
 
 
 def _decided(votes: Sequence[Ballot], subject: str) -> VoteRate:
