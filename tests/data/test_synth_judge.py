@@ -230,6 +230,35 @@ def test_a_reward_is_the_rating_of_the_judge(tmp_path: Path) -> None:
         own.close()
 
 
+@pytest.mark.parametrize(
+    ("reply", "rating"),
+    [
+        ("8", 0.8),
+        ("**8**", 0.8),
+        ("8.", 0.8),
+        ("8,5", 0.85),
+        ("Rating: 8/10", 0.8),
+        ("10 out of 10", 1.0),
+        ("9 - only 2 slips", 0.9),
+        ("I would give it a 7.", 0.7),
+        ("On a scale of 0 to 10: 7", None),
+        ("For 3 reasons the rating is 9", None),
+        ("3 reasons speak for a 9", None),
+        ("-3", None),
+        ("11", None),
+        ("", None),
+    ],
+)
+def test_a_rating_is_read_where_it_is_plain_and_never_guessed(reply: str, rating: float | None) -> None:
+    assert rating_in(reply) == rating
+
+
+def test_a_verdict_for_both_answers_is_none(tmp_path: Path) -> None:
+    with judging(saying('{"winner": "A", "winner": "B", "reason": "both"}'), tmp_path) as (server, judge, _):
+        found = judge.compare("Why?", LONG, SHORT)
+    assert found.winner is None and len(server.asked) == 2
+
+
 def test_a_reward_without_a_number_is_an_error(tmp_path: Path) -> None:
     assert rating_in("8.5 of 10") == 0.85 and rating_in("eleven") is None and rating_in("11") is None
     with fake_llm(saying("quite good")) as server:

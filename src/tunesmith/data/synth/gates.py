@@ -6,12 +6,11 @@ What follows a colon is the case at hand; what stands before it is what is count
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import orjson
 
 from tunesmith.core.records import Example, Message, Quote, Support
 from tunesmith.data.checks import check_examples
@@ -111,20 +110,28 @@ def object_in(reply: Reply) -> Mapping[str, Any]:
     """The JSON object in a reply; thoughts before it and a code fence around it are passed over.
 
     Raises:
-        Fault: cut off, refused, or not one JSON object.
+        Fault: cut off, refused, not one JSON object, or one in which a name is there twice.
     """
     text = text_in(reply)
     fenced = _FENCE.search(text)
     text = fenced.group(1) if fenced else text
     begin, end = text.find("{"), text.rfind("}")
     try:
-        value = orjson.loads(text[begin : end + 1]) if 0 <= begin < end else None
-    except orjson.JSONDecodeError:
+        value = json.loads(text[begin : end + 1], object_pairs_hook=_each_once) if 0 <= begin < end else None
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         refused = _machine_talk("", text) == REFUSED
         raise Fault(REFUSED if refused else NOT_JSON)
     return value
+
+
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; ValueError where a name is there twice, since any of its values may be meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name twice in one object")
+    return found
 
 
 def fault_of_question(question: str) -> str:

@@ -40,7 +40,9 @@ _PLEADS = re.compile(
     r"|\b(?:choose|pick|prefer|select|vote for|award|rate) (?:this|my) (?:answer|response|reply)\b",
     re.IGNORECASE,
 )
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_OF_TEN = re.compile(r"(?:/|\bout of|\bof)\s*10\b", re.IGNORECASE)
+_NUMBER = re.compile(r"-?\d+(?:[.,]\d+)?")
+_FIRST = re.compile(r"[^\w-]*(?:rating|score)?[^\w-]*(-?\d+(?:[.,]\d+)?)\s*(?:$|[.:;,!)\n–—-])", re.IGNORECASE)
 _MOST = 10.0
 _REFERENCE = "The material also has a reference, which is right; an answer may say the same in other words. "
 _REPEATED = 1000  # draws between a request and its repetition, so that a repair of the one is never the other
@@ -186,9 +188,14 @@ def _asked_for(prompt: str, reference: str, head: str = "Prompt: ") -> str:
 
 
 def rating_in(reply: str) -> float | None:
-    """The first number of a reply as a share of 10; None if there is none from 0 to 10."""
-    found = _NUMBER.search(reply)
-    number = float(found.group()) if found else -1.0
+    """The rating of a reply as a share of 10: the number that it begins with or consists of, or its only number.
+
+    None if there is none from 0 to 10, or several of which any may be meant ("three of 5 points hold: 7").
+    """
+    text = _OF_TEN.sub("", reply)
+    first, every = _FIRST.match(text), set(_NUMBER.findall(text))
+    given = first.group(1) if first else every.pop() if len(every) == 1 else "-1"
+    number = float(given.replace(",", "."))
     return number / _MOST if 0 <= number <= _MOST else None
 
 
