@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -71,6 +73,26 @@ def test_a_fault_that_nobody_expects_is_an_error_in_openais_shape_that_tells_not
         stream = client.chat.completions.create(model="m", messages=ASKED, user="late", stream=True)
         with pytest.raises(openai.APIError, match="something failed inside"):
             list(stream)
+
+
+def test_whoever_leaves_while_an_embedding_is_made_frees_the_place() -> None:
+    begun, given_up = threading.Event(), threading.Event()
+
+    class Slow(Stepping):
+        async def embed(self, target: str, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                given_up.set()
+            raise AssertionError
+
+    with running(stepping(Slow(), "m")) as server:
+        made, body = connected(server), b'{"model": "m", "input": "a"}'
+        made.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        assert begun.wait(30)
+        made.close()
+        assert given_up.wait(30)
 
 
 def test_headers_without_end_late_or_no_http_are_refused_in_the_same_shape(broken: Running) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import openai
 import pytest
+import torch
 from running_server import Running, running
 from tiny_models import loaded, make_adapters
 
@@ -187,6 +188,27 @@ def test_fields_that_ask_for_nothing_are_taken(client: openai.OpenAI) -> None:
         "user": "me",
     }
     assert ask(client, **neutral).choices[0].message.content == ask(client).choices[0].message.content
+
+
+@pytest.mark.parametrize("name", ["base", "a"])
+def test_an_embedding_is_the_mean_of_the_last_layer_at_length_one(
+    client: openai.OpenAI, models: tuple[Path, dict[str, Path]], name: str
+) -> None:
+    base, adapters = models
+    folder = find_base(str(base))
+    model, chat = load_model(folder, "float32"), open_chat(folder)
+    model = open_tuned(model, adapters[name]) if name in adapters else model
+    texts = ["The kettle hums.", "A lamp"]
+    found = client.embeddings.create(model=name, input=texts)
+    for one, text in zip(found.data, texts, strict=True):
+        ids = torch.tensor([chat.tokenizer(text)["input_ids"]])
+        with torch.inference_mode():
+            mean_D = model(input_ids=ids, output_hidden_states=True).hidden_states[-1][0].mean(0)
+        torch.testing.assert_close(torch.tensor(one.embedding), mean_D / mean_D.norm(), rtol=1e-4, atol=1e-5)
+    assert found.usage.total_tokens == sum(len(chat.tokenizer(text)["input_ids"]) for text in texts)
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.embeddings.create(model=name, input="w " * 2000)
+    assert caught.value.code == "context_length_exceeded" and caught.value.param == "input"
 
 
 def test_the_models_are_listed_with_version_engine_and_what_the_check_of_their_prompts_found(client: openai.OpenAI) -> None:

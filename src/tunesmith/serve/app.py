@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import struct
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -24,6 +24,7 @@ from tunesmith.serve.replies import DONE, Told, chunks, event, whole
 
 __all__ = ["make_app", "read_json"]
 
+T = TypeVar("T")
 _DEPTH = 64
 _LIMITS = Limits()
 _ID_HEADERS = ("traceparent", "x-user", "user-agent")
@@ -51,19 +52,7 @@ def make_app(pipeline: Pipeline, observer: Observer, limits: Limits = _LIMITS) -
 
     @app.post("/v1/embeddings")
     async def embed(request: Request) -> Response:
-        asked, texts = read_embedding(read_json(await request.body()), limits)
-        if asked.dimensions is not None:
-            raise bad_field("dimensions", "dimensions is not supported", code="unsupported_parameter")
-        version = registry.resolve(asked.model)
-        async with pipeline.queue(version.engine).place(request.state.key):
-            vectors, tokens = await version.engine.embed(version.target, texts)
-        packed = asked.encoding_format == "base64"
-        data = [
-            {"object": "embedding", "index": at, "embedding": _packed(vector) if packed else vector}
-            for at, vector in enumerate(vectors)
-        ]
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return _json({"object": "list", "data": data, "model": version.full_name, "usage": usage})
+        return await _embeddings(request, pipeline, limits)
 
     @app.get("/v1/models")
     async def models() -> Response:
@@ -94,6 +83,29 @@ def make_app(pipeline: Pipeline, observer: Observer, limits: Limits = _LIMITS) -
 
     _add_errors(app)
     return app
+
+
+async def _embeddings(request: Request, pipeline: Pipeline, limits: Limits) -> Response:
+    asked, texts = read_embedding(read_json(await request.body()), limits)
+    if asked.dimensions is not None:
+        raise bad_field("dimensions", "dimensions is not supported", code="unsupported_parameter")
+    version = pipeline.registry.resolve(asked.model)
+
+    async def work() -> tuple[list[list[float]], int]:
+        async with pipeline.queue(version.engine).place(request.state.key):
+            return await version.engine.embed(version.target, texts)
+
+    made = await _while_there(request.receive, work())
+    if made is None:
+        return Response(status_code=499)  # nobody hears it
+    vectors, tokens = made
+    packed = asked.encoding_format == "base64"
+    data = [
+        {"object": "embedding", "index": at, "embedding": _packed(vector) if packed else vector}
+        for at, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return _json({"object": "list", "data": data, "model": version.full_name, "usage": usage})
 
 
 def read_json(body: bytes) -> Any:
@@ -141,17 +153,7 @@ class _Reply(Response):
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        work = asyncio.ensure_future(self._work(send))
-        gone = asyncio.ensure_future(_until_gone(receive))
-        try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gone.cancel()
-            if not work.done():
-                work.cancel()
-            await asyncio.wait({work})
-        if not work.cancelled() and (error := work.exception()) is not None:
-            raise error
+        await _while_there(receive, self._work(send))
 
     async def _work(self, send: Send) -> None:
         call, told = self._call, Told()
@@ -195,6 +197,20 @@ class _Reply(Response):
             await send({"type": "http.response.body", "body": event(shown.body()), "more_body": True})
         await send({"type": "http.response.body", "body": DONE, "more_body": False})
         return status
+
+
+async def _while_there(receive: Receive, doing: Coroutine[Any, Any, T]) -> T | None:
+    """What comes of it; None if the client went away before: then it is given up."""
+    work = asyncio.ensure_future(doing)
+    gone = asyncio.ensure_future(_until_gone(receive))
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        if not work.done():
+            work.cancel()
+        await asyncio.wait({work})
+    return None if work.cancelled() else work.result()
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -143,6 +143,15 @@ class Continuous:
         if ready:
             self._take([row for _, row in ready], logits_nV[[at for at, _ in ready]])
 
+    @torch.inference_mode()
+    def embed(self, ids: Sequence[int], adapter: str) -> list[float]:
+        """The mean over a text's tokens of the last layer's output, at length 1. A pass of its own, outside the batch."""
+        with self.bank.parts([(adapter, 0, len(ids))] if adapter else []):
+            out = self.model(input_ids=self._tensor(ids)[None], use_cache=False, output_hidden_states=True, logits_to_keep=1)
+        mean_D = out.hidden_states[-1][0].float().mean(0)
+        vector: list[float] = torch.nn.functional.normalize(mean_D, dim=0).tolist()
+        return vector
+
     def _admit(self) -> None:
         """Give slots to those that wait, in their order. One whose prompt begins as one that is being read waits for it."""
         held: list[Order] = []

@@ -275,8 +275,20 @@ class Embedded:
         return tuple(self.targets[target].chat.encode_prompt(messages))
 
     async def embed(self, target: str, texts: Sequence[str]) -> tuple[list[list[float]], int]:
-        """None: a model that writes gives no vectors of texts that are worth anything untrained."""
-        raise bad_field("model", "this model writes answers; it gives no embeddings", code="unsupported_model")
+        """The mean over a text's tokens of the last layer's output, at length 1; texts take turns with the batch's passes."""
+        model = self.targets[target]
+        rows = await asyncio.to_thread(lambda: [tuple(model.chat.tokenizer(text)["input_ids"]) for text in texts])
+        for ids in rows:
+            if not 0 < len(ids) <= self.context:
+                message = f"this model's context is {self.context} tokens: a text has {len(ids)}"
+                raise bad_field("input", message, code="context_length_exceeded")
+        vectors = []
+        async with AsyncExitStack() as held:
+            if model.key:
+                await held.enter_async_context(self._places.use(model.key))
+            for ids in rows:
+                vectors.append(await asyncio.wrap_future(self._thread.call(partial(self.batch.embed, ids, model.key))))
+        return vectors, sum(map(len, rows))
 
     async def health(self) -> str:
         """Empty while the thread of the batch works."""
