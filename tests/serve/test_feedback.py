@@ -268,8 +268,13 @@ def test_a_full_disk_is_answered_with_503_and_what_was_acknowledged_stays(tmp_pa
             connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
         status, body = give(client, id, key="after", text="long " * 3000)
         assert (status, body["error"]["code"]) == (503, "storage_failed") and str(tmp_path) not in str(body)
-        assert answer(client, "long " * 3000)["id"]
+        missed = answer(client, "long " * 3000)["id"]
+        status, body = give(client, missed, key="missed", thumb="down")  # 404 would let a client give it up
+        assert (status, body["error"]["code"]) == (503, "storage_failed")
         assert give(client, id, key="before", thumb="up")[1]["again"] is True
+        with traffic.database.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count=100000")
+        assert give(client, missed, key="missed", thumb="down")[0] == 200
     assert any(line["event"] == "not recorded" for line in log)
 
 

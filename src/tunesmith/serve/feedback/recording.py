@@ -23,6 +23,7 @@ from tunesmith.serve.pipeline import Answer, Call, Handler
 __all__ = ["Recording", "has_answer", "user_of"]
 
 Log = Callable[..., None]
+_MOST_UNWRITTEN = 2_000  # answers that a failing disk did not take
 
 
 def user_of(call: Call) -> str:
@@ -33,11 +34,12 @@ def user_of(call: Call) -> str:
 class Recording:
     """A stage. `texts`: keep prompt and answer; `redacted`: first replace what the data stage's checks find in them.
 
-    The answer never waits for the database; a row that cannot be written is logged.
+    The answer never waits for the database; a row that cannot be written is logged, and tried again when feedback comes for it.
     """
 
     def __init__(self, database: Database, *, texts: bool, redacted: bool, log: Log) -> None:
         self.database, self.texts, self._redacted, self._log = database, texts, redacted, log
+        self._unwritten: dict[str, Callable[[Connection], None]] = {}
 
     async def __call__(self, call: Call, inner: Handler) -> Answer:
         """Ask on, and keep what comes."""
@@ -88,7 +90,7 @@ class Recording:
             row["prompt"] = None if prompt is None else self._clean_prompt(prompt)
             connection.execute(answers.insert().values(row))
 
-        self._write(work)
+        self._write(work, call.id)
 
     def _change(self, id: str, *, failed: bool = False, text: str | None = None) -> None:
         def work(connection: Connection) -> None:
@@ -97,15 +99,31 @@ class Recording:
 
         self._write(work)
 
-    def _write(self, work: Callable[[Connection], None]) -> None:
-        if self.database.full:
-            self._log("not recorded", why="more waits to be written than may")
-            return
-        self.database.write(work).add_done_callback(self._told)
+    def again(self, id: str) -> bool:
+        """Whether this answer could not be written when it was given. Then that is tried once more: feedback needs it."""
+        work = self._unwritten.pop(id, None)
+        if work is not None:
+            self._write(work, id)
+        return work is not None
 
-    def _told(self, future: Future[None]) -> None:
-        if (error := future.exception()) is not None:
-            self._log("not recorded", why=str(error)[:300])
+    def _write(self, work: Callable[[Connection], None], begun: str = "") -> None:
+        """Of an answer that begins, `begun` is the id: it is kept in memory if it cannot be written."""
+
+        def told(future: Future[None]) -> None:
+            if (error := future.exception()) is not None:
+                self._missed(str(error)[:300], work, begun)
+
+        if self.database.full:
+            self._missed("more waits to be written than may", work, begun)
+        else:
+            self.database.write(work).add_done_callback(told)
+
+    def _missed(self, why: str, work: Callable[[Connection], None], begun: str) -> None:
+        self._log("not recorded", why=why)
+        if begun:
+            self._unwritten[begun] = work
+            while len(self._unwritten) > _MOST_UNWRITTEN:
+                self._unwritten.pop(next(iter(self._unwritten)), None)
 
     def _clean(self, text: str) -> str:
         """Without what must not be kept; PostgreSQL takes no NUL."""

@@ -18,7 +18,7 @@ from tunesmith.data.checks.redact import redact
 from tunesmith.serve.app import read_json
 from tunesmith.serve.errors import ApiError, bad_field
 from tunesmith.serve.feedback.database import Database
-from tunesmith.serve.feedback.recording import has_answer
+from tunesmith.serve.feedback.recording import Recording, has_answer
 from tunesmith.serve.feedback.tables import feedback
 
 __all__ = ["FeedbackBody", "add_feedback_route", "validated"]
@@ -62,8 +62,9 @@ def validated(kind: type[Any], body: Any) -> Any:
     return found
 
 
-def add_feedback_route(app: FastAPI, database: Database, *, redacted: bool) -> None:
+def add_feedback_route(app: FastAPI, recording: Recording, *, redacted: bool) -> None:
     """Add `POST /v1/feedback`. `redacted`: corrections and texts are stored without what the data stage's checks find."""
+    database = recording.database
 
     @app.post("/v1/feedback")
     async def give(request: Request) -> Response:
@@ -75,6 +76,10 @@ def add_feedback_route(app: FastAPI, database: Database, *, redacted: bool) -> N
         if database.full:
             raise ApiError(503, "feedback cannot be written now", code="storage_full", retry_after_s=5)
         outcome = await _written(database, row)
+        if outcome == "unknown" and recording.again(row["answer_id"]):
+            outcome = await _written(database, row)
+            if outcome == "unknown":
+                raise ApiError(503, "the answer itself cannot be written now", code="storage_failed", retry_after_s=5)
         if outcome == "unknown":
             what = f"no answer of this id was given here: {body.response_id}"
             raise ApiError(404, what, code="response_not_found", param="response_id")

@@ -55,6 +55,7 @@ class Traffic:
     database: Database
     observer: Observer
     stages: Sequence[Stage]
+    recording: Recording
     splits: Splits
     moves: Moves
     shadow: Shadow
@@ -63,7 +64,7 @@ class Traffic:
 
     def add_routes(self, app: FastAPI) -> None:
         """Add the routes of feedback and traffic."""
-        add_feedback_route(app, self.database, redacted=self.settings.redact)
+        add_feedback_route(app, self.recording, redacted=self.settings.redact)
         add_traffic_routes(app, self.splits, self.moves)
 
     def start(self, pipeline: Pipeline) -> None:
@@ -128,7 +129,9 @@ def open_traffic(
     chains = {name: [Link(one.model, one.seconds) for one in links] for name, links in file.fallback.items()}
     shadow = Shadow(file.shadow, recording, log)
     stages: list[Stage] = [recording, splits, Routing(routes), shadow, Fallback(chains, log)]
-    return Traffic(settings, database, observer, stages, splits, moves, shadow, Canaries(rules, splits, database, log))
+    return Traffic(
+        settings, database, observer, stages, recording, splits, moves, shadow, Canaries(rules, splits, database, log)
+    )
 
 
 def _rule(one: CanarySection) -> Rule:
