@@ -15,6 +15,7 @@ import pytest
 from fake_llm import Asked, Hold, Said, as_json, fake_llm, good, saying
 from judged_pairs import Row, labelled_rows, write_rows
 
+from fakes import Told
 from tunesmith.api.judges import calibrate_judge, judge_compare
 from tunesmith.cli.main import main
 from tunesmith.core.errors import EvaluationError, GeneratorError
@@ -132,7 +133,9 @@ def test_a_model_of_this_machine_judges_and_is_marked_as_weak(tmp_path: Path, ti
     config = orjson.loads((base / "config.json").read_bytes())
     (base / "config.json").write_bytes(orjson.dumps(config | {"max_position_embeddings": 4096}))
     settings = {"judge.max_reply_tokens": 16, "judge.again": 0}
-    found = calibrate_judge(file, judge=str(base), project=tmp_path, settings=settings)
+    told = Told()
+    found = calibrate_judge(file, judge=str(base), project=tmp_path, settings=settings, reporter=told)
+    assert "float32 in transformers on this machine, " in told.notes[0]
     assert found.work is not None and found.work.weak and len(found.work.models) == 1
     assert not found.may_gate and found.calibration.unparsed == 3  # an untrained model says nothing of use
     short = calibrate_judge(file, judge=str(tiny_path), project=tmp_path, settings=settings)  # 768 tokens hold no question

@@ -17,8 +17,9 @@ from project_fakes import SECRET, make_project
 
 from fakes import write_posts
 from tunesmith.cli.main import main
-from tunesmith.core.errors import BlockedError, RecipeError, TrainingError
+from tunesmith.core.errors import BlockedError, RecipeError, SourceError, TrainingError
 from tunesmith.ops.agents.orders import Desk
+from tunesmith.ops.agents.server import tools_of
 
 pytest.importorskip("mcp", reason="needs the MCP SDK, which the extra mcp brings")
 Call = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -159,6 +160,19 @@ def test_an_agent_may_name_a_setting_of_a_person_as_it_is_and_change_its_own(tmp
 def desk(folder: Path) -> Desk:
     (folder / "tunesmith.yaml").write_text("sources: [./posts]\n")
     return Desk(folder)
+
+
+@pytest.mark.parametrize("named", [{}, {"adapter": "a", "model": "b"}, {"model": ""}, {"model": "../"}, {"model": "/etc"}])
+def test_an_audit_is_confirmed_for_one_folder_of_the_project_alone(tmp_path: Path, named: dict[str, str]) -> None:
+    of = desk(tmp_path)
+    (audit,) = (tool for tool in tools_of(of) if tool.__name__ == "audit")
+    with pytest.raises(SourceError):
+        audit(**named)
+    (tmp_path / "model").mkdir()
+    token = audit(model="model")["confirmation"]
+    with pytest.raises(BlockedError, match="does not hold"):
+        of.start(["run"], token)
+    assert not of.jobs
 
 
 def test_a_confirmation_ends_with_the_recipe_and_with_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ class Generator:
 
     @property
     def host(self) -> str:
-        """The server's name and port, as people know it."""
+        """The server's name and port, as people know it; empty for a model of this machine."""
         return urlsplit(self._server.url).netloc
 
     @property

@@ -63,7 +63,8 @@ class Estimate:
     def text(self, budget: Budget, *, model: str, host: str) -> str:
         """One line: the work, the requests, the tokens, the money, the limit, and where the text goes."""
         tokens = self.prompt_tokens + self.completion_tokens
-        parts = [f"{self.work}: about {self.requests:,} requests to {model} at {host}, {tokens:,} tokens"]
+        where = f"at {host}" if host else "on this machine"
+        parts = [f"{self.work}: about {self.requests:,} requests to {model} {where}, {tokens:,} tokens"]
         if budget.price_in or budget.price_out:
             parts.append(f"about {budget.cost(self.prompt_tokens, self.completion_tokens):,.2f} at the prices given")
         limits = [f"{budget.max_tokens:,} tokens"] if budget.max_tokens else []

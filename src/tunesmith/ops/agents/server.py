@@ -102,6 +102,13 @@ def _acting(desk: Desk) -> list[Callable[..., dict[str, Any]]]:
 
         Without a confirmation it starts nothing and returns one: ask your user, then call again with it.
         """
+        if bool(adapter) == bool(model):
+            raise SourceError(
+                "an audit is about one model",
+                value=" and ".join(one for one in (adapter, model) if one) or "nothing",
+                expected="adapter or model, a folder of the project",
+                hint="name one of them",
+            )
         words = ["audit"]
         for option, folder in (("--adapter", adapter), ("--model", model)):
             words += [option, str(_inside(desk.project, folder))] if folder else []
