@@ -154,7 +154,9 @@ def test_a_swapped_verdict_may_name_the_place(tmp_path: Path) -> None:
 def test_three_labels_are_too_few_and_that_is_said(tmp_path: Path) -> None:
     found = calibrated(tmp_path, planted("good"), labelled_rows(3, per_prompt=1))
     assert found["kappa"]["ci"] is None and not found["may_gate"]
-    assert "too few" in found["why"] and found["learning_curve"]["sentence"].startswith("not measured")
+    assert "too few" in found["why"] and found["learning_curve"]["sentence"].startswith(
+        "what more labels would bring is not measured"
+    )
 
 
 def test_equal_labels_throughout_are_no_certainty(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_voters_of_an_arena_have_one_place_each_whoever_votes_first(tmp_path: Pa
 def test_copies_of_a_prompt_are_one_prompt(tmp_path: Path, prompts: list[str]) -> None:
     rows = [dict(row, prompt=prompts[n % len(prompts)] + " " * n) for n, row in enumerate(labelled_rows(60))]
     found = calibrate_judge(write_rows(tmp_path / "rows.jsonl", rows, planted("good"))).as_dict()
-    assert found["prompts"] == 1 and not found["may_gate"] and "1 prompt is too few" in found["why"]
+    assert found["prompts"] == 1 and not found["may_gate"] and "1 independent prompt is too few" in found["why"]
 
 
 def test_a_pair_without_a_label_lacks_its_swapped_verdict_as_well(tmp_path: Path) -> None:

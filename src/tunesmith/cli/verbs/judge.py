@@ -127,9 +127,12 @@ def _print(found: JudgeCalibration) -> None:
     named = [(label, figures[name], 1) for name, label in _KAPPAS]
     named += [(label, figures["measured"][name], 100) for name, label in _LINES]
     rows = [[label, *_figure(one, scale)] for label, one, scale in named if one["value"] is not None]
-    table(f"{figures['n']} labelled pairs, {figures['prompts']} prompts", ["", "", "interval", "pairs"], rows)
-    _matrix(figures["confusion"])
-    out = console()
+    title, out = f"{figures['n']} labelled pairs, {figures['prompts']} prompts", console()
+    if rows:
+        table(title, ["", "", "interval", "pairs"], rows)
+        _matrix(figures["confusion"])
+    else:
+        out.print(f"  {title}; no verdict was parsed", style="bold")
     for label, one, _ in named:
         if one.get("why_not"):
             what = "not measured" if one["value"] is None else "no interval"

@@ -49,14 +49,14 @@ def changed_on_swap(pairs: Sequence[JudgedPair], *, reversed_only: bool = False)
     moved = [
         pair.judge != pair.judge_swapped and not (reversed_only and "tie" in (pair.judge, pair.judge_swapped)) for pair in both
     ]
-    return _mean([float(one) for one in moved], both, (0.0, 1.0), "no pair was judged in both orders")
+    return _mean([float(one) for one in moved], both, (0.0, 1.0), "no pair has a verdict in both orders")
 
 
 def position_preference(pairs: Sequence[JudgedPair]) -> Measured:
     """How much more often the answer shown first is preferred than the other one, over both orders; 0 for a fair judge."""
     both = [pair for pair in pairs if pair.judge and pair.judge_swapped]
     first = [points(_known(pair.judge)) - points(_known(pair.judge_swapped)) for pair in both]
-    return _mean(first, both, (-1.0, 1.0), "no pair was judged in both orders")
+    return _mean(first, both, (-1.0, 1.0), "no pair has a verdict in both orders")
 
 
 def length_preference(pairs: Sequence[JudgedPair]) -> Measured:
@@ -82,13 +82,14 @@ def retest(pairs: Sequence[JudgedPair]) -> Measured:
     """The share of pairs that get the same verdict if the same request is made again."""
     both = [pair for pair in pairs if pair.judge and pair.judge_again]
     same = [float(pair.judge == pair.judge_again) for pair in both]
-    return _mean(same, both, (0.0, 1.0), "no pair was judged a second time")
+    return _mean(same, both, (0.0, 1.0), "no pair has a verdict when asked again")
 
 
 def _excess(pairs: Sequence[JudgedPair], a_is_meant: Callable[[JudgedPair], bool], missing: str) -> Measured:
     kept = [pair for pair in pairs if pair.human and pair.judge]
     if not kept:
-        return Measured(value=None, ci=None, n=0, why_not=missing)
+        why_not = "no verdict on them was parsed" if any(pair.human for pair in pairs) else missing
+        return Measured(value=None, ci=None, n=0, why_not=why_not)
     people = [_to_the(pair, _known(pair.human), a_is_meant) for pair in kept]
     judged = [_in_all_orders(pair, a_is_meant) for pair in kept]
     groups = clusters_of_pairs(kept)

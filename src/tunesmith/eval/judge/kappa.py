@@ -60,7 +60,7 @@ def kappa(left: Sequence[str], right: Sequence[str], groups: Sequence[str], *, d
         reason = "both raters gave one and the same label throughout, so chance agreement is 1"
         return Kappa(value=None, ci=None, n=n, num_groups=num_groups, why_not=reason)
     if num_groups < LEAST_CLUSTERS:
-        many = f"{num_groups} prompt{'s are' if num_groups > 1 else ' is'}"
+        many = f"{num_groups} independent prompt{'s are' if num_groups > 1 else ' is'}"
         reason = f"{many} too few for an interval: at least {LEAST_CLUSTERS}"
         return Kappa(value=value, ci=None, n=n, num_groups=num_groups, why_not=reason)
     draws = min(draws, max(2_000, _MOST_CELLS // num_groups))

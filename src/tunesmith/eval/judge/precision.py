@@ -44,7 +44,9 @@ def learning_curve(judged: Sequence[JudgedPair], *, more: int = _MORE) -> Learni
     people, verdicts = [str(pair.human) for pair in judged], [str(pair.judge) for pair in judged]
     found = kappa(people, verdicts, groups, draws=_DRAWS)
     if found.ci is None or found.value is None:
-        return LearningCurve(points=(), more=more, expected=None, sentence=f"not measured: {found.why_not}")
+        return LearningCurve(
+            points=(), more=more, expected=None, sentence=f"what more labels would bring is not measured: {found.why_not}"
+        )
     cells_GKK, labels = cells_of(people, verdicts, groups)
     flat, n = cells_GKK.reshape(len(cells_GKK), -1), len(judged)
     random = np.random.default_rng(7)
