@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,14 @@ def test_a_llama_cpp_that_was_killed_is_started_again_for_the_next_request(serve
     psutil.Process(engine.server._process.pid).kill()
     assert ask(client, "mine").choices[0].message.content == before
     assert asyncio.run(engine.health()) == ""
+    process, pause = psutil.Process(engine.server._process.pid), threading.Event()
+    process.suspend()
+    with ThreadPoolExecutor(1) as pool:  # and one that dies with a request in work
+        asked = pool.submit(ask, client, "mine")
+        while server.pipeline.load[0] != 1:
+            pause.wait(0.002)
+        process.kill()
+        assert asked.result().choices[0].message.content == before
 
 
 def test_a_file_that_reads_prompts_otherwise_than_the_model_did_in_training_is_not_served(

@@ -1,0 +1,63 @@
+"""The interface as OpenAPI, for programs that make requests from it. It is read from the models that check the bodies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from tunesmith.serve.ask import ChatBody, CompletionBody, EmbeddingBody
+from tunesmith.serve.feedback.routes import FeedbackBody
+
+__all__ = ["openapi"]
+
+ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {"message": {"type": "string"}, "type": {"type": "string"}, "code": {"type": "string"}},
+        }
+    },
+}
+REFUSALS = (400, 403, 404, 405, 408, 409, 413, 421, 429, 503)
+
+
+def openapi() -> dict[str, Any]:
+    """All routes with their bodies."""
+    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+    alias = {**name, "name": "alias"}
+    moved = {
+        "type": "object",
+        "properties": {"version": {"type": "string"}},
+        "required": ["version"],
+        "additionalProperties": False,
+    }
+    definitions: dict[str, Any] = {}
+    bodies = {"/v1/chat/completions": ChatBody, "/v1/completions": CompletionBody, "/v1/embeddings": EmbeddingBody}
+    paths: dict[str, Any] = {path: {"post": _operation(_schema(kind, definitions))} for path, kind in bodies.items()}
+    paths["/v1/feedback"] = {"post": _operation(_schema(FeedbackBody, definitions))}
+    paths["/v1/models"] = {"get": _operation()}
+    paths["/v1/models/{name}"] = {"get": _operation(parameters=[name])}
+    paths["/v1/models/{name}/aliases/{alias}"] = {"put": _operation(moved, parameters=[name, alias])}
+    info = {"title": "Tunesmith", "version": "1"}
+    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": definitions}}
+
+
+def _schema(kind: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:
+    schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+    definitions.update(schema.pop("$defs", {}))
+    if "model" in schema["properties"]:  # else all that is asked for is 404
+        schema["properties"]["model"] = {"enum": ["base", "a"]}
+    return schema
+
+
+def _operation(body: dict[str, Any] | None = None, parameters: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    streamed = {"text/event-stream": {"schema": {"type": "string"}}}
+    answers: dict[str, Any] = {"200": {"description": "done", "content": {"application/json": {"schema": {}}, **streamed}}}
+    refusal = {"description": "refused", "content": {"application/json": {"schema": ERROR}}}
+    answers |= {str(status): refusal for status in REFUSALS}
+    content = {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}} if body else {}
+    return {"responses": answers, "parameters": parameters or [], **content}
