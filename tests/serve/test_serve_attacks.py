@@ -70,6 +70,9 @@ def test_a_fault_that_nobody_expects_is_an_error_in_openais_shape_that_tells_not
             error: Any = caught.value
             assert (error.status_code, error.code) == (500, "internal_error") and "secret" not in str(error)
             assert error.response.headers["x-request-id"] in error.message
+        with pytest.raises(openai.InternalServerError) as caught:
+            client.embeddings.create(model="m", input="a")
+        assert caught.value.response.headers["connection"] == "close"  # or the next request meets a closed connection
         stream = client.chat.completions.create(model="m", messages=ASKED, user="late", stream=True)
         with pytest.raises(openai.APIError, match="something failed inside"):
             list(stream)

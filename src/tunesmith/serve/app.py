@@ -135,7 +135,9 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def rest(request: Request, error: Exception) -> Response:
-        return await known(request, unexpected(error, str(request.state.request_id)))
+        shown = await known(request, unexpected(error, str(request.state.request_id)))
+        shown.headers["connection"] = "close"  # the server closes it after such a fault; a client must not send on it again
+        return shown
 
     @app.exception_handler(StarletteHTTPException)
     @app.exception_handler(HTTPException)
