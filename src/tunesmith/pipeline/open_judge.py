@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from tunesmith.data.synth.judge import Judge
 from tunesmith.data.synth.ledger import Budget, Ledger
 from tunesmith.data.synth.reply_log import ReplyLog
 from tunesmith.data.synth.rubric import GENERAL, read_rubric
+from tunesmith.pipeline.keys import key_of
 from tunesmith.pipeline.sections.eval import JudgeConfig
 
 __all__ = ["OpenedJudge", "open_judge"]
@@ -87,12 +87,5 @@ def _server(j: JudgeConfig) -> Endpoint:
             expected="the address of an OpenAI-compatible server and the name of a model there, or a local model",
             hint="--judge http://127.0.0.1:11434/v1 --model NAME   or   --judge FOLDER",
         )
-    key = os.environ.get(j.api_key_env, "") if j.api_key_env else ""
-    if j.api_key_env and not key:
-        raise GeneratorError(
-            "the variable for the judge's key is not set",
-            value=j.api_key_env,
-            expected="an environment variable that holds the key",
-            hint=f"export {j.api_key_env}=…   or   --set judge.api_key_env='' for a server without keys",
-        )
+    key = key_of(j.api_key_env, whose="the judge's", setting="judge.api_key_env", error=GeneratorError)
     return Endpoint(j.url, api_key=key, timeout_s=j.timeout_s, words=_WORDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from tunesmith.data.synth.outcome import Outcome
 from tunesmith.data.synth.qa import build_qa
 from tunesmith.data.synth.replies import Replies
 from tunesmith.data.synth.rewrite import build_rewrite
+from tunesmith.pipeline.keys import key_of
 from tunesmith.pipeline.sections.dataset import BuildConfig, GeneratorConfig
 
 __all__ = ["build_with_generator", "generator_settings", "open_generator", "report_outcome"]
@@ -48,14 +48,7 @@ def open_generator(g: GeneratorConfig, replies: Path) -> Iterator[Generator]:
             expected="the address of an OpenAI-compatible server and the name of a model there",
             hint="--set generator.url=http://127.0.0.1:11434/v1 --set generator.model=NAME; build.style=passages needs none",
         )
-    key = os.environ.get(g.api_key_env, "") if g.api_key_env else ""
-    if g.api_key_env and not key:
-        raise GeneratorError(
-            "the variable for the generator's key is not set",
-            value=g.api_key_env,
-            expected="an environment variable that holds the key",
-            hint=f"export {g.api_key_env}=…   or   --set generator.api_key_env='' for a server without keys",
-        )
+    key = key_of(g.api_key_env, whose="the generator's", setting="generator.api_key_env", error=GeneratorError)
     server = Endpoint(g.url, api_key=key, timeout_s=g.timeout_s)
     budget = Budget(
         max_tokens=g.max_tokens_total,

@@ -26,7 +26,7 @@ RETRY_S = 1.0
 
 
 class ApiError(Exception):
-    """What a client is told. 429 and 503 always carry `retry_after_s`, without which clients would all come back at once."""
+    """An error as the client gets it. 429 and 503 always carry `retry_after_s`, or all clients would come back at once."""
 
     def __init__(
         self, status: int, message: str, *, code: str, param: str | None = None, retry_after_s: float | None = None

@@ -90,7 +90,7 @@ def clusters_of_pairs(pairs: Sequence[JudgedPair]) -> tuple[str, ...]:
 
 
 def prompt_of(pair: JudgedPair) -> str:
-    """The prompt in the form in which prompts are told apart."""
+    """The prompt without the differences that do not make it another prompt."""
     return " ".join(pair.prompt.casefold().split())
 
 

@@ -1,6 +1,6 @@
 """The database: SQLite in WAL mode by default, PostgreSQL by address. One thread writes, many requests at a time.
 
-What a caller is told to be written is committed, and synced to the disk by the database (`synchronous=FULL`, PostgreSQL's own
+What is acknowledged is committed, and synced to the disk by the database (`synchronous=FULL`, PostgreSQL's own
 default). Works that arrive together share one commit, so that the cost of a sync is shared as well.
 """
 
