@@ -56,6 +56,11 @@ def test_making_it_twice_keeps_the_first(store: Store) -> None:
     assert (first.path / MANIFEST).stat().st_mtime_ns == before
 
 
+def test_artifacts_made_within_one_second_are_listed_in_the_order_of_their_making(store: Store) -> None:
+    made = [make(store, {"seed": seed}).id for seed in range(12)]
+    assert [artifact.id for artifact in store.all()] == made and made != sorted(made)
+
+
 def test_a_stage_that_fails_leaves_no_file_behind(store: Store) -> None:
     with pytest.raises(ValueError, match="in the middle"), store.create("run", inputs=[], settings={}) as draft:
         (draft.path / "half").write_text("half")

@@ -160,7 +160,7 @@ class Store:
                         "cores": os.cpu_count(),
                         **draft.machine,
                     },
-                    "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "created": datetime.now(UTC).isoformat(timespec="microseconds"),
                     "numbers": draft.numbers,
                 }
                 commit(temporary, final, manifest)
