@@ -36,22 +36,25 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return find_base(str(make_base(tmp_path_factory.mktemp("bases") / "tiny")))
 
 
+def saved_adapter(base: Any, name: str, folder: Path) -> Path:
+    """An adapter that is not near zero."""
+    about, model = KINDS[name], load_model(base, "float32")
+    leaves = about["modules"]
+    modules = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and n.rsplit(".", 1)[-1] in leaves]
+    seed = list(KINDS).index(name)
+    adapted, _ = attach(model, kind=about["kind"], rank=about["rank"], alpha=8.0, dropout=0.0, modules=modules, seed=seed)
+    with torch.no_grad():
+        for n, p in adapted.named_parameters():
+            if "lora_B" in n:
+                p.normal_(std=0.3)
+    save_adapter(adapted, base.address, folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def adapters(base: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Saved adapters of different kind, rank and target, none of them near zero."""
-    found = {}
-    for seed, (name, about) in enumerate(KINDS.items()):
-        model = load_model(base, "float32")
-        leaves = about["modules"]
-        modules = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and n.rsplit(".", 1)[-1] in leaves]
-        adapted, _ = attach(model, kind=about["kind"], rank=about["rank"], alpha=8.0, dropout=0.0, modules=modules, seed=seed)
-        with torch.no_grad():
-            for n, p in adapted.named_parameters():
-                if "lora_B" in n:
-                    p.normal_(std=0.3)
-        found[name] = tmp_path_factory.mktemp(name)
-        save_adapter(adapted, base.address, found[name])
-    return found
+    """Saved adapters of different kind, rank and target."""
+    return {name: saved_adapter(base, name, tmp_path_factory.mktemp(name)) for name in KINDS}
 
 
 @dataclass
@@ -158,10 +161,10 @@ def test_an_adapter_of_another_base_is_refused_and_leaves_the_model_as_it_was(
     wide = {name: torch.cat([t, t], 1) if "lora_A" in name else t for name, t in tensors.items()}
     with pytest.raises(ModelError, match="does not fit this base"):
         batch.bank.put("wide", updates_of(wide, config))
-    assert "wide" not in batch.bank and not any("forward" in vars(m) for m in batch.model.modules())
+    assert "wide" not in batch.bank and not any("forward" in vars(m) for m in batch.forward.model.modules())
     put(batch, "four", adapters["four"])
     batch.bank.remove("four")
-    assert not any("forward" in vars(m) for m in batch.model.modules())
+    assert not any("forward" in vars(m) for m in batch.forward.model.modules())
 
 
 @pytest.mark.parametrize("stop", [(), ("the",), ("Ω the", " th")])

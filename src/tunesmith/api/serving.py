@@ -82,6 +82,8 @@ def serve(
         preload=config.preload,
         pin=frozenset(config.pin),
         context=config.context,
+        speculative="" if config.speculative == "off" else config.speculative,
+        speculative_tokens=config.speculative_tokens,
         upstream_key=os.environ.get("TUNESMITH_UPSTREAM_KEY", ""),
         reporter=reporter or SilentReporter(),
     )

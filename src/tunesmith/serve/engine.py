@@ -41,11 +41,15 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of a finished request; `cached`: of the prompt, those that did not have to be read again."""
+    """Tokens of a finished request; `cached`: of the prompt, those that did not have to be read again; `drafted`: guesses of
+    next tokens that were checked, in `drafts` passes, and `accepted` those that were right."""
 
     prompt: int
     completion: int
     cached: int = 0
+    drafts: int = 0
+    drafted: int = 0
+    accepted: int = 0
 
 
 class Engine(Protocol):

@@ -37,6 +37,11 @@ class Observer:
         self._prompt = Counter("vllm:prompt_tokens", "Tokens of prompts.", **named)
         self._cached = Counter("vllm:prefix_cache_hits", "Tokens of prompts that were found in the prefix cache.", **named)
         self._generated = Counter("vllm:generation_tokens", "Tokens of answers.", **named)
+        self._guesses = {
+            "drafts": Counter("vllm:spec_decode_num_drafts", "Drafts that were checked.", **named),
+            "drafted": Counter("vllm:spec_decode_num_draft_tokens", "Tokens of drafts.", **named),
+            "accepted": Counter("vllm:spec_decode_num_accepted_tokens", "Tokens of drafts that were right.", **named),
+        }
         self._first = Histogram("vllm:time_to_first_token_seconds", "From request to first text.", buckets=_SECONDS, **named)
         self._between = Histogram("vllm:time_per_output_token_seconds", "Between tokens.", buckets=_PER_TOKEN, **named)
         self._whole = Histogram("vllm:e2e_request_latency_seconds", "From request to end.", buckets=_SECONDS, **named)
@@ -57,6 +62,8 @@ class Observer:
             self._prompt.labels(name).inc(told.usage.prompt)
             self._cached.labels(name).inc(told.usage.cached)
             self._generated.labels(name).inc(told.usage.completion)
+            for what, counter in self._guesses.items():
+                counter.labels(name).inc(getattr(told.usage, what))
             self._whole.labels(name).observe(seconds)
             if told.first_s is not None:
                 self._first.labels(name).observe(told.first_s)

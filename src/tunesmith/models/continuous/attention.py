@@ -1,10 +1,10 @@
 """Attention of one pass of the continuous batch, registered with transformers' AttentionInterface: no model is patched.
 
-A pass is one row of tokens: the newest token of every answer that is being written, and pieces of prompts that are being read.
-Each attends to its own slot alone.
+A pass is one row of tokens: the newest token of every answer that is being written with the tokens that were drafted after it,
+and pieces of prompts that are being read. Each attends to its own slot alone.
 
-Shapes: T tokens of the pass, n rows of a run of slots, R tokens of a piece, N columns attended, H query heads, K key heads,
-G = H / K, D width of a head.
+Shapes: T tokens of the pass, n rows of a run of slots, Q tokens of each, R tokens of a piece, N columns attended, H query
+heads, K key heads, G = H / K, D width of a head.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Answers in neighbouring slots from `slot` on: where their newest tokens are in the pass, and how many came before."""
+    """Answers in neighbouring slots from `slot` on: where their newest tokens are in the pass (n, Q), and how many came before
+    each (n, Q). A row with fewer than Q repeats its last one; `longest` is the largest of the lengths."""
 
     slot: int
     tokens: torch.Tensor
@@ -56,13 +57,13 @@ class Step:
     _masks: dict[tuple[int, int], torch.Tensor | None] = field(default_factory=dict)
 
     def bias(self, number: int, window: int, dtype: torch.dtype) -> torch.Tensor:
-        """(n, 1, 1, N) of a run: zero where a row may attend, minus infinity where not."""
+        """(n, 1, 1, Q, N) of a run: zero where a token may attend, minus infinity where not."""
         if (number, window) not in self._biases:
             run = self.runs[number]
             columns = torch.arange(run.longest + 1, device=run.lengths.device)
-            seen = columns <= run.lengths[:, None]
+            seen = columns <= run.lengths[..., None]
             if window:
-                seen &= run.lengths[:, None] - columns < window
+                seen &= run.lengths[..., None] - columns < window
             bias = torch.zeros(seen.shape, dtype=dtype, device=columns.device).masked_fill_(~seen, float("-inf"))
             self._biases[number, window] = bias[:, None, None]
         return self._biases[number, window]
@@ -114,43 +115,40 @@ def _attend(
     for number, run in enumerate(step.runs):
         n = run.tokens.shape[0]
         rows, alone = slice(run.slot * K, (run.slot + n) * K), torch.arange(run.slot, run.slot + n, device=q.device)
-        keys.view(-1, K, *keys.shape[1:])[alone, :, run.lengths] = k.index_select(0, run.tokens)
-        values.view(-1, K, *values.shape[1:])[alone, :, run.lengths] = v.index_select(0, run.tokens)
+        keys.view(-1, K, *keys.shape[1:])[alone[:, None], :, run.lengths] = k[run.tokens]
+        values.view(-1, K, *values.shape[1:])[alone[:, None], :, run.lengths] = v[run.tokens]
         attend = _attend_run if step.explicit or softcap is not None else _attend_run_by_kernel
         part = slice(0, run.longest + 1)
-        made = attend(
-            q.index_select(0, run.tokens),
-            keys[rows, part],
-            values[rows, part],
-            step.bias(number, window, q.dtype),
-            scale,
-            softcap,
-        )
-        out.index_copy_(0, run.tokens, made)
+        made = attend(q[run.tokens], keys[rows, part], values[rows, part], step.bias(number, window, q.dtype), scale, softcap)
+        out.index_copy_(0, run.tokens.flatten(), made.flatten(0, 1))
     return out[None], None
 
 
 def _attend_run(
     q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor, scale: float, softcap: float | None
 ) -> torch.Tensor:
-    """Written-out products, the query heads of a group folded into rows: q (n, H, D), keys (n·K, N, D) → (n, H, D)."""
-    n, H, D = q.shape
+    """Written-out products, tokens and query heads of a group folded into rows: q (n, Q, H, D), keys (n·K, N, D) → like q."""
+    n, Q, H, D = q.shape
     K = keys.shape[0] // n
-    scores = torch.bmm((q * scale).reshape(n * K, H // K, D), keys.transpose(1, 2)).view(n, K, H // K, -1)
+    scores = torch.bmm((q * scale).view(n, Q, K, -1, D).permute(0, 2, 3, 1, 4).reshape(n * K, -1, D), keys.transpose(1, 2))
+    scores = scores.view(n, K, H // K, Q, -1)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     p = torch.softmax(scores.add_(bias), -1, dtype=torch.float32).to(q.dtype)
-    return torch.bmm(p.view(n * K, H // K, -1), values).view(n, H, -1)
+    made = torch.bmm(p.view(n * K, -1, p.shape[-1]), values).view(n, K, H // K, Q, -1)
+    return made.permute(0, 3, 1, 2, 4).reshape(n, Q, H, -1)
 
 
 def _attend_run_by_kernel(
     q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor, scale: float, softcap: float | None
 ) -> torch.Tensor:
-    n, H, D = q.shape
+    n, Q, H, D = q.shape
     K = keys.shape[0] // n
     keys, values = (x.view(n, K, *x.shape[1:]) for x in (keys, values))
-    out = F.scaled_dot_product_attention(q.reshape(n, K, H // K, D), keys, values, attn_mask=bias, scale=scale)
-    return out.reshape(n, H, -1)
+    heads = q.view(n, Q, K, -1, D).permute(0, 2, 3, 1, 4).reshape(n, K, -1, D)
+    mask = bias.expand(-1, -1, H // K, -1, -1).flatten(2, 3)
+    out = F.scaled_dot_product_attention(heads, keys, values, attn_mask=mask, scale=scale)
+    return out.view(n, K, H // K, Q, -1).permute(0, 3, 1, 2, 4).reshape(n, Q, H, -1)
 
 
 def _attend_piece(

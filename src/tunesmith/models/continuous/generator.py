@@ -1,7 +1,7 @@
 """The generator of a server: a batch that never ends. Requests join between two passes and leave when they are done.
 
-Every pass makes one token of each answer in work and reads up to `piece_tokens` of prompts, so that a long prompt does not
-hold up the others. One thread uses it; nothing here waits.
+Every pass makes one token of each answer in work, or several where drafted ones turn out right, and reads up to `piece_tokens`
+of prompts, so that a long prompt does not hold up the others. One thread uses it; nothing here waits.
 """
 
 from __future__ import annotations
@@ -13,17 +13,13 @@ from typing import Any
 
 import torch
 
-from tunesmith.core.errors import ModelError
-from tunesmith.models.continuous.adapters import AdapterBank
-from tunesmith.models.continuous.attention import NAME, Piece, Run, Step, register
-from tunesmith.models.continuous.memory import KeyValues
+from tunesmith.models.continuous.drafts import Drafter
+from tunesmith.models.continuous.forward import Costs, Forward, Part
 from tunesmith.models.continuous.prefix import BLOCK, PrefixCache, block_names
-from tunesmith.models.generation.attending import SlotAttention
-from tunesmith.models.generation.fits import fits
 from tunesmith.models.generation.requests import Job
 from tunesmith.models.generation.sampling import Voice, choose
 
-__all__ = ["Capacity", "Continuous", "Order", "Token"]
+__all__ = ["Capacity", "Continuous", "Order", "Token", "is_right"]
 
 _FIRST_COLUMNS = 256  # of the memory, and what a row counts at least
 
@@ -52,7 +48,8 @@ class Order:
     """An answer asked for. `adapter`: a key of the bank, or empty for the base alone. `logprobs`: how many likeliest tokens to
     report beside the chosen one, None for no log-probabilities. `allow` changes the logits (V) of the next token in place
     before it is chosen. `took(token)` hears each token and says whether the answer ends with it; `cached` and `read` are how
-    many tokens of the prompt were found, and are in memory."""
+    many tokens of the prompt were found, and are in memory; `drafts` counts passes with guesses, `drafted` the guesses, and
+    `accepted` those that were right."""
 
     job: Job
     adapter: str
@@ -66,36 +63,47 @@ class Order:
     tokens: list[int] = field(default_factory=list)
     blocks: list[bytes] = field(default_factory=list)
     voice: Any = None
+    draft: Any = None
+    drafts: int = 0
+    drafted: int = 0
+    accepted: int = 0
 
     @property
     def is_writing(self) -> bool:
         """Whether the prompt has been read."""
         return self.read >= len(self.job.ids)
 
+    def since(self, place: int) -> Sequence[int]:
+        """The tokens of prompt and answer from this place on."""
+        ahead = place - len(self.job.ids)
+        return self.tokens[ahead:] if ahead >= 0 else (*self.job.ids[place:], *self.tokens)
+
 
 class Continuous:
-    """The continuous batch of one model. ModelError if the model's attention cannot be given slots (see `generation.fits`)."""
+    """The continuous batch of one model. ModelError if the model's attention cannot be given slots (see `generation.fits`).
 
-    def __init__(self, model: Any, capacity: Capacity) -> None:
-        fit = fits(model)
-        if fit.reason:
-            raise ModelError(
-                "this model cannot be served by the embedded engine",
-                value=fit.reason,
-                expected="attention that takes part in a shared batch",
-                hint="export it and serve the GGUF file, or start vLLM and serve its address",
-            )
-        register()
-        self.model, self.capacity, self.longest = model, capacity, fit.longest
-        self.bank = AdapterBank(model)
-        self.memory = KeyValues(model.config.get_text_config().num_hidden_layers)
+    `drafter` guesses at most `draft_tokens` of the next tokens of each answer; answers are the same without it. `costs` of a
+    pass are measured if they are not given.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        capacity: Capacity,
+        *,
+        drafter: Drafter | None = None,
+        draft_tokens: int = 0,
+        costs: Costs | None = None,
+    ) -> None:
+        self.forward = Forward(model)
+        self.capacity, self.longest = capacity, self.forward.longest
+        self.bank, self.memory = self.forward.bank, self.forward.memory
         self.prefix = PrefixCache(capacity.prefix_bytes)
-        self.bytes_per_token = fit.bytes_per_token
+        self.bytes_per_token = self.forward.bytes_per_token + (drafter.bytes_per_token if drafter else 0)
         self.waiting: deque[Order] = deque()
         self.rows: list[Order] = []  # by slot
-        self._attention = SlotAttention(model, NAME)
-        self._device: torch.device = model.device
-        self._explicit = self._device.type == "cpu" and model.dtype == torch.float32
+        self._drafter, self._draft_tokens = drafter, draft_tokens
+        self._costs = costs or (self.forward.costs() if drafter else Costs(0.0, 0.0))
 
     def add(self, order: Order) -> None:
         """Let an answer wait for a slot."""
@@ -115,7 +123,7 @@ class Continuous:
         """Give up everything, after a pass that failed; returns what was in work or waited."""
         given_up = [*self.rows, *self.waiting]
         for order in given_up:
-            order.slot = -1
+            self._forget(order)
         self.rows.clear()
         self.waiting.clear()
         self.prefix.forget()
@@ -128,26 +136,39 @@ class Continuous:
 
     @torch.inference_mode()
     def step(self) -> None:
-        """One pass: every answer in work grows by a token."""
+        """One pass: every answer in work grows by a token, or by several where drafted ones are right."""
         self._admit()
         writing = [row for row in self.rows if row.is_writing]
         pieces = self._pieces()
         if not writing and not pieces:
             return
-        logits_nV, order = self._pass(writing, pieces)
+        drafts = self._drafts(writing)
+        parts = [
+            Part(row.slot, self._length(row), (row.tokens[-1], *draft), 1 + len(draft), row.adapter)
+            for row, draft in zip(writing, drafts, strict=True)
+        ]
+        parts += [
+            Part(row.slot, row.read, row.job.ids[row.read : row.read + count], adapter=row.adapter, is_piece=True)
+            for row, count in pieces
+        ]
+        logits_NV = self.forward.run(parts)
         for row, count in pieces:
             row.read += count
             if row.is_writing:
                 self._keep(row, row.job.ids)
-        ready = [(at, row) for at, row in enumerate(order) if row.is_writing]
-        if ready:
-            self._take([row for _, row in ready], logits_nV[[at for at, _ in ready]])
+        begin, ready = 0, list[tuple[Order, Sequence[int], int]]()
+        for row, draft in [*zip(writing, drafts, strict=True), *((row, []) for row, _ in pieces)]:
+            if row.is_writing:
+                ready.append((row, draft, begin))
+            begin += 1 + len(draft)
+        self._take(ready, logits_NV.float())
 
     @torch.inference_mode()
     def embed(self, ids: Sequence[int], adapter: str) -> list[float]:
         """The mean over a text's tokens of the last layer's output, at length 1. A pass of its own, outside the batch."""
         with self.bank.parts([(adapter, 0, len(ids))] if adapter else []):
-            out = self.model(input_ids=self._tensor(ids)[None], use_cache=False, output_hidden_states=True, logits_to_keep=1)
+            ids_T = self.forward.tensor(ids)
+            out = self.forward.model(input_ids=ids_T[None], use_cache=False, output_hidden_states=True, logits_to_keep=1)
         mean_D = out.hidden_states[-1][0].float().mean(0)
         vector: list[float] = torch.nn.functional.normalize(mean_D, dim=0).tolist()
         return vector
@@ -199,89 +220,63 @@ class Continuous:
                 budget -= count
         return pieces
 
-    def _pass(self, writing: Sequence[Order], pieces: Sequence[tuple[Order, int]]) -> tuple[torch.Tensor, list[Order]]:
-        """Logits (n, V) after the last token of each row in the pass, and which rows these are. Tokens of one adapter are
-        neighbours, so that each of its layers works on one slice."""
-        ids: list[int] = []
-        places: list[int] = []
-        last: list[int] = []
-        order: list[Order] = []
-        parts: list[tuple[str, int, int]] = []
-        newest: dict[int, int] = {}
-        laid: list[Piece] = []
-        for key in sorted({row.adapter for row in writing} | {row.adapter for row, _ in pieces}):
-            begin = len(ids)
-            for row in writing:
-                if row.adapter == key:
-                    newest[row.slot] = len(ids)
-                    ids.append(row.tokens[-1])
-                    places.append(self._length(row))
-                    last.append(len(ids) - 1)
-                    order.append(row)
-            for row, count in pieces:
-                if row.adapter == key:
-                    laid.append(Piece(row.slot, len(ids), len(ids) + count, row.read))
-                    ids += row.job.ids[row.read : row.read + count]
-                    places += range(row.read, row.read + count)
-                    last.append(len(ids) - 1)
-                    order.append(row)
-            if key:
-                parts.append((key, begin, len(ids)))
-        step = Step(self.memory, self._runs(newest), laid, self._explicit)
-        with self._attention.on(), self.bank.parts(parts):
-            out = self.model(
-                input_ids=self._tensor(ids)[None],
-                position_ids=self._tensor(places)[None],
-                use_cache=False,
-                logits_to_keep=self._tensor(last),
-                slots=step,
-            )
-        logits: torch.Tensor = out.logits[0]
-        return logits, order
-
-    def _tensor(self, numbers: Sequence[int]) -> torch.Tensor:
-        return torch.tensor(numbers, device=self._device)
+    def _drafts(self, writing: Sequence[Order]) -> list[list[int]]:
+        if self._drafter is None or not writing:
+            return [[] for _ in writing]
+        most = [min(self._draft_tokens, row.job.room - len(row.tokens) - 1) for row in writing]
+        return self._drafter.draft(writing, most, self._costs)
 
     @staticmethod
     def _length(row: Order) -> int:
-        """Tokens of a row that are in memory: all but the newest."""
+        """Tokens of a row that are in memory: all but the newest. Columns after them may hold drafts that were wrong: no later
+        token attends to a column before it has been written again."""
         return len(row.job.ids) + len(row.tokens) - 1
 
-    def _runs(self, newest: dict[int, int]) -> list[Run]:
-        """Neighbouring slots together. `newest`: slot → token of the pass."""
-        runs: list[list[int]] = []
-        for slot in sorted(newest):
-            if runs and runs[-1][-1] == slot - 1:
-                runs[-1].append(slot)
-            else:
-                runs.append([slot])
-        made = []
-        for slots in runs:
-            lengths = [self._length(self.rows[slot]) for slot in slots]
-            tokens = self._tensor([newest[slot] for slot in slots])
-            made.append(Run(slots[0], tokens, self._tensor(lengths), max(lengths)))
-        return made
+    def _take(self, rows: Sequence[tuple[Order, Sequence[int], int]], logits_NV: torch.Tensor) -> None:
+        """Choose the next tokens of every row (row, its draft, the place of its first logits), and let those go that end.
 
-    def _take(self, rows: Sequence[Order], logits_nV: torch.Tensor) -> None:
-        """Choose the next token of every row, hand it on, and let those go that end."""
-        logits_nV = logits_nV.float()
+        Each token is chosen as without a draft, from logits after all tokens before it; while the choice is the one that was
+        drafted, the logits after the draft are those after the answer, and the next is chosen.
+        """
+        ended, at, now = [], 0, list(rows)
+        while now:
+            chosen = self._choose([row for row, _, _ in now], logits_NV[[begin + at for _, _, begin in now]])
+            further = []
+            for one, token in zip(now, chosen, strict=True):
+                row, draft, _ = one
+                row.tokens.append(token.id)
+                right = is_right(draft, at, token.id)
+                row.accepted += right
+                if row.took(token) or len(row.tokens) >= row.job.room:
+                    ended.append(row)
+                elif right:
+                    further.append(one)
+            now, at = further, at + 1
+        for row, draft, _ in rows:
+            row.drafts += bool(draft)
+            row.drafted += len(draft)
+        for row in ended:  # when all have their tokens: a slot that moves must know its length
+            self._keep(row, (*row.job.ids, *row.tokens[:-1]))
+            self._leave(row)
+
+    @staticmethod
+    def _choose(rows: Sequence[Order], logits_nV: torch.Tensor) -> list[Token]:
+        """The next token of each row, with its log-probabilities where they are asked for."""
         raw = [row.logprobs for row in rows]
         log_p = {at: torch.log_softmax(logits_nV[at], -1) for at, count in enumerate(raw) if count is not None}
         for at, row in enumerate(rows):
             if row.allow is not None:
                 row.allow(logits_nV[at])
-        chosen = choose(logits_nV, [row.voice for row in rows])
-        for row, token in zip(rows, chosen, strict=True):
-            row.tokens.append(token)  # all before any leaves: a slot that moves must know its length
-        for at, (row, token) in enumerate(zip(rows, chosen, strict=True)):
-            told = Token(token)
+        tokens = []
+        for at, token in enumerate(choose(logits_nV, [row.voice for row in rows])):
             if at in log_p:
                 count = raw[at] or 0
                 values, ids = log_p[at].topk(count) if count else (log_p[at][:0], log_p[at][:0].long())
-                told = Token(token, float(log_p[at][token]), tuple(zip(ids.tolist(), values.tolist(), strict=True)))
-            if row.took(told) or len(row.tokens) >= row.job.room:
-                self._keep(row, (*row.job.ids, *row.tokens[:-1]))
-                self._leave(row)
+                top = tuple(zip(ids.tolist(), values.tolist(), strict=True))
+                tokens.append(Token(token, float(log_p[at][token]), top))
+            else:
+                tokens.append(Token(token))
+        return tokens
 
     def _keep(self, row: Order, ids: Sequence[int]) -> None:
         """Cache the whole blocks of what is in memory of a row."""
@@ -296,8 +291,18 @@ class Continuous:
             self.memory.move(order.slot, last.slot, length)
             last.slot = order.slot
             self.rows[order.slot] = last
-        order.slot = -1
+        self._forget(order)
         self.memory.release(len(self.rows) or 1, max(map(self._columns, self.rows), default=1))
+
+    def _forget(self, order: Order) -> None:
+        order.slot = -1
+        if self._drafter is not None:
+            self._drafter.left(order)
+
+
+def is_right(draft: Sequence[int], at: int, token: int) -> bool:
+    """Whether the token that a row chose is the one that was drafted in its place."""
+    return at < len(draft) and draft[at] == token
 
 
 def _shared(one: Order, other: Order) -> int:

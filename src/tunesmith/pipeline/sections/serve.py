@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tunesmith.core.settings import Section
 
@@ -45,6 +45,12 @@ class ServeConfig(Section):
     """Tokens of prompt and answer together. 0: the model's own limit."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number type of the weights in this process."""
+    speculative: Annotated[str, Field(min_length=1)] = "off"
+    """Where guesses of an answer's next tokens come from, several of which the model checks in one pass: `off`, `ngram` (what
+    followed the same words before, in prompt or answer), or a reference to a smaller model with the same tokenizer. Answers do
+    not depend on it. It holds for models in this process."""
+    speculative_tokens: Annotated[int, Field(ge=1, le=64)] = 8
+    """Most tokens that are guessed at a time; fewer where they would cost more than they save."""
     drain: Annotated[float, Field(ge=0)] = 60.0
     """Seconds for requests in work to finish after SIGTERM."""
     pause: Annotated[float, Field(ge=0)] = 0.0
@@ -60,3 +66,11 @@ class ServeConfig(Section):
     """Whether the secrets and personal data that the data stage's checks find are taken out of kept texts."""
     traffic: str = ""
     """A YAML file that says who gets which model (docs/guides/traffic.md)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _off_is_a_word(cls, values: Any) -> Any:
+        """YAML reads `off` as no."""
+        if isinstance(values, dict) and values.get("speculative") is False:
+            return {**values, "speculative": "off"}
+        return values

@@ -13,7 +13,7 @@ from typing import Any
 from tunesmith.core.errors import EngineError, ModelError, TunesmithError
 from tunesmith.core.records import Message
 from tunesmith.models.chat import Chat
-from tunesmith.models.continuous.generator import Capacity, Continuous, Order, Token
+from tunesmith.models.continuous.generator import Continuous, Order, Token
 from tunesmith.models.continuous.text import GrowingText
 from tunesmith.models.generation.requests import Job, Sampling
 from tunesmith.models.generation.sampling import seed_of
@@ -105,10 +105,11 @@ class Embedded:
     honours = _HONOURS
 
     def __init__(
-        self, model: Any, capacity: Capacity, targets: dict[str, Target], *, base: str, context: int, most_adapters: int = 16
+        self, batch: Continuous, targets: dict[str, Target], *, base: str, context: int, most_adapters: int = 16
     ) -> None:
-        self.batch = Continuous(model, capacity)
-        fitting = capacity.memory_bytes // self.batch.bytes_per_token
+        self.batch = batch
+        capacity, model = batch.capacity, batch.forward.model
+        fitting = capacity.memory_bytes // batch.bytes_per_token
         self.context = min(context, self.batch.longest or context, max(256, 1 << (fitting.bit_length() - 1)))
         self.targets, self.at_once, self._base = targets, capacity.rows, base
         self._thread = BatchThread(self.batch, self._failed)
@@ -141,9 +142,13 @@ class Embedded:
                     raise _failure(item)
                 open_choices -= item.finish is not None
                 yield item
-            read = sum(len(ids) for ids in prompts)
             yield Usage(
-                read, sum(len(order.tokens) for order in orders), sum(orders[at].cached for at in range(0, len(orders), ask.n))
+                sum(len(ids) for ids in prompts),
+                sum(len(order.tokens) for order in orders),
+                sum(orders[at].cached for at in range(0, len(orders), ask.n)),
+                sum(order.drafts for order in orders),
+                sum(order.drafted for order in orders),
+                sum(order.accepted for order in orders),
             )
 
     def _orders(

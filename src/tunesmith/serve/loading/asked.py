@@ -48,8 +48,9 @@ def named(text: str) -> Named:
 class Loading:
     """How models are opened. `rows`: answers at once in each engine that we start; `most_adapters` in memory; `context`: tokens
     at most, 0 for the model's own; `preload`: adapters are read at the start, not when they are first asked for;
-    `pin`: names (or NAME@VERSION, NAME@ALIAS) of adapters that are read then in any case and stay; `upstream_key`: what other
-    servers are shown."""
+    `pin`: names (or NAME@VERSION, NAME@ALIAS) of adapters that are read then in any case and stay; `speculative`: what
+    guesses next tokens, `ngram` or a model (empty: nothing does), and `speculative_tokens` how many at most; `upstream_key`:
+    what other servers are shown."""
 
     store: Store
     precision: StoredType = "float32"
@@ -58,6 +59,8 @@ class Loading:
     context: int = 0
     preload: bool = True
     pin: frozenset[str] = frozenset()
+    speculative: str = ""
+    speculative_tokens: int = 8
     upstream_key: str = ""
     reporter: Reporter = field(default_factory=SilentReporter)
 

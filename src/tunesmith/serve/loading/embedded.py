@@ -7,13 +7,14 @@ from pathlib import Path
 
 from tunesmith.core.errors import ModelError
 from tunesmith.models.chat import Chat, open_chat
-from tunesmith.models.continuous.generator import Capacity
+from tunesmith.models.continuous.generator import Capacity, Continuous
 from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.memory import free_bytes
 from tunesmith.models.tuned import is_whole
 from tunesmith.serve.engines.adapter_files import AdapterFiles
 from tunesmith.serve.engines.embedded import Embedded, Target
 from tunesmith.serve.loading.asked import Loading, Named, usual_sampling
+from tunesmith.serve.loading.drafting import open_drafter
 from tunesmith.serve.parity import check_prompts, own_folder, own_ids
 from tunesmith.serve.registry import Registry, Version, plain_name
 from tunesmith.systems.placing import Place, check_base
@@ -91,9 +92,9 @@ class Group:
             prefix_bytes=free // (2 * _SHARE),
             piece_tokens=_PIECE_TOKENS.get(model.device.type, 512),
         )
+        drafter = open_drafter(how, self.base, model, capacity) if how.speculative else None
         return Embedded(
-            model,
-            capacity,
+            Continuous(model, capacity, drafter=drafter, draft_tokens=how.speculative_tokens),
             self.targets,
             base=self.base.fingerprint,
             context=min(self.base.context, how.context or self.base.context),

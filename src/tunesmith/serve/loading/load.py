@@ -41,7 +41,15 @@ async def load_all(references: Sequence[Named], how: Loading, registry: Registry
     for one in references:
         if is_url(one.reference):
             place_url(one, servers)
-    groups: list[_Opens] = [*(_placed(files, how) if files else []), *servers.values()]
+    bases, ggufs = _placed(files, how) if files else ([], [])
+    if how.speculative and not bases:
+        raise ModelError(
+            "none of these models can have its next tokens guessed",
+            value=how.speculative,
+            expected="`off`, or a model in this process: no GGUF file and no address",
+            hint="--speculative off",
+        )
+    groups: list[_Opens] = [*bases, *ggufs, *servers.values()]
     refused: list[ModelError] = []
     for group in groups:
         refused += await group.open(how, registry)
@@ -63,7 +71,7 @@ async def _pin(name: str, registry: Registry) -> None:
         ) from error
 
 
-def _placed(references: Sequence[Named], how: Loading) -> list[_Opens]:
+def _placed(references: Sequence[Named], how: Loading) -> tuple[list[Group], list[GgufGroup]]:
     """References to files, sorted by base and by GGUF file."""
     from tunesmith.serve.loading.embedded import place_embedded
     from tunesmith.serve.loading.gguf import place_gguf
@@ -81,4 +89,4 @@ def _placed(references: Sequence[Named], how: Loading) -> list[_Opens]:
             place_gguf(one, place, files)
         else:
             place_embedded(one, place, bases, how)
-    return [*bases.values(), *files.values()]
+    return list(bases.values()), list(files.values())
