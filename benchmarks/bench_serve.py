@@ -4,6 +4,7 @@ python benchmarks/bench_serve.py overhead [--litellm PYTHON] [--rounds 8]      a
 python benchmarks/bench_serve.py clients [--litellm PYTHON] [--clients 500]    requests/s of many clients
 python benchmarks/bench_serve.py adapters --base smollm2                       tokens/s, base and 8 adapters in one batch
 python benchmarks/bench_serve.py prefix --base smollm2                         time to first token with a long system prompt
+python benchmarks/bench_serve.py speculative --base smollm2 [--draft MODEL]    tokens per processor second, with and without guesses
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -67,6 +69,13 @@ async def mock(port: int) -> None:
 @contextmanager
 def started(command: Sequence[str], **environment: str) -> Iterator[str]:
     """A program that prints a JSON line with its `url` when it is ready."""
+    with ready_process(command, **environment) as (url, _):
+        yield url
+
+
+@contextmanager
+def ready_process(command: Sequence[str], **environment: str) -> Iterator[tuple[str, int]]:
+    """The same with its process number."""
     with subprocess.Popen(
         list(command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, **environment}
     ) as process:
@@ -75,7 +84,7 @@ def started(command: Sequence[str], **environment: str) -> Iterator[str]:
         if not line:
             raise SystemExit(f"this ended before it was ready: {' '.join(command)}")
         try:
-            yield json.loads(line)["url"]
+            yield json.loads(line)["url"], process.pid
         finally:
             process.send_signal(signal.SIGTERM)
 
@@ -327,12 +336,123 @@ def prefix(arguments: argparse.Namespace) -> None:
     write_result("serve-prefix", {"base": arguments.base, "rounds": arguments.rounds, "load": os.getloadavg()[0]}, rows)
 
 
+# --- guessed tokens --------------------------------------------------------------------------------------------------------
+
+TALK = (
+    "Tell me how a kettle works.",
+    "What should I think of before I buy a bicycle?",
+    "Write a short letter to a neighbour about a loud dog.",
+    "Why is the sky blue in the day and red in the evening?",
+    "Give me advice for a first visit to a big city.",
+    "Explain what a bank does with the money in an account.",
+    "Write a short story about a lighthouse.",
+    "How do I keep bread fresh for a week?",
+)
+EDIT = "Correct the spelling of this text and repeat it in full, word for word where it is right:\n\n"
+QUOTE = "Quote three sentences of this text that name a thing, exactly as they are written, each in quotation marks:\n\n"
+
+
+def paragraphs() -> list[str]:
+    """Of the posts that come with Tunesmith: texts of 90 to 170 tokens."""
+    import tunesmith
+
+    files = sorted((Path(tunesmith.__file__).parent / "examples" / "posts").rglob("*.md"))
+    return [text for file in files for text in file.read_text().split("\n\n") if 350 < len(text) < 700 and text[0].isalpha()]
+
+
+def works(count: int) -> dict[str, list[dict[str, Any]]]:
+    """`count` requests of each work: texts edited and quoted greedily, and talk as a model is usually asked."""
+    texts = paragraphs()
+    halves = [(EDIT, QUOTE)[n % 2] + texts[n % len(texts)] for n in range(count)]
+    talk = [f"{TALK[n % len(TALK)]}{' Use other words than last time.' * (n // len(TALK))}" for n in range(count)]
+    return {
+        "editing and quoting": [{"messages": [{"role": "user", "content": text}], "temperature": 0} for text in halves],
+        "talk": [{"messages": [{"role": "user", "content": text}], "temperature": 0.7, "top_p": 0.9} for text in talk],
+    }
+
+
+async def answered(url: str, asked: Sequence[dict[str, Any]], clients: int, tokens: int) -> tuple[list[str], int]:
+    """The answers of so many clients that take turns, and how many tokens they have."""
+    texts, total, places = [""] * len(asked), 0, iter(range(len(asked)))
+
+    async def one(client: aiohttp.ClientSession) -> None:
+        nonlocal total
+        for at in places:
+            body = {"model": "base", "max_tokens": tokens, "seed": at, **asked[at]}
+            async with client.post(f"{url}/v1/chat/completions", json=body, headers=HEADERS) as response:
+                found = await response.json()
+                if response.status != 200:
+                    raise SystemExit(str(found))
+            texts[at] = found["choices"][0]["message"]["content"]
+            total += found["usage"]["completion_tokens"]
+
+    timeout = aiohttp.ClientTimeout(total=3600)
+    async with aiohttp.ClientSession(timeout=timeout) as client:
+        await asyncio.gather(*(one(client) for _ in range(clients)))
+    return texts, total
+
+
+def guessed(url: str) -> tuple[float, float]:
+    """Tokens that were guessed so far, and those that were right."""
+    with urllib.request.urlopen(f"{url}/metrics") as response:
+        lines = [line.rsplit(" ", 1) for line in response.read().decode().splitlines() if line.startswith("vllm:spec_decode")]
+    drafted, accepted = (
+        sum(float(value) for name, value in lines if f"num_{what}_tokens_total" in name) for what in ("draft", "accepted")
+    )
+    return drafted, accepted
+
+
+def speculative(arguments: argparse.Namespace) -> None:
+    """Tokens per second of the server's processor time, so that other programs hardly change it; the prompts are read too."""
+    import psutil
+
+    ways = ["off", "ngram", *([arguments.draft] if arguments.draft else [])]
+    serve = [sys.executable, "-m", "tunesmith.cli", "serve", "--port", "0", "--json", f"base={arguments.base}"]
+    rows = []
+    with ExitStack() as held:
+        servers = {}
+        for way in ways:
+            url, pid = held.enter_context(ready_process([*serve, "--speculative", way], OMP_NUM_THREADS="1"))
+            servers[way] = (url, psutil.Process(pid))
+        for clients, count in ((1, 4), (4, 8), (32, 32)):
+            for work, asked in works(count).items():
+                spent: dict[str, list[float]] = {way: [] for way in ways}
+                tokens, texts = {}, {}
+                before = {way: guessed(url) for way, (url, _) in servers.items()}
+                for _ in range(arguments.rounds):
+                    for way, (url, process) in servers.items():
+                        begin = process.cpu_times()
+                        texts[way], tokens[way] = asyncio.run(answered(url, asked, clients, arguments.tokens))
+                        end = process.cpu_times()
+                        spent[way].append(end.user + end.system - begin.user - begin.system)
+                for way, (url, _) in servers.items():
+                    drafted, accepted = (now - then for now, then in zip(guessed(url), before[way], strict=True))
+                    rows.append(
+                        {
+                            "clients": clients,
+                            "work": work,
+                            "guesses": way,
+                            "tokens per processor second": tokens[way] / min(spent[way]),
+                            "times as many as without": min(spent["off"]) * tokens[way] / tokens["off"] / min(spent[way]),
+                            "guessed": drafted / arguments.rounds,
+                            "right": accepted / arguments.rounds,
+                            "tokens": tokens[way],
+                            "equal answers": f"{sum(map(str.__eq__, texts[way], texts['off']))} of {count}",
+                            "rounds s": spent[way],
+                        }
+                    )
+                    print({name: value for name, value in rows[-1].items() if name != "rounds s"}, flush=True)
+    work = {"base": arguments.base, "most tokens": arguments.tokens, "rounds": arguments.rounds, "load": os.getloadavg()[0]}
+    write_result("serve-speculative", work, rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["mock", "overhead", "clients", "adapters", "prefix"])
+    parser.add_argument("what", choices=["mock", "overhead", "clients", "adapters", "prefix", "speculative"])
     parser.add_argument("--litellm", default="")
     parser.add_argument("--base", default="smollm2")
     parser.add_argument("--gguf", default="")
+    parser.add_argument("--draft", default="")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=32)
@@ -342,7 +462,8 @@ def main() -> None:
     if arguments.what == "mock":
         asyncio.run(mock(arguments.port))
         return
-    {"overhead": overhead, "clients": many_clients, "adapters": adapters, "prefix": prefix}[arguments.what](arguments)
+    asked = {"overhead": overhead, "clients": many_clients, "adapters": adapters, "prefix": prefix, "speculative": speculative}
+    asked[arguments.what](arguments)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from tunesmith.models.continuous.generator import Capacity, Continuous, Order, T
 from tunesmith.models.generation.requests import Job, Sampling
 from tunesmith.models.load import find_base, load_model
 
-FREE = Costs(1.0, 0.0)  # a pass costs the same for any number of tokens, so that everything is drafted
+FREE = Costs(((1, 1.0), (2, 1.0)))  # a pass costs the same for any number of tokens, so that all guesses are checked
+NOTHING = Costs(((1, 0.0), (2, 0.0)))
 CAPACITY = Capacity(rows=6, memory_bytes=2**30, prefix_bytes=2**24, piece_tokens=24)
 SETTINGS = {
     "greedy": Sampling(),
@@ -229,39 +231,57 @@ def test_what_is_looked_up_followed_the_longest_earlier_occurrence(text: list[in
     assert found == wanted[len(text) :]
 
 
+CPU = Costs(((1, 63.0), (2, 90.0), (8, 116.0), (32, 231.0), (64, 330.0)))  # milliseconds, SmolLM2 on one core
+
+
 def test_a_draft_is_shared_out_by_what_it_saves() -> None:
-    """A pass of 10 tokens' cost for itself, as on a CPU: alone a doubtful guess pays, among 32 only a sure one does."""
-    costs = Costs(10.0, 1.0)
-    assert share([0.9], [8], costs) == [8] and share([0.05], [8], costs) == [0]
-    assert sum(share([0.5] * 32, [8] * 32, costs)) == 0 and sum(share([0.99] * 32, [8] * 32, costs)) > 32
-    assert share([0.95, 0.1], [8, 8], costs)[1] == 0 < share([0.95, 0.1], [8, 8], costs)[0]
-    assert share([0.9], [8], costs, each=20.0) == [0]
-    assert share([0.3] * 4, [8] * 4, Costs(1000.0, 1.0)) > share([0.3] * 4, [8] * 4, costs)
+    """Alone, long drafts of sure guesses pay and short ones of doubtful guesses do not; a machine with less to spare checks
+    fewer, and guesses that cost something must save it."""
+    assert share([0.9], [16], CPU)[0] >= 8 and share([0.3], [16], CPU) == [0]
+    assert sum(share([0.4] * 32, [8] * 32, CPU)) == 0 < sum(share([0.9] * 32, [8] * 32, CPU))
+    assert share([0.95, 0.1], [8, 8], CPU)[1] == 0 < share([0.95, 0.1], [8, 8], CPU)[0]
+    assert share([0.9], [8], CPU, each=60.0) == [0] and share([0.9], [0], CPU) == [0]
+    assert share([0.3] * 4, [8] * 4, FREE) == [8] * 4
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 0.99), st.integers(0, 5)), min_size=1, max_size=3))
+def test_no_other_share_gives_more_tokens_per_second(rows: list[tuple[float, int]]) -> None:
+    """Against every share that there is."""
+    chances, most = [p for p, _ in rows], [count for _, count in rows]
+
+    def rate(counts: Sequence[int]) -> float:
+        expected = sum(p**j for p, count in zip(chances, counts, strict=True) for j in range(count + 1))
+        return expected / CPU.of(len(rows) + sum(counts))
+
+    best = max(map(rate, product(*(range(count + 1) for count in most))))
+    assert rate(share(chances, most, CPU)) == pytest.approx(best)
 
 
 def test_a_row_whose_guesses_fail_gets_none_and_one_whose_guesses_succeed_gets_many() -> None:
-    bad, good, costs = Chance(0.5), Chance(0.5), Costs(10.0, 1.0)
+    bad, good = Chance(), Chance()
     tried = 0
     for _ in range(50):
-        tried += share([bad.value], [8], costs)[0]
+        tried += share([bad.value], [8], CPU)[0]
         bad.compare([1], [2])
         good.compare([1, 2], [1, 2, 3])
-    assert tried < 15 and share([bad.value], [8], costs) == [0] and share([good.value], [8], costs) == [8]
+    assert tried < 15 and share([bad.value], [8], CPU) == [0] and share([good.value], [8], CPU) == [8]
     for _ in range(100):
         bad.forget()
-    assert share([bad.value], [8], costs) > [0]
+    assert share([bad.value], [8], CPU) > [0]
 
 
-def test_a_pass_costs_time_and_each_of_its_tokens_does(base: Any) -> None:
+def test_a_pass_costs_time_and_more_tokens_do_not_cost_less(base: Any) -> None:
     costs = batch_of(base, {}).forward.costs()
-    assert costs.empty >= 0 and costs.token > 0
+    sizes = [costs.of(count) for count in (1, 2, 5, 8, 20, 64, 100)]
+    assert sizes == sorted(sizes) and sizes[0] > 0
+    assert CPU.of(5) == pytest.approx(103.0) and CPU.of(96) == pytest.approx(429.0) and CPU.of(64) == 330.0
 
 
 @pytest.mark.parametrize("own", [True, False])
 def test_a_draft_model_gives_the_answers_of_no_drafts(base: Any, plain: Any, tmp_path: Path, own: bool) -> None:
     """The model itself, whose guesses are right where the likeliest token is taken, and another one, whose guesses are not."""
     small = load_model(base if own else find_base(str(make_base(tmp_path / "other", seed=8))), "float32")
-    drafter = DraftModel(small, vocabulary=VOCABULARY, context=400, piece_tokens=24, costs=Costs(0.0, 0.0))
+    drafter = DraftModel(small, vocabulary=VOCABULARY, context=400, piece_tokens=24, costs=NOTHING)
     asked = orders(base)
     found, _ = answered(batch_of(base, {}, drafter), asked)
     assert [heard.ids for heard in found] == [plain[2][key_of(order)] for order, _ in asked]
@@ -271,7 +291,7 @@ def test_a_draft_model_gives_the_answers_of_no_drafts(base: Any, plain: Any, tmp
 
 
 def test_a_draft_model_of_a_short_context_does_not_draft_beyond_it(base: Any, plain: Any) -> None:
-    drafter = DraftModel(load_model(base, "float32"), vocabulary=VOCABULARY, context=60, piece_tokens=24, costs=Costs(0.0, 0.0))
+    drafter = DraftModel(load_model(base, "float32"), vocabulary=VOCABULARY, context=60, piece_tokens=24, costs=NOTHING)
     asked = orders(base)
     found, _ = answered(batch_of(base, {}, drafter), asked)
     assert [heard.ids for heard in found] == [plain[2][key_of(order)] for order, _ in asked]

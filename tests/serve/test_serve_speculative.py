@@ -23,6 +23,7 @@ from tunesmith.models.continuous.forward import Costs
 from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.serve.loading import drafting
 
+FREE, NOTHING = Costs(((1, 1.0), (2, 1.0))), Costs(((1, 0.0), (2, 0.0)))
 TEXT = "The kettle is on the stove, and the stove is cold. "
 SCHEMA = {
     "type": "object",
@@ -56,8 +57,8 @@ def servers(models: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
     base, adapters = models
     references = [f"base={base}", *(f"{name}={base}+{path}" for name, path in adapters.items())]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forward.Forward, "costs", lambda self: Costs(1.0, 0.0))  # not measured: all is guessed and checked
-        patch.setattr(drafting, "DraftModel", partial(DraftModel, costs=Costs(0.0, 0.0)))
+        patch.setattr(forward.Forward, "costs", lambda self: FREE)  # not measured: all is guessed and checked
+        patch.setattr(drafting, "DraftModel", partial(DraftModel, costs=NOTHING))
         opened = {
             name: loaded(tmp_path_factory.mktemp(name), *references, speculative=how)[0]
             for name, how in (("off", ""), ("ngram", "ngram"), ("model", str(base)))

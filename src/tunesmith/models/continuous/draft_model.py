@@ -12,7 +12,6 @@ from tunesmith.models.continuous.forward import Costs, Forward, Part
 
 __all__ = ["DraftModel"]
 
-_PRIOR = 0.7
 _SHORT = 16  # unread tokens that are read like an answer's newest; more of them like a piece of a prompt
 
 
@@ -21,7 +20,7 @@ class _Notes:
     slot: int
     read: int = 0  # tokens of the text that are in the draft model's memory
     guessed: list[int] = field(default_factory=list)
-    chance: Chance = field(default_factory=lambda: Chance(_PRIOR))
+    chance: Chance = field(default_factory=Chance)
 
 
 class DraftModel:
@@ -46,7 +45,7 @@ class DraftModel:
         unread = [self._unread(row) for row in rows]
         ends = [row.draft.read + len(new) for row, new in zip(rows, unread, strict=True)]
         fitting = [count if end + count <= self._context else 0 for end, count in zip(ends, most, strict=True)]
-        each = self._costs.token + self._costs.empty / len(rows)
+        each = self._costs.of(len(rows)) / len(rows)
         counts = share([row.draft.chance.value for row in rows], fitting, costs, each=each)
         for row, fits, count in zip(rows, fitting, counts, strict=True):
             if fits and not count:

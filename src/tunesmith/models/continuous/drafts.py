@@ -16,6 +16,7 @@ __all__ = ["Chance", "Drafter", "Lookup", "NGrams", "Writing", "share"]
 
 _SHORTEST, _LONGEST = 2, 16  # tokens that an earlier occurrence shares with the end of the text
 _OCCURRENCES = 8  # latest ones of the shortest n-gram that are compared
+_PRIOR = 0.7  # how likely a row's first guess is right
 _MEMORY = 0.9  # what is left of the evidence on a row after each further guess
 
 
@@ -45,9 +46,8 @@ class Drafter(Protocol):
 
 @dataclass(slots=True)
 class Chance:
-    """How likely a row's next guess is right, from its guesses so far; recent ones count more. `prior`: before there is any."""
+    """How likely a row's next guess is right, from its guesses so far; recent ones count more."""
 
-    prior: float
     hits: float = 0.0
     tries: float = 0.0
 
@@ -70,26 +70,26 @@ class Chance:
 
     @property
     def value(self) -> float:
-        """The mean of a beta distribution that began as one guess of this prior."""
-        return (self.hits + self.prior) / (self.tries + 1)
+        """The mean of a beta distribution that began with the weight of one guess."""
+        return (self.hits + _PRIOR) / (self.tries + 1)
 
 
 def share(chances: Sequence[float], most: Sequence[int], costs: Costs, *, each: float = 0.0) -> list[int]:
     """How many draft tokens each row gets, so that the pass makes most tokens per second.
 
-    The token number j of a draft is right with chance p^j. Taken in order of that chance, a token is worth checking while it
-    adds more per second than the pass gives already: p^j / (token + each) > expected tokens / seconds. `each`: seconds to
-    draft a token.
+    The token number j of a draft is right with chance p^j. Tokens are taken in the order of that chance; how many of them is
+    where expected tokens / seconds is largest. `each`: seconds to draft a token.
     """
-    counts = [0] * len(chances)
     guesses = sorted(((p**j, -at) for at, p in enumerate(chances) for j in range(1, most[at] + 1)), reverse=True)
-    expected, seconds = float(len(chances)), costs.empty + costs.token * len(chances)
-    for chance, at in guesses:
-        if chance * seconds <= expected * (costs.token + each):
-            break
-        counts[-at] += 1
+    expected = float(len(chances))
+    taken, best = 0, expected / costs.of(len(chances))
+    for count, (chance, _) in enumerate(guesses, start=1):
         expected += chance
-        seconds += costs.token + each
+        if (rate := expected / (costs.of(len(chances) + count) + each * count)) > best:
+            taken, best = count, rate
+    counts = [0] * len(chances)
+    for _, at in guesses[:taken]:
+        counts[-at] += 1
     return counts
 
 
@@ -129,7 +129,7 @@ class Lookup:
 @dataclass(slots=True)
 class _Notes:
     lookup: Lookup = field(default_factory=Lookup)
-    chance: Chance = field(default_factory=lambda: Chance(0.5))
+    chance: Chance = field(default_factory=Chance)
     guessed: list[int] = field(default_factory=list)
 
 

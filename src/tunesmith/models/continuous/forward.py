@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import torch
@@ -19,7 +20,8 @@ from tunesmith.models.generation.fits import fits
 
 __all__ = ["Costs", "Forward", "Part"]
 
-_TRIALS, _TRIAL_TOKENS = 3, 9  # passes measured of each size, and tokens of the larger size
+_TRIAL_SIZES, _TRIALS = (1, 2, 8, 32, 64), 3  # tokens of the passes that are timed, and how often
+_MOST_FILLING = 12  # places of a run filled up, of which so many cost as much as a further run
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Seconds of a pass: so many for itself (`empty`), and so many for each of its tokens."""
+    """Seconds of a pass by its number of tokens: measured points (tokens, seconds), at least two, with straight lines between
+    them and beyond."""
 
-    empty: float
-    token: float
+    points: tuple[tuple[int, float], ...]
+
+    def of(self, count: int) -> float:
+        """Seconds of a pass of `count` tokens."""
+        at = min(max(bisect(self.points, (count, math.inf)), 1), len(self.points) - 1)
+        (low, first), (high, last) = self.points[at - 1], self.points[at]
+        return first + (last - first) * (count - low) / (high - low)
 
 
 class Forward:
@@ -106,37 +114,38 @@ class Forward:
         return torch.tensor(numbers, dtype=torch.long, device=self._device)
 
     def _runs(self, parts: Sequence[Part], begins: Sequence[int]) -> list[Run]:
-        """Answers in neighbouring slots together."""
-        newest = sorted((part.slot, at) for at, part in enumerate(parts) if not part.is_piece)
-        runs: list[list[tuple[int, int]]] = []
-        for slot, at in newest:
-            if runs and runs[-1][-1][0] == slot - 1:
-                runs[-1].append((slot, at))
-            else:
-                runs.append([(slot, at)])
+        """Answers in neighbouring slots together, as far as they have about as many tokens."""
+        runs: list[list[int]] = []
+        for at in sorted((at for at, part in enumerate(parts) if not part.is_piece), key=lambda at: parts[at].slot):
+            if not runs or parts[runs[-1][-1]].slot != parts[at].slot - 1 or _filling(parts, [*runs[-1], at]) > _MOST_FILLING:
+                runs.append([])
+            runs[-1].append(at)
         made = []
         for run in runs:
-            Q = max(len(parts[at].ids) for _, at in run)
-            steps = [[min(q, len(parts[at].ids) - 1) for q in range(Q)] for _, at in run]
-            tokens = [[begins[at] + q for q in own] for (_, at), own in zip(run, steps, strict=True)]
-            lengths = [[parts[at].start + q for q in own] for (_, at), own in zip(run, steps, strict=True)]
-            made.append(Run(run[0][0], self.tensor(tokens), self.tensor(lengths), max(own[-1] for own in lengths)))
+            Q = max(len(parts[at].ids) for at in run)
+            steps = [[min(q, len(parts[at].ids) - 1) for q in range(Q)] for at in run]
+            tokens = [[begins[at] + q for q in own] for at, own in zip(run, steps, strict=True)]
+            lengths = [[parts[at].start + q for q in own] for at, own in zip(run, steps, strict=True)]
+            made.append(Run(parts[run[0]].slot, self.tensor(tokens), self.tensor(lengths), max(own[-1] for own in lengths)))
         return made
 
     @torch.inference_mode()
     def costs(self) -> Costs:
-        """Measured by a few passes of one token and of several, in the memory's first slot: before anything is in work.
-
-        On a CPU the thread's own time is taken, which other programs do not change.
-        """
+        """Measured in the memory's first slot, before anything is in work. The least of a few passes of each size counts, and
+        on a CPU the thread's own time, which other programs hardly change."""
         clock = time.thread_time if self._device.type == "cpu" else time.perf_counter
-        taken: dict[int, list[float]] = {1: [], _TRIAL_TOKENS: []}
-        for trial in range(_TRIALS + 1):
-            for count, seconds in taken.items():
+        points: list[tuple[int, float]] = []
+        for size in _TRIAL_SIZES:
+            taken = []
+            for _ in range(_TRIALS):
                 begin = clock()
-                self.run([Part(0, 0, [1] * count, wanted=count)]).argmax(-1).tolist()
-                if trial:  # the first of each size also pays for what is made once
-                    seconds.append(clock() - begin)
-        one, several = (median(seconds) for seconds in taken.values())
-        token = max((several - one) / (_TRIAL_TOKENS - 1), 1e-3 * one)
-        return Costs(max(one - token, 0.0), token)
+                self.run([Part(0, 0, [1] * size, wanted=size)]).argmax(-1).tolist()
+                taken.append(clock() - begin)
+            points.append((size, max(min(taken), points[-1][1] if points else 0.0)))
+        return Costs(tuple(points))
+
+
+def _filling(parts: Sequence[Part], run: Sequence[int]) -> int:
+    """Places of a run that are filled up, because a row has fewer tokens than another."""
+    sizes = [len(parts[at].ids) for at in run]
+    return max(sizes) * len(sizes) - sum(sizes)

@@ -103,7 +103,7 @@ class Continuous:
         self.waiting: deque[Order] = deque()
         self.rows: list[Order] = []  # by slot
         self._drafter, self._draft_tokens = drafter, draft_tokens
-        self._costs = costs or (self.forward.costs() if drafter else Costs(0.0, 0.0))
+        self._costs = costs or self.forward.costs() if drafter else None
 
     def add(self, order: Order) -> None:
         """Let an answer wait for a slot."""
@@ -221,7 +221,7 @@ class Continuous:
         return pieces
 
     def _drafts(self, writing: Sequence[Order]) -> list[list[int]]:
-        if self._drafter is None or not writing:
+        if self._drafter is None or self._costs is None or not writing:
             return [[] for _ in writing]
         most = [min(self._draft_tokens, row.job.room - len(row.tokens) - 1) for row in writing]
         return self._drafter.draft(writing, most, self._costs)

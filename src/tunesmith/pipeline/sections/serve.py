@@ -49,7 +49,7 @@ class ServeConfig(Section):
     """Where guesses of an answer's next tokens come from, several of which the model checks in one pass: `off`, `ngram` (what
     followed the same words before, in prompt or answer), or a reference to a smaller model with the same tokenizer. Answers do
     not depend on it. It holds for models in this process."""
-    speculative_tokens: Annotated[int, Field(ge=1, le=64)] = 8
+    speculative_tokens: Annotated[int, Field(ge=1, le=64)] = 16
     """Most tokens that are guessed at a time; fewer where they would cost more than they save."""
     drain: Annotated[float, Field(ge=0)] = 60.0
     """Seconds for requests in work to finish after SIGTERM."""

@@ -60,7 +60,7 @@ class Loading:
     preload: bool = True
     pin: frozenset[str] = frozenset()
     speculative: str = ""
-    speculative_tokens: int = 8
+    speculative_tokens: int = 16
     upstream_key: str = ""
     reporter: Reporter = field(default_factory=SilentReporter)
 
