@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from tunesmith.core.errors import ModelError
+from tunesmith.models.packed_products import PackedLinear
 
 __all__ = ["AdapterBank", "Update", "updates_of"]
 
@@ -122,7 +123,7 @@ class AdapterBank:
             module = self._model.get_submodule(name)
         except AttributeError as error:
             raise _other_base(name, "a layer of that name", str(error)) from error
-        weight = getattr(module, "weight", None)
+        weight = module.packed if isinstance(module, PackedLinear) else getattr(module, "weight", None)
         if weight is None or weight.dim() != 2:
             raise _other_base(name, "a linear layer", type(module).__name__)
         turned = not isinstance(module, torch.nn.Linear)  # GPT-2 keeps its matrices turned
@@ -131,7 +132,9 @@ class AdapterBank:
             raise _other_base(name, f"{inner} inputs and {outer} outputs", f"{update.A.shape[1]} and {update.B.shape[1]}")
         gain = None
         if update.magnitude is not None:
-            whole = (weight.t() if turned else weight).float() + (update.B.t() @ update.A.float()).to(weight.device)
+            whole = (module.weight.t() if turned else module.weight).float() + (update.B.t() @ update.A.float()).to(
+                weight.device
+            )
             gain = (update.magnitude.to(weight.device).float() / whole.norm(dim=1)).to(weight.dtype)
         to = {"device": weight.device, "dtype": weight.dtype}
         return _Placed(update.A.to(**to).contiguous(), update.B.to(**to), gain)

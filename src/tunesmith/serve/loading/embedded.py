@@ -10,6 +10,7 @@ from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.continuous.generator import Capacity, Continuous
 from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.memory import free_bytes
+from tunesmith.models.packed_products import pack_products
 from tunesmith.models.tuned import is_whole
 from tunesmith.serve.engines.adapter_files import AdapterFiles
 from tunesmith.serve.engines.embedded import Embedded, Target
@@ -85,6 +86,7 @@ class Group:
 
     def _engine(self, how: Loading) -> Embedded:
         model = load_model(self.base, how.precision)
+        pack_products(model)
         free = free_bytes(model.device)
         capacity = Capacity(
             rows=how.rows,
