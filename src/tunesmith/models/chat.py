@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -132,6 +132,10 @@ class Chat:
     def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
         """Token ids up to the start of the assistant's answer: the input of generation."""
         return self._tokens(self.render(messages, answer_next=True))[0]
+
+    def encode_turns(self, turns: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None) -> list[int]:
+        """The same of a conversation with tools (`ChatTemplate.render_turns`)."""
+        return self._tokens(self.template.render_turns(turns, tools, answer_next=True))[0]
 
     def rows(self, messages: Sequence[Message], *, max_tokens: int | None = None) -> tuple[Encoded, ...]:
         """The rows by which every answer of a conversation is learned, its end token included, each after its own prompt.
@@ -279,8 +283,11 @@ class Chat:
         most = min(len(ids), len(self._opening))
         return list(ids[most:]) if list(ids[:most]) == self._opening[:most] else list(ids)
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of generated ids without special tokens."""
+    def decode(self, ids: Sequence[int], *, kept: Collection[int] = ()) -> str:
+        """Text of generated ids without special tokens, but for those `kept`."""
+        if kept:
+            shown = [token for token in ids if token in kept or token not in self.control_ids()]
+            return str(self.tokenizer.decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False))
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def usual_length(self, texts: Sequence[str]) -> int:

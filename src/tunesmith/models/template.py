@@ -174,7 +174,15 @@ class ChatTemplate:
 
         ModelError if the template works out the format of the date, which cannot be foreseen.
         """
-        text, formats = template_text(self.tokenizer), self.reads.formats
+        return self._dated(template_text(self.tokenizer))
+
+    @cached_property
+    def tool_text(self) -> str:
+        """The same for conversations with tools: some tokenizers have a template of its own for them."""
+        return self._dated(str(self.tokenizer.get_chat_template(tools=[{}])))
+
+    def _dated(self, text: str) -> str:
+        formats = reads(text).formats
         if not formats:
             return text
         if None in formats:
@@ -231,18 +239,43 @@ class ChatTemplate:
 
         Control tokens written into a message are masked: a post about `<|end|>` must not end the answer.
         """
-        rows = [{"role": m.role, "content": self.masked(m.content)} for m in messages]
+        return self._render([{"role": m.role, "content": m.content} for m in messages], self.text, None, answer_next)
+
+    def render_turns(
+        self, turns: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None, *, answer_next: bool = False
+    ) -> str:
+        """The same of a conversation with tools. `turns` and `tools` as OpenAI's interface has them, but the arguments of calls
+        as the template takes them. Control tokens are masked in all texts."""
+        return self._render(turns, self.tool_text, tools, answer_next)
+
+    def _render(
+        self, turns: Sequence[Mapping[str, Any]], text: str, tools: Sequence[Mapping[str, Any]] | None, answer_next: bool
+    ) -> str:
+        given = {"tools": self._masked(tools)} if tools else {}
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    rows, chat_template=self.text, tokenize=False, add_generation_prompt=answer_next, **self.variables
+                    self._masked(turns),
+                    chat_template=text,
+                    tokenize=False,
+                    add_generation_prompt=answer_next,
+                    **given,
+                    **self.variables,
                 )
             )
         except (TemplateError, TypeError, ValueError) as error:
-            roles = ", ".join(m.role for m in messages)
+            roles = ", ".join(str(turn["role"]) for turn in turns)
             raise ModelError(
                 "the base's chat template refuses this conversation",
                 value=roles,
                 expected=f"roles that it knows, in its order ({error})",
                 hint="set build.system_prompt to empty, or choose a base whose template takes these roles",
             ) from error
+
+    def _masked(self, given: Any) -> Any:
+        """`masked` of every text in lists and objects."""
+        if isinstance(given, str):
+            return self.masked(given)
+        if isinstance(given, Mapping):
+            return {key: self._masked(value) for key, value in given.items()}
+        return [self._masked(one) for one in given] if isinstance(given, list | tuple) else given

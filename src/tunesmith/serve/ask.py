@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tunesmith.core.records import Message
+from tunesmith.serve.ask_tools import ToolBody, ToolCallBody, Tools, read_tools
 from tunesmith.serve.errors import ApiError, bad_field
 
 __all__ = ["Ask", "ChatBody", "CompletionBody", "EmbeddingBody", "Limits", "read_chat", "read_completion", "read_embedding"]
@@ -93,11 +94,13 @@ class _Turn(_Body):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[dict[str, Any]] | None = None
     name: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: list[ToolCallBody] | None = None
     tool_call_id: str | None = None
     refusal: str | None = None
     function_call: dict[str, Any] | None = None
     reasoning_content: str | None = None
+    annotations: list[Any] | None = None  # these two are in every message that OpenAI's client gives back as a dictionary
+    audio: dict[str, Any] | None = None
 
 
 class ChatBody(_Shared):
@@ -107,7 +110,7 @@ class ChatBody(_Shared):
     max_completion_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0)
-    tools: list[dict[str, Any]] | None = None
+    tools: list[ToolBody] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     metadata: dict[str, str] | None = None
@@ -144,7 +147,8 @@ class Ask:
     """A request that passed its checks. `body`: as the client sent it, for engines that forward it. None: not set.
 
     `prompts`: of a completion, each a text or token ids. `logprobs`: None, or how many likeliest tokens to report beside the
-    chosen one. `schema`: a JSON schema, or True for any JSON. `used`: names of the fields that ask for something.
+    chosen one. `schema`: a JSON schema, or True for any JSON. `used`: names of the fields that ask for something. `tools`:
+    those that the model is shown. `turns`: the messages as they came if there are calls or results of tools among them.
     """
 
     kind: Literal["chat", "completion"]
@@ -166,6 +170,8 @@ class Ask:
     stream: bool = False
     include_usage: bool = False
     user: str = ""
+    tools: Tools | None = None
+    turns: tuple[Mapping[str, Any], ...] = ()
     used: frozenset[str] = field(default=frozenset())
 
 
@@ -185,6 +191,8 @@ def read_chat(body: Any, limits: Limits) -> Ask:
     return Ask(
         kind="chat",
         messages=messages,
+        tools=read_tools(chat.tools, chat.tool_choice, chat.parallel_tool_calls, body.get("tools") or ()),
+        turns=tuple(body["messages"]) if any(turn.tool_calls or turn.role == "tool" for turn in chat.messages) else (),
         max_tokens=chat.max_completion_tokens if chat.max_completion_tokens is not None else chat.max_tokens,
         logprobs=(chat.top_logprobs or 0) if chat.logprobs else None,
         **_shared(chat, body, limits),

@@ -47,6 +47,11 @@ class _Choice:
     finish: Finish | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
+    def add(self, extra: dict[str, Any]) -> None:
+        """Take in further fields; calls of tools that come one after the other are put in a row."""
+        calls = self.extra.get("tool_calls", []) + [_call(call) for call in extra.get("tool_calls") or ()]
+        self.extra |= extra | ({"tool_calls": calls} if calls else {})
+
 
 async def whole(call: Call, answer: Answer, told: Told) -> dict[str, Any]:
     """The body of an answer that is not streamed."""
@@ -58,7 +63,7 @@ async def whole(call: Call, answer: Answer, told: Told) -> dict[str, Any]:
             choice.texts.append(piece.text)
             choice.logprobs += piece.logprobs
             choice.finish = piece.finish or choice.finish
-            choice.extra |= piece.extra or {}
+            choice.add(piece.extra or {})
     form = _chat_choice if call.ask.kind == "chat" else _completion_choice
     return {
         **_head(call, answer, streamed=False),
@@ -82,7 +87,8 @@ async def chunks(call: Call, answer: Answer, told: Told) -> AsyncIterator[bytes]
         elif call.ask.kind == "chat":
             role = {} if piece.index in begun else {"role": "assistant"}
             begun.add(piece.index)
-            delta = {**role, **({"content": piece.text} if piece.text or role else {}), **(piece.extra or {})}
+            empty = None if "tool_calls" in (piece.extra or {}) else ""
+            delta = {**role, **({"content": piece.text or empty} if piece.text or role else {}), **(piece.extra or {})}
             logprobs = {"content": _chat_logprobs(piece.logprobs), "refusal": None} if piece.logprobs else None
             choice = {"index": piece.index, "delta": delta, "logprobs": logprobs, "finish_reason": piece.finish}
             yield event({**head, "choices": [choice]})
@@ -118,6 +124,11 @@ def _chat_choice(index: int, choice: _Choice, ask: Ask) -> dict[str, Any]:
     message = {"role": "assistant", "content": text or (None if choice.extra.get("tool_calls") else ""), "refusal": None}
     logprobs = None if ask.logprobs is None else {"content": _chat_logprobs(choice.logprobs), "refusal": None}
     return {"index": index, "message": message | choice.extra, "logprobs": logprobs, "finish_reason": choice.finish or "stop"}
+
+
+def _call(call: dict[str, Any]) -> dict[str, Any]:
+    """A call of a tool without the number by which streams tell calls apart."""
+    return {name: value for name, value in call.items() if name != "index"}
 
 
 def _completion_choice(index: int, choice: _Choice, ask: Ask) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from tunesmith.core.records import FinishReason
@@ -16,11 +16,14 @@ _BEHIND = 6  # tokens decoded along, for tokenizers that spell a token by those 
 class GrowingText:
     """Feed tokens with `add`, which returns the text that is now certain. `stop`: texts that end the answer and are cut.
 
-    `chat` decodes, and leaves out what its template has a model write before its words. `finish`: why it ended, or None.
+    `chat` decodes, and leaves out what its template has a model write before its words, and control tokens but for those
+    `kept`. `finish`: why it ended, or None.
     """
 
-    def __init__(self, chat: Any, stop: Sequence[str] = (), *, ends: Sequence[int] | None = None) -> None:
-        self._chat, self._stop = chat, tuple(stop)
+    def __init__(
+        self, chat: Any, stop: Sequence[str] = (), *, ends: Sequence[int] | None = None, kept: Collection[int] = ()
+    ) -> None:
+        self._chat, self._stop, self._kept = chat, tuple(stop), kept
         self._ends = frozenset(chat.end_ids if ends is None else ends)
         self._tokens: list[int] = []
         self._begin = self._read = 0  # the window that is decoded, and where its certain part ends
@@ -55,12 +58,15 @@ class GrowingText:
                 return ""
             self._skipped = True
             self._tokens = list(words)
-        known = self._chat.decode(self._tokens[self._begin : self._read])
-        text = self._chat.decode(self._tokens[self._begin :])
+        known = self._decode(self._tokens[self._begin : self._read])
+        text = self._decode(self._tokens[self._begin :])
         if text.endswith(_HALF) and not everything:
             return ""
         self._begin, self._read = max(self._begin, len(self._tokens) - _BEHIND), len(self._tokens)
-        return str(text[len(known) :])
+        return text[len(known) :]
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self._chat.decode(ids, kept=self._kept) if self._kept else self._chat.decode(ids))
 
     def _held(self) -> int:
         text = self._pending

@@ -18,12 +18,14 @@ from tunesmith.models.continuous.text import GrowingText
 from tunesmith.models.generation.requests import Job, Sampling
 from tunesmith.models.generation.sampling import seed_of
 from tunesmith.models.token_bytes import ids_by_bytes
+from tunesmith.models.tools.reading import CallReader
 from tunesmith.serve.ask import Ask
-from tunesmith.serve.engine import Delta, LogProb, Usage
+from tunesmith.serve.engine import Delta, Finish, LogProb, Usage
 from tunesmith.serve.engines.adapter_files import AdapterFiles
 from tunesmith.serve.engines.adapter_places import AdapterPlaces
 from tunesmith.serve.engines.batch_thread import BatchThread
-from tunesmith.serve.engines.grammar import Grammar, GrammarTokens
+from tunesmith.serve.engines.grammar import Grammar, GrammarTokens, Start
+from tunesmith.serve.engines.tool_use import ToolUse, as_extra
 from tunesmith.serve.errors import ApiError, as_api_error, bad_field
 
 __all__ = ["Embedded", "Target"]
@@ -43,6 +45,9 @@ _HONOURS = frozenset(
         "logprobs",
         "top_logprobs",
         "response_format",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
     ]
 )
 _INLINE_CHARS = 20_000  # prompts above this are encoded in a thread, so that others do not wait
@@ -74,6 +79,7 @@ class _Choice:
     send: Callable[[Any], None]
     spell: Callable[[int], tuple[str, bytes]]
     grammar: Grammar | None = None
+    reader: CallReader | None = None
     count: int = 0
     order: Order | None = field(default=None)
 
@@ -93,9 +99,27 @@ class _Choice:
             logprobs = (
                 LogProb(self.spell(token.id)[0], token.log_p, self.spell(token.id)[1], tuple((t, p, b) for t, b, p in top)),
             )
+        if self.reader is not None:
+            return self._read(self.reader, piece)
         if piece or logprobs or self.text.finish:
             self.send(Delta(self.index, piece, self.text.finish, logprobs))
         return self.text.finish is not None
+
+    def _read(self, reader: CallReader, piece: str) -> bool:
+        """Send the calls of tools in a piece as calls, and the rest as text."""
+        finish: Finish | None = self.text.finish
+        number = reader.count
+        for part in reader.add(piece, last=finish is not None):
+            if isinstance(part, str):
+                self.send(Delta(self.index, part))
+            else:
+                self.send(Delta(self.index, extra=as_extra(part, number)))
+                number += 1
+        if reader.is_full or (finish == "stop" and reader.count):
+            finish = "tool_calls"
+        if finish is not None:
+            self.send(Delta(self.index, finish=finish))
+        return finish is not None
 
 
 class Embedded:
@@ -118,6 +142,7 @@ class Embedded:
         self._grammars: dict[int, GrammarTokens] = {}
         self._spelled: dict[int, Callable[[int], tuple[str, bytes]]] = {}
         self._sends: dict[int, Callable[[Any], None]] = {}
+        self._tools: dict[int, ToolUse] = {}
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
@@ -157,23 +182,24 @@ class Embedded:
         ask: Ask,
         prompts: Sequence[tuple[int, ...]],
         rooms: Sequence[int],
-        grammar: Callable[[], Grammar] | None,
+        grammar: Start | None,
         inbox: asyncio.Queue[Any],
     ) -> list[Order]:
         loop = asyncio.get_running_loop()
         send = partial(self._thread.deliver, loop, inbox.put_nowait)
-        sampling, orders = self._sampling(model, ask), []
+        sampling, orders, use = self._sampling(model, ask), [], self._tool_use(model.chat)
         for number, (ids, room) in enumerate(zip(prompts, rooms, strict=True)):
             for sample in range(ask.n):
                 state = grammar() if grammar is not None else None
                 choice = _Choice(
                     index=number * ask.n + sample,
                     chat=model.chat,
-                    text=GrowingText(model.chat, ask.stop),
+                    text=GrowingText(model.chat, ask.stop, kept=() if ask.tools is None else use.controls.values()),
                     room=room,
                     send=send,
                     spell=self._speller(model.chat),
                     grammar=state,
+                    reader=None if ask.tools is None else use.reader(ask.tools),
                 )
                 order = Order(
                     Job(ids, room, sampling, seed_of(sampling, ids, sample)),
@@ -201,8 +227,18 @@ class Embedded:
 
     async def _prompts(self, model: Target, ask: Ask) -> list[tuple[int, ...]]:
         size = sum(len(m.content) for m in ask.messages) + sum(map(len, ask.prompts))
+        if ask.tools is not None or ask.turns:
+            return [await asyncio.to_thread(self._tool_prompt, model.chat, ask)]
         encode = partial(_encode, model.chat, ask, self._vocabulary)
         return await asyncio.to_thread(encode) if size > _INLINE_CHARS else encode()
+
+    def _tool_use(self, chat: Chat) -> ToolUse:
+        return self._tools.setdefault(id(chat), ToolUse(chat))
+
+    def _tool_prompt(self, chat: Chat, ask: Ask) -> tuple[int, ...]:
+        use = self._tool_use(chat)
+        use.check(ask)
+        return use.prompt(ask)
 
     def _room(self, ask: Ask, size: int) -> int:
         param = "messages" if ask.kind == "chat" else "prompt"
@@ -219,15 +255,19 @@ class Embedded:
             given["top_k"] = max(0, ask.top_k)
         return replace(model.sampling, **given, seed=secrets.randbits(63) if ask.seed is None else ask.seed)
 
-    async def _grammar(self, model: Target, ask: Ask) -> Callable[[], Grammar] | None:
-        if ask.schema is None:
+    async def _grammar(self, model: Target, ask: Ask) -> Start | None:
+        if ask.schema is None and not (ask.tools is not None and ask.tools.must):
             return None
-        return await asyncio.to_thread(self._compile, model.chat, ask.schema)
+        return await asyncio.to_thread(self._compile, model.chat, ask)
 
-    def _compile(self, chat: Chat, schema: Any) -> Callable[[], Grammar]:
+    def _compile(self, chat: Chat, ask: Ask) -> Start:
         if id(chat) not in self._grammars:
             self._grammars[id(chat)] = GrammarTokens(chat.tokenizer, self._vocabulary, chat.end_ids)
-        return self._grammars[id(chat)].compile(schema)
+        tokens = self._grammars[id(chat)]
+        if ask.tools is not None:
+            return self._tool_use(chat).grammar(tokens, ask.tools)
+        assert ask.schema is not None
+        return tokens.compile(ask.schema)
 
     def _speller(self, chat: Chat) -> Callable[[int], tuple[str, bytes]]:
         if id(chat) not in self._spelled:

@@ -1,7 +1,10 @@
-"""Answers that must be JSON of a schema: at every token, only those that can still lead there are allowed (llguidance)."""
+"""Answers that must be JSON of a schema, or calls of tools: at every token, only those that can still lead there are allowed
+(llguidance)."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,11 +12,15 @@ import numpy as np
 import orjson
 import torch
 
+from tunesmith.models.tools.form import ToolForm, Written
 from tunesmith.serve.errors import ApiError, bad_field
 
-__all__ = ["Grammar", "GrammarTokens"]
+__all__ = ["Grammar", "GrammarTokens", "Start"]
 
 _PARAM = "response_format"
+
+Start = Callable[[], "Grammar"]
+"""Makes a fresh grammar for each answer."""
 
 
 class GrammarTokens:
@@ -25,7 +32,7 @@ class GrammarTokens:
         self.vocabulary = vocabulary
         self.tokens = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(ends))
 
-    def compile(self, schema: Mapping[str, Any] | bool) -> Callable[[], Grammar]:
+    def compile(self, schema: Mapping[str, Any] | bool) -> Start:
         """What makes a fresh grammar for each answer. ApiError 400 for a schema that cannot be enforced."""
         from llguidance import LLMatcher
 
@@ -35,8 +42,43 @@ class GrammarTokens:
             wrong = LLMatcher.validate_grammar(text, self.tokens)
         except ValueError as error:
             wrong = str(error)
+        return self._start(text, wrong, _PARAM)
+
+    def calls(
+        self, form: ToolForm, calls: Sequence[tuple[str, Mapping[str, Any], str]], controls: Mapping[str, int], most: int
+    ) -> Start:
+        """The same for answers of one to `most` calls. `calls`: name, schema of the arguments, and the field of the request
+        where it is; `controls`: ids of the control tokens by their texts. ApiError 400 for a schema that cannot be enforced."""
+        from llguidance import LLMatcher
+
+        for _, schema, param in calls:
+            self._start(*self._checked(schema), param)
+
+        def written(pieces: Written) -> str:
+            return _lark(pieces, controls)
+
+        choices = (f"{json.dumps(name)} {written(form.middle)} %json {json.dumps(schema)}" for name, schema, _ in calls)
+        more = f"({written(form.between)} call){{0,{most - 1}}}" if form.between is not None and most > 1 else ""
+        rules = [
+            f"start: {written(form.begin)} call {more} {written(form.end)}",
+            "call: " + " | ".join(f"call{at}" for at in range(len(calls))),
+            *(f"call{at}: {choice}" for at, choice in enumerate(choices)),
+            "ID: /[a-zA-Z0-9]{9}/",
+        ]
+        text = LLMatcher.grammar_from_lark("\n".join(rules))
+        return self._start(text, LLMatcher.validate_grammar(text, self.tokens), "tools")
+
+    def _checked(self, schema: Mapping[str, Any]) -> tuple[str, str]:
+        from llguidance import LLMatcher
+
+        text = LLMatcher.grammar_from_json_schema(orjson.dumps(schema).decode())
+        return text, LLMatcher.validate_grammar(text, self.tokens)
+
+    def _start(self, text: str, wrong: str, param: str) -> Start:
+        from llguidance import LLMatcher
+
         if wrong:
-            raise bad_field(_PARAM, f"the schema cannot be enforced: {str(wrong).splitlines()[0][:300]}")
+            raise bad_field(param, f"the schema cannot be enforced: {str(wrong).splitlines()[0][:300]}")
         return lambda: Grammar(LLMatcher(self.tokens, text), self.vocabulary)
 
 
@@ -58,3 +100,13 @@ class Grammar:
         """Go on by a token."""
         if not self._matcher.consume_token(token):
             raise ApiError(500, f"the grammar lost its place: {self._matcher.get_error()}", code="grammar_error")
+
+
+def _lark(pieces: Written, controls: Mapping[str, int]) -> str:
+    """A text in Lark's notation: letters in quotes, control tokens by their ids, ids of calls as the rule ID."""
+    known = "|".join(map(re.escape, sorted(controls, key=len, reverse=True)))
+    made = []
+    for piece in pieces:
+        parts = ["ID"] if piece is None else re.split(f"({known})", piece) if known else [piece]
+        made += [part if piece is None else f"<[{controls[part]}]>" if part in controls else json.dumps(part) for part in parts]
+    return " ".join(part for part in made if part != '""')

@@ -1,0 +1,162 @@
+"""Requests with tools, for a model in this process: the prompt by its template, the grammar of a call, and reading calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+
+from tunesmith.core.errors import ModelError, TunesmithError
+from tunesmith.core.records import Message
+from tunesmith.models.chat import Chat
+from tunesmith.models.tools.form import ToolForm, find_form
+from tunesmith.models.tools.reading import CallReader, Takes, ToolCall
+from tunesmith.serve.ask import Ask
+from tunesmith.serve.ask_tools import Function, Tools
+from tunesmith.serve.engines.grammar import GrammarTokens, Start
+from tunesmith.serve.errors import bad_field
+
+__all__ = ["ToolUse", "as_extra"]
+
+_MOST_CALLS = 8  # of an answer that has to call tools
+
+
+@dataclass(frozen=True)
+class ToolUse:
+    """What a chat template does with tools. Found when it is first asked for, by rendering."""
+
+    chat: Chat
+
+    @cached_property
+    def _found(self) -> ToolForm | ModelError:
+        try:
+            return find_form(self.chat.template)
+        except ModelError as error:
+            return error
+
+    def form(self, param: str) -> ToolForm:
+        """ApiError 400 that names `param` if the template does not use tools, or if its calls cannot be read."""
+        if isinstance(self._found, ModelError):
+            what = self._found.problems[0]
+            raise bad_field(param, f"{what.what}; expected {what.expected}", code="unsupported_parameter")
+        return self._found
+
+    @cached_property
+    def controls(self) -> dict[str, int]:
+        """Control tokens by which calls are recognised, and their ids. They are otherwise left out of an answer's text."""
+        written = "".join(self.form("tools").texts)
+        named = [text for text in self.chat.template.controls if text in written]
+        return {text: int(self.chat.tokenizer.convert_tokens_to_ids(text)) for text in named}
+
+    def check(self, ask: Ask) -> None:
+        """ApiError 400 for what does not go together with tools, and for schemas that are none."""
+        if ask.tools is None:
+            return
+        self.form("tools")
+        for param, other in (("logprobs", ask.logprobs), ("response_format", ask.schema)):
+            if other is not None:
+                raise bad_field(param, f"{param} and tools do not go together here", code="unsupported_parameter")
+        for at, function in enumerate(ask.tools.functions):
+            try:
+                Draft202012Validator.check_schema(dict(function.parameters))
+            except SchemaError as error:
+                param = f"tools[{at}].function.parameters"
+                raise bad_field(param, f"{param} is not a JSON schema: {error.message[:200]}") from error
+
+    def prompt(self, ask: Ask) -> tuple[int, ...]:
+        """Token ids of a conversation with tools. ApiError 400 that names what its template cannot write."""
+        turns = self._turns(ask.turns, ask.messages) if ask.turns else [_plain(one) for one in ask.messages]
+        try:
+            return tuple(self.chat.encode_turns(turns, None if ask.tools is None else ask.tools.given))
+        except TunesmithError as error:
+            message = f"the model's chat template refuses this conversation: {error.problems[0].expected}"
+            raise bad_field("messages", message) from error
+
+    def _turns(self, turns: Sequence[Mapping[str, Any]], messages: Sequence[Message]) -> list[dict[str, Any]]:
+        """As templates take them. What a tool answered has the name of the tool that was called."""
+        names: dict[str, str] = {}
+        made: list[dict[str, Any]] = []
+        for at, (turn, message) in enumerate(zip(turns, messages, strict=True)):
+            row = _plain(message)
+            if turn["role"] == "function":
+                raise bad_field(f"messages[{at}].role", "the role function is not supported, only tool")
+            if calls := turn.get("tool_calls"):
+                form = self.form(f"messages[{at}].tool_calls")
+                names |= {call["id"]: call["function"]["name"] for call in calls}
+                param = f"messages[{at}].tool_calls"
+                row["tool_calls"] = [_call(form, call, f"{param}[{number}]") for number, call in enumerate(calls)]
+            elif turn["role"] == "tool":
+                if not self.form(f"messages[{at}].role").shows_results:
+                    raise bad_field(f"messages[{at}].role", "the model's chat template does not write what tools answered")
+                id = turn.get("tool_call_id")
+                if id not in names:
+                    param = f"messages[{at}].tool_call_id"
+                    raise bad_field(param, "a message of the role tool needs the id of a call in an earlier answer")
+                row |= {"role": "tool", "tool_call_id": id, "name": names[id]}
+            made.append(row)
+        return made
+
+    def reader(self, tools: Tools) -> CallReader:
+        """What reads the calls of one answer."""
+        offered = {one.name: _takes(one) for one in tools.callable}
+        return CallReader(self.form("tools"), offered, most=0 if tools.several else 1)
+
+    def grammar(self, tokens: GrammarTokens, tools: Tools) -> Start:
+        """What makes the grammar of an answer that has to call tools: nothing but calls, as the template writes them.
+
+        ApiError 400 for parameters whose schema cannot be enforced.
+        """
+        form = self.form("tools")
+        calls = []
+        for function in tools.callable:
+            at = tools.functions.index(function)
+            schema = _closed(function.parameters) | {"x-guidance": _spacing(form)}
+            calls.append((function.name, schema, f"tools[{at}].function.parameters"))
+        most = _MOST_CALLS if tools.several and form.between is not None else 1
+        return tokens.calls(form, calls, self.controls, most)
+
+
+def as_extra(call: ToolCall, index: int) -> dict[str, Any]:
+    """A call as a stream has it: call number `index` of its answer."""
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"tool_calls": [{"index": index, "id": call.id, "type": "function", "function": function}]}
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    return {"role": message.role, "content": message.content}
+
+
+def _call(form: ToolForm, call: Mapping[str, Any], param: str) -> dict[str, Any]:
+    try:
+        arguments = json.loads(call["function"]["arguments"] or "{}")
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise bad_field(f"{param}.function.arguments", "the arguments of a call are a JSON object as text")
+    text = json.dumps(arguments, ensure_ascii=False)
+    function = {"name": call["function"]["name"], "arguments": text if form.as_text else arguments}
+    return {"id": call["id"], "type": "function", "function": function}
+
+
+def _takes(function: Function) -> Takes:
+    """Whether a function takes some arguments: any object, or, where the client wants it strict, one of its schema."""
+    if not function.strict:
+        return lambda arguments: True
+    validator = Draft202012Validator(dict(function.parameters))
+    return lambda arguments: bool(validator.is_valid(arguments))
+
+
+def _closed(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema without room for arguments that it does not name, unless it says otherwise."""
+    opens = schema.keys() & {"additionalProperties", "patternProperties", "allOf", "anyOf", "oneOf", "$ref"}
+    return {**schema} if opens or "properties" not in schema else {**schema, "additionalProperties": False}
+
+
+def _spacing(form: ToolForm) -> dict[str, Any]:
+    separators = {"item_separator": ", ", "key_separator": ": "} if form.spaced else {}
+    return {"whitespace_flexible": False, **separators}
