@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from fake_server import FakeServer, Reply, serving
 
@@ -143,7 +145,7 @@ def test_the_command_names_folder_limits_and_adapters() -> None:
     )
     text = " ".join(words)
     assert "--host 127.0.0.1 --port 9" in text and "--max-model-len 512" in text
-    assert "--enable-lora --max-loras 2 --max-lora-rank 8 --lora-modules a=/x b=/y" in text
+    assert "--enable-lora --max-loras 2 --max-cpu-loras 2 --max-lora-rank 8 --lora-modules a=/x b=/y" in text
 
 
 def test_without_a_python_of_its_own_the_error_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -163,6 +165,35 @@ def test_a_python_without_vllm_is_reported_with_what_it_said(monkeypatch: pytest
     monkeypatch.setenv(PYTHON, str(script))
     with pytest.raises(EngineError, match="No module named vllm"):
         start_vllm(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="vLLM is not there")
+def test_vllm_ends_with_its_processes_when_its_parent_is_gone(tmp_path: Path) -> None:
+    package = tmp_path / "vllm" / "entrypoints" / "openai"
+    package.mkdir(parents=True)
+    (package / "api_server.py").write_text(
+        "import subprocess, sys, threading; child = subprocess.Popen(['sleep', '1000'])\n"
+        "print(child.pid, __name__, *sys.argv[1:], flush=True); threading.Event().wait()\n",
+        encoding="utf-8",
+    )
+    words = vllm_command(sys.executable, Path("/m"), port=9, context=8, slots=1, dtype="auto", adapters={}, max_rank=8)
+    process = subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    with process:
+        assert process.stdout is not None and process.stdin is not None
+        child, name, *given = process.stdout.readline().split()
+        assert name == "__main__" and given == words[2:]
+        running = psutil.Process(int(child))
+        process.stdin.close()
+        assert process.wait(30) == 1
+        psutil.wait_procs([running], timeout=30)
+    assert not running.is_running() or running.status() == psutil.STATUS_ZOMBIE
 
 
 def test_the_hash_of_a_folder_changes_with_a_byte_and_with_a_name(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tunesmith.serve.engines.adapter_files import AdapterFiles
 from tunesmith.serve.engines.adapter_places import AdapterPlaces
 from tunesmith.serve.errors import ApiError
 from tunesmith.serve.loading.asked import Loading, Named
-from tunesmith.serve.loading.embedded import Group, place_embedded
+from tunesmith.serve.loading.folders import BaseGroup, place_folder
 from tunesmith.systems.placing import Place
 
 ASKED: list[Any] = [{"role": "user", "content": "Tell me about the lamp."}]
@@ -177,11 +177,11 @@ def test_a_merged_model_is_served_although_its_run_names_another_base_and_an_ada
     base, adapters = models
     manifest = {"id": "f" * 64, "kind": "run", "inputs": [{"kind": "base", "id": "0" * 64}], "settings": {}}
     run = Artifact(tmp_path, manifest)
-    how, groups = Loading(store=Store(tmp_path / ".tunesmith")), dict[str, Group]()
-    place_embedded(Named("model:latest", "merged"), Place(model=str(base), run=run), groups, how)
+    how, groups = Loading(store=Store(tmp_path / ".tunesmith")), dict[str, BaseGroup]()
+    place_folder(Named("model:latest", "merged"), Place(model=str(base), run=run), groups, how)
     assert [one.named.name for group in groups.values() for one in group.wanted] == ["merged"]
     with pytest.raises(ModelError, match="trained on another base"):
-        place_embedded(Named("run:latest"), Place(model=str(base), adapter=adapters["a"], run=run), groups, how)
+        place_folder(Named("run:latest"), Place(model=str(base), adapter=adapters["a"], run=run), groups, how)
 
 
 def test_an_adapter_that_brings_another_template_than_its_base_is_not_served(

@@ -76,6 +76,7 @@ def serve(
     listening = bind(address, has_key=bool(known))
     how = Loading(
         store=Store(Path(project) / ".tunesmith"),
+        engine=config.engine,
         precision=config.precision,
         rows=config.rows,
         most_adapters=config.max_adapters,

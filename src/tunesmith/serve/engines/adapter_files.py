@@ -57,6 +57,12 @@ class AdapterFiles:
                 hint="serve it on the base of its run",
             )
 
+    def check(self, fingerprint: str) -> None:
+        """ModelError if a file is gone or has changed since `of`, or if it belongs to another base."""
+        self.check_base(fingerprint)
+        self._bytes(CONFIG, self.config_sha256)
+        self._bytes(WEIGHTS, self.weights_sha256)
+
     def read(self, fingerprint: str) -> dict[str, Update]:
         """Its updates for the base with this fingerprint. The bytes are hashed before a tensor is made of them.
 

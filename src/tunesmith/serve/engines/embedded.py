@@ -21,14 +21,14 @@ from tunesmith.models.token_bytes import ids_by_bytes
 from tunesmith.models.tools.reading import CallReader
 from tunesmith.serve.ask import Ask
 from tunesmith.serve.engine import Delta, Finish, LogProb, Usage
-from tunesmith.serve.engines.adapter_files import AdapterFiles
 from tunesmith.serve.engines.adapter_places import AdapterPlaces
 from tunesmith.serve.engines.batch_thread import BatchThread
 from tunesmith.serve.engines.grammar import Grammar, GrammarTokens, Start
+from tunesmith.serve.engines.target import Target
 from tunesmith.serve.engines.tool_use import ToolUse, as_extra
 from tunesmith.serve.errors import ApiError, as_api_error, bad_field
 
-__all__ = ["Embedded", "Target"]
+__all__ = ["Embedded"]
 
 _HONOURS = frozenset(
     [
@@ -51,21 +51,6 @@ _HONOURS = frozenset(
     ]
 )
 _INLINE_CHARS = 20_000  # prompts above this are encoded in a thread, so that others do not wait
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """A model of this engine: the base (`adapter` None) or an adapter of it, its chat format, and the sampling settings that
-    hold where a request does not say otherwise."""
-
-    chat: Chat
-    sampling: Sampling
-    adapter: AdapterFiles | None = None
-
-    @property
-    def key(self) -> str:
-        """Of the adapter; empty for the base."""
-        return "" if self.adapter is None else self.adapter.key
 
 
 @dataclass(slots=True)

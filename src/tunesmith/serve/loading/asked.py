@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -46,13 +46,14 @@ def named(text: str) -> Named:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
-    """How models are opened. `rows`: answers at once in each engine that we start; `most_adapters` in memory; `context`: tokens
-    at most, 0 for the model's own; `preload`: adapters are read at the start, not when they are first asked for;
-    `pin`: names (or NAME@VERSION, NAME@ALIAS) of adapters that are read then in any case and stay; `speculative`: what
-    guesses next tokens, `ngram` or a model (empty: nothing does), and `speculative_tokens` how many at most; `upstream_key`:
-    what other servers are shown."""
+    """How models are opened. `engine`: that of model folders and adapters. `rows`: answers at once in each engine we start;
+    `most_adapters` in memory; `context`: tokens at most, 0 for the model's own; `preload`: adapters are read at the start, not
+    when they are first asked for; `pin`: names (or NAME@VERSION, NAME@ALIAS) of adapters that are read then in any case and
+    stay; `speculative`: what guesses next tokens, `ngram` or a model (empty: nothing does), and `speculative_tokens` how many
+    at most; `upstream_key`: what other servers are shown."""
 
     store: Store
+    engine: Literal["transformers", "vllm"] = "transformers"
     precision: StoredType = "float32"
     rows: int = 32
     most_adapters: int = 16

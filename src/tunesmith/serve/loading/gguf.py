@@ -11,7 +11,7 @@ from tunesmith.core.records import digest
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.declared import declared_by_gguf
 from tunesmith.models.load import BaseFolder, find_base
-from tunesmith.serve.engines.llama_cpp import LlamaCppEngine
+from tunesmith.serve.engines.llama_cpp import start_llama_cpp
 from tunesmith.serve.loading.asked import Loading, Named, usual_sampling
 from tunesmith.serve.parity import check_prompts, own_ids
 from tunesmith.serve.registry import Registry, Version, plain_name
@@ -37,7 +37,7 @@ class GgufGroup:
         file = self.place.gguf
         assert file is not None
         declared = declared_by_gguf(file)
-        engine = LlamaCppEngine(
+        engine = await start_llama_cpp(
             file,
             self.adapters,
             context=min(declared.context or _CONTEXT, how.context or _CONTEXT),

@@ -2,8 +2,8 @@
 
 | reference | engine |
 |---|---|
-| a run, an adapter's folder, `BASE+ADAPTER` | embedded; the base answers under its own name too |
-| a base, a merged model, a model folder, a release | embedded |
+| a run, an adapter's folder, `BASE+ADAPTER` | that of this process, or a vLLM started by us; the base answers too |
+| a base, a merged model, a model folder, a release | the same |
 | `FILE.gguf`, `FILE.gguf+ADAPTER.gguf`, an export as GGUF | llama.cpp, started by us |
 | `http://HOST:PORT/v1`, with `#MODEL` for one of its models | the server there |
 """
@@ -21,7 +21,7 @@ from tunesmith.serve.loading.asked import Loading, Named
 from tunesmith.serve.registry import Registry
 
 if TYPE_CHECKING:  # they load torch
-    from tunesmith.serve.loading.embedded import Group
+    from tunesmith.serve.loading.folders import BaseGroup
     from tunesmith.serve.loading.gguf import GgufGroup
 
 __all__ = ["load_all"]
@@ -42,7 +42,7 @@ async def load_all(references: Sequence[Named], how: Loading, registry: Registry
         if is_url(one.reference):
             place_url(one, servers)
     bases, ggufs = _placed(files, how) if files else ([], [])
-    if how.speculative and not bases:
+    if how.speculative and not (bases and how.engine == "transformers"):
         raise ModelError(
             "none of these models can have its next tokens guessed",
             value=how.speculative,
@@ -71,13 +71,13 @@ async def _pin(name: str, registry: Registry) -> None:
         ) from error
 
 
-def _placed(references: Sequence[Named], how: Loading) -> tuple[list[Group], list[GgufGroup]]:
+def _placed(references: Sequence[Named], how: Loading) -> tuple[list[BaseGroup], list[GgufGroup]]:
     """References to files, sorted by base and by GGUF file."""
-    from tunesmith.serve.loading.embedded import place_embedded
+    from tunesmith.serve.loading.folders import place_folder
     from tunesmith.serve.loading.gguf import place_gguf
     from tunesmith.systems.placing import place_of
 
-    bases: dict[str, Group] = {}
+    bases: dict[str, BaseGroup] = {}
     files: dict[str, GgufGroup] = {}
     for one in references:
         model, _, adapter = one.reference.rpartition("+")
@@ -88,5 +88,5 @@ def _placed(references: Sequence[Named], how: Loading) -> tuple[list[Group], lis
         if place.gguf is not None:
             place_gguf(one, place, files)
         else:
-            place_embedded(one, place, bases, how)
+            place_folder(one, place, bases, how)
     return list(bases.values()), list(files.values())

@@ -1,4 +1,5 @@
-"""Models for the engine in this process: sorted by base, opened once each, checked, put into the registry."""
+"""Model folders and adapters: sorted by base, each base opened once in the engine of the user's choice, checked, and put into
+the registry."""
 
 from __future__ import annotations
 
@@ -12,15 +13,18 @@ from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.memory import free_bytes
 from tunesmith.models.packed_products import pack_products
 from tunesmith.models.tuned import is_whole
+from tunesmith.serve.engine import Engine
 from tunesmith.serve.engines.adapter_files import AdapterFiles
-from tunesmith.serve.engines.embedded import Embedded, Target
+from tunesmith.serve.engines.embedded import Embedded
+from tunesmith.serve.engines.target import Target
+from tunesmith.serve.engines.vllm import start_vllm_engine
 from tunesmith.serve.loading.asked import Loading, Named, usual_sampling
 from tunesmith.serve.loading.drafting import open_drafter
 from tunesmith.serve.parity import check_prompts, own_folder, own_ids
 from tunesmith.serve.registry import Registry, Version, plain_name
 from tunesmith.systems.placing import Place, check_base
 
-__all__ = ["Group", "place_embedded"]
+__all__ = ["BaseGroup", "place_folder"]
 
 _PIECE_TOKENS = {"cpu": 256, "cuda": 2048}
 _SHARE = 4  # of the free memory, one in so many bytes may hold keys and values in work; half as many those of the prefix cache
@@ -38,7 +42,7 @@ class _Wanted:
 
 
 @dataclass(slots=True)
-class Group:
+class BaseGroup:
     """A base, and what is served on it."""
 
     base: BaseFolder
@@ -48,30 +52,38 @@ class Group:
     async def open(self, how: Loading, registry: Registry) -> list[ModelError]:
         """Open the weights and add the versions; returns why some are not served."""
         self._add_base(registry)
-        engine = self._engine(how)
-        refused: list[ModelError] = []
-        preload = how.preload and sum(one.adapter is not None for one in self.targets.values()) <= how.most_adapters
-        for one in self.wanted:
-            chat = self.targets[one.target].chat
-            own = own_ids(own_folder(self.base.path, one.adapter), chat)
-            try:
-                found = await check_prompts(engine, one.target, chat, own, name=one.named.name)
-            except ModelError as error:
-                refused.append(error)
-                continue
-            if preload:
-                await engine.prepare(one.target)
-            version = Version(
-                name=one.named.name,
-                id=one.id,
-                engine=engine,
-                target=one.target,
-                label=one.label,
-                parity=found,
-                base=self.base.name if one.adapter is not None else "",
-            )
-            registry.add(version, *one.named.aliases)
+        engine: Engine = await self._in_vllm(how) if how.engine == "vllm" else self._in_this_process(how)
+        served = 0
+        try:
+            refused = [error for one in self.wanted if (error := await self._add(one, engine, how, registry)) is not None]
+            served = len(self.wanted) - len(refused)
+        finally:
+            if not served:
+                await engine.close()
         return refused
+
+    async def _add(self, one: _Wanted, engine: Engine, how: Loading, registry: Registry) -> ModelError | None:
+        """Add a version; returns why it is not served."""
+        chat = self.targets[one.target].chat
+        try:
+            found = await check_prompts(
+                engine, one.target, chat, own_ids(own_folder(self.base.path, one.adapter), chat), name=one.named.name
+            )
+        except ModelError as error:
+            return error
+        if how.preload and sum(each.adapter is not None for each in self.targets.values()) <= how.most_adapters:
+            await engine.prepare(one.target)
+        version = Version(
+            name=one.named.name,
+            id=one.id,
+            engine=engine,
+            target=one.target,
+            label=one.label,
+            parity=found,
+            base=self.base.name if one.adapter is not None else "",
+        )
+        registry.add(version, *one.named.aliases)
+        return None
 
     def _add_base(self, registry: Registry) -> None:
         """The base answers too, under its own name, where nothing else was named so."""
@@ -84,7 +96,19 @@ class Group:
         named = Named(base.name, own if own not in taken else f"base-{base.fingerprint[:8]}")
         self.wanted.append(_Wanted(named=named, id=base.fingerprint[:12], target=base.fingerprint, label=base.name))
 
-    def _engine(self, how: Loading) -> Embedded:
+    async def _in_vllm(self, how: Loading) -> Engine:
+        how.reporter.note(f"vLLM loads {self.base.name}, which may take minutes")
+        return await start_vllm_engine(
+            self.base.path,
+            self.targets,
+            base=self.base.fingerprint,
+            context=self._context(how),
+            at_once=how.rows,
+            most_adapters=how.most_adapters,
+            precision=how.precision,
+        )
+
+    def _in_this_process(self, how: Loading) -> Embedded:
         model = load_model(self.base, how.precision)
         pack_products(model)
         free = free_bytes(model.device)
@@ -99,16 +123,19 @@ class Group:
             Continuous(model, capacity, drafter=drafter, draft_tokens=how.speculative_tokens),
             self.targets,
             base=self.base.fingerprint,
-            context=min(self.base.context, how.context or self.base.context),
+            context=self._context(how),
             most_adapters=how.most_adapters,
         )
+
+    def _context(self, how: Loading) -> int:
+        return min(self.base.context, how.context or self.base.context)
 
     def shared(self, chat: Chat) -> Chat:
         """One object for each chat format of a base: what is derived from it is made once."""
         return next((one.chat for one in self.targets.values() if one.chat.fingerprint == chat.fingerprint), chat)
 
 
-def place_embedded(one: Named, place: Place, groups: dict[str, Group], how: Loading) -> None:
+def place_folder(one: Named, place: Place, groups: dict[str, BaseGroup], how: Loading) -> None:
     """Sort a reference to its base, checked as far as can be without opening weights."""
     base = find_base(place.model, reporter=how.reporter)
     adapter = place.adapter
@@ -116,7 +143,7 @@ def place_embedded(one: Named, place: Place, groups: dict[str, Group], how: Load
         check_base(base, place)
     if adapter is not None and is_whole(adapter):
         base, adapter = find_base(str(adapter)), None
-    group = groups.setdefault(base.fingerprint, Group(base))
+    group = groups.setdefault(base.fingerprint, BaseGroup(base))
     chat = group.shared(open_chat(base, None if place.run is None else place.run.manifest["settings"].get("template")))
     if adapter is None:
         default = "tuned" if place.adapter is not None else plain_name(Path(base.name).name)
