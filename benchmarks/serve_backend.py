@@ -1,6 +1,7 @@
 """A backend for the conformance run: an OpenAI-compatible server over raw bytes that does what the `user` field says.
 
-`user` is JSON: `pieces` and `pause_s` between them; `cuts`: a seed, by which the bytes of a stream are sent in random parts.
+`user` is JSON: `pieces` and `pause_s` between them; `cuts`: a seed, by which the bytes of a stream are sent in random parts;
+`breaks`: the connection is closed instead of an answer.
 It notes when a connection went away while it worked: `left`, on the clock of time.perf_counter.
 """
 
@@ -57,6 +58,8 @@ class Backend:
 
     async def _work(self, asked: dict[str, Any], how: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         words = [WORDS] * int(how.get("pieces", 1))
+        if how.get("breaks"):
+            raise ConnectionError
         if not asked.get("stream"):
             await asyncio.sleep(float(how.get("pause_s", 0.0)) * len(words))
             message = {"role": "assistant", "content": "".join(words)}

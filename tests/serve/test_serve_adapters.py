@@ -137,6 +137,14 @@ def test_pins_stay_and_leave_the_others_a_place(models: tuple[Path, dict[str, Pa
             assert ask(client, name).choices and pinned in places.keys and places.pinned == {pinned}
 
 
+def test_the_cache_of_prompts_has_the_limit_that_is_set(models: tuple[Path, dict[str, Path]], tmp_path: Path) -> None:
+    for mib in (0, 1):
+        registry, _ = loaded(tmp_path, f"tiny={models[0]}", prefix_mib=mib)
+        engine: Any = registry.resolve("tiny").engine
+        assert (engine.batch.capacity.prefix_bytes == 2**20) == bool(mib)
+        asyncio.run(engine.close())
+
+
 def test_an_adapter_whose_file_changes_or_goes_is_refused_by_name_and_the_others_are_served_on(
     models: tuple[Path, dict[str, Path]], tmp_path: Path
 ) -> None:

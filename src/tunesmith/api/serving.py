@@ -85,6 +85,7 @@ def serve(
         context=config.context,
         speculative="" if config.speculative == "off" else config.speculative,
         speculative_tokens=config.speculative_tokens,
+        prefix_mib=config.prefix_mib,
         upstream_key=os.environ.get("TUNESMITH_UPSTREAM_KEY", ""),
         reporter=reporter or SilentReporter(),
     )

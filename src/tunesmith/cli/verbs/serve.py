@@ -39,6 +39,9 @@ def command(  # noqa: PLR0913 (flags)
     preload: Annotated[bool | None, typer.Option("--preload/--no-preload", help="Read adapters at the start.")] = None,
     pin: Annotated[list[str] | None, typer.Option(help="Adapter that stays in memory; may be repeated.")] = None,
     context: Annotated[int | None, typer.Option(min=0, help="Tokens of prompt and answer; 0 is the model's limit.")] = None,
+    prefix_mib: Annotated[
+        int | None, typer.Option(min=0, help="MiB of prompts read before; 0: an eighth of free memory.")
+    ] = None,
     precision: Annotated[str | None, typer.Option(help="Number type: float32, bfloat16 or float16.")] = None,
     speculative: Annotated[str | None, typer.Option(help="Guesses checked in one pass: off, ngram or a smaller model.")] = None,
     speculative_tokens: Annotated[int | None, typer.Option(min=1, max=64, help="Most tokens guessed at a time.")] = None,
@@ -74,6 +77,7 @@ def command(  # noqa: PLR0913 (flags)
         "preload": preload,
         "pin": pin,
         "context": context,
+        "prefix_mib": prefix_mib,
         "precision": precision,
         "speculative": speculative,
         "speculative_tokens": speculative_tokens,

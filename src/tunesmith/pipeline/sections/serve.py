@@ -46,6 +46,8 @@ class ServeConfig(Section):
     """Names of adapters, or NAME@VERSION or NAME@ALIAS, that are read at the start and never make room for others."""
     context: Annotated[int, Field(ge=0)] = 0
     """Tokens of prompt and answer together. 0: the model's own limit."""
+    prefix_mib: Annotated[int, Field(ge=0)] = 0
+    """Maximum MiB that each base keeps of prompts that were read before. 0: an eighth of the free memory."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number type of the weights, in this process and in vLLM."""
     speculative: Annotated[str, Field(min_length=1)] = "off"

@@ -47,10 +47,11 @@ def named(text: str) -> Named:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
     """How models are opened. `engine`: that of model folders and adapters. `rows`: answers at once in each engine we start;
-    `most_adapters` in memory; `context`: tokens at most, 0 for the model's own; `preload`: adapters are read at the start, not
-    when they are first asked for; `pin`: names (or NAME@VERSION, NAME@ALIAS) of adapters that are read then in any case and
-    stay; `speculative`: what guesses next tokens, `ngram` or a model (empty: nothing does), and `speculative_tokens` how many
-    at most; `upstream_key`: what other servers are shown."""
+    `most_adapters` in memory; `context`: tokens at most, 0 for the model's own; `prefix_mib`: of the prefix cache, 0 for an
+    eighth of the free memory; `preload`: adapters are read at the start, not when they are first asked for; `pin`: names (or
+    NAME@VERSION, NAME@ALIAS) of adapters that are read then in any case and stay; `speculative`: what guesses next tokens,
+    `ngram` or a model (empty: nothing does), and `speculative_tokens` how many at most; `upstream_key`: what other servers are
+    shown."""
 
     store: Store
     engine: Literal["transformers", "vllm"] = "transformers"
@@ -58,6 +59,7 @@ class Loading:
     rows: int = 32
     most_adapters: int = 16
     context: int = 0
+    prefix_mib: int = 0
     preload: bool = True
     pin: frozenset[str] = frozenset()
     speculative: str = ""

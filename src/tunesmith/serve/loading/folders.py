@@ -115,7 +115,7 @@ class BaseGroup:
         capacity = Capacity(
             rows=how.rows,
             memory_bytes=free // _SHARE,
-            prefix_bytes=free // (2 * _SHARE),
+            prefix_bytes=how.prefix_mib * 2**20 or free // (2 * _SHARE),
             piece_tokens=_PIECE_TOKENS.get(model.device.type, 512),
         )
         drafter = open_drafter(how, self.base, model, capacity) if how.speculative else None
