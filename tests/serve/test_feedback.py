@@ -278,15 +278,15 @@ def test_a_full_disk_is_answered_with_503_and_what_was_acknowledged_stays(tmp_pa
     assert any(line["event"] == "not recorded" for line in log)
 
 
-def test_a_database_of_another_program_or_version_is_refused(tmp_path: Path) -> None:
-    foreign, older, broken = tmp_path / "foreign.db", tmp_path / "older.db", tmp_path / "broken.db"
+def test_a_database_of_another_program_or_a_newer_version_is_refused(tmp_path: Path) -> None:
+    foreign, newer, broken = tmp_path / "foreign.db", tmp_path / "newer.db", tmp_path / "broken.db"
     with sqlite3.connect(foreign) as connection:
         connection.execute("CREATE TABLE songs (name TEXT)")
-    open_database(older).close()
-    with sqlite3.connect(older) as connection:
+    open_database(newer).close()
+    with sqlite3.connect(newer) as connection:
         connection.execute("UPDATE tunesmith_about SET value='99' WHERE name='schema'")
     broken.write_bytes(b"not a database, but long enough to be taken for one " * 100)
-    said = {foreign: "another program", older: "another version", broken: "does not work"}
+    said = {foreign: "another program", newer: "newer version", broken: "does not work"}
     for where, what in said.items():
         with pytest.raises(StorageError, match=what):
             open_database(where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -154,6 +155,9 @@ def test_rollback_goes_to_the_version_before_and_the_alias_outlives_a_restart(tm
             rollback("mine", url=server.url)
         with pytest.raises(EngineError, match="no model"):
             rollback("nobody", url=server.url)
+    with sqlite3.connect(tmp_path / "serve.db") as connection:
+        why = [row for (row,) in connection.execute("SELECT why FROM tunesmith_moves ORDER BY seq")]
+    assert why == ["by 127.0.0.1", "by 127.0.0.1", "rolled back by 127.0.0.1", "rolled back by 127.0.0.1"]
     with pytest.raises(EngineError, match="no server"):
         rollback("mine", url="http://127.0.0.1:9")
 

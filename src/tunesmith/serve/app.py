@@ -72,7 +72,7 @@ def make_app(pipeline: Pipeline, observer: Observer, limits: Limits = _LIMITS) -
         await version.engine.prepare(version.target)  # a swap is only made to what can answer at once
         before = registry.set_alias(name, alias, version.id)
         if pipeline.moved is not None:
-            await pipeline.moved(name, alias, before, version.id)
+            await pipeline.moved(name, alias, before, version.id, f"by {request.state.key}")
         observer.log("alias", model=name, alias=alias, before=before, version=version.id, key=request.state.key)
         return _json({"model": name, "alias": alias, "from": before, "to": version.id})
 

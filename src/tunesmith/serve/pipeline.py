@@ -63,6 +63,8 @@ class Answer:
 
 Handler = Callable[[Call], Awaitable[Answer]]
 Stage = Callable[[Call, Handler], Awaitable[Answer]]
+Moved = Callable[[str, str, str | None, str, str], Awaitable[None]]
+"""Hears of a moved alias: model, alias, from, to, and why."""
 
 
 class Pipeline:
@@ -70,7 +72,7 @@ class Pipeline:
 
     def __init__(self, registry: Registry, stages: Sequence[Stage] = (), *, most_waiting: int = 512) -> None:
         self.registry = registry
-        self.moved: Callable[[str, str, str | None, str], Awaitable[None]] | None = None  # of an alias: model, alias, from, to
+        self.moved: Moved | None = None
         self._most_waiting = most_waiting
         self._queues: dict[int, FairQueue] = {}
         handler: Handler = self._ask_engine

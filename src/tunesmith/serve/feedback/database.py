@@ -23,7 +23,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from tunesmith.core.errors import StorageError
-from tunesmith.serve.feedback.tables import SCHEMA, TABLES, about
+from tunesmith.serve.feedback.tables import SCHEMA, about
+from tunesmith.serve.feedback.upgrading import copy_file, upgrade
 
 __all__ = ["Database", "failures", "open_database", "url_of"]
 
@@ -117,9 +118,10 @@ class Database:
 
 
 def open_database(where: str | Path, *, make: bool = True) -> Database:
-    """Open a database and, with `make`, make its tables where there are none.
+    """Open a database and, with `make`, make its tables where there are none. Tables of an older version are brought up to date
+    first; of a SQLite file a copy is kept, `FILE.version-N`.
 
-    Raises StorageError for one that cannot be reached, is of another program, or of another version of Tunesmith.
+    Raises StorageError for one that cannot be reached, is of another program, or of a newer version of Tunesmith.
     """
     address = url_of(where)
     try:
@@ -141,28 +143,36 @@ def open_database(where: str | Path, *, make: bool = True) -> Database:
 
 
 def _checked(connection: Connection, shown: str, *, make: bool) -> bytes:
-    """The salt, once the tables are known to be ours."""
+    """The salt, once the tables are ours and up to date. Whoever comes meanwhile waits for the lock, and finds them so."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     there = set(inspect(connection).get_table_names())
-    if about.name not in there:
-        if connection.dialect.name == "sqlite" and there:
-            raise _bad(shown, "this database belongs to another program")
-        if not make:
-            raise _bad(shown, "no server has written to this database")
-        TABLES.create_all(connection)
-        connection.execute(
-            insert(about), [{"name": "schema", "value": str(SCHEMA)}, {"name": "salt", "value": secrets.token_hex(32)}]
-        )
-    facts = {row.name: row.value for row in connection.execute(select(about.c.name, about.c.value))}
-    if facts.get("schema") != str(SCHEMA):
+    version = 0
+    if about.name in there:
+        version = _version(connection, shown)
+    elif connection.dialect.name == "sqlite" and there:
+        raise _bad(shown, "this database belongs to another program")
+    elif not make:
+        raise _bad(shown, "no server has written to this database")
+    if version < SCHEMA:
+        if version and connection.dialect.name == "sqlite":
+            copy_file(Path(connection.engine.url.database or ""), version=version)
+        upgrade(connection, from_version=version)
+    if not version:
+        connection.execute(insert(about).values(name="salt", value=secrets.token_hex(32)))
+    return bytes.fromhex(connection.execute(select(about.c.value).where(about.c.name == "salt")).scalar_one())
+
+
+def _version(connection: Connection, shown: str) -> int:
+    stated = connection.execute(select(about.c.value).where(about.c.name == "schema")).scalar() or ""
+    if not stated.isdigit() or not 1 <= int(stated) <= SCHEMA:
         raise StorageError(
-            "the tables of this database are of another version",
-            value=f"{shown}: {facts.get('schema')}",
-            expected=f"version {SCHEMA}",
+            "the tables of this database are of a newer version, or of none that is known",
+            value=f"{shown}: {stated or 'no version'}",
+            expected=f"version 1 to {SCHEMA}",
             hint="use the Tunesmith that wrote it, or begin a new database: tunesmith serve … --database NEW.db",
         )
-    return bytes.fromhex(facts["salt"])
+    return int(stated)
 
 
 def _prepare_sqlite(engine: Engine, file: Path, *, make: bool) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, or_, select, text, update
 
 from tunesmith.core.errors import StorageError
+from tunesmith.core.files import storage_errors
 from tunesmith.serve.feedback.database import Database, failures
 from tunesmith.serve.feedback.tables import answers, feedback
+from tunesmith.serve.feedback.upgrading import copies_of
 
 __all__ = ["Erased", "drop_texts", "erase_bytes", "forget"]
 
@@ -73,8 +76,8 @@ def drop_texts(database: Database, *, days: float) -> int:
 def erase_bytes(database: Database) -> None:
     """Rewrite the files without what was deleted.
 
-    SQLite: `secure_delete` has overwritten it already; VACUUM writes the file new, and the log is emptied. PostgreSQL: VACUUM
-    FULL writes the tables new; its own log, replicas and backups are out of reach.
+    SQLite: `secure_delete` has overwritten it already; VACUUM writes the file new, the log is emptied, and copies made before
+    an upgrade are removed. PostgreSQL: VACUUM FULL writes the tables new; its own log, replicas and backups are out of reach.
     """
     with failures(database.shown):
         if database.engine.dialect.name == "postgresql":
@@ -82,6 +85,10 @@ def erase_bytes(database: Database) -> None:
                 for table in (feedback, answers):
                     connection.execute(text(f"VACUUM FULL {table.name}"))
             return
+        file = Path(database.engine.url.database or "")
+        with storage_errors("erasing what was forgotten", file):
+            for copy in copies_of(file):
+                copy.unlink(missing_ok=True)
         raw = database.engine.raw_connection()
         try:
             cursor = raw.cursor()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
-__all__ = ["SCHEMA", "TABLES", "about", "answers", "feedback", "moves", "splits"]
+__all__ = ["SCHEMA", "TABLES", "VERSION_TABLE", "about", "answers", "feedback", "moves", "splits"]
 
-SCHEMA = 1
-"""Version of these tables. A database of another version is refused, not guessed at."""
+SCHEMA = 2
+"""Version of these tables. An older database is brought up to it (`migrations/`), a newer one is refused."""
+
+VERSION_TABLE = "tunesmith_version"
+"""Alembic's own table."""
 
 TABLES = MetaData()
 _COUNTER = BigInteger().with_variant(Integer, "sqlite")
@@ -74,8 +77,9 @@ moves = Table(
     Column("alias", String(64), nullable=False),
     Column("before", String(64)),
     Column("after", String(64), nullable=False),
+    Column("why", Text, nullable=False, default="", server_default=""),
 )
-"""Moves of aliases, for roll-back and for the next start."""
+"""Moves of aliases, for roll-back and for the next start; `why` names the key of whoever moved it."""
 
 Index("tunesmith_answers_split", answers.c.split, answers.c.seq)
 Index("tunesmith_answers_user", answers.c.user)

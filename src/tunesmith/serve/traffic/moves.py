@@ -25,9 +25,9 @@ class Moves:
         self._database, self._registry, self._log = database, registry, log
         self._one_at_a_time = asyncio.Lock()
 
-    async def note(self, model: str, alias: str, before: str | None, after: str) -> None:
+    async def note(self, model: str, alias: str, before: str | None, after: str, why: str) -> None:
         """Keep a move that was made; returns when it is on disk."""
-        row = {"at": time.time(), "model": model, "alias": alias, "before": before, "after": after}
+        row = {"at": time.time(), "model": model, "alias": alias, "before": before, "after": after, "why": why}
 
         def work(connection: Connection) -> None:
             connection.execute(insert(moves).values(row))
@@ -39,7 +39,7 @@ class Moves:
                 self._registry.set_alias(model, alias, before)
             raise
 
-    async def back(self, model: str, alias: str = LIVE) -> tuple[str, str]:
+    async def back(self, model: str, alias: str = LIVE, *, why: str = "") -> tuple[str, str]:
         """Move an alias to the version that it meant before; (from, to). Requests in work end on the version they began with.
 
         ApiError 404 or 409 if there is no such model, no move to take back, or the version is not loaded here.
@@ -53,8 +53,8 @@ class Moves:
             version = self._registry.resolve(f"{model}@{known[-2]}")
             await version.engine.prepare(version.target)
             self._registry.set_alias(model, alias, version.id)
-            await self.note(model, alias, now, version.id)
-        self._log("rollback", model=model, alias=alias, before=now, version=version.id)
+            await self.note(model, alias, now, version.id, why)
+        self._log("rollback", model=model, alias=alias, before=now, version=version.id, why=why)
         return now, version.id
 
     def restore(self, explicit: Collection[tuple[str, str]]) -> None:

@@ -55,7 +55,7 @@ def add_traffic_routes(app: FastAPI, splits: Splits, moves: Moves) -> None:
         raw = await request.body()
         body: RollbackBody = validated(RollbackBody, read_json(raw) if raw else {})
         begin = time.monotonic()
-        before, after = await moves.back(name, body.alias)
+        before, after = await moves.back(name, body.alias, why=f"rolled back by {request.state.key}")
         return _json({"from": before, "to": after, "seconds": round(time.monotonic() - begin, 4)})
 
 
