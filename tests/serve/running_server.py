@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 
 from tunesmith.serve.app import make_app
-from tunesmith.serve.gate import LOOPBACK, Gate, Keys, Rates, Service
+from tunesmith.serve.gate import LOOPBACK, Gate, Rates, Service
+from tunesmith.serve.keys import Keys, Role
 from tunesmith.serve.observing import Observer
 from tunesmith.serve.pipeline import Pipeline, Stage
 from tunesmith.serve.registry import Registry
@@ -46,6 +47,7 @@ def running(
     stages: Sequence[Stage] = (),
     traffic: Traffic | None = None,
     keys: Mapping[str, str] | None = None,
+    roles: Mapping[str, Role] | None = None,
     per_minute: float = 0.0,
     most_waiting: int = 512,
     body_s: float = 30.0,
@@ -60,7 +62,7 @@ def running(
     gate = Gate(
         app=app,
         service=Service(),
-        keys=Keys(keys or {}),
+        keys=Keys(keys or {}, roles),
         rates=Rates(per_minute),
         hosts=LOOPBACK,
         body_s=body_s,

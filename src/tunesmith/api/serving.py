@@ -15,6 +15,7 @@ from tunesmith.core.errors import EngineError
 if TYPE_CHECKING:
     from tunesmith.core.reporter import Reporter
     from tunesmith.pipeline.sections.serve import ServeConfig
+    from tunesmith.serve.keys import Keys
 
 __all__ = ["ServedModel", "Serving", "serve"]
 
@@ -63,16 +64,18 @@ def serve(
     Raises:
         RecipeError: a setting that does not exist or has no such value.
         ArtifactError, ModelError, EvaluationError: a reference that cannot be opened; a pinned model that is not served.
-        EngineError: an address that cannot be had, or one that others reach without a key; or no model is left to serve.
+        EngineError: an address that cannot be had, or one that others reach without a key; a file of keys that cannot be used;
+            or no model is left to serve.
         StorageError: a database that cannot be used.
     """
     from tunesmith.core.reporter import SilentReporter
+    from tunesmith.serve.keys import read_keys
     from tunesmith.serve.loading.asked import Loading, named
     from tunesmith.serve.running import Address, bind
 
     config = _config(project, recipe, settings)
     address = Address(config.host, config.port, config.drain, config.pause)
-    known = _keys(config.keys)
+    known = read_keys(config.keys, os.environ.get("TUNESMITH_SERVE_KEY", ""))
     listening = bind(address, has_key=bool(known))
     how = Loading(
         store=Store(Path(project) / ".tunesmith"),
@@ -133,7 +136,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 @dataclass(frozen=True, slots=True)
 class _Settings:
     config: ServeConfig
-    keys: dict[str, str]
+    keys: Keys
     address: Any
     listening: Any
     on_ready: Callable[[Serving], None] | None
@@ -142,7 +145,7 @@ class _Settings:
 
 async def _serve(references: Sequence[Any], how: Any, settings: _Settings) -> None:
     from tunesmith.serve.app import make_app
-    from tunesmith.serve.gate import LOOPBACK, Gate, Keys, Rates, Service
+    from tunesmith.serve.gate import LOOPBACK, Gate, Rates, Service
     from tunesmith.serve.loading.load import load_all
     from tunesmith.serve.observing import Observer
     from tunesmith.serve.pipeline import Pipeline
@@ -162,7 +165,7 @@ async def _serve(references: Sequence[Any], how: Any, settings: _Settings) -> No
     gate = Gate(
         app=app,
         service=Service(),
-        keys=Keys(settings.keys),
+        keys=settings.keys,
         rates=Rates(settings.config.rate),
         hosts=(*LOOPBACK, settings.address.host, *settings.config.allow_hosts),
         origins=settings.config.allow_origins,
@@ -194,31 +197,3 @@ def _nothing() -> EngineError:
         expected="a run, a model or an address",
         hint="tunesmith serve run:latest",
     )
-
-
-def _keys(file: str | Path) -> dict[str, str]:
-    """Client's name → key."""
-    found = {}
-    if alone := os.environ.get("TUNESMITH_SERVE_KEY", ""):
-        found["default"] = alone
-    if not file:
-        return found
-    try:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise EngineError(
-            "the file of keys cannot be read", value=str(file), expected=f"a readable file ({error})", hint="check the path"
-        ) from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        parts = line.split()
-        if len(parts) != 2 or len(parts[1]) < 16:
-            raise EngineError(
-                "the file of keys has a line that cannot be used",
-                value=f"{file}, line {number}",
-                expected="NAME KEY, with a key of at least 16 characters",
-                hint="python -c 'import secrets; print(\"me\", secrets.token_urlsafe(32))' >> FILE",
-            )
-        found[parts[0]] = parts[1]
-    return found

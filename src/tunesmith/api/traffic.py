@@ -119,7 +119,7 @@ def _ask(method: str, address: str, body: Any, key: str) -> Any:
         raise EngineError(
             "the server refuses",
             value=f"{reply.status}: {str(message)[:300]}",
-            expected="a name and a key that it knows, and something to change",
+            expected="a name and an admin's key that it knows, and something to change",
             hint="TUNESMITH_SERVE_KEY=… for the key; GET /v1/models lists names and aliases",
         )
     return found

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import orjson
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import HTTPException
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
@@ -17,6 +17,7 @@ from tunesmith.core.errors import TunesmithError
 from tunesmith.serve.ask import Ask, Limits, read_chat, read_completion, read_embedding
 from tunesmith.serve.errors import ApiError, as_api_error, bad_field, unexpected
 from tunesmith.serve.gate import Receive, Scope, Send, send_error
+from tunesmith.serve.keys import check_role
 from tunesmith.serve.observing import Observer
 from tunesmith.serve.pipeline import Answer, Call, Pipeline
 from tunesmith.serve.registry import Version
@@ -32,7 +33,14 @@ _ID_HEADERS = ("traceparent", "x-user", "user-agent")
 
 def make_app(pipeline: Pipeline, observer: Observer, limits: Limits = _LIMITS) -> FastAPI:
     """The application, to be put behind a `Gate`."""
-    app = FastAPI(title="Tunesmith", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app = FastAPI(
+        title="Tunesmith",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(check_role)],
+    )
     registry = pipeline.registry
 
     async def answer(request: Request, read: Callable[[Any, Limits], Ask]) -> Response:

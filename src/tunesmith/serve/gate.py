@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import time
 import uuid
 from collections import OrderedDict
@@ -18,8 +16,9 @@ from typing import Any
 import orjson
 
 from tunesmith.serve.errors import ApiError
+from tunesmith.serve.keys import Client, Keys
 
-__all__ = ["Gate", "Keys", "Rates", "Service"]
+__all__ = ["Gate", "Rates", "Service"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -38,25 +37,6 @@ class Service:
     ready: bool = False
     refusing: bool = False
     in_work: int = 0
-
-
-class Keys:
-    """The keys that clients may use, by name. Only their hashes are kept; comparison takes the same time for all."""
-
-    def __init__(self, keys: Mapping[str, str]) -> None:
-        self._hashes = {name: hashlib.sha256(key.encode()).digest() for name, key in keys.items()}
-
-    def __bool__(self) -> bool:
-        return bool(self._hashes)
-
-    def name_of(self, given: str) -> str | None:
-        """The name of a key; None if it is none of ours."""
-        wanted = hashlib.sha256(given.encode()).digest()
-        found = None
-        for name, known in self._hashes.items():
-            if hmac.compare_digest(known, wanted):
-                found = name
-        return found
 
 
 class Rates:
@@ -89,7 +69,8 @@ class Rates:
 @dataclass(slots=True, kw_only=True)
 class Gate:
     """The application `app` behind the checks. `hosts`: names by which the server may be addressed, `origins`: web pages that
-    may call it. What passed is in `scope["state"]`: `key`, the name of the client's key or its address, and `request_id`."""
+    may call it. What passed is in `scope["state"]`: `key`, the name of the client's key or its address, its `role`, and
+    `request_id`."""
 
     app: App
     service: Service
@@ -118,7 +99,7 @@ class Gate:
         send = _with_id(send, request_id)
         try:
             self._check_caller(headers)
-            scope["state"]["key"] = self._key(scope, headers)
+            scope["state"]["key"], scope["state"]["role"] = self._client(scope, headers)
             if self.service.refusing:
                 raise ApiError(503, "the server is shutting down; try another one", code="shutting_down", retry_after_s=5)
             if scope["method"] == "POST":
@@ -148,16 +129,16 @@ class Gate:
             if own != host:
                 raise ApiError(403, f"pages of {origin[:80]} may not call this server", code="wrong_origin")
 
-    def _key(self, scope: Scope, headers: Mapping[str, str]) -> str:
-        client = scope.get("client")
+    def _client(self, scope: Scope, headers: Mapping[str, str]) -> Client:
+        address = scope.get("client")
         if not self.keys:
-            return str(client[0]) if client else ""
+            return Client(str(address[0]) if address else "", "admin")
         kind, _, given = headers.get("authorization", "").partition(" ")
-        name = self.keys.name_of(given.strip()) if kind.lower() == "bearer" else None
-        if name is None:
+        client = self.keys.client_of(given.strip()) if kind.lower() == "bearer" else None
+        if client is None:
             what = "a key is needed: Authorization: Bearer KEY" if not given else "this key is not known here"
             raise ApiError(401, what, code="invalid_api_key")
-        return name
+        return client
 
     async def _body(self, headers: Mapping[str, str], receive: Receive) -> Receive:
         """The whole body, read up to the limit; what comes after it (the end of the connection) is still heard."""

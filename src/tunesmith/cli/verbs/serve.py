@@ -29,7 +29,9 @@ def command(  # noqa: PLR0913 (flags)
     engine: Annotated[str | None, typer.Option(help="For model folders and adapters: transformers or vllm.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; any but loopback needs a key.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = None,
-    keys: Annotated[str | None, typer.Option(help="File with a line NAME KEY per client; or set TUNESMITH_SERVE_KEY.")] = None,
+    keys: Annotated[
+        str | None, typer.Option(help="File with a line NAME KEY [ROLE] per client; or set TUNESMITH_SERVE_KEY.")
+    ] = None,
     allow_host: Annotated[list[str] | None, typer.Option(help="Further host name of the server; may be repeated.")] = None,
     allow_origin: Annotated[list[str] | None, typer.Option(help="Origin of web pages that may call it.")] = None,
     rate: Annotated[float | None, typer.Option(min=0, help="Requests per minute for each key; 0 sets no limit.")] = None,

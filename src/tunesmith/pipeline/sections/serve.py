@@ -25,8 +25,8 @@ class ServeConfig(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """Port. 0: a free one."""
     keys: str = ""
-    """A file with a line NAME KEY per client; TUNESMITH_SERVE_KEY in the environment is a key as well. Once there is a key,
-    every route but /healthz needs one."""
+    """A file with a line NAME KEY, or NAME KEY ROLE, per client; roles are admin, client and metrics. TUNESMITH_SERVE_KEY in
+    the environment is an admin's key as well. Once there is a key, every route but /healthz needs one."""
     allow_hosts: list[str] = []
     """Further host names by which the server may be addressed."""
     allow_origins: list[str] = []

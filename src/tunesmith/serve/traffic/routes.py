@@ -1,4 +1,4 @@
-"""The routes of traffic: `/v1/ab/NAME` and `/v1/models/NAME/rollback`. They need the key like every other route."""
+"""The routes of traffic: `/v1/ab/NAME` and `/v1/models/NAME/rollback`. To change who gets which model needs an admin's key."""
 
 from __future__ import annotations
 
