@@ -60,7 +60,7 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class Said:
     """A reply; a status other than 200 is an error. `page`: what is sent instead of a reply, as a web page. `logprobs`: of its
-    tokens, as the interface writes them.
+    tokens, as the interface writes them. `dies`: the connection ends in the middle of the reply.
     """
 
     text: str = ""
@@ -68,6 +68,7 @@ class Said:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     page: str = ""
+    dies: bool = False
     logprobs: Any = None
     usage: Mapping[str, int] | None = field(default_factory=lambda: {"prompt_tokens": 100, "completion_tokens": 20})
 
@@ -269,6 +270,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # the client was killed
 
     def _reply(self, asked: Asked, said: Said) -> None:
+        if said.dies:
+            self._send_bytes(200, b'{"id": "x", "obj', {"Content-Type": "application/json", "Content-Length": "400"})
+            self.close_connection = True
+            return
         if said.page:
             self._send_bytes(200, said.page.encode(), {"Content-Type": "text/html"})
             return

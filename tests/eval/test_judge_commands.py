@@ -46,7 +46,7 @@ def test_a_judge_at_an_address_is_calibrated_and_its_verdicts_are_written(tmp_pa
     assert found["kappa"]["value"] == 1.0 and found["retest"] == 1.0 and found["reversed"] == 0
     assert found["judge"] | {"id": ""} == {
         **{"name": f"fake-1 at {server.url}", "id": "", "weak": False, "models": {"fake-1": 84}},
-        **{"withheld": 0, "requests": 84, "tokens": 84 * 120, "paid": 84},
+        **{"withheld": 0, "requests": 84, "tokens": 84 * 120, "paid": 84, "failed": {}},
     }
     assert "84 replies" in capsys.readouterr().err
     judged = read_pairs(out)

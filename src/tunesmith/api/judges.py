@@ -28,7 +28,8 @@ _NEXT = 20
 class JudgeWork:
     """What a judge did. `name`: the model and where it is; `id`: the hash of prompts, rubric and model. `weak`: it runs on this
     machine. `models`: replies by what the server said answered. `withheld`: sentences that spoke to a language model and were
-    not shown. `requests` and `tokens` count cached replies too, `paid` only new requests."""
+    not shown. `requests` and `tokens` count cached replies too, `paid` only new requests. `failed`: tries that brought no reply
+    and were made again: timed out, rate limited, server error, connection lost."""
 
     name: str
     id: str
@@ -38,10 +39,14 @@ class JudgeWork:
     requests: int
     tokens: int
     paid: int
+    failed: Mapping[str, int]
 
     def as_dict(self) -> dict[str, Any]:
         """As the commands print it."""
-        return {field: getattr(self, field) for field in self.__slots__} | {"models": dict(self.models)}
+        return {field: getattr(self, field) for field in self.__slots__} | {
+            "models": dict(self.models),
+            "failed": dict(self.failed),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,4 +340,5 @@ def _work_of(opened: OpenedJudge) -> JudgeWork:
         requests=ledger.usage.requests,
         tokens=ledger.usage.tokens,
         paid=ledger.paid,
+        failed=judge.generator.failed,
     )

@@ -167,6 +167,8 @@ def print_mirrored(found: Sequence[Mirrored]) -> None:
     for tracker in dict.fromkeys(one.to for one in found):
         own = [one for one in found if one.to == tracker]
         console().print(f"{tracker}: {len(own)} runs\nopen  {own[-1].open}")
+        if refused := sorted({place for one in own for place in one.refused}):
+            console().print(f"tried to reach {', '.join(refused)}, an address that was not named: refused, nothing was sent")
     if not found:
         console().print("no finished runs to mirror\nhint:  tunesmith runs")
 

@@ -76,7 +76,16 @@ def open_judge(j: JudgeConfig, project: Path, *, reporter: Reporter) -> Iterator
                 yield OpenedJudge(judge(SystemAsServer(opened.system), opened.label, 1), opened.label, weak=True)
             return
         with closing(_server(j)) as server:
-            yield OpenedJudge(judge(server, j.model, j.concurrency), f"{j.model} at {j.url}", weak=False)
+            try:
+                yield OpenedJudge(judge(server, j.model, j.concurrency), f"{j.model} at {j.url}", weak=False)
+            finally:
+                _tell(server, ledger, reporter)
+
+
+def _tell(server: Server, ledger: Ledger, reporter: Reporter) -> None:
+    """Say which tries brought no reply: with them the work took longer, and no verdict is missing unless an error says so."""
+    if tries := ", ".join(f"{count:,} {what}" for what, count in sorted(server.failed.items())):
+        reporter.note(f"tries of the judge without a reply: {tries}; {ledger.usage.requests:,} replies are kept")
 
 
 def _server(j: JudgeConfig) -> Endpoint:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -74,7 +75,14 @@ class Endpoint:
         self._not_before = 0.0
         self._takes_no_schema = False
         self._met = False  # whether anybody was there
+        self._failed: Counter[str] = Counter()
         self._client = _client(self.url, api_key, timeout_s, words)
+
+    @property
+    def failed(self) -> Mapping[str, int]:
+        """Tries that brought no reply and were, or could have been, made again: how many timed out, and so on."""
+        with self._lock:
+            return dict(self._failed)
 
     def stop(self) -> None:
         """End all pauses: nobody waits for their replies any more."""
@@ -118,6 +126,8 @@ class Endpoint:
             except openai.APIError as error:  # no connection, a timeout, or a body that is no reply
                 self._met = self._met or isinstance(error, openai.APITimeoutError)
                 fault = error
+            with self._lock:
+                self._failed[_kind_of(fault)] += 1
         if fault is None:
             raise AssertionError("an endpoint needs at least one attempt")
         raise self._gave_up(fault, attempt) from None
@@ -226,6 +236,19 @@ class _Stopped(GeneratorError):
 
     def __init__(self) -> None:
         super().__init__("stopped", value="", expected="", hint="")
+
+
+def _kind_of(fault: openai.APIError) -> str:
+    import openai
+
+    status = getattr(fault, "status_code", None)
+    if isinstance(fault, openai.APITimeoutError) or status == 408:
+        return "timed out"
+    if status == 429:
+        return "rate limited"
+    if isinstance(fault, openai.APIConnectionError):
+        return "connection lost"
+    return "server error" if status is not None and status >= 400 else "no reply in it"
 
 
 def _client(url: str, api_key: str, timeout_s: float, words: Wording) -> openai.OpenAI:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +38,10 @@ class Server(Protocol):
 
     def ask(self, request: Request) -> Reply:
         """The reply, or a GeneratorError."""
+
+    @property
+    def failed(self) -> Mapping[str, int]:
+        """Tries that brought no reply, by what happened."""
 
     def stop(self) -> None:
         """Nobody waits for replies any more."""
@@ -79,6 +83,11 @@ class Generator:
     def host(self) -> str:
         """The server's name and port, as people know it; empty for a model of this machine."""
         return urlsplit(self._server.url).netloc
+
+    @property
+    def failed(self) -> Mapping[str, int]:
+        """Tries that brought no reply, by what happened: timed out, rate limited, server error, connection lost."""
+        return self._server.failed
 
     @property
     def max_tokens(self) -> int:

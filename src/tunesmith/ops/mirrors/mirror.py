@@ -1,7 +1,7 @@
 """Mirroring finished runs to trackers, each in a process of its own: one that hangs or fails does no harm to a run.
 
-Nothing is sent anywhere that is not named: telemetry of the trackers is switched off, and all of them write to files of the
-project unless an address is given. A run is written once, however often it is mirrored.
+Nothing is sent anywhere that is not named: telemetry of the trackers is switched off, all of them write to files of the project
+unless an address is given, and a fence refuses connections to any other. A run is written once, however often it is mirrored.
 """
 
 from __future__ import annotations
@@ -35,15 +35,18 @@ _QUIET = {
     **{"WANDB_MODE": "offline", "WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true", "GRADIO_ANALYTICS_ENABLED": "False"},
     **{"HF_HUB_OFFLINE": "1", "TRACKIO_SPACE_ID": "", "TRACKIO_SERVER_URL": "", "PYTHONWARNINGS": "ignore"},
 }
+_NOWHERE = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirrored:
-    """A run that a tracker holds now; `open`: how to see it."""
+    """A run that a tracker holds now; `open`: how to see it. `refused`: places that the tracker tried to reach and was
+    not let to, because nobody had named them."""
 
     id: str
     to: str
     open: str
+    refused: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -77,7 +80,10 @@ class MirrorReporter(SilentReporter):
             return
         for tracker in self._tracking.to:
             try:
-                _send([find_run(self._run, rows_of(self._project)[0])], tracker, self._tracking)
+                (done,) = _send([find_run(self._run, rows_of(self._project)[0])], tracker, self._tracking)
+                if done.refused:
+                    places = ", ".join(done.refused)
+                    self._warn(f"{tracker} tried to reach {places}, which the recipe does not name: refused, nothing was sent")
             except TunesmithError as error:  # whatever a mirror cannot do, the run goes on
                 problem = error.problems[0]
                 self._warn(f"{problem.what}: {problem.value}; the run is not affected. Later: {problem.hint}")
@@ -102,10 +108,9 @@ def _send(rows: Sequence[RunRow], tracker: str, tracking: TrackingConfig) -> lis
     whole = orjson.dumps({**order, "runs": [payload_of(row).as_dict() for row in rows]})
     limit = _LIMIT_S + _EACH_S * len(rows)
     command = [sys.executable, "-m", "tunesmith.ops.mirrors.worker"]
+    environment = {**os.environ, **_QUIET, **({} if address else _NOWHERE)}
     try:
-        done = subprocess.run(
-            command, input=whole, capture_output=True, timeout=limit, check=False, env={**os.environ, **_QUIET}
-        )
+        done = subprocess.run(command, input=whole, capture_output=True, timeout=limit, check=False, env=environment)
     except subprocess.TimeoutExpired as error:
         raise TrackerError(
             f"{tracker} did not finish in {limit:.0f} s", value=address or str(folder), expected="an answer", hint=again
@@ -115,5 +120,5 @@ def _send(rows: Sequence[RunRow], tracker: str, tracking: TrackingConfig) -> lis
         raise TrackerError(
             f"{tracker} did not take the run", value=said[-1][:300], expected=f"{address or folder} to take it", hint=again
         )
-    opened = done.stdout.decode(errors="replace").strip().splitlines()[-1]
-    return [Mirrored(id=row.id, to=tracker, open=opened) for row in rows]
+    told = orjson.loads(done.stdout.strip().splitlines()[-1])
+    return [Mirrored(id=row.id, to=tracker, open=told["open"], refused=tuple(told["refused"])) for row in rows]
