@@ -15,9 +15,10 @@ import yaml
 from judged_runs import add_judged_run
 from project_fakes import SECRET, make_project
 
+import tunesmith
 from fakes import write_posts
 from tunesmith.cli.main import main
-from tunesmith.core.errors import BlockedError, RecipeError, SourceError, TrainingError
+from tunesmith.core.errors import ArtifactError, BlockedError, RecipeError, SourceError, TrainingError
 from tunesmith.ops.agents.orders import Desk
 from tunesmith.ops.agents.server import tools_of
 
@@ -118,6 +119,45 @@ def test_a_run_needs_a_confirmation_that_works_once_and_a_loosened_gate_is_marke
     asked(tmp_path, conversation)
     report = next(tmp_path.glob(".tunesmith/evals/*/report.html")).read_text()
     assert "gates.stop_margin is 0.9" in report
+    assert_marked(tunesmith.card(project=tmp_path, out=tmp_path / "README.md").text)
+    assert_a_missing_mark_is_found(tmp_path / "README.md", tmp_path)
+
+
+MARK = "> **Checks made easier to pass than by default:** stop"
+HOW = "gates.stop\\_margin is 0.9, by default 0.1"
+
+
+def assert_marked(card: str) -> None:
+    """At the top, before the verdict, and in the row of the gate."""
+    assert card.index(MARK) < card.index("## Verdict: ") < card.index(HOW)
+
+
+def assert_a_missing_mark_is_found(card: Path, project: Path) -> None:
+    """Either mark taken out of the card, which then no longer follows from its artifacts."""
+    text = card.read_text()
+    assert tunesmith.verify_card(card, project=project).ok
+    note = f". **Note: {HOW}.**"
+    for without, missing in ((text.replace(MARK, "> Checked: stop"), MARK), (text.replace(note, ""), note)):
+        with pytest.raises((AssertionError, ValueError)):
+            assert_marked(without)
+        card.write_text(without)
+        found = tunesmith.verify_card(card, project=project)
+        assert not found.ok and any(missing in one["expected"] for one in found.drift), found.texts
+
+
+def test_the_card_marks_a_gate_that_an_agent_loosened_and_one_without_the_mark_is_found(tmp_path: Path) -> None:
+    gates = desk(tmp_path).recipe({"gates.stop_margin": 0.9}).gates
+    store = make_project(tmp_path, gates=gates)
+    card = tmp_path / "README.md"
+    assert_marked(tunesmith.card(project=tmp_path, out=card).text)
+    assert_a_missing_mark_is_found(card, tmp_path)
+    assert "stop_margin" not in (tmp_path / "tunesmith.yaml").read_text()  # the person's own recipe is as it was
+    verdict = store.resolve("eval:latest").path / "verdict.json"
+    whole = verdict.read_bytes()
+    verdict.write_bytes(whole.replace(b"gates.stop_margin is 0.9, by default 0.1", b""))
+    assert verdict.read_bytes() != whole
+    with pytest.raises(ArtifactError, match="damaged"):
+        tunesmith.card(project=tmp_path, out=tmp_path / "other.md")  # a verdict whose mark was taken out gives no card
 
 
 # --- guards, without a client -----------------------------------------------------------------------------------------
