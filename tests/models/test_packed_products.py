@@ -55,7 +55,7 @@ def test_only_what_gains_is_packed_and_the_weights_can_be_had_back_bit_by_bit() 
     assert pack_products(packed, least_weights=100) == 3
     assert type(packed.tiny) is torch.nn.Linear and isinstance(packed.up, PackedLinear)
     for name in ("up", "down", "head"):
-        assert torch.equal(packed.get_submodule(name).weight, plain.get_submodule(name).weight)
+        assert torch.equal(getattr(packed, name).weight, getattr(plain, name).weight)
     assert {name for name, _ in packed.named_parameters()} == {"words.weight", "up.bias", "tiny.weight", "tiny.bias"}
     assert pack_products(packed, least_weights=100) == 0
 

@@ -295,9 +295,10 @@ def test_a_database_of_another_program_or_a_newer_version_is_refused(tmp_path: P
             open_database(missing, make=False)
 
 
-def test_two_servers_make_and_use_one_database(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(open_database, [tmp_path / "serve.db"] * 4))
+@pytest.mark.parametrize("trial", range(10))
+def test_several_servers_make_and_use_one_database(tmp_path: Path, trial: int) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(open_database, [tmp_path / f"serve{trial}.db"] * 8))
     assert len({one.user_hash("ada") for one in found}) == 1
     for one in found:
         one.close()

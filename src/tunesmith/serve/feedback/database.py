@@ -14,10 +14,11 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
@@ -31,6 +32,7 @@ __all__ = ["Database", "failures", "open_database", "url_of"]
 T = TypeVar("T")
 _AT_ONCE = 500  # works in one commit
 _MOST_WAITING = 20_000
+_BUSY_MS = 30_000
 _LOCK = 0x74756E65  # of PostgreSQL, while tables are made
 _Work = tuple[Callable[[Connection], Any], "Future[Any]"]
 
@@ -188,14 +190,16 @@ def _prepare_sqlite(engine: Engine, file: Path, *, make: bool) -> None:
     def opened(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver
         for name, value in (
-            ("busy_timeout", "30000"),
-            ("journal_mode", "WAL"),
+            ("busy_timeout", str(_BUSY_MS)),
             ("synchronous", "FULL"),
             ("secure_delete", "ON"),
             ("temp_store", "MEMORY"),
             ("foreign_keys", "ON"),
         ):
             connection.execute(f"PRAGMA {name}={value}")
+
+    if make:
+        _write_ahead(file)
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
@@ -204,12 +208,22 @@ def _prepare_sqlite(engine: Engine, file: Path, *, make: bool) -> None:
         connection.exec_driver_sql(how)
 
 
+def _write_ahead(file: Path) -> None:
+    """Switch a file to WAL, which it then stays in. Where two connections switch at once, SQLite fails instead of waiting."""
+    with (
+        failures(str(file)),
+        FileLock(f"{file}.lock", timeout=_BUSY_MS / 1000),
+        closing(sqlite3.connect(file, timeout=_BUSY_MS / 1000)) as connection,
+    ):
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
 @contextmanager
 def failures(shown: str) -> Iterator[None]:
     """A database's own errors as StorageError."""
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error) as error:
+    except (SQLAlchemyError, sqlite3.Error, Timeout) as error:
         raise _bad(shown, f"the database does not work: {str(getattr(error, 'orig', None) or error)[:300]}") from error
 
 
