@@ -14,6 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from test_models_continuous import KINDS, put, saved_adapter
+from test_models_generate_slots import make as architecture
+from test_models_generate_slots import one_by_one, prompts
 
 from fakes import VOCABULARY, conversation, make_base
 from tunesmith.models.chat import open_chat
@@ -80,7 +82,7 @@ class Scripted:
         for row, count in zip(rows, most, strict=True):
             known = self.answers[key_of(row)]
             here = (known + [3] * count)[len(row.tokens) :][:count]
-            drafts.append([(one + 1) % VOCABULARY if self.chance.random() < self.wrong else one for one in here])
+            drafts.append([one - 1 if one and self.chance.random() < self.wrong else one for one in here])
         return drafts
 
     def left(self, row: Writing) -> None:
@@ -191,6 +193,21 @@ def test_a_planted_fault_gives_other_answers(
     asked = orders(base)
     found, _ = answered(batch_of(base, {}, Scripted(plain[2], 0.3)), asked)
     assert [heard.ids for heard in found] != [plain[2][key_of(order)] for order, _ in asked]
+
+
+@pytest.mark.parametrize("explicit", [True, False], ids=["written out", "by kernel"])
+@pytest.mark.parametrize("kind", ["smollm", "mistral with a window", "gemma2 capped"])
+def test_guessed_tokens_attend_as_their_architecture_does(kind: str, explicit: bool) -> None:
+    """Against answers one by one by the library, with drafts half of which are wrong, in rows of unlike drafts."""
+    model = architecture(kind)
+    jobs = [Job(ids, 24, seed=n) for n, ids in enumerate(prompts(7, shared=12))]
+    wanted = {("", job, True): one_by_one(model, job.ids, job.room, ()) for job in jobs}
+    batch = Continuous(model, CAPACITY, drafter=Scripted(wanted, 0.2), draft_tokens=9, costs=FREE)
+    batch.forward._explicit = explicit
+    asked = [(Order(job, "", heard), heard) for job in jobs for heard in [Heard(())]]
+    answered(batch, asked)
+    assert [heard.ids for _, heard in asked] == list(wanted.values())
+    assert 0 < sum(order.accepted for order, _ in asked) < sum(order.drafted for order, _ in asked)
 
 
 def test_n_grams_guess_a_text_that_is_said_again_and_leave_other_answers_as_they_are(base: Any, plain: Any) -> None:
