@@ -4,11 +4,7 @@ python benchmarks/bench_serve.py overhead [--litellm PYTHON] [--rounds 8]      a
 python benchmarks/bench_serve.py clients [--litellm PYTHON] [--clients 500]    requests/s of many clients
 python benchmarks/bench_serve.py adapters --base smollm2                       tokens/s, base and 8 adapters in one batch
 python benchmarks/bench_serve.py prefix --base smollm2                         time to first token with a long system prompt
-<<<<<<< ours
-python benchmarks/bench_serve.py speculative --base smollm2 [--draft MODEL]    tokens per processor second, with guesses or not
-=======
 python benchmarks/bench_serve.py speculative --base smollm2 [--draft MODEL]    tokens per processor second, guessed or not
->>>>>>> theirs
 """
 
 from __future__ import annotations

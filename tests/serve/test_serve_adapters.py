@@ -148,7 +148,8 @@ def test_the_cache_of_prompts_has_the_limit_that_is_set(models: tuple[Path, dict
 def test_an_adapter_whose_file_changes_or_goes_is_refused_by_name_and_the_others_are_served_on(
     models: tuple[Path, dict[str, Path]], tmp_path: Path
 ) -> None:
-    base, adapters = models
+    whole, adapters = models
+    base = Path(shutil.copytree(whole, tmp_path / "tiny"))
     copies = {name: Path(shutil.copytree(folder, tmp_path / name)) for name, folder in adapters.items()}
     registry, _ = loaded(tmp_path, *(f"{name}={base}+{folder}" for name, folder in copies.items()), preload=False)
     content = bytearray((copies["a"] / "adapter_model.safetensors").read_bytes())
@@ -161,7 +162,8 @@ def test_an_adapter_whose_file_changes_or_goes_is_refused_by_name_and_the_others
         (copies["a"] / "adapter_model.safetensors").unlink()
         with pytest.raises(openai.InternalServerError, match="is gone from the disk"):
             ask(client, "a")
-        assert ask(client, "tiny").choices
+        shutil.rmtree(base)  # its weights are in memory
+        assert ask(client, "tiny").choices and ask(client, "b").choices
 
 
 def test_an_adapter_of_another_base_is_refused_before_anything_is_served(
@@ -177,6 +179,10 @@ def test_an_adapter_of_another_base_is_refused_before_anything_is_served(
         with pytest.raises(openai.InternalServerError, match="does not fit this base"):
             ask(client, "wrong")
         assert ask(client, "phi").choices and not refused
+    registry, refused = loaded(tmp_path, f"wrong={wide}+{adapter}", f"right={other}+{adapter}")  # read at the start
+    assert set(registry.names()) == {"phi", "right", "other"} and "wrong is not served" in str(refused[0])
+    for engine in {id(version.engine): version.engine for version in registry}.values():
+        asyncio.run(engine.close())
 
 
 def test_a_merged_model_is_served_although_its_run_names_another_base_and_an_adapter_is_not(

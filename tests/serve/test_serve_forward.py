@@ -165,7 +165,7 @@ def test_a_gateway_of_servers_alone_does_not_load_torch(script: Script, tmp_path
 
 
 def test_a_server_that_is_not_there_or_lacks_the_model_is_said_at_the_start(script: Script, tmp_path: Any) -> None:
-    with upstream(script) as url, pytest.raises(EngineError, match="does not serve this model"):
-        loaded(tmp_path, f"{url}/v1#huge")
-    with pytest.raises(EngineError, match="cannot be reached"):
-        loaded(tmp_path, "http://127.0.0.1:9/v1")
+    with upstream(script) as url:
+        registry, refused = loaded(tmp_path, f"{url}/v1#huge", f"{url}/v1#small", "http://127.0.0.1:9/v1")
+    assert registry.names() == ("small",) and [type(one) for one in refused] == [EngineError, EngineError]
+    assert "does not serve this model" in str(refused[0]) and "cannot be reached" in str(refused[1])

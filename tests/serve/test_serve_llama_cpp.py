@@ -91,6 +91,78 @@ def test_a_llama_cpp_that_was_killed_is_started_again_for_the_next_request(serve
         assert asked.result().choices[0].message.content == before
 
 
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Running]:
+    """The file in a llama.cpp of its own, and its base in this process."""
+    base = make_base(tmp_path / "tiny")
+    folder = find_base(str(base))
+    file = write_gguf(base, tmp_path / "mine.gguf", template=TEMPLATE)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(GgufGroup, "_own", lambda self, how: (folder, open_chat(folder)))
+        registry, refused = loaded(tmp_path, f"mine={file}", f"base={base}", context=256, rows=1)
+    assert not refused
+    with running(registry) as found:
+        yield found
+
+
+def process_of(server: Running) -> psutil.Process:
+    engine: Any = server.registry.resolve("mine").engine
+    return psutil.Process(engine.server._process.pid)
+
+
+def test_a_llama_cpp_that_dies_in_mid_stream_ends_the_stream_with_an_error_and_answers_again(two: Running) -> None:
+    process, pause = process_of(two), threading.Event()
+    begun, dead = threading.Event(), threading.Event()
+
+    def hear(client: openai.OpenAI) -> None:
+        for _ in ask(client, "mine", stream=True, max_tokens=200):
+            begun.set()
+            assert dead.wait(60)
+
+    process.suspend()
+    with openai.OpenAI(base_url=f"{two.url}/v1", api_key="none", max_retries=0) as client, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(hear, client)
+        while not begun.is_set():  # it may work a little at a time, so that it cannot end before it is killed
+            process.resume()
+            pause.wait(0.001)
+            process.suspend()
+        process.kill()
+        dead.set()
+        with pytest.raises(openai.APIError, match=r"^llama\.cpp (at .* broke off|ended)"):
+            asked.result()
+        assert ask(client, "mine").choices and ask(client, "base").choices
+    assert two.pipeline.load == (0, 0)
+
+
+def test_a_file_that_is_gone_when_llama_cpp_has_to_start_again_is_said_and_other_models_are_served_on(
+    two: Running, tmp_path: Path
+) -> None:
+    with openai.OpenAI(base_url=f"{two.url}/v1", api_key="none", max_retries=0) as client:
+        process = process_of(two)
+        kept = (tmp_path / "mine.gguf").rename(tmp_path / "kept.gguf")
+        process.kill()
+        with pytest.raises(openai.InternalServerError) as caught:
+            ask(client, "mine")
+        assert caught.value.status_code == 503 and caught.value.response.headers["retry-after"]
+        assert "mine.gguf" in caught.value.message and ask(client, "base").choices
+        kept.rename(tmp_path / "mine.gguf")
+        assert ask(client, "mine").choices
+
+
+def test_without_llama_cpp_a_gguf_file_is_refused_with_the_command_that_installs_it_and_the_others_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = make_base(tmp_path / "tiny")
+    file = write_gguf(base, tmp_path / "mine.gguf", template=TEMPLATE)
+    monkeypatch.setattr("tunesmith.engines.llama_cpp._PACKAGE", "a-package-that-is-not-installed")
+    registry, refused = loaded(tmp_path, f"mine={file}", f"base={base}", rows=1)
+    problem = refused[0].problems[0]
+    assert registry.names() == ("base",) and "not installed" in problem.what
+    assert problem.hint == "pip install 'tunesmith[llama-cpp]'"
+    for engine in {version.engine for version in registry}:
+        asyncio.run(engine.close())
+
+
 def test_a_file_that_reads_prompts_otherwise_than_the_model_did_in_training_is_not_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,12 +44,12 @@ class GgufHeader:
 
 
 def read_gguf_header(path: Path) -> GgufHeader:
-    """Read and check the header of `path`. ModelError if it is damaged, cut short, or of an unknown version."""
-    size = path.stat().st_size
+    """Read and check the header of `path`. ModelError if it is gone, damaged, cut short, or of an unknown version."""
     try:
+        size = path.stat().st_size
         with path.open("rb") as file:
             return _read(_Reader(file, size), size)
-    except (struct.error, ValueError, KeyError, OverflowError) as error:
+    except (OSError, struct.error, ValueError, KeyError, OverflowError) as error:
         raise ModelError(
             "not a GGUF file that can be read",
             value=str(path),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from tunesmith.core.errors import TunesmithError
@@ -54,10 +55,11 @@ def bad_field(param: str, message: str, *, code: str = "invalid_value") -> ApiEr
 
 
 def as_api_error(error: TunesmithError, *, status: int = 503) -> ApiError:
-    """What went wrong inside, without hint and log, which are for whoever runs the server."""
+    """What went wrong inside, without hint, log and folders, which are for whoever runs the server."""
     first = error.problems[0]
-    what = first.what.splitlines()[0]  # the rest is the end of an engine's log
-    return ApiError(status, f"{what}: {first.value}; expected {first.expected}", code="model_unavailable")
+    what = first.what.partition("; the end of its log")[0].splitlines()[0]
+    value = Path(str(first.value)).name if Path(str(first.value)).is_absolute() else first.value
+    return ApiError(status, f"{what}: {value}; expected {first.expected}", code="model_unavailable")
 
 
 def unexpected(error: Exception, id: str) -> ApiError:

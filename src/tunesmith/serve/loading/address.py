@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from tunesmith.core.errors import EngineError, ModelError
+from tunesmith.core.errors import EngineError
 from tunesmith.core.records import digest
 from tunesmith.serve.engines.forward import HONOURED_BY_VLLM, Forward
 from tunesmith.serve.loading.asked import Loading, Named
@@ -23,21 +23,25 @@ class UrlGroup:
     url: str
     wanted: list[tuple[Named, str]] = field(default_factory=list)
 
-    async def open(self, how: Loading, registry: Registry) -> list[ModelError]:
-        """Add the versions. EngineError if nothing answers there, or it does not serve a model."""
+    async def open(self, how: Loading, registry: Registry) -> list[EngineError]:
+        """Add the versions; returns which models the server lacks. EngineError if nothing answers there."""
         engine = Forward(self.url, api_key=how.upstream_key)
         listed = {str(one["id"]): one for one in await engine.models()}
         if any(one.get("owned_by") == "vllm" for one in listed.values()):
             await engine.close()
             engine = Forward(self.url, api_key=how.upstream_key, name="vLLM", honours=HONOURED_BY_VLLM, tokenizes="vllm")
+        refused: list[EngineError] = []
         for one, model in self.wanted:
             if model and model not in listed:
-                raise EngineError(
-                    f"the server at {self.url} does not serve this model",
-                    value=model,
-                    expected=", ".join(list(listed)[:8]) or "a model",
-                    hint=f"tunesmith serve {self.url}/v1#NAME, with one of these names",
+                refused.append(
+                    EngineError(
+                        f"the server at {self.url} does not serve this model",
+                        value=model,
+                        expected=", ".join(list(listed)[:8]) or "a model",
+                        hint=f"tunesmith serve {self.url}/v1#NAME, with one of these names",
+                    )
                 )
+                continue
             for target in [model] if model else listed:
                 version = Version(
                     name=one.name or plain_name(target),
@@ -48,7 +52,7 @@ class UrlGroup:
                     parity="not measured: nothing on this machine says how it should read a prompt",
                 )
                 registry.add(version, *one.aliases)
-        return []
+        return refused
 
 
 def is_url(reference: str) -> bool:

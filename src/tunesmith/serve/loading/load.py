@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from tunesmith.core.errors import ModelError
+from tunesmith.core.errors import ModelError, TunesmithError
 from tunesmith.serve.errors import ApiError
 from tunesmith.serve.loading.address import UrlGroup, is_url, place_url
 from tunesmith.serve.loading.asked import Loading, Named
@@ -28,21 +28,23 @@ __all__ = ["load_all"]
 
 
 class _Opens(Protocol):
-    async def open(self, how: Loading, registry: Registry) -> list[ModelError]: ...
+    async def open(self, how: Loading, registry: Registry) -> Sequence[TunesmithError]: ...
 
 
-async def load_all(references: Sequence[Named], how: Loading, registry: Registry) -> list[ModelError]:
-    """Put every reference into the registry. Models whose prompts are read otherwise are left out and returned.
+async def load_all(references: Sequence[Named], how: Loading, registry: Registry) -> list[TunesmithError]:
+    """Put every reference into the registry. Those that cannot be opened, and models whose prompts are read otherwise, are left
+    out, and the reasons returned, so that the others are served.
 
-    Raises what opening a reference raises (ArtifactError, ModelError, EvaluationError, EngineError).
+    Raises ModelError for a pinned model that is not there.
     """
     servers: dict[str, UrlGroup] = {}
     files = [one for one in references if not is_url(one.reference)]
     for one in references:
         if is_url(one.reference):
             place_url(one, servers)
-    bases, ggufs = _placed(files, how) if files else ([], [])
-    if how.speculative and not (bases and how.engine == "transformers"):
+    refused: list[TunesmithError] = []
+    bases, ggufs = _placed(files, how, refused) if files else ([], [])
+    if how.speculative and not refused and not (bases and how.engine == "transformers"):
         raise ModelError(
             "none of these models can have its next tokens guessed",
             value=how.speculative,
@@ -50,9 +52,11 @@ async def load_all(references: Sequence[Named], how: Loading, registry: Registry
             hint="--speculative off",
         )
     groups: list[_Opens] = [*bases, *ggufs, *servers.values()]
-    refused: list[ModelError] = []
     for group in groups:
-        refused += await group.open(how, registry)
+        try:
+            refused += await group.open(how, registry)
+        except TunesmithError as error:
+            refused.append(error)
     for name in sorted(how.pin):
         await _pin(name, registry)
     return refused
@@ -71,8 +75,10 @@ async def _pin(name: str, registry: Registry) -> None:
         ) from error
 
 
-def _placed(references: Sequence[Named], how: Loading) -> tuple[list[BaseGroup], list[GgufGroup]]:
-    """References to files, sorted by base and by GGUF file."""
+def _placed(
+    references: Sequence[Named], how: Loading, refused: list[TunesmithError]
+) -> tuple[list[BaseGroup], list[GgufGroup]]:
+    """References to files, sorted by base and by GGUF file; why one cannot be goes to `refused`."""
     from tunesmith.serve.loading.folders import place_folder
     from tunesmith.serve.loading.gguf import place_gguf
     from tunesmith.systems.placing import place_of
@@ -81,12 +87,15 @@ def _placed(references: Sequence[Named], how: Loading) -> tuple[list[BaseGroup],
     files: dict[str, GgufGroup] = {}
     for one in references:
         model, _, adapter = one.reference.rpartition("+")
-        if model.lower().endswith(".gguf") and adapter.lower().endswith(".gguf") and not Path(one.reference).exists():
-            place_gguf(one, place_of(model, how.store), files, adapter=Path(adapter).expanduser())
-            continue
-        place = place_of(one.reference, how.store)
-        if place.gguf is not None:
-            place_gguf(one, place, files)
-        else:
-            place_folder(one, place, bases, how)
+        try:
+            if model.lower().endswith(".gguf") and adapter.lower().endswith(".gguf") and not Path(one.reference).exists():
+                place_gguf(one, place_of(model, how.store), files, adapter=Path(adapter).expanduser())
+                continue
+            place = place_of(one.reference, how.store)
+            if place.gguf is not None:
+                place_gguf(one, place, files)
+            else:
+                place_folder(one, place, bases, how)
+        except TunesmithError as error:
+            refused.append(error)
     return list(bases.values()), list(files.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from tunesmith.serve.traffic.split import Splits
 __all__ = ["Traffic", "TrafficSettings", "open_traffic"]
 
 _EVERY_S = 6 * 3600.0  # how often old texts are looked for
+_CLOCK_S = 3600.0  # by which the clock may have been set between two looks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +90,26 @@ class Traffic:
         await asyncio.to_thread(self.database.close)
 
     async def _drop_old(self) -> None:
+        set_off = time.time() - time.monotonic()
         while True:
-            try:
-                count = await asyncio.to_thread(drop_texts, self.database, days=self.settings.keep_days)
-                self.observer.log("retention", rows=count, days=self.settings.keep_days)
-            except StorageError as error:
-                self.observer.log("retention", failed=str(error)[:300])
+            set_off = await asyncio.to_thread(self.drop_old, set_off)
             await asyncio.sleep(_EVERY_S)
+
+    def drop_old(self, set_off: float) -> float:
+        """Erase old texts once, unless the clock was set since the last time: a wrong clock would erase what is new.
+
+        `set_off`: seconds from the monotonic clock to the clock, as they were then; returned as they are now.
+        """
+        now = time.time() - time.monotonic()
+        days = self.settings.keep_days
+        try:
+            if abs(now - set_off) > _CLOCK_S:
+                self.observer.log("retention", rows=0, days=days, skipped=f"the clock jumped by {now - set_off:.0f} s")
+            else:
+                self.observer.log("retention", rows=drop_texts(self.database, days=days), days=days)
+        except StorageError as error:
+            self.observer.log("retention", failed=str(error)[:300])
+        return now
 
 
 def open_traffic(
