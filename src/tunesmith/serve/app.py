@@ -18,9 +18,9 @@ from tunesmith.serve.ask import Ask, Limits, read_chat, read_completion, read_em
 from tunesmith.serve.errors import ApiError, as_api_error, bad_field, unexpected
 from tunesmith.serve.gate import Receive, Scope, Send, send_error
 from tunesmith.serve.keys import check_role
+from tunesmith.serve.listing import about, list_models
 from tunesmith.serve.observing import Observer
 from tunesmith.serve.pipeline import Answer, Call, Pipeline
-from tunesmith.serve.registry import Version
 from tunesmith.serve.replies import DONE, Told, chunks, event, whole
 
 __all__ = ["make_app", "read_json"]
@@ -64,11 +64,11 @@ def make_app(pipeline: Pipeline, observer: Observer, limits: Limits = _LIMITS) -
 
     @app.get("/v1/models")
     async def models() -> Response:
-        return _json({"object": "list", "data": [_about(version, pipeline) for version in registry]})
+        return _json({"object": "list", "data": list_models(pipeline)})
 
     @app.get("/v1/models/{name}")
     async def model(name: str) -> Response:
-        return _json(_about(registry.resolve(name), pipeline))
+        return _json(about(name, pipeline))
 
     @app.put("/v1/models/{name}/aliases/{alias}")
     async def move(name: str, alias: str, request: Request) -> Response:
@@ -233,21 +233,6 @@ async def _start(send: Send, kind: bytes, headers: dict[str, str], *, size: int 
     sent += [(name.encode(), value.encode()) for name, value in headers.items()]
     sent += [(b"content-length", str(size).encode())] if size is not None else [(b"x-accel-buffering", b"no")]
     await send({"type": "http.response.start", "status": 200, "headers": sent})
-
-
-def _about(version: Version, pipeline: Pipeline) -> dict[str, Any]:
-    return {
-        "id": version.name,
-        "object": "model",
-        "created": version.created,
-        "owned_by": "tunesmith",
-        "version": version.id,
-        "aliases": list(pipeline.registry.aliases_of(version)),
-        "engine": version.engine.name,
-        "label": version.label,
-        "base": version.base or None,
-        "prompt_parity": version.parity,
-    }
 
 
 def _json(body: Any) -> Response:

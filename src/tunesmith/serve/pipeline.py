@@ -73,6 +73,7 @@ class Pipeline:
     def __init__(self, registry: Registry, stages: Sequence[Stage] = (), *, most_waiting: int = 512) -> None:
         self.registry = registry
         self.moved: Moved | None = None
+        self.meanings: Callable[[], dict[str, list[dict[str, Any]]]] = dict  # of names, beside those of the registry
         self._most_waiting = most_waiting
         self._queues: dict[int, FairQueue] = {}
         handler: Handler = self._ask_engine

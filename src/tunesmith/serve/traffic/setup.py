@@ -25,6 +25,7 @@ from tunesmith.serve.traffic.canary import Canaries, Rule
 from tunesmith.serve.traffic.domain import open_router
 from tunesmith.serve.traffic.fallback import Fallback, Link
 from tunesmith.serve.traffic.file import CanarySection, TrafficFile
+from tunesmith.serve.traffic.meanings import meanings_of
 from tunesmith.serve.traffic.moves import Moves
 from tunesmith.serve.traffic.routes import add_traffic_routes
 from tunesmith.serve.traffic.routing import Route, Routing
@@ -72,6 +73,7 @@ class Traffic:
     def start(self, pipeline: Pipeline) -> None:
         """Begin what runs by the clock, inside the event loop, and hear of moves of aliases."""
         pipeline.moved = self.moves.note
+        pipeline.meanings = lambda: meanings_of(self.settings.file, self.splits.now, pipeline.registry)
         running: list[Coroutine[Any, Any, None]] = [self.splits.follow()] if self.splits.now else []
         if self.settings.keep_days:
             running.append(self._drop_old())
@@ -157,7 +159,8 @@ def _check(settings: TrafficSettings, registry: Registry) -> None:
     """ApiError for a model that is not here, RecipeError for a shadow whose answers would not be kept."""
     file = settings.file
     sides = [model for one in file.route.values() for model in (one.inside, one.outside)]
-    for model in (*file.shadow.values(), *sides, *(link.model for chain in file.fallback.values() for link in chain)):
+    shown = [name for name in file.shadow if name not in file.fallback]  # a shadow of what never answers would do nothing
+    for model in (*shown, *file.shadow.values(), *sides, *(link.model for chain in file.fallback.values() for link in chain)):
         registry.resolve(model)
     if file.shadow and not settings.capture:
         raise RecipeError(
