@@ -135,7 +135,7 @@ def test_a_model_of_this_machine_judges_and_is_marked_as_weak(tmp_path: Path, ti
     settings = {"judge.max_reply_tokens": 16, "judge.again": 0}
     told = Told()
     found = calibrate_judge(file, judge=str(base), project=tmp_path, settings=settings, reporter=told)
-    assert "float32 in transformers on this machine, " in told.notes[0]
+    assert "float32 in transformers on this machine, " in told.notes[1]
     assert found.work is not None and found.work.weak and len(found.work.models) == 1
     assert not found.may_gate and found.calibration.unparsed == 3  # an untrained model says nothing of use
     assert found.calibration.length_preference.why_not == "no verdict on them was parsed"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tunesmith.core.artifacts import Store
 from tunesmith.core.errors import GeneratorError
@@ -22,6 +23,8 @@ from tunesmith.pipeline.sections.eval import JudgeConfig
 __all__ = ["OpenedJudge", "open_judge"]
 
 _WORDS = Wording("the judge", "judge", "replies are cached", "verdicts that are in the file need no server")
+
+_REASON_CHARS = 300  # as many as are kept: a small model that may write on goes round in circles
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ def open_judge(j: JudgeConfig, project: Path, *, reporter: Reporter) -> Iterator
 
     replies = ReplyLog(project / ".tunesmith" / "replies" / "judge.jsonl")
 
-    def judge(server: Server, model: str, concurrency: int) -> Judge:
+    def judge(server: Server, model: str, concurrency: int, **form: Any) -> Judge:
         generator = Generator(
             server,
             replies,
@@ -65,21 +68,31 @@ def open_judge(j: JudgeConfig, project: Path, *, reporter: Reporter) -> Iterator
             max_tokens=j.max_reply_tokens,
             concurrency=concurrency,
         )
-        return Judge(generator, rubric, schema=j.json_schema and not j.local)
+        return Judge(generator, rubric, **form)
 
     with closing(replies):
         if j.local:
-            from tunesmith.systems.as_server import SystemAsServer
+            from tunesmith.systems.as_server import as_server
             from tunesmith.systems.opening import Opening, open_system
 
-            with open_system(j.local, Opening(store=Store(project / ".tunesmith"), reporter=reporter)) as opened:
-                yield OpenedJudge(judge(SystemAsServer(opened.system), opened.label, 1), opened.label, weak=True)
+            how = Opening(store=Store(project / ".tunesmith"), reporter=reporter)
+            with open_system(j.local, how) as opened, closing(as_server(opened.system, at_once=j.concurrency)) as own:
+                schema = j.json_schema and own.takes_schema
+                made = judge(own, opened.label, own.at_once, schema=schema, reason_chars=_REASON_CHARS)
+                reporter.note(_how_asked(own.at_once, schema))
+                yield OpenedJudge(made, opened.label, weak=True)
             return
         with closing(_server(j)) as server:
             try:
-                yield OpenedJudge(judge(server, j.model, j.concurrency), f"{j.model} at {j.url}", weak=False)
+                made = judge(server, j.model, j.concurrency, schema=j.json_schema)
+                yield OpenedJudge(made, f"{j.model} at {j.url}", weak=False)
             finally:
                 _tell(server, ledger, reporter)
+
+
+def _how_asked(at_once: int, schema: bool) -> str:
+    many = f"the judge answers {at_once} requests at once" if at_once > 1 else "the judge answers one request at a time"
+    return f"{many}, {'held to the form of a verdict' if schema else 'in whatever form it likes'}"
 
 
 def _tell(server: Server, ledger: Ledger, reporter: Reporter) -> None:

@@ -74,21 +74,24 @@ class Graded:
 class Judge:
     """Compares and grades through a generator: cached, within its budget, at temperature 0. Safe to use from several threads.
 
-    `schema`: also send the JSON schema of the reply, to servers that can hold a model to it.
+    `schema`: also send the JSON schema of the reply, to servers that can hold a model to it. `reason_chars`: the longest reason
+    that the schema allows, 0 for any; not every server takes a schema with such a limit.
     """
 
-    def __init__(self, generator: Generator, rubric: Rubric = GENERAL, *, schema: bool = False) -> None:
+    def __init__(self, generator: Generator, rubric: Rubric = GENERAL, *, schema: bool = False, reason_chars: int = 0) -> None:
         self.generator = generator
         self.rubric = rubric
-        self._schema = schema
+        self._pair_schema = _pair_schema(tuple(rubric.points), reason_chars) if schema else ""
+        self._grade_schema = _grade_schema(tuple(rubric.points), reason_chars) if schema else ""
         self._lock = threading.Lock()
         self._seen: Counter[str] = Counter()
         self.withheld = 0  # sentences that were not shown to the judge
 
     @property
     def id(self) -> str:
-        """SHA-256 (hex) of the prompts, the rubric and the model's name."""
-        return digest("judge", *(_prompt(name) for name in ("pair", "grade", "rate")), self.rubric.text, self.generator.model)
+        """SHA-256 (hex) of the prompts, the rubric, the model's name, and the schema where one is sent."""
+        prompts = [_prompt(name) for name in ("pair", "grade", "rate")]
+        return digest("judge", *prompts, self.rubric.text, self.generator.model, *filter(None, [self._pair_schema]))
 
     @property
     def models(self) -> Mapping[str, int]:
@@ -105,10 +108,9 @@ class Judge:
         letters = ", ".join(f'"{name}": "A" or "B" or "tie"' for name in self.rubric.points)
         system = self._system("pair", reference, letters=letters)
         both = f"{_asked_for(prompt, reference)}\n\nAnswer A: {self._shown(a)}\n\nAnswer B: {self._shown(b)}"
-        schema = _pair_schema(tuple(self.rubric.points)) if self._schema else ""
         reasons: list[str] = []
         for attempt in range(ATTEMPTS):
-            asked = self._ask(turns(system, delimited(both), reasons), attempt + _REPEATED * again, schema)
+            asked = self._ask(turns(system, delimited(both), reasons), attempt + _REPEATED * again, self._pair_schema)
             try:
                 return replace(self._winner_in(asked.reply), refused=tuple(reasons))
             except Fault as fault:
@@ -120,10 +122,9 @@ class Judge:
         numbers = ", ".join(f'"{name}": n' for name in self.rubric.points)
         system = self._system("grade", reference, numbers=numbers)
         shown = f"{_asked_for(prompt, reference, 'Prompt:' + chr(10))}\n\nAnswer:\n{self._shown(answer)}"
-        schema = _grade_schema(tuple(self.rubric.points)) if self._schema else ""
         reasons: list[str] = []
         for attempt in range(ATTEMPTS):
-            asked = self._ask(turns(system, delimited(shown), reasons), attempt, schema)
+            asked = self._ask(turns(system, delimited(shown), reasons), attempt, self._grade_schema)
             try:
                 return replace(self._grades_in(asked.reply), refused=tuple(reasons))
             except Fault as fault:
@@ -237,7 +238,7 @@ def _line(value: Mapping[str, Any]) -> str:
 
 
 @cache
-def _pair_schema(names: tuple[str, ...]) -> str:
+def _pair_schema(names: tuple[str, ...], reason_chars: int) -> str:
     letter = {"type": "string", "enum": ["A", "B", "tie"]}
     points = {
         "type": "object",
@@ -245,15 +246,15 @@ def _pair_schema(names: tuple[str, ...]) -> str:
         "required": list(names),
         "additionalProperties": False,
     }
-    return _schema({"winner": letter, "points": points})
+    return _schema({"winner": letter, "points": points}, reason_chars)
 
 
 @cache
-def _grade_schema(names: tuple[str, ...]) -> str:
-    return _schema({name: {"type": "integer", "minimum": 1, "maximum": 5} for name in names})
+def _grade_schema(names: tuple[str, ...], reason_chars: int) -> str:
+    return _schema({name: {"type": "integer", "minimum": 1, "maximum": 5} for name in names}, reason_chars)
 
 
-def _schema(properties: Mapping[str, Any]) -> str:
-    whole = {**properties, "reason": {"type": "string"}}
+def _schema(properties: Mapping[str, Any], reason_chars: int) -> str:
+    whole = {**properties, "reason": {"type": "string"} | ({"maxLength": reason_chars} if reason_chars else {})}
     found = {"type": "object", "properties": whole, "required": list(whole), "additionalProperties": False}
     return canonical_json(found).decode()

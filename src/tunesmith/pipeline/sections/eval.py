@@ -80,13 +80,14 @@ class JudgeConfig(Section):
     reference: bool = False
     """Show the reference of each pair to the judge."""
     json_schema: bool = True
-    """Send the JSON schema of the reply; servers that do not take it are asked without."""
+    """Send the JSON schema of the reply; servers that do not take it are asked without. A model in this process is held to it
+    if the extra `serve` is installed."""
     again: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of pairs that are judged a second time, to see whether the judge agrees with itself."""
     api_key_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
     """Name of the environment variable that holds the API key. Empty: no key is sent. The key itself is never stored."""
     concurrency: Annotated[int, Field(ge=1, le=256)] = 4
-    """Maximum number of requests sent at the same time."""
+    """Maximum number of requests at the same time; a local model in this process answers them in one batch."""
     max_tokens_total: Annotated[int, Field(ge=0)] = 2_000_000
     """Maximum tokens, prompts and replies together, for one file or verdict. Cached replies count. 0: no limit."""
     max_cost: Annotated[float, Field(ge=0)] = 0.0

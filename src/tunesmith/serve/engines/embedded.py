@@ -14,7 +14,9 @@ from tunesmith.core.errors import EngineError, ModelError, TunesmithError
 from tunesmith.core.records import Message
 from tunesmith.models.chat import Chat
 from tunesmith.models.continuous.generator import Continuous, Order, Token
+from tunesmith.models.continuous.grammar import Grammar, GrammarTokens, Start
 from tunesmith.models.continuous.text import GrowingText
+from tunesmith.models.continuous.thread import BatchThread
 from tunesmith.models.generation.requests import Job, Sampling
 from tunesmith.models.generation.sampling import seed_of
 from tunesmith.models.token_bytes import ids_by_bytes
@@ -22,10 +24,8 @@ from tunesmith.models.tools.reading import CallReader
 from tunesmith.serve.ask import Ask
 from tunesmith.serve.engine import Delta, Finish, LogProb, Usage
 from tunesmith.serve.engines.adapter_places import AdapterPlaces
-from tunesmith.serve.engines.batch_thread import BatchThread
-from tunesmith.serve.engines.grammar import Grammar, GrammarTokens, Start
 from tunesmith.serve.engines.target import Target
-from tunesmith.serve.engines.tool_use import ToolUse, as_extra
+from tunesmith.serve.engines.tool_use import ToolUse, as_extra, compiled
 from tunesmith.serve.errors import ApiError, as_api_error, bad_field
 
 __all__ = ["Embedded"]
@@ -73,8 +73,9 @@ class _Choice:
         if self.grammar is not None:
             try:
                 self.grammar.took(token.id)
-            except ApiError as error:  # of this answer alone
-                self.send(error)
+            except ModelError as error:  # of this answer alone
+                problem = error.problems[0]
+                self.send(ApiError(500, f"{problem.what}: {problem.value}", code="grammar_error"))
                 return True
         self.count += 1
         piece = self.text.add(token.id, last=self.count >= self.room)
@@ -252,7 +253,7 @@ class Embedded:
         if ask.tools is not None:
             return self._tool_use(chat).grammar(tokens, ask.tools)
         assert ask.schema is not None
-        return tokens.compile(ask.schema)
+        return compiled(tokens, ask.schema, "response_format")
 
     def _speller(self, chat: Chat) -> Callable[[int], tuple[str, bytes]]:
         if id(chat) not in self._spelled:

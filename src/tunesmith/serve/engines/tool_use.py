@@ -14,14 +14,14 @@ from jsonschema.exceptions import SchemaError
 from tunesmith.core.errors import ModelError, TunesmithError
 from tunesmith.core.records import Message
 from tunesmith.models.chat import Chat
+from tunesmith.models.continuous.grammar import GrammarTokens, Start
 from tunesmith.models.tools.form import ToolForm, find_form
 from tunesmith.models.tools.reading import CallReader, Takes, ToolCall
 from tunesmith.serve.ask import Ask
 from tunesmith.serve.ask_tools import Function, Tools
-from tunesmith.serve.engines.grammar import GrammarTokens, Start
 from tunesmith.serve.errors import bad_field
 
-__all__ = ["ToolUse", "as_extra"]
+__all__ = ["ToolUse", "as_extra", "compiled"]
 
 _MOST_CALLS = 8  # of an answer that has to call tools
 
@@ -116,9 +116,19 @@ class ToolUse:
         for function in tools.callable:
             at = tools.functions.index(function)
             schema = _closed(function.parameters) | {"x-guidance": _spacing(form)}
-            calls.append((function.name, schema, f"tools[{at}].function.parameters"))
+            compiled(tokens, schema, f"tools[{at}].function.parameters")
+            calls.append((function.name, schema))
         most = _MOST_CALLS if tools.several and form.between is not None else 1
         return tokens.calls(form, calls, self.controls, most)
+
+
+def compiled(tokens: GrammarTokens, schema: Mapping[str, Any] | bool, param: str) -> Start:
+    """What makes a grammar of a schema. ApiError 400 that names `param` where it cannot be enforced."""
+    try:
+        return tokens.compile(schema)
+    except ModelError as error:
+        problem = error.problems[0]
+        raise bad_field(param, f"{problem.what}: {problem.value}") from error
 
 
 def as_extra(call: ToolCall, index: int) -> dict[str, Any]:

@@ -15,14 +15,10 @@ from tunesmith.models.packed_products import pack_products
 from tunesmith.models.tuned import is_whole
 from tunesmith.serve.engine import Engine
 from tunesmith.serve.engines.adapter_files import AdapterFiles
-<<<<<<< HEAD:src/tunesmith/serve/loading/folders.py
 from tunesmith.serve.engines.embedded import Embedded
 from tunesmith.serve.engines.target import Target
 from tunesmith.serve.engines.vllm import start_vllm_engine
-=======
-from tunesmith.serve.engines.embedded import Embedded, Target
 from tunesmith.serve.errors import ApiError
->>>>>>> a273dda (Serve: bad input tried over HTTP; what cannot be opened is left out):src/tunesmith/serve/loading/embedded.py
 from tunesmith.serve.loading.asked import Loading, Named, usual_sampling
 from tunesmith.serve.loading.drafting import open_drafter
 from tunesmith.serve.parity import check_prompts, own_folder, own_ids
@@ -57,7 +53,6 @@ class BaseGroup:
     async def open(self, how: Loading, registry: Registry) -> list[ModelError]:
         """Open the weights and add the versions; returns why some are not served."""
         self._add_base(registry)
-<<<<<<< HEAD:src/tunesmith/serve/loading/folders.py
         engine: Engine = await self._in_vllm(how) if how.engine == "vllm" else self._in_this_process(how)
         served = 0
         try:
@@ -66,34 +61,6 @@ class BaseGroup:
         finally:
             if not served:
                 await engine.close()
-=======
-        engine = self._engine(how)
-        refused: list[ModelError] = []
-        preload = how.preload and sum(one.adapter is not None for one in self.targets.values()) <= how.most_adapters
-        for one in self.wanted:
-            chat = self.targets[one.target].chat
-            own = own_ids(own_folder(self.base.path, one.adapter), chat)
-            try:
-                found = await check_prompts(engine, one.target, chat, own, name=one.named.name)
-                if preload:
-                    await engine.prepare(one.target)
-            except ModelError as error:
-                refused.append(error)
-                continue
-            except ApiError as error:
-                refused.append(_unusable(one, error))
-                continue
-            version = Version(
-                name=one.named.name,
-                id=one.id,
-                engine=engine,
-                target=one.target,
-                label=one.label,
-                parity=found,
-                base=self.base.name if one.adapter is not None else "",
-            )
-            registry.add(version, *one.named.aliases)
->>>>>>> a273dda (Serve: bad input tried over HTTP; what cannot be opened is left out):src/tunesmith/serve/loading/embedded.py
         return refused
 
     async def _add(self, one: _Wanted, engine: Engine, how: Loading, registry: Registry) -> ModelError | None:
@@ -171,9 +138,6 @@ class BaseGroup:
         return next((one.chat for one in self.targets.values() if one.chat.fingerprint == chat.fingerprint), chat)
 
 
-<<<<<<< HEAD:src/tunesmith/serve/loading/folders.py
-def place_folder(one: Named, place: Place, groups: dict[str, BaseGroup], how: Loading) -> None:
-=======
 def _unusable(wanted: _Wanted, error: ApiError) -> ModelError:
     return ModelError(
         f"{wanted.named.name} is not served: its adapter cannot be put into the base",
@@ -183,8 +147,7 @@ def _unusable(wanted: _Wanted, error: ApiError) -> ModelError:
     )
 
 
-def place_embedded(one: Named, place: Place, groups: dict[str, Group], how: Loading) -> None:
->>>>>>> a273dda (Serve: bad input tried over HTTP; what cannot be opened is left out):src/tunesmith/serve/loading/embedded.py
+def place_folder(one: Named, place: Place, groups: dict[str, BaseGroup], how: Loading) -> None:
     """Sort a reference to its base, checked as far as can be without opening weights."""
     base = find_base(place.model, reporter=how.reporter)
     adapter = place.adapter

@@ -15,7 +15,7 @@ from tunesmith.models.continuous.generator import Continuous, Order
 __all__ = ["BatchThread"]
 
 _T = TypeVar("_T")
-_LOG = logging.getLogger("tunesmith.serve")
+_LOG = logging.getLogger("tunesmith.batch")
 
 
 class BatchThread:

@@ -12,12 +12,10 @@ import numpy as np
 import orjson
 import torch
 
+from tunesmith.core.errors import ModelError
 from tunesmith.models.tools.form import ToolForm, Written
-from tunesmith.serve.errors import ApiError, bad_field
 
 __all__ = ["Grammar", "GrammarTokens", "Start"]
-
-_PARAM = "response_format"
 
 Start = Callable[[], "Grammar"]
 """Makes a fresh grammar for each answer."""
@@ -33,7 +31,7 @@ class GrammarTokens:
         self.tokens = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(ends))
 
     def compile(self, schema: Mapping[str, Any] | bool) -> Start:
-        """What makes a fresh grammar for each answer. ApiError 400 for a schema that cannot be enforced."""
+        """What makes a fresh grammar for each answer. ModelError for a schema that cannot be enforced."""
         from llguidance import LLMatcher
 
         wanted: Mapping[str, Any] = {"type": "object"} if isinstance(schema, bool) else schema
@@ -42,22 +40,19 @@ class GrammarTokens:
             wrong = LLMatcher.validate_grammar(text, self.tokens)
         except ValueError as error:
             wrong = str(error)
-        return self._start(text, wrong, _PARAM)
+        return self._start(text, wrong)
 
     def calls(
-        self, form: ToolForm, calls: Sequence[tuple[str, Mapping[str, Any], str]], controls: Mapping[str, int], most: int
+        self, form: ToolForm, calls: Sequence[tuple[str, Mapping[str, Any]]], controls: Mapping[str, int], most: int
     ) -> Start:
-        """The same for answers of one to `most` calls. `calls`: name, schema of the arguments, and the field of the request
-        where it is; `controls`: ids of the control tokens by their texts. ApiError 400 for a schema that cannot be enforced."""
+        """The same for answers of one to `most` calls. `calls`: name and schema of the arguments; `controls`: ids of control
+        tokens by their texts."""
         from llguidance import LLMatcher
-
-        for _, schema, param in calls:
-            self._start(*self._checked(schema), param)
 
         def written(pieces: Written) -> str:
             return _lark(pieces, controls)
 
-        choices = (f"{json.dumps(name)} {written(form.middle)} %json {json.dumps(schema)}" for name, schema, _ in calls)
+        choices = (f"{json.dumps(name)} {written(form.middle)} %json {json.dumps(schema)}" for name, schema in calls)
         more = f"({written(form.between)} call){{0,{most - 1}}}" if form.between is not None and most > 1 else ""
         rules = [
             f"start: {written(form.begin)} call {more} {written(form.end)}",
@@ -66,19 +61,18 @@ class GrammarTokens:
             "ID: /[a-zA-Z0-9]{9}/",
         ]
         text = LLMatcher.grammar_from_lark("\n".join(rules))
-        return self._start(text, LLMatcher.validate_grammar(text, self.tokens), "tools")
+        return self._start(text, LLMatcher.validate_grammar(text, self.tokens))
 
-    def _checked(self, schema: Mapping[str, Any]) -> tuple[str, str]:
-        from llguidance import LLMatcher
-
-        text = LLMatcher.grammar_from_json_schema(orjson.dumps(schema).decode())
-        return text, LLMatcher.validate_grammar(text, self.tokens)
-
-    def _start(self, text: str, wrong: str, param: str) -> Start:
+    def _start(self, text: str, wrong: str) -> Start:
         from llguidance import LLMatcher
 
         if wrong:
-            raise bad_field(param, f"the schema cannot be enforced: {str(wrong).splitlines()[0][:300]}")
+            raise ModelError(
+                "the schema cannot be enforced",
+                value=str(wrong).splitlines()[0][:300],
+                expected="a JSON schema that llguidance can read",
+                hint="simplify the schema",
+            )
         return lambda: Grammar(LLMatcher(self.tokens, text), self.vocabulary)
 
 
@@ -97,9 +91,14 @@ class Grammar:
         logits_V[banned.shape[0] :] = float("-inf")
 
     def took(self, token: int) -> None:
-        """Go on by a token."""
+        """Go on by a token. ModelError if it cannot come next."""
         if not self._matcher.consume_token(token):
-            raise ApiError(500, f"the grammar lost its place: {self._matcher.get_error()}", code="grammar_error")
+            raise ModelError(
+                "the grammar lost its place",
+                value=self._matcher.get_error(),
+                expected="a token that the schema allows",
+                hint="report this: it should not happen",
+            )
 
 
 def _lark(pieces: Written, controls: Mapping[str, int]) -> str:
