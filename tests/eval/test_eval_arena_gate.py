@@ -11,7 +11,7 @@ from evidence_fakes import evidence, general, parity
 from judging_fakes import GOOD, RULES
 
 from tunesmith.eval.arena.ballots import Ballot
-from tunesmith.eval.arena.held import HeldVotes, results_between
+from tunesmith.eval.arena.held import ArenaNote, HeldVotes, results_between
 from tunesmith.eval.files import write_evidence
 from tunesmith.eval.judge.evidence import JudgedAnswers
 from tunesmith.eval.judge.measured import judge_measures
@@ -39,7 +39,7 @@ def voted(cast: list[Ballot]) -> Evidence:
 
 def judged(made: Evidence) -> tuple[Measurements, Verdict, Gate | None]:
     people = None if made.people is None else results_between(made.people)
-    measured = replace(good()[1], people=people)
+    measured = replace(good()[1], people=people, votes=made.people)
     verdict = decide(measured, RULES, baselines=["prompted"])
     return measured, verdict, next((gate for gate in verdict.gates if gate.name == "arena"), None)
 
@@ -143,3 +143,53 @@ def test_a_judge_that_was_asked_is_shown_alongside(tmp_path: Path) -> None:
     assert found is not None and found.agreement["judge"] == (20, 23)
     page = people_section(judged_too, measured)
     assert "Voters and judge prefer the same model on 20 of the 23 items" in page and ">judge<" in page
+
+
+# --- several arenas of one run ----------------------------------------------------------------------------------------
+
+
+def among(made: Evidence, *others: ArenaNote) -> Evidence:
+    assert made.people is not None
+    return replace(made, people=replace(made.people, others=others))
+
+
+def note(name: str, **about: object) -> ArenaNote:
+    usual = {"arena": name * 64, "ask": "Which?", "votes": 30, "last": "2026-11-29T10:00:00+00:00", "state": "never"}
+    return ArenaNote(**{**usual, "better": None, **about})  # type: ignore[arg-type]
+
+
+def test_the_evidence_names_the_arena_and_those_that_do_not_count(tmp_path: Path) -> None:
+    made = voted(votes("t" * 20))
+    _, _, gate = judged(made)
+    assert gate is not None and gate.state == "pass" and gate.evidence.endswith("; arena aaaaaaaa")
+    several = among(made, note("b"), note("c", votes=4, state="more votes", ask="Which is <truer>?"))
+    measured, verdict, gate = judged(several)
+    assert gate is not None and gate.state == "pass"  # 20 of 20 votes are evidence enough for three arenas
+    listed = "arena aaaaaaaa; not counted: bbbbbbbb (30 votes, undecided), cccccccc (4 votes, not finished)"
+    assert gate.evidence.endswith(listed)
+    _, page = evaluation_report(several, measured, verdict)
+    assert "Arenas of this run" in page and "b" * 16 in page and "Which is &lt;truer&gt;?" in page
+    assert "Arenas of this run" not in evaluation_report(made, *judged(made)[:2])[1]
+    write_evidence(tmp_path, several)
+    assert read_evidence(tmp_path / "evidence.json") == several
+
+
+def test_one_more_arena_is_not_one_more_attempt() -> None:
+    """Eight unanimous votes decide alone; among three arenas the same votes are not enough, for neither side."""
+    for cast, alone in (("t" * 8, "pass"), ("b" * 8, "fail")):
+        made = voted(votes(cast))
+        assert getattr(judged(made)[2], "state", "") == alone
+        _, verdict, gate = judged(among(made, note("b"), note("c")))
+        assert gate is not None and (gate.state, gate.required) == ("not measured", False)
+        assert "3 arenas share the 5 %: the evidence is 28 to 1, and 60 to 1 would be enough" in gate.evidence
+        assert "whether people prefer its answers" in verdict.not_measured
+
+
+def test_an_arena_that_prefers_the_base_takes_away_a_pass_and_no_fail() -> None:
+    against = note("b", state="enough", better="base")
+    _, _, gate = judged(among(voted(votes("t" * 20)), against))
+    assert gate is not None and gate.state == "not measured" and gate.evidence.endswith("; arena bbbbbbbb prefers the base")
+    _, _, gate = judged(among(voted(votes("t" * 20)), note("b", state="enough", better="tuned")))
+    assert gate is not None and gate.state == "pass"
+    _, _, gate = judged(among(voted(votes("b" * 20)), note("b", state="enough", better="tuned")))
+    assert gate is not None and gate.state == "fail"

@@ -10,10 +10,12 @@ import orjson
 import pytest
 from arena_made import cast_all, evaluated, made_arena
 
-from tunesmith.api import arena_export, arena_results, golden_add, open_arena
+from tunesmith.api import arena_export, arena_results, artifact, golden_add, open_arena
 from tunesmith.cli.main import main
+from tunesmith.core.artifacts import Store
 from tunesmith.core.errors import ArtifactError, EvaluationError, SourceError
 from tunesmith.eval.arena.arena import Arena
+from tunesmith.pipeline.arena_votes import votes_id, votes_on
 from tunesmith.pipeline.arenas import Wanted, make_arena
 
 
@@ -173,3 +175,64 @@ def test_the_terminal_asks_casts_and_shows_no_names_before_the_end(
     assert exit_code("--terminal", "--project", tmp_path) == 0
     text = capsys.readouterr().out
     assert "Not measured: 3 votes, 2 of them with a preference" in " ".join(text.split())
+
+
+# --- arenas among the other artifacts, and several of one run ---------------------------------------------------------
+
+
+def test_an_arena_is_found_by_reference_like_any_artifact_and_shown_with_its_votes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = made_arena(tmp_path)
+    cast_all(first, most=3)
+    second = open_arena(project=tmp_path, seed=8)
+    for reference, found in (("arena:latest", second), (first.id[:12], first)):
+        assert artifact(reference, project=tmp_path).path == found.path == tmp_path / "arenas" / found.id[:16]
+        main(["path", reference, "--project", str(tmp_path)])
+        assert capsys.readouterr().out == f"{found.path}\n"
+    open_arena(project=tmp_path)  # opened again, it is the latest
+    assert artifact("arena:latest", project=tmp_path).id == first.id
+    main(["show", "--project", str(tmp_path), "--json"])
+    assert sorted(one["kind"] for one in json.loads(capsys.readouterr().out)) == ["arena", "arena", "eval", "run"]
+    main(["show", "arena:latest", "--project", str(tmp_path)])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "asked Which sounds more like me? votes 3 result Not measured: 3 votes" in shown
+    (first.path / "pairs.jsonl").write_bytes(b"")
+    with pytest.raises(ArtifactError, match="damaged"):
+        artifact(first.id, project=tmp_path)
+
+
+def test_of_several_arenas_of_a_run_the_one_finished_last_counts_and_the_others_are_named(tmp_path: Path) -> None:
+    first = made_arena(tmp_path)
+    store, run = Store(tmp_path / ".tunesmith"), Store(tmp_path / ".tunesmith").resolve("run:latest")
+    assert votes_on(store, run) is None and votes_id(store, run) == ""
+    cast_all(first, most=3)
+    held = votes_on(store, run)
+    assert held is not None and held.arena == first.id and held.others == ()  # not finished, and the only one
+    second = open_arena(project=tmp_path, seed=8, ask="Which is truer?")
+    cast_all(second, prefer="base")
+    third = open_arena(project=tmp_path, seed=9)
+    cast_all(third, most=2)
+    before = votes_id(store, run)
+    held = votes_on(store, run)
+    assert held is not None and (held.arena, held.ask, len(held.ballots)) == (second.id, "Which is truer?", 22)
+    noted = {one.arena: (one.votes, one.state, one.better, one.outcome) for one in held.others}
+    assert noted == {
+        first.id: (3, "not measured", None, "not finished"),
+        third.id: (2, "not measured", None, "not finished"),
+    }
+    cast_all(third)
+    held = votes_on(store, run)
+    assert held is not None and held.arena == third.id and votes_id(store, run) != before
+    assert {one.arena: one.outcome for one in held.others} == {first.id: "not finished", second.id: "prefers base"}
+    assert f"arena {third.id[:8]}; not counted: {first.id[:8]} (3 votes, not finished), " in held.said
+
+
+def test_an_arena_without_a_vote_between_base_and_tuned_holds_none(tmp_path: Path) -> None:
+    evaluated(tmp_path, systems=("base", "prompted", "tuned"))
+    arena = open_arena(project=tmp_path, systems=("base", "prompted", "tuned"))
+    while (shown := arena.showing("me")) is not None:
+        choice = "skip" if shown.pair.systems == {"base", "tuned"} else "left"
+        arena.cast("me", shown.pair.id, choice, again=shown.again)  # type: ignore[arg-type]
+    store = Store(tmp_path / ".tunesmith")
+    assert arena.ballots() and votes_on(store, store.resolve("run:latest")) is None

@@ -28,6 +28,7 @@ from tunesmith.core.records import canonical_json, digest
 __all__ = ["Artifact", "Draft", "Store", "folder_of"]
 
 _LATEST = "latest"
+_BESIDE = ("arena",)  # kinds that lie next to the store: what is in it can be made again, the votes of people cannot
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")  # of a stage of a chain
 _LIBRARIES = (
     "torch",
@@ -88,7 +89,8 @@ class Draft:
 
 class Store:
     """The artifacts of one project. Nothing is written until the first artifact is. `marks`: whether what is made or found
-    becomes the latest of its kind. `stage`: the stage of a chain that it is made for, whose latest it becomes as well."""
+    becomes the latest of its kind. `stage`: the stage of a chain that it is made for, whose latest it becomes as well.
+    Arenas are in the folder around `root`, since votes cannot be made again."""
 
     def __init__(self, root: Path, *, marks: bool = True, stage: str = "") -> None:
         self.root = root
@@ -100,7 +102,10 @@ class Store:
 
     def directory(self, kind: str, id: str) -> Path:
         """The folder of an artifact, existing or future, named by the first 16 digits of its id."""
-        return self.root / folder_of(kind) / id[:16]
+        return self._folder(kind) / id[:16]
+
+    def _folder(self, kind: str) -> Path:
+        return (self.root.parent if kind in _BESIDE else self.root) / folder_of(kind)
 
     def workspace(self, id: str) -> Path:
         """Where a long stage keeps what it needs to resume, until its artifact is committed."""
@@ -119,7 +124,7 @@ class Store:
     def mark_latest(self, artifact: Artifact) -> Artifact:
         """Remember an artifact as its kind's latest: the one that a command last made, or came to and found made."""
         for mark in self._marks:
-            file = self.root / folder_of(artifact.kind) / mark
+            file = self._folder(artifact.kind) / mark
             if self._marked(artifact.kind, mark) != artifact.id:
                 with storage_errors(f"noting the {artifact.kind} {artifact.id[:8]} as the latest", file):
                     replace_file(file, artifact.id.encode())
@@ -127,7 +132,7 @@ class Store:
 
     def _marked(self, kind: str, mark: str) -> str:
         with suppress(OSError, UnicodeDecodeError):
-            return (self.root / folder_of(kind) / mark).read_text(encoding="utf-8")
+            return (self._folder(kind) / mark).read_text(encoding="utf-8")
         return ""
 
     def place_of(self, base: str) -> str:
@@ -188,7 +193,8 @@ class Store:
     def all(self) -> list[Artifact]:
         """Every artifact with a readable manifest, oldest first. Files are not hashed: use `find` before relying on one."""
         found = []
-        for path in sorted(self.root.glob(f"*/[!.]*/{MANIFEST}")):
+        beside = [path for kind in _BESIDE for path in self._folder(kind).glob(f"[!.]*/{MANIFEST}")]
+        for path in sorted([*self.root.glob(f"*/[!.]*/{MANIFEST}"), *beside]):
             try:
                 manifest = orjson.loads(path.read_bytes())
             except (orjson.JSONDecodeError, OSError):

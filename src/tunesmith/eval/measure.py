@@ -16,7 +16,7 @@ import numpy as np
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation
-from tunesmith.eval.arena.held import results_between
+from tunesmith.eval.arena.held import HeldVotes, results_between
 from tunesmith.eval.arena.results import ArenaResults
 from tunesmith.eval.dependence import dependence
 from tunesmith.eval.floors import floor_answers
@@ -94,7 +94,7 @@ class Measurements:
     of the primary gate detects with 80 % power (`eval.stats.detectable_effect`), in units of the primary metric, from the
     measured spread of the documents' differences; None if it cannot be computed. `dependence`: of base, tuned, references.
     `of_texts`: the items are plain texts, of which there are no answers; `perplexity` is measured of those alone. `people`:
-    what blind votes between base and tuned model say; None without any."""
+    what blind votes between base and tuned model say, and `votes`: where these come from; None without any."""
 
     primary: str
     level: float
@@ -123,6 +123,7 @@ class Measurements:
     of_texts: bool = False
     perplexity: PerplexityFigures | None = None
     people: ArenaResults | None = None
+    votes: HeldVotes | None = None
     judge: JudgeMeasures | None = None
 
     def comparison(self, a: str, b: str) -> Comparison | None:
@@ -227,6 +228,7 @@ def measure(  # noqa: PLR0913 (all that the figures depend on)
         of_texts=of_texts(evidence.items),
         perplexity=perplexity_figures(evidence, seed=seed) if of_texts(evidence.items) else None,
         people=None if evidence.people is None else results_between(evidence.people),
+        votes=evidence.people,
         judge=judge_measures(evidence.judged),
     )
 

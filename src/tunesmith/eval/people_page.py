@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tunesmith.core.page import Raw, folded, section, table, text
-from tunesmith.eval.arena.held import opinions
+from tunesmith.eval.arena.held import ArenaNote, HeldVotes, opinions
 from tunesmith.eval.arena.rates import VoteRate
+from tunesmith.eval.arena.results import ArenaResults
 from tunesmith.eval.judge.rows import points
 from tunesmith.eval.measure import METRICS, Measurements
 from tunesmith.eval.numbers import signed
@@ -80,9 +81,27 @@ def people_section(evidence: Evidence, measurements: Measurements) -> Raw:
     else:
         parts += _side_by_side(evidence, found)
     if evidence.people.others:
-        more = f"{evidence.people.others} further arenas of this run hold votes; the last one that was opened counts."
-        parts.append(f'<p class="soft">{text(more)}</p>')
+        parts += _arenas(evidence.people, people)
     return section("Blind votes", *parts)
+
+
+def _arenas(counted: HeldVotes, people: ArenaResults) -> list[str]:
+    """All arenas of the run, the one that counts first."""
+    own = ArenaNote(
+        arena=counted.arena,
+        ask=counted.ask,
+        votes=people.votes,
+        last="",
+        state=people.decision.state,
+        better=people.decision.better,
+    )
+    rows = [
+        [one.arena[:16], one.ask, one.votes, one.outcome, "counts" if one is own else f"last vote {one.last[:16]}"]
+        for one in (own, *reversed(counted.others))
+    ]
+    note = "Of several arenas the one that was finished last counts; all of them share the chance of a false decision."
+    head = ["arena", "voters were asked", "votes", "outcome", ""]
+    return [f'<h3>Arenas of this run</h3><p class="soft">{text(note)}</p>', table(head, rows, numeric=(2,))]
 
 
 def _side_by_side(evidence: Evidence, found: Opinions) -> list[str]:

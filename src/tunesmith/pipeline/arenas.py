@@ -1,6 +1,6 @@
 """Making and finding arenas: pairs of stored answers of an evaluation, or of answers generated now, in `PROJECT/arenas`.
 
-An arena is an artifact of the project's folder and not of `.tunesmith`: that one can be made again, people's votes cannot.
+An arena lies next to `.tunesmith`, which can be made again; people's votes cannot. Its references are those of other artifacts.
 """
 
 from __future__ import annotations
@@ -80,13 +80,13 @@ def make_arena(project: Path, wanted: Wanted, *, reporter: Reporter) -> Arena:
         if set(wanted.systems) <= known.keys():
             run = [one for one in evaluation.manifest["inputs"] if one["kind"] == "run"]
             settings = _settings(wanted, {name: known[name] for name in wanted.systems}, evidence.use, "evaluation")
-            return _obtain(project, run, settings, lambda: _stored(evidence, wanted))
-    return _generated(project, store, wanted, evidence, reporter)
+            return _obtain(store, run, settings, lambda: _stored(evidence, wanted))
+    return _generated(store, wanted, evidence, reporter)
 
 
 def find_arena(project: Path, reference: str = "arena:latest") -> Arena:
     """The arena with these first digits, or the latest one. ArtifactError unless there is exactly one, whole."""
-    store = Store(project)
+    store = Store(project / ".tunesmith")
     if not any(one.kind == KIND for one in store.all()):
         raise ArtifactError(
             "there is no arena in this project yet", value=str(project), expected="an arena with votes", hint="tunesmith arena"
@@ -148,9 +148,8 @@ def _settings(wanted: Wanted, fingerprints: Mapping[str, str], use: Use, source:
     }
 
 
-def _obtain(project: Path, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any], make: Any) -> Arena:
+def _obtain(store: Store, inputs: Sequence[Mapping[str, str]], settings: Mapping[str, Any], make: Any) -> Arena:
     """The arena of the same inputs and settings, by whatever version it was made; its votes count on."""
-    store = Store(project)
     wanted = canonical_json([list(inputs), settings])
     for known in store.all():
         if known.kind == KIND and canonical_json([known.manifest["inputs"], known.manifest["settings"]]) == wanted:
@@ -199,7 +198,7 @@ def _stored(evidence: Evidence, wanted: Wanted) -> tuple[list[Pair], int]:
 # --- answers generated now --------------------------------------------------------------------------------------------
 
 
-def _generated(project: Path, store: Store, wanted: Wanted, evidence: Evidence | None, reporter: Reporter) -> Arena:
+def _generated(store: Store, wanted: Wanted, evidence: Evidence | None, reporter: Reporter) -> Arena:
     questions: Questions
     if wanted.questions is not None:
         questions = _read_questions(wanted.questions)
@@ -231,7 +230,7 @@ def _generated(project: Path, store: Store, wanted: Wanted, evidence: Evidence |
                 }
             return draw_pairs(questions, given, most=wanted.most, seed=wanted.seed)
 
-        return _obtain(project, _run_of(wanted.systems, store), settings, make)
+        return _obtain(store, _run_of(wanted.systems, store), settings, make)
 
 
 def _run_of(names: Sequence[str], store: Store) -> list[dict[str, str]]:

@@ -17,7 +17,7 @@ def command(
     project: ProjectDir = Path("."),
     json: Json = False,
 ) -> None:
-    """Without an id, list all artifacts."""
+    """Without an id, list all artifacts, arenas included."""
     from tunesmith.api import stored
     from tunesmith.cli.render import console, print_json, table
 
@@ -47,6 +47,11 @@ def command(
     ]
     rows += [["from", f"{i['kind']} {i['id'][:8]}"] for i in m["inputs"]]
     rows += [["file", f"{f['path']}, {f['size']:,} bytes"] for f in m["files"]]
+    if artifact.kind == "arena":  # its votes are added later, and are in no manifest
+        from tunesmith.api import arena_results
+
+        found = arena_results(artifact.id, project=project)
+        rows += [["asked", str(m["settings"]["ask"])], ["votes", f"{found.votes:,}"], ["result", found.sentence]]
     table("", ["", ""], rows)
     if artifact.numbers:  # a table of its own: long names would break the id over two lines
         table("", ["", ""], [[k, str(v)[:160]] for k, v in artifact.numbers.items()])

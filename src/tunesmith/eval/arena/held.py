@@ -7,23 +7,51 @@ from dataclasses import dataclass
 
 from tunesmith.eval.arena.ballots import Ballot
 from tunesmith.eval.arena.results import ArenaResults, results_of
+from tunesmith.eval.arena.stopping import State
 
-__all__ = ["SIDES", "HeldVotes", "opinions", "results_between"]
+__all__ = ["SIDES", "ArenaNote", "HeldVotes", "opinions", "results_between"]
 
 SIDES = ("base", "tuned")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ArenaNote:
+    """A further arena of the same run: its id, what voters were asked, the votes between base and tuned model, when the last of
+    them was cast (UTC), and the decision by the rule for stopping."""
+
+    arena: str
+    ask: str
+    votes: int
+    last: str
+    state: State
+    better: str | None
+
+    @property
+    def outcome(self) -> str:
+        """In words."""
+        return f"prefers {self.better}" if self.better else "undecided" if self.state == "never" else "not finished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeldVotes:
     """The votes of an arena, in the order in which they were cast. `prompts`: all on which base and tuned are compared there,
-    voted on or not. `ask`: what voters were asked. `others`: further arenas of the same run that hold votes."""
+    voted on or not. `ask`: what voters were asked. `others`: further arenas of the same run that hold votes, and do not
+    count."""
 
     arena: str
     ask: str
     ballots: tuple[Ballot, ...]
     prompts: tuple[str, ...]
     skips: int = 0
-    others: int = 0
+    others: tuple[ArenaNote, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """Which arena these votes are of, and what the others say."""
+        if not self.others:
+            return f"arena {self.arena[:8]}"
+        others = ", ".join(f"{one.arena[:8]} ({one.votes} votes, {one.outcome})" for one in self.others)
+        return f"arena {self.arena[:8]}; not counted: {others}"
 
 
 def results_between(votes: HeldVotes) -> ArenaResults:

@@ -30,7 +30,17 @@ from scipy.special import betaln
 
 from tunesmith.eval.arena.ballots import LEAST, Ballot, first_of_each_prompt
 
-__all__ = ["ALPHA", "Decision", "PairTest", "chance_to_decide", "confidence_sequence", "decide", "log_evidence", "pair_test"]
+__all__ = [
+    "ALPHA",
+    "Decision",
+    "PairTest",
+    "State",
+    "chance_to_decide",
+    "confidence_sequence",
+    "decide",
+    "log_evidence",
+    "pair_test",
+]
 
 ALPHA = 0.05  # chance of a false decision, over all votes and all pairs of systems
 _HOPELESS = 0.02  # chance of a decision within the pairs that are left, below which voting on is not worth it

@@ -6,8 +6,11 @@ A clear preference for the base decides the verdict; without enough votes the ga
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from tunesmith.eval.arena.held import HeldVotes
 from tunesmith.eval.arena.results import ArenaResults
+from tunesmith.eval.arena.stopping import ALPHA
 from tunesmith.eval.gate import Finding, GateKind, GateWords, Limits, Ruling, missing, ruling
 from tunesmith.eval.measure import Measurements
 
@@ -26,8 +29,26 @@ _WORDS = GateWords(
 def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str]) -> list[Ruling]:
     if measurements.people is None:
         return []
-    found = _finding(measurements.people)
+    found = _told(_finding(measurements.people), measurements.people, measurements.votes)
     return [ruling(_WORDS, found, threshold=0.5, required=found.state == "fail")]
+
+
+def _told(found: Finding, people: ArenaResults, votes: HeldVotes | None) -> Finding:
+    """The finding with the arena that it is about. Where a run has several, they share the chance of a false decision (a union
+    bound: otherwise one more arena would be one more attempt), and one that prefers the base takes away a pass."""
+    if votes is None:
+        return found
+    evidence = f"{found.evidence}; {votes.said}"
+    if found.state == "not measured" or not votes.others:
+        return replace(found, evidence=evidence)
+    arenas = 1 + len(votes.others)
+    if people.decision.tests[0].evidence < arenas / ALPHA:
+        needed = f"the evidence is {people.decision.tests[0].evidence:.0f} to 1, and {arenas / ALPHA:.0f} to 1 would be enough"
+        return replace(found, state="not measured", evidence=f"{evidence}; {arenas} arenas share the 5 %: {needed}")
+    against = [one for one in votes.others if one.better == "base"]
+    if found.state == "pass" and against:
+        return replace(found, state="not measured", evidence=f"{evidence}; arena {against[-1].arena[:8]} prefers the base")
+    return replace(found, evidence=evidence)
 
 
 def _finding(people: ArenaResults) -> Finding:
