@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import openai
 import pytest
 from running_server import Running, running
-from tiny_models import loaded, make_adapters
+from tiny_models import loaded, make_adapters, raised
 
 from fakes import copy_base
 from tunesmith.core.errors import ModelError, RecipeError
@@ -115,7 +115,7 @@ def test_a_model_of_other_tokens_an_adapter_and_a_server_without_models_of_its_o
         ("http://127.0.0.1:9/v1#m", "ngram", "none of these models can have its next tokens guessed"),
     ):
         with pytest.raises(ModelError, match=what) as caught:
-            loaded(tmp_path, reference, speculative=how)
+            raised(loaded(tmp_path, reference, speculative=how))
         assert "hint" in str(caught.value) and "expected" in str(caught.value)
 
 

@@ -16,7 +16,7 @@ import openai
 import psutil
 import pytest
 from running_server import Running, running
-from tiny_models import loaded, make_adapter
+from tiny_models import loaded, make_adapter, raised
 from vllm_stand_in import install
 
 from fakes import make_base
@@ -175,9 +175,9 @@ def test_a_model_whose_prompts_vllm_reads_otherwise_is_not_served(
 
 def test_a_vllm_that_does_not_start_is_told_with_its_last_lines(folders: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="the KV cache does not fit"):
-        opened(folders, install(tmp_path, fault="no start"))
+        raised(opened(folders, install(tmp_path, fault="no start")))
     with pytest.raises(EngineError, match="needs a Python environment of its own") as caught:
-        opened(folders, tmp_path / "nothing")
+        raised(opened(folders, tmp_path / "nothing"))
     assert "export TUNESMITH_VLLM=" in caught.value.problems[0].hint
 
 
@@ -220,7 +220,7 @@ def test_ranks_by_layer_are_left_to_a_vllm_that_reads_them(folders: dict[str, Pa
     with running(registry):
         assert not refused and len(list(registry)) == 2
     with pytest.raises(EngineError, match=r"rank_pattern, in vLLM 0\.31\.9"):
-        opened(folders, install(tmp_path / "old", fault="old"), "by-layer")
+        raised(opened(folders, install(tmp_path / "old", fault="old"), "by-layer"))
 
 
 def test_a_start_that_is_given_up_leaves_no_process(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tunesmith.serve.loading.asked import Loading, named
 from tunesmith.serve.loading.load import load_all
 from tunesmith.serve.registry import Registry
 
-__all__ = ["loaded", "make_adapter", "make_adapters"]
+__all__ = ["loaded", "make_adapter", "make_adapters", "raised"]
 
 
 def make_adapter(base: Path, folder: Path, *, seed: int, rank: int = 4, leaves: tuple[str, ...] = ("q_proj", "v_proj")) -> Path:
@@ -48,3 +48,10 @@ def loaded(root: Path, *references: str, **how: Any) -> tuple[Registry, list[Any
     loading = Loading(store=Store(root / ".tunesmith"), **{"rows": 8, **how})
     refused = asyncio.run(load_all([named(one) for one in references], loading, registry))
     return registry, list(refused)
+
+
+def raised(found: tuple[Registry, list[Any]]) -> None:
+    """Raise the one reason why nothing is served, as a start without anything to serve does."""
+    registry, (reason,) = found
+    assert not list(registry)
+    raise reason

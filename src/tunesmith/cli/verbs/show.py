@@ -43,15 +43,15 @@ def command(
         ["kind", artifact.kind],
         ["id", artifact.id],
         ["folder", str(artifact.path)],
-        ["made", f"{m['created']} by Tunesmith {m['version']}"],
+        ["made", f"{str(m['created'])[:19]} by Tunesmith {m['version']}"],
     ]
     rows += [["from", f"{i['kind']} {i['id'][:8]}"] for i in m["inputs"]]
     rows += [["file", f"{f['path']}, {f['size']:,} bytes"] for f in m["files"]]
     if artifact.kind == "arena":  # its votes are added later, and are in no manifest
         from tunesmith.api import arena_results
 
-        found = arena_results(artifact.id, project=project)
-        rows += [["asked", str(m["settings"]["ask"])], ["votes", f"{found.votes:,}"], ["result", found.sentence]]
+        said = arena_results(artifact.id, project=project)
+        rows += [["asked", str(m["settings"]["ask"])], ["votes", f"{said.votes:,}"], ["result", said.sentence]]
     table("", ["", ""], rows)
     if artifact.numbers:  # a table of its own: long names would break the id over two lines
         table("", ["", ""], [[k, str(v)[:160]] for k, v in artifact.numbers.items()])

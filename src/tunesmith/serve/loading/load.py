@@ -58,7 +58,11 @@ async def load_all(references: Sequence[Named], how: Loading, registry: Registry
         except TunesmithError as error:
             refused.append(error)
     for name in sorted(how.pin):
-        await _pin(name, registry)
+        try:
+            await _pin(name, registry)
+        except ModelError:
+            if not refused:  # else it may be what was left out
+                raise
     return refused
 
 
