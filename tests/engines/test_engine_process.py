@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from itertools import count
@@ -50,6 +51,16 @@ def test_stopping_kills_the_children_of_a_server_too_and_may_be_repeated() -> No
     process.stop()
     assert not psutil.pid_exists(process.pid)
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.skipif(not hasattr(os, "getsid"), reason="sessions of POSIX")
+def test_children_of_a_server_that_died_by_itself_are_killed_too() -> None:
+    process = started(f"import subprocess; print(subprocess.Popen(['sleep', '1000']).pid, flush=True); {WAITS}")
+    child = psutil.Process(int(process.wait_for(lambda: process.log().strip() or None, what="starting", timeout_s=1e9)))
+    psutil.Process(process.pid).kill()
+    with pytest.raises(EngineError):
+        process.check_alive(patience_s=30.0)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_program_that_does_not_exist_is_named() -> None:

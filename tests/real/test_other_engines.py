@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 import torch
 
@@ -132,6 +133,37 @@ def test_vllm_serves_two_adapters_and_their_base_at_once_each_under_its_name(for
         other = opened(forms["base"], forms["b"])
         assert agreement(engine, other, chat, "b").within(0.1)
         assert not agreement(engine, other, chat, "a").within(0.1), "another adapter is found out"
+
+
+def served(forms: dict[str, Path], engine: str, project: Path) -> dict[str, list[str | None]]:
+    """What base and adapters answer greedily at the address of `tunesmith serve`, which must end in order."""
+    references = [f"base={forms['base']}", *(f"{name}={forms['base']}+{forms[name]}" for name in ("a", "b"))]
+    options = ["--engine", engine, "--context", "512", "--rows", "4", "--port", "0", "--json", "--project", str(project)]
+    command = [sys.executable, "-m", "tunesmith.cli", "serve", *references, *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            ready = json.loads(process.stdout.readline())
+            with openai.OpenAI(base_url=f"{ready['url']}/v1", api_key="none", max_retries=0) as client:
+                found = {name: [answer(client, name, question) for question in ANSWERS] for name in ("base", "a", "b")}
+        finally:
+            process.terminate()
+        assert process.wait() == 0
+    return found
+
+
+def answer(client: openai.OpenAI, model: str, question: str) -> str | None:
+    asked = client.chat.completions.create(
+        model=model, messages=[{"role": "user", "content": question}], max_tokens=16, temperature=0
+    )
+    return asked.choices[0].message.content
+
+
+@pytest.mark.skipif("TUNESMITH_VLLM" not in os.environ, reason="TUNESMITH_VLLM names no Python with vLLM")
+def test_serve_answers_through_a_vllm_that_it_starts_as_through_its_own_engine(forms: dict[str, Path], tmp_path: Path) -> None:
+    through_vllm = served(forms, "vllm", tmp_path)
+    assert through_vllm == served(forms, "transformers", tmp_path)
+    assert through_vllm["a"] != through_vllm["b"] != through_vllm["base"], "another adapter would be found out"
 
 
 @pytest.mark.skipif("TUNESMITH_MLX" not in os.environ, reason="TUNESMITH_MLX names no Python with mlx-lm")

@@ -201,12 +201,21 @@ class ServerProcess:
         self._folder.cleanup()
 
     def _family(self) -> list[psutil.Process]:
-        """The process and all below it, if it runs."""
-        try:
+        """Those of the process and of all that it started which run, also where it has ended itself."""
+        found: set[psutil.Process] = set()
+        with suppress(psutil.NoSuchProcess):
             first = psutil.Process(self._process.pid)
-            return [first, *first.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
+            found |= {first, *first.children(recursive=True)}
+        for process in psutil.process_iter():
+            with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                if _session_of(process.pid) == self._process.pid:
+                    found.add(process)
+        return list(found)
+
+
+def _session_of(pid: int) -> int:
+    """The process that leads the session of a process. The id of one that has ended is not given out while others are in it."""
+    return os.getsid(pid) if hasattr(os, "getsid") else 0
 
 
 def peak_memory(process: psutil.Process) -> int:

@@ -57,7 +57,7 @@ def bad_field(param: str, message: str, *, code: str = "invalid_value") -> ApiEr
 def as_api_error(error: TunesmithError, *, status: int = 503) -> ApiError:
     """What went wrong inside, without hint, log and folders, which are for whoever runs the server."""
     first = error.problems[0]
-    what = first.what.partition("; the end of its log")[0].splitlines()[0]
+    what = first.what.splitlines()[0].removesuffix("; the end of its log:")  # which follows there
     value = Path(str(first.value)).name if Path(str(first.value)).is_absolute() else first.value
     return ApiError(status, f"{what}: {value}; expected {first.expected}", code="model_unavailable")
 
