@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_NO_SETTINGS = {"references", "project", "recipe", "json"}  # every other flag is a setting of the section `serve`
+
 
 def command(  # noqa: PLR0913 (flags)
     references: Annotated[
@@ -32,8 +34,8 @@ def command(  # noqa: PLR0913 (flags)
     keys: Annotated[
         str | None, typer.Option(help="File with a line NAME KEY [ROLE] per client; or set TUNESMITH_SERVE_KEY.")
     ] = None,
-    allow_host: Annotated[list[str] | None, typer.Option(help="Further host name of the server; may be repeated.")] = None,
-    allow_origin: Annotated[list[str] | None, typer.Option(help="Origin of web pages that may call it.")] = None,
+    allow_hosts: Annotated[list[str] | None, typer.Option("--allow-host", help="Another host name of the server.")] = None,
+    allow_origins: Annotated[list[str] | None, typer.Option("--allow-origin", help="Web pages that may call it.")] = None,
     rate: Annotated[float | None, typer.Option(min=0, help="Requests per minute for each key; 0 sets no limit.")] = None,
     rows: Annotated[int | None, typer.Option(min=1, max=1024, help="Answers made at once for each base.")] = None,
     max_waiting: Annotated[int | None, typer.Option(min=0, help="Requests that wait before 429.")] = None,
@@ -62,42 +64,18 @@ def command(  # noqa: PLR0913 (flags)
 
     `--json` prints one line when it is ready.
     """
+    settings = {name: value for name, value in locals().items() if name not in _NO_SETTINGS and value not in (None, [])}
+
     from tunesmith.api.serving import serve
     from tunesmith.cli.render import ConsoleReporter, console
 
-    given = {
-        "engine": engine,
-        "host": host,
-        "port": port,
-        "keys": keys,
-        "allow_hosts": allow_host,
-        "allow_origins": allow_origin,
-        "rate": rate,
-        "rows": rows,
-        "max_waiting": max_waiting,
-        "max_adapters": max_adapters,
-        "preload": preload,
-        "pin": pin,
-        "context": context,
-        "prefix_mib": prefix_mib,
-        "precision": precision,
-        "speculative": speculative,
-        "speculative_tokens": speculative_tokens,
-        "drain": drain,
-        "pause": pause,
-        "database": database,
-        "capture": capture,
-        "keep_days": keep_days,
-        "redact": redact,
-        "traffic": traffic,
-    }
     serve(
         references or (),
         project=project,
         recipe=recipe,
         on_ready=_print_line if json else _print,
         reporter=ConsoleReporter(console()),
-        **{name: value for name, value in given.items() if value not in (None, [])},
+        **settings,
     )
 
 
