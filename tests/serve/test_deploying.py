@@ -6,11 +6,13 @@ import ast
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -99,6 +101,45 @@ def test_the_files_of_containers_are_pinned_want_a_key_and_run_as_no_root(made: 
     assert any(isinstance(node, ast.FunctionDef) and node.name == "serve" for node in app.body)
     template = json.loads((made / "runpod" / "runpod-template.json").read_text(encoding="utf-8"))
     assert "RUNPOD_SECRET" in template["env"]["TUNESMITH_SERVE_KEY"] and template["dockerStartCmd"][0] == "mine=/models/mine"
+
+
+def test_the_application_for_ray_builds_the_server_of_the_copied_models(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray is not installed here: a stand-in hands out what its decorators get. benchmarks/serve_ray.py runs the real one."""
+    folder = made / "ray"
+    found: dict[str, Any] = {}
+
+    def ingress(build: Any) -> Any:
+        found["build"] = build
+        return lambda cls: cls
+
+    def deployment(cls: Any) -> Any:
+        cls.bind = classmethod(lambda cls: cls.__name__)
+        return cls
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(serve=SimpleNamespace(ingress=ingress, deployment=deployment)))
+    monkeypatch.setenv("TUNESMITH_SERVE_KEY", KEY)
+    names = runpy.run_path(str(folder / "ray_app.py"))
+    wanted = found["build"]()._wanted
+    (model,) = wanted.references
+    assert model.name == "mine" and (Path(model.reference) / "model.safetensors").is_file()
+    assert wanted.keys and wanted.config.allow_hosts == ["*"] and wanted.traffic.database == folder / ".tunesmith" / "serve.db"
+    config = yaml.safe_load((folder / "serve.yaml").read_text(encoding="utf-8"))
+    (application,) = config["applications"]
+    (server,) = application["deployments"]
+    assert application["import_path"] == "ray_app:app" and server["name"] == names["app"]
+    assert server["ray_actor_options"]["memory"] > 1536 * 2**20 and config["http_options"]["host"] == "127.0.0.1"
+    monkeypatch.delenv("TUNESMITH_SERVE_KEY")
+    with pytest.raises(EngineError, match="needs a key"):
+        found["build"]()
+
+
+def test_the_configuration_for_ray_is_valid_by_its_schema(made: Path) -> None:
+    schema = pytest.importorskip("ray.serve.schema", reason="ray[serve] is not installed")
+    config = yaml.safe_load((made / "ray" / "serve.yaml").read_text(encoding="utf-8"))
+    schema.ServeDeploySchema.model_validate(config)
+    config["applications"][0]["deployments"][0]["num_replicas"] = -2  # planted
+    with pytest.raises(ValueError, match="num_replicas"):
+        schema.ServeDeploySchema.model_validate(config)
 
 
 def test_the_command_of_the_container_serves_takes_feedback_and_ends_in_order(made: Path, tmp_path: Path) -> None:

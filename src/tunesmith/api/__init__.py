@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tunesmith.api.advising import AdviceResult, advise
     from tunesmith.api.agents import mcp
     from tunesmith.api.arenas import ArenaExport, arena_export, arena_results, open_arena
+    from tunesmith.api.asgi import AsgiApp, asgi_app
     from tunesmith.api.auditing import audit
     from tunesmith.api.bases import BaseRow, fetch_base, list_bases
     from tunesmith.api.carding import CardCheck, CardResult, card, verify_card
@@ -101,6 +102,7 @@ __all__ = [
     "ArenaExport",
     "ArenaResults",
     "Artifact",
+    "AsgiApp",
     "BaseRow",
     "CardCheck",
     "CardResult",
@@ -186,6 +188,7 @@ __all__ = [
     "arena_results",
     "artifact",
     "artifacts",
+    "asgi_app",
     "audit",
     "build",
     "calibrate_judge",
@@ -335,6 +338,7 @@ _NAMES = {
     "tunesmith.api.synth_file": ("Made", "synth"),
     "tunesmith.api.processes": ("launch", "together"),
     "tunesmith.api.comparison": ("CompareResult", "compare"),
+    "tunesmith.api.asgi": ("AsgiApp", "asgi_app"),
     "tunesmith.api.auditing": ("audit",),
     "tunesmith.api.advising": ("AdviceResult", "advise"),
     "tunesmith.api.parity_check": ("parity",),

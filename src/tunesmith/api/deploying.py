@@ -33,7 +33,7 @@ class DeployResult:
 def deploy(
     references: Sequence[str], target: str, out: str | Path, *, name: str = "tunesmith", project: str | Path = "."
 ) -> DeployResult:
-    """Write the files of a target (`docker`, `systemd`, `kubernetes`, `modal`, `runpod`) next to copies of the models.
+    """Write the files of a target (`docker`, `systemd`, `kubernetes`, `ray`, `modal`, `runpod`) next to copies of the models.
 
     `references`: merged models, releases with one, or model folders, each optionally as `NAME=REFERENCE`.
     `name`: of the service.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tunesmith.pipeline.sections.serve import ServeConfig
     from tunesmith.serve.keys import Keys
 
-__all__ = ["ServedModel", "Serving", "serve"]
+__all__ = ["ServedModel", "Serving", "Wanted", "open_gate", "read_wanted", "serve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +69,45 @@ def serve(
             or no model is left to serve.
         StorageError: a database that cannot be used.
     """
+    from tunesmith.serve.running import Address, bind
+
+    wanted = read_wanted(references, Path(project), recipe, settings, reporter)
+    config = wanted.config
+    address = Address(config.host, config.port, config.drain, config.pause)
+    listening = bind(address, has_key=bool(wanted.keys))
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(wanted, address, listening, on_ready))
+    finally:
+        listening.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is to be served (`Named`), how it is opened (`Loading`), and by which rules (`TrafficSettings`, keys)."""
+
+    references: Sequence[Any]
+    how: Any
+    config: ServeConfig
+    keys: Keys
+    traffic: Any
+
+
+def read_wanted(
+    references: Sequence[str],
+    project: Path,
+    recipe: str | Path | None,
+    settings: Mapping[str, Any],
+    reporter: Reporter | None = None,
+) -> Wanted:
+    """The recipe's section, with these settings in place of its own. RecipeError or EngineError for what cannot be used."""
     from tunesmith.core.reporter import SilentReporter
     from tunesmith.serve.keys import read_keys
     from tunesmith.serve.loading.asked import Loading, named
-    from tunesmith.serve.running import Address, bind
 
     config = _config(project, recipe, settings)
-    address = Address(config.host, config.port, config.drain, config.pause)
-    known = read_keys(config.keys, os.environ.get("TUNESMITH_SERVE_KEY", ""))
-    listening = bind(address, has_key=bool(known))
     how = Loading(
-        store=Store(Path(project) / ".tunesmith"),
+        store=Store(project / ".tunesmith"),
         engine=config.engine,
         precision=config.precision,
         rows=config.rows,
@@ -92,12 +121,9 @@ def serve(
         upstream_key=os.environ.get("TUNESMITH_UPSTREAM_KEY", ""),
         reporter=reporter or SilentReporter(),
     )
-    opened = _Settings(config, known, address, listening, on_ready, _traffic(config, Path(project)))
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve([named(one) for one in references or config.models], how, opened))
-    finally:
-        listening.close()
+    names = [named(one) for one in references or config.models]
+    keys = read_keys(config.keys, os.environ.get("TUNESMITH_SERVE_KEY", ""))
+    return Wanted(references=names, how=how, config=config, keys=keys, traffic=_traffic(config, project))
 
 
 def _config(project: str | Path, recipe: str | Path | None, settings: Mapping[str, Any]) -> ServeConfig:
@@ -133,61 +159,63 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    config: ServeConfig
-    keys: Keys
-    address: Any
-    listening: Any
-    on_ready: Callable[[Serving], None] | None
-    traffic: Any
+async def _serve(wanted: Wanted, address: Any, listening: Any, on_ready: Callable[[Serving], None] | None) -> None:
+    from tunesmith.serve.running import Stop, run
+
+    async with open_gate(wanted) as (gate, registry, refused):
+        host, port = listening.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        models = tuple(ServedModel(v.name, v.id, v.engine.name, v.label, v.parity) for v in registry)
+        serving = Serving(f"http://{shown}:{port}", models, tuple(map(str, refused)), os.getpid())
+
+        def ready() -> None:
+            if on_ready is not None:
+                on_ready(serving)
+
+        stop = Stop()
+        stop.on_signals()
+        await run(gate, listening, address, ready, stop)
 
 
-async def _serve(references: Sequence[Any], how: Any, settings: _Settings) -> None:
+@asynccontextmanager
+async def open_gate(wanted: Wanted) -> AsyncIterator[tuple[Any, Any, Any]]:
+    """Everything behind an address, until the block ends: the `Gate`, the `Registry`, and why models were left out."""
     from tunesmith.serve.app import make_app
     from tunesmith.serve.gate import LOOPBACK, Gate, Rates, Service
     from tunesmith.serve.loading.load import load_all
     from tunesmith.serve.observing import Observer
     from tunesmith.serve.pipeline import Pipeline
     from tunesmith.serve.registry import Registry
-    from tunesmith.serve.running import Stop, run
     from tunesmith.serve.traffic.setup import open_traffic
 
-    registry = Registry()
-    refused = await load_all(references, how, registry)
-    if not list(registry):
-        raise refused[0] if refused else _nothing()
-    observer = Observer()
-    traffic = open_traffic(settings.traffic, observer, registry, {(one.name, one.alias) for one in references if one.alias})
-    pipeline = Pipeline(registry, traffic.stages, most_waiting=settings.config.max_waiting)
-    app = make_app(pipeline, observer)
-    traffic.add_routes(app)
-    gate = Gate(
-        app=app,
-        service=Service(),
-        keys=settings.keys,
-        rates=Rates(settings.config.rate),
-        hosts=(*LOOPBACK, settings.address.host, *settings.config.allow_hosts),
-        origins=settings.config.allow_origins,
-    )
-    host, port = settings.listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    models = tuple(ServedModel(v.name, v.id, v.engine.name, v.label, v.parity) for v in registry)
-    serving = Serving(f"http://{shown}:{port}", models, tuple(map(str, refused)), os.getpid())
+    registry, config = Registry(), wanted.config
+    async with AsyncExitStack() as held:
+        held.push_async_callback(_close_engines, registry)
+        refused = await load_all(wanted.references, wanted.how, registry)
+        if not list(registry):
+            raise refused[0] if refused else _nothing()
+        observer = Observer()
+        explicit = {(one.name, one.alias) for one in wanted.references if one.alias}
+        traffic = open_traffic(wanted.traffic, observer, registry, explicit)
+        held.push_async_callback(traffic.close)
+        pipeline = Pipeline(registry, traffic.stages, most_waiting=config.max_waiting)
+        app = make_app(pipeline, observer)
+        traffic.add_routes(app)
+        gate = Gate(
+            app=app,
+            service=Service(),
+            keys=wanted.keys,
+            rates=Rates(config.rate),
+            hosts=(*LOOPBACK, config.host, *config.allow_hosts),
+            origins=config.allow_origins,
+        )
+        traffic.start(pipeline)
+        yield gate, registry, refused
 
-    def ready() -> None:
-        if settings.on_ready is not None:
-            settings.on_ready(serving)
 
-    stop = Stop()
-    stop.on_signals()
-    traffic.start(pipeline)
-    try:
-        await run(gate, settings.listening, settings.address, ready, stop)
-    finally:
-        for engine in {id(version.engine): version.engine for version in registry}.values():
-            await engine.close()
-        await traffic.close()
+async def _close_engines(registry: Any) -> None:
+    for engine in {id(version.engine): version.engine for version in registry}.values():
+        await engine.close()
 
 
 def _nothing() -> EngineError:

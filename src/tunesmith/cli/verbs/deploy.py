@@ -15,7 +15,7 @@ __all__ = ["command"]
 
 def command(
     references: Annotated[list[str], typer.Argument(help="Merged model, release or model folder; or NAME=REFERENCE.")],
-    to: Annotated[str, typer.Option("--to", help="docker, systemd, kubernetes, modal or runpod.")],
+    to: Annotated[str, typer.Option("--to", help="docker, systemd, kubernetes, ray, modal or runpod.")],
     out: Annotated[Path, typer.Option("--out", help="New folder for the files and the models.")],
     name: Annotated[str, typer.Option(help="Name of the service.")] = "tunesmith",
     project: ProjectDir = Path("."),

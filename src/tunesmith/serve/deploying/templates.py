@@ -192,11 +192,80 @@ _RUNPOD = """\
 }
 """
 
+_RAY_APP = '''\
+"""Tunesmith on Ray Serve: replicas of one server behind Ray's proxies. Every machine needs this folder under the same path.
+
+pip install -r requirements.txt
+export TUNESMITH_SERVE_KEY=…                on every machine, before Ray is started: the replicas inherit it
+ray start --head                            on the others: ray start --address HEAD:6379
+serve run serve.yaml                        in this folder
+
+Feedback is in SQLite in this folder. On more than one machine set TUNESMITH_SERVE_DATABASE=postgresql://… as well.
+"""
+
+import os
+from pathlib import Path
+
+from ray import serve
+
+from tunesmith import AsgiApp, asgi_app
+
+HERE = Path(__file__).resolve().parent
+
+
+def build() -> AsgiApp:
+    """The server of one replica, which opens the models when it starts."""
+    return asgi_app(
+        [$ray_models],
+        project=HERE,
+        database=os.environ.get("TUNESMITH_SERVE_DATABASE", ""),
+        allow_hosts=["*"],
+    )
+
+
+@serve.deployment
+@serve.ingress(build)
+class Server:
+    """A replica."""
+
+    async def check_health(self) -> None:
+        """Ray replaces a replica of which an engine cannot work."""
+        await self.app.check_health()
+
+
+app = Server.bind()
+'''
+
+_RAY_CONFIG = """\
+# serve run serve.yaml (see ray_app.py). To be reached from other machines: host 0.0.0.0
+proxy_location: EveryNode
+http_options: {host: 127.0.0.1, port: 8000, keep_alive_timeout_s: 75}
+applications:
+  - name: $name
+    route_prefix: /
+    import_path: ray_app:app
+    deployments:
+      - name: Server
+        num_replicas: 2
+        max_ongoing_requests: 64
+        graceful_shutdown_wait_loop_s: 1
+        graceful_shutdown_timeout_s: $grace
+        health_check_period_s: 10
+        health_check_timeout_s: 30
+        ray_actor_options: {num_cpus: 1, memory: $memory_bytes}
+"""
+
+_RAY_REQUIREMENTS = """\
+tunesmith[serve]==$version
+ray[serve]==2.60.0
+"""
+
 TEMPLATES: Mapping[str, Mapping[str, str]] = {
     "docker": {"Dockerfile": _DOCKERFILE, "compose.yaml": _COMPOSE},
     "systemd": {"$name.service": _UNIT},
     "kubernetes": {"Dockerfile": _DOCKERFILE, "kubernetes.yaml": _KUBERNETES},
     "modal": {"modal_app.py": _MODAL},
+    "ray": {"ray_app.py": _RAY_APP, "serve.yaml": _RAY_CONFIG, "requirements.txt": _RAY_REQUIREMENTS},
     "runpod": {"Dockerfile": _DOCKERFILE, "runpod-template.json": _RUNPOD},
 }
 """Files of each target, by name."""

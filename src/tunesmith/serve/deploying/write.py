@@ -77,10 +77,12 @@ def _values(name: str, version: str, served: Sequence[str], memory_mib: int, wei
         "models": ", ".join(served),
         "grace": str(_PAUSE_S + _DRAIN_S + _SPARE_S),
         "memory_mib": str(memory_mib),
+        "memory_bytes": str(memory_mib * _MIB),
         "disk_gb": str(10 + 2 * round(weights / 1e9)),
         "docker_command": listed(command),
         "kubernetes_command": listed([*command, *hosts]),
         "modal_command": listed([*command, *anywhere]),
+        "ray_models": ", ".join(f'f"{one}={{HERE}}/models/{one}"' for one in served),
         "runpod_command": listed([*command, *anywhere]),
         "unit_command": " ".join([*on_loopback, "--port", "8000", "--drain", str(_DRAIN_S)]),
     }
