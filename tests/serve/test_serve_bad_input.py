@@ -9,9 +9,8 @@ import json
 import resource
 import sqlite3
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +19,13 @@ from echo_engine import Echo, chat_body, opened, registry_of
 from postgres_cluster import postgres
 from running_server import Running, running
 from served_process import COMMAND, ask, echo, served
+from test_serve_care import until
 from upstream import upstream
 
 from tunesmith.api.traffic import ab_set, ab_status, rollback
 
 YEAR_S = 365 * 86400.0
 CHAT, FEEDBACK = "/v1/chat/completions", "/v1/feedback"
-
-
-def until(found: Callable[[], bool]) -> None:
-    """Wait, at most a minute, for what another process does in its own time."""
-    pause = threading.Event()
-    for _ in range(6000):
-        if found():
-            return
-        pause.wait(0.01)
-    raise AssertionError("it did not come")
 
 
 # --- two servers on one database ------------------------------------------------------------------------------------------

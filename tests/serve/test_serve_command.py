@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -15,7 +16,9 @@ import pytest
 
 from fakes import make_base
 from tunesmith.api.serving import _config, serve
+from tunesmith.cli.verbs.serve import _NO_SETTINGS, command
 from tunesmith.core.errors import RecipeError, TunesmithError
+from tunesmith.pipeline.sections.serve import ServeConfig
 
 COMMAND = [sys.executable, "-m", "tunesmith.cli", "serve"]
 
@@ -55,6 +58,11 @@ def test_a_port_that_is_taken_and_an_open_address_without_a_key_are_said_in_four
             done = subprocess.run([*COMMAND, "apprentice", *options], capture_output=True, text=True, check=False)
             assert done.returncode == 1 and what in done.stderr
             assert "expected" in done.stderr and "hint" in done.stderr
+
+
+def test_every_flag_is_a_setting_of_the_recipe_and_every_setting_but_models_has_a_flag() -> None:
+    flags = set(inspect.signature(command).parameters) - set(_NO_SETTINGS)
+    assert flags == set(ServeConfig.model_fields) - {"models"}
 
 
 def test_settings_come_from_the_recipe_unless_a_flag_says_otherwise(tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socketserver
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 __all__ = ["Script", "upstream"]
 
-Script = Callable[[str, bytes], tuple[int, dict[str, str], Sequence[bytes], bool]]
+Script = Callable[[str, bytes], tuple[int, dict[str, str], Iterable[bytes], bool]]
 """Path and body → status, headers, pieces of the body (sent chunked, each on its own), and whether the answer is whole."""
 
 

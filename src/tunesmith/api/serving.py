@@ -118,6 +118,7 @@ def read_wanted(
         speculative="" if config.speculative == "off" else config.speculative,
         speculative_tokens=config.speculative_tokens,
         prefix_mib=config.prefix_mib,
+        stall_s=config.stall,
         upstream_key=os.environ.get("TUNESMITH_UPSTREAM_KEY", ""),
         reporter=reporter or SilentReporter(),
     )

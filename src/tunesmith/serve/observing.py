@@ -52,6 +52,8 @@ class Observer:
             "tunesmith:requests_refused", "Requests without an answer.", registry=self._all, labelnames=["status"]
         )
 
+        self._stalled = Counter("tunesmith:answers_stalled", "Answers given up for silence in their middle.", **named)
+
     def done(self, call: Call, version: Version | None, told: Told, status: int) -> None:
         """A request has ended: with status 499 if the client went away."""
         seconds = time.monotonic() - call.begun
@@ -69,6 +71,8 @@ class Observer:
                 self._first.labels(name).observe(told.first_s)
                 if told.usage.completion > 1:
                     self._between.labels(name).observe((told.last_s - told.first_s) / (told.usage.completion - 1))
+            if call.notes.get("stalled"):
+                self._stalled.labels(name).inc()
             for reason in told.finishes:
                 self._success.labels(name, reason).inc()
         self.log(

@@ -6,6 +6,7 @@ again with another model, or send a copy of the call in the background.
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -29,7 +30,8 @@ def _new_id() -> str:
 @dataclass(slots=True, kw_only=True)
 class Call:
     """One request on its way. `model`: what it asks for now, which a stage may change. `key`: name of the client's key, for
-    the fair queue. `id`: that of the response. `notes`: what stages leave for others and for the log."""
+    the fair queue. `id`: that of the response. `stall_s`: seconds of silence in the middle of the answer after which it ends
+    with an error; 0 for no limit, None for that of the model. `notes`: what stages leave for others and for the log."""
 
     ask: Ask
     model: str
@@ -38,6 +40,7 @@ class Call:
     trace_id: str = field(default_factory=_new_id)
     headers: Mapping[str, str] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
+    stall_s: float | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
     def copy(self, model: str) -> Call:
@@ -107,7 +110,7 @@ class Pipeline:
             )
         pieces = self._pieces(call, version)
         first = await anext(pieces)
-        return Answer(version, _Begun(first, pieces))
+        return Answer(version, _Begun(first, pieces, call, version))
 
     async def _pieces(self, call: Call, version: Version) -> AsyncIterator[Delta | Usage]:
         async with AsyncExitStack() as held:
@@ -122,11 +125,12 @@ class Pipeline:
 
 
 class _Begun:
-    """Pieces of which the first was taken already."""
+    """Pieces of which the first was taken already. If the next one takes too long, the work is given up."""
 
-    def __init__(self, first: Delta | Usage, rest: AsyncIterator[Delta | Usage]) -> None:
+    def __init__(self, first: Delta | Usage, rest: AsyncIterator[Delta | Usage], call: Call, version: Version) -> None:
         self._first: Delta | Usage | None = first
-        self._rest = rest
+        self._rest, self._call, self._version = rest, call, version
+        self._stall_s = version.stall_s if call.stall_s is None else call.stall_s
 
     def __aiter__(self) -> _Begun:
         return self
@@ -135,7 +139,17 @@ class _Begun:
         if self._first is not None:
             first, self._first = self._first, None
             return first
-        return await anext(self._rest)
+        if not self._stall_s:
+            return await anext(self._rest)
+        try:
+            async with asyncio.timeout(self._stall_s) as limit:
+                return await anext(self._rest)  # its end by the limit frees the engine's place
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            self._call.notes["stalled"] = True
+            message = f"{self._version.name} sent nothing for {self._stall_s:g} s in the middle of its answer"
+            raise ApiError(504, message, code="stalled") from error
 
     async def aclose(self) -> None:
         """Close the rest."""

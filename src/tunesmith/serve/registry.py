@@ -34,6 +34,7 @@ class Version:
     """One version of a model: which engine answers for it, under which `target`. `id`: first digits of the hash of its content.
 
     `label`: what it is, for people. `parity`: what the check of its prompts found. `base`: name of the base of an adapter.
+    `stall_s`: see `Call`.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Version:
     label: str
     parity: str = "not measured"
     base: str = ""
+    stall_s: float = 0.0
     created: int = field(default_factory=lambda: int(time.time()))
 
     @property

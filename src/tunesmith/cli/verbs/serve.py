@@ -51,6 +51,9 @@ def command(  # noqa: PLR0913 (flags)
     speculative_tokens: Annotated[int | None, typer.Option(min=1, max=64, help="Most tokens guessed at a time.")] = None,
     drain: Annotated[float | None, typer.Option(min=0, help="Seconds for requests in work to finish after SIGTERM.")] = None,
     pause: Annotated[float | None, typer.Option(min=0, help="Seconds from SIGTERM until requests are refused.")] = None,
+    stall: Annotated[
+        float | None, typer.Option(min=0, help="Seconds of silence in mid-answer from an address; 0: no limit.")
+    ] = None,
     database: Annotated[str | None, typer.Option(help="File, or postgresql:// address: feedback and traffic.")] = None,
     capture: Annotated[
         bool | None, typer.Option("--capture/--no-capture", help="Also keep prompts and answers, redacted.")

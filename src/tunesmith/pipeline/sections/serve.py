@@ -60,6 +60,9 @@ class ServeConfig(Section):
     """Seconds for requests in work to finish after SIGTERM."""
     pause: Annotated[float, Field(ge=0)] = 0.0
     """Seconds from SIGTERM until new requests are refused; meanwhile /healthz?ready is already 503."""
+    stall: Annotated[float, Field(ge=0)] = 120.0
+    """Seconds for which a server behind an address may be silent in the middle of an answer, which then ends with an error.
+    0: no limit."""
     database: str = ""
     """A file for SQLite, or the postgresql:// address of a database, that keeps feedback and traffic. Empty:
     .tunesmith/serve.db of the project."""

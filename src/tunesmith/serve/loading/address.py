@@ -49,6 +49,7 @@ class UrlGroup:
                     engine=engine,
                     target=target,
                     label=f"{target} at {self.url}",
+                    stall_s=how.stall_s,
                     parity="not measured: nothing on this machine says how it should read a prompt",
                 )
                 registry.add(version, *one.aliases)

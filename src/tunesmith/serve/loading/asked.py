@@ -51,7 +51,7 @@ class Loading:
     eighth of the free memory; `preload`: adapters are read at the start, not when they are first asked for; `pin`: names (or
     NAME@VERSION, NAME@ALIAS) of adapters that are read then in any case and stay; `speculative`: what guesses next tokens,
     `ngram` or a model (empty: nothing does), and `speculative_tokens` how many at most; `upstream_key`: what other servers are
-    shown."""
+    shown; `stall_s`: how long one of them may be silent in the middle of an answer, 0 for no limit."""
 
     store: Store
     engine: Literal["transformers", "vllm"] = "transformers"
@@ -65,6 +65,7 @@ class Loading:
     speculative: str = ""
     speculative_tokens: int = 16
     upstream_key: str = ""
+    stall_s: float = 0.0
     reporter: Reporter = field(default_factory=SilentReporter)
 
 

@@ -16,10 +16,12 @@ __all__ = ["Fallback", "Link"]
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A model, and how long its first piece may take; 0 sets no limit."""
+    """A model, how long its first piece may take, and how long it may be silent after that; 0 sets no limit, None takes that of
+    the model."""
 
     model: str
     seconds: float = 0.0
+    stall: float | None = None
 
 
 class Fallback:
@@ -37,7 +39,7 @@ class Fallback:
             return await inner(call)
         failed: list[str] = []
         for at, link in enumerate(chain):
-            call.model = link.model
+            call.model, call.stall_s = link.model, link.stall
             try:
                 answer = await _in_time(inner, call, link)
             except (ApiError, TunesmithError) as error:

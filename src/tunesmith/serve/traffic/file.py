@@ -16,12 +16,14 @@ _EXAMPLE = "ab: {mine: {tuned: 50, base: 50}}"
 
 
 class LinkSection(BaseModel):
-    """A model of a chain, and the seconds that its first piece may take; 0 sets no limit."""
+    """A model of a chain, the seconds that its first piece may take, and those of silence after that; 0 sets no limit. Without
+    `stall` that of the model holds: `serve.stall` for addresses, else none."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     model: str
     seconds: float = Field(default=0.0, ge=0)
+    stall: float | None = Field(default=None, ge=0)
 
 
 class CanarySection(BaseModel):

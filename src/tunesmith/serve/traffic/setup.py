@@ -143,7 +143,7 @@ def open_traffic(
     except BaseException:
         database.close()
         raise
-    chains = {name: [Link(one.model, one.seconds) for one in links] for name, links in file.fallback.items()}
+    chains = {name: [Link(one.model, one.seconds, one.stall) for one in links] for name, links in file.fallback.items()}
     shadow = Shadow(file.shadow, recording, log)
     stages: list[Stage] = [recording, splits, Routing(routes), shadow, Fallback(chains, log)]
     return Traffic(
