@@ -42,6 +42,7 @@ __all__ = ["LlamaCpp", "LoraFile", "installed_version", "sampling_payload"]
 _PACKAGE = "xllamacpp"
 _INSTALL = "pip install 'tunesmith[llama-cpp]'"
 _AGREEMENT = 0.05  # nats by which server and library may differ: kernels for one position and for many round differently
+_PROBE_TOOL = "probe_of_a_tool"
 _ORDER = ("penalties", "temperature", "top_k", "top_p", "min_p")  # that of models.generation
 
 
@@ -202,6 +203,15 @@ class LlamaCpp:
     def render(self, messages: Sequence[Message]) -> str:
         """The template in the GGUF file, rendered by the server."""
         return str(self._client.post("/apply-template", {"messages": wire_messages(messages)})["prompt"])
+
+    def shows_tools(self) -> bool:
+        """Whether the template in the file shows the model the tools of a request. The server takes them in silence if not."""
+        tool = {
+            "type": "function",
+            "function": {"name": _PROBE_TOOL, "description": "A tool.", "parameters": {"type": "object"}},
+        }
+        asked = {"messages": [{"role": "user", "content": "Say it."}], "tools": [tool]}
+        return _PROBE_TOOL in str(self._client.post("/apply-template", asked)["prompt"])
 
     def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """With the tokens that the vocabulary puts around a text."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ConfigDict, Field
 
 from tunesmith.serve.errors import bad_field
 
-__all__ = ["Function", "ToolBody", "ToolCallBody", "Tools", "read_tools"]
+__all__ = ["Function", "ToolBody", "ToolCallBody", "Tools", "arguments_of", "check_turns", "read_tools"]
 
 MOST_TOOLS = 128
 
@@ -101,6 +104,31 @@ def read_tools(
     )
 
 
+def check_turns(turns: Sequence[Mapping[str, Any]]) -> None:
+    """ApiError 400 for calls whose arguments are not a JSON object, and for results of calls that are not there."""
+    known: set[str] = set()
+    for at, turn in enumerate(turns):
+        for number, call in enumerate(turn.get("tool_calls") or ()):
+            known.add(call["id"])
+            if arguments_of(call) is None:
+                param = f"messages[{at}].tool_calls[{number}].function.arguments"
+                raise bad_field(param, "the arguments of a call are a JSON object as text")
+        if turn["role"] == "tool" and turn.get("tool_call_id") not in known:
+            param = f"messages[{at}].tool_call_id"
+            raise bad_field(param, "a message of the role tool needs the id of a call in an earlier answer")
+        if turn["role"] == "function":
+            raise bad_field(f"messages[{at}].role", "the role function is not supported, only tool")
+
+
+def arguments_of(call: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The arguments of a call in a conversation. None if they are not a JSON object."""
+    try:
+        found = json.loads(call["function"]["arguments"] or "{}")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def _chosen(choice: str | Mapping[str, Any] | None, names: Sequence[str]) -> tuple[bool, str]:
     if choice is None or choice in ("auto", "none"):
         return False, ""
@@ -119,7 +147,12 @@ def _chosen(choice: str | Mapping[str, Any] | None, names: Sequence[str]) -> tup
 
 
 def _function(body: _FunctionBody, at: int) -> Function:
-    wanted = body.parameters if body.parameters is not None else {"properties": {}}
-    if wanted.get("type", "object") != "object":
-        raise bad_field(f"tools[{at}].function.parameters", "the parameters of a function are an object")
-    return Function(name=body.name, parameters={"type": "object", **wanted}, strict=bool(body.strict))
+    schema = {"type": "object", **({"properties": {}} if body.parameters is None else body.parameters)}
+    param = f"tools[{at}].function.parameters"
+    if schema["type"] != "object":
+        raise bad_field(param, "the parameters of a function are an object")
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise bad_field(param, f"{param} is not a JSON schema: {error.message[:200]}") from error
+    return Function(name=body.name, parameters=schema, strict=bool(body.strict))

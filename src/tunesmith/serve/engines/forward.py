@@ -6,7 +6,7 @@ the same pieces as from any engine.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import aiohttp
@@ -60,7 +60,7 @@ class Forward:
         self._alive, self._tokenizes = alive, tokenizes
         self._client: aiohttp.ClientSession | None = None
 
-    async def generate(self, target: str, ask: Ask) -> AsyncIterator[Delta | Usage]:
+    async def generate(self, target: str, ask: Ask) -> AsyncGenerator[Delta | Usage]:
         """See `serve.engine.Engine`. Errors of the server are passed on under its status."""
         path = "/v1/chat/completions" if ask.kind == "chat" else "/v1/completions"
         body = {**self._defaults.get(target, {}), **ask.body, **self._forced.get(target, {})}

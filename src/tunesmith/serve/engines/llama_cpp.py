@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 from tunesmith.engines.llama_cpp import LlamaCpp, LoraFile, sampling_payload
 from tunesmith.models.generation.requests import Sampling
+from tunesmith.serve.ask import Ask
+from tunesmith.serve.ask_tools import check_turns
+from tunesmith.serve.engine import Delta, Usage
 from tunesmith.serve.engines.forward import Forward
 from tunesmith.serve.engines.started import StartedEngine, start_engine
+from tunesmith.serve.errors import bad_field
 
 __all__ = ["start_llama_cpp"]
 
@@ -17,8 +25,10 @@ _HONOURS = frozenset(
     (
         *("max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "min_p", "seed", "stop"),
         *("logprobs", "top_logprobs", "frequency_penalty", "presence_penalty", "logit_bias", "response_format"),
+        *("tools", "tool_choice", "parallel_tool_calls"),
     )
 )
+_OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
 
 
 async def start_llama_cpp(
@@ -44,8 +54,8 @@ async def start_llama_cpp(
         return LlamaCpp(file, context=context, slots=at_once, threads=threads, adapters=files)
 
     def way(server: LlamaCpp) -> Forward:
-        return Forward(
-            server.url,
+        return _WithTools(
+            server,
             name="llama.cpp",
             at_once=at_once,
             honours=_HONOURS,
@@ -56,3 +66,49 @@ async def start_llama_cpp(
         )
 
     return await start_engine(start, way, lambda server, _, messages: server.prompt_ids(messages), context=context)
+
+
+class _WithTools(Forward):
+    """The way to a llama.cpp, with tools as it honours them."""
+
+    def __init__(self, server: LlamaCpp, **how: Any) -> None:
+        super().__init__(server.url, **how)
+        self._server = server
+        self._shows_tools: bool | None = None
+
+    async def generate(self, target: str, ask: Ask) -> AsyncGenerator[Delta | Usage]:
+        """See `serve.engine.Engine`."""
+        ask = await self._adapted(ask)
+        async with aclosing(super().generate(target, ask)) as pieces:
+            async for piece in pieces:
+                yield _as_many(piece, ask)
+
+    async def _adapted(self, ask: Ask) -> Ask:
+        """llama.cpp reads `tool_choice: none` and a named function as `auto`, and ignores `response_format` or tools if it has
+        both. ApiError 400 if the template in the file does not show tools."""
+        if ask.tools is None and not ask.turns and "tools" not in ask.body:
+            return ask
+        if (ask.tools is not None or ask.turns) and self._shows_tools is None:
+            self._shows_tools = await asyncio.to_thread(self._server.shows_tools)
+        check_turns(ask.turns)
+        if not self._shows_tools and (ask.tools is not None or ask.turns):
+            param = "messages" if ask.tools is None else "tools"
+            raise bad_field(param, "the chat template in the file does not use tools", code="unsupported_parameter")
+        if ask.tools is not None and ask.schema is not None:
+            message = "response_format and tools do not go together here"
+            raise bad_field("response_format", message, code="unsupported_parameter")
+        body = {name: value for name, value in ask.body.items() if name not in _OF_TOOLS}
+        if ask.tools is not None:
+            names = {one.name for one in ask.tools.callable}
+            body["tools"] = [one for one in ask.tools.given if one["function"]["name"] in names]
+            body["tool_choice"] = "required" if ask.tools.must else "auto"
+            body["parallel_tool_calls"] = ask.tools.several
+        return replace(ask, body=body)
+
+
+def _as_many(piece: Delta | Usage, ask: Ask) -> Delta | Usage:
+    """A piece with one call at most where no more are wanted: llama.cpp keeps to that in some forms of calls only."""
+    if isinstance(piece, Usage) or not piece.extra or ask.tools is None or ask.tools.several:
+        return piece
+    calls = [call for at, call in enumerate(piece.extra.get("tool_calls") or ()) if call.get("index", at) == 0]
+    return replace(piece, extra={**piece.extra, "tool_calls": calls} if calls else None)

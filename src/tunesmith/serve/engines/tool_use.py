@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 
 from tunesmith.core.errors import ModelError, TunesmithError
 from tunesmith.core.records import Message
@@ -18,7 +17,7 @@ from tunesmith.models.continuous.grammar import GrammarTokens, Start
 from tunesmith.models.tools.form import ToolForm, find_form
 from tunesmith.models.tools.reading import CallReader, Takes, ToolCall
 from tunesmith.serve.ask import Ask
-from tunesmith.serve.ask_tools import Function, Tools
+from tunesmith.serve.ask_tools import Function, Tools, arguments_of, check_turns
 from tunesmith.serve.errors import bad_field
 
 __all__ = ["ToolUse", "as_extra", "compiled"]
@@ -54,19 +53,14 @@ class ToolUse:
         return {text: int(self.chat.tokenizer.convert_tokens_to_ids(text)) for text in named}
 
     def check(self, ask: Ask) -> None:
-        """ApiError 400 for what does not go together with tools, and for schemas that are none."""
+        """ApiError 400 for what does not go together with tools, and for calls in the conversation that cannot be."""
+        check_turns(ask.turns)
         if ask.tools is None:
             return
         self.form("tools")
         for param, other in (("logprobs", ask.logprobs), ("response_format", ask.schema)):
             if other is not None:
                 raise bad_field(param, f"{param} and tools do not go together here", code="unsupported_parameter")
-        for at, function in enumerate(ask.tools.functions):
-            try:
-                Draft202012Validator.check_schema(dict(function.parameters))
-            except SchemaError as error:
-                param = f"tools[{at}].function.parameters"
-                raise bad_field(param, f"{param} is not a JSON schema: {error.message[:200]}") from error
 
     def prompt(self, ask: Ask) -> tuple[int, ...]:
         """Token ids of a conversation with tools. ApiError 400 that names what its template cannot write."""
@@ -83,21 +77,14 @@ class ToolUse:
         made: list[dict[str, Any]] = []
         for at, (turn, message) in enumerate(zip(turns, messages, strict=True)):
             row = _plain(message)
-            if turn["role"] == "function":
-                raise bad_field(f"messages[{at}].role", "the role function is not supported, only tool")
             if calls := turn.get("tool_calls"):
                 form = self.form(f"messages[{at}].tool_calls")
                 names |= {call["id"]: call["function"]["name"] for call in calls}
-                param = f"messages[{at}].tool_calls"
-                row["tool_calls"] = [_call(form, call, f"{param}[{number}]") for number, call in enumerate(calls)]
+                row["tool_calls"] = [_call(form, call) for call in calls]
             elif turn["role"] == "tool":
                 if not self.form(f"messages[{at}].role").shows_results:
                     raise bad_field(f"messages[{at}].role", "the model's chat template does not write what tools answered")
-                id = turn.get("tool_call_id")
-                if id not in names:
-                    param = f"messages[{at}].tool_call_id"
-                    raise bad_field(param, "a message of the role tool needs the id of a call in an earlier answer")
-                row |= {"role": "tool", "tool_call_id": id, "name": names[id]}
+                row |= {"role": "tool", "tool_call_id": turn["tool_call_id"], "name": names[turn["tool_call_id"]]}
             made.append(row)
         return made
 
@@ -141,13 +128,8 @@ def _plain(message: Message) -> dict[str, Any]:
     return {"role": message.role, "content": message.content}
 
 
-def _call(form: ToolForm, call: Mapping[str, Any], param: str) -> dict[str, Any]:
-    try:
-        arguments = json.loads(call["function"]["arguments"] or "{}")
-    except ValueError:
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise bad_field(f"{param}.function.arguments", "the arguments of a call are a JSON object as text")
+def _call(form: ToolForm, call: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = arguments_of(call)
     text = json.dumps(arguments, ensure_ascii=False)
     function = {"name": call["function"]["name"], "arguments": text if form.as_text else arguments}
     return {"id": call["id"], "type": "function", "function": function}
