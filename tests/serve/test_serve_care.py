@@ -93,6 +93,9 @@ def server() -> Iterator[Running]:
         ("GET", "/v1/models/m"),
         ("PUT", "/v1/models/m/aliases/live"),
         ("GET", "/metrics"),
+        ("GET", "/"),
+        ("GET", "/chat.css"),
+        ("GET", "/chat.js"),
         ("GET", "/openapi.json"),
         ("GET", "/docs"),
         ("GET", "/"),
@@ -108,7 +111,9 @@ def test_every_route_wants_the_key_once_there_is_one(locked: Running, method: st
 
 
 def test_the_list_of_guarded_routes_above_is_whole(locked: Running) -> None:
-    tested = {mark.args[1][n][1] for mark in [test_every_route_wants_the_key_once_there_is_one.pytestmark[0]] for n in range(7)}  # type: ignore[attr-defined]
+    tested = {
+        mark.args[1][n][1] for mark in [test_every_route_wants_the_key_once_there_is_one.pytestmark[0]] for n in range(10)
+    }  # type: ignore[attr-defined]
     from tunesmith.serve.app import make_app
     from tunesmith.serve.observing import Observer
 

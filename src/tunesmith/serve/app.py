@@ -20,6 +20,7 @@ from tunesmith.serve.gate import Receive, Scope, Send, send_error
 from tunesmith.serve.keys import check_role
 from tunesmith.serve.listing import about, list_models
 from tunesmith.serve.observing import Observer
+from tunesmith.serve.page.routes import add_page
 from tunesmith.serve.pipeline import Answer, Call, Pipeline
 from tunesmith.serve.replies import DONE, Told, chunks, event, whole
 
@@ -89,6 +90,7 @@ def make_app(pipeline: Pipeline, observer: Observer, limits: Limits = _LIMITS) -
         content, kind = observer.metrics(*pipeline.load)
         return Response(content, media_type=kind)
 
+    add_page(app)
     _add_errors(app)
     return app
 

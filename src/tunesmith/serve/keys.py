@@ -35,6 +35,7 @@ _OPEN_TO: Mapping[tuple[str, str], Role] = {  # what is not here needs an admin
     ("GET", "/v1/models"): "client",
     ("GET", "/v1/models/{name}"): "client",
     ("GET", "/v1/ab/{name}"): "client",
+    **{("GET", path): "client" for path in ("/", "/chat.css", "/chat.js")},
     ("GET", "/metrics"): "metrics",
 }
 

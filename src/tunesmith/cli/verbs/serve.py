@@ -99,7 +99,8 @@ def _print(serving: Serving) -> None:
         )
     first = serving.models[0].name
     body = f'{{"model": "{first}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
-    sys.stdout.write(f"\n  try   curl {serving.url}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'\n")
+    sys.stdout.write(f"\n  chat  {serving.url}/\n")
+    sys.stdout.write(f"  try   curl {serving.url}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'\n")
     sys.stdout.write("  stop  Ctrl-C\n\n")
     sys.stdout.flush()
     _print_refused(serving)

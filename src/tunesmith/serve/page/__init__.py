@@ -1,0 +1,1 @@
+"""The page on which a person talks to the models of a server and says what they think of the answers."""
