@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 from tunesmith.core.records import Message
 from tunesmith.serve.ask import Ask
 
-__all__ = ["Delta", "Engine", "Finish", "LogProb", "Usage"]
+__all__ = ["CallsOfTools", "Delta", "Engine", "Finish", "LogProb", "Usage"]
 
 Finish = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
 
@@ -37,6 +37,30 @@ class Delta:
     finish: Finish | None = None
     logprobs: tuple[LogProb, ...] = ()
     extra: dict[str, Any] | None = None
+
+
+class CallsOfTools:
+    """The calls of tools of one answer, gathered from its pieces: parts of a call that come one by one are put together."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, dict[str, Any]] = {}
+
+    def hear(self, piece: Delta) -> None:
+        """Take in what a piece has of calls."""
+        for part in (piece.extra or {}).get("tool_calls") or ():
+            index = part.get("index", len(self._calls))
+            if index not in self._calls:
+                self._calls[index] = {name: value for name, value in part.items() if name != "index"}
+                continue
+            function = {**(self._calls[index].get("function") or {})}
+            for name, text in (part.get("function") or {}).items():
+                function[name] = (function.get(name) or "") + (text or "")
+            self._calls[index] = {**self._calls[index], "function": function}
+
+    @property
+    def whole(self) -> list[dict[str, Any]]:
+        """The calls as an answer has them that is not streamed."""
+        return list(self._calls.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from tunesmith.serve.ask import Ask
-from tunesmith.serve.engine import Delta, Finish, LogProb, Usage
+from tunesmith.serve.engine import CallsOfTools, Delta, Finish, LogProb, Usage
 from tunesmith.serve.pipeline import Answer, Call
 
 __all__ = ["DONE", "Told", "chunks", "event", "whole"]
@@ -46,11 +46,17 @@ class _Choice:
     logprobs: list[LogProb] = field(default_factory=list)
     finish: Finish | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    calls: CallsOfTools = field(default_factory=CallsOfTools)
 
-    def add(self, extra: dict[str, Any]) -> None:
-        """Take in further fields; calls of tools that come one after the other are put in a row."""
-        calls = self.extra.get("tool_calls", []) + [_call(call) for call in extra.get("tool_calls") or ()]
-        self.extra |= extra | ({"tool_calls": calls} if calls else {})
+    def hear(self, piece: Delta) -> None:
+        """Take in a piece."""
+        self.texts.append(piece.text)
+        self.logprobs += piece.logprobs
+        self.finish = piece.finish or self.finish
+        self.calls.hear(piece)
+        self.extra |= piece.extra or {}
+        if self.calls.whole:
+            self.extra["tool_calls"] = self.calls.whole
 
 
 async def whole(call: Call, answer: Answer, told: Told) -> dict[str, Any]:
@@ -59,11 +65,7 @@ async def whole(call: Call, answer: Answer, told: Told) -> dict[str, Any]:
     async for piece in answer.pieces:
         told.hear(call, piece)
         if isinstance(piece, Delta):
-            choice = choices.setdefault(piece.index, _Choice())
-            choice.texts.append(piece.text)
-            choice.logprobs += piece.logprobs
-            choice.finish = piece.finish or choice.finish
-            choice.add(piece.extra or {})
+            choices.setdefault(piece.index, _Choice()).hear(piece)
     form = _chat_choice if call.ask.kind == "chat" else _completion_choice
     return {
         **_head(call, answer, streamed=False),
@@ -124,11 +126,6 @@ def _chat_choice(index: int, choice: _Choice, ask: Ask) -> dict[str, Any]:
     message = {"role": "assistant", "content": text or (None if choice.extra.get("tool_calls") else ""), "refusal": None}
     logprobs = None if ask.logprobs is None else {"content": _chat_logprobs(choice.logprobs), "refusal": None}
     return {"index": index, "message": message | choice.extra, "logprobs": logprobs, "finish_reason": choice.finish or "stop"}
-
-
-def _call(call: dict[str, Any]) -> dict[str, Any]:
-    """A call of a tool without the number by which streams tell calls apart."""
-    return {name: value for name, value in call.items() if name != "index"}
 
 
 def _completion_choice(index: int, choice: _Choice, ask: Ask) -> dict[str, Any]:

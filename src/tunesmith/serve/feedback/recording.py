@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select, update
 from tunesmith.core.errors import TunesmithError
 from tunesmith.data.checks.redact import redact
 from tunesmith.serve.ask import Ask
-from tunesmith.serve.engine import Delta, Usage
+from tunesmith.serve.engine import CallsOfTools, Delta, Usage
 from tunesmith.serve.errors import ApiError
 from tunesmith.serve.feedback.database import Database
 from tunesmith.serve.feedback.tables import answers
@@ -23,6 +23,7 @@ from tunesmith.serve.pipeline import Answer, Call, Handler
 __all__ = ["Recording", "has_answer", "user_of"]
 
 Log = Callable[..., None]
+_NAMES = ("id", "tool_call_id", "role", "type", "name")  # of turns and calls: no words of people
 _MOST_UNWRITTEN = 2_000  # answers that a failing disk did not take
 
 
@@ -60,11 +61,11 @@ class Recording:
 
     def heard(self, call: Call, pieces: AsyncIterator[Delta | Usage]) -> AsyncIterator[Delta | Usage]:
         """The same pieces; at their end the text is kept, and a failure is noted."""
-        return _Heard(self, call.id, pieces, keep=self.texts and _is_single(call.ask))
+        return _Heard(self, call, pieces, keep=self.texts and _is_single(call.ask))
 
-    def end(self, id: str, text: str) -> None:
-        """Keep the text of an answer that came to its end."""
-        self._change(id, text=text)
+    def end(self, id: str, answer: Any) -> None:
+        """Keep an answer that came to its end: its text, or, where there were tools, its message."""
+        self._change(id, answer=answer)
 
     def failed(self, id: str) -> None:
         """Note that an answer broke off."""
@@ -87,14 +88,16 @@ class Recording:
         prompt = _prompt(call.ask) if self.texts and _is_single(call.ask) else None
 
         def work(connection: Connection) -> None:
-            row["prompt"] = None if prompt is None else self._clean_prompt(prompt)
+            row["prompt"] = None if prompt is None else orjson.dumps(self._clean(prompt)).decode()
             connection.execute(answers.insert().values(row))
 
         self._write(work, call.id)
 
-    def _change(self, id: str, *, failed: bool = False, text: str | None = None) -> None:
+    def _change(self, id: str, *, failed: bool = False, answer: Any = "") -> None:
         def work(connection: Connection) -> None:
-            values: dict[str, Any] = {"failed": True} if failed else {"answer": self._clean(text or "")}
+            kept = self._clean(answer)
+            values: dict[str, Any] = {"answer": kept if isinstance(kept, str) else orjson.dumps(kept).decode()}
+            values = {"failed": True} if failed else values
             connection.execute(update(answers).where(answers.c.id == id).values(**values))
 
         self._write(work)
@@ -125,22 +128,25 @@ class Recording:
             while len(self._unwritten) > _MOST_UNWRITTEN:
                 self._unwritten.pop(next(iter(self._unwritten)), None)
 
-    def _clean(self, text: str) -> str:
-        """Without what must not be kept; PostgreSQL takes no NUL."""
-        return (redact(text) if self._redacted else text).replace("\0", "\ufffd")
-
-    def _clean_prompt(self, prompt: Any) -> str:
-        if isinstance(prompt, str):
-            return orjson.dumps(self._clean(prompt)).decode()
-        return orjson.dumps([{**turn, "content": self._clean(turn["content"])} for turn in prompt]).decode()
+    def _clean(self, given: Any) -> Any:
+        """A text, or what has texts in it, without what must not be kept; PostgreSQL takes no NUL."""
+        if isinstance(given, str):
+            return (redact(given) if self._redacted else given).replace("\0", "\ufffd")
+        if isinstance(given, dict):
+            return {
+                name: value if name in _NAMES and isinstance(value, str) else self._clean(value)
+                for name, value in given.items()
+            }
+        return [self._clean(one) for one in given] if isinstance(given, list | tuple) else given
 
 
 class _Heard:
     """Not a generator: one that was never begun would not close what it reads from."""
 
-    def __init__(self, recording: Recording, id: str, pieces: AsyncIterator[Delta | Usage], *, keep: bool) -> None:
-        self._recording, self._id, self._pieces = recording, id, pieces
+    def __init__(self, recording: Recording, call: Call, pieces: AsyncIterator[Delta | Usage], *, keep: bool) -> None:
+        self._recording, self._id, self._pieces, self._has_tools = recording, call.id, pieces, call.ask.tools is not None
         self._parts: list[str] | None = [] if keep else None
+        self._calls = CallsOfTools()
 
     def __aiter__(self) -> _Heard:
         return self
@@ -154,8 +160,10 @@ class _Heard:
         if self._parts is not None:
             if isinstance(piece, Delta):
                 self._parts.append(piece.text)
+                self._calls.hear(piece)
             else:
-                self._recording.end(self._id, "".join(self._parts))
+                text = "".join(self._parts)
+                self._recording.end(self._id, _message(text, self._calls) if self._has_tools else text)
                 self._parts = None
         return piece
 
@@ -177,6 +185,19 @@ def _is_single(ask: Ask) -> bool:
 
 
 def _prompt(ask: Ask) -> Any:
-    if ask.kind == "chat":
-        return [{"role": one.role, "content": one.content} for one in ask.messages]
-    return ask.prompts[0]
+    """A text, turns, or, where there are tools, an object of `messages` and `tools`: then the answer is kept as a message."""
+    if ask.kind != "chat":
+        return ask.prompts[0]
+    turns: list[Any] = [{"role": one.role, "content": one.content} for one in ask.messages]
+    if ask.turns:
+        turns = [
+            {**turn, **{name: own[name] for name in ("tool_calls", "tool_call_id") if own.get(name)}}
+            | ({"role": "tool"} if own["role"] == "tool" else {})
+            for turn, own in zip(turns, ask.turns, strict=True)
+        ]
+    return turns if ask.tools is None else {"messages": turns, "tools": list(ask.tools.given)}
+
+
+def _message(text: str, calls: CallsOfTools) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    return message | ({"tool_calls": calls.whole} if calls.whole else {})

@@ -29,14 +29,15 @@ class Rows:
 
 @dataclass(slots=True)
 class _Judged:
-    """An answer with what was said of it."""
+    """An answer with what was said of it. `tools`: those that the model had; then the answer is a message, else a text."""
 
     id: str
     model: str
     arm: str | None
     split: str | None
     prompt: Any
-    answer: str | None
+    answer: Any
+    tools: Any = None
     value: float | None = None
     correction: str | None = None
 
@@ -68,10 +69,10 @@ def rows_of(database: Database, form: Form, *, since: float | None = None) -> Ro
             rows.rows.append(_example(one))
         elif one.answer is None:
             rows.left_out["correction without a captured answer"] += 1
-        elif one.correction == one.answer:
+        elif one.correction == _words(one.answer):
             rows.left_out["correction equal to the answer"] += 1
         elif form == "preference":
-            rows.rows.append({"id": id, "prompt": _brief(one.prompt), "chosen": one.correction, "rejected": one.answer})
+            rows.rows.append(_pair(id, one, one.correction, one.answer))
         else:
             rows.rows.append(_label(id, one.prompt, (one.correction, "person"), (one.answer, one.model), 1))
     if form != "sft":
@@ -90,7 +91,9 @@ def _shadows(database: Database, since: float | None) -> Rows:
             if row.prompt is None or row.answer is None or row.first is None:
                 rows.left_out["shadow without captured texts"] += 1
                 continue
-            found = {"id": f"shadow-{row.id}", "prompt": _text(orjson.loads(row.prompt)), "a": row.first, "b": row.answer}
+            prompt, _, first = _read(row.prompt, row.first)
+            second = _read(row.prompt, row.answer)[2]
+            found = {"id": f"shadow-{row.id}", "prompt": _text(prompt), "a": _words(first), "b": _words(second)}
             rows.rows.append(found | {"system_a": row.first_model, "system_b": row.model})
     return rows
 
@@ -115,14 +118,34 @@ def _judged(database: Database, since: float | None) -> tuple[list[_Judged], Cou
 
 
 def _begun(row: RowMapping) -> _Judged:
-    prompt = None if row["prompt"] is None else orjson.loads(row["prompt"])
-    return _Judged(row["id"], row["model"], row["arm"], row["split"], prompt, row["answer"])
+    prompt, tools, answer = _read(row["prompt"], row["answer"])
+    return _Judged(row["id"], row["model"], row["arm"], row["split"], prompt, answer, tools)
+
+
+def _read(prompt: str | None, answer: str | None) -> tuple[Any, Any, Any]:
+    """Prompt, tools and answer as `recording` keeps them."""
+    found = None if prompt is None else orjson.loads(prompt)
+    if not isinstance(found, dict):
+        return found, None, answer
+    return found["messages"], found["tools"], None if answer is None else orjson.loads(answer)
 
 
 def _example(one: _Judged) -> dict[str, Any]:
     if isinstance(one.prompt, str):
         return {"id": f"correction-{one.id}", "prompt": one.prompt, "completion": one.correction}
-    return {"id": f"correction-{one.id}", "messages": [*one.prompt, {"role": "assistant", "content": one.correction}]}
+    made = {"id": f"correction-{one.id}", "messages": [*one.prompt, {"role": "assistant", "content": one.correction}]}
+    return made if one.tools is None else made | {"tools": one.tools}
+
+
+def _pair(id: str, one: _Judged, chosen: Any, rejected: Any) -> dict[str, Any]:
+    """Two answers to the prompt of `one`; where the model had tools, as messages."""
+    if one.tools is None:
+        return {"id": id, "prompt": _brief(one.prompt), "chosen": chosen, "rejected": rejected}
+    sides = {
+        name: [{"role": "assistant", "content": side} if isinstance(side, str) else side]
+        for name, side in (("chosen", chosen), ("rejected", rejected))
+    }
+    return {"id": id, "prompt": one.prompt, **sides, "tools": one.tools}
 
 
 def _between_models(found: Sequence[_Judged], form: Form) -> Iterator[dict[str, Any]]:
@@ -130,7 +153,7 @@ def _between_models(found: Sequence[_Judged], form: Form) -> Iterator[dict[str, 
     by_prompt: dict[bytes, list[_Judged]] = defaultdict(list)
     for one in found:
         if one.prompt is not None and one.answer is not None and one.value is not None:
-            by_prompt[orjson.dumps(one.prompt)].append(one)
+            by_prompt[orjson.dumps([one.prompt, one.tools])].append(one)
     for same in by_prompt.values():
         ordered = sorted(same, key=lambda one: -(one.value or 0.0))
         best = ordered[0]
@@ -143,7 +166,7 @@ def _between_models(found: Sequence[_Judged], form: Form) -> Iterator[dict[str, 
         if form == "labels":
             yield _label(id, best.prompt, (best.answer, best.model), (worst.answer, worst.model), 0 if tie else 1)
         elif not tie:
-            yield {"id": id, "prompt": _brief(best.prompt), "chosen": best.answer, "rejected": worst.answer}
+            yield _pair(id, best, best.answer, worst.answer)
 
 
 def _label(id: str, prompt: Any, first: tuple[Any, str], second: tuple[Any, str], better: int) -> dict[str, Any]:
@@ -151,7 +174,8 @@ def _label(id: str, prompt: Any, first: tuple[Any, str], second: tuple[Any, str]
     swapped = hashlib.sha256(id.encode()).digest()[0] % 2 == 1
     (a, system_a), (b, system_b) = (second, first) if swapped else (first, second)
     human = "tie" if not better else "B" if swapped else "A"
-    return {"id": id, "prompt": _text(prompt), "a": a, "b": b, "human": human, "system_a": system_a, "system_b": system_b}
+    sides = {"a": _words(a), "b": _words(b), "human": human, "system_a": system_a, "system_b": system_b}
+    return {"id": id, "prompt": _text(prompt), **sides}
 
 
 def _brief(prompt: Any) -> Any:
@@ -161,4 +185,12 @@ def _brief(prompt: Any) -> Any:
 
 def _text(prompt: Any) -> str:
     brief = _brief(prompt)
-    return brief if isinstance(brief, str) else "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in brief)
+    return brief if isinstance(brief, str) else "\n\n".join(f"{turn['role']}: {_words(turn)}" for turn in brief)
+
+
+def _words(answer: Any) -> str:
+    """An answer for people and judges to read: its text, and its calls of tools as `name {arguments}`."""
+    if isinstance(answer, str):
+        return answer
+    functions = (call.get("function") or {} for call in answer.get("tool_calls") or ())
+    return "\n".join([*filter(None, [answer["content"]]), *(f"{one.get('name')} {one.get('arguments')}" for one in functions)])

@@ -41,6 +41,8 @@ class Routing:
 
 def _text(call: Call) -> str:
     if call.ask.kind == "chat":
-        return next((one.content for one in reversed(call.ask.messages) if one.role == "user"), "")
+        own = [turn["role"] for turn in call.ask.turns] or [one.role for one in call.ask.messages]
+        asked = (one.content for one, role in zip(call.ask.messages, own, strict=True) if role == "user")
+        return next(reversed(list(asked)), "")
     first = call.ask.prompts[0]
     return first if isinstance(first, str) else ""
