@@ -37,9 +37,12 @@ class Asking:
         return f"{'async' if self.waits else 'sync'} {'stream' if self.streams else 'whole'}"
 
     def __call__(self, kind: str, **how: Any) -> tuple[dict[int, str], dict[int, str], Any, str]:
+        return _read(kind, self.made(kind, **how))
+
+    def made(self, kind: str, **how: Any) -> list[Any]:
+        """What the client makes of the answer: one object, or the pieces of a stream."""
         how |= {"stream": True, "stream_options": {"include_usage": True}} if self.streams else {}
-        made = asyncio.run(self._later(kind, how)) if self.waits else self._now(kind, how)
-        return _read(kind, made)
+        return asyncio.run(self._later(kind, how)) if self.waits else self._now(kind, how)
 
     def _now(self, kind: str, how: dict[str, Any]) -> list[Any]:
         with openai.OpenAI(base_url=self.url, api_key=self.key, max_retries=0) as client:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -35,6 +36,7 @@ from record import write_result
 from serve_backend import WORDS, Backend, backend
 from serve_checks import ASKED, Asking, Check, answers, failure, refusals
 from serve_routes import openapi
+from serve_tool_checks import tool_answers
 
 SERVE = [sys.executable, "-m", "tunesmith.cli", "serve", "--port", "0", "--json"]
 KEY = "a-key-of-at-least-16"
@@ -353,10 +355,14 @@ def main() -> None:
     sys.path[:0] = [str(tests), str(tests / "serve")]
     from tiny_models import make_adapters
 
+    from fakes import make_base
+    from tool_templates import TAGGED
+
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as place:
         base, adapters = make_adapters(Path(place))
-        references = [f"base={base}", *(f"{name}={base}+{folder}" for name, folder in adapters.items())]
+        tools = make_base(Path(place) / "tools", template=TAGGED)
+        references = [f"base={base}", f"tools={tools}", *(f"{name}={base}+{folder}" for name, folder in adapters.items())]
 
         def wanted(part: str) -> bool:
             return not arguments.parts or part in arguments.parts
@@ -364,7 +370,7 @@ def main() -> None:
         if any(map(wanted, ("client", "refusals", "errors", "others", "routes"))):
             with served(*references) as (url, _):
                 checks = {
-                    "client": answers(url, ["base", "a", "b"]),
+                    "client": itertools.chain(answers(url, ["base", "a", "b"]), tool_answers(url, "tools")),
                     "refusals": refusals(url, "base"),
                     "errors": errors(arguments, url),
                     "others": others(arguments, url),
