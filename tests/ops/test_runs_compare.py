@@ -47,6 +47,8 @@ def test_the_gain_of_one_run_over_another_is_paired_by_item(three: tuple[Path, l
     assert reverse.gain == pytest.approx(-by_hand)
     page = Path(found.page).read_text()
     assert "What differed" in page and page.count("<svg") == 1 and "<script" not in page
+    assert page.count("there is no spread to estimate an interval from") == 1  # said once, with the metrics that it is about
+    assert "Not measured for word overlap, ROUGE-L, exact match: all 10 documents" in page
 
 
 def test_without_the_same_items_nothing_is_measured_and_the_reason_is_given(tmp_path: Path) -> None:
@@ -105,6 +107,7 @@ def test_curves_are_laid_over_each_other_on_a_page(three: tuple[Path, list[str]]
     found = run_curves(*ids, projects=[folder], out=tmp_path / "deep" / "curves.html")
     page = Path(found.page).read_text()
     assert found.losses[ids[1][:8]] == [2.0, 1.4] and all(id[:8] in page for id in ids) and page.count("<svg") == 1
+    assert "<th>method.rank</th>" in page and "<th>train.epochs</th>" not in page  # only what differs tells them apart
     with pytest.raises(ArtifactError, match="both are the same run"):
         compare_runs(ids[0], ids[0], folder)
     with pytest.raises(ArtifactError, match="laid over each other"):

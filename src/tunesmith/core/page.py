@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-__all__ = ["STYLE", "Raw", "badge", "card", "folded", "histogram", "page", "section", "table", "text"]
+__all__ = ["STYLE", "Raw", "badge", "card", "folded", "histogram", "page", "scrolling", "section", "table", "text"]
 
 
 class Raw(str):
@@ -36,7 +36,7 @@ def page(title: str, sections: Iterable[str]) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{text(title)}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+        f"<title>{text(title)}</title><style>{STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
     )
 
 
@@ -51,16 +51,18 @@ def folded(summary: str, *parts: str) -> Raw:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, numeric: Iterable[int] = ()) -> Raw:
-    """A table; the columns in `numeric` are set to the right."""
+    """A table; the columns in `numeric` are set to the right. A heading that is empty is no heading, for those who listen."""
     right = set(numeric)
     mark = [' class="n"' if i in right else "" for i in range(len(head))]
-    top = "".join(f"<th{mark[i]}>{_cell(cell)}</th>" for i, cell in enumerate(head))
+    top = "".join(f"<th{mark[i]}>{_cell(cell)}</th>" if cell else f"<td{mark[i]}></td>" for i, cell in enumerate(head))
     lines = ["".join(f"<td{mark[i]}>{_cell(cell)}</td>" for i, cell in enumerate(row)) for row in rows]
-    return Raw(
-        f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>'
-        + "".join(f"<tr>{r}</tr>" for r in lines)
-        + "</tbody></table></div>"
-    )
+    rows_text = "".join(f"<tr>{line}</tr>" for line in lines)
+    return scrolling(f"<table><thead><tr>{top}</tr></thead><tbody>{rows_text}</tbody></table>")
+
+
+def scrolling(content: str) -> Raw:
+    """HTML that may be wider than the window: it scrolls by itself, with the keyboard too."""
+    return Raw(f'<div class="wide" tabindex="0">{content}</div>')
 
 
 def badge(label: str, tone: str) -> Raw:

@@ -96,12 +96,16 @@ def _arenas(counted: HeldVotes, people: ArenaResults) -> list[str]:
         better=people.decision.better,
     )
     rows = [
-        [one.arena[:16], one.ask, one.votes, one.outcome, "counts" if one is own else f"last vote {one.last[:16]}"]
+        [one.arena[:8], one.ask, one.votes, one.outcome, "yes" if one is own else f"no; last vote {_minute(one.last)}"]
         for one in (own, *reversed(counted.others))
     ]
     note = "Of several arenas the one that was finished last counts; all of them share the chance of a false decision."
-    head = ["arena", "voters were asked", "votes", "outcome", ""]
+    head = ["arena", "voters were asked", "votes", "outcome", "counts"]
     return [f'<h3>Arenas of this run</h3><p class="soft">{text(note)}</p>', table(head, rows, numeric=(2,))]
+
+
+def _minute(at: str) -> str:
+    return f"{at[:16].replace('T', ' ')} UTC"
 
 
 def _side_by_side(evidence: Evidence, found: Opinions) -> list[str]:

@@ -52,7 +52,9 @@ def _side_by_side(found: JudgeMeasures, measurements: Measurements, by_gain: dic
     verdicts = _counts("judge, in both orders", list(found.verdicts.values()), "verdicts of the judge alone, not corrected")
     if found.win_rate.value is None:  # what the judge alone says is shown only next to the corrected number
         verdicts = ["judge, in both orders", len(found.verdicts), *["not shown without labels"] * 3]
-    rows = [
+    votes = measurements.people
+    rows: list[list[object]] = [
+        *([] if votes is None else [["blind votes", votes.votes, votes.wins["tuned"], votes.ties, votes.wins["base"]]]),
         _counts("people's labels", list(found.people.values()), "the labels of these answers"),
         verdicts,
         _counts(label, list(by_gain.values()), "by the sign of the gain on each item"),
@@ -106,12 +108,19 @@ def _disagreements(evidence: Evidence, found: JudgeMeasures, by_gain: dict[str, 
         for item in apart[:_SHOWN]
     ]
     shown = table(["question", "base", "tuned", "people", "judge", label], rows) if rows else ""
-    return Raw(f"<p>{text(note)}</p>" + (folded(f"{len(rows)} of them", Raw(shown)) if shown else ""))
+    return Raw(
+        f"<p>{text(note)}</p>"
+        + (folded(f"The first {len(rows)} of them" if len(rows) < len(apart) else "These items", Raw(shown)) if shown else "")
+    )
 
 
 def _number(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.2f}"
+    return "not measured" if value is None else _minus(f"{value:.2f}")
 
 
 def _ends(ci: tuple[float, float] | None) -> str:
-    return "not measured" if ci is None else f"{ci[0]:.2f} to {ci[1]:.2f}"
+    return "not measured" if ci is None else _minus(f"{ci[0]:.2f} to {ci[1]:.2f}")
+
+
+def _minus(number: str) -> str:
+    return number.replace("-", "−")

@@ -50,8 +50,8 @@ def command(
     if artifact.kind == "arena":  # its votes are added later, and are in no manifest
         from tunesmith.api import arena_results
 
-        said = arena_results(artifact.id, project=project)
-        rows += [["asked", str(m["settings"]["ask"])], ["votes", f"{said.votes:,}"], ["result", said.sentence]]
+        held = arena_results(artifact.id, project=project)
+        rows += [["asked", str(m["settings"]["ask"])], ["votes", f"{held.votes:,}"], ["result", held.sentence]]
     table("", ["", ""], rows)
     if artifact.numbers:  # a table of its own: long names would break the id over two lines
         table("", ["", ""], [[k, str(v)[:160]] for k, v in artifact.numbers.items()])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tunesmith.core.page import Raw, badge, folded, section, table, text
+from tunesmith.core.page import Raw, badge, folded, scrolling, section, table, text
 from tunesmith.core.records import Example, Finding
 from tunesmith.data.checks.rows import FIX, Row, rows_from_examples
 from tunesmith.data.checks.run import check_rows
@@ -131,7 +131,7 @@ def _bars(shares: Sequence[tuple[str, float]]) -> Raw:
         f'<td class="bar"><span style="width:{100 * share / most:.1f}%"></span></td><td class="n">{share:.0%}</td></tr>'
         for name, share in shares
     )
-    return Raw(f'<div class="wide"><table class="shares"><tbody>{lines}</tbody></table></div>')
+    return scrolling(f'<table class="shares"><tbody>{lines}</tbody></table>')
 
 
 def _figures(figures: Mapping[str, Any]) -> Raw:

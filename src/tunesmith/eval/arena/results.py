@@ -267,6 +267,9 @@ def _by_document(votes: Sequence[Ballot], subject: str) -> VoteRate | None:
 
 def _longer(votes: Sequence[Ballot]) -> VoteRate:
     uneven = [x for x in votes if x.words_a != x.words_b and x.score != 0.5]
+    if not uneven:
+        why = "no vote with a preference between answers of unlike length"
+        return VoteRate(n=0, num_prompts=0, value=None, ci=None, why=why)
     return rate_of([float((x.score == 1) == (x.words_a > x.words_b)) for x in uneven], [x.prompt for x in uneven])
 
 

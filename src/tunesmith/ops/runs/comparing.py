@@ -14,6 +14,7 @@ from tunesmith.core.errors import ArtifactError
 from tunesmith.core.files import make_folders, replace_file, storage_errors
 from tunesmith.core.page import Raw, badge, folded, page, section, table, text
 from tunesmith.eval.figures import curves_figure
+from tunesmith.eval.measure import METRICS
 from tunesmith.eval.numbers import signed, signed_range
 from tunesmith.ops.runs.facts import flat
 from tunesmith.ops.runs.pairing import PairedRuns, RunGain, pair_runs
@@ -114,7 +115,7 @@ def write_curves(rows: Sequence[RunRow], *, out: Path | None = None) -> Curves:
         )
     metrics = {row.id[:8]: _metrics(_verified(row)) for row in rows}
     file = out or _page_file(rows[0], "curves-" + "-".join(metrics)[:80])
-    body = [Raw(f"<header><h1>Curves of {len(rows)} runs</h1></header>"), _curves(metrics)]
+    body = [Raw(f"<header><h1>Curves of {len(rows)} runs</h1></header>"), _curves(metrics), _listed(rows)]
     _write(file, page("Curves of runs", body))
     return Curves(losses={name: _losses(own) for name, own in metrics.items()}, page=str(file))
 
@@ -183,22 +184,41 @@ def _curves(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> Raw:
     )
 
 
+def _listed(rows: Sequence[RunRow]) -> Raw:
+    """What each curve is: the results of its run, and the settings in which the runs differ."""
+    names = dict.fromkeys(name for row in rows for name in row.settings)
+    differing = [name for name in names if len({str(row.settings.get(name)) for row in rows}) > 1]
+    head = ["run", "base", "best validation loss", "at step", "verdict", *differing]
+    cells = [
+        [row.id[:8], row.base or "", *map(_shown, (row.loss, row.best_step)), row.verdict or "not judged"]
+        + [_shown(row.settings.get(name)) for name in differing]
+        for row in rows
+    ]
+    return section("The runs", table(head, cells, numeric=(2, 3)))
+
+
+def _label(metric: str) -> str:
+    return METRICS[metric].label if metric in METRICS else metric.replace("_", " ")
+
+
 def _comparison_page(found: RunComparison, metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     a, b = found.a.id[:8], found.b.id[:8]
     head = Raw(f'<header><h1>Run {text(a)} and run {text(b)}</h1><p class="lead">{text(told(found))}</p></header>')
     gains = [
-        (
-            gain.metric.replace("_", " "),
-            _shown(gain.a),
-            _shown(gain.b),
-            _gain_cell(gain),
-            f"{gain.better} of {found.paired.items}",
-        )
+        (_label(gain.metric), _shown(gain.a), _shown(gain.b), _gain_cell(gain), f"{gain.better} of {found.paired.items}")
         for gain in found.paired.gains.values()
     ]
+    reasons: dict[str, list[str]] = {}
+    for gain in found.paired.gains.values():
+        if gain.gain is None or gain.ci is None:
+            reasons.setdefault(gain.reason, []).append(_label(gain.metric))
     on = f"{found.paired.items} items of {found.paired.documents} documents, intervals at {100 * found.paired.level:.3g} %"
     answers = (
-        [table(["metric", a, b, f"gain of {b}", "better on"], gains, numeric=(1, 2)), Raw(f'<p class="soft">{text(on)}</p>')]
+        [
+            table(["metric", a, b, f"gain of {b}", "better on"], gains, numeric=(1, 2)),
+            Raw(f'<p class="soft">{text(on)}</p>'),
+            *(Raw(f'<p class="soft">Not measured for {", ".join(of)}: {text(why)}.</p>') for why, of in reasons.items()),
+        ]
         if gains
         else [Raw(f"<p>{badge('not measured', 'unsure')} {text(found.paired.reason)}</p>")]
     )
@@ -224,7 +244,7 @@ def told(found: RunComparison) -> str:
     gain = found.paired.gains.get(found.a.metric or "")
     if gain is None or gain.gain is None:
         return f"The answers were not compared: {found.paired.reason or 'no metric in common'}."
-    metric = gain.metric.replace("_", " ")
+    metric = _label(gain.metric)
     if gain.ci is None:
         return f"Improvement in {metric}: {signed(gain.gain)}, interval not measured: {gain.reason}."
     low, high = gain.ci
@@ -234,7 +254,7 @@ def told(found: RunComparison) -> str:
 
 def _gain_cell(gain: RunGain) -> str:
     if gain.gain is None or gain.ci is None:
-        return f"not measured: {gain.reason}"
+        return "not measured"
     return signed_range((gain.gain, *gain.ci))
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tunesmith.core.page import Raw, page
+from tunesmith.core.page import Raw, page, scrolling
 
 __all__ = [
     "PAGE_MARK",
@@ -94,6 +94,8 @@ def as_page(markdown: str, title: str, *, picture: str = "") -> str:
     _, _, body = markdown.partition("\n---\n")
     body = re.sub(r"<!--.*?-->\n?|^!\[[^\]]*\]\(curves\.svg\)$", "", body, flags=re.DOTALL | re.MULTILINE)
     html = MarkdownIt("commonmark", {"html": False}).enable("table").render(body)
-    html = html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
+    html = re.sub(r"<table>.*?</table>", lambda found: scrolling(found.group()), html, flags=re.DOTALL).replace(
+        "<th></th>", "<td></td>"
+    )
     drawn = f'<figure class="light">{picture}</figure>' if picture else ""
     return page(title, [Raw(PAGE_MARK + html.replace("<h3>Curves</h3>", f"<h3>Curves</h3>{drawn}"))])
