@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import subprocess
 import sys
@@ -160,6 +161,36 @@ def test_rollback_goes_to_the_version_before_and_the_alias_outlives_a_restart(tm
     assert why == ["by 127.0.0.1", "by 127.0.0.1", "rolled back by 127.0.0.1", "rolled back by 127.0.0.1"]
     with pytest.raises(EngineError, match="no server"):
         rollback("mine", url="http://127.0.0.1:9")
+
+
+def test_a_move_in_one_server_is_known_to_the_others_on_its_database(tmp_path: Path) -> None:
+    registries = [registry_of(Echo(), "mine@v1", "mine@v2", "mine@v3") for _ in range(2)]
+    here, there = (opened(tmp_path / "serve.db", registry=registry).moves for registry in registries)
+
+    def live() -> list[str]:
+        return [registry.resolve("mine").id for registry in registries]
+
+    async def moved(by: int, version: str) -> None:
+        before = registries[by].set_alias("mine", "live", version)
+        await (here, there)[by].note("mine", "live", before, version, "")
+
+    async def work() -> None:
+        await moved(0, "v2")
+        assert live() == ["v2", "v1"]
+        await there.take_in()
+        assert live() == ["v2", "v2"]
+        await moved(1, "v3")
+        registries[0].set_alias("mine", "live", "v1")  # planted: a move of its own that is on its way to the disk
+        writing = asyncio.ensure_future(here.note("mine", "live", "v2", "v1", ""))
+        await asyncio.sleep(0)
+        await here.take_in()
+        assert live() == ["v1", "v3"], "the older move of the other does not come over it"
+        await writing
+        for moves in (here, there):
+            await moves.take_in()
+        assert live() == ["v1", "v1"]
+
+    asyncio.run(work())
 
 
 def test_a_move_back_by_hand_counts_as_a_move_taken_back() -> None:

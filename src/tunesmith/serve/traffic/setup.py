@@ -74,7 +74,9 @@ class Traffic:
         """Begin what runs by the clock, inside the event loop, and hear of moves of aliases."""
         pipeline.moved = self.moves.note
         pipeline.meanings = lambda: meanings_of(self.settings.file, self.splits.now, pipeline.registry)
-        running: list[Coroutine[Any, Any, None]] = [self.splits.follow()] if self.splits.now else []
+        running: list[Coroutine[Any, Any, None]] = [self.moves.follow()]
+        if self.splits.now:
+            running.append(self.splits.follow())
         if self.settings.keep_days:
             running.append(self._drop_old())
         if self.settings.file.canary:
