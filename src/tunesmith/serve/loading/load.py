@@ -35,7 +35,7 @@ async def load_all(references: Sequence[Named], how: Loading, registry: Registry
     """Put every reference into the registry. Those that cannot be opened, and models whose prompts are read otherwise, are left
     out, and the reasons returned, so that the others are served.
 
-    Raises ModelError for a pinned model that is not there.
+    Raises for a pinned model that is not there: the first of these reasons or, if there are none, ModelError.
     """
     servers: dict[str, UrlGroup] = {}
     files = [one for one in references if not is_url(one.reference)]
@@ -58,19 +58,17 @@ async def load_all(references: Sequence[Named], how: Loading, registry: Registry
         except TunesmithError as error:
             refused.append(error)
     for name in sorted(how.pin):
-        try:
-            await _pin(name, registry)
-        except ModelError:
-            if not refused:  # else it may be what was left out
-                raise
+        await _pin(name, registry, refused)
     return refused
 
 
-async def _pin(name: str, registry: Registry) -> None:
+async def _pin(name: str, registry: Registry, refused: Sequence[TunesmithError]) -> None:
     try:
         version = registry.resolve(name)
         await version.engine.prepare(version.target, pin=True)
     except ApiError as error:
+        if refused:  # it is probably one of these
+            raise refused[0] from error
         raise ModelError(
             "what is to be pinned cannot be served",
             value=name,
