@@ -17,6 +17,7 @@ from tiny_models import loaded, make_adapter
 
 from fakes import TEMPLATE, make_base
 from gguf_files import write_gguf, write_gguf_adapter
+from tunesmith.core.errors import EngineError
 from tunesmith.models.chat import open_chat
 from tunesmith.models.load import find_base
 from tunesmith.serve.loading.gguf import GgufGroup
@@ -171,3 +172,29 @@ def test_a_file_that_reads_prompts_otherwise_than_the_model_did_in_training_is_n
     monkeypatch.setattr(GgufGroup, "_own", lambda self, how: (base, open_chat(base)))  # as for the GGUF of a run
     registry, refused = loaded(tmp_path, f"odd={file}", context=256, rows=1)
     assert not list(registry) and "odd is not served: llama.cpp reads its prompts otherwise" in str(refused[0])
+
+
+@pytest.mark.parametrize(
+    ("how", "slots"),
+    [
+        ({"rows": 32, "context": 256}, 32),  # as many as asked for, where their contexts are short
+        ({"rows": 200, "context": 256}, 128),  # together they have 32,768 tokens
+        ({"rows": 2, "context": 256}, 2),
+    ],
+)
+def test_slots_share_a_limit_of_tokens_and_threads_are_those_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, int], slots: int
+) -> None:
+    started: list[dict[str, Any]] = []
+
+    async def start(file: Path, adapters: Any, **settings: Any) -> Any:
+        started.append(settings)
+        raise EngineError("not started", value="", expected="", hint="")
+
+    monkeypatch.setattr("tunesmith.serve.loading.gguf.start_llama_cpp", start)
+    file = write_gguf(make_base(tmp_path / "tiny"), tmp_path / "tiny.gguf", template=TEMPLATE)
+    for threads, expected in (("3", 3), ("2,1", 2), ("", None), ("many", None)):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        with pytest.raises(EngineError):
+            loaded(tmp_path, str(file), **how)
+        assert (started[-1]["at_once"], started[-1]["context"], started[-1]["threads"]) == (slots, 256, expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from tunesmith.systems.placing import Place
 
 __all__ = ["GgufGroup", "place_gguf"]
 
-_MOST_ROWS = 8  # slots of llama.cpp: each takes the memory of a whole context
 _CONTEXT = 4096  # tokens per slot, unless the user wants another number
+_MOST_TOKENS = 8 * _CONTEXT  # of all slots of llama.cpp: each takes the memory of a whole context
 _READABLE_BYTES = 4 * 2**30  # of a GGUF file whose own tokenizer is read through transformers, which unpacks it
 
 
@@ -37,11 +38,13 @@ class GgufGroup:
         file = self.place.gguf
         assert file is not None
         declared = declared_by_gguf(file)
+        context = min(declared.context or _CONTEXT, how.context or _CONTEXT)
         engine = await start_llama_cpp(
             file,
             self.adapters,
-            context=min(declared.context or _CONTEXT, how.context or _CONTEXT),
-            at_once=min(how.rows, _MOST_ROWS),
+            context=context,
+            at_once=min(how.rows, max(1, _MOST_TOKENS // context)),
+            threads=_threads(),
             sampling=usual_sampling(file.parent, self.place.run, how.store),
         )
         refused: list[ModelError] = []
@@ -89,6 +92,12 @@ class GgufGroup:
             return None
         base = find_base(str(file), reporter=how.reporter)
         return base, open_chat(base)
+
+
+def _threads() -> int | None:
+    """Those of the engine in this process, where the environment sets them; None: llama.cpp's own choice."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) else None
 
 
 def place_gguf(one: Named, place: Place, groups: dict[str, GgufGroup], *, adapter: Path | None = None) -> None:
