@@ -98,7 +98,6 @@ def server() -> Iterator[Running]:
         ("GET", "/chat.js"),
         ("GET", "/openapi.json"),
         ("GET", "/docs"),
-        ("GET", "/"),
         ("OPTIONS", "/v1/models"),
     ],
 )
@@ -111,9 +110,8 @@ def test_every_route_wants_the_key_once_there_is_one(locked: Running, method: st
 
 
 def test_the_list_of_guarded_routes_above_is_whole(locked: Running) -> None:
-    tested = {
-        mark.args[1][n][1] for mark in [test_every_route_wants_the_key_once_there_is_one.pytestmark[0]] for n in range(10)
-    }  # type: ignore[attr-defined]
+    mark: pytest.Mark = test_every_route_wants_the_key_once_there_is_one.pytestmark[0]  # type: ignore[attr-defined]
+    tested = {route[1] for route in mark.args[1][:10]}  # the others are no routes
     from tunesmith.serve.app import make_app
     from tunesmith.serve.observing import Observer
 
