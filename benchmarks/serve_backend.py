@@ -52,6 +52,7 @@ class Backend:
             gone.cancel()
             await asyncio.wait({gone})
             return work.exception() is None
+        gone.exception()  # that it was reset is no news
         self.left[int(how.get("number", -1))] = time.perf_counter()
         work.cancel()
         return False

@@ -4,7 +4,9 @@ python benchmarks/serve_soak.py [--seconds 3600] [--per-s 20] [--warm-s 300]
 
 `tunesmith serve` has a mock backend behind an address, the tiny model of the tests in its process, and a split of both. One in
 ten clients leaves early, one backend in twenty breaks off, some requests are wrong; most answers get feedback. Prompts and
-answers are captured, and all prompts differ. A line a minute goes to stdout, so that a run that is stopped is not lost.
+answers are captured, and all prompts differ. In the warm-up some come in bursts, so that the memory that many requests at once
+need is there before the measurement: what grows afterwards is a leak. A line a minute goes to stdout, so that a run that is
+stopped is not lost.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from serve_backend import backend
 MIB = 2**20
 PREFIX_MIB = 4  # so that the cache of prompts is full before the measurement begins
 EVERY_S = 2.0
+BURSTS, BURST = 4, 200  # of requests at once, spread over the warm-up
 NOUNS = [
     "kettle",
     "lamp",
@@ -64,14 +67,14 @@ class Soak:
     acknowledged: set[str] = field(default_factory=set)
     samples: list[tuple[float, int, int, int, int]] = field(default_factory=list)
 
-    async def one(self, client: aiohttp.ClientSession, number: int) -> None:
+    async def one(self, client: aiohttp.ClientSession, number: str) -> None:
         """A request, and what follows from it."""
         try:
             await self._asked(client, number)
         except (aiohttp.ClientError, TimeoutError) as error:
             self.counts[f"failed: {type(error).__name__}"] += 1
 
-    async def _asked(self, client: aiohttp.ClientSession, number: int) -> None:
+    async def _asked(self, client: aiohttp.ClientSession, number: str) -> None:
         kind = self.draw.random()
         model = "nobody" if kind < 0.01 else self.draw.choice(["mock", "mock", "tiny", "mine", "mine", "safe"])
         breaks, leaves, stream = self.draw.random() < 0.05, self.draw.random() < 0.1, self.draw.random() < 0.5
@@ -139,9 +142,8 @@ class Soak:
                     async with client.get(self.url + path) as response:
                         await response.read()
             if at % int(60 / EVERY_S) == 0:
-                print(
-                    json.dumps({"s": round(self.samples[-1][0]), "MiB": round(memory.rss / MIB, 2), **self.counts}), flush=True
-                )
+                now = {"s": round(self.samples[-1][0]), "MiB": round(memory.rss / MIB, 2), "files": self.samples[-1][3]}
+                print(json.dumps({**now, "load": round(os.getloadavg()[0], 1), **self.counts}), flush=True)
             at += 1
             await asyncio.sleep(EVERY_S)
 
@@ -151,18 +153,20 @@ def _id_of(content: bytes, stream: bool) -> str:
     return str(json.loads(first).get("id", ""))
 
 
-async def run(soak: Soak, server: psutil.Process, seconds: float, per_s: float) -> None:
+async def run(soak: Soak, server: psutil.Process, warm_s: float, seconds: float, per_s: float) -> None:
     """Requests that come evenly, whether earlier ones are done or not; then until nothing is in work."""
     begin, open_ones = time.monotonic(), set[asyncio.Task[None]]()
+    bursts = {int(per_s * warm_s * (at + 1) / (BURSTS + 1)) for at in range(BURSTS)}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
         watching = asyncio.ensure_future(soak.watch(server, begin, client))
-        for number in range(int(seconds * per_s)):
+        for number in range(int((warm_s + seconds) * per_s)):
             await asyncio.sleep(max(0.0, begin + number / per_s - time.monotonic()))
             if watching.done():
                 break
-            task = asyncio.ensure_future(soak.one(client, number))
-            open_ones.add(task)
-            task.add_done_callback(open_ones.discard)
+            for which in range(BURST if number in bursts else 1):
+                task = asyncio.ensure_future(soak.one(client, f"{number}-{which}"))
+                open_ones.add(task)
+                task.add_done_callback(open_ones.discard)
         await asyncio.gather(*open_ones)
         if watching.done():
             watching.result()
@@ -178,7 +182,7 @@ async def run(soak: Soak, server: psutil.Process, seconds: float, per_s: float) 
 def report(soak: Soak, warm_s: float, log: Path, database: Path, load: float) -> dict[str, Any]:
     """The row of the table."""
     warm = [sample for sample in soak.samples if sample[0] >= warm_s]
-    times, resident, private = ([sample[n] for sample in warm] for n in range(3))
+    times, resident, private = [one[0] for one in warm], [one[1] for one in warm], [one[2] for one in warm]
     slope = statistics.linear_regression(times, [one / MIB for one in resident]).slope
     with sqlite3.connect(database) as connection:
         kept = {key for (key,) in connection.execute("SELECT key FROM tunesmith_feedback")}
@@ -199,7 +203,7 @@ def report(soak: Soak, warm_s: float, log: Path, database: Path, load: float) ->
         "feedback": len(soak.acknowledged),
         "feedback lost": len(soak.acknowledged - kept),
         "log lines not JSON": unexplained,
-        "open files": f"{warm[0][3]} → {warm[-1][3]}",
+        "open files": f"{warm[0][3]} → {warm[-1][3]}, most {max(sample[3] for sample in warm)}",
         "threads": f"{warm[0][4]} → {warm[-1][4]}",
         "load": round(load, 1),
         "RSS MiB by minute": [round(one / MIB, 2) for one in resident[:: int(60 / EVERY_S)]],
@@ -242,14 +246,19 @@ def main() -> None:
             assert process.stdout is not None
             try:
                 soak = Soak(json.loads(process.stdout.readline())["url"], random.Random(7))
-                total = arguments.warm_s + arguments.seconds
-                asyncio.run(run(soak, psutil.Process(process.pid), total, arguments.per_s))
+                asyncio.run(run(soak, psutil.Process(process.pid), arguments.warm_s, arguments.seconds, arguments.per_s))
                 load = os.getloadavg()[2]
             finally:
                 process.terminate()
                 process.wait(90)
         row = report(soak, arguments.warm_s, folder / "log", folder / ".tunesmith" / "serve.db", load)
-    work = {"requests/s": arguments.per_s, "warm-up s": arguments.warm_s, "leave": "10 %", "backends that break off": "5 %"}
+    work = {
+        "requests/s": arguments.per_s,
+        "warm-up s": arguments.warm_s,
+        "bursts in it": f"{BURSTS} of {BURST}",
+        "leave": "10 %",
+        "backends that break off": "5 %",
+    }
     write_result("serve-soak", {**work, "model in the process": "tiny, of the tests"}, [row])
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,13 @@ def test_a_refusal_names_what_is_missing_and_routes_that_are_not_there_are_still
         with pytest.raises(EngineError, match="needs a key with the role admin"):
             do()
     assert ab_set("mine", {"words": 2}, url=server.url, key=SECRETS["admin"]) == {"words": 2}
+
+
+def test_the_check_costs_no_thread_per_request(server: Running) -> None:
+    before = threading.active_count()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: ask(server, "client", "GET", "/v1/models"), range(32)))
+        assert threading.active_count() <= before + 8
 
 
 def test_without_keys_everything_is_open_as_it_was(tmp_path: Path) -> None:

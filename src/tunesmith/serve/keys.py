@@ -70,8 +70,9 @@ class Keys:
         return found
 
 
-def check_role(request: Request) -> None:
+async def check_role(request: Request) -> None:
     """A dependency of all routes: ApiError 403 where the caller's role does not suffice."""
+    # async, because FastAPI runs a plain function in a thread
     path = request.scope["route"].path
     needed = _OPEN_TO.get((request.method, path), "admin")
     role, name = request.state.role, request.state.key

@@ -130,7 +130,9 @@ def open_database(where: str | Path, *, make: bool = True) -> Database:
         url = make_url(address)
         if url.get_backend_name() not in ("sqlite", "postgresql"):
             raise _bad(str(where), "an address of another kind of database")
-        engine = create_engine(url, pool_size=8, max_overflow=8, pool_pre_ping=url.get_backend_name() == "postgresql")
+        pings = url.get_backend_name() == "postgresql"
+        # The last one given back first: each connection of SQLite that is used has a cache of pages of its own.
+        engine = create_engine(url, pool_size=8, max_overflow=8, pool_use_lifo=True, pool_pre_ping=pings)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise _bad(str(where), f"this address cannot be used ({error})") from error
     if url.get_backend_name() == "sqlite":
