@@ -13,7 +13,7 @@ import anyio
 import pytest
 import yaml
 from judged_runs import add_judged_run
-from project_fakes import SECRET, make_project
+from project_fakes import SECRET, add_export, make_project
 
 import tunesmith
 from fakes import write_posts
@@ -56,6 +56,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     folder = tmp_path_factory.mktemp("agents")
     store = make_project(folder)
     first = store.resolve("run:latest").id
+    add_export(store, verdict="")  # whose file was not judged
     return folder, first, add_judged_run(store, None, rank=32, trained=640)
 
 
@@ -72,6 +73,20 @@ def test_a_client_reads_runs_artifacts_comparisons_and_verdicts(finished: tuple[
         assert compared["settings"] == [{"name": "method.rank", "a": 8, "b": 32}] and compared["paired"]["reason"]
         found = await call("verdict", {})
         assert found["verdict"] == "SHIP" and len(found["gates"]) > 5
+        unjudged = await call("verdict", {"id": "export:latest"})
+        assert "there is no verdict in this artifact: it was not judged" in unjudged["error"] and "hint:" in unjudged["error"]
+        assert "holds no verdict" in (await call("verdict", {"id": "dataset:latest"}))["error"]
+        assert "there is no verdict" in (await call("verdict", {"id": "export:latest", "verify": True}))["error"]
+        answered: list[str] = []
+
+        async def ask(number: int) -> None:
+            told = await call("verdict", {"id": "eval:latest" if number % 2 else "export:latest"})
+            answered.append(told.get("verdict", "no verdict" if "there is no verdict" in told.get("error", "") else "?"))
+
+        async with anyio.create_task_group() as together:
+            for number in range(8):
+                together.start_soon(ask, number)
+        assert sorted(answered) == ["SHIP"] * 4 + ["no verdict"] * 4  # several at once, and errors between
         wrong = await call("show", {"id": "zz"})
         assert "no such artifact" in wrong["error"] and "hint:" in wrong["error"]
         refused = await call("run", {"confirmation": "guessed"})

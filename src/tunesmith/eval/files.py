@@ -35,9 +35,16 @@ def read_items(path: Path) -> tuple[Item, ...]:
 
 
 def read_verdict(path: Path) -> Verdict:
-    """The verdict as `verdict.json` holds it. EvaluationError if the file holds something else."""
+    """The verdict as `verdict.json` holds it. EvaluationError if there is no such file, or if it holds something else."""
     try:
         return TypeAdapter(Verdict).validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise EvaluationError(
+            "there is no verdict in this artifact: it was not judged",
+            value=str(path.parent),
+            expected="an evaluation, or something else that was judged",
+            hint="tunesmith verdict eval:latest",
+        ) from error
     except ValidationError as error:
         raise EvaluationError(
             "this verdict cannot be read",

@@ -96,7 +96,7 @@ class Grammar:
             raise ModelError(
                 "the grammar lost its place",
                 value=self._matcher.get_error(),
-                expected="one of those that the schema allows",
+                expected="one of the next tokens that the schema allows",
                 hint="report this: it should not happen",
             )
 
