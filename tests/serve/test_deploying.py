@@ -88,10 +88,43 @@ def test_the_unit_is_valid_by_systemd(made: Path, tmp_path: Path) -> None:
         assert (str(file) not in done.stderr and name not in done.stderr) == fine, done.stderr
 
 
+def test_the_compose_file_is_valid_by_the_schema_of_compose(made: Path, tmp_path: Path) -> None:
+    pytest.importorskip("check_jsonschema", reason="check-jsonschema is not installed")
+    text = (made / "docker" / "compose.yaml").read_text(encoding="utf-8")
+    for name, content, fine in (("fine", text, True), ("broken", text.replace("mem_limit", "mem_limits"), False)):
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(content, encoding="utf-8")
+        command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode == 0) == fine, done.stdout
+        assert fine or "mem_limits" in done.stdout
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile(made: Path) -> None:
+    if (program := shutil.which("hadolint")) is None:
+        pytest.skip("hadolint is not installed")
+    text = (made / "docker" / "Dockerfile").read_text(encoding="utf-8")
+    for content, found in ((text, ""), (text.replace("python:3.12.12-slim", "python"), "DL3006")):
+        done = subprocess.run([program, "-"], input=content, capture_output=True, text=True, check=False)
+        assert (done.stdout == "") == (found == "") and found in done.stdout, done.stdout
+
+
+def test_the_app_for_modal_is_one_that_modal_reads(made: Path, tmp_path: Path) -> None:
+    pytest.importorskip("modal", reason="modal is not installed")
+    text = (made / "modal" / "modal_app.py").read_text(encoding="utf-8")
+    for content, fine in ((text, True), (text.replace("startup_timeout", "startup_time"), False)):
+        (tmp_path / "modal_app.py").write_text(content, encoding="utf-8")
+        code = "import modal_app; print(modal_app.app.name)"
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert (done.stdout == "my-voice\n") == fine, done.stderr
+
+
 def test_the_files_of_containers_are_pinned_want_a_key_and_run_as_no_root(made: Path) -> None:
     lines = (made / "docker" / "Dockerfile").read_text(encoding="utf-8").splitlines()
     assert any(re.fullmatch(r"FROM python:\d+\.\d+\.\d+-slim", line) for line in lines)
-    assert lines.index("USER tunesmith") < next(at for at, line in enumerate(lines) if line.startswith("ENTRYPOINT"))
+    assert lines.index("USER 10001") < next(at for at, line in enumerate(lines) if line.startswith("ENTRYPOINT"))
     for line in (line for line in lines if line.startswith(("CMD", "ENTRYPOINT"))):
         assert isinstance(json.loads(line.partition(" ")[2]), list)
     (service,) = yaml.safe_load((made / "docker" / "compose.yaml").read_text(encoding="utf-8"))["services"].values()
@@ -100,7 +133,7 @@ def test_the_files_of_containers_are_pinned_want_a_key_and_run_as_no_root(made: 
     app = ast.parse((made / "modal" / "modal_app.py").read_text(encoding="utf-8"))
     assert any(isinstance(node, ast.FunctionDef) and node.name == "serve" for node in app.body)
     template = json.loads((made / "runpod" / "runpod-template.json").read_text(encoding="utf-8"))
-    assert "RUNPOD_SECRET" in template["env"]["TUNESMITH_SERVE_KEY"] and template["dockerStartCmd"][0] == "mine=/models/mine"
+    assert "RUNPOD_SECRET" in template["env"]["TUNESMITH_SERVE_KEY"] and template["args"].startswith("mine=/models/mine --host")
 
 
 def test_the_application_for_ray_builds_the_server_of_the_copied_models(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:

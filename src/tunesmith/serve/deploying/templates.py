@@ -14,7 +14,7 @@ FROM python:3.12.12-slim
 RUN pip install --no-cache-dir 'tunesmith[serve]==$version' && useradd --uid 10001 --create-home tunesmith \\
     && mkdir /data && chown tunesmith /data
 COPY --chown=tunesmith models /models
-USER tunesmith
+USER 10001
 WORKDIR /data
 VOLUME /data
 ENV HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
@@ -178,17 +178,17 @@ def serve() -> None:
 _RUNPOD = """\
 {
   "name": "$name-$version",
-  "imageName": "registry.example.com/$name:$version",
+  "image": "registry.example.com/$name:$version",
+  "args": "$runpod_command",
   "category": "CPU",
-  "isPublic": false,
-  "isServerless": false,
-  "containerDiskInGb": $disk_gb,
-  "volumeInGb": 10,
-  "volumeMountPath": "/data",
+  "public": false,
+  "serverless": false,
+  "startJupyter": false,
+  "startSsh": false,
+  "disk": $disk_gb,
+  "mounts": {"persistent": {"size": 10, "path": "/data"}},
   "ports": ["8000/http"],
-  "env": {"TUNESMITH_SERVE_KEY": "{{ RUNPOD_SECRET_tunesmith_serve_key }}"},
-  "dockerStartCmd": [$runpod_command],
-  "readme": "Build the Dockerfile and push it first. Not run by Tunesmith: the keys and the pins are checked alone."
+  "env": {"TUNESMITH_SERVE_KEY": "{{ RUNPOD_SECRET_tunesmith_serve_key }}"}
 }
 """
 

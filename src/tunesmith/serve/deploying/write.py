@@ -83,7 +83,7 @@ def _values(name: str, version: str, served: Sequence[str], memory_mib: int, wei
         "kubernetes_command": listed([*command, *hosts]),
         "modal_command": listed([*command, *anywhere]),
         "ray_models": ", ".join(f'f"{one}={{HERE}}/models/{one}"' for one in served),
-        "runpod_command": listed([*command, *anywhere]),
+        "runpod_command": " ".join([*command, *anywhere]),
         "unit_command": " ".join([*on_loopback, "--port", "8000", "--drain", str(_DRAIN_S)]),
     }
 
