@@ -49,10 +49,11 @@ def url_of(where: str | Path) -> str:
 
 
 class Database:
-    """An open database. `read` gives a connection; `write` hands a work to the writing thread and returns its future."""
+    """An open database. `read` gives a connection; `write` hands a work to the writing thread and returns its future.
+    `was`: the version of its tables before they were brought up to date now; 0 if they were made, or were up to date."""
 
-    def __init__(self, engine: Engine, salt: bytes) -> None:
-        self.engine, self._salt = engine, salt
+    def __init__(self, engine: Engine, salt: bytes, was: int = 0) -> None:
+        self.engine, self._salt, self.was = engine, salt, was
         self._waiting: queue.Queue[_Work | None] = queue.Queue()
         self._thread = threading.Thread(target=self._write_all, name="feedback", daemon=True)
         self._thread.start()
@@ -139,15 +140,15 @@ def open_database(where: str | Path, *, make: bool = True) -> Database:
         _prepare_sqlite(engine, Path(url.database or ""), make=make)
     try:
         with failures(str(where)), engine.connect().execution_options(write=True) as connection, connection.begin():
-            salt = _checked(connection, engine.url.render_as_string(), make=make)
+            salt, was = _checked(connection, engine.url.render_as_string(), make=make)
     except BaseException:
         engine.dispose()
         raise
-    return Database(engine, salt)
+    return Database(engine, salt, was)
 
 
-def _checked(connection: Connection, shown: str, *, make: bool) -> bytes:
-    """The salt, once the tables are ours and up to date. Whoever comes meanwhile waits for the lock, and finds them so."""
+def _checked(connection: Connection, shown: str, *, make: bool) -> tuple[bytes, int]:
+    """The salt, and `Database.was`, once the tables are ours and up to date. Who comes meanwhile waits for the lock."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     there = set(inspect(connection).get_table_names())
@@ -164,7 +165,8 @@ def _checked(connection: Connection, shown: str, *, make: bool) -> bytes:
         upgrade(connection, from_version=version)
     if not version:
         connection.execute(insert(about).values(name="salt", value=secrets.token_hex(32)))
-    return bytes.fromhex(connection.execute(select(about.c.value).where(about.c.name == "salt")).scalar_one())
+    salt = connection.execute(select(about.c.value).where(about.c.name == "salt")).scalar_one()
+    return bytes.fromhex(salt), version if version < SCHEMA else 0
 
 
 def _version(connection: Connection, shown: str) -> int:

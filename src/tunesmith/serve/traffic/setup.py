@@ -18,6 +18,7 @@ from tunesmith.serve.feedback.database import Database, open_database
 from tunesmith.serve.feedback.forgetting import drop_texts
 from tunesmith.serve.feedback.recording import Recording
 from tunesmith.serve.feedback.routes import add_feedback_route
+from tunesmith.serve.feedback.tables import SCHEMA
 from tunesmith.serve.observing import Observer
 from tunesmith.serve.pipeline import Pipeline, Stage
 from tunesmith.serve.registry import Registry
@@ -125,6 +126,8 @@ def open_traffic(
     models that are not served, RecipeError for a shadow without capture.
     """
     database = open_database(settings.database)
+    if database.was:
+        observer.log("database", version=SCHEMA, was=database.was, place=database.shown)
     recording = Recording(database, texts=settings.capture, redacted=settings.redact, log=observer.log)
     file, log = settings.file, observer.log
     splits, moves = Splits(database, registry, log), Moves(database, registry, log)
