@@ -90,6 +90,19 @@ def test_a_dataset_of_labels_keeps_its_training_split(tiny_path: Path, tmp_path:
     assert numbers["removed_copies"] < 5 and numbers["train"] > 30
 
 
+def test_the_plan_counts_rows_that_the_split_keeps_together_as_one_document(tiny_path: Path, tmp_path: Path) -> None:
+    forms = "abcdefghijklmnopqrst"
+    rows = [{"prompt": f"{form} {n}?", "completion": f"{form}{n} it is", "form": form} for form in forms for n in range(5)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    kept = ("split.by=group", "split.group=form", "split.test=0.4", "build.dedup=0")
+    made_here = project(tiny_path, tmp_path / "rows.jsonl", tmp_path / "p", *kept)
+    test = made_here.rows("test")
+    num_forms = len({row.meta["form"] for row in test})
+    assert 6 <= num_forms < len(test)
+    power = next(line for line in made_here.plan.lines if line.name == "power")
+    assert power.reason.endswith(f" on {num_forms} test documents")
+
+
 def test_every_artifact_verifies_and_no_half_of_one_is_left(root: Path) -> None:
     store = root / ".tunesmith"
     folders = [p.parent for p in store.rglob(MANIFEST)]

@@ -15,7 +15,10 @@ __all__ = ["clusters_of", "test_items"]
 
 
 def test_items(rows: Sequence[Example], settings: Recipe) -> tuple[Item, ...]:
-    """What is asked of these rows: at most `eval.max_items`, spread over as many clusters as possible."""
+    """What is asked of these rows: at most `eval.max_items`, spread over as many clusters as possible.
+
+    The `group` of an item names its cluster.
+    """
     return choose_items(rows, settings.eval.max_items, settings.split.group)
 
 

@@ -328,6 +328,7 @@ class Project:
         asked = [item for suite in self.suites for item in suite.items] if writes else []
         facts = data_facts(n, limit=self.limit, room=self.max_new_tokens if writes else 0, template=self.chat.described)
         facts = replace(facts, suite_items=len(asked), suite_tokens=sum(item.max_new_tokens for item in asked))
+        facts = replace(facts, test_documents=len({item.group for item in test_items(self.rows("test"), r)}))
         plan = make_plan(
             r,
             facts,
