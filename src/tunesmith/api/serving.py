@@ -64,9 +64,9 @@ def serve(
 
     Raises:
         RecipeError: a setting that does not exist or has no such value.
-        ArtifactError, ModelError, EvaluationError: a reference that cannot be opened; a pinned model that is not served.
-        EngineError: an address that cannot be had, or one that others reach without a key; a file of keys that cannot be used;
-            or no model is left to serve.
+        ArtifactError, ModelError, EvaluationError: no reference can be opened (else the others are served, with the reasons in
+            `Serving.refused`); a pinned model that is not served.
+        EngineError: an address that cannot be had, or one that others reach without a key; a file of keys that cannot be used.
         StorageError: a database that cannot be used.
     """
     from tunesmith.serve.running import Address, bind
