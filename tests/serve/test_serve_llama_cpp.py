@@ -13,7 +13,7 @@ import openai
 import psutil
 import pytest
 from running_server import Running, running
-from tiny_models import loaded, make_adapter
+from tiny_models import loaded, make_adapter, raised
 
 from fakes import TEMPLATE, make_base
 from gguf_files import write_gguf, write_gguf_adapter
@@ -196,5 +196,5 @@ def test_slots_share_a_limit_of_tokens_and_threads_are_those_of_the_environment(
     for threads, expected in (("3", 3), ("2,1", 2), ("", None), ("many", None)):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
         with pytest.raises(EngineError):
-            loaded(tmp_path, str(file), **how)
+            raised(loaded(tmp_path, str(file), **how))
         assert (started[-1]["at_once"], started[-1]["context"], started[-1]["threads"]) == (slots, 256, expected)
