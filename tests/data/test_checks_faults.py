@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from checks_clean import clean_rows, json_rows, label_rows, swapped
 from checks_faults import FAULTS, Fault, measure, table_of
 from checks_private_faults import LOOKALIKES, measure_redaction, redaction_table
 
+from tunesmith.core.records import Origin
 from tunesmith.data.checks import check_examples, redact
 
 _DOCS = Path(__file__).parents[2] / "docs" / "reference" / "checks.md"
@@ -65,3 +67,14 @@ def test_what_only_looks_like_a_fault_is_left_alone(sentence: str) -> None:
     rows = clean_rows(60, seed=4)
     rows[7] = swapped(rows[7], answer=f"{rows[7].answer} {sentence} That was all about it.")
     assert [finding.name for finding in check_examples(rows)] == []
+
+
+def test_json_rows_are_not_stopped_by_what_the_base_itself_answered() -> None:
+    """SmolLM2's own answer to a general question: JSON in a fence, and a sentence after it, which no user can repair."""
+    rows = json_rows(60)
+    said = '```json\n{\n    "red": "red"\n}\n```\n\nThis JSON list has three colors.'
+    own = Origin(kind="own_answers", model="smollm2", prompt_sha256="0" * 64, date="2026-11-29", generated="answer")
+    broken = swapped(rows[7], answer=said)
+    assert "broken_json" in {finding.name for finding in check_examples([*rows[:7], broken, *rows[8:]])}
+    kept = check_examples([*rows[:7], replace(broken, origin=own), *rows[8:]])
+    assert all(finding.severity != "error" for finding in kept)

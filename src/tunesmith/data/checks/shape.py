@@ -35,7 +35,11 @@ def check_blanks(rows: Sequence[Row]) -> Iterator[Finding]:
 
 
 def check_json(rows: Sequence[Row]) -> Iterator[Finding]:
-    """`broken_json`, `not_json`, `json_style`: among answers of which at least three parse as JSON objects or lists."""
+    """`broken_json`, `not_json`, `json_style`: among answers of which at least three parse as JSON objects or lists.
+
+    What the base itself answered to general questions is left out: its form is not that of the rows, and nobody can repair it.
+    """
+    rows = [row for row in rows if row.example.origin is None or row.example.origin.kind != "own_answers"]
     meant, broken, styles = [], [], []
     for row in rows:
         if row.answer.lstrip()[:1] in ("{", "[", "`") and _JSON.match(row.answer):
