@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
 import openai
 import pytest
 from running_server import Running, running
@@ -16,10 +17,18 @@ from tiny_models import loaded
 from fakes import TEMPLATE, make_base
 from gguf_files import write_gguf
 from tool_templates import TAGGED
+from tunesmith.models.tools.form import find_form
 
+pytestmark = pytest.mark.slow  # the model learns for some seconds
 pytest.importorskip("xllamacpp", reason="needs tunesmith[llama-cpp]")
 CITY = {"type": "object", "properties": {"city": {"enum": ["Zug", "Bern"]}}, "required": ["city"]}
 TOOLS: list[Any] = [{"type": "function", "function": {"name": "look", "description": "Sky.", "parameters": CITY}}]
+NUMBER: dict[str, Any] = {
+    "type": "object",
+    "properties": {"n": {"type": "integer", "minimum": 1, "maximum": 9}},
+    "required": ["n"],
+}
+END: Any = {"type": "function", "function": {"name": "end", "description": "End.", "parameters": NUMBER}}
 WARM, BOTH, GREET = ([{"role": "user", "content": text}] for text in ("Warm?", "Both?", "Hi"))
 MODELS = ("own", "gguf")
 
@@ -61,6 +70,17 @@ def ask(client: openai.OpenAI, model: str, messages: list[Any], **how: Any) -> A
     return client.chat.completions.create(**{**asked, **how})
 
 
+def named(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
+def whole(answer: Any) -> tuple[str, list[tuple[str, str, Any]], list[str]]:
+    (choice,) = answer.choices
+    calls = choice.message.tool_calls or []
+    made = [(one.id, one.function.name, json.loads(one.function.arguments)) for one in calls]
+    return choice.message.content or "", made, [choice.finish_reason]
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_a_question_a_call_a_result_and_an_answer(client: openai.OpenAI, model: str) -> None:
     first = ask(client, model, WARM).choices[0]
@@ -81,14 +101,48 @@ def test_a_question_a_call_a_result_and_an_answer(client: openai.OpenAI, model: 
 def test_choice_and_number_of_calls_are_honoured(client: openai.OpenAI, model: str) -> None:
     assert ask(client, model, WARM, tool_choice="none").choices[0].message.content == "Who knows."
     assert ask(client, model, GREET).choices[0].message.content == "Hello."
-    for choice in ("required", {"type": "function", "function": {"name": "look"}}):
-        must = ask(client, model, GREET, tool_choice=choice).choices[0]
-        assert must.message.tool_calls or must.finish_reason == "length"  # llama.cpp lets text stand before the call
+    both = [*TOOLS, END]
+    wanted: list[tuple[Any, list[Any]]] = [("required", TOOLS), ("required", both), (named("look"), both), (named("end"), both)]
+    for choice, tools in wanted:
+        for stream in (False, True):
+            how: dict[str, Any] = {"stream": stream, "temperature": 1, "seed": 5, "max_tokens": 120}
+            answer = ask(client, model, GREET, tool_choice=choice, tools=tools, **how)
+            text, calls, ends = gathered(answer) if stream else whole(answer)
+            ((id, name, given),) = calls
+            assert (text, ends) == ("", ["tool_calls"]) and id and name in {one["function"]["name"] for one in tools}
+            assert choice == "required" or name == choice["function"]["name"]
+            jsonschema.validate(given, CITY if name == "look" else NUMBER)
     two = ask(client, model, BOTH).choices[0].message.tool_calls
     assert [json.loads(one.function.arguments)["city"] for one in two] == ["Zug", "Bern"]
     one = ask(client, model, BOTH, parallel_tool_calls=False).choices[0]
     assert (len(one.message.tool_calls), one.finish_reason) == (1, "tool_calls")
     assert len(gathered(ask(client, model, BOTH, parallel_tool_calls=False, stream=True))[1]) == 1
+
+
+def test_a_call_that_must_come_and_is_cut_is_text(client: openai.OpenAI) -> None:
+    for limit in (1, 3):
+        cut = ask(client, "gguf", GREET, tool_choice="required", max_tokens=limit).choices[0]
+        assert cut.finish_reason == "length" and not cut.message.tool_calls and cut.message.content.startswith("<tool_call>")
+
+
+def test_llama_cpp_and_transformers_show_the_same_form_and_prompt(server: Running) -> None:
+    own: Any = server.registry.resolve("own").engine
+    gguf: Any = server.registry.resolve("gguf").engine
+    template = next(iter(own.targets.values())).chat.template
+    assert find_form(gguf.server) == find_form(template)
+    rows = [{"role": "system", "content": "Be brief."}, *GREET]
+    assert gguf.server.render_turns(rows, TOOLS, answer_next=True) == template.render_turns(rows, TOOLS, answer_next=True)
+
+
+def test_a_schema_that_llama_cpp_does_not_keep_is_refused(client: openai.OpenAI) -> None:
+    odd = {"type": "object", "properties": {"n": {**NUMBER["properties"]["n"], "not": {"minimum": 1}}}, "required": ["n"]}
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(client, "gguf", GREET, tools=[tool_of(odd)], tool_choice="required")
+    assert caught.value.param == "tools[0].function.parameters"
+
+
+def tool_of(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "end", "description": "End.", "parameters": parameters}}
 
 
 def history(arguments: str, id: str = "abc123def") -> list[Any]:
@@ -103,6 +157,7 @@ def history(arguments: str, id: str = "abc123def") -> list[Any]:
         ({"model": "plain"}, "tools"),
         ({"model": "plain", "tools": openai.omit, "messages": history("{}")}, "messages"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"logprobs": True}, "logprobs"),
         ({"messages": history("{oh")}, "messages[1].tool_calls[0].function.arguments"),
         ({"messages": history("{}", id="another")}, "messages[2].tool_call_id"),
         ({"tool_choice": {"type": "function", "function": {"name": "guess"}}}, "tool_choice"),

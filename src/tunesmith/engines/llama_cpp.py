@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tunesmith.core.errors import EngineError
+from tunesmith.core.errors import EngineError, ModelError
 from tunesmith.core.files import sha256_file
 from tunesmith.core.records import Message, digest
 from tunesmith.engines.client import Client, together
@@ -204,14 +204,30 @@ class LlamaCpp:
         """The template in the GGUF file, rendered by the server."""
         return str(self._client.post("/apply-template", {"messages": wire_messages(messages)})["prompt"])
 
+    def render_turns(
+        self, turns: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None, *, answer_next: bool = False
+    ) -> str:
+        """The same for a conversation with tools, which are as OpenAI's interface has them; arguments of calls may be objects.
+
+        ModelError if the template refuses it.
+        """
+        asked: dict[str, Any] = {"messages": [_wired(turn) for turn in turns], "add_generation_prompt": answer_next}
+        try:
+            return str(self._client.post("/apply-template", asked | ({"tools": list(tools)} if tools else {}))["prompt"])
+        except EngineError as error:
+            self.check_alive(patience_s=1.0)
+            raise ModelError(
+                "the chat template in the file refuses this conversation",
+                value=", ".join(str(turn["role"]) for turn in turns),
+                expected=f"roles that it knows, in its order ({error.problems[0].what})",
+                hint="serve a model whose template takes these roles",
+            ) from error
+
     def shows_tools(self) -> bool:
         """Whether the template in the file shows the model the tools of a request. The server takes them in silence if not."""
-        tool = {
-            "type": "function",
-            "function": {"name": _PROBE_TOOL, "description": "A tool.", "parameters": {"type": "object"}},
-        }
-        asked = {"messages": [{"role": "user", "content": "Say it."}], "tools": [tool]}
-        return _PROBE_TOOL in str(self._client.post("/apply-template", asked)["prompt"])
+        function = {"name": _PROBE_TOOL, "description": "A tool.", "parameters": {"type": "object"}}
+        question = {"role": "user", "content": "Say it."}
+        return _PROBE_TOOL in self.render_turns([question], [{"type": "function", "function": function}], answer_next=True)
 
     def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """With the tokens that the vocabulary puts around a text."""
@@ -357,3 +373,13 @@ class LlamaCpp:
         for process in (self._process, self._library):
             if process is not None:
                 process.stop()
+
+
+def _wired(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """A turn with the arguments of its calls as JSON text."""
+    calls = []
+    for call in turn.get("tool_calls") or ():
+        given = call["function"]["arguments"]
+        arguments = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+        calls.append({**call, "function": {**call["function"], "arguments": arguments}})
+    return {**turn, "tool_calls": calls} if calls else dict(turn)

@@ -32,6 +32,7 @@ def serve(settings: dict[str, Any]) -> None:
     params.warmup = False
     params.fit_params = False  # it would shrink the context to what it thinks fits
     params.cache_ram_mib = 0  # prompts of other requests kept in memory would count as the model's
+    params.prefill_assistant = False  # it would go on with an answer that ends the conversation
     params.lora_init_without_apply = True
     if settings["threads"]:
         params.cpuparams.n_threads = settings["threads"]

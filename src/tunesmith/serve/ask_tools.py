@@ -60,6 +60,13 @@ class Function:
     parameters: Mapping[str, Any]
     strict: bool
 
+    @property
+    def closed(self) -> dict[str, Any]:
+        """The schema without room for arguments that it does not name, unless it says otherwise."""
+        schema = dict(self.parameters)
+        opens = schema.keys() & {"additionalProperties", "patternProperties", "allOf", "anyOf", "oneOf", "$ref"}
+        return schema if opens or "properties" not in schema else {**schema, "additionalProperties": False}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:

@@ -11,12 +11,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from tunesmith.core.errors import ModelError
-from tunesmith.models.template import PROBE, ChatTemplate
+from tunesmith.models.template import PROBE
 
-__all__ = ["ToolForm", "Written", "find_form"]
+__all__ = ["Renders", "ToolForm", "Written", "find_form"]
 
 Written = tuple[str | None, ...]
 """Text as the template writes it; None stands for the id of a call."""
@@ -45,6 +45,13 @@ _TOOLS = [
     for name in _NAMES
 ]
 _JSON = json.JSONDecoder()
+
+
+class Renders(Protocol):
+    """What writes conversations by a chat template: `ChatTemplate`, or an engine with a template of its own."""
+
+    def render_turns(self, turns: Sequence[_Turn], tools: Sequence[_Turn] | None, *, answer_next: bool = False) -> str:
+        """See `ChatTemplate.render_turns`. ModelError if the template refuses the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +95,7 @@ class _Place:
     value: tuple[int, int] | None
 
 
-def find_form(template: ChatTemplate) -> ToolForm:
+def find_form(template: Renders) -> ToolForm:
     """The form of a template. ModelError if it shows no tools to the model, or writes calls in a form that is not known."""
     listed = template.render_turns([_QUESTION], _TOOLS, answer_next=True)
     if not all(name in listed for name in _NAMES):
@@ -110,7 +117,7 @@ def find_form(template: ChatTemplate) -> ToolForm:
     )
 
 
-def _form(template: ChatTemplate, *, as_text: bool) -> ToolForm | None:
+def _form(template: Renders, *, as_text: bool) -> ToolForm | None:
     try:
         one = _written(template, 1, as_text=as_text)
     except ModelError:
@@ -168,7 +175,7 @@ def _calls(count: int, *, as_text: bool) -> _Turn:
     }
 
 
-def _written(template: ChatTemplate, count: int, *, as_text: bool) -> str:
+def _written(template: Renders, count: int, *, as_text: bool) -> str:
     """What the template writes for calls in place of an answer's words."""
     before = template.render_turns([_QUESTION], _TOOLS, answer_next=True)
     plain = template.render_turns([_QUESTION, {"role": "assistant", "content": PROBE}], _TOOLS)
@@ -254,7 +261,7 @@ def _pieces(text: str) -> Written:
     return tuple(piece for part in parts for piece in (part, None))[:-1]
 
 
-def _shows_results(template: ChatTemplate, *, as_text: bool) -> bool:
+def _shows_results(template: Renders, *, as_text: bool) -> bool:
     result = {"role": "tool", "tool_call_id": _IDS[0], "name": _NAMES[0], "content": PROBE}
     turns: Sequence[_Turn] = [_QUESTION, _calls(1, as_text=as_text), result]
     try:

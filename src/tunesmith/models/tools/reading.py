@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from tunesmith.models.tools.form import ToolForm
 
-__all__ = ["CallReader", "ToolCall"]
+__all__ = ["CallReader", "ToolCall", "new_id"]
 
 Takes = Callable[[dict[str, Any]], bool]
 _ID_LETTERS = string.ascii_letters + string.digits
@@ -24,11 +24,21 @@ _MORE: _More = "more"  # what is there may become a call
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call: its id (nine letters and digits, which every template takes), the tool's name, and the arguments as JSON text."""
+    """A call: its id, the tool's name, and the arguments as JSON text."""
 
     id: str
     name: str
     arguments: str
+
+    def streamed(self, index: int) -> dict[str, Any]:
+        """As a stream of OpenAI's interface has it: call number `index` of its answer."""
+        function = {"name": self.name, "arguments": self.arguments}
+        return {"tool_calls": [{"index": index, "id": self.id, "type": "function", "function": function}]}
+
+
+def new_id() -> str:
+    """The id of a call: nine letters and digits, which every template takes."""
+    return "".join(secrets.choice(_ID_LETTERS) for _ in range(9))
 
 
 @dataclass(slots=True)
@@ -209,7 +219,7 @@ class CallReader:
         takes = self.offered.get(name)
         if takes is None or not takes(arguments):
             return None
-        return ToolCall("".join(secrets.choice(_ID_LETTERS) for _ in range(9)), name, json.dumps(arguments, ensure_ascii=False))
+        return ToolCall(new_id(), name, json.dumps(arguments, ensure_ascii=False))
 
 
 def _each(calls: list[ToolCall | None]) -> list[ToolCall] | None:

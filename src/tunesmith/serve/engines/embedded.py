@@ -25,7 +25,7 @@ from tunesmith.serve.ask import Ask
 from tunesmith.serve.engine import Delta, Finish, LogProb, Usage
 from tunesmith.serve.engines.adapter_places import AdapterPlaces
 from tunesmith.serve.engines.target import Target
-from tunesmith.serve.engines.tool_use import ToolUse, as_extra, compiled
+from tunesmith.serve.engines.tool_use import ToolUse, compiled
 from tunesmith.serve.errors import ApiError, as_api_error, bad_field
 
 __all__ = ["Embedded"]
@@ -99,7 +99,7 @@ class _Choice:
             if isinstance(part, str):
                 self.send(Delta(self.index, part))
             else:
-                self.send(Delta(self.index, extra=as_extra(part, number)))
+                self.send(Delta(self.index, extra=part.streamed(number)))
                 number += 1
         if reader.is_full or (finish == "stop" and reader.count):
             finish = "tool_calls"

@@ -6,16 +6,20 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+from tunesmith.core.errors import ModelError
 from tunesmith.engines.llama_cpp import LlamaCpp, LoraFile, sampling_payload
 from tunesmith.models.generation.requests import Sampling
+from tunesmith.models.tools.form import ToolForm, find_form
 from tunesmith.serve.ask import Ask
 from tunesmith.serve.ask_tools import check_turns
 from tunesmith.serve.engine import Delta, Usage
 from tunesmith.serve.engines.forward import Forward
+from tunesmith.serve.engines.llama_cpp_calls import must_call
 from tunesmith.serve.engines.started import StartedEngine, start_engine
 from tunesmith.serve.errors import bad_field
 
@@ -75,17 +79,37 @@ class _WithTools(Forward):
         super().__init__(server.url, **how)
         self._server = server
         self._shows_tools: bool | None = None
+        self._form: ToolForm | None = None
 
     async def generate(self, target: str, ask: Ask) -> AsyncGenerator[Delta | Usage]:
         """See `serve.engine.Engine`."""
         ask = await self._adapted(ask)
-        async with aclosing(super().generate(target, ask)) as pieces:
+        asked = partial(super().generate, target)
+        if ask.tools is not None and ask.tools.must:
+            prompt, form = await asyncio.to_thread(self._begun, ask)
+            made = must_call(ask, prompt, form, asked)
+        else:
+            made = asked(ask)
+        async with aclosing(made) as pieces:
             async for piece in pieces:
                 yield _as_many(piece, ask)
 
+    def _begun(self, ask: Ask) -> tuple[str, ToolForm]:
+        """The prompt of a request that has to be answered by a call, and how the template in the file writes calls."""
+        assert ask.tools is not None
+        turns = list(ask.turns) or [{"role": one.role, "content": one.content} for one in ask.messages]
+        param = "tool_choice"
+        try:
+            self._form = self._form or find_form(self._server)
+            param = "messages"
+            return self._server.render_turns(turns, ask.tools.given, answer_next=True), self._form
+        except ModelError as error:
+            what = error.problems[0]
+            raise bad_field(param, f"{what.what}; expected {what.expected}", code="unsupported_parameter") from error
+
     async def _adapted(self, ask: Ask) -> Ask:
-        """llama.cpp reads `tool_choice: none` and a named function as `auto`, and ignores `response_format` or tools if it has
-        both. ApiError 400 if the template in the file does not show tools."""
+        """llama.cpp reads `tool_choice: none` as `auto` and ignores tools beside `response_format`. ApiError 400 if the
+        template in the file does not show tools."""
         if ask.tools is None and not ask.turns and "tools" not in ask.body:
             return ask
         if (ask.tools is not None or ask.turns) and self._shows_tools is None:
@@ -94,15 +118,12 @@ class _WithTools(Forward):
         if not self._shows_tools and (ask.tools is not None or ask.turns):
             param = "messages" if ask.tools is None else "tools"
             raise bad_field(param, "the chat template in the file does not use tools", code="unsupported_parameter")
-        if ask.tools is not None and ask.schema is not None:
-            message = "response_format and tools do not go together here"
-            raise bad_field("response_format", message, code="unsupported_parameter")
+        for param, other in (("logprobs", ask.logprobs), ("response_format", ask.schema)):
+            if ask.tools is not None and other is not None:
+                raise bad_field(param, f"{param} and tools do not go together here", code="unsupported_parameter")
         body = {name: value for name, value in ask.body.items() if name not in _OF_TOOLS}
         if ask.tools is not None:
-            names = {one.name for one in ask.tools.callable}
-            body["tools"] = [one for one in ask.tools.given if one["function"]["name"] in names]
-            body["tool_choice"] = "required" if ask.tools.must else "auto"
-            body["parallel_tool_calls"] = ask.tools.several
+            body |= {"tools": list(ask.tools.given), "parallel_tool_calls": ask.tools.several}
         return replace(ask, body=body)
 
 

@@ -15,14 +15,14 @@ from tunesmith.core.records import Message
 from tunesmith.models.chat import Chat
 from tunesmith.models.continuous.grammar import GrammarTokens, Start
 from tunesmith.models.tools.form import ToolForm, find_form
-from tunesmith.models.tools.reading import CallReader, Takes, ToolCall
+from tunesmith.models.tools.reading import CallReader, Takes
 from tunesmith.serve.ask import Ask
 from tunesmith.serve.ask_tools import Function, Tools, arguments_of, check_turns
 from tunesmith.serve.errors import bad_field
 
-__all__ = ["ToolUse", "as_extra", "compiled"]
+__all__ = ["ToolUse", "compiled"]
 
-_MOST_CALLS = 8  # of an answer that has to call tools
+_MOST_CALLS = 8  # of an answer that has to call tools, which a small model might go on with until its limit
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class ToolUse:
         calls = []
         for function in tools.callable:
             at = tools.functions.index(function)
-            schema = _closed(function.parameters) | {"x-guidance": _spacing(form)}
+            schema = function.closed | {"x-guidance": _spacing(form)}
             compiled(tokens, schema, f"tools[{at}].function.parameters")
             calls.append((function.name, schema))
         most = _MOST_CALLS if tools.several and form.between is not None else 1
@@ -116,12 +116,6 @@ def compiled(tokens: GrammarTokens, schema: Mapping[str, Any] | bool, param: str
     except ModelError as error:
         problem = error.problems[0]
         raise bad_field(param, f"{problem.what}: {problem.value}") from error
-
-
-def as_extra(call: ToolCall, index: int) -> dict[str, Any]:
-    """A call as a stream has it: call number `index` of its answer."""
-    function = {"name": call.name, "arguments": call.arguments}
-    return {"tool_calls": [{"index": index, "id": call.id, "type": "function", "function": function}]}
 
 
 def _plain(message: Message) -> dict[str, Any]:
@@ -141,12 +135,6 @@ def _takes(function: Function) -> Takes:
         return lambda arguments: True
     validator = Draft202012Validator(dict(function.parameters))
     return lambda arguments: bool(validator.is_valid(arguments))
-
-
-def _closed(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema without room for arguments that it does not name, unless it says otherwise."""
-    opens = schema.keys() & {"additionalProperties", "patternProperties", "allOf", "anyOf", "oneOf", "$ref"}
-    return {**schema} if opens or "properties" not in schema else {**schema, "additionalProperties": False}
 
 
 def _spacing(form: ToolForm) -> dict[str, Any]:
