@@ -16,7 +16,8 @@ import pytest
 from running_server import Running, running
 from tiny_models import loaded, make_adapter, make_adapters
 
-from fakes import make_base
+from fakes import TEMPLATE, make_base
+from gguf_files import write_gguf
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.errors import ModelError
 from tunesmith.serve.engines.adapter_files import AdapterFiles
@@ -196,6 +197,20 @@ def test_a_merged_model_is_served_although_its_run_names_another_base_and_an_ada
     assert [one.named.name for group in groups.values() for one in group.wanted] == ["merged"]
     with pytest.raises(ModelError, match="trained on another base"):
         place_folder(Named("run:latest"), Place(model=str(base), adapter=adapters["a"], run=run), groups, how)
+
+
+def test_a_reference_that_cannot_be_opened_is_left_out_and_leaves_nothing_behind(
+    models: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
+    base, adapters = models
+    write_gguf(base, tmp_path / "x.gguf", template=TEMPLATE)
+    gone = [f"gone={base}+{tmp_path / 'none'}", f"half={tmp_path / 'x.gguf'}+{tmp_path / 'y.gguf'}", "lost=run:latest"]
+    registry, refused = loaded(tmp_path, *gone)
+    assert not list(registry) and len(refused) == 3  # not even the base of the first: nobody asked for that alone
+    registry, refused = loaded(tmp_path, *gone, f"b={base}+{adapters['b']}")
+    assert set(registry.names()) == {"b", "tiny"} and len(refused) == 3
+    engine: Any = registry.resolve("b").engine
+    asyncio.run(engine.close())
 
 
 def test_an_adapter_that_brings_another_template_than_its_base_is_not_served(

@@ -123,7 +123,7 @@ def test_a_llama_cpp_that_dies_in_mid_stream_ends_the_stream_with_an_error_and_a
     process.suspend()
     with openai.OpenAI(base_url=f"{two.url}/v1", api_key="none", max_retries=0) as client, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(hear, client)
-        while not begun.is_set():  # it may work a little at a time, so that it cannot end before it is killed
+        while not begun.wait(0.05):  # it works a little at a time, so that it is heard long before it could end
             process.resume()
             pause.wait(0.001)
             process.suspend()

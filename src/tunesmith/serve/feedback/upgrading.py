@@ -10,6 +10,7 @@ from threading import Lock
 
 from sqlalchemy import Connection, inspect
 
+from tunesmith.core.disk import DISK
 from tunesmith.core.files import storage_errors
 from tunesmith.serve.feedback.tables import VERSION_TABLE
 
@@ -46,9 +47,9 @@ def copy_file(file: Path, *, version: int) -> Path:
         try:
             with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(temporary)) as target:
                 source.backup(target)
-            with temporary.open("rb+") as written:
-                os.fsync(written.fileno())
-            temporary.replace(copy)
+            DISK.sync(temporary)
+            DISK.rename(temporary, copy)
+            DISK.sync(copy.parent)
         finally:
             temporary.unlink(missing_ok=True)
     return copy

@@ -100,4 +100,5 @@ def _placed(
                 place_folder(one, place, bases, how)
         except TunesmithError as error:
             refused.append(error)
-    return list(bases.values()), list(files.values())
+    # A reference that was refused may have left an empty group.
+    return [base for base in bases.values() if base.wanted], [file for file in files.values() if file.wanted]
