@@ -30,6 +30,7 @@ PACKAGES = {"plan", "serve", "train"}  # functions of `tunesmith.api` that `tune
 OTHER_NAMES = {
     "ab": "ab_status",
     "arena": "open_arena",
+    "bench": "bench_serve",
     "lora": "lora_sizes",
     "bases": "list_bases",
     "demo": "run",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tunesmith.api.asgi import AsgiApp, asgi_app
     from tunesmith.api.auditing import audit
     from tunesmith.api.bases import BaseRow, fetch_base, list_bases
+    from tunesmith.api.benching import bench_serve
     from tunesmith.api.carding import CardCheck, CardResult, card, verify_card
     from tunesmith.api.checking import CheckFinding, CheckResult, check
     from tunesmith.api.comparison import CompareResult, compare
@@ -80,6 +81,9 @@ if TYPE_CHECKING:
     from tunesmith.eval.parity_result import ParityReport
     from tunesmith.eval.questionnaire import TaskAnswers
     from tunesmith.eval.verdict import Verdict
+    from tunesmith.ops.bench.bench import BenchedOption, ServeBench
+    from tunesmith.ops.bench.figures import BenchCell, BenchFigure
+    from tunesmith.ops.bench.recommending import BenchAdvice
     from tunesmith.ops.mirrors.mirror import Mirrored
     from tunesmith.ops.runs.comparing import Curves, RunChange, RunComparison
     from tunesmith.ops.runs.pairing import PairedRuns, RunGain
@@ -104,6 +108,10 @@ __all__ = [
     "Artifact",
     "AsgiApp",
     "BaseRow",
+    "BenchAdvice",
+    "BenchCell",
+    "BenchFigure",
+    "BenchedOption",
     "CardCheck",
     "CardResult",
     "Chain",
@@ -168,6 +176,7 @@ __all__ = [
     "RunsTable",
     "Scorer",
     "SelftestResult",
+    "ServeBench",
     "ServedModel",
     "Serving",
     "Showing",
@@ -190,6 +199,7 @@ __all__ = [
     "artifacts",
     "asgi_app",
     "audit",
+    "bench_serve",
     "build",
     "calibrate_judge",
     "card",
@@ -270,6 +280,10 @@ _NAMES = {
         "DeployResult",
         "deploy",
     ),
+    "tunesmith.api.benching": ("bench_serve",),
+    "tunesmith.ops.bench.bench": ("BenchedOption", "ServeBench"),
+    "tunesmith.ops.bench.figures": ("BenchCell", "BenchFigure"),
+    "tunesmith.ops.bench.recommending": ("BenchAdvice",),
     "tunesmith.api.routing": (
         "RouterResult",
         "train_router",

@@ -54,12 +54,11 @@ def _of_artifact(found: Artifact, store: Store) -> Place:
     if found.kind == "run":
         return Place(model=_base_of(found), adapter=tuned_folder(found.path), run=found)
     if found.kind == "export":
-        return _of_export(found)
+        return _of_export(found, store)
     if found.kind == "release":
         return _of_release(found, store)
     if found.kind == "model":
-        trained = next((i["id"] for i in found.manifest["inputs"] if i["kind"] == "run"), "")
-        return Place(model=str(found.path), run=store.find("run", trained) if trained else None)
+        return Place(model=str(found.path), run=_trained_in(found, store))
     raise EvaluationError(
         "this artifact is not a model",
         value=f"{found.kind} {found.id[:8]}",
@@ -73,17 +72,22 @@ def _base_of(run: Artifact) -> str:
     return Store(run.path.parent.parent).place_of(str(run.manifest["settings"]["base"]))
 
 
-def _of_export(found: Artifact) -> Place:
-    """What an export ships: its GGUF file, or its folder."""
+def _of_export(found: Artifact, store: Store) -> Place:
+    """What an export ships: its GGUF file, which answers as its run's model does, or its folder."""
     files = found.path / "files"
     models = sorted(files.rglob("*.gguf"))
-    return Place(model=str(models[0]), gguf=models[0]) if models else _place_of_folder(files)
+    return Place(model=str(models[0]), gguf=models[0], run=_trained_in(found, store)) if models else _place_of_folder(files)
+
+
+def _trained_in(found: Artifact, store: Store) -> Artifact | None:
+    """The run that an artifact was made from."""
+    trained = next((i["id"] for i in found.manifest["inputs"] if i["kind"] == "run"), "")
+    return store.find("run", trained) if trained else None
 
 
 def _of_release(found: Artifact, store: Store) -> Place:
     """A release by what opens alone: its merged folder, else its GGUF file, else its adapter on the base of its run."""
-    trained = next((i["id"] for i in found.manifest["inputs"] if i["kind"] == "run"), "")
-    run = store.find("run", trained) if trained else None
+    run = _trained_in(found, store)
     if (merged := found.path / "merged").is_dir():
         return Place(model=str(merged), run=run)
     if files := sorted(found.path.rglob("*.gguf")):
