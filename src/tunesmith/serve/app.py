@@ -28,6 +28,7 @@ __all__ = ["make_app", "read_json"]
 
 T = TypeVar("T")
 _DEPTH = 64
+_INLINE_BYTES = 20_000  # bodies above this are checked in a thread, so that others do not wait
 _LIMITS = Limits()
 _ID_HEADERS = ("traceparent", "x-user", "user-agent")
 
@@ -45,7 +46,11 @@ def make_app(pipeline: Pipeline, observer: Observer, limits: Limits = _LIMITS) -
     registry = pipeline.registry
 
     async def answer(request: Request, read: Callable[[Any, Limits], Ask]) -> Response:
-        ask = read(read_json(await request.body()), limits)
+        body = await request.body()
+        if len(body) > _INLINE_BYTES:
+            ask = await asyncio.to_thread(lambda: read(read_json(body), limits))
+        else:
+            ask = read(read_json(body), limits)
         call = Call(ask=ask, model=ask.model, key=request.state.key, id=request.state.request_id)
         call.headers = {name: value for name in _ID_HEADERS if (value := request.headers.get(name)) is not None}
         call.trace_id = _trace_id(call.headers.get("traceparent", "")) or call.trace_id

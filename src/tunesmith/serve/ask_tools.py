@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import orjson
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ConfigDict, Field
 
+from tunesmith.models.tools.reading import read_json
 from tunesmith.serve.errors import bad_field
 
 __all__ = ["Function", "ToolBody", "ToolCallBody", "Tools", "arguments_of", "check_turns", "read_tools"]
 
 MOST_TOOLS = 128
+MOST_BYTES = 200_000  # of all tools as JSON: checking a schema takes about ten times as long as reading it
 
 
 class _Body(BaseModel):
@@ -95,6 +97,9 @@ def read_tools(
     bodies = bodies or ()
     if len(bodies) > MOST_TOOLS:
         raise bad_field("tools", f"a request may have {MOST_TOOLS} tools, this one has {len(bodies)}")
+    size = len(orjson.dumps(given))
+    if size > MOST_BYTES:
+        raise bad_field("tools", f"the tools of a request may have {MOST_BYTES} bytes as JSON, these have {size}")
     names = [body.function.name for body in bodies]
     for at, name in enumerate(names):
         if name in names[:at]:
@@ -130,7 +135,7 @@ def check_turns(turns: Sequence[Mapping[str, Any]]) -> None:
 def arguments_of(call: Mapping[str, Any]) -> dict[str, Any] | None:
     """The arguments of a call in a conversation. None if they are not a JSON object."""
     try:
-        found = json.loads(call["function"]["arguments"] or "{}")
+        found = read_json(call["function"]["arguments"] or "{}")
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

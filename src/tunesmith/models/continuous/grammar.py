@@ -91,13 +91,14 @@ class Grammar:
         logits_V[banned.shape[0] :] = float("-inf")
 
     def took(self, token: int) -> None:
-        """Go on by a token. ModelError if it cannot come next."""
-        if not self._matcher.consume_token(token):
+        """Go on by a token. ModelError if it cannot come next, or if the schema has become more than the library follows: it
+        then allows the end of the answer alone, which would come as a whole one."""
+        if not self._matcher.consume_token(token) or self._matcher.is_error():
             raise ModelError(
-                "the grammar lost its place",
-                value=self._matcher.get_error(),
+                "the answer cannot be held to its schema any further",
+                value=str(self._matcher.get_error() or token).splitlines()[0][:200],
                 expected="one of the next tokens that the schema allows",
-                hint="report this: it should not happen",
+                hint="simplify the schema: patterns with many choices within repetitions take the most",
             )
 
 

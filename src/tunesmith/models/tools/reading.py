@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 from tunesmith.models.tools.form import ToolForm
 
-__all__ = ["CallReader", "ToolCall", "new_id"]
+__all__ = ["CallReader", "ToolCall", "new_id", "read_json"]
 
 Takes = Callable[[dict[str, Any]], bool]
 _ID_LETTERS = string.ascii_letters + string.digits
 _NAME = r"\s*(?P<name>[\w.:-]{1,64})"
+_DEPTH = 64  # of arguments, as of the body of a request
 _MOST_HEAD = 256  # characters between the beginning of a call and its arguments
 _More = Literal["more"]
 _MORE: _More = "more"  # what is there may become a call
@@ -199,7 +200,7 @@ class CallReader:
     def _made(self, name: str, text: str) -> list[ToolCall] | None:
         """The calls of a JSON value. None if one of them is not a call of an offered tool."""
         try:
-            value = json.loads(text, parse_constant=_refuse)
+            value = read_json(text)
         except ValueError:
             return None
         if not self.form.name_path:
@@ -211,7 +212,7 @@ class CallReader:
     def _one(self, name: Any, arguments: Any) -> ToolCall | None:
         if isinstance(arguments, str):  # some models write the JSON of the arguments as a text
             try:
-                arguments = json.loads(arguments, parse_constant=_refuse)
+                arguments = read_json(arguments)
             except ValueError:
                 return None
         if not isinstance(arguments, dict) or not isinstance(name, str):
@@ -220,6 +221,23 @@ class CallReader:
         if takes is None or not takes(arguments):
             return None
         return ToolCall(new_id(), name, json.dumps(arguments, ensure_ascii=False))
+
+
+def read_json(text: str) -> Any:
+    """The value of a JSON text. ValueError for what others do not read: NaN, half a pair of surrogates, more than 64 levels."""
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > _DEPTH + 1:
+            raise ValueError("it is nested too deep")
+        below = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [child for children in below for child in children]
+    return value
 
 
 def _each(calls: list[ToolCall | None]) -> list[ToolCall] | None:

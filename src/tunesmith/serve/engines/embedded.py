@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -50,6 +51,7 @@ _HONOURS = frozenset(
         "parallel_tool_calls",
     ]
 )
+_LOG = logging.getLogger("tunesmith.serve")
 _INLINE_CHARS = 20_000  # prompts above this are encoded in a thread, so that others do not wait
 
 
@@ -69,14 +71,20 @@ class _Choice:
     order: Order | None = field(default=None)
 
     def took(self, token: Token) -> bool:
-        """Hear a token; True if the answer ends with it."""
+        """Hear a token; True if the answer ends with it. What fails here fails this answer alone, not its pass."""
+        try:
+            return self._took(token)
+        except ModelError as error:
+            problem = error.problems[0]
+            self.send(ApiError(500, f"{problem.what}: {problem.value}", code="grammar_error"))
+        except Exception as error:  # noqa: BLE001 (logged, and told to the request)
+            _LOG.exception("an answer could not be read")
+            self.send(error)
+        return True
+
+    def _took(self, token: Token) -> bool:
         if self.grammar is not None:
-            try:
-                self.grammar.took(token.id)
-            except ModelError as error:  # of this answer alone
-                problem = error.problems[0]
-                self.send(ApiError(500, f"{problem.what}: {problem.value}", code="grammar_error"))
-                return True
+            self.grammar.took(token.id)
         self.count += 1
         piece = self.text.add(token.id, last=self.count >= self.room)
         logprobs: tuple[LogProb, ...] = ()
@@ -242,16 +250,19 @@ class Embedded:
         return replace(model.sampling, **given, seed=secrets.randbits(63) if ask.seed is None else ask.seed)
 
     async def _grammar(self, model: Target, ask: Ask) -> Start | None:
-        if ask.schema is None and not (ask.tools is not None and ask.tools.must):
+        tools = ask.tools
+        if ask.schema is None and (tools is None or not (tools.must or any(one.strict for one in tools.callable))):
             return None
         return await asyncio.to_thread(self._compile, model.chat, ask)
 
-    def _compile(self, chat: Chat, ask: Ask) -> Start:
+    def _compile(self, chat: Chat, ask: Ask) -> Start | None:
         if id(chat) not in self._grammars:
             self._grammars[id(chat)] = GrammarTokens(chat.tokenizer, self._vocabulary, chat.end_ids)
         tokens = self._grammars[id(chat)]
         if ask.tools is not None:
-            return self._tool_use(chat).grammar(tokens, ask.tools)
+            use = self._tool_use(chat)
+            use.check_strict(tokens, ask.tools)
+            return use.grammar(tokens, ask.tools) if ask.tools.must else None
         assert ask.schema is not None
         return compiled(tokens, ask.schema, "response_format")
 

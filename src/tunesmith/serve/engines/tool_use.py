@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from tunesmith.core.errors import ModelError, TunesmithError
 from tunesmith.core.records import Message
 from tunesmith.models.chat import Chat
@@ -18,6 +16,7 @@ from tunesmith.models.tools.form import ToolForm, find_form
 from tunesmith.models.tools.reading import CallReader, Takes
 from tunesmith.serve.ask import Ask
 from tunesmith.serve.ask_tools import Function, Tools, arguments_of, check_turns
+from tunesmith.serve.engines.strict import keeps, names_by_pattern
 from tunesmith.serve.errors import bad_field
 
 __all__ = ["ToolUse", "compiled"]
@@ -58,6 +57,9 @@ class ToolUse:
         if ask.tools is None:
             return
         self.form("tools")
+        for at, function in enumerate(ask.tools.functions):
+            if function.strict and names_by_pattern(function.parameters):
+                raise bad_field(_parameters(at), "patternProperties are not supported in a strict function")
         for param, other in (("logprobs", ask.logprobs), ("response_format", ask.schema)):
             if other is not None:
                 raise bad_field(param, f"{param} and tools do not go together here", code="unsupported_parameter")
@@ -88,6 +90,13 @@ class ToolUse:
             made.append(row)
         return made
 
+    @staticmethod
+    def check_strict(tokens: GrammarTokens, tools: Tools) -> None:
+        """ApiError 400 for a strict function whose schema cannot be enforced, also where no call is."""
+        for one in tools.callable:
+            if one.strict:
+                compiled(tokens, one.parameters, _parameters(tools.functions.index(one)))
+
     def reader(self, tools: Tools) -> CallReader:
         """What reads the calls of one answer."""
         offered = {one.name: _takes(one) for one in tools.callable}
@@ -99,12 +108,9 @@ class ToolUse:
         ApiError 400 for parameters whose schema cannot be enforced.
         """
         form = self.form("tools")
-        calls = []
-        for function in tools.callable:
-            at = tools.functions.index(function)
-            schema = function.closed | {"x-guidance": _spacing(form)}
-            compiled(tokens, schema, f"tools[{at}].function.parameters")
-            calls.append((function.name, schema))
+        calls = [(one.name, one.closed | {"x-guidance": _spacing(form)}) for one in tools.callable]
+        for one, (_, schema) in zip(tools.callable, calls, strict=True):
+            compiled(tokens, schema, _parameters(tools.functions.index(one)))
         most = _MOST_CALLS if tools.several and form.between is not None else 1
         return tokens.calls(form, calls, self.controls, most)
 
@@ -116,6 +122,10 @@ def compiled(tokens: GrammarTokens, schema: Mapping[str, Any] | bool, param: str
     except ModelError as error:
         problem = error.problems[0]
         raise bad_field(param, f"{problem.what}: {problem.value}") from error
+
+
+def _parameters(at: int) -> str:
+    return f"tools[{at}].function.parameters"
 
 
 def _plain(message: Message) -> dict[str, Any]:
@@ -133,8 +143,7 @@ def _takes(function: Function) -> Takes:
     """Whether a function takes some arguments: any object, or, where the client wants it strict, one of its schema."""
     if not function.strict:
         return lambda arguments: True
-    validator = Draft202012Validator(dict(function.parameters))
-    return lambda arguments: bool(validator.is_valid(arguments))
+    return keeps(function.parameters)
 
 
 def _spacing(form: ToolForm) -> dict[str, Any]:
