@@ -295,6 +295,16 @@ def test_a_database_of_another_program_or_a_newer_version_is_refused(tmp_path: P
             open_database(missing, make=False)
 
 
+@pytest.mark.parametrize(
+    "where",
+    ["n" * 252, "a\0b.db", "x.db?mode=ro", "sqlite://", "sqlite:///:memory:", "postgresql://u@localhost:port/x", "mysql://h/x"],
+)
+def test_a_place_that_can_be_no_database_is_named(where: str, tmp_path: Path) -> None:
+    with pytest.raises(StorageError) as caught:
+        open_database(where if "://" in where else tmp_path / where)
+    assert caught.value.problems[0].hint and not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("trial", range(10))
 def test_several_servers_make_and_use_one_database(tmp_path: Path, trial: int) -> None:
     with ThreadPoolExecutor(8) as pool:

@@ -55,7 +55,7 @@ def ask(server: Running, role: str, method: str, path: str) -> tuple[int, Any]:
     body = BODIES.get(path) if method != "GET" else None
     headers = {"Authorization": f"Bearer {SECRETS[role]}"}
     found = urllib3.request(method, at, json=body, headers=headers, retries=False, timeout=30)
-    return found.status, json.loads(found.data) if path != "/metrics" or found.status != 200 else None
+    return found.status, json.loads(found.data) if "json" in found.headers["content-type"] else None
 
 
 CLIENTS = {
@@ -66,6 +66,7 @@ CLIENTS = {
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{name}"),
     ("GET", "/v1/ab/{name}"),
+    *(("GET", path) for path in ("/", "/chat.css", "/chat.js")),
 }
 
 
@@ -83,7 +84,7 @@ def wrong(server: Running, tmp_path: Path) -> list[tuple[str, str, str, int]]:
 
 
 def test_every_route_is_open_to_its_roles_alone(server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(routes(server, tmp_path)) == 11 and not wrong(server, tmp_path)
+    assert len(routes(server, tmp_path)) == 14 and not wrong(server, tmp_path)
     opened_too_far = {**keeping._OPEN_TO, ("PUT", "/v1/models/{name}/aliases/{alias}"): "client"}
     monkeypatch.setattr(keeping, "_OPEN_TO", opened_too_far)
     assert [one[:2] for one in wrong(server, tmp_path)] == [("client", "PUT")]
@@ -127,6 +128,7 @@ A, B, C = ("a" * 16, "b" * 16, "c" * 16)
         (f"ada {A} admin\nbob {B}\n", "", {A: ("ada", "admin"), B: ("bob", "client")}),
         (f"ada {A} client\neye {B} metrics\n", C, {A: ("ada", "client"), B: ("eye", "metrics"), C: ("default", "admin")}),
         ("", C, {C: ("default", "admin")}),
+        (f"\ufeff# by an editor of Windows\r\n  # indented\r\nada {A} client\r\n", "", {A: ("ada", "client")}),
     ],
 )
 def test_a_file_of_keys_gives_roles(tmp_path: Path, content: str, alone: str, expected: dict[str, tuple[str, Role]]) -> None:
@@ -142,6 +144,8 @@ def test_a_file_of_keys_gives_roles(tmp_path: Path, content: str, alone: str, ex
     [
         (f"ada {B} root", "admin|client|metrics"),
         ("ada short", "16 characters"),
+        (f"ada {'ü' * 16}", "ASCII"),  # it would be read and never match: headers have no one encoding
+        (f"ada {'k' * 16}\0", "ASCII"),
         (f"{B}", "NAME KEY"),
         (f"me {B}", "no other client"),
         (f"ada {A}", "no other client"),
@@ -158,3 +162,14 @@ def test_a_line_of_the_file_that_cannot_be_used_is_named(tmp_path: Path, line: s
     assert "line 2" in str(problem.value) and why in problem.expected and problem.hint
     with pytest.raises(EngineError, match="cannot be read"):
         read_keys(tmp_path / "none")
+
+
+def test_keys_that_would_leave_the_server_open_or_never_match_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("# app KEY client\n")
+    with pytest.raises(EngineError, match="everybody"):
+        read_keys(tmp_path / "keys")
+    assert read_keys(tmp_path / "keys", C) and not read_keys("")
+    for alone in ("short", " " * 20, "ü" * 20, f"{A} {B}"):
+        with pytest.raises(EngineError, match="of the environment") as caught:
+            read_keys("", alone)
+        assert alone not in str(caught.value)

@@ -85,33 +85,52 @@ def read_keys(file: str | Path, alone: str = "") -> Keys:
     """The keys of a file with a line `NAME KEY [ROLE]` per client, and `alone`, an admin's.
 
     If no line of the file names a role, all are admins; as soon as one does, a line without one is a client's.
-    Raises EngineError for a file or a line that cannot be used.
+    Raises EngineError for a file or a line that cannot be used, for a file without any key, and for a key that no header can
+    have.
     """
+    if alone and not _is_key(alone):
+        raise EngineError(
+            "the key of the environment cannot be used",
+            value=f"{len(alone)} characters",
+            expected=f"{_LEAST_CHARS} or more letters, digits and signs of ASCII, without spaces",
+            hint="export TUNESMITH_SERVE_KEY=$(python -c 'import secrets; print(secrets.token_urlsafe(32))')",
+        )
     keys, roles = dict[str, str](), dict[str, Role]()
     for number, parts in _lines(file) if file else ():
-        if len(parts) not in (2, 3) or len(parts[1]) < _LEAST_CHARS or not set(parts[2:]) <= set(get_args(Role)):
-            raise _bad_line(
-                file, number, f"NAME KEY, or NAME KEY {'|'.join(get_args(Role))}; {_LEAST_CHARS} characters or more"
-            )
+        if len(parts) not in (2, 3) or not _is_key(parts[1]) or not set(parts[2:]) <= set(get_args(Role)):
+            expected = f"NAME KEY, or NAME KEY {'|'.join(get_args(Role))}; {_LEAST_CHARS} characters or more, all of ASCII"
+            raise _bad_line(file, number, expected)
         name, key = parts[:2]
         if name in keys or key in keys.values() or (alone and (name == _ALONE or key == alone)):
             raise _bad_line(file, number, "a name and a key that no other client has")
         keys[name] = key
         if parts[2:]:
             roles[name] = cast(Role, parts[2])
+    if file and not keys and not alone:
+        raise EngineError(
+            "the file of keys has no key, so everybody could do everything",
+            value=str(file),
+            expected="a line NAME KEY, or NAME KEY ROLE, per client",
+            hint=_EXAMPLE,
+        )
     if roles:
         roles = {name: roles.get(name, "client") for name in keys}
     return Keys(keys | ({_ALONE: alone} if alone else {}), roles)
 
 
+def _is_key(text: str) -> bool:
+    """Whether a client can send this as a key: other characters reach servers in more than one encoding."""
+    return len(text) >= _LEAST_CHARS and text.isascii() and text.isprintable() and " " not in text
+
+
 def _lines(file: str | Path) -> list[tuple[int, list[str]]]:
     try:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
+        lines = Path(file).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise EngineError(
             "the file of keys cannot be read", value=str(file), expected=f"a readable file ({error})", hint="check the path"
         ) from error
-    numbered = [(number, line.split()) for number, line in enumerate(lines, start=1) if not line.startswith("#")]
+    numbered = [(number, line.split()) for number, line in enumerate(lines, start=1) if not line.lstrip().startswith("#")]
     return [(number, parts) for number, parts in numbered if parts]
 
 

@@ -131,10 +131,12 @@ def open_database(where: str | Path, *, make: bool = True) -> Database:
         url = make_url(address)
         if url.get_backend_name() not in ("sqlite", "postgresql"):
             raise _bad(str(where), "an address of another kind of database")
+        if url.get_backend_name() == "sqlite" and (url.database in (None, "", ":memory:") or url.query or "\0" in str(where)):
+            raise _bad(str(where), "this is not the path of a file")
         pings = url.get_backend_name() == "postgresql"
         # The last one given back first: each connection of SQLite that is used has a cache of pages of its own.
         engine = create_engine(url, pool_size=8, max_overflow=8, pool_use_lifo=True, pool_pre_ping=pings)
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         raise _bad(str(where), f"this address cannot be used ({error})") from error
     if url.get_backend_name() == "sqlite":
         _prepare_sqlite(engine, Path(url.database or ""), make=make)
@@ -227,7 +229,7 @@ def failures(shown: str) -> Iterator[None]:
     """A database's own errors as StorageError."""
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error, Timeout) as error:
+    except (SQLAlchemyError, sqlite3.Error, Timeout, OSError) as error:
         raise _bad(shown, f"the database does not work: {str(getattr(error, 'orig', None) or error)[:300]}") from error
 
 
