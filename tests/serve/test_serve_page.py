@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 import shutil
 import subprocess
 import urllib.error
@@ -12,6 +15,8 @@ from pathlib import Path
 import pytest
 from echo_engine import Echo, opened, registry_of
 from running_server import Running, running
+
+import tunesmith.serve.page
 
 KEY = "a-key-of-at-least-16"
 
@@ -61,3 +66,62 @@ def test_a_real_browser_runs_the_page_and_finds_the_models(server: Running, tmp_
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert '<option value="mine">' in done.stdout and '<option value="other">' in done.stdout
     assert "version v1" in done.stdout and "CONSOLE" not in done.stderr and "Refused" not in done.stderr
+
+
+STUB = """
+const asked = [], kinds = ["silent", "hangs", "hangs late", "whole"];
+window.fetch = async (path, {body, signal} = {}) => {
+  if (path === "/v1/models") return new Response('{"data": [{"id": "<b>\\"mine\\"</b>"}]}');
+  asked.push(JSON.parse(body).messages.map(({role, content}) => `${role}: ${content}`));
+  const kind = kinds.shift();
+  const line = (delta, reason) => new TextEncoder().encode(
+    `data: ${JSON.stringify({id: "c", choices: [{delta, finish_reason: reason}]})}\\n\\n`);
+  return new Response(new ReadableStream({start(c) {
+    if (kind === "hangs late" || kind === "whole") c.enqueue(line({content: "<i>Hel"}, null));
+    if (kind === "silent" || kind === "whole") { c.enqueue(line({}, "stop")); c.close(); }
+    else signal.addEventListener("abort", () => c.error(new DOMException("", "AbortError")));
+  }}));
+};
+"""
+DRIVER = """
+(async () => {
+  const rest = () => new Promise((done) => setTimeout(done, 50));
+  const ask = async (words) => {
+    document.getElementById("text").value = words;
+    document.getElementById("ask").requestSubmit();
+    for (let n = 0; n < 4; n++) await rest();
+  };
+  const press = async (id) => { document.getElementById(id).click(); for (let n = 0; n < 4; n++) await rest(); };
+  await rest();
+  await ask("one");
+  await ask("two");
+  await press("stop");
+  await ask("three");
+  await press("new");
+  await ask("four");
+  await ask("five");
+  document.title = JSON.stringify(asked) + document.querySelectorAll("#log b, #log i, option b").length;
+})();
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no Chromium on this machine")
+@pytest.mark.parametrize("planted", [False, True], ids=["as it is", "planted"])
+def test_questions_without_an_answer_and_earlier_conversations_are_not_sent(tmp_path: Path, planted: bool) -> None:
+    folder = Path(tunesmith.serve.page.__file__).parent
+    script = (folder / "chat.js").read_text(encoding="utf-8")
+    if planted:
+        latest = "const asked = {push: (one) => turns.push(one), toJSON: () => turns};"
+        script = script.replace("asked.pop();", "").replace("const asked = turns;", latest)
+    page = (folder / "chat.html").read_text(encoding="utf-8")
+    scripts = "".join(f"<script>{one}</script>" for one in (STUB, script, DRIVER))
+    (tmp_path / "page.html").write_text(page.replace('<script src="/chat.js"></script>', scripts), encoding="utf-8")
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    command += ["--virtual-time-budget=20000", "--dump-dom", (tmp_path / "page.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    title = re.search(r"<title>(.*?)</title>", done.stdout)
+    assert title is not None
+    expected = [["one"], ["two"], ["three"], ["four"], ["four", "<i>Hel", "five"]]
+    names = [["user: " + one if at != 1 else "assistant: " + one for at, one in enumerate(row)] for row in expected]
+    assert (html.unescape(title[1]) == json.dumps(names, separators=(",", ":")) + "0") is not planted

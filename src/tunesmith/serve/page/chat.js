@@ -46,12 +46,13 @@ async function post(path, body, signal) {
 }
 
 async function answer() {
+  const asked = turns;  // "New conversation" begins another list
   const turn = addTurn(model.value, "answer");
   const shown = turn.querySelector(".text");
   running = new AbortController();
   let id = "", said = "", reason = "";
   try {
-    const response = await post("/v1/chat/completions", {model: model.value, messages: turns, stream: true}, running.signal);
+    const response = await post("/v1/chat/completions", {model: model.value, messages: asked, stream: true}, running.signal);
     for await (const event of events(response)) {
       if (event.error) throw new Error(event.error.message);
       id = event.id;
@@ -62,15 +63,19 @@ async function answer() {
       turn.scrollIntoView({block: "nearest"});
     }
   } catch (error) {
-    if (error.name !== "AbortError") {
-      addTurn("The server", "fault", error.message);
-      if (!said) { turn.remove(); turns.pop(); }
-    } else if (!said) shown.textContent = "(stopped)";
+    if (error.name === "AbortError") reason = "stopped";
+    else if (asked === turns) addTurn("The server", "fault", error.message);
   } finally {
     running = null;
   }
-  if (!said) return;
-  turns.push({role: "assistant", content: said});
+  if (!said) {  // a question without an answer is no part of the conversation: many templates take turns strictly
+    asked.pop();
+    if (reason) shown.textContent = reason === "stopped" ? "(stopped)" : "(nothing)";
+    else turn.remove();
+    return;
+  }
+  asked.push({role: "assistant", content: said});
+  if (reason === "stopped") return;
   if (reason === "length") turn.querySelector("h2").textContent += " · cut at the limit of tokens";
   if (reason) addOpinion(turn, id, said);
 }
