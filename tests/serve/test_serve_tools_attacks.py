@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import json
 import threading
@@ -21,6 +22,8 @@ from tunesmith.models.generation.sampling import choose
 from tunesmith.models.load import find_base, load_tokenizer
 from tunesmith.models.tools.reading import read_json
 from tunesmith.serve import app
+from tunesmith.serve.ask import Limits, read_chat
+from tunesmith.serve.engine import Delta
 from tunesmith.serve.engines import embedded
 from tunesmith.serve.engines.strict import keeps
 
@@ -200,3 +203,22 @@ def test_tools_beyond_what_is_checked_are_refused_and_a_large_body_is_checked_be
         with pytest.raises(openai.BadRequestError):
             ask(client, {"type": "array", "description": "x" * size})
     assert len(set(threads)) == 2
+
+
+def test_a_call_that_is_being_written_is_not_silence_and_its_client_gets_no_empty_pieces(
+    client: openai.OpenAI, server: Running, base: Path, plant: list[int]
+) -> None:
+    written = call(json.dumps({"a": "many words " * 10}))
+    function = {"name": "look", "parameters": {"type": "object"}}
+    body = {"model": "tagged", "messages": ASKED, "tools": [{"type": "function", "function": function}], "max_tokens": 200}
+    version = server.registry.resolve("tagged")
+
+    async def pieces() -> list[Any]:
+        return [one async for one in version.engine.generate(version.target, read_chat(body, Limits()))]
+
+    say(base, plant, written)
+    tokens = len(plant)
+    assert sum(isinstance(one, Delta) for one in asyncio.run(pieces())) >= tokens  # else a chain would give the model up
+    say(base, plant, written)
+    events = list(ask(client, strict=False, stream=True))
+    assert len(events) == 2 and events[0].choices[0].delta.tool_calls and events[1].choices[0].finish_reason == "tool_calls"

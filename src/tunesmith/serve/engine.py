@@ -30,13 +30,18 @@ class LogProb:
 @dataclass(frozen=True, slots=True)
 class Delta:
     """A piece of choice `index`. `finish`: why it ended, with its last piece. `extra`: further fields of the message, such as
-    `tool_calls`, as the engine gave them."""
+    `tool_calls`, as the engine gave them. An empty one says that the answer is being written, and no client gets it."""
 
     index: int
     text: str = ""
     finish: Finish | None = None
     logprobs: tuple[LogProb, ...] = ()
     extra: dict[str, Any] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it to send."""
+        return not (self.text or self.finish or self.logprobs or self.extra)
 
 
 class CallsOfTools:

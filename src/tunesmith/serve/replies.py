@@ -33,7 +33,7 @@ class Told:
         if isinstance(piece, Usage):
             self.usage = piece
             return
-        if self.first_s is None:
+        if self.first_s is None and not piece.is_empty:
             self.first_s = now
         self.last_s = now
         if piece.finish:
@@ -86,6 +86,8 @@ async def chunks(call: Call, answer: Answer, told: Told) -> AsyncIterator[bytes]
         if isinstance(piece, Usage):
             if call.ask.include_usage:
                 yield event({**head, "choices": [], "usage": _usage(piece)})
+        elif piece.is_empty:
+            continue
         elif call.ask.kind == "chat":
             role = {} if piece.index in begun else {"role": "assistant"}
             begun.add(piece.index)

@@ -95,15 +95,17 @@ class _Choice:
             )
         if self.reader is not None:
             return self._read(self.reader, piece)
-        if piece or logprobs or self.text.finish:
-            self.send(Delta(self.index, piece, self.text.finish, logprobs))
+        self.send(Delta(self.index, piece, self.text.finish, logprobs))  # also if it is empty: the answer is being written
         return self.text.finish is not None
 
     def _read(self, reader: CallReader, piece: str) -> bool:
         """Send the calls of tools in a piece as calls, and the rest as text."""
         finish: Finish | None = self.text.finish
         number = reader.count
-        for part in reader.add(piece, last=finish is not None):
+        parts = reader.add(piece, last=finish is not None)
+        if not parts:
+            self.send(Delta(self.index))
+        for part in parts:
             if isinstance(part, str):
                 self.send(Delta(self.index, part))
             else:
