@@ -1,1 +1,1 @@
-"""Copies of finished runs in trackers of experiments: each file but three writes to one of them."""
+"""Copies of runs in trackers of experiments. `mlflow`, `trackio`, `tensorboard` and `wandb` write to one of them each."""

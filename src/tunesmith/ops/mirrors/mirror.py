@@ -19,7 +19,8 @@ import orjson
 
 from tunesmith.core.errors import TrackerError, TunesmithError
 from tunesmith.core.files import make_folders, storage_errors
-from tunesmith.core.reporter import Event, SilentReporter, StageDone, VerdictReached
+from tunesmith.core.reporter import Event, Progress, SilentReporter, StageDone, VerdictReached
+from tunesmith.ops.mirrors.following import FOLLOWED, Order, followed
 from tunesmith.ops.mirrors.payload import payload_of
 from tunesmith.ops.runs.row import RunRow, rows_of
 from tunesmith.ops.runs.table import find_run
@@ -66,11 +67,19 @@ def mirror_rows(rows: Sequence[RunRow], tracking: TrackingConfig) -> list[Mirror
 
 
 class MirrorReporter(SilentReporter):
-    """Mirrors the run of a project when it is trained, and again when it is judged. What fails becomes a warning."""
+    """Mirrors the run of a project while it is trained, when it is trained, and again when it is judged. What fails becomes a
+    warning."""
 
     def __init__(self, tracking: TrackingConfig, project: Path, *, warn: Callable[[str], None]) -> None:
         self._tracking, self._project, self._warn = tracking, project, warn
         self._run = ""
+
+    def progress(self, name: str, *, total: float, unit: str, done: float = 0) -> Progress:
+        """Followers of the run for as long as it is trained."""
+        if name != "train":
+            return super().progress(name, total=total, unit=unit, done=done)
+        shown = [tracker for tracker in self._tracking.to if tracker in FOLLOWED and _is_installed(tracker)]
+        return followed(self._project, [_order(tracker, self._project, self._tracking) for tracker in shown])
 
     def event(self, event: Event) -> None:
         """Mirror after training and after the verdict."""
@@ -89,26 +98,35 @@ class MirrorReporter(SilentReporter):
                 self._warn(f"{problem.what}: {problem.value}; the run is not affected. Later: {problem.hint}")
 
 
+def _is_installed(tracker: str) -> bool:
+    return importlib.util.find_spec(TRACKERS[tracker]) is not None
+
+
+def _order(tracker: str, project: Path, tracking: TrackingConfig) -> Order:
+    """Where a tracker's process writes, and the environment in which it runs."""
+    address = tracking.mlflow_url if tracker == "mlflow" else ""
+    folder = (project / ".tunesmith" / "trackers").resolve()
+    order = {"to": tracker, "folder": str(folder), "name": tracking.name, "address": address}
+    return order, {**os.environ, **_QUIET, **({} if address else _NOWHERE)}
+
+
 def _send(rows: Sequence[RunRow], tracker: str, tracking: TrackingConfig) -> list[Mirrored]:
     """Write runs of one project to one tracker, in one process."""
     again = f"tunesmith runs mirror {rows[0].id[:8] if len(rows) == 1 else ''}".rstrip() + f" --to {tracker}"
-    package = TRACKERS[tracker]
-    if importlib.util.find_spec(package) is None:
+    if not _is_installed(tracker):
         raise TrackerError(
             f"{tracker} is not installed",
-            value=package,
+            value=TRACKERS[tracker],
             expected=f"the extra {tracker}",
             hint=f"pip install 'tunesmith[{tracker}]'; then {again}",
         )
-    folder = Path(rows[0].project) / ".tunesmith" / "trackers"
+    order, environment = _order(tracker, Path(rows[0].project), tracking)
+    folder, address = Path(order["folder"]), str(order["address"])
     with storage_errors("writing a mirror", folder):
         make_folders(folder)
-    address = tracking.mlflow_url if tracker == "mlflow" else ""
-    order = {"to": tracker, "folder": str(folder.resolve()), "name": tracking.name, "address": address}
-    whole = orjson.dumps({**order, "runs": [payload_of(row).as_dict() for row in rows]})
+    whole = orjson.dumps({**order, "runs": [payload_of(row).as_dict() for row in rows]}) + b"\n"
     limit = _LIMIT_S + _EACH_S * len(rows)
     command = [sys.executable, "-m", "tunesmith.ops.mirrors.worker"]
-    environment = {**os.environ, **_QUIET, **({} if address else _NOWHERE)}
     try:
         done = subprocess.run(command, input=whole, capture_output=True, timeout=limit, check=False, env=environment)
     except subprocess.TimeoutExpired as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,17 +27,12 @@ def send(run: Mapping[str, Any], folder: Path, name: str, address: str) -> str:
     known = client.get_experiment_by_name(name)
     own = None if address else (folder / "mlflow-artifacts").resolve().as_uri()
     experiment = known.experiment_id if known else client.create_experiment(name, artifact_location=own, tags=_KIND)
-    found = client.search_runs([experiment], f"tags.`tunesmith.run_id` = '{run['id']}'", max_results=1)
+    found = client.search_runs([experiment], f"tags.`tunesmith.run_id` LIKE '{run['id'][:16]}%'", max_results=1)
     tags = run["tags"]
     made = found[0] if found else client.create_run(experiment, start_time=run["began_ms"], run_name=run["name"], tags=tags)
     id, last = made.info.run_id, run["ended_ms"]
     metrics = [Metric(key, value, last, 0) for key, value in run["numbers"].items()]
-    if "val_loss" not in made.data.metrics:
-        span = max(1, max((row["step"] for row in run["curves"]), default=1))
-        for row in run["curves"]:
-            at = run["began_ms"] + round((last - run["began_ms"]) * row["step"] / span)
-            metrics += [Metric(f"curve/{key}", v, at, int(row["step"])) for key, v in row.items() if key != "step"]
-            metrics += [Metric("val_loss", row["val_loss"], at, int(row["step"]))] if "val_loss" in row else []
+    metrics += _curves(run, _steps_of(client, id, made.data.metrics))
     settings = [Param(key, value) for key, value in run["settings"].items()]
     for start in range(0, len(metrics), _METRICS_AT_ONCE):
         client.log_batch(id, metrics=metrics[start : start + _METRICS_AT_ONCE])
@@ -45,8 +40,31 @@ def send(run: Mapping[str, Any], folder: Path, name: str, address: str) -> str:
         client.log_batch(id, params=settings[start : start + _SETTINGS_AT_ONCE])
     for key, value in tags.items():
         client.set_tag(id, key, value)
-    client.set_terminated(id, "FINISHED", end_time=last)
+    if run["done"]:
+        client.update_run(id, name=run["name"])  # which a run under way does not have yet
+        client.set_terminated(id, "FINISHED", end_time=last)
     return address or f"mlflow ui --backend-store-uri {uri}"
+
+
+def _steps_of(client: Any, id: str, known: Iterable[str]) -> dict[str, int]:
+    """The last step of each curve that is there already."""
+    curves = [key for key in known if key == "val_loss" or key.startswith("curve/")]
+    return {key: max(one.step for one in client.get_metric_history(id, key)) for key in curves}
+
+
+def _curves(run: Mapping[str, Any], there: Mapping[str, int]) -> list[Any]:
+    """The points of all curves beyond the steps that are `there`."""
+    from mlflow.entities import Metric
+
+    span = max(1, max((row["step"] for row in run["curves"]), default=1))
+    found = []
+    for row in run["curves"]:
+        step = int(row["step"])
+        at = run["began_ms"] + round((run["ended_ms"] - run["began_ms"]) * step / span)
+        named = {f"curve/{key}": value for key, value in row.items() if key != "step"}
+        named |= {"val_loss": row["val_loss"]} if "val_loss" in row else {}
+        found += [Metric(key, value, at, step) for key, value in named.items() if step > there.get(key, -1)]
+    return found
 
 
 def _reach(address: str) -> None:

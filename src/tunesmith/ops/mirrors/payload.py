@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
+
+import orjson
 
 from tunesmith.ops.runs.comparing import curves_of
 from tunesmith.ops.runs.row import RunRow
 
-__all__ = ["Payload", "payload_of"]
+__all__ = ["Payload", "curve_rows", "payload_of"]
 
 _NUMBERS = ("loss", "best_step", "steps", "score", "gain", "seconds", "memory_bytes", "bytes", "trained", "parameters", "look")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """A finished run. Times in milliseconds since 1970; `curves`: rows with `step` and numbers; `tags`: short texts."""
+    """A run. Times in milliseconds since 1970; `curves`: rows with `step` and numbers; `tags`: short texts; `done`: whether it
+    is finished. The first 16 digits of `id` are the same before and after."""
 
     id: str
     name: str
@@ -27,6 +31,7 @@ class Payload:
     tags: Mapping[str, str]
     numbers: Mapping[str, float]
     curves: Sequence[Mapping[str, float]]
+    done: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -41,6 +46,7 @@ def payload_of(row: RunRow) -> Payload:
         numbers |= {f"{name}_low": ends[0], f"{name}_high": ends[1]} if ends else {}
     tags = {
         "tunesmith.run_id": row.id,
+        "tunesmith.state": "done",
         "tunesmith.dataset_id": row.dataset or "",
         "tunesmith.verdict": row.verdict or "not judged",
         "tunesmith.metric": row.metric or "",
@@ -56,6 +62,19 @@ def payload_of(row: RunRow) -> Payload:
         numbers=numbers,
         curves=[_numbers(one) for one in curves_of(row) if "event" not in one],
     )
+
+
+def curve_rows(log: Path) -> list[dict[str, float]]:
+    """The numbers in a metric log that may still be written, its last line perhaps only half; [] if it is not there."""
+    found = []
+    for line in log.read_bytes().split(b"\n") if log.is_file() else []:
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(row, dict) and "event" not in row and isinstance(row.get("step"), int):
+            found.append(_numbers(row))
+    return found
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:

@@ -18,11 +18,12 @@ def send(run: Mapping[str, Any], folder: Path, name: str, address: str) -> str:
     from trackio.sqlite_storage import SQLiteStorage
 
     place.mkdir(parents=True, exist_ok=True)
-    rows = [*run["curves"], {"step": max((row["step"] for row in run["curves"]), default=0), **_named(run["numbers"])}]
+    last = {"step": max((row["step"] for row in run["curves"]), default=0), **_named(run["numbers"])}
+    rows = [*run["curves"], *([last] if run["numbers"] or not run["curves"] else [])]
     span = max(1, rows[-1]["step"])
     length = run["ended_ms"] - run["began_ms"]
     times = [datetime.fromtimestamp((run["began_ms"] + length * row["step"] / span) / 1000, UTC).isoformat() for row in rows]
-    SQLiteStorage.delete_run(name, run["name"], run_id=run["id"])
+    SQLiteStorage.delete_run(name, run["name"], run_id=run["id"][:16])
     SQLiteStorage.bulk_log(
         name,
         run["name"],
@@ -30,7 +31,7 @@ def send(run: Mapping[str, Any], folder: Path, name: str, address: str) -> str:
         steps=[int(row["step"]) for row in rows],
         timestamps=times,
         config={**run["settings"], **run["tags"]},
-        run_id=run["id"],
+        run_id=run["id"][:16],
     )
     return f"TRACKIO_DIR={place} trackio show --project {name}"
 

@@ -20,7 +20,8 @@ TRACKERS: Mapping[str, str] = MappingProxyType(
 
 
 class TrackingConfig(Section):
-    """Trackers that get a copy of each run when it is trained and when it is judged. The runs do not depend on them."""
+    """Trackers that get a copy of each run while it is trained, when it is done and when it is judged. No run depends on
+    them."""
 
     to: list[TrackerName] = []
     """Trackers by name: `mlflow`, `trackio`, `wandb` (offline), `tensorboard`. Each needs its extra (`pip install
