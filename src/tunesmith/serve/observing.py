@@ -1,4 +1,5 @@
-"""What the server tells of itself: metrics under vLLM's names, and one line of JSON per request, without prompts or answers."""
+"""What the server tells of itself: metrics under vLLM's and OpenTelemetry's names, and one line of JSON per request, without
+prompts or answers."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from tunesmith.serve.genai_metrics import GenAiMetrics
 from tunesmith.serve.pipeline import Call
 from tunesmith.serve.registry import Version
 from tunesmith.serve.replies import Told
@@ -51,12 +53,13 @@ class Observer:
         self._refused = Counter(
             "tunesmith:requests_refused", "Requests without an answer.", registry=self._all, labelnames=["status"]
         )
-
         self._stalled = Counter("tunesmith:answers_stalled", "Answers given up for silence in their middle.", **named)
+        self._genai = GenAiMetrics(self._all)
 
     def done(self, call: Call, version: Version | None, told: Told, status: int) -> None:
         """A request has ended: with status 499 if the client went away."""
         seconds = time.monotonic() - call.begun
+        self._genai.done(call, version, told, status, seconds)
         if status != 200:
             self._refused.labels(str(status)).inc()
         if version is not None:
@@ -67,7 +70,7 @@ class Observer:
             for what, counter in self._guesses.items():
                 counter.labels(name).inc(getattr(told.usage, what))
             self._whole.labels(name).observe(seconds)
-            if told.first_s is not None:
+            if told.first_s is not None and told.came_in_pieces(call.ask.stream):
                 self._first.labels(name).observe(told.first_s)
                 if told.usage.completion > 1:
                     self._between.labels(name).observe((told.last_s - told.first_s) / (told.usage.completion - 1))

@@ -26,6 +26,11 @@ class Told:
     finishes: list[str] = field(default_factory=list)
     first_s: float | None = None
     last_s: float = 0.0
+    pieces: int = 0
+
+    def came_in_pieces(self, stream: bool) -> bool:
+        """Whether its first token was heard before its last: a server behind an address sends what is not a stream at once."""
+        return stream or self.pieces > len(self.finishes)
 
     def hear(self, call: Call, piece: Delta | Usage) -> None:
         """Count a piece."""
@@ -33,6 +38,7 @@ class Told:
         if isinstance(piece, Usage):
             self.usage = piece
             return
+        self.pieces += not piece.is_empty
         if self.first_s is None and not piece.is_empty:
             self.first_s = now
         self.last_s = now
