@@ -66,9 +66,9 @@ class Agreement:
     noise: float
     worst: float
 
-    def within(self, gap: float) -> bool:
-        """Rounding is small, and explains every divergence."""
-        return self.gap < gap and self.worst <= self.noise
+    def within(self, gap: float, noise: float = 0.0) -> bool:
+        """Rounding is small, and explains every divergence. `noise`: what more references than these showed."""
+        return self.gap < gap and self.worst <= max(self.noise, noise)
 
 
 def agreement(engine: Engine, model: Any, chat: Chat, adapter: str | None = None, *, with_adapters: bool = False) -> Agreement:
@@ -117,8 +117,8 @@ def opened(folder: Path, adapter: Path | None = None) -> Any:
 def test_vllm_answers_as_the_merged_folder_does_from_the_same_prompts(forms: dict[str, Path]) -> None:
     chat = open_chat(find_base(str(forms["merged"])))
     with start_vllm(forms["merged"], context=1024) as engine:
-        assert agreement(engine, opened(forms["merged"]), chat).within(0.1)
-        assert not agreement(engine, opened(forms["base"]), chat).within(0.1), "the untuned base is found out"
+        assert agreement(engine, opened(forms["merged"]), chat).within(0.1, BFLOAT16_NOISE)
+        assert not agreement(engine, opened(forms["base"]), chat).within(0.1, BFLOAT16_NOISE), "the untuned base is found out"
         for talk in TALKS:
             rendered = engine.render(talk[:1])
             assert list(engine.tokenize(rendered)) == chat.encode_prompt(talk[:1])
