@@ -79,7 +79,14 @@ def make_plan(  # noqa: PLR0913 (all that the plan is made of)
         )
     cache = _cache(recipe, data, shape, hardware)
     items = min(recipe.eval.max_items or data.num_test, data.num_test)
-    held = stages(shape, training=memory.likely, test_tokens=round(items * data.mean), trainable=adapter.trainable, cache=cache)
+    held = stages(
+        shape,
+        training=memory.likely,
+        test_tokens=round(items * data.mean),
+        trainable=adapter.trainable,
+        cache=cache,
+        file_bytes=base.file_bytes,
+    )
     seconds = _durations(recipe, data, shape, precision, steps=steps, tokens=tokens, drawing=drawing)
     numbers = {
         **asdict(data),

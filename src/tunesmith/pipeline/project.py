@@ -335,7 +335,7 @@ class Project:
             self.shape,
             measure_hardware(),
             PrecisionFacts(**asdict(self.precision)),
-            base=BaseFacts(self.origin.name, self.origin.origin),
+            base=BaseFacts(self.origin.name, self.origin.origin, max(f.stat().st_size for f in self.origin.weights)),
             adapter=adapter_facts(self.origin, r),
             drawing=drawing_of(self.objective),
             detectable=detectable_effect(facts.test_documents, min_groups=r.gates.min_documents),

@@ -10,10 +10,12 @@ __all__ = ["AdapterFacts", "BaseFacts", "DataFacts", "DrawingFacts", "PrecisionF
 
 @dataclass(frozen=True, slots=True)
 class BaseFacts:
-    """The base's name, and where its weights come from if that is not its own folder (a quantised file, the hub)."""
+    """The base's name, where its weights come from if that is not its own folder (a quantised file, the hub), and the bytes of
+    the largest of its files of weights."""
 
     name: str
     origin: str = ""
+    file_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,13 +143,15 @@ def answering(shape: Shape, *, answers: int, prompt: int, room: int, free: int) 
     return min(wanted, ENOUGH_CACHE, free // 4)
 
 
-def stages(shape: Shape, *, training: int, test_tokens: int, trainable: int, cache: int) -> Stages:
+def stages(shape: Shape, *, training: int, test_tokens: int, trainable: int, cache: int, file_bytes: int = 0) -> Stages:
     """`training`: bytes of that stage. `test_tokens`: of all rows to be scored; `cache`: what `answering` takes.
 
-    Merging holds the weights in float32 and their copy on its way to the disk. Evaluation holds one copy of the weights in
-    float32 at a time, with what answers and scores take, or with the base alongside the merged model to check the sums.
+    Merging holds the weights in float32, their copy on its way to the disk, and the file of the base that is read for it
+    (`file_bytes`: the largest), whose pages count as the process's own while they are there. Evaluation holds one copy of the
+    weights in float32 at a time, with what answers and scores take, or with the base alongside the merged model to check the
+    sums.
     """
     one = LIBRARIES + 4 * shape.num_parameters + 4 * trainable
     copy = 4 * shape.num_parameters
     scored = computing(shape, min(SCORED, test_tokens), bytes_a_number=4)
-    return Stages(training, one + copy, one + max(cache, scored, copy) + _HEAD)
+    return Stages(training, one + copy + file_bytes, one + max(cache, scored, copy) + _HEAD)
