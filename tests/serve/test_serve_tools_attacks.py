@@ -20,11 +20,10 @@ from tool_templates import FORMS
 from tunesmith.models.continuous import generator
 from tunesmith.models.generation.sampling import choose
 from tunesmith.models.load import find_base, load_tokenizer
-from tunesmith.models.tools.reading import read_json
+from tunesmith.models.tools.reading import CallReader, read_json
 from tunesmith.serve import app
 from tunesmith.serve.ask import Limits, read_chat
 from tunesmith.serve.engine import Delta
-from tunesmith.serve.engines import embedded
 from tunesmith.serve.engines.strict import keeps
 
 ASKED: list[Any] = [{"role": "user", "content": "How warm is it in Zug?"}]
@@ -140,7 +139,7 @@ def test_what_fails_while_an_answer_is_read_fails_that_answer_alone(
     plant.clear()
     begun, let_go = threading.Event(), threading.Event()
     other: list[Any] = []
-    own = embedded.CallReader.add
+    own = CallReader.add
 
     def add(self: Any, text: str, *, last: bool = False) -> Any:
         if "broken" in self.offered:
@@ -149,7 +148,7 @@ def test_what_fails_while_an_answer_is_read_fails_that_answer_alone(
         let_go.wait(30)
         return own(self, text, last=last)
 
-    monkeypatch.setattr(embedded.CallReader, "add", add)
+    monkeypatch.setattr(CallReader, "add", add)
     thread = threading.Thread(target=lambda: other.append(ask(client, max_tokens=40, temperature=0)))
     thread.start()
     assert begun.wait(30)
@@ -198,7 +197,12 @@ def test_tools_beyond_what_is_checked_are_refused_and_a_large_body_is_checked_be
         ask(client, {"description": "x" * 200_001})
     assert caught.value.param == "tools"
     threads: list[str] = []
-    monkeypatch.setattr(app, "read_json", lambda body: (threads.append(threading.current_thread().name), json.loads(body))[1])
+
+    def read(body: bytes) -> Any:
+        threads.append(threading.current_thread().name)
+        return json.loads(body)
+
+    monkeypatch.setattr(app, "read_json", read)
     for size in (10, 30_000):
         with pytest.raises(openai.BadRequestError):
             ask(client, {"type": "array", "description": "x" * size})
