@@ -12,12 +12,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from tunesmith.models.tools.form import ToolForm, Written
 from tunesmith.models.tools.reading import ToolCall, new_id
 from tunesmith.serve.ask import Ask
 from tunesmith.serve.engine import Delta, Usage
+from tunesmith.serve.engines.strict import keeps, names_by_pattern
 from tunesmith.serve.errors import bad_field
 
 __all__ = ["must_call"]
@@ -33,6 +32,9 @@ async def must_call(ask: Ask, prompt: str, form: ToolForm, complete: Complete) -
     """
     assert ask.tools is not None
     functions = {one.name: one for one in ask.tools.callable}
+    for at, one in enumerate(ask.tools.functions):
+        if one in ask.tools.callable and names_by_pattern(one.parameters):
+            raise bad_field(f"tools[{at}].function.parameters", "patternProperties are not supported in a call that must come")
     names = sorted(functions, key=len, reverse=True)
     begin, first = _filled(form.begin), _Part()
     if len(names) > 1:
@@ -83,7 +85,7 @@ def _answer(ask: Ask, name: str, part: _Part, before: str) -> Delta:
         arguments = None
     if arguments is None and part.finish == "length" and part.text.strip()[:1] in ("", "{"):
         return Delta(0, before + part.text, "length")
-    if not Draft202012Validator(dict(function.parameters)).is_valid(arguments):
+    if not isinstance(arguments, dict) or not keeps(function.parameters)(arguments):
         raise bad_field(f"tools[{at}].function.parameters", "llama.cpp cannot enforce this schema")
     call = ToolCall(new_id(), name, json.dumps(arguments, ensure_ascii=False))
     return Delta(0, finish="tool_calls", extra=call.streamed(0))
