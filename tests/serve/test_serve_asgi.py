@@ -79,6 +79,32 @@ def test_a_model_that_cannot_be_opened_ends_the_start_with_its_message(base: Pat
     assert message["type"] == "lifespan.startup.failed" and "nowhere" in message["message"] and "hint" in message["message"]
 
 
+def lived(app: AsgiApp) -> list[Any]:
+    """What it says of its start and its end."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "lifespan"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app({"type": "lifespan"}, receive, send))
+    return sent
+
+
+def test_a_model_that_is_left_out_is_logged_and_said_where_the_traffic_needs_it(
+    base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    references = [f"mine={base}", f"other={tmp_path / 'nowhere'}"]
+    first, _ = lived(asgi_app(references, project=tmp_path))
+    assert first["type"] == "lifespan.startup.complete" and "left out: " in caplog.text and "nowhere" in caplog.text
+    file = tmp_path / "traffic.yaml"
+    file.write_text("ab: {both: {mine: 1, other: 1}}")
+    (message,) = lived(asgi_app(references, project=tmp_path, traffic=str(file)))
+    assert "not served" in message["message"] and "nowhere" in message["message"]
+
+
 def test_without_a_key_a_lifespan_or_a_known_setting_there_is_no_application(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

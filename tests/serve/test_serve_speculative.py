@@ -119,6 +119,14 @@ def test_a_model_of_other_tokens_an_adapter_and_a_server_without_models_of_its_o
         assert "hint" in str(caught.value) and "expected" in str(caught.value)
 
 
+def test_a_reference_that_is_refused_does_not_let_vllm_pass_with_guesses_that_it_never_makes(
+    models: Any, tmp_path: Path
+) -> None:
+    base, _ = models
+    with pytest.raises(ModelError, match="next tokens guessed"):
+        loaded(tmp_path, str(base), str(tmp_path / "nowhere"), engine="vllm", speculative="ngram")
+
+
 def test_off_is_a_word_and_what_cannot_be_guessed_with_is_an_error() -> None:
     assert recipe_from({"sources": ["./posts"], "serve": {"speculative": False}}).serve.speculative == "off"
     assert recipe_from({"sources": ["./posts"]}, ["serve.speculative=off"]).serve.speculative == "off"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsgiApp", "asgi_app"]
 
+_LOG = logging.getLogger("tunesmith.serve")
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
@@ -48,8 +50,10 @@ class AsgiApp:
         await receive()
         step = "startup"
         try:
-            async with open_gate(self._wanted) as (gate, registry, _):
+            async with open_gate(self._wanted) as (gate, registry, refused):
                 self._gate, self._registry = gate, registry
+                for reason in refused:
+                    _LOG.error("left out: %s", reason)
                 gate.service.ready = True
                 await send({"type": "lifespan.startup.complete"})
                 step = "shutdown"

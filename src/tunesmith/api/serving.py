@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.core.artifacts import Store
-from tunesmith.core.errors import EngineError
+from tunesmith.core.errors import EngineError, TunesmithError
 
 if TYPE_CHECKING:
     from tunesmith.core.reporter import Reporter
@@ -197,7 +197,11 @@ async def open_gate(wanted: Wanted) -> AsyncIterator[tuple[Any, Any, Any]]:
             raise refused[0] if refused else _nothing()
         observer = Observer()
         explicit = {(one.name, one.alias) for one in wanted.references if one.alias}
-        traffic = open_traffic(wanted.traffic, observer, registry, explicit)
+        try:
+            traffic = open_traffic(wanted.traffic, observer, registry, explicit)
+        except TunesmithError as error:  # a model that it names may be missing for one of these reasons
+            error.problems += tuple(problem for one in refused for problem in one.problems)
+            raise
         held.push_async_callback(traffic.close)
         pipeline = Pipeline(registry, traffic.stages, most_waiting=config.max_waiting)
         app = make_app(pipeline, observer)

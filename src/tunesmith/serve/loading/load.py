@@ -44,11 +44,11 @@ async def load_all(references: Sequence[Named], how: Loading, registry: Registry
             place_url(one, servers)
     refused: list[TunesmithError] = []
     bases, ggufs = _placed(files, how, refused) if files else ([], [])
-    if how.speculative and not refused and not (bases and how.engine == "transformers"):
+    if how.speculative and (how.engine != "transformers" if bases else not refused):
         raise ModelError(
             "none of these models can have its next tokens guessed",
             value=how.speculative,
-            expected="`off`, or a model in this process: no GGUF file and no address",
+            expected="`off`, or a model in this process: no GGUF file, no address, and not --engine vllm",
             hint="--speculative off",
         )
     groups: list[_Opens] = [*bases, *ggufs, *servers.values()]
