@@ -74,7 +74,11 @@ def test_an_export_is_served_with_the_settings_of_its_run(tmp_path: Path) -> Non
     place = place_of(made.id, store)
     assert place.gguf is not None and place.run == store.resolve("run:latest")
     assert [(one.name, one.judged.state) for one in find_options(made.id, store)] == [("gguf-f16", "pass")]
-    assert states(str(place.gguf), store) == {"gguf-f16": "pass"}
+    copy, other = tmp_path / "copy.gguf", tmp_path / "other.gguf"
+    copy.write_bytes(place.gguf.read_bytes())
+    other.write_bytes(place.gguf.read_bytes() + b" ")
+    assert states(str(place.gguf), store) == states(str(copy), store) == {"gguf-f16": "pass"}
+    assert states(str(other), store) == {"other": "not measured"}
 
 
 def test_vllm_is_an_option_where_its_python_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

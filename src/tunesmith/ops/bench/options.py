@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.errors import EvaluationError
+from tunesmith.core.files import sha256_file
 from tunesmith.engines.vllm import PYTHON
 from tunesmith.eval.gate import State
 from tunesmith.pipeline.exporting import exports_of
@@ -38,7 +39,7 @@ _LABELS = {
     "ngram": "transformers, float32, n-gram guesses",
     "vllm": "vLLM, bfloat16",
 }
-_GGUF = "gguf"
+_GGUF, _GGUF_FLAGS = "gguf", ("--speculative", "off")
 _OF_THE_RUN = ("float32", "ngram")  # the number type of the evaluation; guesses leave the tokens as they are
 
 
@@ -152,20 +153,27 @@ def _further(word: str, store: Store) -> Option:
     place = place_of(one.reference, store)
     if place.gguf is None:
         judged = Judged(state="not measured", why="its answers were not tested")
-        return _served(one.name or one.reference, f"transformers, {one.reference}", one.reference, store, (), judged)
-    export = next((a for a in store.all() if a.kind == "export" and place.gguf.is_relative_to(a.path)), None)
-    if export is not None:
+        label = f"transformers, float32, {one.reference}"
+        return _served(one.name or one.reference, label, one.reference, store, _FLAGS["float32"], judged)
+    if (export := _export_with(place.gguf, store)) is not None:
         run = place_of(export.id, store).run
         found = _of_export(export, None if run is None else FinishedRun(store, run), store)
         return replace(found, name=one.name or found.name)
     judged = Judged(state="not measured", why="this file's answers were not tested")
-    return _served(one.name or place.gguf.stem, f"llama.cpp, {place.gguf.name}", one.reference, store, (), judged)
+    return _served(one.name or place.gguf.stem, f"llama.cpp, {place.gguf.name}", one.reference, store, _GGUF_FLAGS, judged)
+
+
+def _export_with(file: Path, store: Store) -> Artifact | None:
+    """The export that holds exactly this file: copies and releases have the verdict of what they were copied from."""
+    mark = sha256_file(file)
+    exports = [one for one in store.all() if one.kind == "export"]
+    return next((one for one in exports if any(fact["sha256"] == mark for fact in one.manifest["files"])), None)
 
 
 def _of_export(export: Artifact, run: FinishedRun | None, store: Store) -> Option:
     quant = str(export.numbers["quant"])
     name = f"{_GGUF}-{quant}" if quant else _GGUF
-    return _served(name, f"llama.cpp, {quant or 'GGUF'}", export.id[:12], store, (), _of_file(export, run))
+    return _served(name, f"llama.cpp, {quant or 'GGUF'}", export.id[:12], store, _GGUF_FLAGS, _of_file(export, run))
 
 
 def _of_file(export: Artifact, run: FinishedRun | None) -> Judged:
