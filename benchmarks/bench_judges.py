@@ -3,12 +3,15 @@
 python benchmarks/bench_judges.py labels --shared ../shared/data/judge --record
 python benchmarks/bench_judges.py kappa --sets 1000 --record
 python benchmarks/bench_judges.py rates --sets 2000 --record
+python benchmarks/bench_judges.py votes --judge smollm2 --replies DIR --record
 
 `labels`: auto-j's 1,392 pairs and FairEval's 80 with people's labels (without verdicts of a judge), judged by programs:
 at random, by length, by place, always the same, and people's own label with a known share of noise. κ is compared with that of
 scikit-learn. `kappa`: how often the 95 % interval of κ covers the truth in simulated label sets, pairs clustered by prompt.
 `rates`: how often the interval of a corrected win rate covers the truth (`simulated_judges.py`), with labels drawn at random or
-by the active choice; and what the judge's own interval would cover.
+by the active choice; and what the judge's own interval would cover. `votes`: a local judge on the forty votes that a person
+cast on the real base (`results/arena-smollm2-2026-11-29`), once held to the form of a verdict and once free; `--replies` is a
+folder that keeps replies, so that a run that was stopped continues.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import itertools
 import json
 import random
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,20 +31,25 @@ from sklearn.metrics import cohen_kappa_score
 
 from record import write_result
 from simulated_judges import Simulated, simulate
+from tunesmith.api import arena_export, calibrate_judge
 from tunesmith.eval.judge.calibration import calibrate_pairs
 from tunesmith.eval.judge.kappa import kappa, kappa_of_cells
 from tunesmith.eval.judge.rows import LABELS, JudgedPair, Label
 
 NOISE = 0.15
+VOTES = Path(__file__).parent / "results" / "arena-smollm2-2026-11-29"
+FREE_TOKENS = 200
 Verdict = Callable[[JudgedPair, random.Random], tuple[Label, Label]]
 
 
 def main() -> None:
     """Print the rows as they come, and record them if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["labels", "kappa", "rates"])
+    parser.add_argument("what", choices=["labels", "kappa", "rates", "votes"])
     parser.add_argument("--shared", type=Path, default=Path("../shared/data/judge"), help="folder of auto-j and faireval")
     parser.add_argument("--sets", type=int, default=1000, help="simulated label sets in each cell")
+    parser.add_argument("--judge", default="smollm2", help="a local model that judges the kept votes")
+    parser.add_argument("--replies", type=Path, default=Path("judged-votes"), help="folder in which its replies are kept")
     parser.add_argument("--record", action="store_true", help="write the dated result")
     asked = parser.parse_args()
     rows = []
@@ -48,13 +57,55 @@ def main() -> None:
         "labels": lambda: on_labels(asked.shared),
         "kappa": lambda: coverage(asked.sets),
         "rates": lambda: rates(asked.sets),
+        "votes": lambda: on_votes(asked.judge, asked.replies),
     }
     for row in work[asked.what]():
         print(row, flush=True)
         rows.append(row)
     if asked.record:
-        theme = {"labels": "judges", "kappa": "judges-kappa", "rates": "judges-rates"}[asked.what]
-        write_result(theme, {"noise": NOISE} if asked.what == "labels" else {"sets in a cell": asked.sets, "level": 0.95}, rows)
+        theme = "judges" if asked.what == "labels" else f"judges-{asked.what}"
+        simulated = {"sets in a cell": asked.sets, "level": 0.95}
+        works = {
+            "labels": {"noise": NOISE},
+            "votes": {"judge": asked.judge, "replies of at most": f"{FREE_TOKENS} tokens if free"},
+        }
+        write_result(theme, works.get(asked.what, simulated), rows)
+
+
+def on_votes(judge: str, replies: Path) -> Iterator[dict[str, Any]]:
+    """A local judge calibrated on the kept votes, held to the form of a verdict and free."""
+    project = replies / "votes"
+    kept = project / "arenas" / json.loads((VOTES / "manifest.json").read_bytes())["id"][:16]
+    if not kept.exists():
+        shutil.copytree(VOTES, kept)
+    labels = replies / "labels.jsonl"
+    arena_export(labels, kind="labels", project=project)
+    for form, settings in (
+        ("held to the form", {}),
+        ("free", {"judge.json_schema": False, "judge.max_reply_tokens": FREE_TOKENS}),
+    ):
+        asked = {"judge.concurrency": 16, **settings}
+        found = calibrate_judge(labels, judge=judge, project=replies / form.split()[0], settings=asked).as_dict()
+        kappa, work = found["kappa"], found["judge"]
+        yield {
+            "replies": form,
+            "pairs": found["n"],
+            "pairs without a verdict": found["unparsed"],
+            "agreement": _said(found["agreement"]),
+            "kappa": _said(kappa["value"]),
+            "ci": "not measured" if kappa["ci"] is None else "{:.2f} to {:.2f}".format(*kappa["ci"]),
+            "reversed": _said(found["reversed"]),
+            "prefers the first": _said(found["position_preference"]),
+            "same when asked again": _said(found["retest"]),
+            "requests": work["requests"],
+            "tokens": work["tokens"],
+            "may gate": found["may_gate"],
+            "why": [found["why"]],
+        }
+
+
+def _said(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.3f}"
 
 
 def auto_j(folder: Path) -> list[JudgedPair]:
