@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import orjson
+import psutil
 
 from tunesmith.ops.mirrors.payload import curve_rows
 
@@ -101,8 +102,8 @@ def follow(order: Mapping[str, Any], send: Callable[..., str], until: BinaryIO) 
         ended.set()
 
     Thread(target=wait, daemon=True).start()
-    if hasattr(os, "nice"):
-        os.nice(10)  # the training goes first
+    # The training goes first.
+    psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else 10)
     began, seen, pause = round(1000 * time.time()), 0, float(order["every_s"])
     while not ended.wait(pause):
         curves = curve_rows(Path(order["follow"]))
