@@ -102,8 +102,10 @@ def follow(order: Mapping[str, Any], send: Callable[..., str], until: BinaryIO) 
         ended.set()
 
     Thread(target=wait, daemon=True).start()
-    # The training goes first.
-    psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else 10)
+    if sys.platform == "win32":  # the training goes first
+        psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+    else:
+        psutil.Process().nice(10)
     began, seen, pause = round(1000 * time.time()), 0, float(order["every_s"])
     while not ended.wait(pause):
         curves = curve_rows(Path(order["follow"]))
