@@ -148,10 +148,10 @@ def stages(shape: Shape, *, training: int, test_tokens: int, trainable: int, cac
 
     Merging holds the weights in float32, their copy on its way to the disk, and the file of the base that is read for it
     (`file_bytes`: the largest), whose pages count as the process's own while they are there. Evaluation holds one copy of the
-    weights in float32 at a time, with what answers and scores take, or with the base alongside the merged model to check the
-    sums.
+    weights in float32 at a time, with what answers and scores take, or with the base alongside the merged model, and the files
+    of both, to check the sums.
     """
     one = LIBRARIES + 4 * shape.num_parameters + 4 * trainable
     copy = 4 * shape.num_parameters
     scored = computing(shape, min(SCORED, test_tokens), bytes_a_number=4)
-    return Stages(training, one + copy + file_bytes, one + max(cache, scored, copy) + _HEAD)
+    return Stages(training, one + copy + file_bytes, one + max(cache, scored, copy, 2 * file_bytes) + _HEAD)
