@@ -4,9 +4,9 @@ python benchmarks/serve_soak.py [--seconds 3600] [--per-s 20] [--warm-s 300]
 
 `tunesmith serve` has a mock backend behind an address, the tiny model of the tests in its process, and a split of both. One in
 ten clients leaves early, one backend in twenty breaks off, some requests are wrong; most answers get feedback. Prompts and
-answers are captured, and all prompts differ. In the warm-up some come in bursts, so that the memory that many requests at once
-need is there before the measurement: what grows afterwards is a leak. A line a minute goes to stdout, so that a run that is
-stopped is not lost.
+answers are captured, and all prompts differ. In the warm-up some come in bursts that fill the server's queue, so that the
+memory that many requests at once need is there before the measurement: what grows afterwards is a leak. A line a minute goes to
+stdout, so that a run that is stopped is not lost.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from serve_backend import backend
 MIB = 2**20
 PREFIX_MIB = 4  # so that the cache of prompts is full before the measurement begins
 EVERY_S = 2.0
-BURSTS, BURST = 4, 200  # of requests at once, spread over the warm-up
+BURSTS, BURST = 4, 1000  # of requests at once, spread over the warm-up: more than the server's queue holds
 NOUNS = [
     "kettle",
     "lamp",
@@ -110,7 +110,9 @@ class Soak:
 
     def _count(self, status: int, content: bytes, stream: bool, *, may_break: bool, is_wrong: bool) -> None:
         broke = status >= 500 or (stream and b'data: {"error"' in content)
-        if is_wrong:
+        if status == 429:
+            self.counts["queue full"] += 1
+        elif is_wrong:
             self.counts["refused" if status in (400, 404) else f"unexpected: {status} for a wrong request"] += 1
         elif broke and may_break:
             self.counts["backend broke off"] += 1
@@ -139,13 +141,19 @@ class Soak:
             )
             if at % 5 == 0:
                 for path in ("/metrics", "/v1/models", "/v1/ab/mine"):
-                    async with client.get(self.url + path) as response:
-                        await response.read()
+                    await self._read(client, path)
             if at % int(60 / EVERY_S) == 0:
                 now = {"s": round(self.samples[-1][0]), "MiB": round(memory.rss / MIB, 2), "files": self.samples[-1][3]}
                 print(json.dumps({**now, "load": round(os.getloadavg()[0], 1), **self.counts}), flush=True)
             at += 1
             await asyncio.sleep(EVERY_S)
+
+    async def _read(self, client: aiohttp.ClientSession, path: str) -> None:
+        try:
+            async with client.get(self.url + path, timeout=aiohttp.ClientTimeout(total=30)) as response:
+                await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self.counts[f"failed: {type(error).__name__} of {path}"] += 1
 
 
 def _id_of(content: bytes, stream: bool) -> str:
@@ -198,6 +206,7 @@ def report(soak: Soak, warm_s: float, log: Path, database: Path, load: float) ->
         "left": soak.counts["left"],
         "backend broke off": soak.counts["backend broke off"],
         "refused": soak.counts["refused"],
+        "queue full": soak.counts["queue full"],
         "unexpected": sum(strange.values()),
         "still in work": soak.counts["still running"] + soak.counts["still waiting"],
         "feedback": len(soak.acknowledged),

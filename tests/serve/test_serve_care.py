@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import json
@@ -21,6 +22,7 @@ from tunesmith.core.errors import EngineError
 from tunesmith.serve.errors import ApiError
 from tunesmith.serve.gate import Rates
 from tunesmith.serve.pipeline import Answer, Call, Handler
+from tunesmith.serve.queue import FairQueue
 from tunesmith.serve.running import Address, bind
 
 KEY = "a-key-of-at-least-16"
@@ -255,6 +257,26 @@ def test_a_full_queue_answers_429_with_retry_after_and_those_that_wait_are_answe
         engine.go.set()
         assert [one.result() for one in waiting] == [200] * 5
     assert order == ["a1", "a2", "b1", "a3", "a4"]
+
+
+def test_whoever_gives_up_in_the_moment_in_which_a_place_is_free_takes_nobodys_place_or_turn() -> None:
+    async def work() -> None:
+        queue, order = FairQueue(1, 10), list[str]()
+
+        async def waits(key: str, name: str) -> None:
+            async with queue.place(key):
+                order.append(name)
+
+        async with queue.place("first"):
+            waiting = [asyncio.ensure_future(waits(*one)) for one in (("a", "a1"), ("a", "a2"), ("b", "b1"))]
+            while queue.waiting < 3:
+                await asyncio.sleep(0)
+            waiting[0].cancel()  # and before it hears of that, the place is free
+        done = await asyncio.gather(*waiting, return_exceptions=True)
+        assert isinstance(done[0], asyncio.CancelledError) and done[1:] == [None, None]
+        assert order == ["a2", "b1"] and (queue.running, queue.waiting) == (0, 0)
+
+    asyncio.run(work())
 
 
 # --- those who leave, and the end -------------------------------------------------------------------------------------

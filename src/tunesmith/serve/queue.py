@@ -56,7 +56,7 @@ class FairQueue:
         except asyncio.CancelledError:
             if turn_comes.done() and not turn_comes.cancelled():
                 self._leave()  # the place came in the same moment
-            else:
+            elif turn_comes in self._keys.get(key, ()):  # else a place was offered to it meanwhile, and went to the next one
                 self._remove(key, turn_comes)
             raise
 
@@ -72,11 +72,12 @@ class FairQueue:
             key, waiters = next(iter(self._keys.items()))
             waiter = waiters.popleft()
             self.waiting -= 1
+            if not waiters:
+                del self._keys[key]
+            if waiter.done():  # it was given up a moment ago: the turn is still this key's
+                continue
             if waiters:
                 self._keys.move_to_end(key)
-            else:
-                del self._keys[key]
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+            waiter.set_result(None)
+            return
         self.running -= 1
