@@ -18,9 +18,10 @@ from tunesmith.core.errors import EvaluationError, ModelError
 from tunesmith.core.records import Message
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.eval.evaluate import Conditions, Measured, choose_items, evaluate, that_fit
+from tunesmith.eval.evidence_checks import check_evidence
 from tunesmith.eval.likelihood import encode_items, likelihoods
 from tunesmith.eval.parity import compare_models
-from tunesmith.eval.results import Evidence, Item, check_evidence
+from tunesmith.eval.results import Evidence, Item
 from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.generate import generate

@@ -14,7 +14,8 @@ from tunesmith.cli.main import main
 from tunesmith.core.errors import DatasetError, EvaluationError
 from tunesmith.core.files import MANIFEST
 from tunesmith.core.records import Document, read_jsonl
-from tunesmith.eval.results import Evidence, FoldRows, check_evidence, read_evidence
+from tunesmith.eval.evidence_checks import check_evidence
+from tunesmith.eval.results import Evidence, FoldRows, read_evidence
 from tunesmith.pipeline import cross_fitting
 from tunesmith.pipeline.cross_fitting import cross_fit
 from tunesmith.pipeline.judging import gathered

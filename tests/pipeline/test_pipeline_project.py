@@ -12,9 +12,12 @@ from fakes import Told, copy_base, write_posts
 from tunesmith.api import EXAMPLES, Project
 from tunesmith.core.errors import BlockedError, TunesmithError
 from tunesmith.core.files import MANIFEST, verify
+from tunesmith.core.records import Example, Message
 from tunesmith.core.reporter import Line, StageDone
+from tunesmith.data.dataset.golden import add_golden
 from tunesmith.eval.files import read_items
 from tunesmith.pipeline.recipe_file import recipe_from
+from tunesmith.pipeline.stages.eval import STAGE
 
 SETTINGS: dict[str, Any] = {
     "build": {"passage_words": 40},
@@ -54,6 +57,33 @@ def test_the_road_ends_with_a_verdict_from_written_gates_without_the_network(roo
     assert list(outcome.measurements.systems) == ["base", "prompted", "tuned", "merged"]
     names = {p.name for p in outcome.evaluation.path.iterdir()}
     assert {"report.html", "report.json", "evidence.json", "verdict.json", "predictions-tuned.jsonl"} <= names
+
+
+def test_a_golden_set_is_measured_with_the_test_set_and_rules(tiny_path: Path, posts: Path, tmp_path: Path) -> None:
+    asked = [
+        Example(
+            id=f"g{n}",
+            messages=(
+                Message(role="user", content=f"What of the {word}?"),
+                Message(role="assistant", content=f"{word}, a tin."),
+            ),
+            document_id=f"g{n}",
+            group=f"g{n}",
+            source="golden",
+        )
+        for n, word in enumerate(["kettle", "lamp", "hinge", "anvil", "rope", "ladder", "stove"])
+    ]
+    lone = Example(
+        id="t", messages=(Message(role="assistant", content="No question."),), document_id="t", group="t", source="g"
+    )
+    add_golden(tmp_path, [*asked, lone])
+    outcome = project(tiny_path, posts, tmp_path).outcome
+    found = outcome.measurements.golden
+    assert found is not None and (found.num_items, found.num_documents) == (7, 7)
+    assert next(gate for gate in outcome.verdict.gates if gate.name == "golden").required
+    assert "golden set" in " ".join(
+        line.text for line in STAGE.words(project(tiny_path, posts, tmp_path), outcome.evaluation).lines
+    )
 
 
 def test_a_run_that_never_gains_ends_in_a_verdict_and_not_in_an_error(tiny_path: Path, posts: Path, tmp_path: Path) -> None:

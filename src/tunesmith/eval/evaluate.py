@@ -22,7 +22,7 @@ from tunesmith.eval.item_clusters import cluster_rows
 from tunesmith.eval.likelihood import likelihoods_of
 from tunesmith.eval.parity import Given, compare_given
 from tunesmith.eval.perplexity import of_texts
-from tunesmith.eval.probes import probe_items
+from tunesmith.eval.probes import GOLDEN, probe_items
 from tunesmith.eval.results import FormResult, GeneralResult, Item, Likelihood, Limit, ParityResult, SystemRun
 from tunesmith.eval.suites.answered import SuiteAnswers
 from tunesmith.eval.suites.run import SuiteRun
@@ -85,13 +85,18 @@ def choose_items(examples: Sequence[Example], max_items: int, column: str = "") 
     found = cluster_rows(examples, column)
     grouped = [replace(e, group=name) for e, name in zip(examples, found.names, strict=True)]
     rows = spread_over_documents(grouped, max_items)
+    mixed = any(e.origin is not None and e.origin.generated != "prompt" for e in rows)
     return tuple(
-        Item(id=e.id, group=e.group, title=e.title, prompt=e.prompt, reference=e.answer, about=_about(e)) for e in rows
+        Item(id=e.id, group=e.group, title=e.title, prompt=e.prompt, reference=e.answer, about=_about(e, mixed=mixed))
+        for e in rows
     )
 
 
-def _about(example: Example) -> dict[str, str]:
-    return {"source": example.source, **{name: example.meta[name] for name in _FACTS if name in example.meta}}
+def _about(example: Example, *, mixed: bool) -> dict[str, str]:
+    """`mixed`: some answers of the test set were written by a model, so it is said who wrote each."""
+    by_a_model = example.origin is not None and example.origin.generated != "prompt"
+    written = {"answer": "written by a model" if by_a_model else "written by a person"} if mixed else {}
+    return {"source": example.source, **written, **{name: example.meta[name] for name in _FACTS if name in example.meta}}
 
 
 def that_fit(
@@ -119,7 +124,7 @@ def that_fit(
     return tuple(kept)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 (all that an evaluation depends on)
     base: BaseFolder,
     *,
     adapter: Path,
@@ -129,8 +134,10 @@ def evaluate(
     general: Sequence[Item],
     conditions: Conditions,
     reporter: Reporter,
+    golden: Sequence[Item] = (),
 ) -> Measured:
-    """Measure every system on `items`, in float32. `train`: the author's passages that a baseline may get in its prompt.
+    """Measure every system on `items`, in float32. `train`: the author's passages that a baseline may get in its prompt;
+    `golden`: items of the golden set, of which base and tuned model give the likelihood.
 
     EvaluationError if the merged model has another chat format, or if the adapter has no effect.
     """
@@ -154,7 +161,10 @@ def evaluate(
         address=conditions.address,
     )
     kinds = chosen_kinds(inputs, conditions.baselines, conditions.additions)
-    return evaluate_kinds(kinds, inputs, items=items, general=general, conditions=conditions, reporter=reporter)
+    probes = {} if of_texts(items) else probe_items(items, train)
+    if golden:
+        probes[GOLDEN] = tuple(golden)
+    return evaluate_kinds(kinds, inputs, items=items, general=general, conditions=conditions, reporter=reporter, probes=probes)
 
 
 def evaluate_kinds(

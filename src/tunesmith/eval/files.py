@@ -18,6 +18,18 @@ from tunesmith.eval.verdict import Verdict
 
 __all__ = ["read_items", "read_verdict", "write_evaluation", "write_evidence"]
 
+_LATER = (
+    "forms",
+    "probes",
+    "suites",
+    "recipe",
+    "audited",
+    "people",
+    "judged",
+    "voice",
+    "golden",
+)  # not in the first evidence files
+
 
 def read_items(path: Path) -> tuple[Item, ...]:
     """Items of a file with `id`, `prompt`, `reference` in each line; every item is a document of its own."""
@@ -72,15 +84,7 @@ def write_evaluation(out: Path, evidence: Evidence, measurements: Measurements, 
 def write_evidence(out: Path, evidence: Evidence) -> None:
     """What was measured, as `eval.results.read_evidence` reads it."""
     held = {field.name: getattr(evidence, field.name) for field in fields(evidence)}
-    for name in (
-        "forms",
-        "probes",
-        "suites",
-        "recipe",
-        "audited",
-        "people",
-        "judged",
-    ):  # as evidence was before these were there
+    for name in _LATER:
         if not held[name]:
             del held[name]
     (out / "evidence.json").write_bytes(to_json(held))

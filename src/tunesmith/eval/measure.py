@@ -19,6 +19,7 @@ from tunesmith.core.records import Generation
 from tunesmith.eval.arena.held import HeldVotes, results_between
 from tunesmith.eval.arena.results import ArenaResults
 from tunesmith.eval.dependence import dependence
+from tunesmith.eval.evidence_checks import check_evidence
 from tunesmith.eval.floors import floor_answers
 from tunesmith.eval.how import How
 from tunesmith.eval.judge.measured import JudgeMeasures, judge_measures
@@ -27,7 +28,7 @@ from tunesmith.eval.metrics.registry import metric_named, score_answers
 from tunesmith.eval.metrics.repetition import loop_scores, same_answers
 from tunesmith.eval.metrics.text import length_matched
 from tunesmith.eval.perplexity import PerplexityFigures, of_texts, perplexity_figures
-from tunesmith.eval.probe_measures import QuestionWorth, Recital, question_worth, recital
+from tunesmith.eval.probe_measures import GoldenMeasures, QuestionWorth, Recital, golden_measures, question_worth, recital
 from tunesmith.eval.results import (
     Audited,
     Evidence,
@@ -37,12 +38,12 @@ from tunesmith.eval.results import (
     Limit,
     ParityResult,
     SystemRun,
-    check_evidence,
 )
 from tunesmith.eval.shares import AnswerShares, answer_shares, ended
 from tunesmith.eval.stats import LEVEL, Difference, Summary, Weighting, detectable_effect
 from tunesmith.eval.suites.answered import suite_figures
 from tunesmith.eval.suites.result import SafetyResult, SuiteResult
+from tunesmith.eval.voice_measures import VoiceMeasures, voice_measures
 from tunesmith.models.use import Use
 from tunesmith.systems.registry import by_role, kind_of, pairs
 
@@ -125,6 +126,8 @@ class Measurements:
     people: ArenaResults | None = None
     votes: HeldVotes | None = None
     judge: JudgeMeasures | None = None
+    voice: VoiceMeasures | None = None
+    golden: GoldenMeasures | None = None
 
     def comparison(self, a: str, b: str) -> Comparison | None:
         """The comparison b − a, or None if one of the two was not run."""
@@ -230,6 +233,8 @@ def measure(  # noqa: PLR0913 (all that the figures depend on)
         people=None if evidence.people is None else results_between(evidence.people),
         votes=evidence.people,
         judge=judge_measures(evidence.judged),
+        voice=voice_measures(evidence.voice, evidence.items, how),
+        golden=golden_measures(evidence, how),
     )
 
 

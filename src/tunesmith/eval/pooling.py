@@ -74,6 +74,7 @@ def pool(
         use=_use([one.use for one in everyone], len(folds[0])),
         limit=_limit([fold[0].evidence.limit for fold in folds]),
         probes=_probes([one.probes for one in everyone]),
+        golden=first.golden,
         suites=tuple(_worst_suite(n, everyone) for n in range(len(first.suites))),
         recipe=RecipeRuns(
             folds=tuple(

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from tunesmith.core.records import Generation
 from tunesmith.eval.how import How
-from tunesmith.eval.probes import OTHER_QUESTION, REWORDED, TRAINING, item_of
+from tunesmith.eval.metrics.registry import metric_named
+from tunesmith.eval.probes import GOLDEN, OTHER_QUESTION, REWORDED, TRAINING, item_of
 from tunesmith.eval.proportions import Share, clustered_share
 from tunesmith.eval.recital import Recited, TrainingText
 from tunesmith.eval.results import Evidence, Item, Likelihood
 from tunesmith.eval.stats import Difference, Summary
 
-__all__ = ["QuestionWorth", "Recital", "question_worth", "recital"]
+__all__ = ["GoldenMeasures", "QuestionWorth", "Recital", "golden_measures", "question_worth", "recital"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,35 @@ class Recital:
     training_gain: float | None
     test_gain: float | None
     reworded_loss: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenMeasures:
+    """Bits per byte on the items of the golden set, clustered by document. `change`: tuned less base; below zero is better."""
+
+    num_items: int
+    num_documents: int
+    base: Summary
+    tuned: Summary
+    change: Difference
+
+
+def golden_measures(evidence: Evidence, how: How) -> GoldenMeasures | None:
+    """None where there is no golden set, or base or tuned model were not asked."""
+    sides = evidence.probes.get(GOLDEN, {})
+    if not {"base", "tuned"} <= sides.keys():
+        return None
+    base, tuned = ({row.item_id: row.bits_per_byte for row in sides[name]} for name in ("base", "tuned"))
+    items = [item for item in evidence.golden if item.id in base]
+    before, after = [base[item.id] for item in items], [tuned[item.id] for item in items]
+    groups = [item.group for item in items]
+    return GoldenMeasures(
+        num_items=len(items),
+        num_documents=len(set(groups)),
+        base=how.summary(before, groups),
+        tuned=how.summary(after, groups),
+        change=how.difference(before, after, groups, metric=metric_named("bits_per_byte")),
+    )
 
 
 def question_worth(evidence: Evidence, how: How, *, share: float) -> QuestionWorth | None:

@@ -15,12 +15,15 @@ from tunesmith.core.records import Example, Message
 from tunesmith.eval.floors import nearest_rows
 from tunesmith.eval.results import Item
 
-__all__ = ["OTHER_QUESTION", "REWORDED", "TRAINING", "item_of", "probe_items", "probes_of", "training_id"]
+__all__ = ["GOLDEN", "OTHER_QUESTION", "REWORDED", "TRAINING", "item_of", "probe_items", "probes_of", "training_id"]
 
 OTHER_QUESTION = "other_question"
 """Every test reference under questions from other documents: what the right question is worth."""
 TRAINING, REWORDED = "training", "training_reworded"
 """The training rows nearest to the test questions as they were learned, and the same with another wording of the question."""
+
+GOLDEN = "golden"
+"""The items of the golden set, which training never saw."""
 
 _QUESTIONS, _ROWS = 3, 40  # other questions for an item, and training rows, at most
 _MOST = 240  # rows of a probe

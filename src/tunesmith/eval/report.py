@@ -24,6 +24,7 @@ from tunesmith.eval.report_cells import gain_rows, share_cell, summary_cell, tip
 from tunesmith.eval.report_judge import judge_section
 from tunesmith.eval.report_proof import slices_of, slices_section, suites_section
 from tunesmith.eval.report_values import report_values
+from tunesmith.eval.report_voice import voice_section
 from tunesmith.eval.results import Evidence, SystemRun
 from tunesmith.eval.verdict import Verdict
 from tunesmith.systems.registry import by_role, title_of
@@ -46,6 +47,7 @@ def evaluation_report(evidence: Evidence, measurements: Measurements, verdict: V
         people_section(evidence, measurements),
         judge_section(evidence, measurements, _gains(measurements, "base", "tuned")),
         _scores(measurements),
+        voice_section(measurements.voice),
         _floors(measurements),
         suites_section(measurements),
         slices_section(slices_of(evidence, measurements), measurements.primary),

@@ -68,6 +68,8 @@ def report_values(
         "dependence": dict(measurements.dependence),
         "suites": dict(measurements.suites),
         "safety": dict(measurements.safety),
+        **({"golden": measurements.golden} if measurements.golden else {}),
+        **({"voice": measurements.voice} if measurements.voice else {}),
         "slices": slices_of(evidence, measurements),
         "alternatives": ladder_values(evidence, measurements),
         "looks": verdict.looks,

@@ -64,9 +64,9 @@ def slice_scores(
 ) -> Slices:
     """The scores of items by what `attributes` say of them; with `base`, the gains over it.
 
-    Known attributes of an item: `tag` or `tags` (one or a list), `source`, `author`, `length` (a number, such as the words of
-    the reference: cut into thirds), `date` (anything with a year in it). An item without an attribute is in no slice of it. A
-    value that all items share makes no slice.
+    Known attributes of an item: `tag` or `tags` (one or a list), `source`, `author`, `answer` (who wrote it), `length` (a
+    number, such as the words of the reference: cut into thirds), `date` (anything with a year in it). An item without an
+    attribute is in no slice of it. A value that all items share makes no slice.
     """
     if not len(scores) == len(groups) == len(attributes):
         raise ValueError(f"{len(scores)} scores, {len(groups)} groups, {len(attributes)} items")
@@ -117,7 +117,7 @@ def _members(attributes: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], l
         tags = one.get("tags", one.get("tag")) or []
         for tag in dict.fromkeys([tags] if isinstance(tags, str) else map(str, tags)):
             found.setdefault(("tag", tag), []).append(position)
-        for name in ("source", "author"):
+        for name in ("source", "author", "answer"):
             if one.get(name):
                 found.setdefault((name, str(one[name])), []).append(position)
         if isinstance(one.get("length"), int | float):

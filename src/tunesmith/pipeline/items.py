@@ -11,7 +11,7 @@ from tunesmith.eval.item_clusters import cluster_rows
 from tunesmith.eval.results import Item
 from tunesmith.pipeline.recipe import Recipe
 
-__all__ = ["clusters_of", "test_items"]
+__all__ = ["clusters_of", "golden_items", "test_items"]
 
 
 def test_items(rows: Sequence[Example], settings: Recipe) -> tuple[Item, ...]:
@@ -20,6 +20,11 @@ def test_items(rows: Sequence[Example], settings: Recipe) -> tuple[Item, ...]:
     The `group` of an item names its cluster.
     """
     return choose_items(rows, settings.eval.max_items, settings.split.group)
+
+
+def golden_items(rows: Sequence[Example], settings: Recipe) -> tuple[Item, ...]:
+    """What is measured of the golden set: its items with a question and an answer, at most `eval.max_items`."""
+    return choose_items([row for row in rows if row.prompt and row.answer], settings.eval.max_items, settings.split.group)
 
 
 def clusters_of(rows: Sequence[Example], settings: Recipe) -> Clusters:

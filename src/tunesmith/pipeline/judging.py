@@ -16,13 +16,14 @@ from tunesmith.eval.measure import Measurements, SystemMeasures
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.stats import Difference
 from tunesmith.eval.verdict import Verdict
+from tunesmith.eval.voice_measures import voice_scores
 from tunesmith.models.load import find_base
 from tunesmith.models.tuned import tuned_folder
 from tunesmith.pipeline.arena_votes import votes_on
 from tunesmith.pipeline.bigger import address_of
 from tunesmith.pipeline.context import Context, Judged
 from tunesmith.pipeline.evidence import EXAMPLES, known_evidence
-from tunesmith.pipeline.items import clusters_of, test_items
+from tunesmith.pipeline.items import clusters_of, golden_items, test_items
 from tunesmith.pipeline.judged_answers import judge_answers
 from tunesmith.pipeline.ruling import rule_on
 from tunesmith.pipeline.stages import eval as eval_stage
@@ -58,6 +59,7 @@ def _gather(project: Context) -> Evidence:
             f"{left_out} of {len(chosen)} test items are longer than the context of the base, or rewritten by its chat"
             " template, and stay unscored"
         )
+    golden = that_fit(project.chat, golden_items(project.other_sets.golden, project.settings), context=project.base.context)
     measured = evaluate(
         project.base,
         adapter=tuned_folder(project.run.path),
@@ -76,11 +78,13 @@ def _gather(project: Context) -> Evidence:
             suites=project.suites,
             saved=project.store.root / "answers",
         ),
+        golden=golden,
         reporter=project.reporter,
     )
     judged = judge_answers(
         project.settings.judge, items, measured.systems, project.store.root.parent, reporter=project.reporter
     )
+    voice = voice_scores(items, measured.systems, project.authors_rows(train))
     reading = project.run.numbers["reading"]
     unit = {LOSS_UNIT: project.objective.loss_unit} if project.objective.loss_unit != A_TOKEN else {}
     used = (project.documents, project.dataset, project.run, project.use, project.model)
@@ -94,6 +98,8 @@ def _gather(project: Context) -> Evidence:
         probes=measured.probes,
         suites=measured.suites,
         judged=judged,
+        voice=voice,
+        golden=golden,
         use=project.settings_of_use,
         limit=measured.limit,
         training=tuple(

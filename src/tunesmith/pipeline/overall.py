@@ -17,6 +17,7 @@ from tunesmith.eval.asking import Conditions
 from tunesmith.eval.evaluate import evaluate_kinds, that_fit
 from tunesmith.eval.files import read_items, write_evaluation
 from tunesmith.eval.results import Evidence, read_evidence
+from tunesmith.eval.voice_measures import voice_scores
 from tunesmith.models.load import BaseFolder, find_base
 from tunesmith.pipeline.evidence import EXAMPLES, measuring_code, same_verdict
 from tunesmith.pipeline.items import clusters_of, test_items
@@ -130,6 +131,7 @@ def _gather(kept: Sequence[tuple[str, Project]]) -> Evidence:
         suites=measured.suites,
         use=last.settings_of_use,
         limit=measured.limit,
+        voice=voice_scores(items, measured.systems, own),
         train_answers=tuple(row.answer for one in projects for row in one.rows("train")),
         numbers={
             "chain": " → ".join([last.origin.name, *(name for name, _ in kept)]),

@@ -22,7 +22,7 @@ from tunesmith.eval.gain import MARGINS, OTHER_MARGIN, margin_of, weigh
 from tunesmith.eval.gate import Finding, Gate, State, missing, unless_one_sided
 from tunesmith.eval.measure import Comparison, Measurements, improvement
 from tunesmith.eval.numbers import signed_range
-from tunesmith.eval.probes import TRAINING, probes_of, training_id
+from tunesmith.eval.probes import GOLDEN, TRAINING, probes_of, training_id
 from tunesmith.eval.results import Evidence, Item, SystemRun, read_evidence
 from tunesmith.eval.suites.answered import SuiteAnswers
 from tunesmith.eval.verdict import Verdict
@@ -111,7 +111,8 @@ def judge_shipped(run: FinishedRun, evaluation: Artifact, system: System, *, rep
             hint="tunesmith eval",
         )
     settings: dict[str, Any] = dict(evaluation.manifest["settings"])
-    evidence = replace(_in_its_place(tested, _asked(run, tested, settings, system, reporter)), people=None)  # not its answers
+    found = _asked(run, tested, settings, system, reporter)
+    evidence = replace(_in_its_place(tested, found), people=None, voice=None)  # of the adapter's answers
     chosen, gates, look = EvalConfig(**settings["eval"]), GateConfig(**settings["gates"]), settings["look"]
     measurements, verdict = rule_on(evidence, chosen, gates, number=look["number"], changed=look["changed"])
     margin = margin_of(gates, chosen.primary)
@@ -179,7 +180,7 @@ def _probes(run: FinishedRun, tested: Evidence) -> dict[str, tuple[Item, ...]]:
                 hint="tunesmith eval makes a new evaluation, which the form is then held against",
             )
         found[name] = tuple(item for item in items if item.id in wanted)
-    return found
+    return {**found, **({GOLDEN: tested.golden} if tested.golden else {})}
 
 
 def _in_its_place(tested: Evidence, found: Measured) -> Evidence:

@@ -13,8 +13,8 @@ authors are found by the names of the documents. It says nothing of what a text 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from tunesmith.eval.corpus import corpus_interval
 from tunesmith.eval.metrics.metric import Metric, Unscored
 from tunesmith.eval.metrics.voice_features import masked, pieces, prose, rhythm, spread
 
-__all__ = ["LEAST_AUC", "METRICS", "Voice", "VoiceCheck", "Writing", "fit_voice", "packaged_writing"]
+__all__ = ["LEAST_AUC", "METRICS", "Voice", "VoiceCheck", "VoiceScores", "Writing", "fit_voice", "packaged_writing"]
 
 LEAST_AUC, _LEAST_LOW = 0.75, 0.6
 _FOLDS = 5
@@ -58,6 +58,16 @@ class VoiceCheck:
     num_documents: int
     num_others: int
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceScores:
+    """What the classifier says in an evaluation: for each system the chance that the author wrote its answers, item by item,
+    and the same of the references; None where an answer is too short. Both are empty where the voice is not measured."""
+
+    check: VoiceCheck
+    systems: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    references: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from tunesmith.core.reporter import Line
 from tunesmith.eval.files import write_evaluation
 from tunesmith.eval.measure import METRICS, Measurements, improvement
 from tunesmith.eval.numbers import percent, signed_range
+from tunesmith.eval.report_voice import voice_line
 from tunesmith.pipeline.arena_votes import votes_id
 from tunesmith.pipeline.context import Context
 from tunesmith.pipeline.evidence import measuring_code
@@ -64,7 +65,9 @@ def _words(project: Context, artifact: Artifact) -> StageText:
     systems = " · ".join(m.systems)
     return StageText(
         text=f"{systems} on {m.num_items} held-out {'texts' if m.of_texts else 'answers'} of {m.num_documents} documents",
-        lines=tuple(Line(text) for part in (_metrics(m), _answers(m), _suites(m), _parity(m)) for text in part),
+        lines=tuple(
+            Line(text) for part in (_metrics(m), _golden(m), _voice(m), _answers(m), _suites(m), _parity(m)) for text in part
+        ),
     )
 
 
@@ -77,6 +80,23 @@ def _metrics(m: Measurements) -> Iterator[str]:
             for kind in by_role("baseline"):
                 if kind.name in m.systems:
                     yield f"{f'  over {_SHORT.get(kind.name, kind.name)}':<{_NAME}}{_compared(m, kind.name, name)}"
+
+
+def _voice(m: Measurements) -> Iterator[str]:
+    """How likely it is that the author wrote the answers; nothing where that is not measured."""
+    if line := voice_line(m.voice):
+        yield f"{'voice':<{_NAME}}{line}"
+
+
+def _golden(m: Measurements) -> Iterator[str]:
+    """Bits per byte on the golden set; nothing where there is none."""
+    if m.golden is None:
+        return
+    d, gain = m.golden.change, improvement(m.golden.change, "bits_per_byte")
+    if d.mean_a is None or d.mean_b is None:
+        return
+    range_ = f"improvement {signed_range(gain)}" if gain else "no interval: too few documents"
+    yield f"{'golden set':<{_NAME}}{d.mean_a:.3f} → {d.mean_b:.3f}   {range_}   better on {d.better} of {d.n}"
 
 
 def _compared(m: Measurements, a: str, metric: str) -> str:
