@@ -86,6 +86,9 @@ def test_a_damaged_artifact_is_not_found_and_is_made_anew(store: Store) -> None:
 def test_artifacts_are_found_by_the_first_digits_and_as_latest(store: Store) -> None:
     one, run = make(store, {"seed": 1}), make(store, {"seed": 1}, kind="run")
     assert store.resolve(one.id[:10]).id == one.id == store.resolve(one.id.upper()).id
+    assert store.resolve(f"dataset:{one.id}").id == store.resolve(f"dataset:{one.id[:9].upper()}").id == one.id
+    with pytest.raises(ArtifactError, match="no such artifact"):
+        store.resolve(f"run:{one.id}")  # it is a dataset
     assert store.resolve("run:latest").id == run.id
 
 

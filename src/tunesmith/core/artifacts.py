@@ -206,24 +206,24 @@ class Store:
         return sorted(found, key=lambda artifact: str(artifact.manifest.get("created", "")))
 
     def resolve(self, prefix: str) -> Artifact:
-        """The one artifact whose id begins with `prefix`, verified; or the one that is named `kind:latest`, or `kind:NAME`
-        after the stage of a chain that it was made for."""
+        """The one artifact whose id begins with `prefix` or `kind:prefix`, verified; or the one that is named `kind:latest`, or
+        `kind:NAME` after the stage of a chain that it was made for."""
         everything = self.all()
         kind, _, latest = prefix.partition(":")
         of_kind = [a for a in everything if a.kind == kind]
         if latest == _LATEST:
             marked = [a for a in of_kind if a.id == self._marked(a.kind, _LATEST)]
             matches = (marked or of_kind)[-1:]  # without a mark, or with one of an artifact that is gone, the newest
-        elif _NAME.fullmatch(latest):
-            matches = [a for a in of_kind if a.id == self._marked(a.kind, f"{_LATEST}.{latest}")]
+        elif _NAME.fullmatch(latest) and (marked := self._marked(kind, f"{_LATEST}.{latest}")):
+            matches = [a for a in of_kind if a.id == marked]
         else:
-            matches = [a for a in everything if prefix and a.id.startswith(prefix.lower())]
+            matches = [a for a in (of_kind if latest else everything) if prefix and a.id.startswith((latest or prefix).lower())]
         if len(matches) != 1:
             known = ", ".join(f"{a.kind} {a.id[:8]}" for a in everything[-6:]) or f"none yet in {self.root}"
             raise ArtifactError(
                 "no such artifact" if not matches else f"{len(matches)} artifacts begin with that",
                 value=prefix,
-                expected=f"the first digits of one id, KIND:latest, or KIND:STAGE of a chain; there are: {known}",
+                expected=f"the first digits of one id, KIND:DIGITS, KIND:latest, or KIND:STAGE of a chain; there are: {known}",
                 hint="tunesmith run" if latest == _LATEST else "tunesmith show",
             )
         if verify(matches[0].path) is None:
