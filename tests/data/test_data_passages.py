@@ -211,10 +211,21 @@ def test_what_is_dropped_is_counted_by_reason() -> None:
         "exact copy of another passage": 1,
         "document too short": 1,
         "passage too short": 1,
-        "only quoted text": 1,
+        "more than a third is quoted text": 1,
         "mostly addresses, figures or repetitions": 1,
     }
     assert all(1 <= len(samples) <= 3 for samples in built.dropped_samples.values())
+
+
+OWN = "I read this twice before I agreed with any of it, and then I put the kettle on and wrote my answer down."
+OTHERS = "> Somebody else said this at some length, and went on to say more of the same until nobody was left to hear it."
+
+
+@pytest.mark.parametrize(("own", "kept"), [(1, False), (3, True)])
+def test_a_passage_that_is_mostly_other_peoples_words_is_left_out(own: int, kept: bool) -> None:
+    built = build("\n\n".join([OWN, OTHERS, *[OWN.replace("kettle", f"kettle {n}") for n in range(1, own)]]), words=300)
+    assert [OTHERS in made.answer for made in built.examples] == [True] * kept
+    assert built.dropped == ({} if kept else {"more than a third is quoted text": 1})
 
 
 def test_ids_stay_when_documents_are_added() -> None:

@@ -27,11 +27,12 @@ _WHOLE = 3.0  # one paragraph or list stays whole up to this much longer than as
 _MAX_BEFORE_WORDS = 60
 _MAX_ASKING_WORDS = 60
 _NUM_SAMPLES = 3
+_MOST_QUOTED = 1 / 3  # of the words of a passage: the rest would be other people's
 _ANCHOR = re.compile(r"\s*(?:\{[:#.][^{}]*\}|¶|\[¶\]\([^)]*\)|(?<=\s)#+)\s*$")
 
 _SHORT = "passage too short"
 _LEAD_IN = "lead-in to something left out"
-_ONLY_QUOTED = "only quoted text"
+_QUOTED = "more than a third is quoted text"
 _UNBROKEN = "text without sentence ends"
 _NOT_PROSE = "mostly addresses, figures or repetitions"
 _FURNITURE = "footnote, thanks, sign-off or navigation"
@@ -268,8 +269,8 @@ def _fault(kept: Sequence[_Piece], text: str, target: int, min_words: int) -> st
     """Why a passage cannot be an answer, or nothing."""
     if num_words(text) < min_words:
         return _SHORT
-    if all(piece.kind == "quote" for piece in kept):
-        return _ONLY_QUOTED
+    if sum(piece.words for piece in kept if piece.kind == "quote") > _MOST_QUOTED * sum(piece.words for piece in kept):
+        return _QUOTED
     if num_words(text) > 4 * STRETCH * target:
         return _UNBROKEN
     tokens = [token for token in text.split() if any(c.isalnum() for c in token)]
