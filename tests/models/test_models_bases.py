@@ -111,7 +111,8 @@ def test_a_gguf_file_is_a_base_its_quantisation_named(gguf_file: Path, own_cache
     assert base.config["rms_norm_eps"] == 1e-5 and "quantization_config" not in base.config
     model = load_model(base, "float32")
     assert model.config.num_hidden_layers == LAYERS
-    assert load_tokenizer(base).chat_template
+    tokenizer = load_tokenizer(base)
+    assert tokenizer.chat_template and len(tokenizer) == base.config["vocab_size"]  # and none that a library adds
 
 
 def test_the_weights_are_those_of_the_file(gguf_file: Path) -> None:

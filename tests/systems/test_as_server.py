@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from threading import Barrier
+from typing import Any, cast
 
+import numpy as np
 import orjson
 import pytest
 from judged_pairs import labelled_rows, write_rows
 
-from fakes import Told, conversation
+from fakes import TEMPLATE, Told, conversation
+from gguf_files import write_gguf
 from tunesmith.api.judges import calibrate_judge
 from tunesmith.core.artifacts import Store
 from tunesmith.core.errors import ModelError
 from tunesmith.data.synth.request import Reply, Request
+from tunesmith.engines.engine import Engine, EngineAnswer, EngineRequest
 from tunesmith.eval.judge.rows import read_pairs
+from tunesmith.models.chat import Chat
 from tunesmith.models.continuous.generator import Continuous
-from tunesmith.systems.as_server import BatchServer, LocalServer, SystemAsServer, as_server
+from tunesmith.systems.as_server import BatchServer, EngineServer, LocalServer, SystemAsServer, as_server
+from tunesmith.systems.engine_system import EngineSystem
 from tunesmith.systems.opening import Opening, open_system
 
 SCHEMA = orjson.dumps(
@@ -131,6 +137,68 @@ def test_what_cannot_share_a_batch_is_asked_one_by_one(tiny_path: Path) -> None:
         base_alone = replace(opened.system, adapter=False)  # type: ignore[type-var]
         assert isinstance(as_server(base_alone, at_once=8), SystemAsServer)
         assert as_server(base_alone, at_once=8).at_once == 1
+
+
+# --- a model in an engine ---------------------------------------------------------------------------------------------
+
+
+class Form:
+    """An engine of four places that answers only when four requests are in them, with the schema that each came with."""
+
+    name, version, model, fingerprint, takes_ids, slots = "form", "1", "m", "f" * 64, True, 4
+
+    def __init__(self) -> None:
+        self.full = Barrier(4)
+
+    def answer(self, requests: Sequence[EngineRequest], **_: object) -> list[EngineAnswer]:
+        self.full.wait(timeout=60)
+        (one,) = requests
+        about: dict[str, Any] = {"ids": None, "finish_reason": "stop", "ended_by": "eos", "prompt_tokens": 7, "seconds": 0.1}
+        return [EngineAnswer(text=one.json_schema or "free", num_tokens=3, **about)]
+
+
+def test_an_engine_with_several_places_gets_as_many_requests_at_once_each_with_its_schema(tiny_chat: Chat) -> None:
+    system = EngineSystem(name="m", label="m", engine=cast("Engine", Form()), chat=tiny_chat, context=512)
+    server = as_server(system, at_once=9)
+    assert isinstance(server, EngineServer) and (server.at_once, server.takes_schema) == (4, True)
+    replies = all_at_once(server, [asked(1, schema=SCHEMA), asked(2), asked(3, schema=SCHEMA), asked(4)])
+    assert [one.text for one in replies] == [SCHEMA, "free", SCHEMA, "free"]
+    assert all((one.stop, one.prompt_tokens, one.counted) == ("stop", 7, True) for one in replies)
+    assert server.ask(asked(3000)).stop == "not_taken" and server.failed == {}
+
+
+def gguf_of(tiny_path: Path, folder: Path) -> Path:
+    """The tiny base with room for the prompts of a judge, as a GGUF file."""
+    base = shutil.copytree(tiny_path, folder / "base")
+    config = orjson.loads((base / "config.json").read_bytes())
+    (base / "config.json").write_bytes(orjson.dumps(config | {"max_position_embeddings": 4096}))
+    return write_gguf(base, folder / "tiny.gguf", dtype=np.float32, pre="gpt-2", template=TEMPLATE)
+
+
+def test_llama_cpp_answers_several_at_once_and_holds_each_to_its_schema(tiny_path: Path, tmp_path: Path) -> None:
+    how = Opening(store=Store(tmp_path / "none"), at_once=3)
+    with open_system(str(gguf_of(tiny_path, tmp_path)), how) as opened:
+        server = as_server(opened.system, at_once=8)
+        assert isinstance(server, EngineServer) and server.at_once == 3
+        held = all_at_once(server, [asked(number, schema=SCHEMA, max_tokens=100) for number in range(5)])
+        free = server.ask(asked(1))
+        assert server.ask(asked(9000)).stop == "not_taken" and server.ask(asked(1)).text == free.text
+    found = [json.loads(one.text) for one in held]
+    assert all(one["winner"] in ("A", "B", "tie") and len(one["reason"]) <= 20 for one in found)
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(free.text)
+
+
+@pytest.mark.slow
+def test_a_gguf_judge_is_held_to_the_form_of_a_verdict_and_asked_several_at_once(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunesmith.pipeline.open_judge._REASON_CHARS", 8)
+    file = write_rows(tmp_path / "rows.jsonl", labelled_rows(2, per_prompt=1))
+    judge, told = str(gguf_of(tiny_path, tmp_path)), Told()
+    done = calibrate_judge(file, judge=judge, project=tmp_path, settings={"judge.concurrency": 3}, reporter=told)
+    assert done.work is not None and done.work.weak and done.calibration.unparsed == 0 and not done.may_gate
+    assert "the judge answers 3 requests at once, held to the form of a verdict" in told.notes
 
 
 # --- as a judge -------------------------------------------------------------------------------------------------------

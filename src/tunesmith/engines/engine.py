@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALONE",
+    "AnswersInForm",
     "Engine",
     "EngineAnswer",
     "EngineRequest",
@@ -39,7 +40,8 @@ def ignore_progress(count: int) -> None:
 class EngineRequest:
     """One answer asked for, by token ids or by messages that the engine renders itself. Exactly one of the two is given.
 
-    `adapter`: the name of one of the engine's adapters, `ALONE`, or None for the engine's default.
+    `adapter`: the name of one of the engine's adapters, `ALONE`, or None for the engine's default. `json_schema`: what the
+    answer is held to, empty for anything; only engines of `AnswersInForm` take one.
     """
 
     ids: tuple[int, ...] | None = None
@@ -48,6 +50,7 @@ class EngineRequest:
     sampling: Sampling = GREEDY
     stop: tuple[str, ...] = ()
     adapter: str | None = None
+    json_schema: str = ""
 
     def __post_init__(self) -> None:
         if (self.ids is None) == (self.messages is None):
@@ -172,6 +175,15 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Stop what was started. A second call does nothing."""
+
+
+@runtime_checkable
+class AnswersInForm(Protocol):
+    """An engine that holds each answer to the JSON schema of its request. `answer` may be called from several threads."""
+
+    @property
+    def slots(self) -> int:
+        """Requests that it answers at once."""
 
 
 @runtime_checkable

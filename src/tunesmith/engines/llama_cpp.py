@@ -114,7 +114,7 @@ class LlamaCpp:
             read_gguf_header(one)
         if port:
             needs_free_port(port, self.name)
-        self._slots, self._context = slots, context
+        self.slots, self._context = slots, context
         self._settings = {
             "file": str(self.file),
             "context": context,
@@ -238,13 +238,15 @@ class LlamaCpp:
     ) -> list[EngineAnswer]:
         """Through `/completion`, as many at once as there are slots. Messages are rendered by the server first."""
         begin = time.perf_counter()
-        answers = together(self._answer, requests, at_once=self._slots, on_done=on_done)
-        self._usage = self._usage.after(answers, time.perf_counter() - begin)
+        answers = together(self._answer, requests, at_once=self.slots, on_done=on_done)
+        with self._lock:
+            self._usage = self._usage.after(answers, time.perf_counter() - begin)
         return answers
 
     def _answer(self, request: EngineRequest) -> EngineAnswer:
         begin = time.perf_counter()
         prompt = list(request.ids) if request.ids is not None else self.render(request.messages or ())
+        form = {"json_schema": json.loads(request.json_schema)} if request.json_schema else {}
         found = self._client.post(
             "/completion",
             {
@@ -256,6 +258,7 @@ class LlamaCpp:
                 "cache_prompt": False,  # a cached prefix is rounded otherwise than one computed in a batch
                 "lora": self._lora(request.adapter),
                 **sampling_payload(request.sampling, context=self._context),
+                **form,
             },
         )
         ended_by = str(found["stop_type"])

@@ -24,6 +24,7 @@ from tunesmith.models.older_readers import for_older_readers
 __all__ = ["dequantised", "write_dequantised"]
 
 _LARGE = 10**9  # weights from which bfloat16 is written: float32 would take four bytes for each
+_FORM = 2  # of what is written: folders of an earlier form are not used
 _OVER = 1.1  # free disk wanted, over the bytes of the weights
 
 
@@ -31,7 +32,7 @@ def dequantised(file: Path, cache: Path, *, reporter: Reporter) -> Path:
     """The safetensors folder of a GGUF file below `cache`, made if it is not there. ModelError if it cannot be read."""
     header = read_gguf_header(file)
     content = sha256_file(file)
-    final = cache / "gguf" / content[:16]
+    final = cache / "gguf" / f"{content[:16]}-{_FORM}"
     if verify(final) is None:
         reporter.note(
             f"{file.name}: {header.architecture}, {header.num_parameters / 1e6:.0f} M weights in {header.quantisation}, "
@@ -121,9 +122,19 @@ def _readable_by_all(folder: Path) -> None:
     config = for_older_readers(config)
     config.setdefault("torch_dtype", config.get("dtype"))
     _write(folder / "config.json", config)
+    _without_made_up_tokens(folder / "tokenizer.json", int(config["vocab_size"]))
     settings = json.loads((folder / "tokenizer_config.json").read_bytes())
     settings = {key: value for key, value in settings.items() if key not in {"backend", "is_local", "local_files_only"}}
     _write(folder / "tokenizer_config.json", {**settings, "tokenizer_class": "PreTrainedTokenizerFast"})
+
+
+def _without_made_up_tokens(file: Path, size: int) -> None:
+    """A GGUF file lists all of its tokens. The library adds some that it expects (`<|endoftext|>`): behind the last of the
+    model's embeddings they would be ids that it cannot read."""
+    whole = json.loads(file.read_bytes())
+    kept = [token for token in whole["added_tokens"] if token["id"] < size]
+    if len(kept) < len(whole["added_tokens"]):
+        file.write_text(json.dumps({**whole, "added_tokens": kept}, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
 def _shortest(value: Any) -> Any:

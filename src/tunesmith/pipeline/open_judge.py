@@ -75,7 +75,7 @@ def open_judge(j: JudgeConfig, project: Path, *, reporter: Reporter) -> Iterator
             from tunesmith.systems.as_server import as_server
             from tunesmith.systems.opening import Opening, open_system
 
-            how = Opening(store=Store(project / ".tunesmith"), reporter=reporter)
+            how = Opening(store=Store(project / ".tunesmith"), reporter=reporter, at_once=j.concurrency)
             with open_system(j.local, how) as opened, closing(as_server(opened.system, at_once=j.concurrency)) as own:
                 schema = j.json_schema and own.takes_schema
                 made = judge(own, opened.label, own.at_once, schema=schema, reason_chars=_REASON_CHARS)

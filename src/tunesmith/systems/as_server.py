@@ -14,6 +14,7 @@ import orjson
 
 from tunesmith.core.errors import EvaluationError, ModelError
 from tunesmith.data.synth import request as wire
+from tunesmith.engines.engine import AnswersInForm
 from tunesmith.models.continuous.generator import Capacity, Continuous, Order, Token
 from tunesmith.models.continuous.grammar import Grammar, GrammarTokens
 from tunesmith.models.continuous.thread import BatchThread
@@ -22,10 +23,11 @@ from tunesmith.models.generation.fits import fits
 from tunesmith.models.generation.requests import Completion, Job, Request, Sampling
 from tunesmith.models.generation.sampling import seed_of
 from tunesmith.models.generation.text import Ending
+from tunesmith.systems.engine_system import EngineLogitsSystem, EngineSystem
 from tunesmith.systems.local import LocalSystem
 from tunesmith.systems.system import System
 
-__all__ = ["BatchServer", "LocalServer", "SystemAsServer", "as_server"]
+__all__ = ["BatchServer", "EngineServer", "LocalServer", "SystemAsServer", "as_server"]
 
 _PIECE_TOKENS = 512  # of prompts read in a pass
 
@@ -53,9 +55,13 @@ class LocalServer(Protocol):
 
 
 def as_server(system: System, *, at_once: int) -> LocalServer:
-    """Up to `at_once` requests in one batch where the system is a model of this process that can share one; else one by one."""
+    """Up to `at_once` requests in one batch where the system is a model of this process that can share one, or in the places of
+    an engine that was started with several; else one by one."""
     if isinstance(system, LocalSystem) and system.adapter and not fits(_inner(system)).reason:
         return BatchServer(system, at_once=at_once)
+    behind = system.system if isinstance(system, EngineLogitsSystem) else system
+    if isinstance(behind, EngineSystem) and isinstance(behind.engine, AnswersInForm):
+        return EngineServer(behind, at_once=min(at_once, behind.engine.slots))
     return SystemAsServer(system)
 
 
@@ -86,6 +92,33 @@ class SystemAsServer:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+class EngineServer:
+    """Asks an engine that holds each answer to the JSON schema of its request, as many at once as it has places."""
+
+    takes_schema = True
+    failed: Mapping[str, int] = {}
+
+    def __init__(self, system: EngineSystem, *, at_once: int) -> None:
+        self.url = f"local:{system.fingerprint}"
+        self.at_once = at_once
+        self._system = system
+
+    def ask(self, request: wire.Request) -> wire.Reply:
+        """See `LocalServer`. EngineError if the engine ends."""
+        asked = Request(messages=request.messages, max_new_tokens=request.max_tokens, sampling=_sampling(request))
+        try:
+            made = self._system.answer_in_form(asked, request.schema)
+        except (EvaluationError, ModelError):  # no room for an answer, or turns that the template does not write
+            return _not_taken()
+        return _reply(self._system, request, made, made.prompt_tokens)
+
+    def stop(self) -> None:
+        """Answers in work are still made: they are kept."""
+
+    def close(self) -> None:
+        """The engine is closed by whoever opened it."""
 
 
 @dataclass(slots=True)

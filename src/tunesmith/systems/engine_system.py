@@ -60,6 +60,11 @@ class EngineSystem:
         answers = self.engine.answer([self._asked(request) for request in requests], on_done=on_done)
         return [_completion(one, self.chat) for one in answers]
 
+    def answer_in_form(self, request: Request, json_schema: str) -> Completion:
+        """One answer that the engine, which must be one of `AnswersInForm`, holds to the schema. Errors as for `answer`."""
+        (made,) = self.engine.answer([replace(self._asked(request), json_schema=json_schema)])
+        return _completion(made, self.chat)
+
     def _asked(self, request: Request) -> EngineRequest:
         ids = tuple(self.chat.encode_prompt(request.messages))
         room = min(request.max_new_tokens, self.context - len(ids))

@@ -36,6 +36,7 @@ from tunesmith.systems.system import System
 __all__ = ["OpenedSystem", "Opening", "open_system"]
 
 _ADDRESS = re.compile(r"https?://")
+_MOST_SLOTS = 8  # each of them keeps keys and values of its own
 _SLOT_TOKENS = 4096  # context of a GGUF file in llama.cpp at most: keys and values of it are kept in memory
 _UNKNOWN_CONTEXT = 2**31  # a server says when a prompt does not fit
 _BATCH = 16  # answers made at once
@@ -46,12 +47,14 @@ class Opening:
     """How references are opened: the project's `store`, the number type of models in this process, what is reported to whom.
 
     `chat`: the chat format of the tested model, by which a GGUF file or a server is asked; without it a GGUF file's own.
+    `at_once`: requests that llama.cpp answers at the same time; with more than one, rounding depends on which of them meet.
     """
 
     store: Store
     precision: StoredType = "float32"
     reporter: Reporter = field(default_factory=SilentReporter)
     chat: Chat | None = None
+    at_once: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +195,7 @@ def _in_llama_cpp(reference: str, file: Path, how: Opening) -> Iterator[OpenedSy
     declared = declared_by_gguf(file)
     chat = how.chat or open_chat(find_base(str(file), reporter=how.reporter))
     context = min(declared.context or _SLOT_TOKENS, _SLOT_TOKENS)
-    with LlamaCpp(file, context=context) as engine:
+    with LlamaCpp(file, context=context, slots=min(how.at_once, _MOST_SLOTS)) as engine:
         yield OpenedSystem(
             reference=reference,
             label=f"{reference}: {declared.stored} in llama.cpp {engine.version}",

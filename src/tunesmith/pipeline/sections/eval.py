@@ -70,8 +70,8 @@ class JudgeConfig(Section):
     model: str = ""
     """The model's name as the server knows it."""
     local: str = ""
-    """In place of a server: a model folder, a base of `tunesmith bases`, or an artifact such as run:latest. Small models are
-    weak judges, and the result says so."""
+    """In place of a server: a model folder, a base of `tunesmith bases`, a GGUF file, or an artifact such as run:latest.
+    Small models are weak judges, and the result says so."""
     calibration: str = ""
     """File of labelled pairs that the judge is compared with, as for `tunesmith judge calibrate`; some of them must be answers
     of this project's base and tuned model. Empty: the judge is shown and gates nothing."""
@@ -81,13 +81,14 @@ class JudgeConfig(Section):
     """Show the reference of each pair to the judge."""
     json_schema: bool = True
     """Send the JSON schema of the reply; servers that do not take it are asked without. A model in this process is held to it
-    if the extra `serve` is installed."""
+    if the extra `serve` is installed, a GGUF file in llama.cpp always."""
     again: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of pairs that are judged a second time, to see whether the judge agrees with itself."""
     api_key_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
     """Name of the environment variable that holds the API key. Empty: no key is sent. The key itself is never stored."""
     concurrency: Annotated[int, Field(ge=1, le=256)] = 4
-    """Maximum number of requests at the same time; a local model in this process answers them in one batch."""
+    """Maximum number of requests at the same time; a local model in this process answers them in one batch,
+    llama.cpp up to eight at once."""
     max_tokens_total: Annotated[int, Field(ge=0)] = 2_000_000
     """Maximum tokens, prompts and replies together, for one file or verdict. Cached replies count. 0: no limit."""
     max_cost: Annotated[float, Field(ge=0)] = 0.0
