@@ -86,6 +86,17 @@ def test_a_golden_set_is_measured_with_the_test_set_and_rules(tiny_path: Path, p
     )
 
 
+def test_records_give_what_the_commands_print(root: Path, tiny_path: Path, posts: Path) -> None:
+    made_here = project(tiny_path, posts, root)
+    outcome = made_here.outcome.as_dict()
+    assert {"verdict", "gates", "report", "comparison"} <= outcome.keys() and Path(outcome["report"]).is_file()
+    assert outcome["comparison"]["difference"]["ci"] and outcome["comparison"]["metric"] == "bits_per_byte"
+    assert made_here.plan.as_dict().keys() == {"lines", "numbers"}
+    assert made_here.dataset.as_dict()["id"] == made_here.dataset.id
+    assert made_here.sources.as_dict() == {"documents": 14, "failed": [], "artifact": str(made_here.documents.path)}
+    assert json.loads(json.dumps([outcome, made_here.plan.as_dict(), made_here.dataset.as_dict()]))
+
+
 def test_a_run_that_never_gains_ends_in_a_verdict_and_not_in_an_error(tiny_path: Path, posts: Path, tmp_path: Path) -> None:
     made_here = project(tiny_path, posts, tmp_path, "train.learning_rate=1e-9", "gates.min_documents=2")
     outcome = made_here.outcome

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -60,7 +59,7 @@ def step(chain: Chain, say: ConsoleReporter, verb: str, kind: str, *, stage: str
         return
     made, name = chain.make(kind, stage), chain.stage(stage).name
     if json:
-        print_json({"stage": name, "artifact": str(made.path), "id": made.id, "numbers": dict(made.numbers)})
+        print_json({"stage": name, **made.as_dict()})
     else:
         say.end({"open": page_of(made.path)})
 
@@ -70,10 +69,7 @@ def _print_plans(plans: dict[str, Plan], *, json: bool) -> None:
     seconds = sum(plan.numbers["total_seconds"] for plan in plans.values())
     memory = max(plan.numbers["memory_bytes"] for plan in plans.values())
     if json:
-        stages = [
-            {"name": name, "lines": [asdict(line) for line in plan.lines], "numbers": dict(plan.numbers)}
-            for name, plan in plans.items()
-        ]
+        stages = [{"name": name, **plan.as_dict()} for name, plan in plans.items()]
         print_json({"stages": stages, "total_seconds": round(seconds, 1), "memory_bytes": memory})
         return
     for name, plan in plans.items():

@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,8 +98,7 @@ def crossfit(choice: Choice, *, folds: int, seeds: int, json: bool) -> None:
     following = replace(choice, sources=[], recipe=None).then("verdict") + " crossfit:latest --verify"
     say.end({"open": log.verdict.report, "next": following, "took": f"{seconds:.0f} s"})
     if json:
-        facts = {"seconds": seconds, "report": log.verdict.report, "comparison": log.verdict.comparison}
-        print_json({**found.verdict.as_dict(), **facts})
+        print_json({**found.as_dict(), "seconds": seconds})
     sys.exit(found.verdict.exit_code)
 
 
@@ -141,7 +140,7 @@ def audit(choice: Choice, *, adapter: Path | None, model: str, url: str, model_n
     report = log.verdict.report
     say.end({"open": report, "verify": "tunesmith verdict audit:latest --verify", "took": f"{seconds:.0f} s"})
     if json:
-        print_json({**found.verdict.as_dict(), "seconds": seconds, "report": report, "comparison": log.verdict.comparison})
+        print_json({**found.as_dict(), "seconds": seconds})
     sys.exit(found.verdict.exit_code)
 
 
@@ -156,7 +155,7 @@ def _pipeline(
 ) -> None:
     follow(project)
     seconds = round(time.perf_counter() - begin, 1)
-    verdict, outcome, kind = log.verdict, project.outcome.verdict, project.outcome.evaluation.kind
+    verdict, outcome, kind = log.verdict, project.outcome, project.outcome.evaluation.kind
     where = "" if choice.project == Path(".") else f" --project {choice.project}"
     talk = {"try": f"tunesmith chat{where}"} if kind == "eval" else {}
     following = following.replace("eval:latest", f"{kind}:latest")
@@ -166,13 +165,11 @@ def _pipeline(
             {
                 **outcome.as_dict(),
                 "seconds": seconds,
-                "report": verdict.report,
                 "dataset": log.done("dataset").path,
                 "run": log.done("run").path,
-                "comparison": verdict.comparison,
             }
         )
-    sys.exit(outcome.exit_code)
+    sys.exit(outcome.verdict.exit_code)
 
 
 def _project(recipe: Recipe, choice: Choice, reporter: Reporter) -> Project:
@@ -213,7 +210,7 @@ def stage(name: str, choice: Choice, *, json: bool) -> None:
 
 def _print_plan(plan: Plan, *, json: bool) -> None:
     if json:
-        print_json({"lines": [asdict(line) for line in plan.lines], "numbers": dict(plan.numbers)})
+        print_json(plan.as_dict())
     else:
         table("", ["", "", "why"], [[line.name, line.value, line.reason] for line in plan.lines])
 

@@ -72,6 +72,10 @@ class Artifact:
         numbers: Mapping[str, Any] = self.manifest["numbers"]
         return numbers
 
+    def as_dict(self) -> dict[str, Any]:
+        """The object that a command which makes one artifact prints with `--json`: folder, id, figures."""
+        return {"artifact": str(self.path), "id": self.id, "numbers": dict(self.numbers)}
+
     def reference(self) -> dict[str, str]:
         """How another artifact names this one among its inputs."""
         return {"kind": self.kind, "id": self.id}
@@ -214,8 +218,8 @@ class Store:
         if latest == _LATEST:
             marked = [a for a in of_kind if a.id == self._marked(a.kind, _LATEST)]
             matches = (marked or of_kind)[-1:]  # without a mark, or with one of an artifact that is gone, the newest
-        elif _NAME.fullmatch(latest) and (marked := self._marked(kind, f"{_LATEST}.{latest}")):
-            matches = [a for a in of_kind if a.id == marked]
+        elif _NAME.fullmatch(latest) and (id := self._marked(kind, f"{_LATEST}.{latest}")):
+            matches = [a for a in of_kind if a.id == id]
         else:
             matches = [a for a in (of_kind if latest else everything) if prefix and a.id.startswith((latest or prefix).lower())]
         if len(matches) != 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tunesmith.core.artifacts import Artifact
 from tunesmith.core.errors import EvaluationError
@@ -12,7 +13,7 @@ from tunesmith.eval.verdict import Verdict
 from tunesmith.pipeline.agreeing import agreement_event, agreement_of
 from tunesmith.pipeline.context import Context
 from tunesmith.pipeline.evidence import same_verdict
-from tunesmith.pipeline.judging import verdict_event
+from tunesmith.pipeline.judging import comparison, verdict_event
 from tunesmith.train.method import generates
 
 __all__ = ["Outcome", "outcome_of"]
@@ -37,6 +38,12 @@ class Outcome:
                 hint="outcome.measured holds how its scores agree with held-out preferences",
             )
         return self.measured
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `tunesmith run --json` and `eval --json` print of the outcome: the verdict with its gates, the page, and base
+        against tuned model in the primary metric (empty for a model that scores answers)."""
+        compared = {} if isinstance(self.measured, Agreement) else comparison(self.measured)
+        return {**self.verdict.as_dict(), "report": str(self.evaluation.path / "report.html"), "comparison": compared}
 
 
 def outcome_of(project: Context) -> Outcome:

@@ -32,6 +32,10 @@ class Plan:
     lines: tuple[Line, ...]
     numbers: Mapping[str, Any]
 
+    def as_dict(self) -> dict[str, Any]:
+        """The object that `tunesmith plan --json` prints."""
+        return {"lines": [asdict(line) for line in self.lines], "numbers": dict(self.numbers)}
+
 
 def make_plan(  # noqa: PLR0913 (all that the plan is made of)
     recipe: Recipe,

@@ -39,6 +39,11 @@ class Documents:
     artifact: Artifact
     traffic: Mapping[str, int]
 
+    def as_dict(self) -> dict[str, Any]:
+        """The object that `tunesmith ingest --json` prints: how many documents, what could not be used and why, the folder."""
+        numbers = self.artifact.numbers
+        return {"documents": numbers["documents"], "failed": numbers["failures"], "artifact": str(self.artifact.path)}
+
 
 def read_sources(
     recipe: Recipe, store: Store, *, reporter: Reporter, allow_private: bool = False, offline: bool = False

@@ -52,6 +52,6 @@ def command(  # noqa: PLR0913 (the options of a verb)
     if (more := len(failed) - _MOST_WARNINGS) > 0:
         say.warn(f"and {more} more, listed in {folder / 'failures.jsonl'}")
     if json:
-        print_json({"documents": numbers["documents"], "failed": failed, "artifact": str(folder)})
+        print_json(found.as_dict())
     else:
         say.end({"open": str(folder), "next": choice.then("build")})
