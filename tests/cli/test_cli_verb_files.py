@@ -75,7 +75,20 @@ def test_a_verb_that_does_not_exist_is_answered_with_its_neighbour(toy: Path, ca
     assert end.value.code == 1 and "toy" in capsys.readouterr().err
 
 
-def test_every_verb_has_a_file_and_the_pipeline_is_listed_first() -> None:
+def test_every_verb_has_a_file_and_the_first_steps_are_listed_first() -> None:
     names = list(verb_helps())
-    assert names[:3] == ["demo", "run", "init"] and names[12:] == sorted(names[12:])
+    assert names[:3] == ["demo", "run", "init"]
     assert {f.stem for f in Path(verbs.__path__[0]).glob("*.py")} - {"__init__"} == set(names)
+
+
+def test_help_lists_each_verb_once_under_a_heading_and_a_new_one_under_the_last(
+    toy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    main(["--help"])
+    said = capsys.readouterr().out.split("Start here:")[1]
+    headings = [line for line in said.splitlines() if line.endswith(":")]
+    assert headings == ["Step by step:", "Your data:", "Proof:", "Experiments:", "Publish:", "Serve:", "More:"]
+    listed = [line.split()[0] for line in said.splitlines() if line.startswith("  ")]
+    assert sorted(listed) == sorted(verb_helps()) and "toy" in said.split("More:")[1]
+    assert "..." not in said and all(len(line) <= 80 for line in said.splitlines())

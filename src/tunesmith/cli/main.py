@@ -23,21 +23,31 @@ from tunesmith.cli import verbs
 
 __all__ = ["app", "main", "verb_helps"]
 
-_FIRST = ("demo", "run", "init", "ingest", "build", "plan", "train", "merge", "export", "chat", "show", "path")
+_GROUPS = {  # how `--help` arranges the commands; one that no group names is listed under the last
+    "Start here": ("demo", "run", "init", "chat", "show", "path"),
+    "Step by step": ("ingest", "build", "plan", "train", "merge", "eval", "export"),
+    "Your data": ("check", "review", "convert", "dedup", "split", "golden", "synth"),
+    "Proof": ("verdict", "audit", "compare", "crossfit", "advise", "arena", "judge", "parity", "selftest"),
+    "Experiments": ("runs", "sweep"),
+    "Publish": ("card", "release", "push"),
+    "Serve": ("serve", "ab", "feedback", "rollback", "route", "deploy", "bench"),
+    "More": ("bases", "lora", "mcp"),
+}
 _PLAIN: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
 
 
 def verb_helps() -> dict[str, str]:
     """The help of every verb by its name: the docstring of its module, read from the source without importing it.
 
-    The verbs of the pipeline come first, in their order; all others follow by name.
+    In the order of the groups of `--help`; a verb that no group names comes last.
     """
     found = {}
     for folder in map(Path, verbs.__path__):
         for module in pkgutil.iter_modules([str(folder)]):
             docstring = re.match(r'\s*"""(.+?)"""', (folder / f"{module.name}.py").read_text(encoding="utf-8"), re.DOTALL)
             found[module.name] = docstring[1] if docstring else ""
-    names = [name for name in _FIRST if name in found] + sorted(found.keys() - set(_FIRST))
+    known = [name for group in _GROUPS.values() for name in group if name in found]
+    names = known + sorted(found.keys() - set(known))
     return {name: found[name] for name in names}
 
 
@@ -47,6 +57,16 @@ class _Verbs(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         known = {name: TyperCommand(name, help=text, rich_markup_mode=None) for name, text in verb_helps().items()}
         super().__init__(**{**settings, "commands": known})
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The commands under the headings of their groups, all in columns of one width."""
+        left = [name for name in self.commands if not any(name in group for group in _GROUPS.values())]
+        width = max(map(len, self.commands))
+        for number, (title, names) in enumerate(_GROUPS.items(), 1):
+            shown = [*(name for name in names if name in self.commands), *(left if number == len(_GROUPS) else [])]
+            limit = formatter.width - width - 6
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), self.commands[name].get_short_help_str(limit)) for name in shown])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)

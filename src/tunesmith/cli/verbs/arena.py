@@ -1,4 +1,4 @@
-"""Vote blindly between the answers of two systems or more, in a local page. Example: tunesmith arena"""
+"""Vote blindly between the answers of two systems or more. Example: tunesmith arena"""
 
 from __future__ import annotations
 

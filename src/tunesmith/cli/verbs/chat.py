@@ -1,4 +1,4 @@
-"""Chat with base, tuned and merged model side by side; /help lists the commands. Example: tunesmith chat"""
+"""Chat with base, tuned and merged model side by side. Example: tunesmith chat"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train an adapter for each fold and judge the recipe on all documents. Example: tunesmith crossfit --folds 4"""
+"""Judge a recipe on few documents: an adapter for each fold. Example: tunesmith crossfit --folds 4"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure the tuned model and judge it; earlier stages run as needed. Example: tunesmith eval --json"""
+"""Measure the tuned model and judge it. Example: tunesmith eval --json"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make a page to review documents or rows, or apply your decisions. Example: tunesmith review train.jsonl"""
+"""Review documents or rows on a page, or apply your decisions. Example: tunesmith review train.jsonl"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Let a running server answer with the version before the last move of an alias. Example: tunesmith rollback mine"""
+"""Take back the last move of an alias of a running server. Example: tunesmith rollback mine"""
 
 from __future__ import annotations
 
