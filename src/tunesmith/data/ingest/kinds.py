@@ -11,6 +11,7 @@ from tunesmith.data.ingest.item import Kind
 from tunesmith.data.ingest.package import is_zip, open_package
 from tunesmith.data.ingest.parquet import is_parquet, needs_pyarrow
 from tunesmith.data.ingest.readers import all_readers
+from tunesmith.data.ingest.tar_package import is_tar
 from tunesmith.data.text.decode import PassingError, UnreadableError, decode, gunzip, is_gzip
 
 __all__ = ["guess_kind", "is_asset", "unpacked"]
@@ -38,13 +39,11 @@ _LATER = {
     ".ods": "spreadsheets",
     ".odp": "slides",
     ".xlsx": "spreadsheets",
-    ".tar": "archives other than zip",
-    ".tgz": "archives other than zip",
-    ".bz2": "archives other than zip",
-    ".xz": "archives other than zip",
-    ".7z": "archives other than zip",
+    ".bz2": "archives other than zip and tar",
+    ".xz": "archives other than zip and tar",
+    ".7z": "archives other than zip and tar",
 }
-_PROMISES = {".zip": "archive", ".parquet": "Parquet"}  # and those of the readers
+_PROMISES = {".zip": "archive", ".tar": "archive", ".tgz": "archive", ".parquet": "Parquet"}  # and those of the readers
 _HEAD_BYTES = 8192
 _FEED_ROOT = re.compile(r"<(?:[\w-]+:)?(?:rss|feed|rdf|channel)[\s>/]", re.IGNORECASE)
 _HTML_ROOT = re.compile(r"<(?:!doctype\s+html|html|head|body|article|div|p)[\s>]", re.IGNORECASE)
@@ -61,8 +60,9 @@ def is_asset(name: str) -> bool:
 
 
 def unpacked(data: bytes) -> bytes:
-    """The bytes, decompressed if they are gzip, whatever the file is called. UnreadableError for a bomb."""
-    return gunzip(data) if is_gzip(data) else data
+    """The bytes, decompressed if they are gzip, whatever the file is called; a packed tar archive as it is. UnreadableError
+    for a bomb."""
+    return gunzip(data) if is_gzip(data) and not is_tar(data) else data
 
 
 def guess_kind(name: str, data: bytes, *, alone: bool, content_type: str | None = None) -> Kind:
@@ -74,7 +74,11 @@ def guess_kind(name: str, data: bytes, *, alone: bool, content_type: str | None 
     suffix = PurePosixPath(path.stem).suffix if path.suffix == ".gz" else path.suffix
     if suffix in _MARKDOWN:
         return "markdown"
-    if suffix in _LATER and not any(suffix in (*reader.suffixes, *reader.promises) for reader in all_readers()):
+    if (
+        suffix in _LATER
+        and not is_tar(data)
+        and not any(suffix in (*reader.suffixes, *reader.promises) for reader in all_readers())
+    ):
         raise UnreadableError(f"{_LATER[suffix]} are not read yet")
     if not data.strip():
         raise UnreadableError("it is empty")
@@ -117,6 +121,8 @@ def _kind_by_bytes(data: bytes) -> Kind | None:
         if reason := needs_pyarrow():
             raise PassingError(reason)
         return "parquet"
+    if is_tar(data):
+        return "archive"
     if not is_zip(data):
         return None
     with open_package(data) as package:

@@ -1,4 +1,4 @@
-"""Zip packages (DOCX, EPUB, exports) under limits: how many members, how large each and all together, and no XML entities."""
+"""Zip packages (DOCX, EPUB, exports) under limits: members, the size of each and of all together, no XML entities."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from contextlib import contextmanager
 
 from lxml import etree
 
+from tunesmith.data.ingest.limits import MAX_ALL_BYTES, MAX_MEMBER_BYTES, MAX_MEMBERS, too_large, too_large_part
 from tunesmith.data.text.decode import UnreadableError
 
-__all__ = ["MAX_MEMBER_BYTES", "Package", "TooLarge", "feed_xml", "is_zip", "open_package", "read_large_xml", "read_xml"]
+__all__ = ["Package", "feed_xml", "is_zip", "open_package", "read_large_xml", "read_xml"]
 
-MAX_MEMBER_BYTES = 50 * 1024 * 1024
-_MAX_ALL_BYTES = 100 * 1024 * 1024
-_MAX_MEMBERS = 20_000
 _MAX_XML_BYTES = 5 * 1024 * 1024
 _SAFE = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
 # What zipfile raises on damaged, cut or exotic archives: the file's fault, not ours.
@@ -26,10 +24,6 @@ _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OS
 def is_zip(data: bytes) -> bool:
     """Whether the bytes begin as a zip archive does."""
     return data[:4] in (b"PK\x03\x04", b"PK\x05\x06")
-
-
-class TooLarge(UnreadableError):
-    """All members together unpack to more than the limit: nothing more of the archive can be read."""
 
 
 class Package:
@@ -50,7 +44,7 @@ class Package:
         info = self._archive.getinfo(name)
         if info.flag_bits & 1:
             raise UnreadableError("it is encrypted with a password")
-        most = min(limit, _MAX_ALL_BYTES - self._read_bytes)
+        most = min(limit, MAX_ALL_BYTES - self._read_bytes)
         try:
             with self._archive.open(info) as member:  # the declared size may lie: what is read counts
                 data = member.read(most + 1)
@@ -59,8 +53,8 @@ class Package:
         self._read_bytes += len(data)
         if len(data) > most:
             if most == limit:
-                raise UnreadableError(f"it unpacks to more than {limit // (1024 * 1024)} MB")
-            raise TooLarge(f"the archive unpacks to more than {_MAX_ALL_BYTES // (1024 * 1024)} MB")
+                raise too_large_part(limit)
+            raise too_large()
         return data
 
     def head(self, name: str, size: int) -> bytes:
@@ -83,7 +77,7 @@ def open_package(data: bytes) -> Iterator[Package]:
     except _ZIP_ERRORS as error:
         raise UnreadableError("the archive is damaged or cut") from error
     with archive:
-        if len(archive.infolist()) > _MAX_MEMBERS:
+        if len(archive.infolist()) > MAX_MEMBERS:
             raise UnreadableError("the archive holds more than 20,000 files")
         yield Package(archive)
 

@@ -1,16 +1,19 @@
-"""Trees of files and zip archives to raw items: exports as wholes, every other file by itself, under one limit for all."""
+"""Trees of files and archives to raw items: exports as wholes, every other file by itself, under one limit for all."""
 
 from __future__ import annotations
 
 import hashlib
+from contextlib import nullcontext
 
 from tunesmith.core.records import Failure
 from tunesmith.data.ingest.container import ASSETS
 from tunesmith.data.ingest.exports import Passed, ReadFile, find_exports, items_of
 from tunesmith.data.ingest.item import RawItem
 from tunesmith.data.ingest.kinds import guess_kind, is_asset, unpacked
-from tunesmith.data.ingest.package import Package, TooLarge, open_package
+from tunesmith.data.ingest.limits import TooLarge
+from tunesmith.data.ingest.package import Package, open_package
 from tunesmith.data.ingest.policy import Policy
+from tunesmith.data.ingest.tar_package import TarPackage, is_tar
 from tunesmith.data.ingest.tree import Tree
 from tunesmith.data.text.decode import UnreadableError
 
@@ -51,20 +54,21 @@ def items_in(
 
 
 def unpack(item: RawItem, *, policy: Policy, passed: Passed, inside: bool = False) -> list[RawItem]:
-    """What lies in a zip archive, in the order of the names, as if it lay in a folder. Hidden files are passed over.
+    """What lies in a zip or tar archive, in the order of the names, as if it lay in a folder. Hidden files are passed over.
 
     An archive in it is opened too, but none in that one (`inside`). An archive that cannot be opened, or holds nothing to
     read, is a failure. Reading stops, with a failure, where the files unpack to more than 100 MB together.
     """
     try:
-        with open_package(unpacked(item.data if item.data is not None else _on_disk(item))) as package:
+        data = unpacked(item.data if item.data is not None else _on_disk(item))
+        with nullcontext(TarPackage(data)) if is_tar(data) else open_package(data) as package:
             return _members(package, item, policy=policy, passed=passed, inside=inside)
     except UnreadableError as error:
         passed.failures.append(Failure(source=item.name, reason=str(error)))
         return []
 
 
-def _members(package: Package, item: RawItem, *, policy: Policy, passed: Passed, inside: bool) -> list[RawItem]:
+def _members(package: Package | TarPackage, item: RawItem, *, policy: Policy, passed: Passed, inside: bool) -> list[RawItem]:
     shown = [name for name in package.names if not _is_hidden(name)]
     tree = Tree(
         shown,
