@@ -472,3 +472,15 @@ def test_chat_on_a_base_that_has_changed_is_refused(
     said = chatting(tmp_path, tunesmith, monkeypatch, "hello\n")
     assert said.code == 1 and "the base has changed" in said.err
     assert Store(tmp_path / ".tunesmith").resolve("run:latest").numbers["num_steps"] == 6
+
+
+def test_ctrl_c_in_any_verb_is_said_and_is_not_a_success(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tunesmith.api.serving.serve", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        main(["serve", "run:latest"])
+    assert caught.value.code == 130 and "stopped" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from itertools import count
+from threading import Event
 
 import psutil
 import pytest
@@ -33,6 +34,14 @@ def test_a_server_that_never_becomes_ready_is_killed_when_its_time_is_over() -> 
     process = started(WAITS, clock=lambda: float(next(clock)))
     with pytest.raises(EngineError, match="loading the model took too long"):
         process.wait_for(lambda: None, what="loading the model", timeout_s=150)
+    assert not psutil.pid_exists(process.pid)
+
+
+def test_a_start_that_is_given_up_kills_the_process() -> None:
+    process, given_up = started(WAITS), Event()
+    given_up.set()
+    with pytest.raises(EngineError, match="the start of the engine was given up"):
+        process.wait_for(lambda: None, what="loading the model", timeout_s=1e9, given_up=given_up)
     assert not psutil.pid_exists(process.pid)
 
 

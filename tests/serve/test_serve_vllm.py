@@ -20,12 +20,9 @@ from tiny_models import loaded, make_adapter, raised
 from vllm_stand_in import install
 
 from fakes import make_base
-from tunesmith.core.artifacts import Store
 from tunesmith.core.errors import EngineError
 from tunesmith.engines.vllm import PYTHON, vllm_rank
 from tunesmith.serve.engines.started import StartedEngine
-from tunesmith.serve.loading.asked import Loading, named
-from tunesmith.serve.loading.load import load_all
 from tunesmith.serve.registry import Registry
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="vLLM is not there")
@@ -221,24 +218,3 @@ def test_ranks_by_layer_are_left_to_a_vllm_that_reads_them(folders: dict[str, Pa
         assert not refused and len(list(registry)) == 2
     with pytest.raises(EngineError, match=r"rank_pattern, in vLLM 0\.31\.9"):
         raised(opened(folders, install(tmp_path / "old", fault="old"), "by-layer"))
-
-
-def test_a_start_that_is_given_up_leaves_no_process(folders: dict[str, Path], tmp_path: Path) -> None:
-    """As Ctrl-C does it while vLLM loads: this one never becomes ready."""
-    program = tmp_path / "python"
-    program.write_text(f'#!/bin/sh\necho $$ > "{tmp_path}/pid"\nexec sleep 1000\n')
-    program.chmod(0o755)
-
-    async def give_up() -> None:
-        how = Loading(store=Store(tmp_path / ".tunesmith"), engine="vllm", context=256)
-        loading = asyncio.ensure_future(load_all([named(str(folders["base"]))], how, Registry()))
-        while not (tmp_path / "pid").exists():
-            await asyncio.sleep(0.01)
-        loading.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await loading
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv(PYTHON, str(program))
-        asyncio.run(give_up())
-    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))

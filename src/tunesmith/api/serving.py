@@ -55,7 +55,8 @@ def serve(
     reporter: Reporter | None = None,
     **settings: Any,
 ) -> None:
-    """Serve models until the process is asked to stop (SIGTERM, SIGINT); requests in work are finished first.
+    """Serve models until the process is asked to stop (SIGTERM, SIGINT); requests in work are finished first. If it is asked
+    while it starts, the start is given up.
 
     `references`: as in `tunesmith.parity`, each optionally as `NAME=REFERENCE` or `NAME@ALIAS=REFERENCE`; without any,
     `serve.models` of the recipe. `recipe`: a file in place of the project's `tunesmith.yaml`; there need not be one.
@@ -69,15 +70,18 @@ def serve(
         EngineError: an address that cannot be had, or one that others reach without a key; a file of keys that cannot be used.
         StorageError: a database that cannot be used.
     """
-    from tunesmith.serve.running import Address, bind
+    from tunesmith.serve.running import Address, NotStarted, Stop, bind
 
     wanted = read_wanted(references, Path(project), recipe, settings, reporter)
     config = wanted.config
     address = Address(config.host, config.port, config.drain, config.pause)
     listening = bind(address, has_key=bool(wanted.keys))
+    stop = Stop()
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(wanted, address, listening, on_ready))
+        with stop.on_signals(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(wanted, address, listening, on_ready, stop))
+    except NotStarted:
+        wanted.how.reporter.note("stopped before it was ready")
     finally:
         listening.close()
 
@@ -160,8 +164,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(wanted: Wanted, address: Any, listening: Any, on_ready: Callable[[Serving], None] | None) -> None:
-    from tunesmith.serve.running import Stop, run
+async def _serve(wanted: Wanted, address: Any, listening: Any, on_ready: Callable[[Serving], None] | None, stop: Any) -> None:
+    from tunesmith.serve.running import run
 
     async with open_gate(wanted) as (gate, registry, refused):
         host, port = listening.getsockname()[:2]
@@ -173,8 +177,7 @@ async def _serve(wanted: Wanted, address: Any, listening: Any, on_ready: Callabl
             if on_ready is not None:
                 on_ready(serving)
 
-        stop = Stop()
-        stop.on_signals()
+        stop.in_order()
         await run(gate, listening, address, ready, stop)
 
 

@@ -33,6 +33,7 @@ _GROUPS = {  # how `--help` arranges the commands; one that no group names is li
     "Serve": ("serve", "ab", "feedback", "rollback", "route", "deploy", "bench"),
     "More": ("bases", "lora", "mcp"),
 }
+_CTRL_C = 130  # what typer returns for it, since it ends no process here
 _PLAIN: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
 
 
@@ -124,11 +125,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
         with _leading() as leads:
-            if leads:
-                app(args=typed, prog_name="tunesmith", standalone_mode=False)
+            if leads and app(args=typed, prog_name="tunesmith", standalone_mode=False) == _CTRL_C:
+                raise KeyboardInterrupt
     except KeyboardInterrupt:
         sys.stderr.write("stopped; type the same command again to continue\n")
-        sys.exit(130)
+        sys.exit(_CTRL_C)
     except Exception as error:
         from tunesmith.cli.render import exit_code_of
 

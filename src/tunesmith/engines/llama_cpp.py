@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 import numpy as np
@@ -85,7 +85,7 @@ class LlamaCpp:
 
     `context` in tokens per request; `threads` None is llama.cpp's own choice; `adapters` by name, the first of which is the
     default. `slots`: requests answered at once. More than one is faster, but rounding then depends on which requests meet, so
-    greedy answers repeat exactly only with one.
+    greedy answers repeat exactly only with one. The start ends early once `given_up` is set.
 
     Raises:
         ModelError: the file is not a whole GGUF file.
@@ -95,7 +95,7 @@ class LlamaCpp:
     name = "llama.cpp"
     takes_ids = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         file: Path,
         *,
@@ -106,6 +106,7 @@ class LlamaCpp:
         port: int = 0,
         ready_s: float = 180.0,
         answer_s: float = 900.0,
+        given_up: Event | None = None,
     ) -> None:
         self.version = installed_version()
         self.file = file.resolve()
@@ -127,7 +128,8 @@ class LlamaCpp:
         self._library: ServerProcess | None = None
         self._lock = Lock()
         self._process = self._start("llama_cpp_server")
-        address = self._process.wait_for(self._address, what="loading the model", timeout_s=ready_s)
+        waits: Any = {"timeout_s": ready_s, "given_up": given_up}
+        address = self._process.wait_for(self._address, what="loading the model", **waits)
         self._client = Client(
             address,
             engine=self.name,
@@ -137,9 +139,7 @@ class LlamaCpp:
             hint="ask for shorter answers, or start it again",
         )
         try:
-            self._process.wait_for(
-                lambda: self._client.responds("/health") or None, what="answering /health", timeout_s=ready_s
-            )
+            self._process.wait_for(lambda: self._client.responds("/health") or None, what="answering /health", **waits)
             self._served = self._read_served()
         except BaseException:
             self.close()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import NoReturn, TypeVar
 
 import psutil
@@ -121,14 +122,20 @@ class ServerProcess:
             hint=self._hint,
         )
 
-    def wait_for(self, found: Callable[[], _T | None], *, what: str, timeout_s: float) -> _T:
-        """What `found` returns as soon as that is not None. EngineError if the process ends before, or time runs out."""
+    def wait_for(self, found: Callable[[], _T | None], *, what: str, timeout_s: float, given_up: Event | None = None) -> _T:
+        """What `found` returns as soon as that is not None. EngineError if the process ends before, time runs out or `given_up`
+        is set."""
         deadline = self._clock() + timeout_s
         while True:
             result = found()
             if result is not None:
                 return result
             self.check_alive(patience_s=_POLL_S)
+            if given_up is not None and given_up.is_set():
+                self.stop()
+                raise EngineError(
+                    f"the start of {self.engine} was given up", value=what, expected="time for it", hint="start it again"
+                )
             if self._clock() >= deadline:
                 tail = self.tail()
                 self.stop()

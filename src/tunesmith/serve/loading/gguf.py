@@ -12,6 +12,7 @@ from tunesmith.core.records import digest
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.declared import declared_by_gguf
 from tunesmith.models.load import BaseFolder, find_base
+from tunesmith.serve.engine import Engine
 from tunesmith.serve.engines.llama_cpp import start_llama_cpp
 from tunesmith.serve.loading.asked import Loading, Named, usual_sampling
 from tunesmith.serve.parity import check_prompts, own_ids
@@ -47,17 +48,26 @@ class GgufGroup:
             threads=_threads(),
             sampling=usual_sampling(file.parent, self.place.run, how.store),
         )
-        refused: list[ModelError] = []
-        name = self.wanted[0][0].name
+        served = False
+        try:
+            await self._add(engine, declared.stored, how, registry)
+            served = True
+        except ModelError as error:
+            return [error]
+        finally:
+            if not served:
+                await engine.close()
+        return []
+
+    async def _add(self, engine: Engine, stored: str | None, how: Loading, registry: Registry) -> None:
+        """Add the versions. ModelError if prompts are read otherwise than in training."""
+        file = self.place.gguf
+        assert file is not None
         read = self._read_own(how)
         found = read if isinstance(read, str) else ""
         if not isinstance(read, str):
             folder, chat = read
-            try:
-                found = await check_prompts(engine, "", chat, own_ids(folder.path, chat), name=name)
-            except ModelError as error:
-                await engine.close()
-                return [error]
+            found = await check_prompts(engine, "", chat, own_ids(folder.path, chat), name=self.wanted[0][0].name)
         own = sha256_file(file)
         for one, target in self.wanted:
             id = digest(own, sha256_file(self.adapters[target])) if target else own
@@ -66,12 +76,11 @@ class GgufGroup:
                 id=id[:12],
                 engine=engine,
                 target=target,
-                label=f"{file.name}, {declared.stored}" + (f", with {self.adapters[target].name}" if target else ""),
+                label=f"{file.name}, {stored}" + (f", with {self.adapters[target].name}" if target else ""),
                 parity=found,
                 base=file.stem if target else "",
             )
             registry.add(version, *one.aliases)
-        return refused
 
     def _read_own(self, how: Loading) -> tuple[BaseFolder, Chat] | str:
         """See `_own`; or why that cannot be had, in words."""
