@@ -72,6 +72,13 @@ def test_a_base_that_writes_like_the_author_scores_high_so_nothing_is_gained_or_
     assert found.check.reason or (gained is not None and gained < 0.2), found
 
 
+def test_rows_that_the_split_keeps_together_are_one_document() -> None:
+    made = evidence(GOOD, documents=10, each=2)
+    rows = [replace(row, meta={"post": f"p{n % 4}"}) for n, row in enumerate(train(20))]
+    found = voice_scores(made.items, made.systems, rows, column="post")
+    assert found is not None and found.check.num_documents == 4
+
+
 def test_too_few_documents_are_a_reason_and_no_score() -> None:
     found = measure(told(own=train(3)), draws=300).voice
     assert found is not None and "3 documents" in found.check.reason and found.systems == {} and voice_line(found) == ""

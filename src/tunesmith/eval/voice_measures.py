@@ -35,12 +35,13 @@ class VoiceMeasures:
 
 
 def voice_scores(
-    items: Sequence[Item], systems: Sequence[SystemRun], train: Sequence[Example], *, seed: int = 7
+    items: Sequence[Item], systems: Sequence[SystemRun], train: Sequence[Example], *, column: str = "", seed: int = 7
 ) -> VoiceScores | None:
     """The chance that the author wrote each answer, and each reference. None where there is nothing to compare: plain texts, no
-    answers of the base, or no training answers. Needs scikit-learn where there are enough documents."""
+    answers of the base, or no training answers. `column`: whose equal values are one document, where the split goes by it.
+    Needs scikit-learn where there are enough documents."""
     own = [
-        Writing(text=row.answer, document=row.group or row.document_id, author=row.meta.get("author"))
+        Writing(text=row.answer, document=row.meta.get(column) or row.group, author=row.meta.get("author"))
         for row in train
         if row.prompt and row.answer
     ]

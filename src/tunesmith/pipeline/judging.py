@@ -51,6 +51,7 @@ def gathered(project: Context) -> Evidence:
 
 def _gather(project: Context) -> Evidence:
     train = project.rows("train")
+    own = project.authors_rows(train)
     test = project.rows("test")
     chosen = test_items(test, project.settings)
     items = that_fit(project.chat, chosen, context=project.base.context, baselines=project.settings.eval.baselines)
@@ -65,7 +66,7 @@ def _gather(project: Context) -> Evidence:
         adapter=tuned_folder(project.run.path),
         merged=find_base(str(project.model.path)),
         items=items,
-        train=project.authors_rows(train),
+        train=own,
         general=read_items(EXAMPLES / "general.jsonl"),
         conditions=Conditions(
             baselines=tuple(project.settings.eval.baselines),
@@ -84,7 +85,7 @@ def _gather(project: Context) -> Evidence:
     judged = judge_answers(
         project.settings.judge, items, measured.systems, project.store.root.parent, reporter=project.reporter
     )
-    voice = voice_scores(items, measured.systems, project.authors_rows(train))
+    voice = voice_scores(items, measured.systems, own, column=project.settings.split.group)
     reading = project.run.numbers["reading"]
     unit = {LOSS_UNIT: project.objective.loss_unit} if project.objective.loss_unit != A_TOKEN else {}
     used = (project.documents, project.dataset, project.run, project.use, project.model)

@@ -131,7 +131,7 @@ def _gather(kept: Sequence[tuple[str, Project]]) -> Evidence:
         suites=measured.suites,
         use=last.settings_of_use,
         limit=measured.limit,
-        voice=voice_scores(items, measured.systems, own),
+        voice=voice_scores(items, measured.systems, own, column=settings.split.group),
         train_answers=tuple(row.answer for one in projects for row in one.rows("train")),
         numbers={
             "chain": " → ".join([last.origin.name, *(name for name, _ in kept)]),
