@@ -43,7 +43,7 @@ ADAPTER = AdapterFacts(8, 28, 50_000, {}, {})
 def plan(overrides: dict[str, Any] | None = None, *, data: DataFacts = DATA, free: float = 8 * 2**30, **changes: Any) -> Plan:
     recipe = recipe_from({"sources": ["x"], **(overrides or {})})
     named: dict[str, Any] = {"base": BaseFacts("tiny"), "adapter": ADAPTER, "detectable": 0.9} | changes
-    return make_plan(recipe, data, SHAPE, Hardware(2, int(free)), PRECISION, **named)
+    return make_plan(recipe, data, SHAPE, Hardware(2, int(free)), named.pop("precision", PRECISION), **named)
 
 
 def line(made: Plan, name: str) -> Any:
@@ -81,6 +81,17 @@ def test_the_reason_says_whether_a_number_is_set_or_a_preset_or_the_default(
     recipe: dict[str, Any], name: str, why: str
 ) -> None:
     assert why in line(plan(recipe), name).reason
+
+
+def test_a_long_training_comes_with_the_setting_for_a_short_one() -> None:
+    slow = PrecisionFacts("float32", "measured", 400.0, 400.0)  # tokens a second of one layer
+    made = plan({"train": {"epochs": 60}}, precision=slow)
+    said, whole = line(made, "shorter").value, made.numbers["seconds"] + made.numbers["validation_seconds"]
+    steps = int(said.removeprefix("--set train.max_steps="))
+    assert whole > 3600 and 10 <= steps < made.numbers["steps"] / 2 and steps % 10 == 0
+    assert 600 < plan({"train": {"max_steps": steps}}, precision=slow).numbers["seconds"] < 1300
+    for short in (plan(), plan({"train": {"max_steps": 50}}, precision=slow)):
+        assert all(one.name != "shorter" for one in short.lines)
 
 
 def test_a_run_that_does_not_fit_is_refused_with_a_way_out() -> None:

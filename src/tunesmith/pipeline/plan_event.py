@@ -19,6 +19,8 @@ def plan_event(plan: Plan, *, base: BaseFolder, method: str, rank: int, precisio
         Line(f"at most {lines['steps'].value} steps, {lines['time'].value}, {lines['memory'].value}"),
         Line(f"{precision.name} base: {lines['precision'].reason}"),
     ]
+    if shorter := lines.get("shorter"):
+        shown.append(Line(f"{shorter.value} {shorter.reason}"))
     if plan.numbers["busy"]:
         shown.append(Line("the machine is busy, so times are rough estimates", "warning"))
     origin = f", {base.origin}" if base.origin else ""

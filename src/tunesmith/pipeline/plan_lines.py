@@ -27,6 +27,9 @@ class Line:
     reason: str
 
 
+_LONG_S, _SHORT_S = 3600.0, 1200.0  # training that a shorter one is offered for, and how long that takes
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a plan is made for."""
@@ -71,6 +74,7 @@ def lines_of(recipe: Recipe, facts: Facts, n: Mapping[str, Any]) -> tuple[Line, 
             f"{busy}{n['tokens']:,} tokens through {shape.layers} layers and the head; one layer was timed on "
             f"{hardware.cores} cores",
         ),
+        *_shorter(recipe, n),
         Line(
             "power",
             "unknown: too few test documents"
@@ -79,6 +83,18 @@ def lines_of(recipe: Recipe, facts: Facts, n: Mapping[str, Any]) -> tuple[Line, 
             f"what the verdict would detect with 80 % power on {data.test_documents} test documents",
         ),
     )
+
+
+def _shorter(recipe: Recipe, n: Mapping[str, Any]) -> tuple[Line, ...]:
+    """How to train for a short while first, where the whole takes long and the recipe sets no number of steps."""
+    seconds = n["seconds"] + n["validation_seconds"]
+    if recipe.train.max_steps or seconds < _LONG_S:
+        return ()
+    steps = max(10, int(n["steps"] * _SHORT_S / seconds) // 10 * 10)
+    if steps >= n["steps"] // 2:
+        return ()
+    took = duration_text(seconds * steps / n["steps"])
+    return (Line("shorter", f"--set train.max_steps={steps}", f"trains for {took}; the verdict says what that gives"),)
 
 
 def _adapter(recipe: Recipe, shape: Shape, precision: PrecisionFacts, n: Mapping[str, Any]) -> tuple[Line, ...]:
