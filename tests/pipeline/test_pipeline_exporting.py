@@ -53,10 +53,11 @@ from dataclasses import replace
 from tunesmith.core.errors import EngineError
 from tunesmith.ship.formats import merged
 
-def open(source, path, quant):
+def never(source, path):
     raise EngineError("the engine is not installed", value="toy", expected="toy 1.0", hint="pip install toy")
 
-FORMAT = replace(merged.FORMAT, name="unopened", title="for an engine that is not here", engine="toy", open=open, order=901)
+toy = {"name": "unopened", "title": "for an engine that is not here", "engine": "toy", "order": 901}
+FORMAT = replace(merged.FORMAT, **toy, reference=never)
 """
 
 

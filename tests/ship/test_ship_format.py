@@ -12,7 +12,6 @@ from tunesmith.ship import formats
 from tunesmith.ship.format import find_format, format_kinds
 
 _TOY = """
-from contextlib import nullcontext
 from tunesmith.ship.format import Format, Written
 
 def write(source, folder, quant):
@@ -20,7 +19,7 @@ def write(source, folder, quant):
     return Written(main="toy.txt")
 
 FORMAT = Format(
-    name="toy", title="toy", order=999, engine="none", write=write, open=lambda *a: nullcontext(), quants=("q1", "q2")
+    name="toy", title="toy", order=999, engine="none", write=write, quants=("q1", "q2")
 )
 """
 

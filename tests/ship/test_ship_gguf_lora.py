@@ -23,6 +23,6 @@ def test_base_and_gguf_adapter_in_llama_cpp_are_the_merged_model(
     place.mkdir()
     written = kind.write(source, place, "")
     assert [file.name for file in place.iterdir()] == [written.main] == ["tiny-lora.gguf"]
-    with kind.open(source, place / written.main, "") as system:
-        kl, same = far(source, system)
+    with kind.open(source, place / written.main) as opened:
+        kl, same = far(source, opened.system)
     assert kl < 1e-4 and same > 0.99

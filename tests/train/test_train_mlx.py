@@ -21,6 +21,7 @@ from fakes import Told, examples, train_tiny
 from tunesmith.api import Project
 from tunesmith.core.errors import EngineError, Interrupted, ModelError, RecipeError, TrainingError
 from tunesmith.core.reporter import SilentReporter
+from tunesmith.engines import served
 from tunesmith.engines.mlx import PYTHON
 from tunesmith.models.adapters import open_adapter
 from tunesmith.models.chat import Chat, Encoded
@@ -211,7 +212,7 @@ def test_rows_that_weigh_something_else_than_their_tokens_are_refused() -> None:
 
 def test_without_mlx_lm_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PYTHON, raising=False)
-    monkeypatch.setattr(trainer_module, "find_spec", lambda name: None)
+    monkeypatch.setattr(served, "find_spec", lambda name: None)
     with pytest.raises(EngineError, match="needs a Python") as error, open_trainer({}):
         pass
     assert "tunesmith[mlx]" in error.value.problems[0].hint and PYTHON in error.value.problems[0].hint
@@ -240,7 +241,7 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any
     (tmp_path / "worker.py").write_text(PLAYED, encoding="utf-8")
     monkeypatch.setattr(worker, "__file__", str(tmp_path / "worker.py"))
     monkeypatch.delenv(PYTHON, raising=False)
-    monkeypatch.setattr(trainer_module, "find_spec", lambda name: True)
+    monkeypatch.setattr(served, "find_spec", lambda name: True)
     return lambda base="tiny", too_few=0: open_trainer({"base": base, "too_few": too_few})
 
 

@@ -29,13 +29,18 @@ from tunesmith.engines.engine import (
 from tunesmith.engines.llama_cpp_logits import log_softmax, score_row
 from tunesmith.engines.openai_api import wire_messages
 from tunesmith.engines.process import ServerProcess
-from tunesmith.engines.served import folder_hash, python_of
+from tunesmith.engines.served import environment_of, folder_hash, python_of
 from tunesmith.models.generation.requests import Sampling
 
-__all__ = ["INSTALL", "PYTHON", "Mlx"]
+__all__ = ["INSTALL", "PYTHON", "Mlx", "mlx_python"]
 
 PYTHON = "TUNESMITH_MLX"
-INSTALL = "pip install mlx-lm (with 'mlx[cpu]' on Linux) in an environment of its own"
+INSTALL = "pip install 'tunesmith[mlx]' here, or mlx-lm (with 'mlx[cpu]' on Linux) in an environment of its own"
+
+
+def mlx_python() -> str:
+    """The Python that has mlx-lm: the one that TUNESMITH_MLX names, or this one. EngineError if there is none."""
+    return python_of(PYTHON, engine="MLX", install=INSTALL, package="mlx_lm")
 
 
 class Mlx:
@@ -53,12 +58,12 @@ class Mlx:
         self._usage = Usage()
         self._lock = Lock()
         settings = {"folder": str(self._folder), "adapter": str(self._adapter) if self._adapter else None}
-        command = [python or python_of(PYTHON, engine=self.name, install=INSTALL), str(Path(mlx_worker.__file__))]
+        python = python or mlx_python()
         self._process = ServerProcess(
-            [*command, json.dumps(settings)],
+            [python, str(Path(mlx_worker.__file__)), json.dumps(settings)],
             engine=self.name,
             hint=INSTALL,
-            environment={"PYTHONPATH": "", "HF_HUB_OFFLINE": "1"},
+            environment=environment_of(python),
             piped=True,
         )
         self.version = str(json.loads(self._process.read_line())["version"])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-from tunesmith.core.errors import EngineError
+from tunesmith.core.errors import EngineError, ModelError
 from tunesmith.core.files import sha256_file
 from tunesmith.core.records import digest
 
-__all__ = ["folder_hash", "python_of"]
+__all__ = ["environment_of", "folder_hash", "python_of"]
 
 
 def folder_hash(folder: Path) -> str:
@@ -19,15 +21,25 @@ def folder_hash(folder: Path) -> str:
     return digest(*(part for path in files for part in (path.relative_to(folder).as_posix(), sha256_file(path))))
 
 
-def python_of(variable: str, *, engine: str, install: str) -> str:
-    """The Python in which an engine is installed, named by an environment variable. EngineError if there is none."""
+def python_of(
+    variable: str, *, engine: str, install: str, package: str = "", error: type[EngineError | ModelError] = EngineError
+) -> str:
+    """The Python in which an engine or a tool is installed: the one that an environment variable names, or this one if it is
+    not set and `package` is here. `error` if there is none."""
     value = os.environ.get(variable, "")
-    found = shutil.which(value) if value else None
+    if not value and package and find_spec(package) is not None:
+        return sys.executable
+    found = shutil.which(Path(value).expanduser()) if value else None
     if found is None:
-        raise EngineError(
+        raise error(
             f"{engine} needs a Python environment of its own",
             value=f"{variable}={value}",
             expected="the Python of that environment",
             hint=f"{install}, then: export {variable}=/path/to/that/bin/python",
         )
     return found
+
+
+def environment_of(python: str) -> dict[str, str]:
+    """The environment of a program that runs in `python`, with no network: another Python must not see packages of this one."""
+    return {"HF_HUB_OFFLINE": "1"} | ({} if python == sys.executable else {"PYTHONPATH": ""})

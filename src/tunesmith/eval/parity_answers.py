@@ -16,7 +16,7 @@ from tunesmith.eval.tolerances import Tolerance
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.generate import Completion
 from tunesmith.systems.comparable import GivesTopTokens
-from tunesmith.systems.opening import OpenedSystem
+from tunesmith.systems.opened import OpenedSystem
 from tunesmith.systems.system import GivesLogits
 
 __all__ = ["compare_answers"]

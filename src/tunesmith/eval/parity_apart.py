@@ -16,7 +16,7 @@ from tunesmith.eval.parity import Distance
 from tunesmith.eval.parity_result import Apart
 from tunesmith.models.chat import Encoded
 from tunesmith.systems.comparable import GivesTopTokens
-from tunesmith.systems.opening import OpenedSystem
+from tunesmith.systems.opened import OpenedSystem
 from tunesmith.systems.system import GivesLogits, System
 
 __all__ = ["Scored", "ScoresCompared", "compare_scores"]

@@ -14,7 +14,7 @@ from tunesmith.eval.parity_result import Answers, Cause, Prompts
 from tunesmith.eval.parity_weights import WeightsCompared, compare_weights
 from tunesmith.models.declared import DeclaredAdapter
 from tunesmith.systems.comparable import Rendered
-from tunesmith.systems.opening import OpenedSystem
+from tunesmith.systems.opened import OpenedSystem
 
 __all__ = ["Case", "Failure", "another", "not_applied", "scale"]
 

@@ -13,7 +13,7 @@ import torch
 
 from tunesmith.eval.parity_apart import Scored
 from tunesmith.systems.comparable import GivesTopTokens
-from tunesmith.systems.opening import OpenedSystem
+from tunesmith.systems.opened import OpenedSystem
 from tunesmith.systems.system import GivesLogits, System
 
 __all__ = ["Effect", "adapter_effect"]

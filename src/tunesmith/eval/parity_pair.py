@@ -23,7 +23,7 @@ from tunesmith.eval.tolerances import FORMS, Tolerance, looser
 from tunesmith.models.chat import Encoded
 from tunesmith.models.generate import Completion, Request
 from tunesmith.systems.comparable import Rendered, ShowsPrompts
-from tunesmith.systems.opening import OpenedSystem
+from tunesmith.systems.opened import OpenedSystem
 from tunesmith.systems.system import System
 
 __all__ = ["compare_systems"]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from tunesmith.models.sums import sums
-from tunesmith.systems.opening import OpenedSystem
+from tunesmith.systems.opened import OpenedSystem
 
 __all__ = ["MatrixDrift", "WeightsCompared", "compare_weights"]
 

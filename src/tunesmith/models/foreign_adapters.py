@@ -20,8 +20,9 @@ from tunesmith.models.adapters import CONFIG, WEIGHTS, is_scale
 from tunesmith.models.load import safetensors_shapes
 from tunesmith.models.mlx_adapter import MLX_WEIGHTS, is_mlx_config, read_mlx_adapter
 
-__all__ = ["CONFIG", "WEIGHTS", "Origin", "checked_adapter", "origin_of"]
+__all__ = ["CONFIG", "MLX", "WEIGHTS", "Origin", "checked_adapter", "origin_of"]
 
+MLX = "mlx-lm"
 _PICKLED = ("adapter_model.bin", "adapter_model.pt", "pytorch_adapter.bin")
 _CARD_BYTES = 2**20
 _PLAIN_STARTS = (True, False, "gaussian", "orthogonal", None)  # those that leave the base's own weights alone
@@ -88,7 +89,7 @@ def _trainer(seen: _Seen) -> list[str]:
 
 # the most particular first: Axolotl, Unsloth and LLaMA-Factory train through TRL or the Trainer and leave their files too
 _MAKERS: tuple[tuple[str, Callable[[_Seen], list[str]]], ...] = (
-    ("mlx-lm", _mlx),
+    (MLX, _mlx),
     ("Axolotl", _axolotl),
     ("Unsloth", _unsloth),
     ("LLaMA-Factory", _llama_factory),

@@ -93,17 +93,18 @@ class BaseFolder:
         )
 
 
-def find_base(name: str, *, offline: bool = False, reporter: Reporter | None = None) -> BaseFolder:
+def find_base(name: str, *, offline: bool = False, reporter: Reporter | None = None, quantised: bool = False) -> BaseFolder:
     """The checked folder behind `name`: `auto`, a name that `tunesmith bases` lists, a path, a GGUF file, or a hub id.
 
-    What is not on this machine is fetched once, unless `offline` (or TUNESMITH_OFFLINE) forbids it. Raises ModelError when it
-    cannot be had, lacks weights or config, holds only pickled weights, or wants to run its own code.
+    What is not on this machine is fetched once, unless `offline` (or TUNESMITH_OFFLINE) forbids it. `quantised`: weights in
+    fewer bits are taken as well, by engines that only run them. Raises ModelError when it cannot be had, lacks weights or
+    config, holds only pickled or quantised weights, or wants to run its own code.
     """
     found = locate(name, offline=offline, reporter=reporter or SilentReporter())
-    return _check_folder(found.name, found.path, found.origin, found.hashes)
+    return _check_folder(found.name, found.path, found.origin, found.hashes, quantised=quantised)
 
 
-def _check_folder(name: str, path: Path, origin: str, hashes: Mapping[str, str]) -> BaseFolder:
+def _check_folder(name: str, path: Path, origin: str, hashes: Mapping[str, str], *, quantised: bool) -> BaseFolder:
     """`hashes`: file name → SHA-256 where it was verified just now, so that large files are not read twice."""
 
     def wrong(what: str, value: object, expected: str, hint: str) -> ModelError:
@@ -148,7 +149,9 @@ def _check_folder(name: str, path: Path, origin: str, hashes: Mapping[str, str])
         raise wrong(
             "the base folder has no weights", str(path), "one or more *.safetensors files", "copy the weights into the folder"
         )
-    _refuse_quantised(name, config, [safetensors_shapes(file) for file in weights])
+    headers = [safetensors_shapes(file) for file in weights]
+    if not quantised:
+        _refuse_quantised(name, config, headers)
     if not any((path / f).is_file() for f in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise wrong(
             "the base folder has no tokenizer",

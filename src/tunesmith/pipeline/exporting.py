@@ -30,9 +30,10 @@ from tunesmith.models.use import GREEDY_USE
 from tunesmith.pipeline.choosing_use import fields_for
 from tunesmith.pipeline.evidence import EXAMPLES, measuring_code
 from tunesmith.pipeline.finished import FinishedRun
-from tunesmith.pipeline.parity import compare_references
+from tunesmith.pipeline.parity import compare_opened
 from tunesmith.pipeline.shipped import Shipped, judge_shipped
 from tunesmith.ship.format import ExportSource, Format
+from tunesmith.systems.opening import Opening, open_system
 from tunesmith.systems.system import TakesMemory
 
 __all__ = ["KIND", "SHEET", "check_target", "exports_of", "make_export", "publish_files", "recommended"]
@@ -41,6 +42,7 @@ KIND = "export"
 FILES, SHEET = "files", "export.json"
 _UNASKED = "the questions of the evaluation were not put to it"
 _JUDGED = ("eval", "gates", "look", "use", "max_new_tokens", "suites")  # of an evaluation, for its rules and its questions
+_AT_ONCE = 4  # questions that an engine answers at the same time
 
 
 def make_export(run: FinishedRun, form: Format, quant: str, *, judged: bool, reporter: Reporter) -> Artifact:
@@ -125,10 +127,10 @@ def _fill(
     if judged and evaluation is None:
         reason = "there is no evaluation of this run to hold it against"
     elif evaluation is not None:
-        shipped, memory, reason = _judged(run, source, form, quant, place / written.main, evaluation, reporter)
+        shipped, memory, reason = _judged(run, source, form, place / written.main, evaluation, reporter)
     if shipped is not None:
         write_evaluation(draft.path, shipped.evidence, shipped.measurements, shipped.verdict)
-        parity, marks = _parity(run, form, place / written.main, reporter)
+        parity, marks = _parity(run, source, form, place / written.main, reporter)
         (draft.path / "parity.json").write_bytes(to_json(parity.as_dict() if parity else {"reason": marks[0]}))
     else:
         marks = [f"Whether this form is the model that was tested is not measured: {reason}."]
@@ -154,7 +156,6 @@ def _judged(
     run: FinishedRun,
     source: ExportSource,
     form: Format,
-    quant: str,
     file: Path,
     evaluation: Artifact,
     reporter: Reporter,
@@ -162,19 +163,21 @@ def _judged(
     """The form as measured, and the bytes of memory that its engine took; or why the engine cannot be had."""
     with ExitStack() as stack:
         try:
-            system = stack.enter_context(form.open(source, file, quant))
+            system = stack.enter_context(form.open(source, file, at_once=_AT_ONCE)).system
         except EngineError as error:
             return None, None, f"{form.engine} did not open it ({error.problems[0].what})"
         shipped = judge_shipped(run, evaluation, system, reporter=reporter)
         return shipped, system.memory_bytes() if isinstance(system, TakesMemory) else None, ""
 
 
-def _parity(run: FinishedRun, form: Format, file: Path, reporter: Reporter) -> tuple[ParityReport | None, list[str]]:
+def _parity(
+    run: FinishedRun, source: ExportSource, form: Format, file: Path, reporter: Reporter
+) -> tuple[ParityReport | None, list[str]]:
     """The file against the adapter on fixed prompts, and what that says against it. None: it could not be compared."""
-    if not form.comparable:
-        return None, [f"How {form.engine} reads prompts is not measured: tunesmith parity does not open this format."]
+    tested_as = Opening(store=run.store, reporter=reporter)
     try:
-        found = compare_references(run.run.id, str(file), project=run.store.root.parent, reporter=reporter)
+        with open_system(run.run.id, tested_as) as tested, form.open(source, file, name=form.name) as other:
+            found = compare_opened(tested, other, run.store, reporter=reporter)
     except TunesmithError as error:
         return None, [f"Parity is not measured: {error.problems[0].what}."]
     if found.passed is None:

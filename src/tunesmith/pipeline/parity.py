@@ -17,8 +17,9 @@ from tunesmith.models.load import StoredType
 from tunesmith.pipeline.finished import dataset_rows
 from tunesmith.systems.opening import OpenedSystem, Opening, open_system
 
-__all__ = ["compare_references", "parity_prompts"]
+__all__ = ["compare_opened", "compare_references", "parity_prompts"]
 
+NUM_PROMPTS, MAX_NEW_TOKENS = 24, 64  # of the dataset; of each answer
 _USUAL_TOKENS = 1024  # of the long prompts, where the length of training is not known
 
 
@@ -28,12 +29,22 @@ def compare_references(
     *,
     project: Path,
     dataset: str = "",
-    num_prompts: int = 24,
-    max_new_tokens: int = 64,
+    num_prompts: int = NUM_PROMPTS,
+    max_new_tokens: int = MAX_NEW_TOKENS,
     precision: StoredType = "float32",
     reporter: Reporter | None = None,
 ) -> ParityReport:
     """The comparison of two references; see `tunesmith.parity` for the arguments and errors."""
+    _check_counts(num_prompts, max_new_tokens)
+    store, reporter = Store(project / ".tunesmith"), reporter or SilentReporter()
+    how = Opening(store=store, reporter=reporter)
+    with open_system(a, how) as tested, open_system(b, replace(how, precision=precision, chat=tested.chat)) as other:
+        return compare_opened(
+            tested, other, store, dataset=dataset, num_prompts=num_prompts, max_new_tokens=max_new_tokens, reporter=reporter
+        )
+
+
+def _check_counts(num_prompts: int, max_new_tokens: int) -> None:
     if num_prompts < 0 or max_new_tokens < 1:
         raise EvaluationError(
             "a comparison needs prompts and answers",
@@ -41,12 +52,22 @@ def compare_references(
             expected="0 prompts of the dataset or more, and at least 1 token for each answer",
             hint="--prompts 24 --max-new-tokens 64",
         )
-    store, reporter = Store(project / ".tunesmith"), reporter or SilentReporter()
-    how = Opening(store=store, reporter=reporter)
-    with open_system(a, how) as tested, open_system(b, replace(how, precision=precision, chat=tested.chat)) as other:
-        rows = _rows(store, dataset, tested) if num_prompts else []
-        prompts = parity_prompts(tested, other, rows, num_prompts=num_prompts, max_new_tokens=max_new_tokens)
-        return compare_systems(tested, other, prompts, max_new_tokens=max_new_tokens, reporter=reporter)
+
+
+def compare_opened(
+    tested: OpenedSystem,
+    other: OpenedSystem,
+    store: Store,
+    *,
+    dataset: str = "",
+    num_prompts: int = NUM_PROMPTS,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    reporter: Reporter,
+) -> ParityReport:
+    """The comparison of two open systems on the fixed prompts and `num_prompts` of the dataset."""
+    rows = _rows(store, dataset, tested) if num_prompts else []
+    prompts = parity_prompts(tested, other, rows, num_prompts=num_prompts, max_new_tokens=max_new_tokens)
+    return compare_systems(tested, other, prompts, max_new_tokens=max_new_tokens, reporter=reporter)
 
 
 def parity_prompts(

@@ -8,23 +8,24 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tunesmith.core.artifacts import Store
 from tunesmith.core.errors import EvaluationError, ModelError
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.load import BaseFolder
 from tunesmith.models.tuned import is_whole
 from tunesmith.models.use import Use
 from tunesmith.ship import formats
-from tunesmith.systems.system import System
+from tunesmith.systems.opening import OpenedSystem, Opening, open_system
 
-__all__ = ["ExportSource", "Format", "Written", "find_format", "format_kinds"]
+__all__ = ["ExportSource", "Format", "Written", "by_path", "find_format", "format_kinds"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,16 +72,21 @@ class Written:
     notes: tuple[str, ...] = ()
 
 
+@contextmanager
+def by_path(source: ExportSource, file: Path) -> Iterator[str]:
+    """The reference of what opens alone."""
+    yield str(file)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
     """How a format is declared. `title` is its name in tables, `order` its place there, `engine` what runs it.
 
     `quants`: the kinds of quantisation it can write, the default first; empty if there is no choice.
-    `write(source, folder, quant)` fills an empty folder. `open(source, file, quant)` runs what was written (`Written.main`) on
-    its engine for the length of a block, as a system that can be asked like any other; EngineError if the engine
-    cannot be had here. `package`: the Python package that runs it, by whose version an export is another one; empty for
-    a program of its own. `comparable`: whether `tunesmith parity` opens what was written. `run_with`: lines that people type
-    to run it, with `{path}` for the file or folder.
+    `write(source, folder, quant)` fills an empty folder. `reference(source, file)`: by what `tunesmith parity` opens what was
+    written (`Written.main`), good for the length of a block; EngineError for an engine that cannot be had anywhere.
+    `package`: the Python package that runs it, by whose version an export is another one; empty for a program of its own.
+    `run_with`: lines that people type to run it, with `{path}` for the file or folder.
     """
 
     name: str
@@ -88,10 +94,9 @@ class Format:
     order: int
     engine: str
     write: Callable[[ExportSource, Path, str], Written]
-    open: Callable[[ExportSource, Path, str], AbstractContextManager[System]]
+    reference: Callable[[ExportSource, Path], AbstractContextManager[str]] = by_path
     quants: tuple[str, ...] = ()
     package: str = ""
-    comparable: bool = True
     run_with: tuple[str, ...] = ()
 
     @property
@@ -101,6 +106,26 @@ class Format:
             return version(self.package) if self.package else ""
         except PackageNotFoundError:
             return ""
+
+    @contextmanager
+    def open(self, source: ExportSource, file: Path, *, name: str = "tuned", at_once: int = 1) -> Iterator[OpenedSystem]:
+        """What was written, on its engine, for the length of the block; `name` and `at_once` as in `Opening`.
+
+        Raises:
+            EngineError: the engine is missing, or ends.
+            ModelError: the engine cannot open it.
+        """
+        how = Opening(
+            store=Store(file.parent),
+            chat=source.chat,
+            options=source.chat.options,
+            engine=self.engine,
+            name=name,
+            what=file.name if file.is_file() else self.title,
+            at_once=at_once,
+        )
+        with self.reference(source, file) as reference, open_system(reference, how) as opened:
+            yield opened
 
     def checked_quant(self, quant: str) -> str:
         """The quantisation asked for, or the default for an empty name. EvaluationError for one that it cannot write."""

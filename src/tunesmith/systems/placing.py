@@ -3,46 +3,54 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.errors import ArtifactError, EvaluationError, ModelError
 from tunesmith.core.files import MANIFEST, damage, verify
 from tunesmith.models.declared import declared_adapter
+from tunesmith.models.foreign_adapters import MLX, origin_of
 from tunesmith.models.load import BaseFolder
 from tunesmith.models.tuned import tuned_folder
 
 __all__ = ["Place", "check_base", "place_of"]
 
+_ADDRESS = re.compile(r"https?://")
 _ARTIFACT = re.compile(r"[a-z_]+:latest|(?:run|model|export|release):[a-z][a-z0-9_-]*|[0-9a-f]{4,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where the files of a reference are: a model folder and what was trained from it (`adapter`), or a GGUF file. `run`: the
-    artifact it was trained in."""
+    """Where the files of a reference are: a model folder and what was trained from it (`adapter`), or a GGUF file and a GGUF
+    adapter. Of a model behind an address, `url` and the name it has there (`model`). `run`: the artifact it was trained in."""
 
     model: str
     adapter: Path | None = None
     gguf: Path | None = None
+    url: str = ""
     run: Artifact | None = None
 
 
 def place_of(reference: str, store: Store) -> Place:
-    """The files behind a reference that is not an address.
+    """The files behind a reference, or the address.
 
     Raises:
         ArtifactError: no such artifact, or one whose files are not as they were written.
         ModelError: a file or folder that is not there, or an adapter that names no base.
         EvaluationError: an artifact that is not a model.
     """
+    if _ADDRESS.match(reference):
+        url, _, served = reference.partition("#")
+        return Place(model=served, url=url)
     path = Path(reference).expanduser()
     if _ARTIFACT.fullmatch(reference) and not path.exists():
         return _of_artifact(store.resolve(reference), store)
-    if path.suffix.lower() == ".gguf":
-        return Place(model=reference, gguf=_file(path))
     base, plus, adapter = reference.rpartition("+")
+    if _is_gguf(reference):
+        if plus and _is_gguf(base) and not path.exists():
+            return Place(model=base, gguf=_file(Path(base).expanduser()), adapter=_file(Path(adapter).expanduser()))
+        return Place(model=reference, gguf=_file(path))
     if plus and base and not path.exists():
         return Place(model=base, adapter=_whole(Path(adapter).expanduser()), run=_run_of(Path(adapter).expanduser()))
     if path.is_dir():
@@ -76,7 +84,11 @@ def _of_export(found: Artifact, store: Store) -> Place:
     """What an export ships: its GGUF file, which answers as its run's model does, or its folder."""
     files = found.path / "files"
     models = sorted(files.rglob("*.gguf"))
-    return Place(model=str(models[0]), gguf=models[0], run=_trained_in(found, store)) if models else _place_of_folder(files)
+    run = _trained_in(found, store)
+    if models:
+        return Place(model=str(models[0]), gguf=models[0], run=run)
+    place = _place_of_folder(files)
+    return replace(place, run=place.run or run)
 
 
 def _trained_in(found: Artifact, store: Store) -> Artifact | None:
@@ -105,6 +117,10 @@ def _place_of_folder(path: Path) -> Place:
     return _adapter_place(inner) if of_a_run else Place(model=str(path))
 
 
+def _is_gguf(name: str) -> bool:
+    return name.lower().endswith(".gguf")
+
+
 def _file(path: Path) -> Path:
     """The file, if it is there and as its folder's manifest lists it."""
     if not path.is_file():
@@ -119,7 +135,7 @@ def _adapter_place(folder: Path) -> Place:
     """What was trained in a folder, on the base of its run or the base that an adapter names."""
     if (run := _run_of(folder)) is not None:
         return Place(model=_base_of(run), adapter=folder, run=run)
-    named = declared_adapter(folder).base
+    named = origin.base if (origin := origin_of(folder)).maker == MLX else declared_adapter(folder).base
     if not named or ".." in Path(named).parts:
         raise ModelError(
             "the adapter does not name a base that can be opened",

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from tunesmith.core.errors import EngineError
 from tunesmith.ship.calibrated.write import Method, write_calibrated
 from tunesmith.ship.format import ExportSource, Format, Written
-from tunesmith.ship.quantised_folder import needed, open_quantised
-from tunesmith.systems.system import System
 
 __all__ = ["calibrated_format"]
-
-_INSTALL = "pip install 'tunesmith[compressed]'"
 
 
 def calibrated_format(method: Method, *, label: str, order: int) -> Format:
@@ -23,12 +16,6 @@ def calibrated_format(method: Method, *, label: str, order: int) -> Format:
     def write(source: ExportSource, folder: Path, quant: str) -> Written:
         return write_calibrated(source, folder, method)
 
-    @contextmanager
-    def opened(source: ExportSource, path: Path, quant: str) -> Iterator[System]:
-        needed("compressed_tensors", what="opening this format", install=_INSTALL, error=EngineError)
-        with open_quantised(source, path, label=f"{label} in transformers") as system:
-            yield system
-
     return Format(
         name=method,
         title=f"{label}, 4 bits (llm-compressor)",
@@ -36,7 +23,5 @@ def calibrated_format(method: Method, *, label: str, order: int) -> Format:
         engine="transformers",
         package="compressed-tensors",
         write=write,
-        open=opened,
-        comparable=False,
         run_with=("vllm serve {path}",),
     )

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
 from tunesmith.core.errors import ModelError
 from tunesmith.core.files import storage_errors
+from tunesmith.engines.served import python_of
 from tunesmith.models.load import empty_model
 from tunesmith.ship.calibrated import job
 from tunesmith.ship.format import ExportSource, Written
@@ -25,10 +24,7 @@ Method = Literal["awq", "gptq"]
 PYTHON = "TUNESMITH_LLMCOMPRESSOR"
 _ROWS, _TOKENS = 128, 512  # of calibration: rows, and tokens of each
 _GROUPS = (128, 64, 32, 16)
-_INSTALL = (
-    "python -m venv ~/llm-compressor && ~/llm-compressor/bin/pip install llmcompressor==0.14.0.1, "
-    f"then {PYTHON}=~/llm-compressor/bin/python"
-)
+_INSTALL = "python -m venv ~/llm-compressor && ~/llm-compressor/bin/pip install llmcompressor==0.14.0.1"
 
 
 def write_calibrated(source: ExportSource, folder: Path, method: Method) -> Written:
@@ -38,7 +34,7 @@ def write_calibrated(source: ExportSource, folder: Path, method: Method) -> Writ
     llm-compressor runs in the Python that the environment variable TUNESMITH_LLMCOMPRESSOR names, since it needs an older
     transformers. Raises ModelError if it is missing, fails, or if there is no row to calibrate on.
     """
-    python = _python()
+    python = python_of(PYTHON, engine="llm-compressor", install=_INSTALL, package="llmcompressor", error=ModelError)
     rows = [list(row.ids[:_TOKENS]) for row in source.rows[:_ROWS] if len(row.ids) > 1]
     if not rows:
         raise ModelError(
@@ -79,20 +75,6 @@ def group_size(source: ExportSource) -> int:
     )
 
 
-def _python() -> str:
-    found = os.environ.get(PYTHON) or (sys.executable if find_spec("llmcompressor") else "")
-    if not found:
-        raise ModelError(
-            "this format needs llm-compressor",
-            value=f"{PYTHON} is not set",
-            expected="a Python that has llm-compressor",
-            hint=_INSTALL,
-        )
-    if not Path(found).expanduser().is_file():
-        raise ModelError(f"{PYTHON} names no Python", value=found, expected="the path of a Python", hint=_INSTALL)
-    return str(Path(found).expanduser())
-
-
 def _run(python: str, place: Path, method: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -111,5 +93,7 @@ def _run(python: str, place: Path, method: str) -> None:
             f"llm-compressor could not write {method} weights",
             value=(said[-1] if said else f"exit code {code}")[:300],
             expected="a Python that has llm-compressor 0.14" if missing else "an architecture that it knows",
-            hint=_INSTALL if missing else "choose another format: --to int8 or --to gguf --quant q4_k_m",
+            hint=f"{_INSTALL}, then: export {PYTHON}=~/llm-compressor/bin/python"
+            if missing
+            else "choose another format: --to int8 or --to gguf --quant q4_k_m",
         )

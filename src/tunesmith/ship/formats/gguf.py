@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast, get_args
 
-from tunesmith.engines.llama_cpp import LlamaCpp, LoraFile
 from tunesmith.models.chat import Encoded
 from tunesmith.models.memory import release_memory
 from tunesmith.ship.format import ExportSource, Format, Written
 from tunesmith.ship.gguf.importance import write_importance
 from tunesmith.ship.gguf.quants import QUANTS, QuantName
 from tunesmith.ship.gguf.write import Facts, write_gguf
-from tunesmith.systems.engine_system import engine_system
-from tunesmith.systems.system import System
 
-__all__ = ["FORMAT", "facts_of", "opened_in_llama_cpp", "write_weighed"]
+__all__ = ["FORMAT", "facts_of", "write_weighed"]
 
 _DEFAULT: QuantName = "f16"
-_SLOTS = 4  # requests at once
-_CONTEXT = 4096  # tokens of a request at most: what a laptop holds for several requests
 _TOKENS = 100_000  # of training rows that the importance matrix is made from, at most
 
 
@@ -69,23 +63,6 @@ def _calibration(rows: Sequence[Encoded]) -> list[tuple[int, ...]]:
     return kept
 
 
-@contextmanager
-def opened_in_llama_cpp(source: ExportSource, file: Path, *, adapter: Path | None = None) -> Iterator[System]:
-    """The file in a llama.cpp server of its own, with a GGUF adapter if one is given, for the length of the block.
-    EngineError where that cannot be."""
-    context = min(source.base.context, _CONTEXT)
-    adapters = {} if adapter is None else {source.name: LoraFile(adapter)}
-    label = f"{file.name} in llama.cpp" if adapter is None else f"{file.name} + {adapter.name} in llama.cpp"
-    with LlamaCpp(file, context=context, slots=_SLOTS, adapters=adapters) as engine:
-        yield engine_system(engine, source.chat, name="tuned", label=label, context=context)
-
-
-@contextmanager
-def _open(source: ExportSource, path: Path, quant: str) -> Iterator[System]:
-    with opened_in_llama_cpp(source, path) as system:
-        yield system
-
-
 FORMAT = Format(
     name="gguf",
     title="GGUF",
@@ -94,6 +71,5 @@ FORMAT = Format(
     quants=(_DEFAULT, *(name for name in get_args(QuantName) if name != _DEFAULT)),
     package="xllamacpp",
     write=_write,
-    open=_open,
     run_with=("llama-server -m {path}", "llama-cli -m {path}"),
 )

@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tunesmith.ship.format import ExportSource, Format, Written
-from tunesmith.ship.formats.gguf import opened_in_llama_cpp
 from tunesmith.ship.gguf.lora import write_gguf_lora
 from tunesmith.ship.gguf.write import write_gguf
-from tunesmith.systems.system import System
 
 __all__ = ["FORMAT"]
 
@@ -23,12 +21,11 @@ def _write(source: ExportSource, folder: Path, quant: str) -> Written:
 
 
 @contextmanager
-def _open(source: ExportSource, path: Path, quant: str) -> Iterator[System]:
+def _on_base(source: ExportSource, path: Path) -> Iterator[str]:
     """On the base in float16, which is written for the length of the block."""
     with tempfile.TemporaryDirectory() as place:
         base = write_gguf(source.base, Path(place) / "base-f16.gguf", quant="f16").path
-        with opened_in_llama_cpp(source, base, adapter=path) as system:
-            yield system
+        yield f"{base}+{path}"
 
 
 FORMAT = Format(
@@ -38,7 +35,6 @@ FORMAT = Format(
     engine="llama.cpp",
     package="xllamacpp",
     write=_write,
-    open=_open,
-    comparable=False,
+    reference=_on_base,
     run_with=("llama-server -m BASE.gguf --lora {path}",),
 )

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tunesmith.core.errors import EngineError, ModelError
 from tunesmith.ship.format import ExportSource, Format, Written
-from tunesmith.ship.quantised_folder import needed, open_quantised
+from tunesmith.ship.quantised_folder import needed
 from tunesmith.ship.torchao_weights import PIP, write_torchao
-from tunesmith.systems.system import System
 
 __all__ = ["FORMAT"]
 
@@ -24,21 +20,10 @@ def _settings() -> Any:
     return Int4WeightOnlyConfig(group_size=32)
 
 
-def _check(error: type[ModelError | EngineError]) -> None:
-    needed("torchao", what="this format", install=PIP, error=error)
-    needed("mslk", what="torchao's int4 format", install=_KERNELS, error=error)
-
-
 def _write(source: ExportSource, folder: Path, quant: str) -> Written:
-    _check(ModelError)
+    needed("torchao", what="this format", install=PIP)
+    needed("mslk", what="torchao's int4 format", install=_KERNELS)
     return write_torchao(source, folder, _settings)
-
-
-@contextmanager
-def _open(source: ExportSource, path: Path, quant: str) -> Iterator[System]:
-    _check(EngineError)
-    with open_quantised(source, path, label="int4 weights in transformers") as system:
-        yield system
 
 
 FORMAT = Format(
@@ -48,7 +33,5 @@ FORMAT = Format(
     engine="transformers",
     package="torchao",
     write=_write,
-    open=_open,
-    comparable=False,
     run_with=("vllm serve {path}",),
 )

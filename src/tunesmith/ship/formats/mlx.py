@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tunesmith.core.errors import ModelError
-from tunesmith.models.memory import release_memory
 from tunesmith.ship.format import ExportSource, Format, Written
-from tunesmith.ship.mlx.system import INSTALL, open_mlx
 from tunesmith.ship.quantised_folder import complete, needed, written
-from tunesmith.systems.system import System
 
 __all__ = ["FORMAT"]
 
 _TYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
 _BITS = {"q8": 8, "q4": 4}
+_INSTALL = "pip install 'tunesmith[mlx]'"
 _GROUP = 64  # weights that share a scale: mlx-lm's own default
 
 
 def _write(source: ExportSource, folder: Path, quant: str) -> Written:
-    needed("mlx_lm", what="this format", install=INSTALL)
+    needed("mlx_lm", what="this format", install=_INSTALL)
     from mlx_lm import convert
 
     with TemporaryDirectory(dir=folder.parent) as place, redirect_stdout(io.StringIO()):  # it prints what it does
@@ -47,12 +44,6 @@ def _write(source: ExportSource, folder: Path, quant: str) -> Written:
     return written(source, folder)
 
 
-@contextmanager
-def _open(source: ExportSource, path: Path, quant: str) -> Iterator[System]:
-    yield open_mlx(path, source.chat, context=source.base.context, label=f"MLX, {quant}")
-    release_memory()
-
-
 FORMAT = Format(
     name="mlx",
     title="MLX folder",
@@ -60,8 +51,6 @@ FORMAT = Format(
     engine="mlx-lm",
     package="mlx-lm",
     write=_write,
-    open=_open,
-    comparable=False,
     quants=("bf16", "f16", "f32", "q8", "q4"),
     run_with=("mlx_lm.server --model {path}", "mlx_lm.chat --model {path}"),
 )

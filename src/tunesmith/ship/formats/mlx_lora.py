@@ -6,11 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tunesmith.models.memory import release_memory
 from tunesmith.models.mlx_adapter import write_mlx_adapter
 from tunesmith.ship.format import ExportSource, Format, Written
-from tunesmith.ship.mlx.system import open_mlx
-from tunesmith.systems.system import System
 
 __all__ = ["FORMAT"]
 
@@ -22,9 +19,8 @@ def _write(source: ExportSource, folder: Path, quant: str) -> Written:
 
 
 @contextmanager
-def _open(source: ExportSource, path: Path, quant: str) -> Iterator[System]:
-    yield open_mlx(source.base.path, source.chat, context=source.base.context, label="MLX, base + adapter", adapter=path)
-    release_memory()
+def _on_base(source: ExportSource, path: Path) -> Iterator[str]:
+    yield f"{source.base.path}+{path}"
 
 
 FORMAT = Format(
@@ -34,7 +30,6 @@ FORMAT = Format(
     engine="mlx-lm",
     package="mlx-lm",
     write=_write,
-    open=_open,
-    comparable=False,
+    reference=_on_base,
     run_with=("mlx_lm.server --model BASE --adapter-path {path}",),
 )

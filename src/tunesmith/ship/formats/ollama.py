@@ -13,7 +13,6 @@ from tunesmith.ship.formats.gguf import write_weighed
 from tunesmith.ship.gguf.quants import QuantName
 from tunesmith.ship.ollama.export import add_bos_of, make_modelfile, serving_of
 from tunesmith.ship.programs import write_program_scripts
-from tunesmith.systems.system import System
 
 __all__ = ["FORMAT"]
 
@@ -34,7 +33,7 @@ def _write(source: ExportSource, folder: Path, quant: str) -> Written:
     )
 
 
-def _open(source: ExportSource, path: Path, quant: str) -> AbstractContextManager[System]:
+def _never(source: ExportSource, path: Path) -> AbstractContextManager[str]:
     """Ollama could not be run where this was written, so nothing is claimed of its answers: EngineError."""
     raise EngineError(
         "answers of Ollama are not measured",
@@ -51,7 +50,6 @@ FORMAT = Format(
     engine="Ollama",
     quants=_QUANTS,
     write=_write,
-    open=_open,
-    comparable=False,
+    reference=_never,
     run_with=("ollama create NAME -f {path}/Modelfile", "ollama run NAME"),
 )

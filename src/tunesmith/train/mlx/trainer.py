@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -16,17 +13,15 @@ from typing import Any, NamedTuple
 from safetensors.torch import load_file, save_file
 
 from tunesmith.core.errors import ModelError, TrainingError
-from tunesmith.engines.mlx import INSTALL, PYTHON
+from tunesmith.engines.mlx import INSTALL, mlx_python
 from tunesmith.engines.process import ServerProcess
-from tunesmith.engines.served import python_of
+from tunesmith.engines.served import environment_of
 from tunesmith.models.chat import Encoded
 from tunesmith.models.generation.requests import Job
 from tunesmith.train.checkpoint import Tensors
 from tunesmith.train.mlx import worker
 
 __all__ = ["MlxTrainer", "Stepped", "open_trainer"]
-
-_OWN = "pip install 'tunesmith[mlx]'"
 
 
 class Stepped(NamedTuple):
@@ -121,9 +116,9 @@ def open_trainer(settings: Mapping[str, Any]) -> Iterator[MlxTrainer]:
         EngineError: mlx-lm is not installed, or its process ends.
         ModelError: mlx-lm does not know the architecture, or would train other weights.
     """
-    python, environment = _python()
+    python = mlx_python()
     process = ServerProcess(
-        [python, str(Path(worker.__file__))], engine="mlx-lm", hint=_OWN, environment=environment, piped=True
+        [python, str(Path(worker.__file__))], engine="mlx-lm", hint=INSTALL, environment=environment_of(python), piped=True
     )
     try:
         process.write_line(json.dumps(settings).encode())
@@ -139,14 +134,6 @@ def open_trainer(settings: Mapping[str, Any]) -> Iterator[MlxTrainer]:
             yield MlxTrainer(process, Path(place), begun["version"])
     finally:
         process.stop()
-
-
-def _python() -> tuple[str, dict[str, str]]:
-    """The Python in which mlx-lm is, and what its environment needs."""
-    if not os.environ.get(PYTHON) and find_spec("mlx_lm") is not None:
-        return sys.executable, {"HF_HUB_OFFLINE": "1"}
-    named = python_of(PYTHON, engine="mlx-lm", install=f"{_OWN} in this one, or {INSTALL}")
-    return named, {"PYTHONPATH": "", "HF_HUB_OFFLINE": "1"}
 
 
 def _plain(rows: Sequence[Encoded]) -> list[Any]:

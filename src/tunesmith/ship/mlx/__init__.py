@@ -1,1 +1,0 @@
-"""MLX, Apple's engine: its models asked in this process."""
