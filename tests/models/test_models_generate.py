@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Message
 from tunesmith.models.chat import Chat
 from tunesmith.models.generate import Completion, generate, stream
+from tunesmith.models.generation.slots import LayerCache
 from tunesmith.models.load import BaseFolder, load_model
 
 PROMPTS = [conversation("word " * n + "?") for n in (1, 30, 3, 12, 7, 2, 19, 5, 1)]
@@ -83,3 +85,20 @@ def test_every_answer_is_counted_once(model: Any, tiny_chat: Chat) -> None:
 
 def test_no_prompts_give_no_answers(model: Any, tiny_chat: Chat) -> None:
     assert answers(model, tiny_chat, []) == []
+
+
+def test_keys_and_values_are_gone_with_the_last_answer_of_a_batch(model: Any, tiny_chat: Chat) -> None:
+    """A suite is asked in several batches: the memory of the one before must not wait for the garbage collector."""
+
+    def caches() -> int:
+        return sum(isinstance(one, LayerCache) for one in gc.get_objects())
+
+    gc.collect()
+    before = caches()
+    gc.disable()
+    try:
+        answers(model, tiny_chat, PROMPTS, most=4)
+        after = caches()
+    finally:
+        gc.enable()
+    assert after == before

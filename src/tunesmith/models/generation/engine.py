@@ -108,8 +108,8 @@ class Engine:
         self._own = own
         self._table = Table(self.plan)
         self._slots = Slots(self.plan)
-        self._voices = [Voice(job) for job in jobs]
-        self._choose = choose_tokens or (lambda logits, rows: choose(logits, [self._voices[row.job] for row in rows]))
+        voices = [Voice(job) for job in jobs]  # not the engine's own: a cycle would keep its memory until it is collected
+        self._choose = choose_tokens or (lambda logits, rows: choose(logits, [voices[row.job] for row in rows]))
         self.windows: dict[int, int] = {}
 
     def run(self) -> Iterator[list[Made]]:
