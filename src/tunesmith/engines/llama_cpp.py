@@ -43,6 +43,7 @@ _PACKAGE = "xllamacpp"
 _INSTALL = "pip install 'tunesmith[llama-cpp]'"
 _AGREEMENT = 0.05  # nats by which server and library may differ: kernels for one position and for many round differently
 _PROBE_TOOL = "probe_of_a_tool"
+_COMPACT = {"x-guidance": {"whitespace_flexible": False}}  # or a weak model fills its answer with line ends
 _ORDER = ("penalties", "temperature", "top_k", "top_p", "min_p")  # that of models.generation
 
 
@@ -246,7 +247,7 @@ class LlamaCpp:
     def _answer(self, request: EngineRequest) -> EngineAnswer:
         begin = time.perf_counter()
         prompt = list(request.ids) if request.ids is not None else self.render(request.messages or ())
-        form = {"json_schema": json.loads(request.json_schema)} if request.json_schema else {}
+        form = {"json_schema": {**json.loads(request.json_schema), **_COMPACT}} if request.json_schema else {}
         found = self._client.post(
             "/completion",
             {
