@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tunesmith.core.errors import EngineError
+from tunesmith.engines.log_tail import MOST_BYTES
 from tunesmith.engines.process import ServerProcess, free_port, needs_free_port
 
 WAITS = "import sys; sys.stdin.read()"
@@ -60,6 +61,16 @@ def test_stopping_kills_the_children_of_a_server_too_and_may_be_repeated() -> No
     process.stop()
     assert not psutil.pid_exists(process.pid)
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+def test_of_a_server_that_writes_without_end_only_the_end_is_kept() -> None:
+    code = "for n in range(200_000): print(f'line {n} of very many, each of which says a little')\nprint('over', flush=True)\n"
+    process = started(code + WAITS)
+    process.wait_for(lambda: process.log().endswith("over\n") or None, what="writing", timeout_s=1e9)
+    assert process._log.size_bytes <= 2 * MOST_BYTES < 200_000 * len("line 199999 of very many, each of which says a little")
+    assert process.tail().splitlines()[-2:] == ["line 199999 of very many, each of which says a little", "over"]
+    process.stop()
+    assert process.tail().endswith("over")
 
 
 @pytest.mark.skipif(not hasattr(os, "getsid"), reason="sessions of POSIX")

@@ -6,7 +6,6 @@ import atexit
 import os
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,12 +16,14 @@ from typing import NoReturn, TypeVar
 import psutil
 
 from tunesmith.core.errors import EngineError
+from tunesmith.engines.log_tail import LogTail
 
 __all__ = ["ServerProcess", "free_port", "needs_free_port", "peak_memory"]
 
 _T = TypeVar("_T")
 _POLL_S = 0.05
 _STOP_S = 10.0
+_LAST_WORDS_S = 1.0  # for the last words of a process that has ended, which one that it started may go on with
 _TAIL_BYTES = 6000
 _TAIL_LINES = 12
 
@@ -52,7 +53,7 @@ def needs_free_port(port: int, engine: str) -> None:
 
 
 class ServerProcess:
-    """One process. Its standard input stays open as long as we live; its output goes to a log, of which errors show the end.
+    """One process. Its standard input stays open as long as we live; its output is read, and errors show the end of it.
     It is killed with its children by `stop`, and at exit; a Ctrl-C in the terminal does not reach it. `piped`: its standard
     output is ours to read, by `ask`.
     """
@@ -71,27 +72,26 @@ class ServerProcess:
         self._hint = hint
         self._clock = clock
         self._peak = 0
-        self._folder = tempfile.TemporaryDirectory(prefix="tunesmith-engine-")
-        self._log = Path(self._folder.name) / "log.txt"
-        self._last_lines = ""
         try:
-            with self._log.open("wb") as log:
-                self._process = subprocess.Popen(
-                    list(command),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE if piped else log,
-                    stderr=log,
-                    env={**os.environ, **(environment or {})},
-                    start_new_session=True,
-                )
+            self._process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE if piped else subprocess.STDOUT,
+                env={**os.environ, **(environment or {})},
+                start_new_session=True,
+            )
         except OSError as error:
-            self._folder.cleanup()
             raise EngineError(
                 f"{engine} cannot be started: {error.strerror or error}",
                 value=command[0],
                 expected="a program that runs",
                 hint=hint,
             ) from error
+        written = self._process.stderr if piped else self._process.stdout
+        assert written is not None
+        self._log = LogTail(written)
+        self._pipes = (self._process.stdin, self._process.stdout if piped else None)
         atexit.register(self.stop)
 
     @property
@@ -100,12 +100,14 @@ class ServerProcess:
         return self._process.pid
 
     def log(self) -> str:
-        """What the server wrote so far."""
-        return self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
+        """What the server wrote so far; of much only the end is kept."""
+        if self._process.poll() is not None:
+            self._log.wait(_LAST_WORDS_S)
+        return self._log.text()
 
     def tail(self) -> str:
         """The last lines of the log, also once it was stopped."""
-        return "\n".join(self.log()[-_TAIL_BYTES:].splitlines()[-_TAIL_LINES:]) or self._last_lines
+        return "\n".join(self.log()[-_TAIL_BYTES:].splitlines()[-_TAIL_LINES:])
 
     def check_alive(self, *, patience_s: float = 0.0) -> None:
         """EngineError with the end of the log if the process ended, or ends within `patience_s`."""
@@ -198,14 +200,13 @@ class ServerProcess:
                 process.kill()
             except psutil.NoSuchProcess:
                 continue
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in self._pipes:
             if pipe is not None:
                 with suppress(OSError):  # bytes that a dead process never read
                     pipe.close()
         psutil.wait_procs(family, timeout=_STOP_S)
         self._process.wait(timeout=_STOP_S)
-        self._last_lines = self.tail()
-        self._folder.cleanup()
+        self._log.wait(_LAST_WORDS_S)
 
     def _family(self) -> list[psutil.Process]:
         """Those of the process and of all that it started which run, also where it has ended itself."""
