@@ -48,7 +48,9 @@ class Echo:
             self.running -= 1
 
     async def embed(self, target: str, texts: Sequence[str]) -> tuple[list[list[float]], int]:
-        raise NotImplementedError
+        if self.before is not None:
+            await self.before(target)
+        return [[float(len(text)), 1.0] for text in texts], sum(len(text.split()) for text in texts)
 
     async def prompt_ids(self, target: str, messages: Sequence[Message]) -> tuple[int, ...] | None:
         return None

@@ -40,6 +40,9 @@ def server() -> Iterator[Running]:
         ask(found, {"model": "words", "prompt": "Tea?"}, 200, "/v1/completions")
         ask(found, chat_body("Tea?", "broken"), 502)
         ask(found, chat_body("Tea?", "made-up-7"), 404)
+        ask(found, {"model": "words", "input": ["Black tea", "Tea"]}, 200, "/v1/embeddings")
+        ask(found, {"model": "broken", "input": "Tea"}, 502, "/v1/embeddings")
+        ask(found, {"model": "made-up-8", "input": "Tea"}, 404, "/v1/embeddings")
         yield found
 
 
@@ -68,10 +71,21 @@ def test_answers_are_counted_by_operation_and_models_and_errors_by_their_status(
     for operation, number in (("chat", 2), ("text_completion", 1)):
         (one,) = samples(server, count, gen_ai_operation_name=operation, error_type="", **COMMON)
         assert one.value == number
-    (broken,) = samples(server, count, error_type="502")
+    (broken,) = samples(server, count, error_type="502", gen_ai_operation_name="chat")
     assert broken.labels["gen_ai_response_model"] == "" and broken.value == 1
-    assert "made-up-7" not in text_of(server), "a client cannot make labels"
-    assert samples(server, count, error_type="404")[0].value == 1
+    assert "made-up" not in text_of(server), "a client cannot make labels"
+    assert samples(server, count, error_type="404", gen_ai_operation_name="chat")[0].value == 1
+
+
+def test_embeddings_are_counted_as_an_operation_of_their_own(server: Running) -> None:
+    own, count = {"gen_ai_operation_name": "embeddings"}, "gen_ai_server_request_duration_seconds_count"
+    assert samples(server, count, error_type="", **own, **COMMON)[0].value == 1
+    assert {one.labels["error_type"]: one.value for one in samples(server, count, **own)} == {"": 1, "502": 1, "404": 1}
+    assert samples(server, "gen_ai_client_token_usage_sum", gen_ai_token_type="input", **own, **COMMON)[0].value == 3
+    (tokens,) = samples(server, "vllm:prompt_tokens_total", model_name="words@v1")
+    assert tokens.value == 3 * 3 + 3, "three answers, and the texts"
+    (line,) = [one for one in server.log if one["event"] == "embeddings" and one["status"] == 200]
+    assert (line["texts"], line["prompt_tokens"], line["model"]) == (2, 3, "words@v1") and "Black" not in str(line)
 
 
 def test_tokens_are_told_by_their_type(server: Running) -> None:

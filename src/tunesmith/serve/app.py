@@ -19,9 +19,10 @@ from tunesmith.serve.errors import ApiError, as_api_error, bad_field, unexpected
 from tunesmith.serve.gate import Receive, Scope, Send, send_error
 from tunesmith.serve.keys import check_role
 from tunesmith.serve.listing import about, list_models
-from tunesmith.serve.observing import Observer
+from tunesmith.serve.observing import Embedding, Observer
 from tunesmith.serve.page.routes import add_page
 from tunesmith.serve.pipeline import Answer, Call, Pipeline
+from tunesmith.serve.registry import Version
 from tunesmith.serve.replies import DONE, Told, chunks, event, whole
 
 __all__ = ["make_app", "read_json"]
@@ -66,7 +67,7 @@ def make_app(pipeline: Pipeline, observer: Observer, limits: Limits = _LIMITS) -
 
     @app.post("/v1/embeddings")
     async def embed(request: Request) -> Response:
-        return await _embeddings(request, pipeline, limits)
+        return await _embeddings(request, pipeline, observer, limits)
 
     @app.get("/v1/models")
     async def models() -> Response:
@@ -100,20 +101,27 @@ def make_app(pipeline: Pipeline, observer: Observer, limits: Limits = _LIMITS) -
     return app
 
 
-async def _embeddings(request: Request, pipeline: Pipeline, limits: Limits) -> Response:
+async def _embeddings(request: Request, pipeline: Pipeline, observer: Observer, limits: Limits) -> Response:
     asked, texts = read_embedding(read_json(await request.body()), limits)
     if asked.dimensions is not None:
         raise bad_field("dimensions", "dimensions is not supported", code="unsupported_parameter")
-    version = pipeline.registry.resolve(asked.model)
-
-    async def work() -> tuple[list[list[float]], int]:
-        async with pipeline.queue(version.engine).place(request.state.key):
-            return await version.engine.embed(version.target, texts)
-
-    made = await _while_there(request.receive, work())
-    if made is None:
-        return Response(status_code=499)  # nobody hears it
-    vectors, tokens = made
+    about = Embedding(id=request.state.request_id, key=request.state.key, asked=asked.model, num_texts=len(texts))
+    version: Version | None = None
+    tokens, status = 0, 499  # the client went away, unless we get further
+    try:
+        version = pipeline.registry.resolve(asked.model)
+        made = await _while_there(request.receive, _embedded(pipeline, version, texts, request.state.key))
+        if made is None:
+            return Response(status_code=499)  # nobody hears it
+        (vectors, tokens), status = made, 200
+    except (ApiError, TunesmithError) as error:
+        status = error.status if isinstance(error, ApiError) else as_api_error(error).status
+        raise
+    except Exception:
+        status = 500
+        raise
+    finally:
+        observer.embedded(about, version, tokens, status)
     packed = asked.encoding_format == "base64"
     data = [
         {"object": "embedding", "index": at, "embedding": _packed(vector) if packed else vector}
@@ -121,6 +129,11 @@ async def _embeddings(request: Request, pipeline: Pipeline, limits: Limits) -> R
     ]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return _json({"object": "list", "data": data, "model": version.full_name, "usage": usage})
+
+
+async def _embedded(pipeline: Pipeline, version: Version, texts: list[str], key: str) -> tuple[list[list[float]], int]:
+    async with pipeline.queue(version.engine).place(key):
+        return await version.engine.embed(version.target, texts)
 
 
 def read_json(body: bytes) -> Any:

@@ -44,14 +44,8 @@ class GenAiMetrics:
         self._answered: set[str] = set()  # names that clients asked for and got an answer to
 
     def done(self, call: Call, version: Version | None, told: Told, status: int, seconds: float) -> None:
-        """A request has ended. The name that it asked for is told if an answer under that name was ever given: others would
-        let a client make labels without end."""
-        asked = call.ask.model
-        if version is not None:
-            self._answered.add(asked)
-        known, answered_by = asked if asked in self._answered else "", version.full_name if version is not None else ""
-        labels = (_OPERATIONS[call.ask.kind], _PROVIDER, known, answered_by)
-        self._duration.labels(*labels, "" if status == 200 else str(status)).observe(seconds)
+        """A request for an answer has ended."""
+        labels = self._ended(_OPERATIONS[call.ask.kind], call.ask.model, version, status, seconds)
         if status == 200 and told.first_s is not None and told.came_in_pieces(call.ask.stream):
             self._first.labels(*labels).observe(told.first_s)
             if told.usage.completion > 1:
@@ -59,3 +53,21 @@ class GenAiMetrics:
         for kind, count in (("input", told.usage.prompt), ("output", told.usage.completion)):
             if count:
                 self._tokens.labels(*labels, kind).observe(count)
+
+    def embedded(self, asked: str, version: Version | None, tokens: int, status: int, seconds: float) -> None:
+        """A request for embeddings of so many tokens has ended."""
+        labels = self._ended("embeddings", asked, version, status, seconds)
+        if tokens:
+            self._tokens.labels(*labels, "input").observe(tokens)
+
+    def _ended(
+        self, operation: str, asked: str, version: Version | None, status: int, seconds: float
+    ) -> tuple[str, str, str, str]:
+        """The labels of a request. The name that it asked for is told if an answer under that name was ever given: others would
+        let a client make labels without end."""
+        if version is not None:
+            self._answered.add(asked)
+        known, answered_by = asked if asked in self._answered else "", version.full_name if version is not None else ""
+        labels = (operation, _PROVIDER, known, answered_by)
+        self._duration.labels(*labels, "" if status == 200 else str(status)).observe(seconds)
+        return labels

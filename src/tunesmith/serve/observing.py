@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from tunesmith.serve.pipeline import Call
 from tunesmith.serve.registry import Version
 from tunesmith.serve.replies import Told
 
-__all__ = ["Observer", "to_stderr"]
+__all__ = ["Embedding", "Observer", "to_stderr"]
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _PER_TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -25,6 +26,17 @@ _PER_TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 def to_stderr(line: bytes) -> None:
     """Write a line of the log."""
     sys.stderr.write(line.decode() + "\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedding:
+    """A request for the embeddings of texts; `begun` by the monotonic clock."""
+
+    id: str
+    key: str
+    asked: str
+    num_texts: int
+    begun: float = field(default_factory=time.monotonic)
 
 
 class Observer:
@@ -90,6 +102,27 @@ class Observer:
             prompt_tokens=told.usage.prompt,
             completion_tokens=told.usage.completion,
             first_s=None if told.first_s is None else round(told.first_s, 4),
+            seconds=round(seconds, 4),
+        )
+
+    def embedded(self, request: Embedding, version: Version | None, tokens: int, status: int) -> None:
+        """A request for embeddings has ended: with status 499 if the client went away."""
+        seconds = time.monotonic() - request.begun
+        self._genai.embedded(request.asked, version, tokens, status, seconds)
+        if status != 200:
+            self._refused.labels(str(status)).inc()
+        if version is not None:
+            self._prompt.labels(version.full_name).inc(tokens)
+            self._whole.labels(version.full_name).observe(seconds)
+        self.log(
+            "embeddings",
+            id=request.id,
+            key=request.key,
+            asked=request.asked[:120],
+            model=version.full_name if version is not None else None,
+            status=status,
+            texts=request.num_texts,
+            prompt_tokens=tokens,
             seconds=round(seconds, 4),
         )
 
