@@ -18,6 +18,7 @@ from tiny_models import loaded, make_adapter, make_adapters
 
 from fakes import TEMPLATE, make_base
 from gguf_files import write_gguf
+from tunesmith.api.serving import serve
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.errors import ModelError
 from tunesmith.serve.engines.adapter_files import AdapterFiles
@@ -181,9 +182,17 @@ def test_an_adapter_of_another_base_is_refused_before_anything_is_served(
             ask(client, "wrong")
         assert ask(client, "phi").choices and not refused
     registry, refused = loaded(tmp_path, f"wrong={wide}+{adapter}", f"right={other}+{adapter}")  # read at the start
-    assert set(registry.names()) == {"phi", "right", "other"} and "wrong is not served" in str(refused[0])
+    assert set(registry.names()) == {"right", "other"} and "wrong is not served" in str(refused[0])
     for engine in {id(version.engine): version.engine for version in registry}.values():
         asyncio.run(engine.close())
+    with pytest.raises(ModelError, match="wrong is not served") as caught:  # and not its base, for which nobody asked
+        serve([f"wrong={wide}+{adapter}"], project=tmp_path, port=0)
+    problem = caught.value.problems[0]
+    assert str(adapter) in str(problem.value) and "does not fit this base" in problem.expected and problem.hint
+    registry, refused = loaded(tmp_path, f"wrong={wide}+{adapter}", f"phi={wide}")  # a base that was named is served
+    assert registry.names() == ("phi",) and len(refused) == 1
+    for version in registry:
+        asyncio.run(version.engine.close())
 
 
 def test_a_merged_model_is_served_although_its_run_names_another_base_and_an_adapter_is_not(

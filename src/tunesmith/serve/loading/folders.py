@@ -51,13 +51,19 @@ class BaseGroup:
     wanted: list[_Wanted] = field(default_factory=list)
 
     async def open(self, how: Loading, registry: Registry) -> list[ModelError]:
-        """Open the weights and add the versions; returns why some are not served."""
+        """Open the weights and add the versions; returns why some are not served. A base that nobody named answers only beside
+        an adapter that is served."""
+        named = len(self.wanted)
         self._add_base(registry)
         engine: Engine = await self._in_vllm(how) if how.engine == "vllm" else self._in_this_process(how)
-        served = 0
+        served, refused = 0, list[ModelError]()
         try:
-            refused = [error for one in self.wanted if (error := await self._add(one, engine, how, registry)) is not None]
-            served = len(self.wanted) - len(refused)
+            for number, one in enumerate(self.wanted):
+                if number >= named and not served:
+                    break
+                error = await self._add(one, engine, how, registry)
+                served += error is None
+                refused += [] if error is None else [error]
         finally:
             if not served:
                 await engine.close()
