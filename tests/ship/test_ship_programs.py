@@ -133,12 +133,17 @@ def test_the_modal_app_compiles_and_takes_its_token_from_a_secret(tmp_path: Path
 
 def test_the_runpod_template_has_keys_of_its_api_a_pin_and_a_secret() -> None:
     template = json.loads((FILES / "runpod-template.json").read_text(encoding="utf-8"))
-    known = {  # of POST /templates in RunPod's REST API
-        "category", "containerDiskInGb", "containerRegistryAuthId", "dockerEntrypoint", "dockerStartCmd", "env", "imageName",
-        "isPublic", "isServerless", "name", "ports", "readme", "volumeInGb", "volumeMountPath",
+    kinds: dict[str, type] = {  # of POST /v2/templates
+        "args": str, "category": str, "disk": int, "env": dict, "image": str, "mounts": dict, "name": str, "ports": list,
+        "public": bool, "registry": str, "serverless": bool, "startJupyter": bool, "startSsh": bool,
     }  # fmt: skip
-    assert set(template) <= known and {"name", "imageName"} <= set(template) and template["isPublic"] is False
-    assert template["imageName"] == "vllm/vllm-openai:v0.32.0"
+    assert {"name", "image"} <= template.keys() <= kinds.keys() and template["public"] is False
+    assert all(type(value) is kinds[name] for name, value in template.items())
+    assert template["image"] == "vllm/vllm-openai:v0.32.0" and template["mounts"]["persistent"]["path"] == "/workspace"
     assert template["env"]["VLLM_API_KEY"] == "{{ RUNPOD_SECRET_vllm_api_key }}"
-    assert '--api-key "${VLLM_API_KEY:?' in template["dockerStartCmd"][0]
-    subprocess.run(["sh", "-n", "-c", template["dockerStartCmd"][0]], check=True)
+    command = json.loads(
+        template["args"]
+    )  # a text of JSON sets both; another one would be the command of the image's own entry
+    assert command.keys() == {"entrypoint", "cmd"} and command["entrypoint"] == ["/bin/sh", "-c"]
+    assert '--api-key "${VLLM_API_KEY:?' in command["cmd"][0]
+    subprocess.run(["sh", "-n", "-c", command["cmd"][0]], check=True)
