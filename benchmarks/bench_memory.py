@@ -20,6 +20,7 @@ from typing import Any
 
 FEW = {"train.max_steps": 3, "train.val_examples": 20, "eval.max_items": 6, "eval.max_new_tokens": 24, "train.patience": 0}
 FEW |= {"use.temperature": 0.7, "use.top_p": 0.9, "use.repetition_penalty": 1.1}  # nothing is to be chosen
+FEW |= {"eval.suites": "[]", "mix.own_answers": False}  # minutes of answers, with no more memory than those that are asked
 FLOAT32 = {"train.precision": "float32"}
 WHOLE_POSTS = {"build.passage_words": 400}
 CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -33,14 +34,19 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "bfloat16, batch of 2": ("real", {"train.precision": "bfloat16", "train.batch_examples": 2, "train.max_steps": 2}),
     "long examples": ("real", FLOAT32 | WHOLE_POSTS | {"train.batch_examples": 4}),
     "2,048 tokens at once": ("real", FLOAT32 | {"train.batch_examples": 16, "train.tokens_at_once": 2048}),
+    "suite of general questions": ("real", FLOAT32 | {"eval.suites": '["general"]', "train.max_steps": 2}),
+    "dora": ("real", FLOAT32 | {"method.kind": "dora"}),
+    "qlora": ("real", {"method.quantise": "nf4"}),
+    "full": ("real", {"method.kind": "full", "train.learning_rate": 1e-5}),
+    "cpt": ("real", FLOAT32 | {"objective.kind": "cpt"}),
     "20 items, answers of 200": ("real", FLOAT32 | {"eval.max_items": 20, "eval.max_new_tokens": 200, "train.max_steps": 1}),
 }
 STAGES = ("training", "merging", "evaluation")
 GIB = 2**30
 
 
-def measure(base: str, settings: dict[str, Any], project: Path) -> dict[str, Any]:
-    """Plan, train, merge and evaluate in this process: planned and measured bytes and seconds of each stage."""
+def measure(base: str, settings: dict[str, Any], project: Path, last: str = STAGES[-1]) -> dict[str, Any]:
+    """Plan, train, merge and evaluate in this process: planned and measured bytes and seconds of each stage, up to `last`."""
     from tunesmith.api import EXAMPLES, Project
     from tunesmith.models.memory import release_memory
     from tunesmith.pipeline.recipe_file import recipe_from
@@ -63,15 +69,19 @@ def measure(base: str, settings: dict[str, Any], project: Path) -> dict[str, Any
         if peak is None:
             raise OSError("the kernel does not tell the peak of this process")
         found["measured"][name] = 1024 * int(peak[1])
+        if name == last:
+            break
     return found
 
 
 def row(name: str, found: dict[str, Any]) -> dict[str, Any]:
     """A line of the table: GiB planned and measured, stage by stage and for the whole command."""
-    planned, measured = found["planned"], found["measured"]
+    measured = found["measured"]
+    planned = {stage: found["planned"][stage] for stage in measured}
     line: dict[str, Any] = {"configuration": name}
     for stage in STAGES:
-        line[f"{stage} planned"], line[stage] = (f"{of[stage] / GIB:.2f}" for of in (planned, measured))
+        both = (f"{of[stage] / GIB:.2f}" if stage in of else "" for of in (planned, measured))
+        line[f"{stage} planned"], line[stage] = both
     whole = max(planned.values()), max(measured.values())
     line["peak planned"], line["peak"] = (f"{size / GIB:.2f}" for size in whole)
     return line | {"off": f"{whole[0] / whole[1] - 1:+.0%}"}
@@ -82,20 +92,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", help="folder or id of the real base; without it the embedded one alone is measured")
     parser.add_argument("--only", action="append", choices=[*CONFIGURATIONS], help="one configuration; may be given again")
+    parser.add_argument("--last", choices=STAGES, default=STAGES[-1], help="leave out what comes after this stage")
     parser.add_argument("--state", type=Path, help="a file that keeps what was measured, so that a later call goes on")
+    parser.add_argument("--project", type=Path, help="a folder that keeps dataset and runs, so that a later call goes on")
     parser.add_argument("--record", action="store_true", help="write the dated result")
     parser.add_argument("--one", nargs=2, metavar=("NAME", "PROJECT"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
         kind, settings = CONFIGURATIONS[asked.one[0]]
         base = asked.base if kind == "real" else kind
-        print(json.dumps(measure(base, FEW | settings, Path(asked.one[1]))))
+        print(json.dumps(measure(base, FEW | settings, Path(asked.one[1]), asked.last)))
         return
     known = json.loads(asked.state.read_text()) if asked.state and asked.state.exists() else {}
-    with tempfile.TemporaryDirectory() as project:  # of all, so that the dataset is made once
+    with tempfile.TemporaryDirectory() as kept:  # of all, so that the dataset is made once
+        project = str(asked.project or kept)
         for name in asked.only or [n for n, (kind, _) in CONFIGURATIONS.items() if asked.base or kind != "real"]:
             if name not in known:
-                command = [sys.executable, __file__, "--base", asked.base or "", "--one", name, project]
+                command = [sys.executable, __file__, "--base", asked.base or "", "--last", asked.last, "--one", name, project]
                 done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
                 known[name] = json.loads(done.stdout.splitlines()[-1])
                 if asked.state:

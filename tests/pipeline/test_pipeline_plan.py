@@ -114,7 +114,7 @@ def test_the_way_out_needs_less_memory() -> None:
 
 
 def test_a_batch_that_does_not_fit_whole_is_no_reason_to_refuse_for_it_goes_through_in_parts() -> None:
-    large, little = {"train": {"batch_examples": 512}}, 700 * 2**20
+    large, little = {"train": {"batch_examples": 512}}, 800 * 2**20
     whole, parts = plan(large, free=64 * 2**30).numbers, plan(large, free=610 * 2**20).numbers
     assert whole["tokens_at_once"] == ENOUGH and 300 <= parts["tokens_at_once"] < ENOUGH
     assert parts["stage_bytes"]["training"] < whole["stage_bytes"]["training"] < little
@@ -169,6 +169,16 @@ def test_an_evaluation_that_takes_more_than_training_is_the_peak() -> None:
     assert many.numbers["memory_bytes"] > few.numbers["memory_bytes"] and training(data=DATA) < many.numbers["memory_bytes"]
     over = plan(data=replace(DATA, num_test=400, room=700), free=650 * 2**20)
     assert "more than" in line(over, "memory").reason and "eval.batch_examples=16" in line(over, "memory").reason
+
+
+def test_draws_and_suites_count_for_the_answers_that_are_in_work_at_once() -> None:
+    def evaluation(overrides: dict[str, Any], **data: Any) -> int:
+        numbers = plan(overrides, data=replace(DATA, num_test=20, room=300, **data)).numbers
+        return int(numbers["stage_bytes"]["evaluation"])
+
+    drawn, greedy = ({"use": {"temperature": t, "top_p": 0.9, "repetition_penalty": 1.1}} for t in (0.7, 0.0))
+    alone = evaluation(greedy)
+    assert evaluation(drawn) > alone < evaluation(greedy, suite_items=364, suite_tokens=364 * 300)
 
 
 def test_validation_and_evaluation_have_times_of_their_own() -> None:

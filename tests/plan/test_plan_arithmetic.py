@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from shared_paths import material
+from tunesmith.eval.suites import run
 from tunesmith.models import batching, generate
+from tunesmith.models.generation import engine
 from tunesmith.plan.hardware import is_busy, measure_hardware
-from tunesmith.plan.memory import ENOUGH, ENOUGH_CACHE, SCORED, answering
+from tunesmith.plan.memory import ENOUGH, ENOUGH_CACHE, PROMPT_TOKENS, SCORED, SUITE_BATCH, answering
 from tunesmith.plan.shape import Shape, shape_of
 from tunesmith.plan.steps import num_steps, validation_every
 from tunesmith.train import memory as train_memory
@@ -28,6 +30,7 @@ def test_many_answers_take_no_more_than_the_cache_that_generation_allows_itself(
 
 def test_the_numbers_of_the_engine_are_those_that_it_uses() -> None:
     assert (ENOUGH, SCORED, ENOUGH_CACHE) == (train_memory.ENOUGH, batching.TOKENS, generate.ENOUGH_CACHE)
+    assert (PROMPT_TOKENS, SUITE_BATCH) == (engine._PROMPT_TOKENS, run._BATCH)
 
 
 @pytest.mark.parametrize(("waiting", "busy"), [("0.00", False), ("12.50", False), ("64.20", True)])

@@ -15,7 +15,18 @@ from tunesmith.pipeline.weight_lines import reach_numbers
 from tunesmith.plan.duration import Durations, Speed, Work, durations
 from tunesmith.plan.facts import AdapterFacts, BaseFacts, DataFacts, DrawingFacts, PrecisionFacts
 from tunesmith.plan.hardware import Hardware
-from tunesmith.plan.memory import SCORED, Memory, always_there, answering, computing, kept_a_token, memory_of, stages
+from tunesmith.plan.memory import (
+    SCORED,
+    SUITE_BATCH,
+    SUITE_PROMPT,
+    Memory,
+    always_there,
+    answering,
+    computing,
+    kept_a_token,
+    memory_of,
+    stages,
+)
 from tunesmith.plan.shape import Shape
 from tunesmith.plan.steps import num_steps, validation_every
 
@@ -116,22 +127,26 @@ def make_plan(  # noqa: PLR0913 (all that the plan is made of)
 
 
 def _cache(recipe: Recipe, data: DataFacts, shape: Shape, hardware: Hardware) -> int:
-    """Bytes of keys and values: base and tuned answer together, at most `batch_examples` at once; longer prompts later."""
-    e = recipe.eval
+    """Bytes of keys and values: base and tuned answer together, at most `batch_examples` at once; suites and longer prompts
+    later. 0 where nobody is asked."""
+    e, use = recipe.eval, recipe.use
+    if not data.room:
+        return 0
     items = min(e.max_items or data.num_test, data.num_test)
-    prompt = max(1, data.longest - data.room)
-    plain = answering(shape, answers=min(2 * items, e.batch_examples), prompt=prompt, room=data.room, free=hardware.free_bytes)
+    asked = items if use.temperature == 0 else items * (use.draws + 1)  # at the sampling settings, and greedily
+    prompt, batch = max(1, data.longest - data.room), e.batch_examples
+    taking = partial(answering, shape, free=hardware.free_bytes)
+    plain = taking(answers=min(2 * asked, batch), prompt=prompt, room=data.room)
+    if data.suite_items:
+        room = round(data.suite_tokens / data.suite_items)
+        both = min(2 * min(data.suite_items, SUITE_BATCH), batch)
+        plain = max(plain, taking(answers=both, prompt=SUITE_PROMPT, room=room))
     if not e.baselines and not e.additions:
         return plain
     only_answers = {*e.baselines, *e.additions} <= {"prompted"}  # others may show questions as well
     rows, each = (_SHOWN, data.learned_tokens) if only_answers else (_MOST_SHOWN, data.train_tokens)
     shown = round(rows * each / max(1, data.num_train)) + _FRAME
-    return max(
-        plain,
-        answering(
-            shape, answers=min(items, e.batch_examples), prompt=max(prompt, shown), room=data.room, free=hardware.free_bytes
-        ),
-    )
+    return max(plain, taking(answers=min(items * use.draws, batch), prompt=max(prompt, shown), room=data.room))
 
 
 def _durations(

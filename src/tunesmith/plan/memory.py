@@ -20,7 +20,10 @@ __all__ = [
     "KEPT_KEYS",
     "LIBRARIES",
     "MOMENTS",
+    "PROMPT_TOKENS",
     "SCORED",
+    "SUITE_BATCH",
+    "SUITE_PROMPT",
     "Memory",
     "Stages",
     "always_there",
@@ -36,8 +39,12 @@ KEPT_KEYS = 256  # up to so many, attention's probabilities are kept
 ENOUGH = 384  # tokens that training takes at once on a CPU, where it chooses
 SCORED = 3072  # tokens that validation and evaluation score at once
 ENOUGH_CACHE = 768 * 2**20  # bytes of keys and values of answers in work, at most
+PROMPT_TOKENS = 2048  # of new prompts that a pass of generation takes in
+SUITE_BATCH = 128  # questions of a suite at once
+SUITE_PROMPT = 80  # tokens of a long one in its template
 
 LIBRARIES = 500 * 2**20
+_PROJECT = 100 * 2**20  # dataset, tokenizer and tables of a run, and what earlier stages left in pieces
 _HEAD = 3 * 32 * 2**20  # logits, gradient and a copy of the chunk of predictions that meets the output matrix
 _COPIES = 4  # of what is trained, in float32: itself, its gradient, two best steps
 MOMENTS: Mapping[str, float] = MappingProxyType(  # what an optimiser keeps for each number, in float32 numbers
@@ -144,14 +151,15 @@ def answering(shape: Shape, *, answers: int, prompt: int, room: int, free: int) 
 
 
 def stages(shape: Shape, *, training: int, test_tokens: int, trainable: int, cache: int, file_bytes: int = 0) -> Stages:
-    """`training`: bytes of that stage. `test_tokens`: of all rows to be scored; `cache`: what `answering` takes.
+    """`training`: bytes of that stage alone. `test_tokens`: of all rows to be scored; `cache`: what `answering` takes.
 
     Merging holds the weights in float32, their copy on its way to the disk, and the file of the base that is read for it
     (`file_bytes`: the largest), whose pages count as the process's own while they are there. Evaluation holds one copy of the
-    weights in float32 at a time, with what answers and scores take, or with the base alongside the merged model, and the files
-    of both, to check the sums.
+    weights in float32 at a time, with what answers and a pass over prompts take, or scores, or with the base alongside the
+    merged model, and the files of both, to check the sums.
     """
-    one = LIBRARIES + 4 * shape.num_parameters + 4 * trainable
+    one = LIBRARIES + _PROJECT + 4 * shape.num_parameters + 4 * trainable
     copy = 4 * shape.num_parameters
-    scored = computing(shape, min(SCORED, test_tokens), bytes_a_number=4)
-    return Stages(training, one + copy + file_bytes, one + max(cache, scored, copy, 2 * file_bytes) + _HEAD)
+    scored = int(_HOLES * computing(shape, min(SCORED, test_tokens), bytes_a_number=4))
+    answered = cache + int(_HOLES * computing(shape, PROMPT_TOKENS, bytes_a_number=4)) if cache else 0
+    return Stages(_PROJECT + training, one + copy + file_bytes, one + max(answered, scored, copy, 2 * file_bytes) + _HEAD)
