@@ -97,6 +97,8 @@ def answers(url: str, models: list[str]) -> Iterator[Check]:
         yield f"stop after {cut} {way}", partial(_stops, plain, way, models[0], cut)
     for top in (0, 1, 5, 20):
         yield f"logprobs {top}", partial(_logprobs, url, models[0], top)
+    for model, prompt in itertools.product(models, ("The lamp and a Größe 😀.", [5, 6, 7, 8], "lamp " * 90)):
+        yield f"echo {model} {prompt!r:.20}", partial(_echo, url, model, prompt)
 
 
 def _equal(plain: Asking, way: Asking, kind: str, asked: dict[str, Any]) -> None:
@@ -141,6 +143,24 @@ def _logprobs(url: str, model: str, top: int) -> None:
     assert all(one.logprob <= 0 and len(one.top_logprobs) == top for one in tokens)
 
 
+def _echo(url: str, model: str, prompt: str | list[int]) -> None:
+    """The prompt alone has the log-probabilities that it has before an answer, whole and streamed."""
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        asked: Any = {"model": model, "prompt": prompt, "temperature": 0, "echo": True, "logprobs": 2}
+        alone = client.completions.create(**asked, max_tokens=0).choices[0]
+        longer = client.completions.create(**asked, max_tokens=3).choices[0]
+        pieces = [one.choices[0] for one in client.completions.create(**asked, max_tokens=3, stream=True)]
+    assert alone.logprobs and longer.logprobs and alone.logprobs.token_logprobs and longer.logprobs.token_logprobs
+    count = len(alone.logprobs.token_logprobs)
+    assert longer.text.startswith(alone.text) and longer.logprobs.tokens and alone.finish_reason == "length"
+    assert alone.text == prompt or not isinstance(prompt, str)
+    assert alone.logprobs.token_logprobs[0] is None and longer.logprobs.tokens[:count] == alone.logprobs.tokens
+    pairs = zip(alone.logprobs.token_logprobs[1:], longer.logprobs.token_logprobs[1:], strict=False)
+    assert all(abs(one - other) < 1e-3 for one, other in pairs)
+    assert "".join(one.text for one in pieces) == longer.text
+    assert sum(len(one.logprobs.tokens or ()) for one in pieces if one.logprobs) == len(longer.logprobs.tokens)
+
+
 REFUSED: list[tuple[dict[str, Any], type[openai.APIStatusError], str]] = [
     ({"model": "nobody"}, openai.NotFoundError, "model"),
     ({"n": 1_000_000}, openai.BadRequestError, "n"),
@@ -165,6 +185,13 @@ REFUSED: list[tuple[dict[str, Any], type[openai.APIStatusError], str]] = [
     ({"messages": [{"role": "user", "content": "w" * 1_000_001}]}, openai.APIStatusError, "messages"),
     ({"response_format": {"type": "json_schema"}}, openai.BadRequestError, "response_format"),
     ({"seed": 1.5}, openai.BadRequestError, "seed"),
+    ({"messages": [{"role": "user", "content": "a", "name": "ada"}]}, openai.BadRequestError, "messages[0].name"),
+    (
+        {"messages": [*ASKED, {"role": "assistant", "refusal": "No."}]},
+        openai.BadRequestError,
+        f"messages[{len(ASKED)}].refusal",
+    ),
+    ({"extra_body": {"function_call": "auto"}}, openai.BadRequestError, "function_call"),
 ]
 
 

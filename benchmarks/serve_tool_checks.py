@@ -24,6 +24,7 @@ TOOLS: list[Any] = [
     {"type": "function", "function": {"name": "look", "description": "The weather.", "parameters": LOOK}},
     {"type": "function", "function": {"name": "end", "description": "End it."}},
 ]
+WARM = {"type": "object", "properties": {"warm": {"type": "boolean"}}, "required": ["warm"], "additionalProperties": False}
 CHOICES: list[Any] = ["required", *({"type": "function", "function": {"name": name}} for name in ("look", "end"))]
 
 
@@ -41,6 +42,13 @@ def tool_answers(url: str, model: str) -> Iterator[Check]:
         yield f"tools {choice} {way}", partial(_may_call, ways[0], way, how)
     for way in ways:
         yield f"tools, result {way}", partial(_goes_on, way, asked)
+    for draw, way in itertools.product(({"temperature": 0}, *({"temperature": 1, "seed": seed} for seed in range(5))), ways):
+        yield f"tools and a schema {draw} {way}", partial(_call_or_json, ways[0], way, {**asked, **draw})
+    for top, way in itertools.product((0, 3), ways):
+        yield (
+            f"tools and logprobs {top} {way}",
+            partial(_has_logprobs, way, {**asked, "tool_choice": "required", "top_logprobs": top}),
+        )
     for (how, param), way in itertools.product(_refused(), ways):
         yield f"tools refused {param} {str(how)[:40]} {way}", partial(_is_refused, way, {**asked, **how}, param)
 
@@ -85,6 +93,23 @@ def _may_call(plain: Asking, way: Asking, how: dict[str, Any]) -> None:
     assert _read(way.made("chat", **how)) == wanted
 
 
+def _call_or_json(plain: Asking, way: Asking, asked: dict[str, Any]) -> None:
+    """Beside `response_format` an answer is calls alone, or JSON of the schema."""
+    how = {**asked, "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": WARM}}}
+    texts, calls, ends = found = _read(way.made("chat", **how))
+    assert found == _read(plain.made("chat", **how))
+    if ends[0] == "tool_calls":
+        assert not texts[0] and all(name in ("look", "end") for name, _ in calls[0])
+    else:
+        jsonschema.validate(json.loads(texts[0]), WARM)
+
+
+def _has_logprobs(way: Asking, asked: dict[str, Any]) -> None:
+    told = [choice.logprobs for one in way.made("chat", **asked, logprobs=True, temperature=0) for choice in one.choices]
+    tokens = [one for each in told if each for one in each.content or ()]
+    assert tokens and all(one.logprob <= 0 and len(one.top_logprobs) == asked["top_logprobs"] for one in tokens)
+
+
 def _goes_on(way: Asking, asked: dict[str, Any]) -> None:
     made = {"id": "abc123def", "type": "function", "function": {"name": "look", "arguments": '{"city": "Zug", "days": 2}'}}
     turns = [*ASKED, {"role": "assistant", "content": None, "tool_calls": [made]}]
@@ -108,8 +133,8 @@ def _refused() -> list[tuple[dict[str, Any], str]]:
         (tools(name="two words"), "tools[0].function.name"),
         (tools(parameters={"type": "array"}), "tools[0].function.parameters"),
         (tools(parameters={"properties": {"a": {"type": "colour"}}}), "tools[0].function.parameters"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"logprobs": True}, "logprobs"),
+        ({"functions": [{"name": "f"}]}, "functions"),
+        ({"messages": [*ASKED, {"role": "function", "name": "f", "content": "x"}]}, f"messages[{len(ASKED)}].role"),
         ({"messages": broken}, f"messages[{len(ASKED)}].tool_calls[0].function.arguments"),
         ({"messages": [*ASKED, {"role": "tool", "tool_call_id": "a", "content": "x"}]}, f"messages[{len(ASKED)}].tool_call_id"),
     ]

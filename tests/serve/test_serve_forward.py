@@ -148,6 +148,23 @@ def test_tools_and_what_else_a_message_has_are_passed_on_both_ways(client: opena
     assert caught.value.param == "top_k"
 
 
+def test_the_log_probabilities_of_a_prompt_are_passed_on_as_the_server_counts_them(
+    client: openai.OpenAI, script: Script
+) -> None:
+    told = {
+        "tokens": ["<s>", "Hi", " there"],
+        "token_logprobs": [None, -1.5, -0.25],
+        "top_logprobs": [None, {"Oh": -0.5, "Hi": -1.5}, {" there": -0.25}],
+        "text_offset": [0, 0, 2],
+    }
+    choice = {"index": 0, "text": "Hi there", "finish_reason": "length", "logprobs": told}
+    script.says = (200, {}, [orjson.dumps({"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 0}})], True)
+    how: Any = {"max_tokens": 0, "echo": True, "logprobs": 2}
+    found = client.completions.create(model="small", prompt="Hi there", **how).choices[0]
+    assert found.text == "Hi there" and found.logprobs and found.logprobs.model_dump() == told
+    assert how.items() <= script.heard[-1].items()
+
+
 def test_a_gateway_of_servers_alone_does_not_load_torch(script: Script, tmp_path: Any) -> None:
     code = (
         "import asyncio, sys; from tunesmith.core.artifacts import Store\n"

@@ -63,12 +63,27 @@ def test_the_file_and_its_adapter_answer_by_name_whole_and_streamed(client: open
     assert tokens and all(one.logprob <= 0 for one in tokens)
 
 
+def test_as_many_likeliest_tokens_come_as_were_asked_for(client: openai.OpenAI) -> None:
+    bias = {str(id): -100 for id in range(256)}  # parts of characters have none from llama.cpp
+    for count in (0, 2):
+        tokens = ask(client, "tiny", logprobs=True, top_logprobs=count, logit_bias=bias).choices[0].logprobs.content
+        assert tokens and all(len(one.top_logprobs) == count for one in tokens)
+        how: Any = {"prompt": "The lamp", "max_tokens": 4, "temperature": 0, "logprobs": count, "logit_bias": bias}
+        found = client.completions.create(model="tiny", **how).choices[0]
+        assert found.logprobs and "".join(found.logprobs.tokens or ()) == found.text
+        assert all(len(one) == count for one in found.logprobs.top_logprobs or ())
+    with pytest.raises(openai.BadRequestError) as caught:  # its server cannot
+        client.completions.create(model="tiny", prompt="The lamp", max_tokens=0, echo=True, logprobs=1)
+    assert caught.value.param == "echo"
+
+
 @pytest.mark.parametrize(
     ("how", "param"),
     [
         ({"n": 2}, "n"),
         ({"max_tokens": 10_000}, "max_tokens"),
         ({"extra_body": {"repetition_penalty": 1.5}}, "repetition_penalty"),
+        ({"messages": [{**ASKED[0], "name": "ada"}]}, "messages[0].name"),
     ],
 )
 def test_what_llama_cpp_is_not_asked_for_is_refused_by_name(client: openai.OpenAI, how: Any, param: str) -> None:

@@ -177,6 +177,48 @@ def test_a_request_that_cannot_be_honoured_is_refused_by_the_name_of_its_field(
     assert error.param == param and error.code and error.type and error.message
 
 
+def turn(**more: Any) -> list[Any]:
+    """The conversation with one message more."""
+    return [*ASKED, {"role": "assistant", **more}]
+
+
+PADDED = {"include_obfuscation": True}
+CACHED = [{"type": "text", "text": "a", "cache_control": {}}]
+
+
+@pytest.mark.parametrize(
+    ("how", "param"),
+    [
+        ({"response_format": {"type": "json_object", "schema": {}}}, "response_format.schema"),
+        ({"stream": True, "stream_options": PADDED}, "stream_options.include_obfuscation"),
+        ({"max_completion_tokens": 9}, "max_tokens"),
+        ({"extra_body": {"functions": [{"name": "f"}]}}, "functions"),
+        ({"extra_body": {"function_call": "auto"}}, "function_call"),
+        ({"messages": [{**ASKED[1], "name": "ada"}]}, "messages[0].name"),
+        ({"messages": [{**ASKED[1], "tool_call_id": "a"}]}, "messages[0].tool_call_id"),
+        ({"messages": [{"role": "user", "content": CACHED}]}, "messages[0].content[0].cache_control"),
+        ({"messages": turn(refusal="No.")}, "messages[2].refusal"),
+        ({"messages": turn(content="a", reasoning_content="b")}, "messages[2].reasoning_content"),
+        ({"messages": turn(content="a", audio={"id": "b"})}, "messages[2].audio"),
+        ({"messages": turn(content="a", annotations=[{"type": "url_citation"}])}, "messages[2].annotations"),
+        ({"messages": turn(function_call={"name": "f", "arguments": "{}"})}, "messages[2].function_call"),
+        ({"messages": [*ASKED, {"role": "function", "name": "f", "content": "21"}]}, "messages[2].role"),
+    ],
+)
+def test_nothing_that_a_model_would_not_be_told_is_taken_in_silence(
+    client: openai.OpenAI, how: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(client, **how)
+    assert caught.value.param == param
+
+
+def test_an_answer_that_the_client_gives_back_as_a_dictionary_is_taken(client: openai.OpenAI) -> None:
+    first = ask(client).choices[0].message.model_dump() | {"content": "It hums."}
+    assert {"refusal", "annotations", "audio", "function_call"} <= first.keys()
+    assert ask(client, messages=[*ASKED, first, {"role": "user", "content": "And the lamp?"}]).choices
+
+
 def test_fields_that_ask_for_nothing_are_taken(client: openai.OpenAI) -> None:
     neutral: dict[str, Any] = {
         "n": 1,

@@ -217,6 +217,58 @@ def test_with_tool_choice_none_what_looks_like_a_call_is_text(client: openai.Ope
     assert (choice.message.content, choice.message.tool_calls, choice.finish_reason) == (CALL, None, "stop")
 
 
+def test_every_token_has_its_log_probability_also_those_of_a_call(client: openai.OpenAI, plant: Plant) -> None:
+    plant("I look.\n" + CALL)
+    count = len(plant.ids) - 1  # without the end
+    choice = ask(client, logprobs=True, top_logprobs=2).choices[0]
+    assert choice.message.tool_calls and len(choice.logprobs.content) == count
+    assert all(one.logprob < 0 and len(one.top_logprobs) == 2 for one in choice.logprobs.content)
+    said = b"".join(bytes(one.bytes) for one in choice.logprobs.content).decode()
+    assert said == "I look.\n" + CALL
+    plant("I look.\n" + CALL)
+    pieces = [chunk.choices[0].logprobs for chunk in ask(client, logprobs=True, stream=True)]
+    assert [one.token for piece in pieces if piece for one in piece.content] == [one.token for one in choice.logprobs.content]
+
+
+WARM: dict[str, Any] = {
+    "type": "object",
+    "properties": {"warm": {"type": "boolean"}},
+    "required": ["warm"],
+    "additionalProperties": False,
+}
+WARM_FORM: dict[str, Any] = {"type": "json_schema", "json_schema": {"name": "warm", "schema": WARM}}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_beside_tools_an_answer_that_is_no_call_is_json_of_the_schema_asked_for(client: openai.OpenAI, name: str) -> None:
+    kinds = set()
+    for seed in range(6):
+        how: dict[str, Any] = {"temperature": 1, "seed": seed, "max_tokens": 400, "response_format": WARM_FORM}
+        choice = ask(client, name, **how, parallel_tool_calls=False).choices[0]
+        kinds.add(choice.finish_reason)
+        if choice.finish_reason == "tool_calls":
+            function = choice.message.tool_calls[0].function
+            assert choice.message.content is None
+            jsonschema.validate(json.loads(function.arguments), LOOK if function.name == "look" else {"maxProperties": 0})
+        else:
+            jsonschema.validate(json.loads(choice.message.content), WARM)
+        bare = ask(client, name, **how, tool_choice="none").choices[0]
+        jsonschema.validate(json.loads(bare.message.content), WARM)
+        must = ask(client, name, **how, tool_choice="required", parallel_tool_calls=False).choices[0]
+        assert must.finish_reason == "tool_calls" and must.message.content is None
+    assert kinds <= {"stop", "tool_calls"}
+
+
+def test_beside_tools_and_a_schema_the_model_itself_decides_whether_it_calls(client: openai.OpenAI, plant: Plant) -> None:
+    for form, said in ((WARM_FORM, '{"warm":true}'), ({"type": "json_object"}, '{"any":1}')):
+        plant(CALL)
+        choice = ask(client, response_format=form).choices[0]
+        assert choice.finish_reason == "tool_calls" and choice.message.tool_calls[0].function.name == "look"
+        plant(said)
+        choice = ask(client, response_format=form).choices[0]
+        assert (choice.message.content, choice.finish_reason, choice.message.tool_calls) == (said, "stop", None)
+
+
 def called(arguments: str, id: str = "abc123def") -> list[Any]:
     function = {"name": "look", "arguments": arguments}
     calls = [{"id": "abc123def", "type": "function", "function": function}]
@@ -248,8 +300,8 @@ def tool(**how: Any) -> list[Any]:
             {"tools": tool(parameters={"not": {"required": ["a"]}}), "tool_choice": "required"},
             "tools[0].function.parameters",
         ),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"logprobs": True}, "logprobs"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "hue"}}}}, "response_format"),
+        ({"messages": [*called("{}")[:2], {**called("{}")[2], "name": "guess"}]}, "messages[2].name"),
         ({"messages": called("{oh")}, "messages[1].tool_calls[0].function.arguments"),
         ({"messages": called("[1]")}, "messages[1].tool_calls[0].function.arguments"),
         ({"messages": called("{}", id="another")}, "messages[2].tool_call_id"),

@@ -106,7 +106,7 @@ def test_choice_and_number_of_calls_are_honoured(client: openai.OpenAI, model: s
     for choice, tools in wanted:
         for stream in (False, True):
             how: dict[str, Any] = {"stream": stream, "temperature": 1, "seed": 5, "max_tokens": 120}
-            answer = ask(client, model, GREET, tool_choice=choice, tools=tools, **how)
+            answer = ask(client, model, GREET, tool_choice=choice, tools=tools, parallel_tool_calls=False, **how)
             text, calls, ends = gathered(answer) if stream else whole(answer)
             ((id, name, given),) = calls
             assert (text, ends) == ("", ["tool_calls"]) and id and name in {one["function"]["name"] for one in tools}
@@ -123,6 +123,15 @@ def test_a_call_that_must_come_and_is_cut_is_text(client: openai.OpenAI) -> None
     for limit in (1, 3):
         cut = ask(client, "gguf", GREET, tool_choice="required", max_tokens=limit).choices[0]
         assert cut.finish_reason == "length" and not cut.message.tool_calls and cut.message.content.startswith("<tool_call>")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_log_probabilities_come_beside_calls(client: openai.OpenAI, model: str) -> None:
+    said = ask(client, model, WARM, logprobs=True, top_logprobs=1).choices[0]
+    assert said.message.tool_calls and call("Zug") in "".join(one.token for one in said.logprobs.content)
+    must = ask(client, model, GREET, tool_choice="required", logprobs=True, top_logprobs=1).choices[0]
+    assert must.message.tool_calls and must.logprobs.content
+    assert all(one.logprob <= 0 and len(one.top_logprobs) == 1 for one in (*said.logprobs.content, *must.logprobs.content))
 
 
 def test_llama_cpp_and_transformers_show_the_same_form_and_prompt(server: Running) -> None:
@@ -157,7 +166,7 @@ def history(arguments: str, id: str = "abc123def") -> list[Any]:
         ({"model": "plain"}, "tools"),
         ({"model": "plain", "tools": openai.omit, "messages": history("{}")}, "messages"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"logprobs": True}, "logprobs"),
+        ({"logprobs": True, "stream": True}, "logprobs"),
         ({"messages": history("{oh")}, "messages[1].tool_calls[0].function.arguments"),
         ({"messages": history("{}", id="another")}, "messages[2].tool_call_id"),
         ({"tool_choice": {"type": "function", "function": {"name": "guess"}}}, "tool_choice"),

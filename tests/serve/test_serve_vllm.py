@@ -72,6 +72,10 @@ def ask(client: openai.OpenAI, model: str, text: str = "What is tea?", **how: An
     return client.chat.completions.create(**{"model": model, "messages": asked(text), **how})
 
 
+def score(client: openai.OpenAI, model: str) -> Any:
+    return client.completions.create(model=model, prompt="Tea", max_tokens=0, echo=True, logprobs=1)
+
+
 def engine_of(server: Running) -> StartedEngine[Any]:
     (engine,) = server.engines()
     return engine  # type: ignore[no-any-return]
@@ -122,12 +126,26 @@ def test_a_request_carries_the_settings_that_the_model_was_tested_with_unless_it
         ({"max_tokens": 10_000}, "max_tokens"),
         ({"tools": [{"type": "function", "function": {"name": "look"}}]}, "tools"),
         ({"reasoning_effort": "low"}, "reasoning_effort"),
+        ({"messages": [{"role": "user", "content": "Hi", "name": "ada"}]}, "messages[0].name"),
     ],
 )
 def test_what_vllm_is_not_asked_for_is_refused_by_name(client: openai.OpenAI, how: Any, param: str) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         ask(client, "tiny", **how)
     assert caught.value.param == param
+
+
+def test_a_prompt_is_scored_only_where_vllm_has_no_adapters(
+    client: openai.OpenAI, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:  # vLLM 0.32 on a CPU would end there, for all
+        score(client, "tiny")
+    assert caught.value.param == "echo"
+    registry, refused = opened(folders, install(tmp_path))
+    with running(registry) as alone, openai.OpenAI(base_url=f"{alone.url}/v1", api_key="none", max_retries=0) as asking:
+        assert not refused and score(asking, "tiny").choices
+        heard = read(engine_of(alone), "/heard")[-1]
+        assert (heard["echo"], heard["max_tokens"], heard["logprobs"]) == (True, 0, 1)
 
 
 def test_a_vllm_that_dies_in_mid_stream_is_an_error_there_and_is_started_again_until_it_dies_too_often(

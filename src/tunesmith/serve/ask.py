@@ -12,7 +12,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tunesmith.core.records import Message
-from tunesmith.serve.ask_tools import ToolBody, ToolCallBody, Tools, read_tools
+from tunesmith.serve.ask_messages import TurnBody, check_text, read_message, used_of
+from tunesmith.serve.ask_tools import ToolBody, Tools, read_tools
 from tunesmith.serve.errors import ApiError, bad_field
 
 __all__ = ["Ask", "ChatBody", "CompletionBody", "EmbeddingBody", "Limits", "read_chat", "read_completion", "read_embedding"]
@@ -49,7 +50,7 @@ _ALWAYS = {
     "safety_identifier",
     "prompt_cache_key",
 }
-_ROLES = {"developer": "system"}
+_OLDER = {"functions": "tools", "function_call": "tool_choice"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,6 @@ class _Shared(_Body):
     model: str = Field(min_length=1, max_length=200)
     stream: bool | None = None
     stream_options: dict[str, Any] | None = None
-    max_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=-1)
@@ -90,23 +90,11 @@ class _Shared(_Body):
     response_format: dict[str, Any] | None = None
 
 
-class _Turn(_Body):
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[dict[str, Any]] | None = None
-    name: str | None = None
-    tool_calls: list[ToolCallBody] | None = None
-    tool_call_id: str | None = None
-    refusal: str | None = None
-    function_call: dict[str, Any] | None = None
-    reasoning_content: str | None = None
-    annotations: list[Any] | None = None  # these two are in every message that OpenAI's client gives back as a dictionary
-    audio: dict[str, Any] | None = None
-
-
 class ChatBody(_Shared):
     """A request to /v1/chat/completions."""
 
-    messages: list[_Turn] = Field(min_length=1)
+    messages: list[TurnBody] = Field(min_length=1)
+    max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0)
@@ -126,6 +114,7 @@ class CompletionBody(_Shared):
     """A request to /v1/completions."""
 
     prompt: str | list[str] | list[int] | list[list[int]]
+    max_tokens: int | None = Field(default=None, ge=0)
     logprobs: int | None = Field(default=None, ge=0)
     echo: bool | None = None
     suffix: str | None = None
@@ -147,8 +136,9 @@ class Ask:
     """A request that passed its checks. `body`: as the client sent it, for engines that forward it. None: not set.
 
     `prompts`: of a completion, each a text or token ids. `logprobs`: None, or how many likeliest tokens to report beside the
-    chosen one. `schema`: a JSON schema, or True for any JSON. `used`: names of the fields that ask for something. `tools`:
-    those that the model is shown. `turns`: the messages as they came if there are calls or results of tools among them.
+    chosen one. `echo`: the answer begins with the prompt, whose tokens then have log-probabilities too. `schema`: a JSON
+    schema, or True for any JSON. `used`: names of the fields that ask for something; `places`: where, for those of messages.
+    `tools`: those that the model is shown. `turns`: the messages as they came if calls or results of tools are among them.
     """
 
     kind: Literal["chat", "completion"]
@@ -167,12 +157,14 @@ class Ask:
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
     schema: Mapping[str, Any] | bool | None = None
+    echo: bool = False
     stream: bool = False
     include_usage: bool = False
     user: str = ""
     tools: Tools | None = None
     turns: tuple[Mapping[str, Any], ...] = ()
     used: frozenset[str] = field(default=frozenset())
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_chat(body: Any, limits: Limits) -> Ask:
@@ -180,22 +172,26 @@ def read_chat(body: Any, limits: Limits) -> Ask:
     chat = _validated(ChatBody, body)
     if len(chat.messages) > limits.messages:
         raise bad_field("messages", f"a request may have {limits.messages} messages, this one has {len(chat.messages)}")
-    messages = tuple(_message(turn, at) for at, turn in enumerate(chat.messages))
+    messages = tuple(read_message(turn, at) for at, turn in enumerate(chat.messages))
     if not any(message.role == "user" for message in messages):
         raise bad_field("messages", "the conversation has no message of a user")
     _check_chars(sum(len(message.content) for message in messages), "messages", limits)
     if chat.top_logprobs and not chat.logprobs:
         raise bad_field("top_logprobs", "top_logprobs needs logprobs: true")
+    if len({chat.max_tokens, chat.max_completion_tokens} - {None}) > 1:
+        raise bad_field("max_tokens", "max_tokens and max_completion_tokens are one limit, and differ")
     if (chat.top_logprobs or 0) > limits.top_logprobs:
         raise bad_field("top_logprobs", f"top_logprobs may be at most {limits.top_logprobs}")
+    places = used_of(chat.messages)
     return Ask(
         kind="chat",
         messages=messages,
+        places=places,
         tools=read_tools(chat.tools, chat.tool_choice, chat.parallel_tool_calls, body.get("tools") or ()),
         turns=tuple(body["messages"]) if any(turn.tool_calls or turn.role == "tool" for turn in chat.messages) else (),
         max_tokens=chat.max_completion_tokens if chat.max_completion_tokens is not None else chat.max_tokens,
         logprobs=(chat.top_logprobs or 0) if chat.logprobs else None,
-        **_shared(chat, body, limits),
+        **_shared(chat, body, limits, places),
     )
 
 
@@ -208,8 +204,16 @@ def read_completion(body: Any, limits: Limits) -> Ask:
         raise bad_field("prompt", f"a request may ask for {limits.prompts} answers in all")
     if (asked.logprobs or 0) > limits.top_logprobs:
         raise bad_field("logprobs", f"logprobs may be at most {limits.top_logprobs}")
-    limit = 16 if asked.max_tokens is None else asked.max_tokens  # OpenAI's default here
-    return Ask(kind="completion", prompts=prompts, max_tokens=limit, logprobs=asked.logprobs, **_shared(asked, body, limits))
+    if asked.max_tokens == 0 and not asked.echo:
+        raise bad_field("max_tokens", "max_tokens may be 0 with echo: true alone, where the prompt itself is the answer")
+    return Ask(
+        kind="completion",
+        prompts=prompts,
+        max_tokens=16 if asked.max_tokens is None else asked.max_tokens,  # OpenAI's default here
+        logprobs=asked.logprobs,
+        echo=bool(asked.echo),
+        **_shared(asked, body, limits),
+    )
 
 
 def read_embedding(body: Any, limits: Limits) -> tuple[EmbeddingBody, list[str]]:
@@ -219,7 +223,7 @@ def read_embedding(body: Any, limits: Limits) -> tuple[EmbeddingBody, list[str]]
     if not texts or not all(texts) or len(texts) > limits.prompts:
         raise bad_field("input", f"input must be 1 to {limits.prompts} texts, none of them empty")
     for text in texts:
-        _check_text(text, "input")
+        check_text(text, "input")
     _check_chars(sum(map(len, texts)), "input", limits)
     return asked, texts
 
@@ -234,7 +238,8 @@ def _validated(kind: type[Any], body: Any) -> Any:
         names = [str(part) for part in first["loc"] if not (isinstance(part, str) and _is_branch(part))]
         param = "".join(f"[{name}]" if name.isdigit() else f".{name}" for name in names).lstrip(".")
         if first["type"] == "extra_forbidden":
-            raise bad_field(param, f"unknown field: {param}", code="unknown_parameter") from error
+            instead = f" (OpenAI's older form of {_OLDER[param]})" if param in _OLDER else ""
+            raise bad_field(param, f"unknown field: {param}{instead}", code="unknown_parameter") from error
         code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
         raise bad_field(param, f"{param}: {first['msg']}", code=code) from error
 
@@ -244,7 +249,7 @@ def _is_branch(part: str) -> bool:
     return part in {"str", "int", "float", "bool", "dict"} or "[" in part
 
 
-def _shared(body: _Shared, raw: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+def _shared(body: _Shared, raw: Mapping[str, Any], limits: Limits, places: Mapping[str, str] | None = None) -> dict[str, Any]:
     n = body.n or 1
     if n > limits.n:
         raise bad_field("n", f"n may be at most {limits.n}, not {n}")
@@ -258,6 +263,9 @@ def _shared(body: _Shared, raw: Mapping[str, Any], limits: Limits) -> dict[str, 
         raise bad_field(f"stream_options.{odd[0]}", f"unknown field: stream_options.{odd[0]}", code="unknown_parameter")
     if not all(isinstance(value, bool) for value in options.values()):
         raise bad_field("stream_options", "the values of stream_options are true or false")
+    if options.get("include_obfuscation"):
+        param = "stream_options.include_obfuscation"
+        raise bad_field(param, "pieces of a stream are not padded here", code="unsupported_parameter")
     return {
         "model": body.model,
         "body": raw,
@@ -273,7 +281,7 @@ def _shared(body: _Shared, raw: Mapping[str, Any], limits: Limits) -> dict[str, 
         "stream": bool(body.stream),
         "include_usage": bool(options.get("include_usage")),
         "user": body.user or "",
-        "used": frozenset(_used(raw)),
+        "used": frozenset((*_used(raw), *(places or ()))),
     }
 
 
@@ -289,33 +297,20 @@ def _same(value: Any, neutral: Any) -> bool:
 def _schema(wanted: Mapping[str, Any] | None) -> Mapping[str, Any] | bool | None:
     if wanted is None or wanted.get("type") == "text":
         return None
+    inner = wanted.get("json_schema") if wanted.get("type") == "json_schema" else None
+    for path, given, known in (
+        ("response_format", wanted, {"type", "json_schema"} if inner is not None else {"type"}),
+        ("response_format.json_schema", inner, {"name", "description", "schema", "strict"}),
+    ):
+        if isinstance(given, dict) and (odd := sorted(given.keys() - known)):
+            raise bad_field(f"{path}.{odd[0]}", f"unknown field: {path}.{odd[0]}", code="unknown_parameter")
     if wanted.get("type") == "json_object":
         return True
-    inner = wanted.get("json_schema") if wanted.get("type") == "json_schema" else None
     schema = inner.get("schema") if isinstance(inner, dict) else None
     if not isinstance(schema, dict):
         message = "response_format must be {type: text}, {type: json_object} or {type: json_schema, json_schema: {schema: …}}"
         raise bad_field("response_format", message)
     return schema
-
-
-def _message(turn: _Turn, at: int) -> Message:
-    """The text of a turn. Turns of tools are kept as texts here; engines that forward read the body."""
-    parts = turn.content
-    if isinstance(parts, list):
-        for part in parts:
-            if part.get("type") != "text" or not isinstance(part.get("text"), str):
-                raise bad_field(
-                    f"messages[{at}].content", f"parts of the kind {part.get('type')!r} are not supported, only text"
-                )
-        text = "".join(part["text"] for part in parts)
-    else:
-        text = parts or ""
-    if parts is None and not turn.tool_calls:
-        raise bad_field(f"messages[{at}].content", "a message needs content")
-    _check_text(text, f"messages[{at}].content")
-    role = _ROLES.get(turn.role, turn.role)
-    return Message(role="user" if role in ("tool", "function") else role, content=text)  # type: ignore[arg-type]
 
 
 def _prompts(prompt: Any, limits: Limits) -> tuple[str | tuple[int, ...], ...]:
@@ -325,13 +320,8 @@ def _prompts(prompt: Any, limits: Limits) -> tuple[str | tuple[int, ...], ...]:
         raise bad_field("prompt", f"prompt must be 1 to {limits.prompts} texts or rows of token ids, none of them empty")
     for text in each:
         if isinstance(text, str):
-            _check_text(text, "prompt")
+            check_text(text, "prompt")
     return tuple(text if isinstance(text, str) else tuple(text) for text in each)
-
-
-def _check_text(text: str, param: str) -> None:
-    if "\0" in text:
-        raise bad_field(param, f"{param} contains a NUL character")
 
 
 def _check_chars(count: int, param: str, limits: Limits) -> None:

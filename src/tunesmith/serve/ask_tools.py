@@ -117,19 +117,20 @@ def read_tools(
 
 
 def check_turns(turns: Sequence[Mapping[str, Any]]) -> None:
-    """ApiError 400 for calls whose arguments are not a JSON object, and for results of calls that are not there."""
-    known: set[str] = set()
+    """ApiError 400 for calls whose arguments are not a JSON object, and for results of calls that are not there, or under
+    another name."""
+    known: dict[str, str] = {}
     for at, turn in enumerate(turns):
         for number, call in enumerate(turn.get("tool_calls") or ()):
-            known.add(call["id"])
+            known[call["id"]] = call["function"]["name"]
             if arguments_of(call) is None:
                 param = f"messages[{at}].tool_calls[{number}].function.arguments"
                 raise bad_field(param, "the arguments of a call are a JSON object as text")
         if turn["role"] == "tool" and turn.get("tool_call_id") not in known:
             param = f"messages[{at}].tool_call_id"
             raise bad_field(param, "a message of the role tool needs the id of a call in an earlier answer")
-        if turn["role"] == "function":
-            raise bad_field(f"messages[{at}].role", "the role function is not supported, only tool")
+        if turn["role"] == "tool" and turn.get("name") not in (None, known[turn["tool_call_id"]]):
+            raise bad_field(f"messages[{at}].name", "this is not the function whose call the message answers")
 
 
 def arguments_of(call: Mapping[str, Any]) -> dict[str, Any] | None:

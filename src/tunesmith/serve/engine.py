@@ -5,6 +5,7 @@ Implementations are in `engines/`: `embedded` runs in this process.
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -12,19 +13,38 @@ from typing import Any, Literal, Protocol
 from tunesmith.core.records import Message
 from tunesmith.serve.ask import Ask
 
-__all__ = ["CallsOfTools", "Delta", "Engine", "Finish", "LogProb", "Usage"]
+__all__ = ["CallsOfTools", "Delta", "Engine", "Finish", "LogProb", "TextPlaces", "Usage"]
 
 Finish = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
 
 
 @dataclass(frozen=True, slots=True)
 class LogProb:
-    """A token of an answer with ln p from the raw distribution, and the likeliest tokens at its place."""
+    """A token of an answer with ln p from the raw distribution (None: nothing stands before it), and the likeliest tokens at
+    its place. `begin`: its first character in the text, where that does not follow from the tokens before it."""
 
     token: str
-    log_p: float
+    log_p: float | None
     raw: bytes
     top: tuple[tuple[str, float, bytes], ...] = ()
+    begin: int | None = None
+
+
+class TextPlaces:
+    """The characters at which tokens begin in a text, one token after the other. Parts of a character begin where it does."""
+
+    def __init__(self) -> None:
+        self._decoder = getincrementaldecoder("utf-8")("replace")
+        self._at = 0
+
+    def begin(self, raw: bytes, known: int | None = None) -> int:
+        """That of the next token; `known` where it does not follow from the tokens before."""
+        if known is not None and known != self._at:
+            self._at = known
+            self._decoder.reset()
+        begin = self._at
+        self._at += len(self._decoder.decode(raw))
+        return begin
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,12 +102,9 @@ class Pipeline:
     async def _ask_engine(self, call: Call) -> Answer:
         version = self.registry.resolve(call.model)
         if odd := sorted(call.ask.used - version.engine.honours):
-            raise ApiError(
-                400,
-                f"{odd[0]} is not supported by {version.name}, which {version.engine.name} answers for",
-                code="unsupported_parameter",
-                param=odd[0],
-            )
+            param = call.ask.places.get(odd[0], odd[0])
+            what = f"{param} is not supported by {version.name}, which {version.engine.name} answers for"
+            raise ApiError(400, what, code="unsupported_parameter", param=param)
         pieces = self._pieces(call, version)
         first = await anext(pieces)
         return Answer(version, _Begun(first, pieces, call, version))

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from tunesmith.serve.ask import Ask
-from tunesmith.serve.engine import CallsOfTools, Delta, Finish, LogProb, Usage
+from tunesmith.serve.engine import CallsOfTools, Delta, Finish, LogProb, TextPlaces, Usage
 from tunesmith.serve.pipeline import Answer, Call
 
 __all__ = ["DONE", "Told", "chunks", "event", "whole"]
@@ -86,7 +86,7 @@ async def chunks(call: Call, answer: Answer, told: Told) -> AsyncIterator[bytes]
     if call.ask.include_usage:
         head["usage"] = None
     begun: set[int] = set()
-    offsets: dict[int, int] = {}
+    places: dict[int, TextPlaces] = {}
     async for piece in answer.pieces:
         told.hear(call, piece)
         if isinstance(piece, Usage):
@@ -103,9 +103,8 @@ async def chunks(call: Call, answer: Answer, told: Told) -> AsyncIterator[bytes]
             choice = {"index": piece.index, "delta": delta, "logprobs": logprobs, "finish_reason": piece.finish}
             yield event({**head, "choices": [choice]})
         else:
-            begin = offsets.get(piece.index, 0)
-            offsets[piece.index] = begin + sum(len(one.token) for one in piece.logprobs)
-            logprobs = _completion_logprobs(piece.logprobs, begin) if piece.logprobs else None
+            own = places.setdefault(piece.index, TextPlaces())
+            logprobs = _completion_logprobs(piece.logprobs, own) if piece.logprobs else None
             choice = {"index": piece.index, "text": piece.text, "logprobs": logprobs, "finish_reason": piece.finish}
             yield event({**head, "choices": [choice]})
 
@@ -137,7 +136,7 @@ def _chat_choice(index: int, choice: _Choice, ask: Ask) -> dict[str, Any]:
 
 
 def _completion_choice(index: int, choice: _Choice, ask: Ask) -> dict[str, Any]:
-    logprobs = None if ask.logprobs is None else _completion_logprobs(choice.logprobs, 0)
+    logprobs = None if ask.logprobs is None else _completion_logprobs(choice.logprobs, TextPlaces())
     return {"index": index, "text": "".join(choice.texts), "logprobs": logprobs, "finish_reason": choice.finish or "stop"}
 
 
@@ -153,17 +152,30 @@ def _chat_logprobs(tokens: Sequence[LogProb]) -> list[dict[str, Any]]:
     ]
 
 
-def _completion_logprobs(tokens: Sequence[LogProb], begin: int) -> dict[str, Any]:
-    offsets = []
-    for one in tokens:
-        offsets.append(begin)
-        begin += len(one.token)
+def _completion_logprobs(tokens: Sequence[LogProb], places: TextPlaces) -> dict[str, Any]:
     return {
-        "tokens": [one.token for one in tokens],
+        "tokens": [_spelled(one.token, one.raw) for one in tokens],
         "token_logprobs": [one.log_p for one in tokens],
-        "top_logprobs": [{token: log_p for token, log_p, _ in one.top} for one in tokens],
-        "text_offset": offsets,
+        "top_logprobs": [None if one.log_p is None else _by_text(one) for one in tokens],
+        "text_offset": [places.begin(one.raw, one.begin) for one in tokens],
     }
+
+
+def _by_text(one: LogProb) -> dict[str, float]:
+    """The likeliest tokens at a place; of two with one text the likelier."""
+    found: dict[str, float] = {}
+    for token, log_p, raw in one.top:
+        found.setdefault(_spelled(token, raw), log_p)
+    return found
+
+
+def _spelled(token: str, raw: bytes) -> str:
+    """A token that is no whole character as OpenAI's older models have it: there is no field for its bytes here."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in raw)
+    return token
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tunesmith.models.generation.sampling import Voice, choose
 
 __all__ = ["Capacity", "Continuous", "Order", "Token", "is_right"]
 
+_MOST_SCORED = 256  # tokens of a prompt in a pass of which all logits are wanted: each takes the memory of a vocabulary
 _FIRST_COLUMNS = 256  # of the memory, and what a row counts at least
 
 
@@ -47,9 +48,12 @@ class Token:
 class Order:
     """An answer asked for. `adapter`: a key of the bank, or empty for the base alone. `logprobs`: how many likeliest tokens to
     report beside the chosen one, None for no log-probabilities. `allow` changes the logits (V) of the next token in place
-    before it is chosen. `took(token)` hears each token and says whether the answer ends with it; `cached` and `read` are how
-    many tokens of the prompt were found, and are in memory; `drafts` counts passes with guesses, `drafted` the guesses, and
-    `accepted` those that were right."""
+    before it is chosen. `took(token)` hears each token and says whether the answer ends with it. `heard(tokens)`, if there is
+    one, hears those of the prompt before that, some at a time, with the log-probability of each given all before it (the first
+    has none); nothing of such a prompt is taken from the cache. The job may then have no room for an answer.
+
+    `cached` and `read` are how many tokens of the prompt were found, and are in memory; `drafts` counts passes with guesses,
+    `drafted` the guesses, and `accepted` those that were right."""
 
     job: Job
     adapter: str
@@ -57,6 +61,7 @@ class Order:
     salt: str = ""
     logprobs: int | None = None
     allow: Callable[[torch.Tensor], None] | None = None
+    heard: Callable[[Sequence[Token]], None] | None = None
     cached: int = 0
     read: int = 0
     slot: int = -1
@@ -148,20 +153,27 @@ class Continuous:
             for row, draft in zip(writing, drafts, strict=True)
         ]
         parts += [
-            Part(row.slot, row.read, row.job.ids[row.read : row.read + count], adapter=row.adapter, is_piece=True)
+            Part(row.slot, row.read, row.job.ids[row.read : row.read + count], _wanted(row, count), row.adapter, is_piece=True)
             for row, count in pieces
         ]
         logits_NV = self.forward.run(parts)
+        begin, ready, ended = 0, list[tuple[Order, Sequence[int], int]](), list[Order]()
+        for row, draft in zip(writing, drafts, strict=True):
+            ready.append((row, draft, begin))
+            begin += 1 + len(draft)
         for row, count in pieces:
-            row.read += count
+            end = begin + _wanted(row, count)
+            _tell(row, count, logits_NV[begin:end])
+            row.read, begin = row.read + count, end
             if row.is_writing:
                 self._keep(row, row.job.ids)
-        begin, ready = 0, list[tuple[Order, Sequence[int], int]]()
-        for row, draft in [*zip(writing, drafts, strict=True), *((row, []) for row, _ in pieces)]:
-            if row.is_writing:
-                ready.append((row, draft, begin))
-            begin += 1 + len(draft)
+                if row.job.room:
+                    ready.append((row, [], end - 1))
+                else:
+                    ended.append(row)
         self._take(ready, logits_NV.float())
+        for row in ended:
+            self._leave(row)
 
     @torch.inference_mode()
     def embed(self, ids: Sequence[int], adapter: str) -> list[float]:
@@ -178,8 +190,8 @@ class Continuous:
         held: list[Order] = []
         while self.waiting and len(self.rows) < self.capacity.rows:
             order = self.waiting.popleft()
-            found = self.prefix.count(order.blocks)
-            if any(_shared(order, row) > found for row in self.rows if not row.is_writing):
+            found = self.prefix.count(order.blocks) if order.heard is None else 0
+            if order.heard is None and any(_shared(order, row) > found for row in self.rows if not row.is_writing):
                 held.append(order)
                 continue
             needed = max(self._columns(row) for row in (*self.rows, order))
@@ -215,7 +227,7 @@ class Continuous:
         budget, pieces = self.capacity.piece_tokens, []
         for row in self.rows:
             if not row.is_writing and budget > 0:
-                count = min(budget, len(row.job.ids) - row.read)
+                count = min(budget, len(row.job.ids) - row.read, budget if row.heard is None else _MOST_SCORED)
                 pieces.append((row, count))
                 budget -= count
         return pieces
@@ -230,7 +242,7 @@ class Continuous:
     def _length(row: Order) -> int:
         """Tokens of a row that are in memory: all but the newest. Columns after them may hold drafts that were wrong: no later
         token attends to a column before it has been written again."""
-        return len(row.job.ids) + len(row.tokens) - 1
+        return len(row.job.ids) + max(0, len(row.tokens) - 1)
 
     def _take(self, rows: Sequence[tuple[Order, Sequence[int], int]], logits_NV: torch.Tensor) -> None:
         """Choose the next tokens of every row (row, its draft, the place of its first logits), and let those go that end.
@@ -269,13 +281,7 @@ class Continuous:
                 row.allow(logits_nV[at])
         tokens = []
         for at, token in enumerate(choose(logits_nV, [row.voice for row in rows])):
-            if at in log_p:
-                count = raw[at] or 0
-                values, ids = log_p[at].topk(count) if count else (log_p[at][:0], log_p[at][:0].long())
-                top = tuple(zip(ids.tolist(), values.tolist(), strict=True))
-                tokens.append(Token(token, float(log_p[at][token]), top))
-            else:
-                tokens.append(Token(token))
+            tokens.append(_token(token, log_p[at], raw[at] or 0) if at in log_p else Token(token))
         return tokens
 
     def _keep(self, row: Order, ids: Sequence[int]) -> None:
@@ -298,6 +304,31 @@ class Continuous:
         order.slot = -1
         if self._drafter is not None:
             self._drafter.left(order)
+
+
+def _token(id: int, log_p_V: torch.Tensor, count: int) -> Token:
+    """With its log-probability, and those of the `count` likeliest."""
+    values, ids = log_p_V.topk(count) if count else (log_p_V[:0], log_p_V[:0].long())
+    return Token(id, float(log_p_V[id]), tuple(zip(ids.tolist(), values.tolist(), strict=True)))
+
+
+def _wanted(row: Order, count: int) -> int:
+    """After how many of the next `count` tokens of a prompt logits are wanted."""
+    return 1 if row.heard is None or row.logprobs is None else count
+
+
+def _tell(row: Order, count: int, logits_TV: torch.Tensor) -> None:
+    """Tell a row, if it wants to hear, the tokens of its prompt that follow the next `count`, and the first one."""
+    if row.heard is None:
+        return
+    followers = row.job.ids[row.read + 1 : row.read + count + 1]
+    tokens = [Token(row.job.ids[0])] if row.read == 0 else []
+    if row.logprobs is None:
+        tokens += map(Token, followers)
+    else:
+        for id, logits_V in zip(followers, logits_TV, strict=False):  # after the prompt's last token comes the answer
+            tokens.append(_token(id, torch.log_softmax(logits_V.float(), -1), row.logprobs))
+    row.heard(tokens)
 
 
 def is_right(draft: Sequence[int], at: int, token: int) -> bool:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 import torch
 
 from tunesmith.core.errors import ModelError
@@ -34,19 +33,24 @@ class GrammarTokens:
         """What makes a fresh grammar for each answer. ModelError for a schema that cannot be enforced."""
         from llguidance import LLMatcher
 
-        wanted: Mapping[str, Any] = {"type": "object"} if isinstance(schema, bool) else schema
         try:
-            text = LLMatcher.grammar_from_json_schema(orjson.dumps(wanted).decode(), overrides={"whitespace_flexible": False})
+            text = LLMatcher.grammar_from_json_schema(json.dumps(_wanted(schema)), overrides={"whitespace_flexible": False})
             wrong = LLMatcher.validate_grammar(text, self.tokens)
         except ValueError as error:
             wrong = str(error)
         return self._start(text, wrong)
 
     def calls(
-        self, form: ToolForm, calls: Sequence[tuple[str, Mapping[str, Any]]], controls: Mapping[str, int], most: int
+        self,
+        form: ToolForm,
+        calls: Sequence[tuple[str, Mapping[str, Any]]],
+        controls: Mapping[str, int],
+        most: int,
+        *,
+        other: Mapping[str, Any] | bool | None = None,
     ) -> Start:
-        """The same for answers of one to `most` calls. `calls`: name and schema of the arguments; `controls`: ids of control
-        tokens by their texts."""
+        """The same for answers of one to `most` calls, or, where there is one, of the schema `other`. `calls`: name and schema
+        of the arguments; `controls`: ids of control tokens by their texts."""
         from llguidance import LLMatcher
 
         def written(pieces: Written) -> str:
@@ -55,7 +59,8 @@ class GrammarTokens:
         choices = (f"{json.dumps(name)} {written(form.middle)} %json {json.dumps(schema)}" for name, schema in calls)
         more = f"({written(form.between)} call){{0,{most - 1}}}" if form.between is not None and most > 1 else ""
         rules = [
-            f"start: {written(form.begin)} call {more} {written(form.end)}",
+            "start: calls" if other is None else f"start: calls | %json {json.dumps(_plain(other))}",
+            f"calls: {written(form.begin)} call {more} {written(form.end)}",
             "call: " + " | ".join(f"call{at}" for at in range(len(calls))),
             *(f"call{at}: {choice}" for at, choice in enumerate(choices)),
             "ID: /[a-zA-Z0-9]{9}/",
@@ -100,6 +105,15 @@ class Grammar:
                 expected="one of the next tokens that the schema allows",
                 hint="simplify the schema: patterns with many choices within repetitions take the most",
             )
+
+
+def _wanted(schema: Mapping[str, Any] | bool) -> Mapping[str, Any]:
+    return {"type": "object"} if isinstance(schema, bool) else schema
+
+
+def _plain(schema: Mapping[str, Any] | bool) -> dict[str, Any]:
+    """A schema as it stands within a grammar, without spaces that it does not name."""
+    return {**_wanted(schema), "x-guidance": {"whitespace_flexible": False}}
 
 
 def _lark(pieces: Written, controls: Mapping[str, int]) -> str:

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from tunesmith.core.errors import EngineError, ModelError, TunesmithError
 from tunesmith.core.records import Message
 from tunesmith.models.chat import Chat
-from tunesmith.models.continuous.generator import Continuous, Order, Token
-from tunesmith.models.continuous.grammar import Grammar, GrammarTokens, Start
+from tunesmith.models.continuous.generator import Continuous, Order
+from tunesmith.models.continuous.grammar import GrammarTokens, Start
 from tunesmith.models.continuous.text import GrowingText
 from tunesmith.models.continuous.thread import BatchThread
 from tunesmith.models.generation.requests import Job, Sampling
 from tunesmith.models.generation.sampling import seed_of
 from tunesmith.models.token_bytes import ids_by_bytes
-from tunesmith.models.tools.reading import CallReader
 from tunesmith.serve.ask import Ask
-from tunesmith.serve.engine import Delta, Finish, LogProb, Usage
+from tunesmith.serve.engine import Delta, TextPlaces, Usage
 from tunesmith.serve.engines.adapter_places import AdapterPlaces
+from tunesmith.serve.engines.choice import Choice, Echo
 from tunesmith.serve.engines.target import Target
 from tunesmith.serve.engines.tool_use import ToolUse, compiled
 from tunesmith.serve.errors import ApiError, as_api_error, bad_field
@@ -46,76 +45,13 @@ _HONOURS = frozenset(
         "logprobs",
         "top_logprobs",
         "response_format",
+        "echo",
         "tools",
         "tool_choice",
         "parallel_tool_calls",
     ]
 )
-_LOG = logging.getLogger("tunesmith.serve")
 _INLINE_CHARS = 20_000  # prompts above this are encoded in a thread, so that others do not wait
-
-
-@dataclass(slots=True)
-class _Choice:
-    """One answer on its way from the batch to the client. Its `took` runs in the batch's thread."""
-
-    index: int
-    chat: Chat
-    text: GrowingText
-    room: int
-    send: Callable[[Any], None]
-    spell: Callable[[int], tuple[str, bytes]]
-    grammar: Grammar | None = None
-    reader: CallReader | None = None
-    count: int = 0
-    order: Order | None = field(default=None)
-
-    def took(self, token: Token) -> bool:
-        """Hear a token; True if the answer ends with it. What fails here fails this answer alone, not its pass."""
-        try:
-            return self._took(token)
-        except ModelError as error:
-            problem = error.problems[0]
-            self.send(ApiError(500, f"{problem.what}: {problem.value}", code="grammar_error"))
-        except Exception as error:  # noqa: BLE001 (logged, and told to the request)
-            _LOG.exception("an answer could not be read")
-            self.send(error)
-        return True
-
-    def _took(self, token: Token) -> bool:
-        if self.grammar is not None:
-            self.grammar.took(token.id)
-        self.count += 1
-        piece = self.text.add(token.id, last=self.count >= self.room)
-        logprobs: tuple[LogProb, ...] = ()
-        if token.log_p is not None and token.id not in self.chat.end_ids:
-            top = tuple((*self.spell(id), p) for id, p in token.top)
-            logprobs = (
-                LogProb(self.spell(token.id)[0], token.log_p, self.spell(token.id)[1], tuple((t, p, b) for t, b, p in top)),
-            )
-        if self.reader is not None:
-            return self._read(self.reader, piece)
-        self.send(Delta(self.index, piece, self.text.finish, logprobs))  # also if it is empty: the answer is being written
-        return self.text.finish is not None
-
-    def _read(self, reader: CallReader, piece: str) -> bool:
-        """Send the calls of tools in a piece as calls, and the rest as text."""
-        finish: Finish | None = self.text.finish
-        number = reader.count
-        parts = reader.add(piece, last=finish is not None)
-        if not parts:
-            self.send(Delta(self.index))
-        for part in parts:
-            if isinstance(part, str):
-                self.send(Delta(self.index, part))
-            else:
-                self.send(Delta(self.index, extra=part.streamed(number)))
-                number += 1
-        if reader.is_full or (finish == "stop" and reader.count):
-            finish = "tool_calls"
-        if finish is not None:
-            self.send(Delta(self.index, finish=finish))
-        return finish is not None
 
 
 class Embedded:
@@ -147,12 +83,13 @@ class Embedded:
         model = self.targets[target]
         prompts = await self._prompts(model, ask)
         rooms = [self._room(ask, len(ids)) for ids in prompts]
+        echoes = await self._echoes(model.chat, ask, prompts)
         grammar = await self._grammar(model, ask)
         async with AsyncExitStack() as held:
             if model.key:
                 await held.enter_async_context(self._places.use(model.key))
             inbox: asyncio.Queue[Any] = asyncio.Queue()
-            orders = self._orders(model, ask, prompts, rooms, grammar, inbox)
+            orders = self._orders(model, ask, prompts, rooms, echoes, grammar, inbox)
             held.callback(self._give_up, orders)
             for order in orders:
                 self._thread.submit(order)
@@ -178,6 +115,7 @@ class Embedded:
         ask: Ask,
         prompts: Sequence[tuple[int, ...]],
         rooms: Sequence[int],
+        echoes: Sequence[Echo],
         grammar: Start | None,
         inbox: asyncio.Queue[Any],
     ) -> list[Order]:
@@ -187,7 +125,7 @@ class Embedded:
         for number, (ids, room) in enumerate(zip(prompts, rooms, strict=True)):
             for sample in range(ask.n):
                 state = grammar() if grammar is not None else None
-                choice = _Choice(
+                choice = Choice(
                     index=number * ask.n + sample,
                     chat=model.chat,
                     text=GrowingText(model.chat, ask.stop, kept=() if ask.tools is None else use.controls.values()),
@@ -196,6 +134,8 @@ class Embedded:
                     spell=self._speller(model.chat),
                     grammar=state,
                     reader=None if ask.tools is None else use.reader(ask.tools),
+                    echo=echoes[number] if echoes else None,
+                    scores=ask.logprobs is not None,
                 )
                 order = Order(
                     Job(ids, room, sampling, seed_of(sampling, ids, sample)),
@@ -204,6 +144,7 @@ class Embedded:
                     salt=model.key,
                     logprobs=ask.logprobs,
                     allow=None if state is None else state.allow,
+                    heard=choice.heard if ask.echo and (ask.logprobs is not None or not room) else None,
                 )
                 self._sends[id(order)] = send
                 orders.append(order)
@@ -228,6 +169,19 @@ class Embedded:
         encode = partial(_encode, model.chat, ask, self._vocabulary)
         return await asyncio.to_thread(encode) if size > _INLINE_CHARS else encode()
 
+    async def _echoes(self, chat: Chat, ask: Ask, prompts: Sequence[tuple[int, ...]]) -> list[Echo]:
+        if not ask.echo:
+            return []
+        return await asyncio.to_thread(lambda: list(map(partial(self._echo, chat), ask.prompts, prompts)))
+
+    def _echo(self, chat: Chat, prompt: str | tuple[int, ...], ids: Sequence[int]) -> Echo:
+        """The prompt as the beginning of an answer: as it was given, with the place in it where each token begins."""
+        if isinstance(prompt, str):
+            spans = chat.tokenizer(prompt, return_offsets_mapping=True)["offset_mapping"]
+            return Echo(prompt, [begin for begin, _ in spans])
+        raw, places = [self._speller(chat)(id)[1] for id in ids], TextPlaces()
+        return Echo(b"".join(raw).decode("utf-8", errors="replace"), list(map(places.begin, raw)))
+
     def _tool_use(self, chat: Chat) -> ToolUse:
         return self._tools.setdefault(id(chat), ToolUse(chat))
 
@@ -238,7 +192,7 @@ class Embedded:
 
     def _room(self, ask: Ask, size: int) -> int:
         param = "messages" if ask.kind == "chat" else "prompt"
-        wanted = ask.max_tokens or 1
+        wanted = 1 if ask.max_tokens is None else ask.max_tokens
         if size + wanted > self.context:
             message = f"this model's context is {self.context} tokens: the prompt has {size}, and {wanted} more were asked for"
             raise bad_field("max_tokens" if size < self.context else param, message, code="context_length_exceeded")
@@ -262,9 +216,9 @@ class Embedded:
             self._grammars[id(chat)] = GrammarTokens(chat.tokenizer, self._vocabulary, chat.end_ids)
         tokens = self._grammars[id(chat)]
         if ask.tools is not None:
-            use = self._tool_use(chat)
+            use, held = self._tool_use(chat), ask.tools.must or ask.schema is not None
             use.check_strict(tokens, ask.tools)
-            return use.grammar(tokens, ask.tools) if ask.tools.must else None
+            return use.grammar(tokens, ask.tools, None if ask.tools.must else ask.schema) if held else None
         assert ask.schema is not None
         return compiled(tokens, ask.schema, "response_format")
 

@@ -15,12 +15,13 @@ import orjson
 from tunesmith.core.errors import EngineError
 from tunesmith.core.records import Message
 from tunesmith.serve.ask import Ask, ChatBody, CompletionBody
+from tunesmith.serve.ask_messages import OF_MESSAGES
 from tunesmith.serve.engine import Delta, LogProb, Usage
 from tunesmith.serve.errors import ApiError
 
 __all__ = ["HONOURED_BY_ALL", "HONOURED_BY_VLLM", "Forward"]
 
-HONOURED_BY_ALL = frozenset((*ChatBody.model_fields, *CompletionBody.model_fields)) - {
+HONOURED_BY_ALL = frozenset((*ChatBody.model_fields, *CompletionBody.model_fields, *OF_MESSAGES)) - {
     "top_k",
     "min_p",
     "repetition_penalty",
@@ -231,12 +232,13 @@ def _delta(choice: Mapping[str, Any], message: Mapping[str, Any], ask: Ask) -> D
 
 
 def _logprobs(found: Mapping[str, Any], ask: Ask) -> tuple[LogProb, ...]:
-    if ask.kind == "chat":
+    if ask.kind == "chat" or "content" in found:  # llama.cpp has the same form for both
         return tuple(_logprob(one) for one in found.get("content") or ())
     tops = found.get("top_logprobs") or [{}] * len(found["tokens"])
+    begins = found.get("text_offset") or [None] * len(found["tokens"])
     return tuple(
-        LogProb(token, log_p, token.encode(), tuple((t, p, t.encode()) for t, p in (top or {}).items()))
-        for token, log_p, top in zip(found["tokens"], found["token_logprobs"], tops, strict=True)
+        LogProb(token, log_p, token.encode(), tuple((t, p, t.encode()) for t, p in (top or {}).items()), begin)
+        for token, log_p, top, begin in zip(found["tokens"], found["token_logprobs"], tops, begins, strict=True)
     )
 
 

@@ -29,7 +29,7 @@ _HONOURS = frozenset(
     (
         *("max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "min_p", "seed", "stop"),
         *("logprobs", "top_logprobs", "frequency_penalty", "presence_penalty", "logit_bias", "response_format"),
-        *("tools", "tool_choice", "parallel_tool_calls"),
+        *("tools", "tool_choice", "parallel_tool_calls", "messages.reasoning_content"),
     )
 )
 _OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
@@ -83,7 +83,7 @@ class _WithTools(Forward):
 
     async def generate(self, target: str, ask: Ask) -> AsyncGenerator[Delta | Usage]:
         """See `serve.engine.Engine`."""
-        ask = await self._adapted(ask)
+        ask = _counted(await self._adapted(ask))
         asked = partial(super().generate, target)
         if ask.tools is not None and ask.tools.must:
             prompt, form = await asyncio.to_thread(self._begun, ask)
@@ -92,7 +92,7 @@ class _WithTools(Forward):
             made = asked(ask)
         async with aclosing(made) as pieces:
             async for piece in pieces:
-                yield _as_many(piece, ask)
+                yield _as_asked(piece, ask)
 
     def _begun(self, ask: Ask) -> tuple[str, ToolForm]:
         """The prompt of a request that has to be answered by a call, and how the template in the file writes calls."""
@@ -108,8 +108,8 @@ class _WithTools(Forward):
             raise bad_field(param, f"{what.what}; expected {what.expected}", code="unsupported_parameter") from error
 
     async def _adapted(self, ask: Ask) -> Ask:
-        """llama.cpp reads `tool_choice: none` as `auto` and ignores tools beside `response_format`. ApiError 400 if the
-        template in the file does not show tools."""
+        """llama.cpp reads `tool_choice: none` as `auto` and ignores tools beside `response_format`. ApiError 400 for that, and
+        if the template in the file does not show tools."""
         if ask.tools is None and not ask.turns and "tools" not in ask.body:
             return ask
         if (ask.tools is not None or ask.turns) and self._shows_tools is None:
@@ -118,18 +118,33 @@ class _WithTools(Forward):
         if not self._shows_tools and (ask.tools is not None or ask.turns):
             param = "messages" if ask.tools is None else "tools"
             raise bad_field(param, "the chat template in the file does not use tools", code="unsupported_parameter")
-        for param, other in (("logprobs", ask.logprobs), ("response_format", ask.schema)):
-            if ask.tools is not None and other is not None:
-                raise bad_field(param, f"{param} and tools do not go together here", code="unsupported_parameter")
+        if ask.tools is not None and ask.schema is not None:
+            raise bad_field(
+                "response_format", "llama.cpp makes no calls where there is a response_format", code="unsupported_parameter"
+            )
+        if ask.tools is not None and ask.logprobs is not None and ask.stream and not ask.tools.must:
+            raise bad_field("logprobs", "llama.cpp has no logprobs in a stream with tools", code="unsupported_parameter")
         body = {name: value for name, value in ask.body.items() if name not in _OF_TOOLS}
         if ask.tools is not None:
             body |= {"tools": list(ask.tools.given), "parallel_tool_calls": ask.tools.several}
         return replace(ask, body=body)
 
 
-def _as_many(piece: Delta | Usage, ask: Ask) -> Delta | Usage:
-    """A piece with one call at most where no more are wanted: llama.cpp keeps to that in some forms of calls only."""
-    if isinstance(piece, Usage) or not piece.extra or ask.tools is None or ask.tools.several:
+def _counted(ask: Ask) -> Ask:
+    """llama.cpp reads no number of likeliest tokens as 20 in a conversation, and as no log-probabilities in a completion."""
+    if ask.logprobs is None:
+        return ask
+    return replace(ask, body={**ask.body, "top_logprobs" if ask.kind == "chat" else "logprobs": max(1, ask.logprobs)})
+
+
+def _as_asked(piece: Delta | Usage, ask: Ask) -> Delta | Usage:
+    """A piece with as many likeliest tokens as were asked for, and with one call at most where no more are wanted: llama.cpp
+    keeps to that in some forms of calls only."""
+    if isinstance(piece, Usage):
+        return piece
+    if piece.logprobs:
+        piece = replace(piece, logprobs=tuple(replace(one, top=one.top[: ask.logprobs or 0]) for one in piece.logprobs))
+    if not piece.extra or ask.tools is None or ask.tools.several:
         return piece
     calls = [call for at, call in enumerate(piece.extra.get("tool_calls") or ()) if call.get("index", at) == 0]
     return replace(piece, extra={**piece.extra, "tool_calls": calls} if calls else None)

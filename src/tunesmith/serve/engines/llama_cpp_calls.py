@@ -15,7 +15,7 @@ from typing import Any
 from tunesmith.models.tools.form import ToolForm, Written
 from tunesmith.models.tools.reading import ToolCall, new_id
 from tunesmith.serve.ask import Ask
-from tunesmith.serve.engine import Delta, Usage
+from tunesmith.serve.engine import Delta, LogProb, Usage
 from tunesmith.serve.engines.strict import keeps, names_by_pattern
 from tunesmith.serve.errors import bad_field
 
@@ -42,12 +42,12 @@ async def must_call(ask: Ask, prompt: str, form: ToolForm, complete: Complete) -
         first = await _completed(ask, complete, prompt + begin, grammar=grammar)
     name = first.text if len(names) > 1 else names[0]
     if name not in functions:
-        yield Delta(0, begin + name, "length")
+        yield Delta(0, begin + name, "length", first.logprobs)
         yield first.usage
         return
     middle = _filled(form.middle)
     second = await _completed(ask, complete, prompt + begin + name + middle, json_schema=functions[name].closed)
-    yield _answer(ask, name, second, begin + name + middle)
+    yield replace(_answer(ask, name, second, begin + name + middle), logprobs=first.logprobs + second.logprobs)
     usage = (first.usage, second.usage) if len(names) > 1 else (second.usage,)
     yield Usage(usage[0].prompt, sum(one.completion for one in usage), usage[0].cached)
 
@@ -58,12 +58,14 @@ class _Part:
 
     text: str = ""
     finish: str = ""
+    logprobs: tuple[LogProb, ...] = ()
     usage: Usage = field(default_factory=lambda: Usage(0, 0))
 
 
 async def _completed(ask: Ask, complete: Complete, prompt: str, **held: Any) -> _Part:
     body = {name: ask.body[name] for name in _KEPT if ask.body.get(name) is not None}
     body |= {"prompt": prompt, **held} | ({} if ask.max_tokens is None else {"max_tokens": ask.max_tokens})
+    body |= {} if ask.logprobs is None else {"logprobs": max(1, ask.logprobs)}
     asked = replace(ask, kind="completion", body=body, prompts=(prompt,), stream=False, tools=None, turns=())
     part = _Part()
     async with aclosing(complete(asked)) as pieces:
@@ -72,6 +74,7 @@ async def _completed(ask: Ask, complete: Complete, prompt: str, **held: Any) -> 
                 part.usage = piece
             else:
                 part.text += piece.text
+                part.logprobs += piece.logprobs
                 part.finish = piece.finish or part.finish
     return part
 

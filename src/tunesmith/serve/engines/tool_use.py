@@ -60,9 +60,6 @@ class ToolUse:
         for at, function in enumerate(ask.tools.functions):
             if function.strict and names_by_pattern(function.parameters):
                 raise bad_field(_parameters(at), "patternProperties are not supported in a strict function")
-        for param, other in (("logprobs", ask.logprobs), ("response_format", ask.schema)):
-            if other is not None:
-                raise bad_field(param, f"{param} and tools do not go together here", code="unsupported_parameter")
 
     def prompt(self, ask: Ask) -> tuple[int, ...]:
         """Token ids of a conversation with tools. ApiError 400 that names what its template cannot write."""
@@ -102,17 +99,20 @@ class ToolUse:
         offered = {one.name: _takes(one) for one in tools.callable}
         return CallReader(self.form("tools"), offered, most=0 if tools.several else 1)
 
-    def grammar(self, tokens: GrammarTokens, tools: Tools) -> Start:
-        """What makes the grammar of an answer that has to call tools: nothing but calls, as the template writes them.
+    def grammar(self, tokens: GrammarTokens, tools: Tools, other: Mapping[str, Any] | bool | None = None) -> Start:
+        """What makes the grammar of an answer that has to call tools: nothing but calls, as the template writes them. With a
+        schema in `other`: calls, or else JSON of it.
 
-        ApiError 400 for parameters whose schema cannot be enforced.
+        ApiError 400 for a schema that cannot be enforced, of parameters or this one.
         """
         form = self.form("tools")
         calls = [(one.name, one.closed | {"x-guidance": _spacing(form)}) for one in tools.callable]
         for one, (_, schema) in zip(tools.callable, calls, strict=True):
             compiled(tokens, schema, _parameters(tools.functions.index(one)))
+        if other is not None:
+            compiled(tokens, other, "response_format")
         most = _MOST_CALLS if tools.several and form.between is not None else 1
-        return tokens.calls(form, calls, self.controls, most)
+        return tokens.calls(form, calls, self.controls, most, other=other)
 
 
 def compiled(tokens: GrammarTokens, schema: Mapping[str, Any] | bool, param: str) -> Start:

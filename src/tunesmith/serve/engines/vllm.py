@@ -72,7 +72,7 @@ async def start_vllm_engine(
             name="vLLM",
             api_key=key,
             at_once=at_once,
-            honours=_HONOURS,
+            honours=_HONOURS if files else _HONOURS | {"echo"},  # with adapters it ends where a prompt is scored (0.32, CPU)
             defaults=settings,
             forced={name: {"stop_token_ids": list(one.chat.end_ids)} for name, one in targets.items()},
             names={name: name if name in files else server.model for name in targets},
