@@ -1,17 +1,20 @@
 """Judges on real labels: what calibration finds, against an independent computation, and whether intervals keep their promise.
 
 python benchmarks/bench_judges.py labels --shared ../shared/data/judge --record
+python benchmarks/bench_judges.py published --pandalm PandaLM/data --record
+python benchmarks/bench_judges.py orders --qlora qlora/eval/ratings-gpt4/vicuna/pairwise --record
 python benchmarks/bench_judges.py kappa --sets 1000 --record
 python benchmarks/bench_judges.py rates --sets 2000 --record
 python benchmarks/bench_judges.py votes --judge smollm2 --replies DIR --record
 
 `labels`: auto-j's 1,392 pairs and FairEval's 80 with people's labels (without verdicts of a judge), judged by programs:
 at random, by length, by place, always the same, and people's own label with a known share of noise. κ is compared with that of
-scikit-learn. `kappa`: how often the 95 % interval of κ covers the truth in simulated label sets, pairs clustered by prompt.
-`rates`: how often the interval of a corrected win rate covers the truth (`simulated_judges.py`), with labels drawn at random or
-by the active choice; and what the judge's own interval would cover. `votes`: a local judge on the forty votes that a person
-cast on the real base (`results/arena-smollm2-2026-11-29`), once held to the form of a verdict and once free; `--replies` is a
-folder that keeps replies, so that a run that was stopped continues.
+scikit-learn. `published`: the same for real judges and for people, `orders`: what a real judge changes on swap, on files that
+`published_judges.py` names. `kappa`: how often the 95 % interval of κ covers the truth in simulated label sets, pairs
+clustered by prompt. `rates`: how often the interval of a corrected win rate covers the truth (`simulated_judges.py`), with
+labels drawn at random or by the active choice; and what the judge's own interval would cover. `votes`: a local judge on the
+forty votes that a person cast on the real base (`results/arena-smollm2-2026-11-29`), once held to the form of a verdict and
+once free; `--replies` is a folder that keeps replies, so that a run that was stopped continues.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
+from published_judges import by_people, in_both_orders
 from record import write_result
 from simulated_judges import Simulated, simulate
 from tunesmith.api import arena_export, calibrate_judge
@@ -45,8 +49,10 @@ Verdict = Callable[[JudgedPair, random.Random], tuple[Label, Label]]
 def main() -> None:
     """Print the rows as they come, and record them if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["labels", "kappa", "rates", "votes"])
+    parser.add_argument("what", choices=["labels", "published", "orders", "kappa", "rates", "votes"])
     parser.add_argument("--shared", type=Path, default=Path("../shared/data/judge"), help="folder of auto-j and faireval")
+    parser.add_argument("--pandalm", type=Path, default=Path("PandaLM/data"), help="folder of PandaLM's labels and verdicts")
+    parser.add_argument("--qlora", type=Path, default=Path("qlora"), help="folder of GPT-4's verdicts in both orders")
     parser.add_argument("--sets", type=int, default=1000, help="simulated label sets in each cell")
     parser.add_argument("--judge", default="smollm2", help="a local model that judges the kept votes")
     parser.add_argument("--replies", type=Path, default=Path("judged-votes"), help="folder in which its replies are kept")
@@ -55,6 +61,8 @@ def main() -> None:
     rows = []
     work = {
         "labels": lambda: on_labels(asked.shared),
+        "published": lambda: by_people(asked.pandalm),
+        "orders": lambda: in_both_orders(asked.qlora),
         "kappa": lambda: coverage(asked.sets),
         "rates": lambda: rates(asked.sets),
         "votes": lambda: on_votes(asked.judge, asked.replies),
@@ -67,6 +75,8 @@ def main() -> None:
         simulated = {"sets in a cell": asked.sets, "level": 0.95}
         works = {
             "labels": {"noise": NOISE},
+            "published": {"intervals": "95 %, clustered by prompt"},
+            "orders": {"pairs of systems": 28},
             "votes": {"judge": asked.judge, "replies of at most": f"{FREE_TOKENS} tokens if free"},
         }
         write_result(theme, works.get(asked.what, simulated), rows)
