@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunesmith.cli.options import Json, ProjectDir
+from tunesmith.cli.options import Json, ProjectDir, refuse_without_effect
 
 if TYPE_CHECKING:
     from tunesmith.api.traffic import AbStatus
 
 __all__ = ["command"]
 
+_TAKES = {"status": ("project", "database"), "set": ("weights", "url")}
+
 
 def command(
+    context: typer.Context,
     action: Annotated[str, typer.Argument(help="status, or set.")],
     name: Annotated[str, typer.Argument(help="Name of the split; needed if there are several.")] = "",
     weights: Annotated[list[str] | None, typer.Argument(help="For set: ARM=WEIGHT of each arm, the control first.")] = None,
@@ -29,20 +32,21 @@ def command(
     from tunesmith.api.traffic import ab_set, ab_status
     from tunesmith.cli.render import print_json
 
+    if action not in _TAKES:
+        raise typer.BadParameter("choose status or set", param_hint="ACTION")
+    refuse_without_effect(context, action, _TAKES)
     if action == "status":
         found = ab_status(name, project=project, database=database)
         if json:
             print_json(found.as_dict())
         else:
             _print(found)
-    elif action == "set":
+    else:
         now = ab_set(name, _weights(weights or []), url=url)
         if json:
             print_json({"name": name, "arms": now})
         else:
             sys.stdout.write(f"  {name}: " + ", ".join(f"{arm} {weight:g}" for arm, weight in now.items()) + "\n")
-    else:
-        raise typer.BadParameter("choose status or set", param_hint="ACTION")
 
 
 def _weights(words: list[str]) -> dict[str, float]:

@@ -8,12 +8,15 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from tunesmith.cli.options import Json, ProjectDir
+from tunesmith.cli.options import Json, ProjectDir, refuse_without_effect
 
 __all__ = ["command"]
 
+_TAKES = {"export": ("form", "out", "since"), "forget": ("user", "since")}
 
-def command(
+
+def command(  # noqa: PLR0913 (the options of a verb)
+    context: typer.Context,
     action: Annotated[str, typer.Argument(help="export or forget.")],
     form: Annotated[str, typer.Option("--as", help="Rows to write: sft, preference, labels or shadows.")] = "sft",
     out: Annotated[Path | None, typer.Option("--out", help="JSON Lines file to write.")] = None,
@@ -27,6 +30,9 @@ def command(
     from tunesmith.api.feedback import export_feedback, forget_feedback
     from tunesmith.cli.render import print_json
 
+    if action not in _TAKES:
+        raise typer.BadParameter("choose export or forget", param_hint="ACTION")
+    refuse_without_effect(context, action, _TAKES)
     if action == "export":
         if form not in ("sft", "preference", "labels", "shadows"):
             raise typer.BadParameter("choose sft, preference, labels or shadows", param_hint="--as")
@@ -40,7 +46,7 @@ def command(
         sys.stdout.write(f"  {exported.rows} rows of {form} in {exported.out}\n")
         for reason, count in exported.left_out.items():
             sys.stdout.write(f"  left out: {count} × {reason}\n")
-    elif action == "forget":
+    else:
         if not user and not since:
             raise typer.BadParameter("say whom or since when: --user NAME, --since DATE", param_hint="--user")
         erased = forget_feedback(user=user, since=since, project=project, database=database)
@@ -48,5 +54,3 @@ def command(
             print_json(erased.as_dict())
             return
         sys.stdout.write(f"  erased {erased.answers} answers and {erased.feedback} feedbacks\n")
-    else:
-        raise typer.BadParameter("choose export or forget", param_hint="ACTION")
