@@ -4,8 +4,8 @@
     python benchmarks/bench_parity_forms.py write forms.jsonl
 
 A form is made of the base as an export makes it of a merged model, opened as `tunesmith parity` opens it, and scored on the
-references of `ROWS`. GGUF mixtures are made without an importance matrix, so an export is no further away. The first `--tokens`
-of each row are used. A line is saved for each form.
+references of `ROWS`. GGUF mixtures are made without an importance matrix; an export with one may be nearer. Of each row the
+first `--tokens` are used. A line is saved for each form.
 """
 
 from __future__ import annotations

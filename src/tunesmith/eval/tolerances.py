@@ -61,20 +61,32 @@ _GGUF: Mapping[str, Tolerance] = {
     "F16": Tolerance(mean_kl=1e-4, top1=0.99),
     "BF16": Tolerance(mean_kl=1e-3, top1=0.98),
     "Q8_0": Tolerance(mean_kl=0.02, top1=0.9),
+    "Q6_K": Tolerance(mean_kl=0.06, top1=0.8),
     "Q4_K_M": Tolerance(mean_kl=0.1, top1=0.8),
 }
 """GGUF files in llama.cpp, which also rounds the activations of quantised matrices."""
+
+_OTHERS: Mapping[str, Tolerance] = {
+    "MLX float32": Tolerance(max_logit=1e-3, mean_kl=1e-6, top1=0.999),
+    "MLX bfloat16": Tolerance(mean_kl=1e-2, top1=0.95),
+    "int8 (torchao)": Tolerance(mean_kl=0.02, top1=0.9),
+    "4 bits (compressed-tensors)": Tolerance(mean_kl=0.5, top1=0.6),
+    "vLLM at an address": Tolerance(mean_kl=1e-2, top1=0.95),
+}
+"""Folders of other tools, on the engines that run them. MLX computes in the stored type; a vLLM should serve bfloat16."""
 
 FORMS: Mapping[str, Tolerance] = {
     **STORED,
     **{f"{name} served": limits for name, limits in SERVED.items()},
     **{f"GGUF {name}": limits for name, limits in _GGUF.items()},
+    **_OTHERS,
 }
 """What `tunesmith parity` judges by, for every form that was measured; a form that is not here is *not measured*."""
 
 
 def looser(a: str, b: str) -> str:
-    """Of two forms, the one that is judged by: the one that rounds more, or the one that the table does not have."""
+    """Of two forms, the one that is judged by: the one that rounds more (`b` if both do alike), or the one that the table does
+    not have."""
     if a not in FORMS or b not in FORMS:
         return b if b not in FORMS else a
-    return max((a, b), key=lambda name: FORMS[name].mean_kl)
+    return max((b, a), key=lambda name: FORMS[name].mean_kl)
