@@ -50,9 +50,10 @@ def opened_whole(
     chat, declared = declared_chat(folder, place, how)
     system = _local(folder, chat, load_model(folder, how.precision), how, name=reference, marks=(how.precision,))
     stored = declared.stored or how.precision
+    kind = words or _type_words(stored, how.precision)
     return OpenedSystem(
         reference=reference,
-        label=f"{reference}: {words or _type_words(stored, how.precision)} in transformers",
+        label=f"{how.what or reference}: {kind} in transformers",
         engine=TRANSFORMERS,
         form=form or (stored if how.precision == "float32" else f"{how.precision} served"),
         system=system,

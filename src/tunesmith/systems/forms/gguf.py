@@ -38,9 +38,10 @@ def _open(reference: str, place: Place, how: Opening) -> Iterator[OpenedSystem]:
         about: dict[str, Any] = {"chat": chat, "label": how.label(reference, engine.name), "context": context}
         named = None if adapter is None else _ADAPTER
         system = engine_system(engine, name=how.name or reference, adapter=named, **about)
+        kind = f"{declared.stored} and an adapter" if adapter else declared.stored
         yield OpenedSystem(
             reference=reference,
-            label=f"{reference}: {declared.stored}{' and an adapter' if adapter else ''} in llama.cpp {engine.version}",
+            label=f"{how.what or reference}: {kind} in llama.cpp {engine.version}",
             engine=engine.name,
             form=f"GGUF {declared.stored}",
             system=system,

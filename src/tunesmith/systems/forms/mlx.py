@@ -39,7 +39,7 @@ def _open(reference: str, place: Place, how: Opening) -> Iterator[OpenedSystem]:
         about: dict[str, Any] = {"chat": chat, "label": how.label(reference, MLX), "context": folder.context}
         yield OpenedSystem(
             reference=reference,
-            label=f"{reference}: {kind}{' and its adapter' if place.adapter else ''} in mlx-lm {engine.version}",
+            label=f"{how.what or reference}: {kind}{' and its adapter' if place.adapter else ''} in mlx-lm {engine.version}",
             engine=engine.name,
             form=f"MLX {kind}",
             system=engine_system(engine, name=how.name or reference, **about),
