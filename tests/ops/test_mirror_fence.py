@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import socket
@@ -18,6 +19,7 @@ from project_fakes import make_project
 from tunesmith.api import mirror_runs, runs
 from tunesmith.cli.main import main
 from tunesmith.core.reporter import StageDone
+from tunesmith.ops.mirrors.kernel import fence_programs
 from tunesmith.ops.mirrors.mirror import MirrorReporter
 from tunesmith.pipeline.sections.tracking import TRACKERS, TrackingConfig
 
@@ -203,6 +205,46 @@ def test_proxies_of_the_environment_are_on_the_way_to_a_named_address_and_to_no_
             assert proxy.came - before == reaches
 
 
+# --- programs that trackers start, fenced by the kernel ---------------------------------------------------------------
+
+LANDLOCK = sys.platform == "linux" and ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) >= 4
+PROGRAM = """
+import socket, subprocess, sys
+from tunesmith.ops.mirrors.fence import fenced
+fenced({address!r})
+code = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1])), timeout=5).close()"
+for port in ({named}, {other}):
+    print(subprocess.run([sys.executable, "-c", code, str(port)], capture_output=True).returncode)
+print(subprocess.run([sys.executable, "-c", "import socket; a, b = socket.socketpair(); a.send(b'x')"]).returncode)
+"""
+
+
+@pytest.mark.skipif(not LANDLOCK, reason="needs Linux 6.7 or later with Landlock")
+@pytest.mark.parametrize(("address", "reaches"), [("", 0), ("http://localhost:{named}", 1)])
+def test_a_program_that_a_tracker_starts_reaches_the_port_that_was_named_and_no_other(address: str, reaches: int) -> None:
+    with canary() as named, canary() as other:
+        code = PROGRAM.format(address=address.format(named=named.port), named=named.port, other=other.port)
+        environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+        assert done.stdout.split() == ["0" if reaches else "1", "1", "0"], done.stderr
+        assert (named.came, other.came) == (reaches, 0)
+
+
+def test_a_system_without_landlock_says_so_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunesmith.ops.mirrors.kernel.sys.platform", "darwin")
+    assert fence_programs(()) is False
+    monkeypatch.setattr("tunesmith.ops.mirrors.kernel.sys.platform", "linux")
+    monkeypatch.setattr("tunesmith.ops.mirrors.kernel.ctypes.CDLL", lambda *a, **k: Old())
+    assert fence_programs(()) is False
+
+
+class Old:
+    """A kernel that knows files and no network."""
+
+    def syscall(self, *_: object) -> int:
+        return 3
+
+
 # --- what the system sees, programs that trackers start included -------------------------------------------------------
 
 STRACE = shutil.which("strace") or ""
@@ -230,11 +272,11 @@ def calls_of(tracker: str, project: Path, folder: Path, monkeypatch: pytest.Monk
 def test_a_program_of_a_tracker_that_calls_elsewhere_past_the_proxies_is_seen(
     project: Path, tmp_path: Path, installed: pytest.MonkeyPatch
 ) -> None:
-    """The planted fault of the next test: it is outside the fence, and the system's own log shows it."""
+    """The planted fault of the next test: the system's own log shows it, also where the kernel refuses it."""
     with canary() as elsewhere:
         on_path(installed, planted(tmp_path, RAW.format(port=elsewhere.port)))
         (call,) = [line for line in calls_of("trackio", project, tmp_path, installed) if " connect(" in line]
-        assert f"sin_port=htons({elsewhere.port})" in call and elsewhere.came == 1
+        assert f"sin_port=htons({elsewhere.port})" in call and elsewhere.came == (0 if LANDLOCK else 1)
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """A fence around the process of a tracker: it reaches the address that was named, and no other.
 
 Python tells an audit hook (PEP 578) of every connection, datagram and name that it looks up, whichever library asks for it.
-Programs that a tracker starts are outside the fence; `mirror` gives them proxies that lead nowhere.
+Programs that a tracker starts are beyond the hook: the kernel refuses them, where it can (`kernel`), and `mirror` gives them
+proxies that lead nowhere.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from tunesmith.ops.mirrors.kernel import fence_programs
+
 __all__ = ["fenced"]
 
 _TO = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
@@ -24,7 +27,8 @@ _PORTS = {"https": 443, "http": 80}
 
 def fenced(address: str) -> list[str]:
     """From now on, and until it ends, this process reaches only `address` (empty: nothing), through the proxies of the
-    environment if there are any. Everything else raises PermissionError.
+    environment if there are any. Everything else raises PermissionError. Programs that it starts reach its ports at most, where
+    the kernel has Landlock.
 
     Returns a list that takes up what was refused: `host:port`, or the name that was looked up.
     """
@@ -46,6 +50,7 @@ def fenced(address: str) -> list[str]:
         elif event in _NAMES and (host := _text(arguments[0])) not in hosts and not _is_number(host):
             refuse(host)
 
+    fence_programs({port for _, port in named})
     sys.addaudithook(hook)
     return refused
 
