@@ -67,18 +67,23 @@ c = MlflowClient(tracking_uri={"sqlite:///" + str(file)!r})
 runs = c.search_runs([c.get_experiment_by_name("tunesmith").experiment_id])
 one = next(r for r in runs if r.data.tags["tunesmith.run_id"] == {first.id!r})
 curve = [[m.step, m.value] for m in c.get_metric_history(one.info.run_id, "val_loss")]
-print(json.dumps([len(runs), one.data.params, one.data.metrics, one.data.tags["tunesmith.verdict"], curve, one.info.status]))"""
+print(json.dumps([len(runs), one.data.params, one.data.metrics, one.data.tags, curve, one.info.status,
+    [i.dataset.name for i in one.inputs.dataset_inputs]]))"""
     )
-    count, settings, numbers, verdict, curve, status = found
-    assert (count, verdict, status) == (2, "SHIP", "FINISHED") and curve == [[0, 2.0], [4, 1.5]]
+    count, settings, numbers, tags, curve, status, datasets = found
+    assert (count, tags["tunesmith.verdict"], status) == (2, "SHIP", "FINISHED") and curve == [[0, 2.0], [4, 1.5]]
+    assert "**SHIP**" in tags["mlflow.note.content"] and datasets == [f"dataset {(first.dataset or '')[:8]}"]
     assert settings["method.rank"] == "8" and settings["base"] == "smollm2"
-    assert numbers["gain"] == first.gain and numbers["gain_low"] == (first.gain_ci or [0])[0]
+    gain = f"result/{first.metric}_gain_over_base"
+    assert numbers[gain] == first.gain and numbers[f"{gain}_low"] == (first.gain_ci or [0])[0]
+    assert numbers["result/best_val_loss"] == first.loss and "train_loss" in numbers
 
 
 @pytest.mark.slow
 def test_trackio_holds_each_run_once_with_its_settings_numbers_and_curves(project: Path) -> None:
     folder = mirrored_twice(project, "trackio") / "trackio"
     first, _ = rows_of(project)
+    gain = f"result/{first.metric}_gain_over_base"
     found = read(
         f"""import json, os
 os.environ["TRACKIO_DIR"] = {str(folder)!r}
@@ -86,7 +91,7 @@ from trackio.sqlite_storage import SQLiteStorage as S
 name = {f"smollm2 {first.id[:8]}"!r}
 logs = S.get_logs("tunesmith", name)
 print(json.dumps([S.get_runs("tunesmith"), S.get_run_config("tunesmith", name),
-    [[r["step"], r["val_loss"]] for r in logs if "val_loss" in r], [r["result/gain"] for r in logs if "result/gain" in r]]))"""
+    [[r["step"], r["val_loss"]] for r in logs if "val_loss" in r], [r[{gain!r}] for r in logs if {gain!r} in r]]))"""
     )
     names, config, curve, gains = found
     assert len(names) == 2 and config["method.rank"] == "8" and config["tunesmith.verdict"] == "SHIP"
@@ -97,16 +102,17 @@ print(json.dumps([S.get_runs("tunesmith"), S.get_run_config("tunesmith", name),
 def test_tensorboard_holds_each_run_once_with_its_settings_numbers_and_curves(project: Path) -> None:
     folder = mirrored_twice(project, "tensorboard") / "tensorboard" / "tunesmith"
     first, _ = rows_of(project)
+    gain = f"result/{first.metric}_gain_over_base"
     found = read(
         f"""import json
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 a = EventAccumulator({str(folder / first.id[:16])!r}); a.Reload()
-print(json.dumps([[[e.step, e.value] for e in a.Scalars("val_loss")], [e.value for e in a.Scalars("result/gain")],
+print(json.dumps([[[e.step, e.value] for e in a.Scalars("val_loss")], [e.value for e in a.Scalars({gain!r})],
     a.Tags()["tensors"]]))"""
     )
     curve, gains, texts = found
     assert curve == [[0, 2.0], [4, 1.5]] and gains == [pytest.approx(first.gain)]
-    assert texts == ["settings/text_summary"] and len(list(folder.iterdir())) == 2
+    assert texts == ["verdict/text_summary", "settings/text_summary"] and len(list(folder.iterdir())) == 2
 
 
 @pytest.mark.slow
@@ -117,7 +123,7 @@ def test_wandb_has_an_offline_run_of_each_once(project: Path) -> None:
     assert kept == sorted(row.id[:16] for row in rows_of(project))
     (file,) = folder.glob(f"offline-run-*-{first.id[:16]}/*.wandb")
     whole = file.read_bytes()
-    assert b"val_loss" in whole and b"method.rank" in whole and b"result/gain" in whole
+    assert b"val_loss" in whole and b"method.rank" in whole and b"_gain_over_base" in whole and b"**SHIP**" in whole
     assert SECRET.encode() not in whole
 
 

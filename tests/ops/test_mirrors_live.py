@@ -96,13 +96,13 @@ def test_what_the_log_takes_up_is_in_the_tracker_before_the_run_is_done(
         assert isinstance(progress, Followers) and len(progress.processes) == 1
         run_id, steps, metrics, config = heard.line()
         assert (run_id, steps, config["tunesmith.state"]) == (ID, [0, 1], "under way")
-        assert metrics == [{"val_loss": 2.0}, {"loss": 1.9}]  # what was only half written is not there
+        assert metrics == [{"val_loss": 2.0}, {"train_loss": 1.9}]  # what was only half written is not there
         with (training / "metrics.jsonl").open("ab") as log:
             log.write(b'ss": 1.8}\n')
         progress.advance(1)
         while (told := heard.line())[1] != [0, 1, 2]:
             pass
-        assert told[2][-1] == {"loss": 1.8}
+        assert told[2][-1] == {"train_loss": 1.8}
         (process,) = progress.processes
     assert process.poll() == 0 and not said
 
@@ -196,7 +196,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 runs = list(Path("{folder}/tensorboard/tunesmith").iterdir())
 a = EventAccumulator(str(runs[0]))
 a.Reload()
-state = "FINISHED" if "result/loss" in a.Tags()["scalars"] or "result/gain" in a.Tags()["scalars"] else "RUNNING"
+state = "FINISHED" if "result/best_val_loss" in a.Tags()["scalars"] else "RUNNING"
 print(json.dumps([len(runs), state, [[e.step, e.value] for e in a.Scalars("val_loss")]]))""",
 }
 
@@ -248,4 +248,4 @@ def test_a_log_with_anything_in_it_gives_its_numbers(tmp_path: Path) -> None:
     assert curve_rows(log) == []
     rows = [{"step": 1, "loss": 2.0, "samples": ["secret"]}, {"event": "resumed", "step": 1}, [1], {"loss": 3.0}]
     log.write_bytes(b"\n".join(map(orjson.dumps, rows)) + b"\nnot JSON\n\xff")
-    assert curve_rows(log) == [{"step": 1, "loss": 2.0}]
+    assert curve_rows(log) == [{"step": 1, "train_loss": 2.0}]

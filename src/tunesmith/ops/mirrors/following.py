@@ -125,5 +125,5 @@ def _snapshot(id: str, began_ms: int, curves: Sequence[Mapping[str, float]]) -> 
     tags = {"tunesmith.run_id": id, "tunesmith.state": "under way"}
     return {
         **{"id": id, "name": f"run {id[:8]}", "began_ms": began_ms, "ended_ms": max(now, began_ms), "done": False},
-        **{"settings": {}, "tags": tags, "numbers": {}, "curves": list(curves)},
+        **{"settings": {}, "tags": tags, "numbers": {}, "curves": list(curves), "summary": ""},
     }

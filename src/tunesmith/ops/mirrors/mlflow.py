@@ -12,7 +12,10 @@ __all__ = ["send"]
 
 _METRICS_AT_ONCE, _SETTINGS_AT_ONCE = 900, 90  # MLflow takes at most 1000 and 100
 _CONNECT_S = 5.0
-_KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens at the runs and not at traces of agents
+_RESULT = "result/"  # numbers of the whole run; the others are curves
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+_PLACE = "http://127.0.0.1:5000"  # where `mlflow ui` listens if nothing else is said
+_DIGEST = 36  # characters that MLflow takes
 
 
 def send(run: Mapping[str, Any], folder: Path, name: str, address: str) -> str:
@@ -31,24 +34,36 @@ def send(run: Mapping[str, Any], folder: Path, name: str, address: str) -> str:
     tags = run["tags"]
     made = found[0] if found else client.create_run(experiment, start_time=run["began_ms"], run_name=run["name"], tags=tags)
     id, last = made.info.run_id, run["ended_ms"]
-    metrics = [Metric(key, value, last, 0) for key, value in run["numbers"].items()]
+    metrics = [Metric(f"{_RESULT}{key}", value, last, 0) for key, value in run["numbers"].items()]
     metrics += _curves(run, _steps_of(client, id, made.data.metrics))
     settings = [Param(key, value) for key, value in run["settings"].items()]
     for start in range(0, len(metrics), _METRICS_AT_ONCE):
         client.log_batch(id, metrics=metrics[start : start + _METRICS_AT_ONCE])
     for start in range(0, len(settings), _SETTINGS_AT_ONCE):
         client.log_batch(id, params=settings[start : start + _SETTINGS_AT_ONCE])
-    for key, value in tags.items():
+    notes = {"mlflow.note.content": run["summary"], "mlflow.source.name": "tunesmith", "mlflow.source.type": "LOCAL"}
+    for key, value in {**tags, **notes}.items():
         client.set_tag(id, key, value)
+    _name_dataset(client, id, tags.get("tunesmith.dataset_id", ""))
     if run["done"]:
         client.update_run(id, name=run["name"])  # which a run under way does not have yet
         client.set_terminated(id, "FINISHED", end_time=last)
-    return address or f"mlflow ui --backend-store-uri {uri}"
+    runs = f"/#/experiments/{experiment}/runs"  # the page of the experiment itself begins with traces of agents
+    return f"{address.rstrip('/')}{runs}" if address else f"mlflow ui --backend-store-uri {uri}   then {_PLACE}{runs}"
+
+
+def _name_dataset(client: Any, id: str, dataset: str) -> None:
+    """In MLflow's own column, so that runs on the same data are seen to be. Known ones are not added again."""
+    from mlflow.entities import Dataset, DatasetInput
+
+    if dataset:
+        named = Dataset(f"dataset {dataset[:8]}", dataset[:_DIGEST], "tunesmith", f"dataset:{dataset[:16]}")
+        client.log_inputs(id, datasets=[DatasetInput(named)])
 
 
 def _steps_of(client: Any, id: str, known: Iterable[str]) -> dict[str, int]:
     """The last step of each curve that is there already."""
-    curves = [key for key in known if key == "val_loss" or key.startswith("curve/")]
+    curves = [key for key in known if not key.startswith(_RESULT)]
     return {key: max(one.step for one in client.get_metric_history(id, key)) for key in curves}
 
 
@@ -61,9 +76,7 @@ def _curves(run: Mapping[str, Any], there: Mapping[str, int]) -> list[Any]:
     for row in run["curves"]:
         step = int(row["step"])
         at = run["began_ms"] + round((run["ended_ms"] - run["began_ms"]) * step / span)
-        named = {f"curve/{key}": value for key, value in row.items() if key != "step"}
-        named |= {"val_loss": row["val_loss"]} if "val_loss" in row else {}
-        found += [Metric(key, value, at, step) for key, value in named.items() if step > there.get(key, -1)]
+        found += [Metric(key, value, at, step) for key, value in row.items() if key != "step" and step > there.get(key, -1)]
     return found
 
 

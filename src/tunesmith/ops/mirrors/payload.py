@@ -15,13 +15,26 @@ from tunesmith.ops.runs.row import RunRow
 
 __all__ = ["Payload", "curve_rows", "payload_of"]
 
-_NUMBERS = ("loss", "best_step", "steps", "score", "gain", "seconds", "memory_bytes", "bytes", "trained", "parameters", "look")
+_NUMBERS = {  # columns of the table of runs, and what they are called where nothing explains them
+    "loss": "best_val_loss",
+    "best_step": "best_step",
+    "steps": "steps",
+    "seconds": "training_seconds",
+    "memory_bytes": "peak_memory_bytes",
+    "bytes": "weights_bytes",
+    "trained": "trained_parameters",
+    "parameters": "all_parameters",
+    "look": "evaluations_on_this_test_set",
+}
+_CURVES = {"loss": "train_loss", "learned": "target_tokens"}
+_SHORT = 8  # digits of an id that a reader needs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """A run. Times in milliseconds since 1970; `curves`: rows with `step` and numbers; `tags`: short texts; `done`: whether it
-    is finished. The first 16 digits of `id` are the same before and after."""
+    """A run. Times in milliseconds since 1970; `curves`: rows with `step` and numbers; `tags`: short texts; `summary`: the
+    verdict and its main numbers in a few lines of Markdown; `done`: whether it is finished. The first 16 digits of `id` are the
+    same before and after."""
 
     id: str
     name: str
@@ -31,6 +44,7 @@ class Payload:
     tags: Mapping[str, str]
     numbers: Mapping[str, float]
     curves: Sequence[Mapping[str, float]]
+    summary: str = ""
     done: bool = True
 
     def as_dict(self) -> dict[str, Any]:
@@ -41,9 +55,11 @@ class Payload:
 def payload_of(row: RunRow) -> Payload:
     """The payload of a finished run, whose files are verified. ArtifactError if they do not match the manifest."""
     ended = round(datetime.fromisoformat(row.created or "").timestamp() * 1000)
-    numbers = {name: float(value) for name in _NUMBERS if (value := getattr(row, name)) is not None}
-    for name, ends in (("score", row.score_ci), ("gain", row.gain_ci)):
-        numbers |= {f"{name}_low": ends[0], f"{name}_high": ends[1]} if ends else {}
+    numbers = {name: float(value) for column, name in _NUMBERS.items() if (value := getattr(row, column)) is not None}
+    metric = row.metric or "score"
+    for name, value, ends in ((metric, row.score, row.score_ci), (f"{metric}_gain_over_base", row.gain, row.gain_ci)):
+        numbers |= {name: value} if value is not None else {}
+        numbers |= {f"{name}_low": ends[0], f"{name}_high": ends[1]} if value is not None and ends else {}
     tags = {
         "tunesmith.run_id": row.id,
         "tunesmith.state": "done",
@@ -54,14 +70,31 @@ def payload_of(row: RunRow) -> Payload:
     }
     return Payload(
         id=row.id,
-        name=f"{row.base} {row.id[:8]}",
+        name=f"{row.base} {row.id[:_SHORT]}",
         began_ms=ended - round(1000 * (row.seconds or 0)),
         ended_ms=ended,
         settings={"base": row.base or "", **{name: str(value)[:500] for name, value in row.settings.items()}},
         tags={name: value for name, value in tags.items() if value},
         numbers=numbers,
         curves=[_numbers(one) for one in curves_of(row) if "event" not in one],
+        summary=_summary(row),
     )
+
+
+def _summary(row: RunRow) -> str:
+    """What a reader wants first, as a list in Markdown."""
+    unit = (row.metric or "").replace("_", " ")
+    lines = [f"**{row.verdict or 'not judged'}**"]
+    if row.gain is not None:
+        ends = "" if row.gain_ci is None else f" [{row.gain_ci[0]:+.3f}, {row.gain_ci[1]:+.3f}]"
+        lines.append(f"gain over the base: {row.gain:+.3f}{ends} {unit}; positive is better")
+    if row.loss is not None:
+        lines.append(f"best validation loss: {row.loss:.3f} at step {row.best_step} of {row.steps}")
+    if row.loosened:
+        lines.append(f"gates that were easier to pass than by default: {', '.join(row.loosened)}")
+    shown = [f"run:{row.id[:_SHORT]}", *([f"eval:{row.evaluation[:_SHORT]}"] if row.evaluation else [])]
+    lines.append("more: " + ", ".join(f"`tunesmith show {one}`" for one in shown))
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def curve_rows(log: Path) -> list[dict[str, float]]:
@@ -78,4 +111,5 @@ def curve_rows(log: Path) -> list[dict[str, float]]:
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in row.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    numbers = {name: value for name, value in row.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    return {_CURVES.get(name, name): value for name, value in numbers.items()}

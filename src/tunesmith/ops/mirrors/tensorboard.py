@@ -27,6 +27,8 @@ def send(run: Mapping[str, Any], folder: Path, name: str, address: str) -> str:
                     writer.add_scalar(key, value, int(row["step"]), walltime=at)
         for key, value in run["numbers"].items():
             writer.add_scalar(f"result/{key}", value, int(last), walltime=run["ended_ms"] / 1000)
+        if run["summary"]:
+            writer.add_text("verdict", run["summary"])
         facts = {**run["settings"], **run["tags"]}
         writer.add_text("settings", "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in facts.items())]))
     return f"tensorboard --logdir {(folder / 'tensorboard').resolve()}"

@@ -18,7 +18,8 @@ def send(run: Mapping[str, Any], folder: Path, name: str, address: str) -> str:
     from trackio.sqlite_storage import SQLiteStorage
 
     place.mkdir(parents=True, exist_ok=True)
-    last = {"step": max((row["step"] for row in run["curves"]), default=0), **_named(run["numbers"])}
+    last = {"step": max((row["step"] for row in run["curves"]), default=0)}
+    last |= {f"result/{key}": value for key, value in run["numbers"].items()}
     rows = [*run["curves"], *([last] if run["numbers"] or not run["curves"] else [])]
     span = max(1, rows[-1]["step"])
     length = run["ended_ms"] - run["began_ms"]
@@ -34,8 +35,3 @@ def send(run: Mapping[str, Any], folder: Path, name: str, address: str) -> str:
         run_id=run["id"][:16],
     )
     return f"TRACKIO_DIR={place} trackio show --project {name}"
-
-
-def _named(numbers: Mapping[str, float]) -> dict[str, float]:
-    """Numbers of the whole run under a name of their own: `loss` is a curve already."""
-    return {f"result/{key}": value for key, value in numbers.items()}

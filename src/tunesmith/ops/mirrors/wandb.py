@@ -30,7 +30,14 @@ def send(run: Mapping[str, Any], folder: Path, name: str, address: str) -> str:
     )
     config = {**run["settings"], **run["tags"]}
     with wandb.init(
-        mode="offline", project=name, id=id, name=run["name"], dir=str(folder), config=config, settings=quiet
+        mode="offline",
+        project=name,
+        id=id,
+        name=run["name"],
+        dir=str(folder),
+        config=config,
+        settings=quiet,
+        notes=run["summary"],
     ) as made:
         by_step: dict[int, dict[str, float]] = {}
         for row in run["curves"]:
