@@ -191,6 +191,14 @@ def test_prompts_of_one_document_get_an_interval_of_their_own_and_slices_are_nam
     assert [(one.by, one.value, one.n) for one in found.slices.slices] == [("tag", "work", 20), ("tag", "home", 20)]  # type: ignore[union-attr]
 
 
+def test_a_slice_of_few_prompts_is_never_further_behind_than_shares_can_be() -> None:
+    cast = [replace(x, about={"tag": "home" if i < 3 else "work"}) for i, x in enumerate(votes("tbbtttbtbt"))]
+    found = results_of(cast, SYSTEMS, pairs=ALL)
+    assert found.slices is not None and found.slices.worst is not None
+    ends = found.slices.worst.behind_ci
+    assert ends is not None and ends.high == 1.0 and -1.0 <= ends.low < 0
+
+
 def test_the_votes_that_were_cast_on_the_real_base_still_give_the_result_of_the_log() -> None:
     kept = Path(__file__).parents[2] / "benchmarks" / "results" / "arena-smollm2-2026-11-29"
     arena = Arena.open(Artifact(kept, json.loads((kept / "manifest.json").read_text(encoding="utf-8"))))

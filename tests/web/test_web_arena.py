@@ -101,6 +101,7 @@ def test_the_results_come_when_the_voter_ends_and_no_vote_after_them(page: Page)
     assert page.ask("POST", "/v/me/stop", {}, Origin=page.address)[:2] == (303, "/v/me/results")
     shown = page.ask("GET", "/v/me/results")[2]
     assert "Win rate of tuned" in shown and "Longer answer preferred" in shown and "tunesmith arena export" in shown
+    assert "the first 12 pairs" in shown and "1 pair came again" in shown
     assert page.ask("GET", "/v/me")[:2] == (303, "/v/me/results")
     count = len(page.arena.votes())
     page.ask("POST", "/v/me", {"token": "0" * 16, "choice": "1"}, Origin=page.address)

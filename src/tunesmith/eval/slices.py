@@ -6,6 +6,7 @@ Whoever looks at many slices finds a bad one by chance. The worst slice is there
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ def slice_scores(
     *,
     base: Sequence[float | None] | None = None,
     higher_is_better: bool = True,
+    widest: float = math.inf,
     draws: int = 10_000,
     seed: int = 7,
 ) -> Slices:
@@ -66,7 +68,8 @@ def slice_scores(
 
     Known attributes of an item: `tag` or `tags` (one or a list), `source`, `author`, `answer` (who wrote it), `length` (a
     number, such as the words of the reference: cut into thirds), `date` (anything with a year in it). An item without an
-    attribute is in no slice of it. A value that all items share makes no slice.
+    attribute is in no slice of it. A value that all items share makes no slice. `widest`: how far two scores can be apart, such
+    as 1 for shares.
     """
     if not len(scores) == len(groups) == len(attributes):
         raise ValueError(f"{len(scores)} scores, {len(groups)} groups, {len(attributes)} items")
@@ -81,7 +84,7 @@ def slice_scores(
     for (by, value), positions in members.items():
         inside = [values[i] for i in positions]
         of_slice = [groups[i] for i in positions]
-        behind, interval = _behind(values, groups, positions, sign, level)
+        behind, interval = _behind(values, groups, positions, sign, level, widest)
         made.append(
             Slice(
                 by=by,
@@ -129,7 +132,7 @@ def _members(attributes: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], l
 
 
 def _behind(
-    values: Sequence[float | None], groups: Sequence[str], positions: Sequence[int], sign: float, level: float
+    values: Sequence[float | None], groups: Sequence[str], positions: Sequence[int], sign: float, level: float, widest: float
 ) -> tuple[float | None, Interval | None]:
     """How far the slice is behind the other items: difference of means over documents, Welch's interval.
 
@@ -152,7 +155,7 @@ def _behind(
     freedom = variance**2 / sum(part**2 / (side.size - 1) for part, side in zip(parts, sides, strict=True))
     reach = float(t.ppf(0.5 + level / 2, freedom)) * variance**0.5
     method = f"Welch's t over means of documents, level {level:.4f}"
-    return behind, Interval(low=behind - reach, high=behind + reach, level=level, method=method)
+    return behind, Interval(low=max(-widest, behind - reach), high=min(widest, behind + reach), level=level, method=method)
 
 
 def _document_means(values: Sequence[float | None], groups: Sequence[str], positions: Sequence[int]) -> Any:

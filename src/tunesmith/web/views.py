@@ -111,7 +111,8 @@ def _figure(name: str, rate: VoteRate, note: str) -> tuple[str, str, str, str]:
 
 
 def _repeats(found: ArenaResults) -> str:
-    return f"{found.consistency.n} pairs came again with the sides swapped"
+    count = found.consistency.n
+    return f"{count} {'pair' if count == 1 else 'pairs'} came again with the sides swapped"
 
 
 def _length_note(found: ArenaResults) -> str:

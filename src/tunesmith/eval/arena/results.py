@@ -297,4 +297,4 @@ def _slices(votes: Sequence[Ballot], subject: str) -> Slices | None:
     about = [{k: v for k, v in x.about.items() if few or k != "source"} for x in own]
     if not any(about):
         return None
-    return slice_scores([x.score_of(subject) for x in own], [x.prompt for x in own], about, draws=_DRAWS)
+    return slice_scores([x.score_of(subject) for x in own], [x.prompt for x in own], about, widest=1.0, draws=_DRAWS)
