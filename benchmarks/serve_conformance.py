@@ -173,6 +173,8 @@ def routes(arguments: argparse.Namespace, url: str) -> Iterator[Check]:
                 checks,
                 "--seed",
                 "1",
+                "--request-timeout",
+                "120",
             ]
             command += [
                 "--max-examples",
@@ -185,7 +187,7 @@ def routes(arguments: argparse.Namespace, url: str) -> Iterator[Check]:
 
             def run(command: list[str] = command, mode: str = mode) -> None:
                 done = subprocess.run(
-                    command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": ""}
+                    command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": ""}, cwd=place
                 )
                 print(f"schemathesis {mode}:", *[line for line in done.stdout.splitlines() if "generated" in line], flush=True)
                 if done.returncode:

@@ -88,7 +88,7 @@ def _operation(
     parameters: list[dict[str, Any]] | None = None,
     examples: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    streamed = {"text/event-stream": {"schema": {"type": "string"}}}
+    streamed: dict[str, Any] = {"text/event-stream": {"schema": {}}}
     answers: dict[str, Any] = {"200": {"description": "done", "content": {"application/json": {"schema": {}}, **streamed}}}
     refusal = {"description": "refused", "content": {"application/json": {"schema": ERROR}}}
     answers |= {str(status): refusal for status in REFUSALS}

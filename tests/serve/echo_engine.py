@@ -28,7 +28,7 @@ class Echo:
     most: int = 0
     asked: list[str] = field(default_factory=list)
     name: str = "echo"
-    honours: frozenset[str] = frozenset({"n", "seed", "temperature", "max_tokens"})
+    honours: frozenset[str] = frozenset({"n", "seed", "temperature", "max_tokens", "echo"})
     at_once: int = 64
 
     async def generate(self, target: str, ask: Ask) -> AsyncIterator[Delta | Usage]:

@@ -142,9 +142,17 @@ def lines(file: Path) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in file.read_bytes().splitlines()]
 
 
-def test_a_choice_of_several_has_no_text_that_feedback_could_mean(client: Client, address: str, tmp_path: Path) -> None:
+def test_a_choice_of_several_or_a_prompt_that_was_scored_has_no_text_that_feedback_could_mean(
+    client: Client, address: str, tmp_path: Path
+) -> None:
+    def left_out() -> int:
+        return export_feedback("sft", tmp_path / "out", database=address).left_out["correction without a captured prompt"]
+
     give(client, answer(client, "Two?", n=2)["id"], correction="One.")
-    assert export_feedback("sft", tmp_path / "out", database=address).left_out["correction without a captured prompt"] >= 1
+    before = left_out()
+    asked = {"model": "words", "prompt": "Three?", "max_tokens": 0, "echo": True}
+    give(client, client.post("/v1/completions", asked)[1]["id"], correction="One.")
+    assert left_out() == before + 1 >= 2
 
 
 def test_forgetting_a_user_while_the_server_runs_takes_that_user_alone(client: Client, address: str) -> None:

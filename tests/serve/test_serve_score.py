@@ -154,7 +154,7 @@ def test_a_program_that_evaluates_models_finds_the_same_likelihoods(
     asking = LocalCompletionsAPI(
         model="base", base_url=f"{server.url}/v1/completions", tokenizer=str(models[0]), tokenizer_backend="huggingface"
     )
-    pairs = [("The kettle", " hums"), (LONG, " A lamp"), (TEXT, " It is")]
+    pairs = [("The kettle", " hums"), (LONG.rstrip(), " A lamp"), (TEXT, " It is")]
     found = asking.loglikelihood([Instance("loglikelihood", {}, pair, n) for n, pair in enumerate(pairs)])
     for (context, rest), (total, _) in zip(pairs, found, strict=True):
         ids = tokenizer(context + rest)["input_ids"]

@@ -180,8 +180,8 @@ def has_answer(connection: Connection, id: str) -> bool:
 
 
 def _is_single(ask: Ask) -> bool:
-    """Whether the request is for one answer in text: feedback names an answer, not a choice."""
-    return ask.n == 1 and (ask.kind == "chat" or (len(ask.prompts) == 1 and isinstance(ask.prompts[0], str)))
+    """Whether the request is for one answer in text: feedback names an answer, not a choice, and a prompt in it is none."""
+    return ask.n == 1 and not ask.echo and (ask.kind == "chat" or (len(ask.prompts) == 1 and isinstance(ask.prompts[0], str)))
 
 
 def _prompt(ask: Ask) -> Any:
