@@ -77,6 +77,7 @@ def test_general_rows_that_were_mixed_in_are_never_shown_as_the_author_s_passage
         return Measured(EVIDENCE.systems, parity(), {"reference": general().base}, {"passages shown to the prompted base": 3})
 
     monkeypatch.setattr(judging, "evaluate", watching)
+    monkeypatch.setattr(judging, "voice_scores", lambda *_, **__: None)  # the answers are to other questions
     monkeypatch.setattr(judging, "find_base", lambda path: tiny)
     found = judging._gather(made)
     assert [row.id for row in shown] == [row.id for row in own]

@@ -70,7 +70,7 @@ class JudgeConfig(Section):
     model: str = ""
     """The model's name as the server knows it."""
     local: str = ""
-    """In place of a server: a model folder, a base of `tunesmith bases`, a GGUF file, or an artifact such as run:latest.
+    """In place of a server: a model folder, a base of `tunesmith bases`, a GGUF file, or an artifact such as `run:latest`.
     Small models are weak judges, and the result says so."""
     calibration: str = ""
     """File of labelled pairs that the judge is compared with, as for `tunesmith judge calibrate`; some of them must be answers
