@@ -73,6 +73,14 @@ def test_the_page_answers_first_and_keeps_its_order() -> None:
     ]
 
 
+def test_a_headline_that_is_no_ship_has_the_figures_of_its_gates_under_it() -> None:
+    _, ship = report(whole())
+    assert "<h2>" in ship and "<ul>" not in ship.split("<h2>")[0]
+    _, html = report(whole(parity=None))
+    top = html.split("<h2>")[0]
+    assert "<li>parity, not measured: " in top and top.index("</h1>") < top.index("<li>parity") < top.index("<svg")
+
+
 def test_a_margin_is_drawn_beside_zero_and_named() -> None:
     measured = measure(whole(), draws=300)
     _, plain = report(whole())

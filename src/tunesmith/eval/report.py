@@ -32,6 +32,7 @@ from tunesmith.systems.registry import by_role, title_of
 __all__ = ["chosen_examples", "evaluation_report"]
 
 _TONES = {"SHIP": "good", "DON'T SHIP": "bad", "CAN'T TELL": "unsure", "pass": "good", "fail": "bad", "not measured": "unsure"}
+_REASONS = 3  # gates that did not pass, under the headline
 _FOUR = "grid-template-columns:repeat(auto-fit,minmax(13rem,1fr))"
 
 
@@ -122,10 +123,19 @@ def _top(measurements: Measurements, verdict: Verdict) -> Raw:
     return Raw(
         f"<header><p>{badge(verdict.verdict, _TONES[verdict.verdict])}</p><h1>{text(first)}</h1>"
         + (f"<p>{text(more)}</p>" if more else "")
+        + _why_not(verdict)
         + f'<p class="soft">Not measured: {text(missing)}.</p></header>'
         + (_figure(picture, caption) if any(strip.values for strip in strips) else "")
         + lines
     )
+
+
+def _why_not(verdict: Verdict) -> str:
+    """What the first required gates that did not pass found: the figures behind a headline that is no SHIP."""
+    short = [gate for gate in verdict.gates if gate.required and gate.state != "pass"]
+    lines = "".join(f"<li>{text(gate.name)}, {gate.state}: {text(gate.evidence)}</li>" for gate in short[:_REASONS])
+    rest = f"<li>and {len(short) - _REASONS} more, in the table of gates</li>" if len(short) > _REASONS else ""
+    return f"<ul>{lines}{rest}</ul>" if short else ""
 
 
 def _answers_line(measurements: Measurements) -> str:
