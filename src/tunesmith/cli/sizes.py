@@ -38,13 +38,14 @@ def show_model(name: str, found: ModelSize) -> None:
         [
             gpu.name,
             f"{gpu.memory_gib:g}",
-            "" if gpu.usd_per_hour is None else f"{gpu.usd_per_hour:.2f}",
+            "no price" if gpu.usd_per_hour is None else f"{gpu.usd_per_hour:.2f}",
             _listed(gpu.trains, tuple(found.training)),
             _listed(gpu.serves, tuple(row.format for row in found.serving)),
         ]
         for gpu in found.gpus
     ]
     table("\nOne GPU", ["name", "GiB", "$/h", "trains", "serves"], rows)
+    console().print("  prices differ between providers and change: --prices FILE takes your own table")
     _show_time(found)
 
 
