@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,13 @@ from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.errors import ArtifactError, EvaluationError, StorageError
 from tunesmith.core.files import sha256_file
 from tunesmith.eval.results import read_evidence
+from tunesmith.models.generate import Completion, Request
 from tunesmith.models.use import GREEDY_USE
 from tunesmith.pipeline.exporting import recommended
 from tunesmith.pipeline.finished import FinishedRun, finished_run
 from tunesmith.ship import formats
 from tunesmith.ship.format import format_kinds
+from tunesmith.systems.local import LocalSystem
 
 SETTINGS: dict[str, Any] = {
     "build.passage_words": 40,
@@ -144,6 +148,78 @@ def test_a_form_whose_engine_was_missing_is_asked_again(root: Path, monkeypatch:
     missing = "toy did not open it (it crashed)"
     monkeypatch.setattr("tunesmith.pipeline.exporting._judged", lambda *args: (None, None, missing))
     assert missing in export(to="unopened", project=root).artifact.numbers["marks"][0]
+
+
+def test_a_form_whose_engine_was_missing_stays_until_it_is_made_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = export(to="unopened", project=root)
+    monkeypatch.setattr("tunesmith.pipeline.exporting._judged", _interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export(to="unopened", project=root)
+    assert Store(root / ".tunesmith").find("export", first.artifact.id) is not None
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+_KILLED = """
+import os, sys
+from pathlib import Path
+from tunesmith.api import export
+from tunesmith.eval import kept_system
+from tunesmith.systems.local import LocalSystem
+
+kept_system._AT_ONCE = 2
+asked, whole = 0, LocalSystem.answer
+
+def killed(self, requests, *, on_done=lambda count: None):
+    global asked
+    asked += 1
+    if asked > 3:
+        os._exit(9)
+    return whole(self, requests, on_done=on_done)
+
+LocalSystem.answer = killed
+export(to="merged", project=Path(sys.argv[1]))
+"""
+
+
+def test_an_export_that_is_killed_goes_on_where_it_was(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over both processes every question is asked once, and what comes out is that of an export that was never killed."""
+    asked = _counted(monkeypatch)
+    shutil.rmtree(export(to="merged", project=root).artifact.path)
+    asked.clear()
+    whole = export(to="merged", project=root)
+    expected, all_asked = read_evidence(whole.artifact.path / "evidence.json").system("tuned"), sum(asked)
+    shutil.rmtree(whole.artifact.path)
+    work = root / ".tunesmith" / "work" / whole.artifact.id[:16]
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(root)], check=False, timeout=300)
+    kept = sum(line.startswith(b"{") for file in work.glob("*.jsonl") for line in file.read_bytes().splitlines())
+    assert (killed.returncode, kept) == (9, 6)
+    asked.clear()
+    again = export(to="merged", project=root)
+    found = read_evidence(again.artifact.path / "evidence.json").system("tuned")
+    assert sum(asked) == all_asked - 6
+    assert again.artifact.id == whole.artifact.id and not work.exists()
+    assert expected is not None and found is not None
+    assert (found.generations, found.greedy, found.likelihoods) == (
+        expected.generations,
+        expected.greedy,
+        expected.likelihoods,
+    )
+    assert expected.cost is not None and found.cost is None  # of two processes nobody timed
+
+
+def _counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    asked: list[int] = []
+    answer = LocalSystem.answer
+
+    def counted(self: LocalSystem, requests: Sequence[Request], **more: Any) -> list[Completion]:
+        asked.append(len(requests))
+        return answer(self, requests, **more)
+
+    monkeypatch.setattr(LocalSystem, "answer", counted)
+    return asked
 
 
 def test_another_merged_model_or_other_sampling_settings_are_another_export(

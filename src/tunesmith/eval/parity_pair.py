@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tunesmith.core.errors import EvaluationError, ModelError
-from tunesmith.core.records import Message
+from tunesmith.core.records import Message, digest
 from tunesmith.core.reporter import Reporter, SilentReporter
+from tunesmith.eval.kept_system import KeptSystem
 from tunesmith.eval.parity_answers import compare_answers
 from tunesmith.eval.parity_apart import Scored, ScoresCompared, compare_scores
 from tunesmith.eval.parity_case import Case, Failure
@@ -37,9 +39,11 @@ def compare_systems(
     prompts: Sequence[ParityPrompt],
     *,
     max_new_tokens: int = 64,
+    saved: Path | None = None,
     reporter: Reporter | None = None,
 ) -> ParityReport:
-    """Whether `b` is the model `a`, by the limits of the form that rounds more.
+    """Whether `b` is the model `a`, by the limits of the form that rounds more. `saved`: a folder where the answers of both are
+    kept as they come; those that are there already are not asked again.
 
     Raises:
         EvaluationError: no prompt that both can read, or a system that returns what is not a number.
@@ -48,9 +52,7 @@ def compare_systems(
     limits = FORMS.get(form)
     readings = _read(a, b, prompts, room=max_new_tokens)
     with (reporter or SilentReporter()).progress("parity", total=3 * len(readings.kept), unit="prompts") as progress:
-        answers_a, answers_b = (
-            _answers(side.system, readings.kept, max_new_tokens, progress.advance, side.label) for side in (a, b)
-        )
+        answers_a, answers_b = (_answers(side, readings.kept, max_new_tokens, progress.advance, saved) for side in (a, b))
         rows = _rows(a, b, readings, answers_a, max_new_tokens)
         scored = compare_scores(a, b, rows, on_done=progress.advance)
         answers = compare_answers(a, b, readings.kept, readings.ids, (answers_a, answers_b), limits)
@@ -172,9 +174,15 @@ def _ids_words(ids: Sequence[int], at: int) -> str:
 
 
 def _answers(
-    system: System, prompts: Sequence[ParityPrompt], max_new_tokens: int, advance: Callable[..., None], label: str
+    side: OpenedSystem,
+    prompts: Sequence[ParityPrompt],
+    max_new_tokens: int,
+    advance: Callable[..., None],
+    saved: Path | None,
 ) -> list[Completion]:
-    advance(0, label)
+    advance(0, side.label)
+    mark = digest("parity", side.chat.fingerprint if side.chat else "")  # asked otherwise than for a verdict
+    system = side.system if saved is None else KeptSystem(side.system, saved, mark=mark)
     requests = [Request(messages=prompt.messages, max_new_tokens=max_new_tokens) for prompt in prompts]
     return system.answer(requests, on_done=advance)
 

@@ -72,8 +72,12 @@ def make_export(run: FinishedRun, form: Format, quant: str, *, judged: bool, rep
 
     known = run.store.find(KIND, run.store.identify(KIND, inputs, settings))
     if known is not None and evaluation is not None and known.numbers["verdict"] is None:
-        shutil.rmtree(known.path)  # its engine could not be had then, and may be here by now
-    return run.store.obtain(KIND, inputs, settings, fill)
+        with run.store.create(KIND, inputs=inputs, settings=settings) as draft:
+            fill(draft)  # its engine could not be had then, and may be here by now
+            shutil.rmtree(known.path)
+    made = run.store.obtain(KIND, inputs, settings, fill)
+    run.store.clear_workspace(made.id)
+    return made
 
 
 def _exporting_code() -> str:
@@ -119,7 +123,7 @@ def _fill(
     judged: bool,
     reporter: Reporter,
 ) -> None:
-    place = draft.path / FILES
+    place, saved = draft.path / FILES, run.store.workspace(draft.id)
     place.mkdir()
     reporter.note(f"writing {form.title} {quant}".rstrip())
     written = form.write(source, place, quant)
@@ -127,10 +131,10 @@ def _fill(
     if judged and evaluation is None:
         reason = "there is no evaluation of this run to hold it against"
     elif evaluation is not None:
-        shipped, memory, reason = _judged(run, source, form, place / written.main, evaluation, reporter)
+        shipped, memory, reason = _judged(run, source, form, place / written.main, evaluation, saved, reporter)
     if shipped is not None:
         write_evaluation(draft.path, shipped.evidence, shipped.measurements, shipped.verdict)
-        parity, marks = _parity(run, source, form, place / written.main, reporter)
+        parity, marks = _parity(run, source, form, place / written.main, saved, reporter)
         (draft.path / "parity.json").write_bytes(to_json(parity.as_dict() if parity else {"reason": marks[0]}))
     else:
         marks = [f"Whether this form is the model that was tested is not measured: {reason}."]
@@ -158,26 +162,28 @@ def _judged(
     form: Format,
     file: Path,
     evaluation: Artifact,
+    saved: Path,
     reporter: Reporter,
 ) -> tuple[Shipped | None, int | None, str]:
-    """The form as measured, and the bytes of memory that its engine took; or why the engine cannot be had."""
+    """The form as measured, and the bytes of memory that its engine took; or why the engine cannot be had. `saved`: a folder in
+    which its answers are kept as they come, for an export that is interrupted."""
     with ExitStack() as stack:
         try:
             system = stack.enter_context(form.open(source, file, at_once=_AT_ONCE)).system
         except EngineError as error:
             return None, None, f"{form.engine} did not open it ({error.problems[0].what})"
-        shipped = judge_shipped(run, evaluation, system, reporter=reporter)
+        shipped = judge_shipped(run, evaluation, system, saved=saved, reporter=reporter)
         return shipped, system.memory_bytes() if isinstance(system, TakesMemory) else None, ""
 
 
 def _parity(
-    run: FinishedRun, source: ExportSource, form: Format, file: Path, reporter: Reporter
+    run: FinishedRun, source: ExportSource, form: Format, file: Path, saved: Path, reporter: Reporter
 ) -> tuple[ParityReport | None, list[str]]:
     """The file against the adapter on fixed prompts, and what that says against it. None: it could not be compared."""
     tested_as = Opening(store=run.store, reporter=reporter)
     try:
         with open_system(run.run.id, tested_as) as tested, form.open(source, file, name=form.name) as other:
-            found = compare_opened(tested, other, run.store, reporter=reporter)
+            found = compare_opened(tested, other, run.store, saved=saved, reporter=reporter)
     except TunesmithError as error:
         return None, [f"Parity is not measured: {error.problems[0].what}."]
     if found.passed is None:

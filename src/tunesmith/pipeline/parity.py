@@ -62,12 +62,14 @@ def compare_opened(
     dataset: str = "",
     num_prompts: int = NUM_PROMPTS,
     max_new_tokens: int = MAX_NEW_TOKENS,
+    saved: Path | None = None,
     reporter: Reporter,
 ) -> ParityReport:
-    """The comparison of two open systems on the fixed prompts and `num_prompts` of the dataset."""
+    """The comparison of two open systems on the fixed prompts and `num_prompts` of the dataset. `saved`: a folder where the
+    answers of both are kept as they come."""
     rows = _rows(store, dataset, tested) if num_prompts else []
     prompts = parity_prompts(tested, other, rows, num_prompts=num_prompts, max_new_tokens=max_new_tokens)
-    return compare_systems(tested, other, prompts, max_new_tokens=max_new_tokens, reporter=reporter)
+    return compare_systems(tested, other, prompts, max_new_tokens=max_new_tokens, saved=saved, reporter=reporter)
 
 
 def parity_prompts(

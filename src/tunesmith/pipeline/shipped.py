@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from tunesmith.core.artifacts import Artifact
@@ -20,6 +21,7 @@ from tunesmith.eval.evaluate import Conditions, Measured, evaluate_kinds
 from tunesmith.eval.files import read_items, read_verdict
 from tunesmith.eval.gain import MARGINS, OTHER_MARGIN, margin_of, weigh
 from tunesmith.eval.gate import Finding, Gate, State, missing, unless_one_sided
+from tunesmith.eval.kept_system import KeptSystem
 from tunesmith.eval.measure import Comparison, Measurements, improvement
 from tunesmith.eval.numbers import signed_range
 from tunesmith.eval.probes import GOLDEN, TRAINING, probes_of, training_id
@@ -95,8 +97,12 @@ class Shipped:
 _ORDER: tuple[State, ...] = ("fail", "not measured", "pass")  # from worst to best
 
 
-def judge_shipped(run: FinishedRun, evaluation: Artifact, system: System, *, reporter: Reporter) -> Shipped:
+def judge_shipped(
+    run: FinishedRun, evaluation: Artifact, system: System, *, saved: Path | None = None, reporter: Reporter
+) -> Shipped:
     """Ask `system` everything that `evaluation` asked the tuned model, and judge it by the same rules at the same level.
+
+    `saved`: a folder where its answers are kept as they come; those that are there already are not asked again.
 
     Raises:
         EvaluationError: the engine fails, or the evaluation holds no tuned model.
@@ -111,7 +117,10 @@ def judge_shipped(run: FinishedRun, evaluation: Artifact, system: System, *, rep
             hint="tunesmith eval",
         )
     settings: dict[str, Any] = dict(evaluation.manifest["settings"])
-    found = _asked(run, tested, settings, system, reporter)
+    kept = KeptSystem(system, saved, mark=run.chat.fingerprint) if saved is not None else None
+    found = _asked(run, tested, settings, kept or system, reporter)
+    if kept is not None and kept.has_untimed:  # the time of this process is not what all the answers took
+        found = replace(found, systems=tuple(replace(one, cost=None) for one in found.systems))
     evidence = replace(_in_its_place(tested, found), people=None, voice=None)  # of the adapter's answers
     chosen, gates, look = EvalConfig(**settings["eval"]), GateConfig(**settings["gates"]), settings["look"]
     measurements, verdict = rule_on(evidence, chosen, gates, number=look["number"], changed=look["changed"])

@@ -1,66 +1,45 @@
-"""Answers that were made before, one JSON line each: a repeated run asks nothing, an interrupted one continues."""
+"""Answers that were made before: a repeated run asks nothing, an interrupted one continues."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import orjson
-
 from tunesmith.core.disk import DISK, Disk
-from tunesmith.core.files import make_folders, storage_errors
-from tunesmith.core.records import digest, to_json
+from tunesmith.eval.kept_rows import KeptRows
 from tunesmith.models.generation.requests import Completion
 
 __all__ = ["AnswerStore"]
 
-_FIELDS = {"asked", "text", "finish_reason", "num_tokens", "check"}
+_FIELDS = ("asked", "text", "finish_reason", "num_tokens")
+_MORE = ("prompt_tokens", "seconds", "ids", "end_id")
 
 
 class AnswerStore:
     """Answers of one system, by what was asked. `fingerprint` hashes weights, adapter, template and sampling.
 
-    A line carries a hash of its own content. What does not match it (a line torn by a kill, a damaged one) is ignored, and the
-    question is asked again; nothing is ever changed in place.
+    `whole`: with token ids and what they took, where those are known. Torn and damaged lines count as not asked (`KeptRows`).
     """
 
-    def __init__(self, folder: Path, fingerprint: str, *, disk: Disk = DISK) -> None:
-        self._path = folder / f"{digest(fingerprint)[:32]}.jsonl"
-        self._fingerprint = fingerprint
-        self._disk = disk
+    def __init__(self, folder: Path, fingerprint: str, *, whole: bool = False, disk: Disk = DISK) -> None:
+        self._fields = (*_FIELDS, *_MORE) if whole else _FIELDS
+        self._rows = KeptRows(folder, fingerprint, self._fields, disk=disk)
 
     def read(self) -> Mapping[str, Completion]:
         """Every whole answer, by the hash of its question. The latest counts."""
-        if not self._path.is_file():
-            return {}
-        found: dict[str, Completion] = {}
-        for line in self._path.read_bytes().split(b"\n"):
-            try:
-                row = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                continue  # torn: asked again
-            if isinstance(row, dict) and set(row) == _FIELDS and row["check"] == self._check(row):
-                found[row["asked"]] = Completion(row["text"], row["finish_reason"], row["num_tokens"])
+        found = {}
+        for asked, row in self._rows.read().items():
+            ids = row.get("ids")
+            more = {name: row.get(name) for name in ("prompt_tokens", "seconds", "end_id")}
+            found[asked] = Completion(
+                row["text"], row["finish_reason"], row["num_tokens"], **more, ids=None if ids is None else tuple(ids)
+            )
         return found
 
     def add(self, answers: Iterable[tuple[str, Completion]]) -> None:
         """Append answers and wait until they are on the disk."""
-        lines = b"".join(self._line(asked, answer) for asked, answer in answers)
-        with storage_errors("saving answers", self._path):
-            is_new = not self._path.exists()
-            make_folders(self._path.parent, disk=self._disk)
-            if is_new:
-                self._disk.write(self._path, lines)
-            else:
-                self._disk.append(self._path, b"\n" + lines)  # a torn last line must not swallow the next
-            self._disk.sync(self._path)
-            if is_new:
-                self._disk.sync(self._path.parent)
+        self._rows.add(self._row(asked, answer) for asked, answer in answers)
 
-    def _line(self, asked: str, answer: Completion) -> bytes:
-        row = {"asked": asked, "text": answer.text, "finish_reason": answer.finish_reason, "num_tokens": answer.num_tokens}
-        return to_json({**row, "check": self._check(row)}) + b"\n"
-
-    def _check(self, row: Mapping[str, object]) -> str:
-        parts = (str(row[name]) for name in ("asked", "text", "finish_reason", "num_tokens"))
-        return digest(self._fingerprint, *parts)[:16]
+    def _row(self, asked: str, answer: Completion) -> dict[str, object]:
+        ids = None if answer.ids is None else list(answer.ids)
+        return {name: asked if name == "asked" else ids if name == "ids" else getattr(answer, name) for name in self._fields}
