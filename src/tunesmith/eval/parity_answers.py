@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from tunesmith.eval.parity_choices import said_by
 from tunesmith.eval.parity_prompts import ParityPrompt
 from tunesmith.eval.parity_result import ENDS, Answers, Divergence
 from tunesmith.eval.tolerances import Tolerance
@@ -22,6 +23,7 @@ from tunesmith.systems.system import GivesLogits
 __all__ = ["compare_answers"]
 
 _TOP = 20
+_SLACK = 2  # tokens: a text that is read again may have other ones than those that were generated
 
 
 def compare_answers(
@@ -48,7 +50,7 @@ def compare_answers(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parting:
     """Two answers that part. `row`: ids of the prompt and of what both wrote; `choices`: the next token of each, None for an
-    end, or the tokens that end an answer there."""
+    end, or the tokens that end an answer there. `cut`: b stopped there without an end, though it may write as much as a."""
 
     prompt: ParityPrompt
     texts: tuple[str, str]
@@ -57,6 +59,7 @@ class _Parting:
     choices: tuple[tuple[int, ...], tuple[int, ...]]
     ended: tuple[bool, bool]
     ends: bool
+    cut: bool = False
 
     def described(self, margin: float | None, noise: float | None, chat: Chat | None) -> Divergence:
         shown = [
@@ -72,8 +75,9 @@ class _Parting:
             a_next=shown[0],
             b_next=shown[1],
             margin=margin,
-            explained=not self.ends and margin is not None and noise is not None and margin <= noise,
+            explained=not self.ends and not self.cut and margin is not None and noise is not None and margin <= noise,
             ends=self.ends,
+            cut=self.cut,
         )
 
 
@@ -85,36 +89,31 @@ def _parting(
     chat: Chat | None,
 ) -> _Parting | None:
     """Where two answers part; None if they are the same as far as both were allowed to write."""
-    said = [_ids(answer, chat) for answer in answers]
+    from_text = any(answer.ids is None for answer in answers)  # of a server that gives the text alone; then of both
+    said = [said_by(answer, chat, from_text=from_text) for answer in answers]
     texts = (answers[0].text, answers[1].text)
     if said[0] is None or said[1] is None:
         if texts[0] == texts[1]:
             return None
         nothing = ((), ())
         return _Parting(prompt=prompt, texts=texts, at=None, row=None, choices=nothing, ended=(False, False), ends=False)
-    x, y = said[0], said[1]
+    x, y = said[0].ids, said[1].ids
     at = next((n for n, (i, j) in enumerate(zip(x, y, strict=False)) if i != j), min(len(x), len(y)))
-    ended = [at == len(own) and answer.finish_reason == "stop" for own, answer in zip((x, y), answers, strict=True)]
-    stopped = [at == len(own) and answer.finish_reason == "length" for own, answer in zip((x, y), answers, strict=True)]
-    if all(ended) or any(stopped):  # the same to the end, or as far as one was allowed to write
+    ended = [at == len(one.ids) and one.ended for one in said if one is not None]
+    stopped = [at == len(one.ids) and not one.ended for one in said if one is not None]
+    cut = stopped[1] and len(x) > at + (_SLACK if from_text else 0)
+    if all(ended) or (any(stopped) and not cut):  # the same to the end, or as far as one was allowed to write
         return None
+    declared = [side.declared.ends or sides[1 - n].declared.ends or () for n, side in enumerate(sides)]
     choices = tuple(
-        tuple(sorted(side.declared.ends or ())) if has_ended else own[at : at + 1]
-        for own, side, has_ended in zip((x, y), sides, ended, strict=True)
+        tuple(sorted(own_ends)) if has_ended else own[at : at + 1]
+        for own, own_ends, has_ended in zip((x, y), declared, ended, strict=True)
     )
     controls = frozenset() if chat is None else chat.control_ids()  # servers may end at any of them
     ends = any(has_ended and set(choices[1 - n]) & (set(choices[n]) | controls) for n, has_ended in enumerate(ended))
     row = None if before is None else (*before, *x[:at])
-    return _Parting(
-        prompt=prompt, texts=texts, at=at, row=row, choices=(choices[0], choices[1]), ended=(ended[0], ended[1]), ends=ends
-    )
-
-
-def _ids(answer: Completion, chat: Chat | None) -> tuple[int, ...] | None:
-    """The tokens of an answer; of a server that gives the text alone, those that our tokenizer makes of it."""
-    if answer.ids is not None:
-        return answer.ids
-    return None if chat is None else tuple(chat.encode_text(answer.text))
+    both = (choices[0], choices[1])
+    return _Parting(prompt=prompt, texts=texts, at=at, row=row, choices=both, ended=(ended[0], ended[1]), ends=ends, cut=cut)
 
 
 def _margins(a: OpenedSystem, b: OpenedSystem, partings: Sequence[_Parting]) -> list[float | None]:

@@ -10,16 +10,27 @@ from typing import Literal
 from tunesmith.core.errors import ModelError
 from tunesmith.eval.parity_apart import ScoresCompared
 from tunesmith.eval.parity_effect import Effect, adapter_effect
+from tunesmith.eval.parity_prompts import ParityPrompt
 from tunesmith.eval.parity_result import Answers, Cause, Prompts
 from tunesmith.eval.parity_weights import WeightsCompared, compare_weights
 from tunesmith.models.declared import DeclaredAdapter
+from tunesmith.models.generate import Completion
 from tunesmith.systems.comparable import Rendered
 from tunesmith.systems.opened import OpenedSystem
 
-__all__ = ["Case", "Failure", "another", "not_applied", "scale"]
+__all__ = ["Asked", "Case", "Failure", "another", "not_applied", "scale"]
 
-Failure = Literal["prompts", "context", "model", "answers", "ends"]
+Failure = Literal["prompts", "context", "model", "answers", "ends", "cut"]
 """The parts of a comparison that can fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What both were asked, its token ids as `a` reads them, and what b answered greedily."""
+
+    prompts: Sequence[ParityPrompt]
+    ids: Sequence[tuple[int, ...] | None]
+    answers: Sequence[Completion]
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,7 @@ class Case:
     readings: Sequence[tuple[Rendered, Rendered]]
     scored: ScoresCompared
     answers: Answers
+    asked: Asked
 
     @cached_property
     def weights(self) -> WeightsCompared | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tunesmith.eval import parity_causes_of_answers as answers
 from tunesmith.eval import parity_causes_of_files as files
 from tunesmith.eval import parity_causes_of_numbers as numbers
 from tunesmith.eval import parity_causes_of_weights as weights
@@ -39,6 +40,8 @@ _RULES: tuple[tuple[frozenset[Failure], Callable[[Case], Cause | None]], ...] = 
     (_MODEL, numbers.late),
     (_MODEL, numbers.strangers),
     (frozenset(("ends", "answers")), files.stops),
+    (frozenset(("cut", "answers")), answers.cut),
+    (_MODEL, answers.explained),
 )
 
 

@@ -17,11 +17,12 @@ from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.eval.kept_system import KeptSystem
 from tunesmith.eval.parity_answers import compare_answers
 from tunesmith.eval.parity_apart import Scored, ScoresCompared, compare_scores
-from tunesmith.eval.parity_case import Case, Failure
+from tunesmith.eval.parity_case import Asked, Case, Failure
 from tunesmith.eval.parity_cause import find_causes
+from tunesmith.eval.parity_choices import ANSWERS, compare_choices
 from tunesmith.eval.parity_prompts import CONTROL, ParityPrompt
 from tunesmith.eval.parity_result import Answers, Apart, ParityReport, Prompts
-from tunesmith.eval.tolerances import FORMS, Tolerance, looser
+from tunesmith.eval.tolerances import ANSWERS_ALONE, FORMS, Tolerance, looser
 from tunesmith.models.chat import Encoded
 from tunesmith.models.generate import Completion, Request
 from tunesmith.systems.comparable import Rendered, ShowsPrompts
@@ -49,16 +50,20 @@ def compare_systems(
         EvaluationError: no prompt that both can read, or a system that returns what is not a number.
     """
     form = looser(a.form, b.form)
-    limits = FORMS.get(form)
     readings = _read(a, b, prompts, room=max_new_tokens)
     with (reporter or SilentReporter()).progress("parity", total=3 * len(readings.kept), unit="prompts") as progress:
         answers_a, answers_b = (_answers(side, readings.kept, max_new_tokens, progress.advance, saved) for side in (a, b))
         rows = _rows(a, b, readings, answers_a, max_new_tokens)
         scored = compare_scores(a, b, rows, on_done=progress.advance)
+        if scored.apart is None:
+            scored.apart = compare_choices(a, b, readings.ids, answers_b)
+            form = form if form in FORMS else ANSWERS_ALONE
+        limits = FORMS.get(form)
         answers = compare_answers(a, b, readings.kept, readings.ids, (answers_a, answers_b), limits)
     failed, missing = _judged(readings, scored, answers, limits, form)
     failed += _undeclared_ends(a, b)
-    case = Case(a, b, frozenset(part for part, _ in failed), readings.found, readings.pairs, scored, answers)
+    asked = Asked(readings.kept, readings.ids, answers_b)
+    case = Case(a, b, frozenset(part for part, _ in failed), readings.found, readings.pairs, scored, answers, asked)
     return ParityReport(
         a=a.label,
         b=b.label,
@@ -70,7 +75,7 @@ def compare_systems(
         failed=tuple(text for _, text in failed),
         missing=tuple(missing),
         causes=find_causes(case) if failed else (),
-        notes=tuple(readings.notes),
+        notes=(*readings.notes, *_by_answers_alone(scored.apart)),
     )
 
 
@@ -230,9 +235,10 @@ def _judged(
         )
     elif found.template_equal is False:
         failed.append(("prompts", "the chat templates write other prompts"))
-    if found.tokens_equal is None:
+    alone = scored.apart is not None and scored.apart.what == ANSWERS  # which show how the prompts were read
+    if found.tokens_equal is None and not alone:
         missing.append("token ids of the prompts")
-    if found.template_equal is None:
+    if found.template_equal is None and not alone:
         missing.append("the rendering of the chat template")
     if readings.unfit:
         many = f"{len(readings.unfit)} prompts do not fit into the context of b: {', '.join(readings.unfit[:3])}"
@@ -247,10 +253,21 @@ def _judged(
         failed += [("model", text) for text in _beyond(scored.apart, limits)]
     if answers.other_ends:
         failed.append(("ends", f"{len(answers.other_ends)} of {answers.num_answers} answers end in one and not in the other"))
+    if short := answers.cut:
+        failed.append(("cut", f"{len(short)} of {answers.num_answers} answers of b are cut, where a goes on"))
     if wide := answers.unexplained:
         many = f"{len(wide)} of {answers.num_answers} greedy answers diverge where the next token is not a near tie"
         failed.append(("answers", many))
     return failed, missing
+
+
+def _by_answers_alone(apart: Apart | None) -> list[str]:
+    if apart is None or apart.what != ANSWERS:
+        return []
+    return [
+        f"b does not show its distributions: judged by the {apart.num_positions} tokens of its greedy answers alone, so what no"
+        " answer shows is not known"
+    ]
 
 
 def _undeclared_ends(a: OpenedSystem, b: OpenedSystem) -> list[tuple[Failure, str]]:
@@ -271,7 +288,7 @@ def _beyond(apart: Apart, limits: Tolerance) -> list[str]:
         found.append(
             f"the most likely token is the same at {100 * apart.top1:.2f} % of positions, limit {100 * limits.top1:g} %"
         )
-    if apart.mean_kl is None:
+    if apart.what == "references":
         # KL is half the variance of the difference of log-probabilities, to second order
         limit = math.sqrt(2 * limits.mean_kl)
         if not apart.mean_abs <= limit:

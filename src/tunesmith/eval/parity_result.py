@@ -32,11 +32,13 @@ class Prompts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Apart:
-    """How far the next-token distributions are apart. `what`: on what it was computed: `logits`, `top tokens` or `references`.
+    """How far the next-token distributions are apart. `what`: on what it was computed: `logits`, `top tokens`, `references` or
+    `answers` (the tokens of b's greedy answers under a: `top1` is the share that are a's first choice, `max_abs` and `mean_abs`
+    are by how many nats they are less likely than it).
 
     `mean_kl` in nats per position, KL(a ‖ b). `perplexity_ratio`: b over a on the references, None without any. For
-    `references` alone, `kl` and `top1` are not measured. `early`, `late`: mean KL of the first 32 positions and of those
-    beyond the middle of the longest row.
+    `references` alone, `kl` and `top1` are not measured; for `answers`, `kl` is not. `early`, `late`: mean KL of the first 32
+    positions and of those beyond the middle of the longest row.
     """
 
     what: str
@@ -56,7 +58,7 @@ class Divergence:
 
     `margin`: nats between the two tokens under the model that finds them further apart; None if neither could be asked.
     `explained`: the margin is within the noise of the form. `ends`: one answer ended there by its stop tokens and the other
-    one did not, though it wrote the same tokens.
+    one did not, though it wrote the same tokens. `cut`: that of b stops there without an end, and a goes on.
     """
 
     prompt: str
@@ -69,6 +71,7 @@ class Divergence:
     margin: float | None
     explained: bool
     ends: bool = False
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +89,23 @@ class Answers:
 
     @property
     def unexplained(self) -> tuple[Divergence, ...]:
-        """Those that rounding does not explain, stop tokens aside."""
-        return tuple(one for one in self.divergences if not one.explained and not one.ends)
+        """Those that rounding does not explain, stop tokens and cut answers aside."""
+        return tuple(one for one in self.divergences if not (one.explained or one.ends or one.cut))
 
     @property
     def other_ends(self) -> tuple[Divergence, ...]:
         """Answers that end in one system and not in the other."""
         return tuple(one for one in self.divergences if one.ends)
+
+    @property
+    def cut(self) -> tuple[Divergence, ...]:
+        """Answers that b was not allowed to write as far as a."""
+        return tuple(one for one in self.divergences if one.cut)
+
+    @property
+    def ended_early(self) -> tuple[Divergence, ...]:
+        """Answers that b ends or stops, and a goes on with other tokens than those that end one."""
+        return tuple(one for one in self.divergences if one.cut or (one.b_next == ENDS and not one.ends and not one.explained))
 
     @property
     def run_on(self) -> tuple[Divergence, ...]:
@@ -171,6 +184,7 @@ class ParityReport:
                 "num_equal": answers.num_equal,
                 "unexplained": len(answers.unexplained),
                 "other_ends": len(answers.other_ends),
+                "cut": len(answers.cut),
                 "divergences": [asdict(one) for one in answers.divergences],
             },
             "notes": list(self.notes),

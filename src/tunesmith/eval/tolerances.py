@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["FORMS", "SERVED", "STORED", "Tolerance", "looser"]
+__all__ = ["ANSWERS_ALONE", "FORMS", "SERVED", "STORED", "Tolerance", "looser"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +66,17 @@ _GGUF: Mapping[str, Tolerance] = {
 }
 """GGUF files in llama.cpp, which also rounds the activations of quantised matrices."""
 
+ANSWERS_ALONE = "answers alone"
+"""The row for a server that shows its greedy answers and nothing else. Its `top1` is of the tokens that it wrote; its KL cannot
+be measured, and only sets the gap."""
+
 _OTHERS: Mapping[str, Tolerance] = {
     "MLX float32": Tolerance(max_logit=1e-3, mean_kl=1e-6, top1=0.999),
     "MLX bfloat16": Tolerance(mean_kl=1e-2, top1=0.95),
     "int8 (torchao)": Tolerance(mean_kl=0.02, top1=0.9),
     "4 bits (compressed-tensors)": Tolerance(mean_kl=0.5, top1=0.6),
     "vLLM at an address": Tolerance(mean_kl=1e-2, top1=0.95),
+    ANSWERS_ALONE: Tolerance(mean_kl=0.02, top1=0.95),
 }
 """Folders of other tools, on the engines that run them. MLX computes in the stored type; a vLLM should serve bfloat16."""
 

@@ -99,6 +99,8 @@ def _apart_rows(report: ParityReport) -> list[list[str]]:
     apart, limits = report.apart, report.limits
     if apart is None:
         return [["next-token distributions", "not measured", "", "?"]]
+    if apart.what == "answers":
+        return [["next-token distributions", "not measured", "", "?"], *_choice_rows(report)]
     what = "logit" if apart.what == "logits" else "log-probability"
     logit = limits.max_logit if limits is not None and apart.what == "logits" else None
     rows = [
@@ -115,6 +117,19 @@ def _apart_rows(report: ParityReport) -> list[list[str]]:
     if apart.perplexity_ratio is not None:
         rows.append(["perplexity of references, b / a", f"{apart.perplexity_ratio:.4f}", "reported", ""])
     return rows
+
+
+def _choice_rows(report: ParityReport) -> list[list[str]]:
+    """Of a server that gives answers alone: what it wrote under the tested model."""
+    apart, limits = report.apart, report.limits
+    if apart is None:
+        return []
+    share, least = apart.top1 or 0.0, None if limits is None else limits.top1
+    limit = ["", "?"] if least is None else [f"≥ {100 * least:g} %", _mark(share >= least)]
+    return [
+        ["tokens of b that a chooses first", f"{100 * share:.2f} % of {apart.num_positions}", *limit],
+        ["the others: mean gap, nats", f"{apart.mean_abs / max(1e-9, 1 - share):.2g}", "reported", ""],
+    ]
 
 
 def _at_most(value: float, limit: float | None, is_reported: bool) -> list[str]:
