@@ -224,3 +224,23 @@ def test_a_conversation_carries_one_thread_and_no_address() -> None:
     second = mail(ADA, f"{OWN} Two.", extra="References: <1@mill.example> <2@x>\nMessage-ID: <3@mill.example>\n")
     threads = {one.thread for one in read_mail(mbox(first, second), name="a").documents}
     assert len(threads) == 1 and "@" not in str(threads)
+
+
+def test_a_large_mailbox_is_read_from_its_pages_and_gives_what_a_small_one_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = labelled("Sent", "Drafts", "Spam", "Trash", "Inbox") + mbox("From: broken\x00", mail(ADA, "Ok."))
+    for folder in ("alone", "beside"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "All mail.mbox").write_bytes(data)
+    (tmp_path / "beside" / "Sent.mbox").write_bytes(mbox(mail(ADA, f"{OWN} Three.")))
+    whole = [ingest(tmp_path / folder) for folder in ("alone", "beside")]
+    assert [len(found.documents) for found in whole] == [2, 1]  # beside a folder of sent mail, other folders are left out
+    monkeypatch.setattr("tunesmith.data.ingest.read_item._MAPPED_BYTES", 1000)
+    monkeypatch.setattr("tunesmith.data.ingest.gather._MAX_FILE_BYTES", 1000)
+    for folder, found in zip(("alone", "beside"), whole, strict=True):
+        again = ingest(tmp_path / folder)
+        assert (again.documents, again.notes, again.failures) == (found.documents, found.notes, found.failures)
+    assert ingest(tmp_path / "alone" / "All mail.mbox").documents == whole[0].documents
+    (tmp_path / "alone" / "a.md").write_text("Words of mine. " * 100)  # nothing else may be as large
+    assert "larger than 256 MB" in ingest(tmp_path / "alone").failures[0].reason

@@ -25,6 +25,7 @@ from tunesmith.data.ingest.kinds import guess_kind, is_asset, unpacked
 from tunesmith.data.ingest.lines import is_lines
 from tunesmith.data.ingest.parquet import is_parquet, needs_pyarrow
 from tunesmith.data.ingest.policy import Policy
+from tunesmith.data.ingest.readers.mail import is_mail
 from tunesmith.data.ingest.tree import Tree
 from tunesmith.data.ingest.unpack import items_in, unpack
 from tunesmith.data.ingest.web import Web
@@ -211,6 +212,8 @@ def _item(path: Path, name: str, source: str, *, alone: bool) -> RawItem:
         size = path.stat().st_size
         if size > _LARGE_BYTES and (kind := _kind_in_pieces(path)):
             return RawItem(name=name, source=source, kind=kind, sha256=sha256_file(path), path=path)
+        if size > _MAX_FILE_BYTES and is_mail(_head(path)):
+            return RawItem(name=name, source=source, kind="mail", sha256=sha256_file(path), path=path)
         if size > _MAX_FILE_BYTES:
             raise UnreadableError("it is larger than 256 MB")
         data = path.read_bytes()
@@ -222,13 +225,17 @@ def _item(path: Path, name: str, source: str, *, alone: bool) -> RawItem:
 
 def _kind_in_pieces(path: Path) -> Kind | None:
     """The kind of a large file, if it is one that is read piece by piece."""
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+    head = _head(path)
     if is_parquet(head):
         if reason := needs_pyarrow():
             raise UnreadableError(reason)
         return "parquet"
     return "lines" if is_lines(head) and not is_chat_json(head) else None
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES)
 
 
 def _from_hub(source: str) -> Iterator[RawItem]:

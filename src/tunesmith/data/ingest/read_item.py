@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
 
 from tunesmith.core.errors import Interrupted, TunesmithError
 from tunesmith.core.files import sha256_file
@@ -23,12 +25,14 @@ from tunesmith.data.ingest.parquet import read_parquet
 from tunesmith.data.ingest.policy import Policy
 from tunesmith.data.ingest.reader import OfText
 from tunesmith.data.ingest.readers import reader_of
+from tunesmith.data.ingest.readers.mail import read_mail
 from tunesmith.data.ingest.rows import read_rows
 from tunesmith.data.text.decode import PassingError, UnreadableError, decode_noted
 
 __all__ = ["IN_PIECES", "read_item", "read_pieces"]
 
 IN_PIECES: frozenset[Kind] = frozenset(["lines", "parquet"])
+_MAPPED_BYTES = 16 * 1024 * 1024  # a larger mailbox is not read into memory
 _CHANGED = "it changed while it was being read; run the command again"
 _OF_TEXT: Mapping[Kind, OfText] = {"text": read_text, "markdown": read_markdown}
 
@@ -61,6 +65,8 @@ def _faults_named() -> Iterator[None]:
 def _whole(item: RawItem, *, policy: Policy) -> Reading:
     if item.reading is not None:
         return item.reading
+    if item.kind == "mail" and item.path is not None and item.path.stat().st_size > _MAPPED_BYTES:
+        return read_mail(_mapped(item.path, item.sha256), name=item.name, policy=policy)
     data = unpacked(_bytes(item))
     if item.kind == "parquet":  # in an archive: as small as its limits are
         return joined(read_parquet(data, name=item.name))
@@ -120,6 +126,14 @@ def _bytes(item: RawItem) -> bytes:
     if hashlib.sha256(data).hexdigest() != item.sha256:
         raise PassingError(_CHANGED)
     return data
+
+
+def _mapped(path: Path, sha256: str) -> mmap:
+    """A file whose pages the system brings in as they are read, and drops again."""
+    if sha256_file(path) != sha256:
+        raise PassingError(_CHANGED)
+    with path.open("rb") as file:
+        return mmap(file.fileno(), 0, access=ACCESS_READ)
 
 
 def _charset(content_type: str | None) -> str | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from email import message_from_bytes
 from email.errors import MessageError
 from email.message import EmailMessage
+from email.parser import BytesParser
 from email.policy import default
 from email.utils import parseaddr, parsedate_to_datetime
+from mmap import mmap
 from typing import NamedTuple
 
 from tunesmith.core.records import Document, Failure, Status, digest
@@ -28,6 +29,8 @@ from tunesmith.data.text.words import num_words
 __all__ = ["READER", "is_mail", "read_mail"]
 
 _FROM = re.compile(rb"(?:\A|\n\r?\n)From [^\r\n]{1,500}\d{4}[^\r\n]{0,20}\r?\n")
+_BLANK = re.compile(rb"\r?\n\r?\n")
+_PARSER = BytesParser(policy=default)
 _MAX_MESSAGE_BYTES = 20 * 1024 * 1024
 _MAX_LISTED = 20
 _MIN_WORDS = 5
@@ -49,21 +52,23 @@ def is_mail(data: bytes) -> bool:
     return data.startswith(b"From ") and _FROM.match(data[:1000]) is not None
 
 
-def read_mail(data: bytes, *, name: str, policy: Policy = EVERYBODY) -> Reading:
+def read_mail(data: bytes | mmap, *, name: str, policy: Policy = EVERYBODY) -> Reading:
     """One document a message, with subject, sender's name, date, state and thread; plain text is preferred to HTML.
 
     Whose mails: those of the senders in `policy`; without any, those that labels or folders call sent, with drafts; where none
     says so, everybody's. Spam, automatic mails, and messages with under five words of their own are left out, and noted.
-    At most twenty that cannot be read are named. No address is kept but one that the user named. UnreadableError if no message
+    At most twenty that cannot be read are named. Of a file that is mapped into memory one message at a time is read: a first
+    pass over their heads says whose they are. No address is kept but one that the user named. UnreadableError if no message
     could be read.
     """
     documents: list[Document] = []
     failures: list[Failure] = []
     notes: Counter[str] = Counter()
     mails: list[_Mail] = []
-    for number, raw in enumerate(_messages(_without_size(data)), 1):
+    data = _without_size(data)
+    for number, (start, end) in enumerate(_messages(data), 1):
         try:
-            mails.append(_mail(raw, number, place_of_path(name)))
+            mails.append(_mail(data, start, end, number, place_of_path(name)))
         except UnreadableError as error:
             failures.append(Failure(source=name, reason=f"message {number}: {error}"))
     wanted = _wanted(mails, policy)
@@ -72,7 +77,7 @@ def read_mail(data: bytes, *, name: str, policy: Policy = EVERYBODY) -> Reading:
             notes[reason] += 1
             continue
         try:
-            document = _document(mail, name, policy, notes)
+            document = _document(mail, data[mail.start : mail.end], name, policy, notes)
         except UnreadableError as error:
             failures.append(Failure(source=name, reason=f"message {mail.number}: {error}"))
             continue
@@ -87,49 +92,60 @@ def read_mail(data: bytes, *, name: str, policy: Policy = EVERYBODY) -> Reading:
     return Reading(documents=tuple(documents), failures=tuple(failures), notes=dict(notes))
 
 
-def _without_size(data: bytes) -> bytes:
+def _without_size(data: bytes | mmap) -> bytes | mmap:
     """A message of Apple Mail (.emlx) stands between a line with its size and a list of properties."""
     size = re.match(rb"\s*(\d{1,9})[ \t]*\r?\n", data[:50])
     return data[size.end() : size.end() + int(size[1])] if size else data
 
 
-def _messages(data: bytes) -> Iterator[bytes]:
-    """A mailbox is cut where a line that begins with `From ` follows a blank one; anything else is one message."""
-    marks = list(_FROM.finditer(data))
-    if not marks or marks[0].start() != 0:
-        yield data
-        return
-    ends = [mark.start() for mark in marks[1:]] + [len(data)]
-    for mark, end in zip(marks, ends, strict=True):
-        yield data[mark.end() : end]
+def _messages(data: bytes | mmap) -> Iterator[tuple[int, int]]:
+    """Where each message lies: a mailbox is cut where a line that begins with `From ` follows a blank one; anything else is
+    one message."""
+    start = -1
+    for mark in _FROM.finditer(data):
+        if start < 0 and mark.start() != 0:
+            break
+        if start >= 0:
+            yield start, mark.start()
+        start = mark.end()
+    yield max(start, 0), len(data)
 
 
 class _Mail(NamedTuple):
-    """One message, and what its head says: who sent it, and where it was kept."""
+    """Where a message lies, and what its head says: who sent it, where it was kept, whether a machine wrote it (`is_robot`)
+    and sent it by itself."""
 
     number: int
-    message: EmailMessage
+    start: int
+    end: int
     name: str
     address: str
     place: Place
     is_robot: bool
+    sends_itself: bool
 
 
-def _mail(raw: bytes, number: int, place: Place) -> _Mail:
-    if len(raw) > _MAX_MESSAGE_BYTES:
+def _mail(data: bytes | mmap, start: int, end: int, number: int, place: Place) -> _Mail:
+    if end - start > _MAX_MESSAGE_BYTES:
         raise UnreadableError("it is larger than 20 MB")
     try:
-        message = message_from_bytes(raw, policy=default)
+        message = _PARSER.parsebytes(_head(data[start:end]), headersonly=True)
         sender, address = parseaddr(_header(message, "from"))
         labels = _header(message, "x-gmail-labels")
         flags = _header(message, "x-mozilla-status").strip()
-        robot = _is_automatic(message, address)
+        robot, alone = _is_automatic(message, address), _sends_itself(message)
     except _PARSER_ERRORS as error:
         raise UnreadableError(f"it cannot be parsed ({type(error).__name__})") from error
     if re.fullmatch(r"[0-9a-fA-F]{1,8}", flags) and int(flags, 16) & _DELETED_FLAG:
         place = "trash"
     stated = place_of(labels.split(",")) or ("received" if labels else place)
-    return _Mail(number, message, " ".join(sender.split()), address, stated, robot)
+    return _Mail(number, start, end, " ".join(sender.split()), address, stated, robot, alone)
+
+
+def _head(raw: bytes) -> bytes:
+    """A message up to its first blank line; blank lines before the first header are skipped."""
+    end = _BLANK.search(raw, len(raw) - len(raw.lstrip(b"\r\n")))
+    return raw[: end.end()] if end else raw
 
 
 def _header(message: EmailMessage, key: str) -> str:
@@ -168,12 +184,12 @@ def _why_not(mail: _Mail, wanted: _Wanted, policy: Policy) -> str:
     if (wanted.by_name or wanted.addresses) and not is_own:
         return _OTHERS
     is_known = mail.place == "sent" or wanted.by_name  # people send newsletters too, but never what sends itself
-    return _AUTOMATIC if mail.is_robot and not (is_known and not _sends_itself(mail.message)) else ""
+    return _AUTOMATIC if mail.is_robot and not (is_known and not mail.sends_itself) else ""
 
 
-def _document(mail: _Mail, name: str, policy: Policy, notes: Counter[str]) -> Document | None:
-    message = mail.message
+def _document(mail: _Mail, raw: bytes, name: str, policy: Policy, notes: Counter[str]) -> Document | None:
     try:
+        message = _PARSER.parsebytes(raw)
         text = _valid(text_from_blocks(_own_blocks(message, mail.name)))
         subject, language = _header(message, "subject"), _header(message, "content-language")
     except _PARSER_ERRORS as error:
