@@ -189,6 +189,16 @@ def test_a_chat_is_one_document_without_names_and_with_me_a_pair(
     assert " ".join(pair.messages[-1].content.split()) in ("Ask Speaker 2, Speaker 1.",)
 
 
+def test_the_page_that_lists_the_chats_of_a_signal_export_is_no_text(tmp_path: Path) -> None:
+    listed = '<html><body><h1>Chats</h1><a href="Mia%20Roe/index.html">Mia Roe</a></body></html>'
+    own = {
+        "index.html": "<html><body><p>The miller kept two clocks, one for the wheel and one for the bread.</p></body></html>"
+    }
+    found = ingest(write(tmp_path / "a", {**signal_export(), "index.html": listed}))
+    assert len(found.documents) == 1 and not found.failures
+    assert len(ingest(write(tmp_path / "b", {**signal_export(), **own})).documents) == 2
+
+
 def test_a_page_of_telegram_that_is_broken_is_named_and_other_chats_are_read(tmp_path: Path) -> None:
     empty = telegram_page(telegram_message(1, "Tom Doe", ""))
     write(tmp_path, {"chats/chat_1/messages.html": empty, **telegram_account()})

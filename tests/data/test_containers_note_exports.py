@@ -129,6 +129,26 @@ def test_notes_of_keep_are_read_once_and_deleted_ones_are_left_out(tmp_path: Pat
     assert "TRASHMARK" in "".join(one.text for one in ingest(tmp_path, EVERYTHING).documents)
 
 
+@pytest.mark.parametrize(
+    "icons",
+    [
+        '<span class="archived" title="Note archived"></span><span class="trashed" title="Note trashed"></span>',
+        '<span class="icon" title="Im Papierkorb"></span>',
+    ],
+)
+def test_a_page_of_keep_says_by_its_icons_that_its_note_was_deleted(tmp_path: Path, icons: str) -> None:
+    def page(head: str, text: str) -> str:
+        heading = f'<div class="heading"><div class="meta-icons">{head}</div> Mar 5, 2022, 9:00 AM</div>'
+        return f'<html><body><div class="note DEFAULT">{heading}<div class="content">{text}</div></div></body></html>'
+
+    files = {
+        "Keep/a.html": page("", f'{WORDS} The <b class="trashed">trash</b> stays.'),
+        "Keep/b.html": page(icons, "GONEMARK"),
+    }
+    found = ingest(write(tmp_path, files))
+    assert [one.text for one in found.documents] == [f"{WORDS} The trash stays."] and "1 deleted texts left out" in found.notes
+
+
 def test_a_shared_note_of_keep_is_its_owners(tmp_path: Path) -> None:
     sharees = [{"email": "bob@x.example", "isOwner": True}, {"email": "ada@x.example", "isOwner": False}]
     write(tmp_path, {"a.json": keep(textContent="OTHERMARK words", sharees=sharees), "b.json": keep(textContent=WORDS)})

@@ -128,3 +128,35 @@ def test_an_archive_without_posts_says_what_is_missing(tmp_path: Path) -> None:
 def test_what_is_asked_for_by_another_name_than_the_handle_stays_own(tmp_path: Path) -> None:
     found = ingest(write(tmp_path, ARCHIVE), Policy(me=("Augusta",), today="2026-01-01"))
     assert len(found.documents) == 4 and {one.author for one in found.documents} == {None}
+
+
+BLOCKS = [
+    {"text": "Why clocks", "type": "header-two"},
+    {"text": LONG, "type": "unstyled"},
+    {"text": "wheel", "type": "unordered-list-item"},
+    {"text": "bread", "type": "unordered-list-item"},
+    {"text": " ", "type": "atomic"},
+]
+
+
+@pytest.mark.parametrize("where", ["content_state", "text in text"])
+def test_articles_have_their_title_and_their_blocks(tmp_path: Path, where: str) -> None:
+    state: Any = {"blocks": BLOCKS, "entityMap": {}}
+    body = {"content_state": state} if where == "content_state" else {"data": json.dumps(state)}
+    rows = [
+        {"article": {"id": "9", "title": "Two clocks &amp; a mill", "created_at": "2024-03-05T10:00:00.000Z", **body}},
+        {"article": {"id": "8", "title": "Half", "status": "Draft", "plain_text": f"DRAFTMARK {LONG}"}},
+    ]
+    found = ingest(write(tmp_path, {**ARCHIVE, "data/article.js": script("article", rows)}))
+    (one,) = [document for document in found.documents if document.title]
+    assert (one.title, one.text, one.date) == (
+        "Two clocks & a mill",
+        f"## Why clocks\n\n{LONG}\n\n- wheel\n- bread",
+        "2024-03-05",
+    )
+    assert "2 deleted texts left out" not in found.notes and "1 drafts left out" in found.notes
+
+
+def test_articles_in_an_unknown_form_are_named_and_the_posts_are_read(tmp_path: Path) -> None:
+    found = ingest(write(tmp_path, {**ARCHIVE, "data/article.js": script("article", [{"article": {"id": "9", "body": 7}}])}))
+    assert len(found.documents) == 4 and "save each as a page" in found.failures[0].reason

@@ -318,6 +318,28 @@ def test_a_part_of_a_name_is_replaced_as_a_name_and_not_as_the_common_word() -> 
     assert document.text == f"Speaker 1: Hello there.\n\nSpeaker 2: {said}"
 
 
+def test_a_short_form_of_a_name_is_replaced_where_it_can_be_nobody_else() -> None:
+    lines = [
+        ("Zebulon Roe", "Hello there, Tim, is the mill open?"),
+        ("Timothy Doe", "Zeb, it is. Ask Zebulon, or ZEB himself. Tim knows, and Stella does."),
+        ("Markus Lee", "Mark the day. A mark is a mark. Will Zebra stripes do?"),
+        ("Willow May", "Will they? See you on Mon, says Stel. Christ!"),
+        ("Christa Poe", "Chris and Chri agree."),
+        ("Christian Vo", "Chris does not."),
+        ("Stella Hay", "Hay is dear."),
+    ]
+    chat = "".join(f"12/03/2023, 09:0{n} - {who}: {said}\n" for n, (who, said) in enumerate(lines))
+    (document,) = read_chat_text(chat, name="chat.txt", policy=Policy()).documents
+    said = document.text.split("\n\n")
+    assert said[0] == "Speaker 1: Hello there, Speaker 2, is the mill open?"
+    assert said[1].startswith(
+        "Speaker 2: Speaker 1, it is. Ask Speaker 1, or Speaker 1 himself. Speaker 2 knows, and Speaker 7"
+    )
+    assert said[2] == "Speaker 3: Mark the day. A mark is a mark. Will Zebra stripes do?"
+    assert said[3].startswith("Speaker 4: Will they? See you on Mon, says Speaker 7.")
+    assert said[4].startswith("Speaker 5: Chris and Chri")  # of two people: left as it is
+
+
 @pytest.mark.parametrize(
     "lines",
     [

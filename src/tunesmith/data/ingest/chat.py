@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tunesmith.core.records import Document, Example, Message, Role, digest, to_json
 from tunesmith.data.ingest.item import Reading, make_document
 from tunesmith.data.ingest.policy import EVERYBODY, Policy
 from tunesmith.data.text.decode import UnreadableError
-from tunesmith.data.text.lexicon import STOP_WORDS
+from tunesmith.data.text.lexicon import NOT_TOPICS, STOP_WORDS, VERBS
 from tunesmith.data.text.prose import tidy
 from tunesmith.data.text.words import num_words
 
@@ -20,6 +20,7 @@ __all__ = ["Said", "example", "read_chat", "read_chats", "threads"]
 _SILENCE_S = 8 * 3600
 _LEAST_WORDS = 200  # a thread of fewer words goes on after a silence
 _MAX_TURNS = 60
+_COMMON = STOP_WORDS | VERBS | NOT_TOPICS
 _OWN_NOTE = "chats without a message of the person named as `me`"
 _UNANSWERED = "chats without an answer by the person named as `me`"
 # What an app writes in place of a message, in the languages of its menus: media that were left out, deleted messages, calls.
@@ -198,6 +199,9 @@ def _replace_names(said: Sequence[Said], own: set[str]) -> list[Said]:
             if part[0].isupper() and part.casefold() not in STOP_WORDS:
                 parts.setdefault(part.casefold(), number)
                 written |= {part, part.upper()}
+    for short, number in _short_names(said, parts).items():
+        parts.setdefault(short.casefold(), number)
+        written |= {short, short.upper()}
     whole, mentioned, plain = (_any_of(names) for names in (spoken, parts, written))
     pattern = re.compile(rf"(?<!\w)(?:@?(?i:{whole})|@(?i:{mentioned})|(?:{plain}))(?!\w)")
     numbered = {**parts, **spoken}
@@ -210,6 +214,20 @@ def _replace_names(said: Sequence[Said], own: set[str]) -> list[Said]:
         )
         for one in said
     ]
+
+
+def _short_names(said: Sequence[Said], parts: Mapping[str, str]) -> dict[str, str]:
+    """Beginnings of names by which people are called in the chat, Zeb for Zebulon: with a capital, and no common word."""
+    used = {word for one in said for word in re.findall(r"[^\W\d_]{3,}", one.text)}
+    found = {}
+    for word in sorted(used):
+        low = word.casefold()
+        if not word.istitle() or low in used or low in _COMMON:
+            continue
+        meant = {number for part, number in parts.items() if part.startswith(low) and len(part) > len(low) + 1}
+        if len(meant) == 1:
+            found[word] = meant.pop()
+    return found
 
 
 def _any_of(names: Iterable[str]) -> str:

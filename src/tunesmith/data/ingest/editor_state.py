@@ -1,4 +1,4 @@
-"""What the editors of blogs store in place of HTML: Lexical and Mobiledoc (Ghost), and Markdown, as the HTML of their prose."""
+"""What editors store in place of HTML: Lexical, Mobiledoc (Ghost), Draft.js (X), Markdown, as the HTML of their prose."""
 
 from __future__ import annotations
 
@@ -11,10 +11,19 @@ from markdown_it import MarkdownIt
 
 from tunesmith.data.text.decode import UnreadableError
 
-__all__ = ["lexical_html", "markdown_html", "mobiledoc_html"]
+__all__ = ["draft_html", "lexical_html", "markdown_html", "mobiledoc_html"]
 
 _MAX_DEPTH = 100
 _BLOCKS = {"paragraph": "p", "quote": "blockquote", "aside": "blockquote", "extended-quote": "blockquote", "listitem": "li"}
+_DRAFT = {
+    "header-one": ("h1", ""),
+    "header-two": ("h2", ""),
+    "header-three": ("h3", ""),
+    "blockquote": ("blockquote", ""),
+    "code-block": ("pre", ""),
+    "unordered-list-item": ("li", "ul"),
+    "ordered-list-item": ("li", "ol"),
+}
 _MARKDOWN_CARDS = frozenset(["markdown", "card-markdown"])
 _HTML_CARDS = frozenset(["html", "card-html"])
 
@@ -48,6 +57,23 @@ def mobiledoc_html(state: str) -> str:
                 parts.append(_card(value.get("cards"), number))
             case _:
                 continue
+    return "\n".join(parts)
+
+
+def draft_html(state: Mapping[str, Any]) -> str:
+    """The prose of a Draft.js document. Pictures and other things that are no text are left out."""
+    parts: list[str] = []
+    for block in state.get("blocks") or []:
+        text = block.get("text") if isinstance(block, Mapping) else None
+        kind = str(block.get("type")) if isinstance(block, Mapping) else ""
+        if not isinstance(text, str) or not text.strip() or kind == "atomic":
+            continue
+        inside, outside = _DRAFT.get(kind, ("p", ""))
+        made = f"<{inside}>{escape(text, quote=False)}</{inside}>"
+        if outside and parts and parts[-1].endswith(f"</{outside}>"):
+            parts[-1] = parts[-1].removesuffix(f"</{outside}>") + f"{made}</{outside}>"
+        else:
+            parts.append(f"<{outside}>{made}</{outside}>" if outside else made)
     return "\n".join(parts)
 
 

@@ -20,6 +20,7 @@ __all__ = ["Metadata", "author_name", "iso_date", "stated_metadata", "title_from
 _NAME_DATE = re.compile(r"(?<!\d)(\d{4})([-_.])(\d{2})\2(\d{2})(?!\d)")
 _FOLDER_DATE = re.compile(r"(?:^|/)(\d{4})/(\d{1,2})/(\d{1,2})(?=/)")
 _DATES = ("date", "created", "datecreated", "createdtime", "creationdate", "lastmod")
+_ENDS = ("expirydate", "unpublishdate")  # of Hugo: on no page from that day on
 _PUBLIC_DATES = ("publishdate", "datepublished", "published", "pubdate", "pubdatetime")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
 _AMBIGUOUS = re.compile(r"\s*(\d{1,2})[/.\-](\d{1,2})[/.\-]\d{2,4}\b")
@@ -66,6 +67,7 @@ def stated_metadata(values: Mapping[str, Any], name: str) -> Metadata:
     stated = next((day for key in _DATES if (day := iso_date(known.get(key)))), None)
     public = next((day for key in _PUBLIC_DATES if (day := iso_date(known.get(key)))), None)
     day = max(filter(None, (stated, public)), default=None)
+    status, ended = status_of(values), next((end for key in _ENDS if (end := iso_date(known.get(key)))), None)
     language = first("lang", "language", "locale")
     return Metadata(
         title=first("title"),
@@ -74,7 +76,7 @@ def stated_metadata(values: Mapping[str, Any], name: str) -> Metadata:
         date_origin="metadata" if day else "name",
         url=first("canonicalurl", "canonicallink", "canonical", "permalink", "url", "slug"),
         license=first("license", "licence"),
-        status=status_of(values),
+        status="private" if ended and ended <= date.today().isoformat() and status == "published" else status,
         language=language.replace("_", "-") if language and _LANGUAGE.fullmatch(language) else None,
     )
 

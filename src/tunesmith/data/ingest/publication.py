@@ -17,7 +17,7 @@ withdrawn retracted inbox entwurf brouillon borrador rascunho bozza concept klad
 """
 _PRIVATE_WORDS = """
 private hidden unlisted internal secret members membersonly memberonly paid paidmembers subscribers subscribersonly
-tiers followers friends direct onlyme privat nonpublic notpublic never
+tiers followers friends direct onlyme privat nonpublic notpublic never archived archive expired
 """
 _WORDS: Mapping[str, Status] = {
     **dict.fromkeys(_DRAFT_WORDS.split(), "draft"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from html import escape
 from typing import Any
@@ -19,6 +20,9 @@ from tunesmith.data.text.decode import UnreadableError, decode
 __all__ = ["CONTAINER"]
 
 _LABELS = "Labels.txt"
+# What a page says of its note: in the icons of its head, and in the class of the note itself; never in the note's own words.
+_MARKS = '//*[contains(@class,"note")]/@class|//*[@class="heading"]/descendant-or-self::*/@*[name()="class" or name()="title"]'
+_TRASHED = re.compile(r"trash|deleted|\bbin\b|papierkorb|corbeille|papelera|lixeira|cestino|prullenbak", re.IGNORECASE)
 _PROBED = 20  # files of a folder to know it by: in a folder of notes every file is one
 
 
@@ -73,7 +77,7 @@ def _note(value: object, name: str, policy: Policy) -> Entry:
 def _page(page: str, name: str) -> Entry:
     root = html.fromstring(page.encode(), parser=html.HTMLParser(encoding="utf-8"))
     parts = {key: root.xpath(f'//div[@class="{key}"]') for key in ("heading", "title", "content")}
-    trashed = bool(root.xpath('//*[contains(@class,"trashed")]'))
+    trashed = any(_TRASHED.search(mark) for mark in root.xpath(_MARKS))
     facts = Facts(
         title=" ".join(parts["title"][0].text_content().split()) if parts["title"] else "",
         date=iso_date(" ".join(parts["heading"][0].text_content().split())) if parts["heading"] else None,

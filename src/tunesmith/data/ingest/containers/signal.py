@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 from lxml import etree, html
@@ -40,7 +41,16 @@ def _claimed(tree: Tree) -> Collection[str]:
     found = {name for name in tree.names if _is_rows(tree, name) or _is_chat(tree, name) or _is_page(tree, name)}
     starts = {name.rpartition("/")[0] for name in found}
     beside = [name for name in tree.names if _FOLDER_FILE.fullmatch(name)] if found else []
-    return found | {name for name in beside if _home(name) in starts}
+    lists = [name for name in beside if name.endswith("index.html") and name not in found]
+    return found | {name for name in beside if _home(name) in starts} | {name for name in lists if _lists(tree, name, starts)}
+
+
+def _lists(tree: Tree, name: str, chats: Collection[str]) -> bool:
+    """The page above the folders of the chats that leads to each of them."""
+    folder = name.rpartition("/")[0]
+    below = [chat.rpartition("/")[2] for chat in chats if chat.rpartition("/")[0] == folder]
+    head = unquote(decode(tree.head(name)))
+    return any(f"{chat}/" in head for chat in below if chat)
 
 
 def _home(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tunesmith.core.records import Status
 from tunesmith.data.ingest.container import Broken, Container, Entry, LeftOut, Text
+from tunesmith.data.ingest.editor_state import draft_html
 from tunesmith.data.ingest.item import Facts
 from tunesmith.data.ingest.metadata import iso_date
 from tunesmith.data.ingest.personal import as_fragment, json_in, json_or_none, objects, owner, text_of
@@ -28,6 +29,9 @@ _TELLING = re.compile(
 _TWEETS = re.compile(r"(?:community-)?tweets?(?:-part\d+)?\.js")
 _DELETED = re.compile(r"deleted-tweets?(?:-part\d+)?\.js")
 _NOTES = re.compile(r"note-tweets?(?:-part\d+)?\.js")
+_ARTICLES = re.compile(r"articles?(?:-part\d+)?\.js")
+_DATES = ("publishedAt", "published_at", "createdAt", "created_at", "updatedAt", "updated_at")
+_STATES = ("lifecycle_state", "lifecycleState", "status")
 _OLD = re.compile(r"(?:data/)?js/tweets/\d{4}_\d{2}\.js")
 _MARKS = (b"window.YTD.", b"__THAR_CONFIG", b"Grailbird.data.")
 _MENTIONS = re.compile(r"^(?:\.?@\w+[\s,:]*)+")
@@ -87,9 +91,16 @@ def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
     )
     tweets: dict[str, _Tweet] = {}
     notes: list[Mapping[str, Any]] = []
+    articles: list[Text] = []
     other = 0
     for name, last in kinds.items():
         is_tweets = _TWEETS.fullmatch(last) or _DELETED.fullmatch(last) or _OLD.search(name)
+        if _ARTICLES.fullmatch(last):
+            try:
+                articles += _articles(json_in(tree.read(name)), account, policy)
+            except UnreadableError as error:
+                yield Broken(name=name, reason=str(error))
+            continue
         if not is_tweets and not _NOTES.fullmatch(last):
             other += last.endswith(".js")
             continue
@@ -107,10 +118,45 @@ def _entries(tree: Tree, policy: Policy) -> Iterator[Entry]:
     if not tweets and "tweets.csv" in tree:  # archives before 2018 hold it beside their scripts
         for _, row, _ in table_rows(tree.read("tweets.csv"), name="tweets.csv"):
             _keep(tweets, _of_table(row or {}), "published")
-    if not tweets and not notes:
+    yield from articles
+    if not tweets and not notes and not articles:
         raise UnreadableError("it holds no posts: data/tweets.js is missing or empty; unpack the whole archive")
     yield LeftOut(reason="files of an X archive that hold no posts left out (messages, likes, contacts, settings)", count=other)
     yield from _posts(tweets, _with_notes(tweets, notes), account, policy)
+
+
+def _articles(value: object, account: Mapping[str, Any], policy: Policy) -> Iterator[Text]:
+    """Articles, which have a title and a text: in one piece, as HTML, or as the blocks of their editor (Draft.js)."""
+    author = owner(policy, *(text_of(account.get(key)) for key in ("accountDisplayName", "username", "email")))
+    handle = text_of(account.get("username")) or "i"
+    found = [row["article"] if isinstance(row.get("article"), Mapping) else row for row in objects(value)]
+    for number, article in enumerate(found, 1):
+        id = str(article.get("id") or article.get("articleId") or article.get("rest_id") or number)
+        content = _of_article(article)
+        if not content:
+            raise UnreadableError("articles in this form are not read yet: save each as a page (HTML) and add those")
+        stated = next((day for key in _DATES if (day := iso_date(article.get(key)))), None)
+        facts = Facts(
+            title=" ".join(unescape(text_of(article.get("title"))).split()),
+            author=author,
+            date=stated,
+            url=f"https://x.com/{handle}/article/{id}",
+            status="draft" if "draft" in (text_of(article.get(key)).lower() for key in _STATES) else "published",
+        )
+        yield Text(name=f"article-{id}", content=content, kind="fragment", facts=facts)
+
+
+def _of_article(article: Mapping[str, Any]) -> str:
+    """The text of an article as HTML; empty where it is in none of the known places."""
+    for key in ("content_state", "contentState", "content", "data", "text", "plain_text", "plainText", "html"):
+        value = article.get(key)
+        if isinstance(value, str) and value.lstrip().startswith("{"):
+            value = json_in(value.encode())
+        if isinstance(value, Mapping) and (html := draft_html(value)):
+            return html
+        if isinstance(value, str) and value.strip():
+            return value if "</" in value else as_fragment(value)
+    return ""
 
 
 def _posts(tweets: Mapping[str, _Tweet], alone: list[_Tweet], account: Mapping[str, Any], policy: Policy) -> Iterator[Entry]:
@@ -226,7 +272,8 @@ def _words(one: _Tweet) -> str:
 CONTAINER = Container(
     name="twitter",
     title="an archive of an X (Twitter) account",
-    taken="your posts, long ones whole, threads as one document each; with `--include replies` your replies to others",
+    taken="your posts, long ones whole, threads as one document each; your articles; with `--include replies` your replies to "
+    "others",
     left_out="shared posts (RT), replies to others, deleted posts, direct messages, likes, contacts, short links, the names "
     "before a reply",
     folder=_claimed,
