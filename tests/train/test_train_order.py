@@ -74,6 +74,22 @@ def test_batches_by_tokens_hold_every_example_once_and_about_the_tokens_asked(
     assert max(sum(lengths[i] for i in batch) for batch in batches) <= tokens + 2 * max(lengths)
 
 
+@given(st.integers(1, 90), st.integers(0, 90), st.integers(1, 12), st.integers(0, 2**32), st.integers(0, 3))
+def test_every_batch_has_its_share_of_each_kind(author: int, own: int, size: int, seed: int, epoch: int) -> None:
+    kinds = [*["author"] * author, *["own"] * own]
+    lengths = [*[40] * author, *[90] * own]  # sorting by length alone would keep them apart
+    batches = epoch_order(lengths, sizes=Sizes(examples=size), seed=seed, epoch=epoch, kinds=kinds)
+    assert sorted(i for batch in batches for i in batch) == list(range(author + own))
+    for batch in batches:
+        share = sum(kinds[i] == "own" for i in batch)
+        assert abs(share - len(batch) * own / (author + own)) <= 2
+
+
+def test_the_base_s_own_answers_are_a_kind_of_their_own() -> None:
+    batches = epoch_order([40, 90] * 24, sizes=Sizes(examples=8), seed=1, epoch=0, kinds=["", "own_answers"] * 24)
+    assert all(len({i % 2 for i in batch}) == 2 for batch in batches)
+
+
 def test_rows_that_begin_alike_come_together() -> None:
     alike = [1, 2] * 40
     batches = epoch_order([30] * 80, sizes=Sizes(examples=8), seed=1, epoch=0, alike=alike)

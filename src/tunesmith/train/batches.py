@@ -1,8 +1,10 @@
 """Batches in an order that is a pure function of (seed, epoch, index): resuming needs no state of a data loader.
 
 Units are shuffled, then sorted within windows of a few batches so that those that begin alike and are of like length
-come together (trees share more, rows pad less), and the batches of an epoch are shuffled again. A batch that is too large
-for one forward pass is learned in parts, weighted as its units are. Whatever is done, a unit stays whole.
+come together (trees share more, rows pad less), and the batches of an epoch are shuffled again. Units of different kinds,
+such as the author's rows and the base's own answers, are spread evenly: sorting alone would make batches of one kind. A
+batch that is too large for one forward pass is learned in parts, weighted as its units are. Whatever is done, a unit stays
+whole.
 """
 
 from __future__ import annotations
@@ -45,9 +47,11 @@ def epoch_order(
     seed: int,
     epoch: int,
     alike: Sequence[int] | None = None,
+    kinds: Sequence[str] | None = None,
     short_first: bool = False,
 ) -> list[list[int]]:
-    """Indices of each batch of an epoch; every unit is in exactly one. `alike` numbers units by their beginning.
+    """Indices of each batch of an epoch; every unit is in exactly one. `alike` numbers units by their beginning. Of each of
+    the `kinds` a batch by examples has its share of the epoch, give or take two units.
 
     `short_first` sorts the first epoch by length, before it is cut into batches; later epochs are shuffled as ever.
     """
@@ -60,12 +64,26 @@ def epoch_order(
             return _even(rising, lengths, count)
         return [rising[i : i + sizes.examples] for i in range(0, len(rising), sizes.examples)]
     span = sizes.examples * _WINDOW if not sizes.tokens else max(1, -(-len(lengths) * _WINDOW // count))
-    ordered: list[list[int]] = []
-    for begin in range(0, len(shuffled), span):
-        window = sorted(shuffled[begin : begin + span], key=lambda i: (alike[i] if alike else 0, lengths[i]))
-        ordered += [window] if sizes.tokens else [window[i : i + sizes.examples] for i in range(0, len(window), sizes.examples)]
-    batches = _even([i for window in ordered for i in window], lengths, count) if sizes.tokens else ordered
+
+    def sorted_in_windows(rows: Sequence[int]) -> list[int]:
+        windows = (rows[begin : begin + span] for begin in range(0, len(rows), span))
+        return [i for window in windows for i in sorted(window, key=lambda i: (alike[i] if alike else 0, lengths[i]))]
+
+    by_kind: dict[str, list[int]] = {}
+    for i in shuffled:
+        by_kind.setdefault(kinds[i] if kinds else "", []).append(i)
+    ordered = _spread([sorted_in_windows(rows) for rows in by_kind.values()])
+    if sizes.tokens:
+        batches = _even(ordered, lengths, count)
+    else:
+        batches = [ordered[i : i + sizes.examples] for i in range(0, len(ordered), sizes.examples)]
     return [batches[i] for i in rng.permutation(len(batches)).tolist()]
+
+
+def _spread(lists: Sequence[Sequence[int]]) -> list[int]:
+    """All rows, each list in its order and evenly over the whole."""
+    placed = [((place + 0.5) / len(rows), row) for rows in lists for place, row in enumerate(rows)]
+    return [row for _, row in sorted(placed, key=lambda one: one[0])]
 
 
 def _even(rows: Sequence[int], lengths: Sequence[int], count: int) -> list[list[int]]:
@@ -162,6 +180,7 @@ class Batches:
         common = [beginning for beginning, count in Counter(beginnings).most_common() if count > 1]
         numbers = {beginning: number for number, beginning in enumerate(common, 1)}
         self._alike = [numbers.get(beginning, 0) for beginning in beginnings]
+        self._kinds = [unit.kind for unit in units]
         self._order = lru_cache(maxsize=2)(self._epoch)
 
     def __len__(self) -> int:
@@ -175,6 +194,7 @@ class Batches:
             seed=self._seed,
             epoch=epoch,
             alike=self._alike,
+            kinds=self._kinds,
             short_first=self._short_first,
         )
 

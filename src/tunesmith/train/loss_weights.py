@@ -61,8 +61,9 @@ class LossWeights:
         weight 0 is no target; a row without any target of some weight is left out."""
         weights = self._answers(example)
         rows = chat.rows(example.messages, max_tokens=max_tokens)
+        kind = example.origin.kind if example.origin is not None else ""
         if all(weight == 1 for weight in weights):
-            return [Unit((row,), weight=sum(row.learned[1:])) for row in rows]
+            return [Unit((row,), weight=sum(row.learned[1:]), kind=kind) for row in rows]
         answers = [number for number, message in enumerate(example.messages) if message.role == "assistant"]
         by_turn = dict(zip(answers, weights, strict=True))
         made = []
@@ -72,7 +73,7 @@ class LossWeights:
             learned = tuple(mark and weight > 0 for mark, weight in zip(row.learned, weight_T, strict=True))
             if weight_N:
                 uneven = weight_N if any(weight != 1 for weight in weight_N) else ()
-                made.append(Unit((replace(row, learned=learned),), weight=sum(weight_N), signal=uneven))
+                made.append(Unit((replace(row, learned=learned),), weight=sum(weight_N), signal=uneven, kind=kind))
         return made
 
     def _answers(self, example: Example) -> tuple[float, ...]:

@@ -42,7 +42,7 @@ class Unit:
     `reference`: numbers of the base, where the method asks for them (log-probabilities of answers, as a rule). `signal`:
     numbers that the unit is learned by, such as a label, a margin, advantages or the weight of each target token.
     `only_scored`: rows that are scored, never learned from. `answers`: what the model answered, one a row, where the rows are
-    answers that were drawn from it.
+    answers that were drawn from it. `kind`: units of each kind are spread evenly over the batches of an epoch.
     """
 
     rows: tuple[Encoded, ...]
@@ -51,6 +51,7 @@ class Unit:
     signal: tuple[float, ...] = ()
     only_scored: tuple[Encoded, ...] = ()
     answers: tuple[Sample, ...] = ()
+    kind: str = ""
 
     @property
     def num_tokens(self) -> int:
