@@ -12,13 +12,25 @@ from types import MappingProxyType
 import numpy as np
 
 from tunesmith.core.records import Generation, Message, Score
-from tunesmith.eval.probes import OTHER_QUESTION
+from tunesmith.eval.probes import OTHER_QUESTION, TAUGHT
 from tunesmith.eval.results import Evidence, GeneralResult, Item, Likelihood, ParityResult, SystemRun
 from tunesmith.eval.suites.answered import SuiteAnswers
 from tunesmith.eval.suites.run import SuiteRun
 from tunesmith.eval.suites.suite import Suite, SuiteItem
 
-__all__ = ["WORDS", "evidence", "general", "items", "likelihood", "parity", "served", "suite_answers", "system", "worth"]
+__all__ = [
+    "WORDS",
+    "evidence",
+    "general",
+    "items",
+    "likelihood",
+    "parity",
+    "served",
+    "suite_answers",
+    "system",
+    "taught",
+    "worth",
+]
 
 WORDS = [
     "kettle",
@@ -185,6 +197,19 @@ def worth(run: SystemRun, bits_per_byte: float, *, noise: float = 0.01, each: in
         for row in run.likelihoods
         for at in range(each)
     )
+
+
+def taught(
+    bits_per_byte: float, *, documents: int = 20, each: int = 2, noise: float = 0.02
+) -> dict[str, dict[str, tuple[Likelihood, ...]]]:
+    """The probe of training rows whose own questions are worth this much to the base."""
+    rng = np.random.default_rng(6)
+    rows = []
+    for name in (f"train:{d}-{n}#{d}" for d in range(documents) for n in range(each)):
+        own = 1.4 + 0.1 * rng.normal()
+        rows += [likelihood(f"{name}#0", own)]
+        rows += [likelihood(f"{name}#{at}", own + bits_per_byte + noise * rng.normal()) for at in (1, 2)]
+    return {TAUGHT: {"base": tuple(rows)}}
 
 
 def evidence(

@@ -22,7 +22,7 @@ from tunesmith.eval.item_clusters import cluster_rows
 from tunesmith.eval.likelihood import likelihoods_of
 from tunesmith.eval.parity import Given, compare_given
 from tunesmith.eval.perplexity import of_texts
-from tunesmith.eval.probes import GOLDEN, probe_items
+from tunesmith.eval.probes import GOLDEN, TAUGHT, probe_items
 from tunesmith.eval.results import FormResult, GeneralResult, Item, Likelihood, Limit, ParityResult, SystemRun
 from tunesmith.eval.suites.answered import SuiteAnswers
 from tunesmith.eval.suites.run import SuiteRun
@@ -48,6 +48,7 @@ __all__ = ["Conditions", "Measured", "choose_items", "evaluate", "evaluate_kinds
 
 _FACTS = ("author", "date", "tags", "tag")  # columns that parts of the test set are made by
 _SCORED = ("reference", "subject")  # the systems that further rows and suites are put to
+_PROBED: Mapping[str, Sequence[Role]] = {TAUGHT: ("reference",)}  # by probe, where they are fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +194,10 @@ def evaluate_kinds(
     wanted = probes
     probes = {name: _fit_all(rows, [inputs, *own.values()]) for name, rows in wanted.items()}
     texts = _fit_all(general, own.values())
-    further = sum(map(len, (*(suite.items for suite in conditions.suites), *probes.values(), texts)))
-    total = num_answers(kinds, conditions, items) + further * sum(kind.role in _SCORED for kind in kinds)
+    asked = [(len(suite.items), _SCORED) for suite in conditions.suites] + [(len(texts), _SCORED)]
+    asked += [(len(rows), _PROBED.get(name, _SCORED)) for name, rows in probes.items()]
+    further = sum(number * sum(kind.role in roles for kind in kinds) for number, roles in asked)
+    total = num_answers(kinds, conditions, items) + further
     with reporter.progress("evaluate", total=total, unit="answers") as progress:
         asking = Asking(inputs, items, conditions, progress)
         askings = {name: Asking(given, items, conditions, progress) for name, given in own.items()}
@@ -311,7 +314,7 @@ class _Found:
             if found := self._likelihoods(system, self.general_items):
                 self.general[kind.role] = found
             for name, items in self.probe_items.items():
-                if found := self._likelihoods(system, items):
+                if kind.role in _PROBED.get(name, _SCORED) and (found := self._likelihoods(system, items)):
                     self.probes.setdefault(name, {})[kind.name] = found
         if kind.role not in ("subject", "form"):
             return Given(logits=None, logprobs=None, greedy=greedy)

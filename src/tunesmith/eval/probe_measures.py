@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tunesmith.core.records import Generation
 from tunesmith.eval.how import How
 from tunesmith.eval.metrics.registry import metric_named
-from tunesmith.eval.probes import GOLDEN, OTHER_QUESTION, REWORDED, TRAINING, item_of
+from tunesmith.eval.probes import GOLDEN, OTHER_QUESTION, REWORDED, TAUGHT, TRAINING, item_of, taught_of
 from tunesmith.eval.proportions import Share, clustered_share
 from tunesmith.eval.recital import Recited, TrainingText
 from tunesmith.eval.results import Evidence, Item, Likelihood
@@ -22,20 +22,22 @@ class QuestionWorth:
     """What the right question is worth in bits per byte: those of a reference under a question from another document, less
     those under its own.
 
-    `kept`: what it is worth to the tuned model, less `share` times what it is worth to the base, item by item;
-    its `better` counts the questions to which the tuned model recites more often.
+    `kept`: what it is worth to the tuned model, less `share` times what it is worth to the base, item by item. `taught`: what
+    the own question of a training row is worth to the base for the answer of that row; None where that was not measured.
     """
 
     base: Summary
     tuned: Summary
     share: float
     kept: Difference
+    taught: Summary | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recital:
     """What is copied from training. `base`, `tuned`, `references`: shares of answers that are recited; `longest`: words of the
-    longest run in an answer of the tuned model. `excess`: tuned model less base or references, whichever recite more, by item.
+    longest run in an answer of the tuned model. `excess`: tuned model less base or references, whichever recite more, by item;
+    its `better` counts the questions to which the tuned model recites more often.
 
     `training_gain` and `test_gain`: mean gains of the tuned model over the base in bits per byte, on the training rows nearest
     to the test questions and on the test rows; `reworded_loss`: how much worse the tuned model finds those training answers
@@ -97,7 +99,26 @@ def question_worth(evidence: Evidence, how: How, *, share: float) -> QuestionWor
         tuned=how.summary(worth["tuned"], groups),
         share=share,
         kept=how.difference(wanted, worth["tuned"], groups),
+        taught=_taught(evidence, how),
     )
+
+
+def _taught(evidence: Evidence, how: How) -> Summary | None:
+    """What the own question of a training row is worth to the base, by document of the training rows."""
+    own: dict[str, float] = {}
+    others: dict[str, list[float]] = {}
+    documents: dict[str, str] = {}
+    for row in evidence.probes.get(TAUGHT, {}).get("base", ()):
+        of = taught_of(row.item_id)
+        if row.bits_per_byte is not None:
+            documents[of.row] = of.document
+            if of.is_own:
+                own[of.row] = row.bits_per_byte
+            else:
+                others.setdefault(of.row, []).append(row.bits_per_byte)
+    rows = [row for row in own if row in others]
+    worth = [sum(others[row]) / len(others[row]) - own[row] for row in rows]
+    return how.summary(worth, [documents[row] for row in rows]) if rows else None
 
 
 def _worth(own: Sequence[Likelihood], other: Sequence[Likelihood], items: Sequence[Item]) -> list[float | None]:

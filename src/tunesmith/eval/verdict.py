@@ -19,7 +19,7 @@ import orjson
 
 from tunesmith.core.records import to_json
 from tunesmith.eval.gain import OVERLAPS
-from tunesmith.eval.gate import Gate, Limits, Ruling
+from tunesmith.eval.gate import Gate, Limits, Ruling, State
 from tunesmith.eval.gates import ALWAYS, judge_all
 from tunesmith.eval.measure import METRICS, Measurements, improvement
 from tunesmith.eval.numbers import signed, signed_range
@@ -30,6 +30,7 @@ __all__ = ["Gate", "Verdict", "VerdictName", "decide"]
 
 VerdictName = Literal["SHIP", "DON'T SHIP", "CAN'T TELL"]
 _ANSWERS = frozenset({"stop", "not_collapsed", "not_recited", "answers_the_question"})
+_FIRST = (ALWAYS, "answers_the_question")  # of what could not be measured, what a reader must know
 _CONTRARY = ("exact_match", *OVERLAPS)  # metrics of answers that may say the opposite of a likelihood
 
 
@@ -77,7 +78,7 @@ def decide(
     if failed:
         name, code, sentence = "DON'T SHIP", 2, _no(failed, found)
     elif unknown:
-        name, code, sentence = "CAN'T TELL", 3, " ".join(one.words.unknown for one in unknown[:2])
+        name, code, sentence = "CAN'T TELL", 3, " ".join(one.words.unknown for one in sorted(unknown, key=_told_first)[:2])
     else:
         name, code, sentence = "SHIP", 0, _yes(measurements, found)
     sentence = " ".join([sentence, *_unseen_from_outside(found, audited), *_looked(looks, changed, measurements.level)])
@@ -94,6 +95,11 @@ def decide(
         effective_documents=_effective(measurements),
         advice=_advice(failed, unknown, _overruled(found)) if audited is None else _advice_on_audit(failed, unknown, audited),
     )
+
+
+def _told_first(one: Ruling) -> bool:
+    """Sorts what could not be measured: first what a gain in likelihood means nothing without."""
+    return one.gate.name not in _FIRST
 
 
 def _not_compared(measurements: Measurements, baselines: Sequence[str]) -> list[str]:
@@ -179,6 +185,7 @@ def _but(measurements: Measurements, found: Sequence[Ruling]) -> Iterator[str]:
     """What speaks against the claim, in sentences: gates that failed and were made advisory, metrics of answers that fell,
     warnings, gates that were loosened."""
     yield from (one.words.failed for one in _overruled(found))
+    yield from (one.words.unknown for one in _overruled(found, "not measured"))
     for metric, gain in _contrary(measurements):
         yield f"But its answers got worse in {METRICS[metric].label}, cut to the reference's length: {signed_range(gain)}."
     warnings = dict.fromkeys(text for one in found for text in one.gate.warning.split("; ") if text)
@@ -189,9 +196,9 @@ def _but(measurements: Measurements, found: Sequence[Ruling]) -> Iterator[str]:
         yield f"The recipe made {_listed(loosened)} easier to pass than by default."
 
 
-def _overruled(found: Sequence[Ruling]) -> list[Ruling]:
-    """Gates that failed, and that only the recipe made advisory."""
-    return [one for one in found if one.gate.state == "fail" and not one.gate.required and one.gate.loosened]
+def _overruled(found: Sequence[Ruling], state: State = "fail") -> list[Ruling]:
+    """Gates in this state that only the recipe made advisory."""
+    return [one for one in found if one.gate.state == state and not one.gate.required and one.gate.loosened]
 
 
 def _contrary(measurements: Measurements) -> Iterator[tuple[str, tuple[float, float, float]]]:
