@@ -150,17 +150,36 @@ def test_a_lead_in_to_what_somebody_says_stays() -> None:
 
 def test_an_enumeration_that_never_comes_is_dropped() -> None:
     built = build(f"## Why\n\n{PARAGRAPH} A clean lid has several distinct advantages.\n\n## Lid\n\n{PARAGRAPH[4:]}")
-    assert built.dropped["lead-in to something left out"] == 1 and len(built.examples) == 1
+    assert built.dropped == {"lead-in to something left out": 1} and built.examples[0].answer == PARAGRAPH
+    assert built.dropped_words == {"lead-in to something left out": 7}
 
 
 @pytest.mark.parametrize("missing", ["drop", "keep"])
 def test_what_points_at_code_or_pictures_that_are_not_there_is_left_out_or_kept_by_choice(
     missing: Literal["drop", "keep"],
 ) -> None:
-    text = f"{PARAGRAPH} The code below counts the holes."
+    text = f"The code below counts the holes.\n\n{PARAGRAPH[4:]}"
     built = build_passages([document(text)], passage_words=40, min_words=5, system_prompt="", missing=missing)
     reason = "points at code, a table or a picture that is not there"
-    assert (built.dropped, len(built.examples)) == (({reason: 1}, 0) if missing == "drop" else ({}, 1))
+    assert built.dropped == ({reason: 1} if missing == "drop" else {})
+    assert ["code below" in made.answer for made in built.examples] == [missing == "keep"]
+
+
+def test_only_the_sentences_that_point_at_what_is_missing_go_with_what_leans_on_them() -> None:
+    ending = f"{PARAGRAPH} As shown below, the lid has holes. Nobody knew why."
+    built = build(f"{ending}\n\nIt had three. {PARAGRAPH}\n\n{PARAGRAPH.replace('kettle', 'stove')}", words=20)
+    assert [made.answer for made in built.examples] == [PARAGRAPH, PARAGRAPH.replace("kettle", "stove")]
+    assert built.dropped == {
+        "points at code, a table or a picture that is not there": 1,
+        "points back at something left out": 1,
+    }
+
+
+def test_a_heading_without_marks_begins_what_follows_and_never_ends_a_passage() -> None:
+    stove = PARAGRAPH.replace("kettle", "stove")
+    built = build(f"{PARAGRAPH}\n\nClean the lid\n\n{stove}", words=25)
+    assert [made.answer for made in built.examples] == [PARAGRAPH, f"Clean the lid\n\n{stove}"]
+    assert build(f"{PARAGRAPH}\n\nClean the lid").examples[0].answer == PARAGRAPH
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,11 @@ def test_names_are_whole_and_in_their_order() -> None:
         ("We saw Advanced Simulation and Computing at work. Advanced Simulation and Computing won.", "Advanced Simulation"),
         ("In the process Ryan wrote a letter. In the process Ryan rested.", "process Ryan"),
         ("I sent each response at once. Every response was read.", "response"),
+        ("A research review proceeds in two parts. The research review is long.", "review proceeds"),
+        ("Sometimes I use Nix-managed environments. Who would use Nix-managed environments?", "use Nix"),
+        ("The circle of influence grows. The circle of influence is small.", "circle"),
+        ("It runs a Ruby app, a copper lamp, or a lid. It runs a Ruby app, a copper lamp, or a lid.", "copper lamp"),
+        ("Chris Holly (Owner): We fixed lids. \nChris Holly (Owner): Lids are rare.", "Chris"),
     ],
 )
 def test_fragments_with_verbs_and_vague_things_are_not_phrases(text: str, never: str) -> None:
@@ -232,10 +237,20 @@ def test_where_no_question_fits_the_text_before_is_given() -> None:
     assert ask([one], fits=lambda number, question: False) == ["Continue from here: “Lid 1 was shut.”"]
 
 
-def test_first_words_are_given_for_openings_alone() -> None:
-    facts = {"title": "Lids", "begins": "Lid 1 was shut", "phrases": (Phrase("the steam hole", True),)}
-    opening, later = ask([cue("1", opens=True, **facts), cue("2", **facts)], fits=lambda number, question: False)
-    assert opening == "Write the passage of “Lids” that begins “Lid 1 was shut …”" and later is None
+def test_where_no_question_fits_openings_and_parts_are_asked_for_as_such() -> None:
+    facts = {"begins": "Lid 1 was shut", "phrases": (Phrase("the steam hole", True),)}
+    cues = [
+        cue("1", title="Lids", opens=True, **facts),
+        cue("2", opens=True, **facts),
+        cue("3", title="Lids", heading="Steam", **facts),
+        cue("4", title="Lids", **facts),
+    ]
+    assert ask(cues, fits=lambda number, question: False) == [
+        "Write the opening of “Lids”.",
+        "Write the passage that begins “Lid 1 was shut …”",
+        "Write a passage of the part “Steam” of “Lids”.",
+        None,
+    ]
 
 
 def test_a_cue_that_tells_nothing_gets_no_question() -> None:

@@ -114,7 +114,13 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     encoded = {name: [encode_row(chat, row, max_tokens=limit) for row in rows] for name, rows in kept.items()}
     numbers = _numbers(chat, kept, encoded, allow=recipe.allow)
     leaks = sum(f.count for f in findings if f.severity == "error")
-    numbers |= {"dropped": dict(built.dropped), "leaks": leaks, "copies_dropped": copies, **drawn.numbers}
+    numbers |= {
+        "dropped": dict(built.dropped),
+        "dropped_words": dict(built.dropped_words),
+        "leaks": leaks,
+        "copies_dropped": copies,
+        **drawn.numbers,
+    }
     numbers |= {"redacted": dict(read.redacted), "findings": [_told(finding) for finding in found]}
     numbers |= {} if outcome is None else {"synthesis": outcome.report()}
     asked = set() if record is Text else {one.id for one in read.documents}  # nobody asks for a text
@@ -126,6 +132,7 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
         shown,
         dropped=built.dropped,
         dropped_samples=redacted_samples(built.dropped_samples),
+        dropped_words=built.dropped_words,
         findings=findings,
         quality=quality,
         failures=documents.numbers["failures"],

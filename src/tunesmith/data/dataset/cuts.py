@@ -12,6 +12,7 @@ from tunesmith.data.text.openings import (
     announces,
     is_closing_heading,
     is_furniture,
+    is_label,
     is_sign_off,
     points_at_missing,
     points_back,
@@ -28,6 +29,7 @@ _MAX_BEFORE_WORDS = 60
 _MAX_ASKING_WORDS = 60
 _NUM_SAMPLES = 3
 _MOST_QUOTED = 1 / 3  # of the words of a passage: the rest would be other people's
+_FIGURES = re.compile(r"\d+")
 _ANCHOR = re.compile(r"\s*(?:\{[:#.][^{}]*\}|¶|\[¶\]\([^)]*\)|(?<=\s)#+)\s*$")
 
 _SHORT = "passage too short"
@@ -41,14 +43,16 @@ _AFTER_GAP = "points back at something left out"
 
 
 class Drops:
-    """Counts what is dropped and keeps the first samples of each reason."""
+    """Counts what is dropped, and its words, and keeps the first samples of each reason."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.words: Counter[str] = Counter()
         self.samples: dict[str, tuple[str, ...]] = {}
 
     def add(self, reason: str, sample: str) -> None:
         self.counts[reason] += 1
+        self.words[reason] += num_words(sample)
         kept = self.samples.get(reason, ())
         if len(kept) < _NUM_SAMPLES:
             line = " ".join(sample.split())
@@ -109,20 +113,16 @@ def cut_document(document: Document, *, target: int, min_words: int, missing: st
     `missing`: "drop" leaves out passages that point at code, tables or pictures which are not in the text; "keep" keeps them.
     """
     made: list[Passage] = []
-    before, first, last_kept = "", True, False
-    for stretch in _stretches(blocks_from_text(document.text), target, keep=missing == "keep", drops=drops):
+    before, first, last_kept, keep = "", True, False, missing == "keep"
+    for stretch in _stretches(blocks_from_text(document.text), target, keep=keep, drops=drops):
         before = "" if stretch.after_gap else before
-        groups = _grouped(stretch.pieces, target, min_words)
-        for number, pieces in enumerate(groups):
-            heads = stretch.heads and number == 0
-            kept = _without_sign_off(pieces, drops)
+        parts = list(_parts(_grouped(stretch.pieces, target, min_words), keep=keep, drops=drops))
+        for number, (pieces, is_cut) in enumerate(parts):
+            before, heads = "" if is_cut else before, stretch.heads and number == 0 and not is_cut
+            kept = pieces if keep else _without_ending(pieces, drops)
             text = _joined(kept)
             leans = pieces[0].leans or (pieces[0].kind in {"list", "quote"} and not heads and not first)
             reason = _fault(kept, text, target, min_words)
-            if not reason and missing != "keep" and points_at_missing(text):
-                reason = _MISSING
-            if not reason and kept[-1].kind == "paragraph" and announces(kept[-1].text):
-                reason = _LEAD_IN
             if not reason and leans and not before and not first:
                 reason = _AFTER_GAP
             if reason and kept:
@@ -137,7 +137,7 @@ def cut_document(document: Document, *, target: int, min_words: int, missing: st
                         before=before,
                         leans=leans,
                         heads=heads,
-                        fills=heads and len(groups) == 1,
+                        fills=heads and len(parts) == 1,
                         opens=first,
                         goes_on=not kept[-1].ends_block,
                     )
@@ -146,6 +146,41 @@ def cut_document(document: Document, *, target: int, min_words: int, missing: st
     if len(made) > 1 and last_kept:
         made[-1] = replace(made[-1], closes=True)
     return made
+
+
+def _parts(groups: Sequence[Sequence[_Piece]], *, keep: bool, drops: Drops) -> Iterator[tuple[Sequence[_Piece], bool]]:
+    """The groups without what points at code, tables or pictures that are not there, each run of what is left by itself.
+
+    The second value says that something was taken out between this run and the one before it.
+    """
+    is_cut = False
+    for pieces in groups:
+        run: list[_Piece] = []
+        for piece in pieces:
+            if keep or not points_at_missing(piece.text):
+                run.append(piece)
+                continue
+            head = _until_pointing(piece)
+            drops.add(_MISSING, piece.text[len(head) :])
+            if head:
+                run.append(replace(piece, text=head, words=num_words(head), leads=False, asks=False))
+            if run:
+                yield run, is_cut
+            run, is_cut = [], True
+        if run:
+            yield run, is_cut
+            is_cut = False
+
+
+def _until_pointing(piece: _Piece) -> str:
+    """The sentences of a paragraph before the first that points at what is not there."""
+    end = 0
+    for sentence in split_sentences(piece.text) if piece.kind == "paragraph" else ():
+        if points_at_missing(sentence):
+            break
+        end = piece.text.index(sentence, end) + len(sentence)
+    head = piece.text[:end].rstrip()
+    return "" if points_at_missing(head) else head
 
 
 def heading_text(line: str) -> str:
@@ -208,7 +243,7 @@ def _pieces(block: Block, target: int, *, after: _Piece | None) -> Iterator[_Pie
     words = num_words(block.text)
     led = after is not None and after.leads
     leans = led or points_back(block.text)
-    leads = block.kind == "paragraph" and (block.text.rstrip().endswith(":") or announces(block.text))
+    leads = block.kind == "paragraph" and (block.text.rstrip().endswith(":") or is_label(block.text) or announces(block.text))
     asks = words <= _MAX_ASKING_WORDS and block.text.rstrip("”\"'’) ").endswith("?")
     if words <= _WHOLE * target:
         yield _Piece(block.text, block.kind, "\n\n", words, leans, True, leads, asks)
@@ -267,27 +302,43 @@ def _cost(pieces: Sequence[_Piece], start: int, end: int, words: int, target: in
 
 def _fault(kept: Sequence[_Piece], text: str, target: int, min_words: int) -> str:
     """Why a passage cannot be an answer, or nothing."""
-    if num_words(text) < min_words:
+    size = sum(piece.words for piece in kept)
+    if size < min_words:
         return _SHORT
-    if sum(piece.words for piece in kept if piece.kind == "quote") > _MOST_QUOTED * sum(piece.words for piece in kept):
+    if len(kept) == 1 and kept[0].kind == "paragraph" and announces(text) and len(split_sentences(text)) == 1:
+        return _LEAD_IN
+    if sum(piece.words for piece in kept if piece.kind == "quote") > _MOST_QUOTED * size:
         return _QUOTED
-    if num_words(text) > 4 * STRETCH * target:
+    if size > 4 * STRETCH * target:
         return _UNBROKEN
-    tokens = [token for token in text.split() if any(c.isalnum() for c in token)]
+    return _NOT_PROSE if _is_no_prose(text) else ""
+
+
+def _is_no_prose(text: str) -> bool:
+    """Whether most of a text is addresses and figures, or the same words again and again."""
+    tokens = text.casefold().split()
+    signs = text.count("/") + text.count("@") + len(_FIGURES.findall(text))
+    if signs < 0.2 * len(tokens) and len(set(tokens)) - signs >= 0.3 * len(tokens):
+        return False  # the bounds are wide: what follows looks at every character
+    tokens = [token for token in tokens if any(c.isalnum() for c in token)]
     plain = sum(any(c.isalpha() for c in token) and "/" not in token and "@" not in token for token in tokens)
-    repeats = len(tokens) >= 30 and len({token.casefold() for token in tokens if not token[0].isdigit()}) < 0.12 * len(tokens)
-    return _NOT_PROSE if plain < 0.6 * len(tokens) or repeats else ""
+    repeats = len(tokens) >= 30 and len({token for token in tokens if not token[0].isdigit()}) < 0.12 * len(tokens)
+    return plain < 0.6 * len(tokens) or repeats
 
 
-def _without_sign_off(pieces: Sequence[_Piece], drops: Drops) -> Sequence[_Piece]:
-    """A last paragraph that ends in "Thanks for reading!" without that sentence."""
+def _without_ending(pieces: Sequence[_Piece], drops: Drops) -> Sequence[_Piece]:
+    """The pieces without last sentences that take leave of the reader, or promise an enumeration that does not come."""
     last = pieces[-1]
     sentences = split_sentences(last.text) if last.kind == "paragraph" else []
-    if len(sentences) < 2 or not is_sign_off(sentences[-1]):
+    promises = announces(last.text) or (len(pieces) > 1 and is_label(last.text))
+    reason = "" if not sentences else _FURNITURE if is_sign_off(sentences[-1]) else _LEAD_IN if promises else ""
+    if not reason or (len(sentences) < 2 and (len(pieces) < 2 or reason == _FURNITURE)):
         return pieces
-    drops.add(_FURNITURE, sentences[-1])
+    drops.add(reason, sentences[-1])
     rest = last.text[: last.text.rindex(sentences[-1])].rstrip()
-    return _without_sign_off([*pieces[:-1], replace(last, text=rest)], drops)
+    if not rest:
+        return _without_ending(pieces[:-1], drops)
+    return _without_ending([*pieces[:-1], replace(last, text=rest, words=num_words(rest))], drops)
 
 
 def _joined(pieces: Sequence[_Piece]) -> str:

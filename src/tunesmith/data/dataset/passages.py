@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, TypeVar
 
 from tunesmith.core.records import Document, Example, Message, Row, digest
@@ -26,11 +26,13 @@ _BEGINS_WORDS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built(Generic[R]):
-    """Examples or preferences, and what was dropped: reason → count, and up to three short samples of each."""
+    """Examples or preferences, and what was dropped: reason → count, up to three short samples of each, and its words where
+    documents were cut into passages."""
 
     examples: tuple[R, ...]
     dropped: Mapping[str, int]
     dropped_samples: Mapping[str, tuple[str, ...]]
+    dropped_words: Mapping[str, int] = field(default_factory=dict)
 
 
 def build_passages(
@@ -69,7 +71,12 @@ def build_passages(
             drops.add(_NO_QUESTION, passage.text)
         else:
             examples.append(_example(passage, question, system_prompt))
-    return Built(examples=tuple(examples), dropped=dict(drops.counts), dropped_samples=drops.samples)
+    return Built(
+        examples=tuple(examples),
+        dropped=dict(drops.counts),
+        dropped_samples=drops.samples,
+        dropped_words=dict(drops.words),
+    )
 
 
 def build_examples(pairs: Sequence[Example], *, system_prompt: str) -> Built[Example]:

@@ -21,7 +21,7 @@ _TOKEN = re.compile(r"[^\W_]+(?:['’\-.&][^\W_]+)*|[^\w\s]")
 _WORD = re.compile(r"[^\W\d_]+(?:['\-.&][^\W_]+)*")
 _NOT_WORDS = re.compile(r"//|www\.|[_\\={}<>@#%^|~`*]|\w[(/:]\w")  # in addresses, code and options
 _YOURS = frozenset(("my", "our", "your"))
-_SPEAKER = re.compile(r"^[A-Z][\w.]*(?: [A-Z][\w.]*){0,2}: ")  # in an interview
+_SPEAKER = re.compile(r"^[A-Z][\w.]*(?: [A-Z][\w.]*){0,2}(?: \([^()]{1,40}\))?: ")  # in an interview
 _ARTICLES = frozenset(("a", "an"))
 _NOT_ONE = frozenset(("each", "every", "any", "no", "another", "some", "per"))
 _VAGUE_TEXT = """
@@ -104,7 +104,8 @@ class Collection:
                 text = f"the {text}"
             given = text.startswith(("the ", "your ")) and not uses[0].name  # "the site" was named before
             known = not given and (len(key) > 1 or (uses[0].name and key[0] not in self.name_parts))
-            alone = known and count <= 2 and (len(uses) > 1 or (uses[0].sentence == 0 and uses[0].leads))
+            begins = uses[0].sentence == 0 and uses[0].leads and (not uses[0].before or uses[0].before in DETERMINERS)
+            alone = known and count <= 2 and (begins or (len(uses) > 1 and uses[0].sentence < 3))
             scored.append((-score, key, Phrase(text, alone)))
         scored.sort(key=lambda entry: entry[:2])
         return _distinct([(key, phrase) for _, key, phrase in scored], limit)
@@ -171,6 +172,10 @@ class Collection:
         before, tag = (tokens[start - 1][0].lower(), tokens[start - 1][1]) if start else ("", "")
         if tag in {"JJ", "JJR", "JJS", "RBS", "CD", "NN", "NNS"}:
             return  # "the best possible outcome", "16 GB of": a part of a phrase
+        if before in _ARTICLES and (tokens[stop - 1][1] == "NNS" or _is_listed(tokens, start, stop)):
+            return  # "a research review proceeds", "a Ruby app, a React app, or …"
+        if stop - start == 1 and kinds[start] == "noun" and stop < len(tokens) and tokens[stop][0] == "of":
+            return  # "the circle of influence": half a phrase
         first = start
         named = "adjective" in kinds[start:stop] and set(kinds[start:stop]) == {"adjective", "name"}  # happy Gleam
         while first < stop - 1 and kinds[first] != "name" and (named or before not in _YOURS):
@@ -207,7 +212,7 @@ class Collection:
 
     def _is_name(self, word: str, *, noun: bool, begins: bool, before_capital: bool) -> bool:
         """Capitalised inside (OpenBB, microSD) or within a sentence; at a beginning only if the collection writes it so."""
-        if any(c.isupper() for c in word[1:]):
+        if (rest := word[1:]) != rest.lower():
             return True
         if not word[0].isupper():
             return False
@@ -267,6 +272,12 @@ def _begins(words: Sequence[str], position: int) -> bool:
     return capital and (position == 0 or not words[position - 1][0].isalnum())
 
 
+def _is_listed(tokens: Sequence[tuple[str, str]], start: int, stop: int) -> bool:
+    """One of several things that stand in a row, each with its article before it."""
+    follows = start > 1 and tokens[start - 2][0] in {",", "or", "and"}
+    return follows and stop < len(tokens) and tokens[stop][0] in {",", "or", "and"}
+
+
 def _joins(kinds: Sequence[str], tokens: Sequence[tuple[str, str]], position: int) -> bool:
     """A connecting word between two names: `of` in Bureau of Land Management."""
     inside = 0 < position < len(tokens) - 1
@@ -287,6 +298,9 @@ def _is_verb_after_all(tokens: Sequence[tuple[str, str]], kinds: Sequence[str], 
         return True  # the drawer provides a …
     if before[0].lower() == "to" and kinds[start] == "noun":
         return True
+    acts = before[1] in {"MD", "TO"} or before[0].lower() in {"i", "you", "we", "they", "let", "please"}
+    if acts and kinds[start] == "noun" and stop - start > 1 and _may_be_verb(tokens[start][0].lower()):
+        return True  # "you can use Nix-managed environments"
     if kinds[stop - 1] == "name" and "noun" in kinds[start:stop]:
         return True  # "in the process Ryan": two phrases
     joined = stop + 1 < len(tokens) and tokens[stop][0] == "and" and kinds[stop + 1] == "name"

@@ -135,7 +135,8 @@ def ask(cues: Sequence[Cue], *, fits: Fits = lambda number, question: True) -> l
     """One question for each cue, no two alike; None where there is nothing to ask by.
 
     Wordings are dealt evenly: of those that are possible, the one used least so far, if its question `fits`. Where none fits,
-    a continuation is taken, or the first words of an opening are given. The same cues give the same questions.
+    a continuation is taken; or a part is asked for by its heading, an opening by the title or its first words. The same cues
+    give the same questions.
     """
     used: Counter[str] = Counter()
     taken: set[str] = set()
@@ -150,7 +151,10 @@ def ask(cues: Sequence[Cue], *, fits: Fits = lambda number, question: True) -> l
     return [questions[number] for number in range(len(cues))]
 
 
-_LAST = frozenset(("continue!", "into-heading!", "begins"))
+_LAST_TEXT = """
+continue! into-heading! heading-title! heading-write! heading-begins! heading-opens! title-write! heading-passage! begins
+"""
+_LAST = frozenset(_LAST_TEXT.split())  # what is asked where nothing fits by its words
 
 
 def _same(question: str) -> str:
@@ -168,9 +172,14 @@ def _choices(cue: Cue, used: Counter[str]) -> Iterator[tuple[str, str]]:
     for wording in fitting:
         for phrases in list(combinations(_usable(cue, wording), wording.num_phrases))[1:] if wording.num_phrases else ():
             yield wording.make(cue, phrases) + end, wording.name
-    for wording in fitting:  # nothing fits: the text before tells most
-        if wording.name in {"continue", "into-heading"}:
+    for wording in fitting:  # nothing fits: the text before tells most, then the heading, then that it is the opening
+        if f"{wording.name}!" in _LAST and "before" in wording.needs:
             yield wording.make(cue, ()) + end, f"{wording.name}!"
+    for wording in fitting:
+        if f"{wording.name}!" in _LAST and "before" not in wording.needs:
+            yield wording.make(cue, ()) + end, f"{wording.name}!"
+    if cue.title and cue.names and not cue.leans:
+        yield f"Write a passage of the part “{cue.heading}” of “{cue.title}”.{end}", "heading-passage!"
     if cue.begins and cue.opens:  # after something left out, the first words alone explain nothing
         of = f" of “{cue.title}”" if cue.title else ""
         yield f"Write the passage{of} that begins “{cue.begins} …”{end}", "begins"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 from tunesmith.core.page import Raw, badge, card, folded, histogram, page, section, table, text
@@ -42,6 +43,7 @@ def dataset_report(  # noqa: PLR0913 (plain values from a caller who has the tok
     sections: Sequence[str] = (),
     not_looked_for: Sequence[str] = (),
     fits: Sequence[Fit] = (),
+    dropped_words: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[dict[str, Any], str]:
     """(report.json as a dict, report.html as a string) of a dataset.
 
@@ -50,7 +52,8 @@ def dataset_report(  # noqa: PLR0913 (plain values from a caller who has the tok
     `origin`: what `origin_facts` says of them. `synthesis`: what came of a language model's work, if one wrote here.
     `sections`: further parts of the page, as HTML that is safe already. `findings`: leaks between the splits and what else was
     found beside `quality`, the findings of the checks.
-    `not_looked_for`: leaks that no search looked for. `fits`: how well the questions fit, by one or two methods.
+    `not_looked_for`: leaks that no search looked for. `fits`: how well the questions fit, by one or more methods.
+    `dropped_words`: how many words were dropped for each reason, where documents were cut.
     """
     rows = [failure if isinstance(failure, Mapping) else asdict(failure) for failure in failures]
     report: dict[str, Any] = {
@@ -61,7 +64,8 @@ def dataset_report(  # noqa: PLR0913 (plain values from a caller who has the tok
         "documents": dict(origin) if origin is not None else None,
         "splits": {name: _facts(name, examples, token_lengths) for name, examples in splits.items()},
         "dropped": {
-            reason: {"count": count, "samples": list(dropped_samples.get(reason, ()))} for reason, count in dropped.items()
+            reason: {"count": count, "words": dropped_words.get(reason), "samples": list(dropped_samples.get(reason, ()))}
+            for reason, count in dropped.items()
         },
         "cut": dict(cut) if cut is not None else None,
         "fits": [fit.report() for fit in fits],
@@ -237,10 +241,10 @@ def _dropped_section(report: Mapping[str, Any]) -> str:
     parts: list[str] = []
     if report["dropped"]:
         rows = [
-            [reason, f"{facts['count']:,}"]
+            [reason, f"{facts['count']:,}", f"{words:,}" if (words := facts.get("words")) is not None else "not counted"]
             for reason, facts in sorted(report["dropped"].items(), key=lambda item: -item[1]["count"])
         ]
-        parts.append(table(["reason", "pieces"], rows, numeric=[1]))
+        parts.append(table(["reason", "pieces", "words"], rows, numeric=[1, 2]))
         parts += [
             folded(f"{reason}: samples", _lines(facts["samples"]))
             for reason, facts in report["dropped"].items()

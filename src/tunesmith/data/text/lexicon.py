@@ -54,7 +54,7 @@ hang happen hate hear heard help hide hire hit hold hope hurt imagine improve in
 jump keep kept kick kill knew conduct configure decrease function operate pitch ship track knock know known lack laugh
 launch lay lead lean learn leave led left lend lie lift like listen live look lose lost love made maintain make manage
 mark matter mean meant measure meet mention met mind miss move need notice obtain occur offer open order owe own pay
-pass perform pick place plan play point post prefer prepare present pretend prevent produce promise prove provide
+pass perform pick place plan play point post prefer prepare present pretend prevent proceed produce promise prove provide
 publish pull push put raise reach react read realize realise receive recognize recommend reduce refuse release rely
 remain remember remind remove repeat replace reply represent require rest return reveal ride rise risk run said sat save
 saw say search see seek seen sell send sent separate serve set settle share shift shine show shut sing sit sleep smile

@@ -7,7 +7,7 @@ import re
 from tunesmith.data.text.lexicon import STOP_WORDS, VERBS
 from tunesmith.data.text.sentences import split_sentences
 
-__all__ = ["announces", "is_closing_heading", "is_furniture", "is_sign_off", "points_at_missing", "points_back"]
+__all__ = ["announces", "is_closing_heading", "is_furniture", "is_label", "is_sign_off", "points_at_missing", "points_back"]
 
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 _FIRST_WORDS_TEXT = """
@@ -151,7 +151,8 @@ _SHOWN = (
 _WHERE = re.compile(
     rf"\b{_SHOWN}s?,?(?: \w+){{0,2}} (?:below|above)\b|"
     rf"\b(?:above|below),? (?:is|are|you(?:'ll| can| will)|shows?|{_SHOWN})\b|"
-    r"\b(?:see|as|shown|seen|listed|pictured|illustrated|depicted|displayed|the|look) (?:below|above)\b(?! all)|"
+    r"\b(?:see|as|shown|seen|listed|modified|adapted|reproduced|attached|included|embedded|pictured|illustrated|depicted"
+    r"|displayed|the|look) (?:below|above)\b(?! all)|"
     r"\b(?:below|above)(?:[.:)]|$)",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -169,10 +170,20 @@ _SHOWN_HERE = re.compile(
 )
 
 
+_SIGNS_TEXT = """
+below above ![ screenshot picture photo image chart graph diagram fig video snippet code example map clip table gif listing
+script command output query function demo tweet comment formula equation log plot illustration animation slide here's look
+(left) (right) (top) (bottom) (center)
+"""
+_SIGNS = tuple(_SIGNS_TEXT.split())  # one of which is in everything that the two patterns find
+
+
 def points_at_missing(text: str) -> bool:
     """Whether a passage speaks of code, a table or a picture as if it stood there: "the code below", "the chart shows"."""
     plain = text.replace("’", "'")
     lowered = plain.lower()
+    if not any(sign in lowered for sign in _SIGNS):
+        return False
     placed = ("below" in lowered or "above" in lowered) and _WHERE.search(plain)
     return bool(placed or _SHOWN_HERE.search(plain))
 
@@ -236,7 +247,14 @@ def is_furniture(text: str) -> bool:
 
 def is_sign_off(sentence: str) -> bool:
     """Whether a sentence takes leave of the reader and says nothing else: "Thanks for reading!", "Cheers, Ada"."""
+    if re.match(r"stay tuned\b", sentence, re.IGNORECASE):
+        return len(sentence.split()) <= 25
     return len(sentence.split()) <= 8 and bool(_SIGN_OFF.match(" ".join(sentence.replace("’", "'").split())))
+
+
+def is_label(text: str) -> bool:
+    """Whether a paragraph is a heading that is not marked as one: a few words in one line that end in no sign."""
+    return "\n" not in text and len(text.split()) <= 12 and text[-1:].isalnum()
 
 
 def is_closing_heading(heading: str) -> bool:

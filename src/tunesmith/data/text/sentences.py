@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 __all__ = ["split_sentences"]
@@ -26,6 +27,11 @@ def split_sentences(text: str) -> list[str]:
 
     A line break inside a paragraph ends a sentence if what precedes it ends like one.
     """
+    return list(_split(text))
+
+
+@functools.lru_cache(maxsize=20_000)  # the rules for passages ask for the same paragraphs several times
+def _split(text: str) -> tuple[str, ...]:
     sentences, start = [], 0
     for match in _END.finditer(text):
         end = match.end()
@@ -36,7 +42,7 @@ def split_sentences(text: str) -> list[str]:
         start = end
     if rest := text[start:].strip():
         sentences.append(rest)
-    return sentences
+    return tuple(sentences)
 
 
 def _ends(text: str, start: int, match: re.Match[str]) -> bool:
