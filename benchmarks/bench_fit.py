@@ -1,11 +1,12 @@
-"""How often the question of a row is recognised among four of other documents: by words, and by a base's likelihood.
+"""How often the question of a row is recognised among four of other documents: by words, vectors, and a base's likelihood.
 
-Usage: python benchmarks/bench_fit.py NAME=ROWS… [--base smollm2] [--rows 100] [--seed 7] [--passage-words 90]
+Usage: python benchmarks/bench_fit.py NAME=ROWS… [--base smollm2] [--encoder embeddings] [--rows 100] [--seed 7]
 
 ROWS: a JSONL file of rows that a build wrote, or a folder of writing, which is built here with the question makers of today.
 Of each set `--rows` rows are drawn with `--seed`; the wrong questions come from all rows of the set. By likelihood, a
 question is recognised if the base finds the answer likelier after it than after each wrong one (ln p of all its tokens).
-Chance is 20 %. Without `--base`: by words alone.
+By vectors (`--encoder`: `embeddings`, the installed one, or a folder), the question must be nearest to the answer.
+Chance is 20 %. Without `--base` and `--encoder`: by words alone.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from typing import Any
 from record import write_result
 from tunesmith.core.records import Example, read_jsonl
 from tunesmith.core.reporter import SilentReporter
-from tunesmith.data.dataset.fit import BY_WORDS, Fit, Score, WordScore, measure_fit
+from tunesmith.data.dataset.fit import BY_WORDS, EmbeddingScore, Fit, Score, WordScore, measure_fit
 from tunesmith.data.dataset.passages import build_passages
 from tunesmith.data.ingest.extract import extract
 from tunesmith.data.ingest.gather import gather
+from tunesmith.data.similar.embeddings import open_encoder
 from tunesmith.eval.fit import likelihood_score
 from tunesmith.models.chat import open_chat
 from tunesmith.models.load import find_base, load_model
@@ -35,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", metavar="NAME=ROWS")
     parser.add_argument("--base", default="")
+    parser.add_argument("--encoder", default="")
     parser.add_argument("--rows", type=int, default=100)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--passage-words", type=int, default=90)
@@ -48,6 +51,7 @@ def main() -> None:
         name, _, place = entry.partition("=")
         rows = rows_of(Path(place), asked.passage_words)
         scores: list[tuple[str, Score]] = [(BY_WORDS, WordScore([row.answer for row in rows]))]
+        scores += [(f"vectors, {asked.encoder}", EmbeddingScore(open_encoder(asked.encoder).encode))] if asked.encoder else []
         scores += [(f"likelihood, {asked.base}", by_base)] if by_base else []
         for method, score in scores:
             begin = time.perf_counter()

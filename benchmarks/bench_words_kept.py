@@ -45,6 +45,7 @@ BY_RULE = (  # reasons of `build` that are stated rules, and not losses
     "more than a third is quoted text",
     "footnote, thanks, sign-off or navigation",
     "points at code, a table or a picture that is not there",
+    "points back at something left out",  # which is always code, a table or a picture
     "lead-in to something left out",
     "mostly addresses, figures or repetitions",
     "document too short",

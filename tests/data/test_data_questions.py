@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from shared_material import document, example
 
-from tunesmith.data.dataset.fit import BY_WORDS, Fit, WordScore, measure_fit
+from tunesmith.data.dataset.fit import BY_WORDS, EmbeddingScore, Fit, WordScore, measure_fit
 from tunesmith.data.dataset.passages import build_passages
 from tunesmith.data.dataset.phrases import Collection, Phrase, study
 from tunesmith.data.dataset.questions import Cue, ask
@@ -50,6 +53,7 @@ def test_names_are_whole_and_in_their_order() -> None:
         ("On Feb. 7 the lid came. Feb. was cold.", "Feb"),
         ("We saw Advanced Simulation and Computing at work. Advanced Simulation and Computing won.", "Advanced Simulation"),
         ("In the process Ryan wrote a letter. In the process Ryan rested.", "process Ryan"),
+        ("Your proposed policy is new. A proposed policy is old, and your proposed policy changes.", "your proposed"),
         ("I sent each response at once. Every response was read.", "response"),
         ("A research review proceeds in two parts. The research review is long.", "review proceeds"),
         ("Sometimes I use Nix-managed environments. Who would use Nix-managed environments?", "use Nix"),
@@ -310,3 +314,17 @@ def test_a_collection_is_read_once_and_counts_documents() -> None:
     collection = study(["A lid. A lid.", "A lid and a kettle."])
     assert isinstance(collection, Collection) and collection.num_documents == 2
     assert collection.document_count["lid"] == 2 and collection.document_count["kettle"] == 1
+
+
+def test_vectors_recognise_a_question_that_shares_no_word_with_its_answer() -> None:
+    meanings = {"kettle": 0, "boiler": 0, "rose": 1, "flower": 1}
+    asked: list[str] = []
+
+    def encode(texts: Sequence[str]) -> NDArray[np.float32]:
+        asked.extend(texts)
+        return np.eye(2, dtype=np.float32)[[next(n for word, n in meanings.items() if word in text) for text in texts]]
+
+    score = EmbeddingScore(encode)
+    assert score("The kettle sang.", ["About the boiler?", "About the flower?"]) == [1.0, 0.0]
+    assert score("The rose froze.", ["About the boiler?", "About the flower?"]) == [0.0, 1.0]
+    assert len(asked) == len(set(asked)) == 4  # each text once

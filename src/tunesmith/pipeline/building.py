@@ -59,6 +59,7 @@ __all__ = ["build_settings", "data_facts", "fill_dataset", "report_findings", "s
 
 _OF_REJECTED = (check_placeholders, check_encoding, check_residue, check_secrets, check_personal)
 
+_LATER = frozenset(("redact", "fit_by_encoder"))
 Splits = Mapping[str, Sequence[Row]]
 
 
@@ -124,7 +125,7 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     numbers |= {"redacted": dict(read.redacted), "findings": [_told(finding) for finding in found]}
     numbers |= {} if outcome is None else {"synthesis": outcome.report()}
     asked = set() if record is Text else {one.id for one in read.documents}  # nobody asks for a text
-    fits = measure_fits(shown, documents=asked, chat=chat, base=base, reporter=reporter)
+    fits = measure_fits(shown, documents=asked, chat=chat, base=base, encoder=recipe.build.fit_by_encoder, reporter=reporter)
     numbers["fits"] = [{key: value for key, value in fit.report().items() if key != "failed"} for fit in fits]
     for name, own in kept.items():
         write_jsonl(draft.path / f"{name}.jsonl", own)
@@ -326,9 +327,9 @@ def _numbers(
 
 
 def build_settings(build: BuildConfig, *, passage_words: int) -> dict[str, Any]:
-    """The section `build` as a setting of the artifact; `redact` only where it is on, so that older datasets keep their id."""
+    """The section `build` as a setting of the artifact; later settings only where they are on: older datasets keep their id."""
     settings = {**build.model_dump(), "passage_words": passage_words}
-    return settings if build.redact else {name: value for name, value in settings.items() if name != "redact"}
+    return {name: value for name, value in settings.items() if value or name not in _LATER}
 
 
 def split_settings(split: SplitConfig) -> dict[str, Any]:

@@ -207,7 +207,7 @@ def _stretches(blocks: Sequence[Block], target: int, *, keep: bool, drops: Drops
             heading, gap, heads, pieces = heading_text(block.text), False, True, []
             closing = is_closing_heading(heading)
             continue
-        if closing or (block.kind == "paragraph" and is_furniture(block.text)):
+        if closing or (block.kind in {"paragraph", "list"} and is_furniture(block.text)):
             drops.add(_FURNITURE, block.text)
             if pieces:
                 yield _Stretch(heading, pieces, gap, heads)

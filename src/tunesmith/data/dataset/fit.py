@@ -1,4 +1,4 @@
-"""Whether questions belong to their answers: how often each is recognised, by words or by a model."""
+"""Whether questions belong to their answers: how often each is recognised, by words, vectors or a model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tunesmith.core.proportion import wilson
 from tunesmith.core.records import Example
 from tunesmith.data.text.lexicon import STOP_WORDS
 from tunesmith.data.text.words import fold, stem, words
 
-__all__ = ["BY_WORDS", "Fit", "Score", "WordScore", "last_question", "measure_fit", "wrong_questions"]
+__all__ = ["BY_WORDS", "EmbeddingScore", "Fit", "Score", "WordScore", "last_question", "measure_fit", "wrong_questions"]
 
 Score = Callable[[str, Sequence[str]], Sequence[float]]
 """How well each of several questions suits an answer: one number a question, the higher the better."""
@@ -131,6 +134,22 @@ class WordScore:
         found = {word: count * self._weights.get(word, 0.0) for word, count in Counter(_stems(text)).items()}
         length = math.sqrt(sum(weight * weight for weight in found.values()))
         return {word: weight / length for word, weight in found.items()} if length else {}
+
+
+class EmbeddingScore:
+    """Scores questions by the cosine of their vectors with that of the answer; `encode` gives vectors of length 1.
+
+    A paraphrase is recognised. Each text is encoded once.
+    """
+
+    def __init__(self, encode: Callable[[Sequence[str]], NDArray[np.float32]]) -> None:
+        self._encode = encode
+        self._known: dict[str, NDArray[np.float32]] = {}
+
+    def __call__(self, answer: str, questions: Sequence[str]) -> list[float]:
+        new = [text for text in dict.fromkeys((answer, *questions)) if text not in self._known]
+        self._known.update(zip(new, self._encode(new), strict=True))
+        return [float(self._known[answer] @ self._known[question]) for question in questions]
 
 
 def _dot(one: Mapping[str, float], other: Mapping[str, float]) -> float:

@@ -28,7 +28,7 @@ _VAGUE_TEXT = """
 great good big new old nice whole entire same similar different certain various particular other own several many few first
 last next main major real actual such huge small little large bad best better awesome amazing favorite favourite previous
 recent latest current important popular fantastic interesting fun easy simple general single following obvious upcoming
-additional extra subsequent
+additional extra subsequent multiple
 """
 _MONTHS = frozenset(("jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"))
 _LIKE_PREPOSITIONS = frozenset(("including", "using", "following", "regarding", "concerning", "being", "having", "doing"))
@@ -172,6 +172,8 @@ class Collection:
         before, tag = (tokens[start - 1][0].lower(), tokens[start - 1][1]) if start else ("", "")
         if tag in {"JJ", "JJR", "JJS", "RBS", "CD", "NN", "NNS"}:
             return  # "the best possible outcome", "16 GB of": a part of a phrase
+        if before == "your":
+            return  # the reader's own, of which nobody would ask the author
         if before in _ARTICLES and (tokens[stop - 1][1] == "NNS" or _is_listed(tokens, start, stop)):
             return  # "a research review proceeds", "a Ruby app, a React app, or …"
         if stop - start == 1 and kinds[start] == "noun" and stop < len(tokens) and tokens[stop][0] == "of":

@@ -146,7 +146,7 @@ def _is_expletive(after: list[str]) -> bool:
 
 _SHOWN = (
     r"(?:code|snippet|listing|script|command|output|figure|fig\.?|table|chart|graph|plot|diagram|screenshot|image|picture|photo|"
-    r"photograph|video|gif|map|illustration|animation|slide|example|query|function|clip|demo|tweet|comment|formula|equation|log)"
+    r"photograph|video|gif|map|illustration|animation|slide|outline|template|example|query|function|clip|demo|tweet|comment|formula|equation|log)"
 )
 _WHERE = re.compile(
     rf"\b{_SHOWN}s?,?(?: \w+){{0,2}} (?:below|above)\b|"
@@ -173,7 +173,7 @@ _SHOWN_HERE = re.compile(
 _SIGNS_TEXT = """
 below above ![ screenshot picture photo image chart graph diagram fig video snippet code example map clip table gif listing
 script command output query function demo tweet comment formula equation log plot illustration animation slide here's look
-(left) (right) (top) (bottom) (center)
+outline template (left) (right) (top) (bottom) (center)
 """
 _SIGNS = tuple(_SIGNS_TEXT.split())  # one of which is in everything that the two patterns find
 
@@ -191,7 +191,7 @@ def points_at_missing(text: str) -> bool:
 _ANNOUNCED = re.compile(
     r"\b(?:several|following|few|two|three|four|five|six|seven|eight|ten|\d|some|many|list of|number of)\b[\w\s,'-]{0,40}"
     r"\b(?:advantages|benefits|reasons|ways|steps|tips|options|examples|lessons|goals|principles|rules|things|questions|factors|"
-    r"points|problems|challenges|takeaways|tools|categories|types|kinds|ideas|suggestions|recommendations|techniques|"
+    r"points|areas|changes|mistakes|criteria|requirements|issues|problems|challenges|takeaways|tools|categories|types|kinds|ideas|suggestions|recommendations|techniques|"
     r"strategies|approaches|features|components|parts|highlights|themes)\b[^.!?:]{0,30}[.:]$",
     re.IGNORECASE,
 )
@@ -218,6 +218,8 @@ _FURNITURE = re.compile(
     r"(?:originally|also|published|posted|cross|part of|the \w+ "
     r"(?:post|part|article) (?:in|of)|appeared)|discuss (?:on|this)|view (?:all|comments)|©|copyright\b|all rights reserved|"
     r"(?:prepared|performed) (?:by|under)\b|(?:watch|read|see|listen|view|download|check out) .{0,60}\bhere[.!]$|related [—–-]|"
+    r"watch for (?:the|our|my|part) |(?:if you(?:'re| are|'d| would| want)|want to|ready to|to) .{0,40}learn more\b.{0,60}"
+    r"(?:check out|see|read) (?:our|my|the|this|these) |"
     r"disclaimer:|full disclosure:|source:|sources:|via:|h/t\b|caption:|see also\b)",
     re.IGNORECASE,
 )
@@ -235,6 +237,7 @@ _CLOSING_HEADING = re.compile(
     r"table of contents|contents|on this page|subscribe.*|newsletter)[:.]?",
     re.IGNORECASE,
 )
+_PART_OF_SERIES = re.compile(r"(?:- |\d+\. )(?:(?:part|chapter|day|week|episode) \w+|overview|introduction)\b", re.IGNORECASE)
 _MAX_FURNITURE_WORDS = 60
 
 
@@ -242,6 +245,8 @@ def is_furniture(text: str) -> bool:
     """Whether a block belongs to the page and not to the text: footnote, thanks, credits, sign-off, navigation, sharing."""
     plain = text.replace("’", "'").strip().lstrip("(")
     plain = _MARKS.sub("", plain, count=1) if "\n" not in plain else plain
+    if "\n" in plain and all(_PART_OF_SERIES.match(line) for line in plain.split("\n")):
+        return True
     return (bool(_FURNITURE.match(plain)) and len(plain.split()) <= _MAX_FURNITURE_WORDS) or is_sign_off(plain)
 
 

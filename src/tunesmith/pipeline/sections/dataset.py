@@ -32,6 +32,10 @@ class BuildConfig(Section):
     fit_by_base: bool = False
     """Also measure, on 100 rows, how often the base finds the answer likelier after its own question than after four of other
     documents. Takes a minute or more on a CPU. By words, this is always measured."""
+    fit_by_encoder: str = ""
+    """Also measure, on 100 rows, how often an answer is nearer to its own question than to four of other documents, by the
+    vectors of `embeddings`, which needs the extra of that name, or of the folder of a sentence-transformers model. Empty: not
+    measured."""
     system_prompt: str = ""
     """The system message added to every example. Empty: none is added. Examples that have their own keep it."""
     dedup: Literal[0] | Annotated[float, Field(ge=0.2, le=1)] = 0.8
