@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +71,34 @@ def test_what_was_answered_before_an_interruption_is_not_asked_again(tmp_path: P
     found = KeptSystem(again, tmp_path, mark="m").answer(requests(*range(8)), on_done=done.append)
     assert again.asked == [f"question {n}" for n in range(4, 8)] and sum(done) == 8
     assert [one.text for one in found] == [f"question {n} 0 ’\n" for n in range(8)]
+
+
+_KILLED = """
+import os, sys
+from pathlib import Path
+from test_eval_kept_system import Told, quiet, requests
+from tunesmith.eval import kept_system
+
+kept_system._AT_ONCE = 2
+
+class Dies(Told):
+    def answer(self, requests, *, on_done):
+        if len(self.asked) == 4:
+            os._exit(9)
+        return super().answer(requests, on_done=on_done)
+
+kept_system.KeptSystem(Dies(), Path(sys.argv[1]), mark="m").answer(requests(*range(8)), on_done=quiet)
+"""
+
+
+def test_a_process_that_is_killed_leaves_whole_answers(tmp_path: Path) -> None:
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    killed = subprocess.run(
+        [sys.executable, "-c", _KILLED, str(tmp_path)], check=False, timeout=300, env={**os.environ, "PYTHONPATH": path}
+    )
+    again = Told()
+    KeptSystem(again, tmp_path, mark="m").answer(requests(*range(8)), on_done=quiet)
+    assert killed.returncode == 9 and again.asked == [f"question {n}" for n in range(4, 8)]
 
 
 def test_a_kept_answer_is_whole(tmp_path: Path) -> None:
