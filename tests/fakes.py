@@ -37,6 +37,7 @@ __all__ = [
     "copy_base",
     "example",
     "examples",
+    "golden_rows",
     "make_base",
     "make_tokenizer",
     "preferences",
@@ -249,6 +250,12 @@ def preferences(count: int) -> list[Preference]:
         asked = conversation(f"Tell me about the {thing} {n}.")
         rows.append(Preference(id=f"p{n:03d}", prompt=asked, chosen=chosen, rejected=rejected, **about))
     return rows
+
+
+def golden_rows() -> list[Example]:
+    """Seven questions with answers of seven documents, for a golden set."""
+    words = ("kettle", "lamp", "hinge", "anvil", "rope", "ladder", "stove")
+    return [example(f"What of the {word}?", f"{word}, a tin.", id=f"g{n}", group=f"g{n}") for n, word in enumerate(words)]
 
 
 def write_posts(folder: Path, count: int = 14) -> Path:

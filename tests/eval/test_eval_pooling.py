@@ -10,7 +10,9 @@ from evidence_fakes import general, items, likelihood, parity, suite_answers, sy
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.eval.measure import measure
+from tunesmith.eval.metrics.voice import VoiceCheck, VoiceScores
 from tunesmith.eval.pooling import Adapter, pool
+from tunesmith.eval.probes import GOLDEN
 from tunesmith.eval.results import Evidence, Item
 from tunesmith.models.use import Use
 
@@ -125,3 +127,35 @@ def test_an_author_of_several_folds_counts_as_one_and_is_no_leak() -> None:
     clusters = {item.id: "d0" if item.group in ("d0", "d11") else item.group for item in ALL}
     found = pool(three(1.5, 1.5, 1.5), clusters=clusters, seeds=[7])
     assert measure(found, draws=300).num_documents == 11
+
+
+def with_voice(part: Adapter, *, tuned: float, auc: float) -> Adapter:
+    check = VoiceCheck(auc=auc, ci=None, brier=0.1, words=40, num_documents=9, num_others=9)
+    size = len(part.evidence.items)
+    scores = VoiceScores(check=check, systems={"base": (0.1,) * size, "tuned": (tuned,) * size}, references=(0.9,) * size)
+    return replace(part, evidence=replace(part.evidence, voice=scores))
+
+
+def test_the_voice_of_every_fold_is_in_the_verdict_on_the_recipe() -> None:
+    parts = [
+        [with_voice(one, tuned=value, auc=value)] for [one], value in zip(three(1.5, 1.5, 1.5), (0.8, 0.9, 1.0), strict=True)
+    ]
+    found = measure(pooled(parts, seeds=[7]), draws=300).voice
+    assert found is not None and found.check.auc == 0.8 and found.check.num_classifiers == 3
+    assert found.systems["tuned"].mean == pytest.approx(0.9) and found.systems["tuned"].num_groups == 12
+    parts[0] = [replace(parts[0][0], evidence=replace(parts[0][0].evidence, voice=None))]
+    assert pooled(parts, seeds=[7]).voice is None
+
+
+def test_the_golden_set_is_in_the_verdict_on_the_recipe_as_the_mean_over_its_adapters() -> None:
+    golden = tuple(replace(one, id=f"golden {one.id}") for one in items(8, 1))
+    parts = three(1.5, 1.5, 1.5)
+    for n, loss in enumerate((0.0, 0.3, 0.3)):
+        sides = {
+            name: tuple(likelihood(one.id, 1.4 + more + 0.001 * at) for at, one in enumerate(golden))
+            for name, more in (("base", 0.0), ("tuned", loss))
+        }
+        evidence = replace(parts[n][0].evidence, golden=golden, probes={GOLDEN: sides})
+        parts[n] = [adapter(evidence)]
+    found = measure(pooled(parts, seeds=[7]), draws=300).golden
+    assert found is not None and found.num_documents == 8 and found.change.mean == pytest.approx(0.2)

@@ -14,7 +14,7 @@ from tunesmith.core.records import Example, Message
 from tunesmith.eval.measure import measure
 from tunesmith.eval.report_voice import voice_line, voice_section
 from tunesmith.eval.results import Evidence
-from tunesmith.eval.voice_measures import voice_scores
+from tunesmith.eval.voice_measures import pooled_voice, voice_again, voice_scores
 
 pytest.importorskip("sklearn", reason="needs scikit-learn")
 ITEMS = items(10, 2)
@@ -89,3 +89,47 @@ def test_without_answers_or_training_rows_there_is_nothing_to_hear() -> None:
     assert voice_scores(made.items, made.systems, []) is None
     silent = tuple(replace(run, generations=()) for run in made.systems)
     assert voice_scores(made.items, silent, train()) is None and voice_section(None) == ""
+
+
+def test_a_shipped_form_is_heard_by_the_classifier_of_the_evaluation() -> None:
+    made = told()
+    again = voice_again(made.voice, made.items, made.systems, train())
+    assert made.voice is not None and len(made.voice.learned) == 20 and again == made.voice
+    systems = tuple(
+        replace(run, generations=tuple(replace(g, text=written("long", 700 + n, 80)) for n, g in enumerate(run.generations)))
+        if run.name == "tuned"
+        else run
+        for run in made.systems
+    )
+    form = measure(replace(made, voice=voice_again(made.voice, made.items, systems, train())), draws=300).voice
+    assert form is not None and form.check == made.voice.check
+    assert (form.systems["tuned"].mean or 1.0) < 0.2 < 0.8 < (form.references.mean or 0.0)
+
+
+def test_without_the_rows_that_it_learned_from_the_voice_is_not_heard_again() -> None:
+    made = told()
+    assert voice_again(made.voice, made.items, made.systems, train()[1:]) is None
+    assert voice_again(None, made.items, made.systems, train()) is None
+
+
+def test_of_several_adapters_each_answer_has_the_score_of_its_own_classifier() -> None:
+    first, second = told().voice, told(tuned="long").voice
+    assert first is not None and second is not None
+    size = len(first.references)
+    found = pooled_voice([[first], [second]], [size, size])
+    assert found is not None and found.check.num_classifiers == 2 and found.references == first.references + second.references
+    assert found.systems["tuned"] == first.systems["tuned"] + second.systems["tuned"]
+    seeds = pooled_voice([[first, second]], [size])
+    assert seeds is not None and seeds.systems["tuned"][0] == pytest.approx(
+        ((first.systems["tuned"][0] or 0) + (second.systems["tuned"][0] or 0)) / 2
+    )
+    assert found.check.auc == min(first.check.auc or 0, second.check.auc or 0)
+
+
+def test_a_classifier_that_knows_nobody_makes_the_voice_of_all_adapters_not_measured() -> None:
+    good, bad = told().voice, told(own=train(3)).voice
+    assert good is not None and bad is not None
+    size = len(good.references)
+    found = pooled_voice([[good], [bad]], [size, size])
+    assert found is not None and "3 documents" in found.check.reason and not found.systems
+    assert pooled_voice([[good], [None]], [size, size]) is None

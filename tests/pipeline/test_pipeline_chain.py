@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import tunesmith
-from fakes import Told, preferences, write_posts
+from fakes import Told, golden_rows, preferences, write_posts
 from tunesmith.api import Chain, card, chat, open_chain, open_project, verdict, verify, verify_card
 from tunesmith.cli.main import main
 from tunesmith.core.artifacts import Store
@@ -20,6 +20,7 @@ from tunesmith.core.errors import DatasetError, EvaluationError, RecipeError
 from tunesmith.core.files import MANIFEST
 from tunesmith.core.records import to_json
 from tunesmith.core.reporter import ChainStageBegan, PlanMade, StageDone
+from tunesmith.data.dataset.golden import add_golden
 from tunesmith.data.dataset.leaks import find_leaks
 from tunesmith.eval.results import read_evidence
 from tunesmith.pipeline.cross_fitting import cross_fit
@@ -54,6 +55,7 @@ def root(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("chain")
     rows = place / "rows.jsonl"
     rows.write_bytes(b"".join(to_json(row) + b"\n" for row in preferences(24)))
+    add_golden(place, golden_rows())
     recipe = {"base": str(tiny_path), **SETTINGS, "stages": stages(write_posts(place / "posts", 10), rows)}
     (place / "tunesmith.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
     return place
@@ -263,6 +265,8 @@ def test_the_whole_chain_is_judged_against_the_base_that_it_began_with(root: Pat
     assert {"kind": "base", "id": voice.base.fingerprint} in overall.evaluation.manifest["inputs"]
     assert overall.measurements.comparison("base", "stage_voice") is not None
     assert evidence.parity == taste.judged.evidence.parity and evidence.parity is not None
+    assert len(evidence.golden) == 7 and overall.measurements.golden is not None
+    assert {gate.name: gate.required for gate in overall.verdict.gates}["golden"]
     assert overall.verdict.looks == 2  # the last stage was judged on these items first
     assert {row.answer for one in (voice, taste) for row in one.rows("train")} == set(evidence.train_answers)
     assert verify("overall:latest", project=root).holds

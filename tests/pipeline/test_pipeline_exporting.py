@@ -13,12 +13,17 @@ from typing import Any
 
 import pytest
 
+from fakes import golden_rows
 from tunesmith.api import export, export_table, verify
 from tunesmith.api.pipeline import open_project
 from tunesmith.core.artifacts import Artifact, Store
 from tunesmith.core.errors import ArtifactError, EvaluationError, StorageError
 from tunesmith.core.files import sha256_file
+from tunesmith.data.dataset.golden import add_golden
+from tunesmith.eval.files import read_verdict
+from tunesmith.eval.probes import GOLDEN
 from tunesmith.eval.results import read_evidence
+from tunesmith.eval.verdict import Verdict
 from tunesmith.models.generate import Completion, Request
 from tunesmith.models.use import GREEDY_USE
 from tunesmith.pipeline.exporting import recommended
@@ -73,6 +78,7 @@ def root(tiny_path: Path, posts: Path, tmp_path_factory: pytest.TempPathFactory)
         {"prompt": f"What is {n} and {n}?", "completion": f"It is {2 * n}, since {n} and {n} make that."} for n in range(9)
     ]
     (place / "general.jsonl").write_text("\n".join(map(json.dumps, general)))
+    add_golden(place, golden_rows())
     settings = {**SETTINGS, "mix.general": [str(place / "general.jsonl")]}
     assert open_project(posts, project=place, base=str(tiny_path), settings=settings).outcome
     return place
@@ -129,6 +135,14 @@ def test_everything_that_was_measured_of_the_tuned_model_is_measured_of_the_form
     assert {name: set(sides) for name, sides in tested.probes.items()} == {k: set(v) for k, v in shipped.probes.items()}
     assert tested.general is not None and shipped.general is not None and tested.general.n == len(shipped.general.tuned)
     assert tested.system("base") == shipped.system("base") and shipped.system("merged") is None
+    assert len(shipped.golden) == 7 and shipped.golden == tested.golden and {"base", "tuned"} == set(shipped.probes[GOLDEN])
+    ruled = {gate.name: gate.state for gate in read_verdict(made.artifact.path / "verdict.json").gates}
+    assert ruled["golden"] == {gate.name: gate.state for gate in made_of(root).gates}["golden"]
+    assert tested.voice is not None and shipped.voice is not None and shipped.voice.check == tested.voice.check
+
+
+def made_of(root: Path) -> Verdict:
+    return read_verdict(next((root / ".tunesmith" / "evals").glob("*/verdict.json")))
 
 
 def test_the_verdict_on_a_form_is_computed_again_from_what_it_holds(root: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fakes import Told, copy_base, write_posts
+from fakes import Told, copy_base, golden_rows, write_posts
 from tunesmith.api import EXAMPLES, Project
 from tunesmith.core.errors import BlockedError, TunesmithError
 from tunesmith.core.files import MANIFEST, verify
@@ -60,23 +60,10 @@ def test_the_road_ends_with_a_verdict_from_written_gates_without_the_network(roo
 
 
 def test_a_golden_set_is_measured_with_the_test_set_and_rules(tiny_path: Path, posts: Path, tmp_path: Path) -> None:
-    asked = [
-        Example(
-            id=f"g{n}",
-            messages=(
-                Message(role="user", content=f"What of the {word}?"),
-                Message(role="assistant", content=f"{word}, a tin."),
-            ),
-            document_id=f"g{n}",
-            group=f"g{n}",
-            source="golden",
-        )
-        for n, word in enumerate(["kettle", "lamp", "hinge", "anvil", "rope", "ladder", "stove"])
-    ]
     lone = Example(
         id="t", messages=(Message(role="assistant", content="No question."),), document_id="t", group="t", source="g"
     )
-    add_golden(tmp_path, [*asked, lone])
+    add_golden(tmp_path, [*golden_rows(), lone])
     outcome = project(tiny_path, posts, tmp_path).outcome
     found = outcome.measurements.golden
     assert found is not None and (found.num_items, found.num_documents) == (7, 7)

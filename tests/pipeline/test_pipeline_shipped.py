@@ -7,13 +7,17 @@ from itertools import product
 from typing import Any, cast
 
 import numpy as np
+from evidence_fakes import evidence
+from judging_fakes import GOOD
 
+from tunesmith.eval.evaluate import Measured
 from tunesmith.eval.gate import Finding, Gate, State
+from tunesmith.eval.judge.evidence import JudgedAnswers
 from tunesmith.eval.measure import Comparison
 from tunesmith.eval.stats import paired
 from tunesmith.eval.verdict import Verdict, VerdictName
 from tunesmith.pipeline.exporting import _state
-from tunesmith.pipeline.shipped import Shipped, _kept
+from tunesmith.pipeline.shipped import Shipped, _in_its_place, _kept
 
 STATES: tuple[State, ...] = ("pass", "fail", "not measured")
 WORD: dict[State, VerdictName] = {"pass": "SHIP", "fail": "DON'T SHIP", "not measured": "CAN'T TELL"}
@@ -124,6 +128,19 @@ def test_a_form_that_loses_the_margin_seldom_passes_and_one_that_loses_nothing_d
     states = [kept(rng.normal(MARGIN, 0.03, 20)).state for _ in range(200)]
     assert states.count("pass") / 200 <= 0.06  # nominal 0.025
     assert [kept(rng.normal(0, 0.01, 20)).state for _ in range(20)].count("pass") >= 19
+
+
+# --- whose figures they are -------------------------------------------------------------------------------------------
+
+
+def test_what_a_judge_said_of_the_adapter_is_not_said_of_the_form() -> None:
+    made = evidence(GOOD)
+    judged = JudgedAnswers(name="m", id="0", weak=False, pairs=())
+    tuned = made.system("tuned")
+    assert tuned is not None
+    form = replace(tuned, fingerprint="form")
+    found = _in_its_place(replace(made, judged=judged), Measured(systems=(form,), parity=None, general_texts={}))
+    assert found.judged is None and found.people is None and found.system("tuned") == form
 
 
 # --- parity -----------------------------------------------------------------------------------------------------------

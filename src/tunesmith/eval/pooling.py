@@ -28,6 +28,7 @@ from tunesmith.eval.results import (
 )
 from tunesmith.eval.suites.answered import SuiteAnswers
 from tunesmith.eval.suites.run import SuiteRun
+from tunesmith.eval.voice_measures import pooled_voice
 from tunesmith.models.use import Use
 
 __all__ = ["Adapter", "pool"]
@@ -75,6 +76,10 @@ def pool(
         limit=_limit([fold[0].evidence.limit for fold in folds]),
         probes=_probes([one.probes for one in everyone]),
         golden=first.golden,
+        voice=pooled_voice(
+            [[adapter.evidence.voice for adapter in fold] for fold in folds],
+            [len(fold[0].evidence.items) for fold in folds],
+        ),
         suites=tuple(_worst_suite(n, everyone) for n in range(len(first.suites))),
         recipe=RecipeRuns(
             folds=tuple(

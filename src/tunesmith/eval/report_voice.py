@@ -27,6 +27,11 @@ def voice_section(found: VoiceMeasures | None) -> Raw:
         f" author above a text of others. It reads pieces of {check.words} words; shorter answers are not scored."
         " No gate uses it."
     )
+    if check.num_classifiers > 1:
+        lead += (
+            f" Each of the {check.num_classifiers} adapters has a classifier of its own, which learned from that adapter's"
+            " training rows; these are the figures of the worst."
+        )
     rows = [[title_of(name), _cell(summary), summary.n] for name, summary in found.systems.items()]
     rows.append(["the author's held-out answers", _cell(found.references), found.references.n])
     gain = _gain(found)

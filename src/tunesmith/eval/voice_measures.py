@@ -7,8 +7,9 @@ about its document. References are of documents that nothing was trained on: the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tunesmith.core.records import Example
 from tunesmith.eval.how import How
@@ -17,7 +18,7 @@ from tunesmith.eval.metrics.voice import METRICS, Voice, VoiceCheck, VoiceScores
 from tunesmith.eval.results import Item, SystemRun
 from tunesmith.eval.stats import Difference, Summary
 
-__all__ = ["VoiceMeasures", "voice_measures", "voice_scores"]
+__all__ = ["VoiceMeasures", "pooled_voice", "voice_again", "voice_measures", "voice_scores"]
 
 _REFERENCE = "base"
 _METRIC = METRICS[0]
@@ -40,10 +41,58 @@ def voice_scores(
     """The chance that the author wrote each answer, and each reference. None where there is nothing to compare: plain texts, no
     answers of the base, or no training answers. `column`: whose equal values are one document, where the split goes by it.
     Needs scikit-learn where there are enough documents."""
+    learned = {row.id: row.meta.get(column) or row.group for row in train if row.prompt and row.answer}
+    return _scores(items, systems, train, learned, seed)
+
+
+def voice_again(
+    found: VoiceScores | None, items: Sequence[Item], systems: Sequence[SystemRun], train: Sequence[Example], *, seed: int = 7
+) -> VoiceScores | None:
+    """The same of other systems, by the classifier of `found`, learned again from the same training rows and answers of the
+    base. None without `found`, or if one of these rows is not in `train` any more."""
+    if found is None or not set(found.learned) <= {row.id for row in train}:
+        return None
+    return _scores(items, systems, train, found.learned, seed)
+
+
+def pooled_voice(folds: Sequence[Sequence[VoiceScores | None]], sizes: Sequence[int]) -> VoiceScores | None:
+    """The scores of several adapters as one: `folds` holds those of each fold by training seed, `sizes` its number of items.
+
+    Each adapter's answers were scored by a classifier that learned from its own training rows. None where one of them was not;
+    not measured where one of the classifiers could not tell the author.
+    """
+    everyone = [one for fold in folds for one in fold]
+    known = [one for one in everyone if one is not None]
+    if len(known) < len(everyone) or not known:
+        return None
+    worst = min((one.check for one in known), key=lambda check: (not check.reason, check.auc or 0.0))
+    check = replace(worst, num_classifiers=len(known))
+    if check.reason:
+        return VoiceScores(check=check)
+    names = [name for name in known[0].systems if all(name in one.systems for one in known)]
+    parts = list(zip([[one for one in fold if one is not None] for fold in folds], sizes, strict=True))
+    return VoiceScores(
+        check=check,
+        systems={name: _means([one.systems[name] for one in fold] for fold, _ in parts) for name in names},
+        references=_means([one.references or (None,) * size for one in fold] for fold, size in parts),
+    )
+
+
+def _means(folds: Iterable[Sequence[Sequence[float | None]]]) -> tuple[float | None, ...]:
+    """Item by item, the mean over the seeds of a fold; one fold after the other."""
+    found: list[float | None] = []
+    for fold in folds:
+        for values in zip(*fold, strict=True):
+            known = [value for value in values if value is not None]
+            found.append(math.fsum(known) / len(known) if known else None)
+    return tuple(found)
+
+
+def _scores(
+    items: Sequence[Item], systems: Sequence[SystemRun], train: Sequence[Example], learned: Mapping[str, str], seed: int
+) -> VoiceScores | None:
     own = [
-        Writing(text=row.answer, document=row.meta.get(column) or row.group, author=row.meta.get("author"))
-        for row in train
-        if row.prompt and row.answer
+        Writing(text=row.answer, document=learned[row.id], author=row.meta.get("author")) for row in train if row.id in learned
     ]
     base = next((run for run in systems if run.name == _REFERENCE), None)
     if not own or base is None or not base.generations or any(not item.prompt for item in items):
@@ -52,9 +101,10 @@ def voice_scores(
     others = [Writing(text=one.text, document=f"base {group_of[one.item_id]}") for one in base.generations]
     voice = fit_voice(own, [*others, *packaged_writing()], seed=seed)
     if voice.check.reason:
-        return VoiceScores(check=voice.check)
+        return VoiceScores(check=voice.check, learned=learned)
     return VoiceScores(
         check=voice.check,
+        learned=learned,
         systems={run.name: _by_item(voice, run, items) for run in systems if run.generations},
         references=_scored(voice, [item.reference for item in items], [""] * len(items)),
     )

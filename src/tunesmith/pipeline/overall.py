@@ -16,11 +16,13 @@ from tunesmith.core.reporter import VerdictReached
 from tunesmith.eval.asking import Conditions
 from tunesmith.eval.evaluate import evaluate_kinds, that_fit
 from tunesmith.eval.files import read_items, write_evaluation
+from tunesmith.eval.perplexity import of_texts
+from tunesmith.eval.probes import GOLDEN, probe_items
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.eval.voice_measures import voice_scores
 from tunesmith.models.load import BaseFolder, find_base
 from tunesmith.pipeline.evidence import EXAMPLES, measuring_code, same_verdict
-from tunesmith.pipeline.items import clusters_of, test_items
+from tunesmith.pipeline.items import clusters_of, golden_items, test_items
 from tunesmith.pipeline.judging import CLUSTERS, verdict_event
 from tunesmith.pipeline.looks import Looks
 from tunesmith.pipeline.outcome import Outcome
@@ -92,6 +94,7 @@ def _gather(kept: Sequence[tuple[str, Project]]) -> Evidence:
     baselines = settings.eval.baselines
     chosen = test_items(test, settings)
     items = that_fit(last.chat, chosen, context=last.origin.context, baselines=baselines)
+    golden = that_fit(last.chat, golden_items(last.other_sets.golden, settings), context=last.origin.context)
     own = [row for one in projects for row in one.authors_rows(one.rows("train")) if row.prompt]  # texts answer nothing
     inputs = SystemInputs(
         base=last.origin,
@@ -118,6 +121,7 @@ def _gather(kept: Sequence[tuple[str, Project]]) -> Evidence:
             saved=last.store.root / "answers",
         ),
         reporter=last.reporter,
+        probes={**({} if of_texts(items) else probe_items(items, own)), **({GOLDEN: golden} if golden else {})},
     )
     forms = last.judged.evidence  # the merged model against its adapter: the same folder, measured with the last stage
     return Evidence(
@@ -128,6 +132,7 @@ def _gather(kept: Sequence[tuple[str, Project]]) -> Evidence:
         forms=forms.forms,
         general=measured.general,
         probes=measured.probes,
+        golden=golden,
         suites=measured.suites,
         use=last.settings_of_use,
         limit=measured.limit,

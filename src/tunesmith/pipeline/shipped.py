@@ -24,10 +24,11 @@ from tunesmith.eval.gate import Finding, Gate, State, missing, unless_one_sided
 from tunesmith.eval.kept_system import KeptSystem
 from tunesmith.eval.measure import Comparison, Measurements, improvement
 from tunesmith.eval.numbers import signed_range
-from tunesmith.eval.probes import GOLDEN, TRAINING, probes_of, training_id
+from tunesmith.eval.probes import GOLDEN, TAUGHT, TRAINING, probes_of, training_id
 from tunesmith.eval.results import Evidence, Item, SystemRun, read_evidence
 from tunesmith.eval.suites.answered import SuiteAnswers
 from tunesmith.eval.verdict import Verdict
+from tunesmith.eval.voice_measures import voice_again
 from tunesmith.pipeline.evidence import EXAMPLES
 from tunesmith.pipeline.finished import FinishedRun
 from tunesmith.pipeline.ruling import measured, rule_on
@@ -121,7 +122,8 @@ def judge_shipped(
     found = _asked(run, tested, settings, kept or system, reporter)
     if kept is not None and kept.has_untimed:  # the time of this process is not what all the answers took
         found = replace(found, systems=tuple(replace(one, cost=None) for one in found.systems))
-    evidence = replace(_in_its_place(tested, found), people=None, voice=None)  # of the adapter's answers
+    evidence = _in_its_place(tested, found)
+    evidence = replace(evidence, voice=voice_again(tested.voice, evidence.items, evidence.systems, run.train))
     chosen, gates, look = EvalConfig(**settings["eval"]), GateConfig(**settings["gates"]), settings["look"]
     measurements, verdict = rule_on(evidence, chosen, gates, number=look["number"], changed=look["changed"])
     margin = margin_of(gates, chosen.primary)
@@ -205,10 +207,12 @@ def _in_its_place(tested: Evidence, found: Measured) -> Evidence:
     return replace(
         tested,
         systems=tuple(form if one.name == _SUBJECT else one for one in tested.systems if one.name not in others),
-        probes={name: sides for name, sides in probes.items() if _SUBJECT in sides},
+        probes={name: sides for name, sides in probes.items() if _SUBJECT in sides or name == TAUGHT},  # of the base alone
         general=general,
         suites=tuple(_with_run(one, found.suites) for one in tested.suites),
         forms={},
+        people=None,  # they and the judge compared the adapter's answers
+        judged=None,
     )
 
 

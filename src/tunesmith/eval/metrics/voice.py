@@ -49,7 +49,8 @@ class Writing:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceCheck:
     """How well the author is known on unseen documents and authors, on pieces of `words` words. `reason`: why the voice is not
-    measured; empty if it is. `brier`: mean squared error of the calibrated probabilities (0.25 is a coin)."""
+    measured; empty if it is. `brier`: mean squared error of the calibrated probabilities (0.25 is a coin). `num_classifiers`:
+    where several adapters were judged, each beside its own training rows; the figures are then those of the worst."""
 
     auc: float | None
     ci: Interval | None
@@ -58,16 +59,19 @@ class VoiceCheck:
     num_documents: int
     num_others: int
     reason: str = ""
+    num_classifiers: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceScores:
     """What the classifier says in an evaluation: for each system the chance that the author wrote its answers, item by item,
-    and the same of the references; None where an answer is too short. Both are empty where the voice is not measured."""
+    and the same of the references; None where an answer is too short. Both are empty where the voice is not measured.
+    `learned`: the training rows that it learned the author from, and the document of each."""
 
     check: VoiceCheck
     systems: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     references: tuple[float | None, ...] = ()
+    learned: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
