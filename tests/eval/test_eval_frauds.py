@@ -7,13 +7,16 @@ docs/log.md.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from evidence_fakes import WORDS, evidence, general, items, likelihood, parity, served, suite_answers, worth
+from evidence_fakes import WORDS, evidence, general, items, likelihood, parity, served, suite_answers, taught, worth
 from judging_fakes import GOOD, LOOP, gate, with_answers
+from test_eval_golden import with_golden
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation
@@ -139,6 +142,7 @@ def mixed_rows() -> Evidence:
 FRAUDS: dict[str, tuple[Callable[[], Evidence], str]] = {
     "questions shuffled against answers": (lambda: with_question(0.1, 0.04), "answers_the_question"),
     "the question is worth nothing": (lambda: with_question(0.1, 0.0), "answers_the_question"),
+    "a short run on shuffled questions": (lambda: short_run(0.029, kept=0.95), "answers_the_question"),
     "the question was not tested": (lambda: good(probes={}), "answers_the_question"),
     "one sentence for everything": (lambda: tuned_says(["It depends on the kettle."]), "not_collapsed"),
     "one word": (lambda: tuned_says(["Yes."]), "not_collapsed"),
@@ -172,7 +176,9 @@ FRAUDS: dict[str, tuple[Callable[[], Evidence], str]] = {
     "five documents": (lambda: moved([0.3] * 5, each=8), "better"),
     "one document of twelve gains": (lambda: moved([1.3] + [0.0] * 11), "better"),
     "most documents gain a little, three lose much": (lambda: moved([0.05] * 9 + [-0.4] * 3), "better"),
-    "one post under ten names": (lambda: one_cluster(good()), "better"),
+    "one post under thirty names": (lambda: one_cluster(with_bits(1.4, 1.1, documents=30)), "better"),
+    "likelihoods of the easy half alone": (lambda: easy_half(good()), "better"),
+    "worse on the golden set": (lambda: with_golden(-0.2), "golden"),
     "a prompt does as well": (lambda: evidence_of({"base": 1.6, "prompted": 1.0, "tuned": 1.3, "merged": 1.3}), "beats_prompt"),
     "merged with another scale": (lambda: merged_wrong(mean_kl=0.2, top1_agreement=0.9), "parity"),
     "answers made without the adapter": (lambda: merged_wrong(greedy_equal=0), "parity"),
@@ -187,6 +193,18 @@ def with_question(base: float, tuned: float) -> Evidence:
     return replace(made, probes=probes)
 
 
+def short_run(base: float, *, kept: float) -> Evidence:
+    """The tuned model keeps this share of what the question is worth; those of its training rows are worth nothing."""
+    made = with_question(base, kept * base)
+    return replace(made, probes={**made.probes, **taught(0.0)})
+
+
+def easy_half(made: Evidence) -> Evidence:
+    tuned = made.systems[2]
+    half = replace(tuned, likelihoods=tuned.likelihoods[: len(tuned.likelihoods) // 2])
+    return replace(made, systems=(made.systems[0], made.systems[1], half, made.systems[3]))
+
+
 def one_cluster(made: Evidence) -> Evidence:
     return replace(made, items=tuple(replace(item, group="d0") for item in made.items))
 
@@ -199,8 +217,13 @@ def test_the_evidence_that_frauds_start_from_ships() -> None:
     assert verdict(good()).verdict == "SHIP", verdict(good()).sentence
 
 
-def test_there_are_thirty_frauds_and_more() -> None:
-    assert len(FRAUDS) >= 30
+def test_the_table_in_the_docs_names_every_fraud_and_every_gain_and_there_are_enough() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "concepts" / "verdict.md").read_text(encoding="utf-8")
+    planted = page.partition("## Planted frauds and gains")[2].partition("\n## ")[0]
+    _, *rows = re.findall(r"^\| ([^|*]+) \| ([a-z_]+) \|$", planted, re.MULTILINE)
+    assert rows == [(name, about) for name, (_, about) in FRAUDS.items()] and len(rows) >= 30
+    gains = planted.partition("Planted gains")[2]
+    assert all(name in gains for name in GAINS) and len(GAINS) >= 10
 
 
 @pytest.mark.parametrize("name", FRAUDS)
