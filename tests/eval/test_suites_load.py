@@ -139,3 +139,8 @@ def test_the_real_files_of_xstest_and_advbench_are_read() -> None:
     assert (len(xstest.items), len(advbench.items)) == (450, 520)
     assert sum(item.arguments["expected"] == "answer" for item in xstest.items) == 250
     assert not any(item.question.startswith("Sure") or item.unscored for item in (*xstest.items, *advbench.items))
+
+
+def test_memory_is_no_suite_and_the_error_says_where_it_is_measured() -> None:
+    with pytest.raises(EvaluationError, match="not_recited"):
+        load_suite("memory")

@@ -23,6 +23,7 @@ from tunesmith.eval.suites.suite import Suite, SuiteItem
 __all__ = ["BUILT_IN", "load_suite"]
 
 BUILT_IN = Path(tunesmith.__file__).parent / "examples" / "suites"
+_MEMORY = "memory"  # of a dataset, so no file could hold its questions
 _SHEET = "suite.yaml"
 _SHEET_KEYS = {"name", "version", "licence", "description", "scorer", "max_new_tokens"}
 _ITEM_KEYS = {"id", "messages", "prompt", "references", "reference", "options", "group", "tags", "scorer", "max_new_tokens"}
@@ -49,7 +50,9 @@ def load_suite(where: str | Path) -> Suite:
             "there is no suite of this name",
             value=str(where),
             expected=f"a file of items, a folder with {_SHEET} and items, or one of {', '.join(_built_in_names())}",
-            hint="check the path",
+            hint="what is learned by heart is measured in every evaluation, by the gate not_recited: leave `memory` out"
+            if str(where) == _MEMORY
+            else "check the path",
         )
     rows = [row for file in files for row in suite_rows(file)]
     items = tuple(_item(place, row, number, sheet) for number, (place, row) in enumerate(rows, 1))
