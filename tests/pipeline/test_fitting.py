@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tunesmith.core.records import Example, Message
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.models.chat import open_chat
@@ -21,11 +23,14 @@ ROWS = [row(n, f"Continue from here: “The {thing}”", f"The {thing} and the {
 def test_a_base_recognises_questions_that_hold_the_words_of_the_answer() -> None:
     base = find_base("apprentice")
     ids = {one.document_id for one in ROWS}
-    by_words, by_base = measure_fits({"train": ROWS}, documents=ids, chat=open_chat(base), base=base, reporter=SilentReporter())
+    by_words, by_base = measure_fits(
+        {"train": ROWS}, documents=ids, chat=open_chat(base), base=base, encoder="", reporter=SilentReporter()
+    )
     assert (by_words.right, by_words.n) == (8, 8)
     assert by_base.n == 8 and by_base.right >= 5 and "apprentice" in by_base.method
 
 
 def test_rows_that_come_from_no_document_are_not_measured() -> None:
     base = find_base("apprentice")
-    assert measure_fits({"train": ROWS}, documents=set(), chat=open_chat(base), base=None, reporter=SilentReporter()) == []
+    given: Any = {"chat": open_chat(base), "base": None, "encoder": "", "reporter": SilentReporter()}
+    assert measure_fits({"train": ROWS}, documents=set(), **given) == []

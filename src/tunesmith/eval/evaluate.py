@@ -47,7 +47,7 @@ from tunesmith.systems.system import (
 __all__ = ["Conditions", "Measured", "choose_items", "evaluate", "evaluate_kinds", "that_fit"]
 
 _FACTS = ("author", "date", "tags", "tag")  # columns that parts of the test set are made by
-_SCORED = ("reference", "subject")  # the systems that further rows and suites are put to
+_SCORED: tuple[Role, ...] = ("reference", "subject")  # the systems that further rows and suites are put to
 _PROBED: Mapping[str, Sequence[Role]] = {TAUGHT: ("reference",)}  # by probe, where they are fewer
 
 
@@ -194,7 +194,8 @@ def evaluate_kinds(
     wanted = probes
     probes = {name: _fit_all(rows, [inputs, *own.values()]) for name, rows in wanted.items()}
     texts = _fit_all(general, own.values())
-    asked = [(len(suite.items), _SCORED) for suite in conditions.suites] + [(len(texts), _SCORED)]
+    asked: list[tuple[int, Sequence[Role]]] = [(len(suite.items), _SCORED) for suite in conditions.suites]
+    asked.append((len(texts), _SCORED))
     asked += [(len(rows), _PROBED.get(name, _SCORED)) for name, rows in probes.items()]
     further = sum(number * sum(kind.role in roles for kind in kinds) for number, roles in asked)
     total = num_answers(kinds, conditions, items) + further

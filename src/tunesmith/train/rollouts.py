@@ -111,5 +111,5 @@ def _unit(entries: dict[str, Any]) -> Unit:
     )
     group = (tuple(entries["prompt"]), tuple(entries.get("teacher_prompt", ())))
     rows, shown = (answer_rows(prompt, samples) if prompt else () for prompt in group)
-    numbers = {name: tuple(entries[name]) for name in ("reference", "signal")}
-    return Unit(rows, entries["weight"], only_scored=shown, answers=samples, **numbers)
+    reference, signal = tuple(entries["reference"]), tuple(entries["signal"])
+    return Unit(rows, entries["weight"], reference, signal, only_scored=shown, answers=samples)

@@ -61,7 +61,8 @@ class Trainer:
         self._model.load_weights(weights, strict=False)
         self._optimizer.init(self._model.trainable_parameters())
         kept = dict(self._optimizer.state)
-        made = tree_unflatten(list(mx.load(moments).items()))
+        loaded: Any = mx.load(moments)  # a dictionary, as the file is safetensors
+        made = tree_unflatten(list(loaded.items()))
         self._optimizer.state = {**kept, **made, "step": mx.array(step, mx.uint64)}
         self._say({})
 
