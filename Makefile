@@ -1,8 +1,11 @@
 # The commands of README.md and CONTRIBUTING.md by short names; a test holds them to those pages.
-.PHONY: setup test nightly lint docs bench
+.PHONY: setup quick test nightly lint docs bench
 
 setup:
 	pip install -c constraints.txt -e '.[dev]'
+
+quick:
+	pytest -m "not slow"
 
 test:
 	pytest

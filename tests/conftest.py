@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from slow_tests import Times, is_slow, read_list
+
 if TYPE_CHECKING:
     from tunesmith.models.chat import Chat
     from tunesmith.models.load import BaseFolder
@@ -31,12 +33,30 @@ settings.register_profile(
 settings.load_profile("no clock")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-slow", action="store_true", help="measure every test, and write tests/slow_tests.txt anew")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is nightly is slow: `-m "not slow"`, which replaces the `-m` of pyproject.toml, leaves it out too."""
+    """What is nightly or in the list is slow: `-m "not slow"`, which replaces the `-m` of pyproject.toml, leaves it out."""
+    entries = read_list()
     for item in items:
-        if item.get_closest_marker("nightly"):
+        if item.get_closest_marker("nightly") or is_slow(item.nodeid, entries):
             item.add_marker(pytest.mark.slow)
+
+
+_times = Times()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _times.add(report.nodeid, report.when or "", report.duration)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where tests are spread over processes, the one that gathers their reports writes."""
+    if session.config.getoption("--write-slow") and not hasattr(session.config, "workerinput"):
+        _times.write()
 
 
 _HUNDRED_MODULES = 100
