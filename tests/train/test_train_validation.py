@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,15 @@ from safetensors.torch import load_file
 from fakes import Told, examples, train_tiny
 from tunesmith.core.errors import Interrupted
 from tunesmith.core.reporter import Progress, SilentReporter
+from tunesmith.models.chat import Chat
 from tunesmith.train import run as run_module
 from tunesmith.train import validation as validation_module
 from tunesmith.train.best import Best
 from tunesmith.train.checkpoint import State
 from tunesmith.train.methods import sft as sft_module
 from tunesmith.train.processes import ALONE, Alone
-from tunesmith.train.validation import agreed, holding
+from tunesmith.train.stop import stop_requests
+from tunesmith.train.validation import Said, Validation, Validator, agreed, bits_of_a_nat, holding
 
 STEPS = {"max_steps": 4, "evaluate_every": 2, "checkpoint_every": 2}
 
@@ -184,3 +188,38 @@ def test_every_process_decides_by_the_figures_of_the_first() -> None:
     measure = agreed(lambda num, on_done: {"loss": 1.0000001}, Second())
     assert measure(4, lambda _: None) == {"loss": 1.0}
     assert agreed(lambda num, on_done: {"loss": 1.0000001}, ALONE)(4, lambda _: None) == {"loss": 1.0000001}
+
+
+# --- the quick evaluation ---------------------------------------------------------------------------------------------
+
+
+def test_each_validation_says_bits_per_byte_and_how_the_sample_answers_ended(tiny_path: Path, tmp_path: Path) -> None:
+    train_tiny(tiny_path, tmp_path, train=STEPS)
+    looks = [row for row in log(tmp_path) if "val_loss" in row]
+    ratios = {round(row["val_bits_per_byte"] / row["val_loss"], 9) for row in looks}
+    assert len(looks) == 3 and len(ratios) == 1
+    assert all(row[name] in {0, 1 / 3, 2 / 3, 1} for row in looks for name in ("answers_ended", "answers_looped"))
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert f"{looks[-1]['val_bits_per_byte']:.3f}" in page and "of the sample answers ended" in page
+
+
+def test_bits_per_byte_are_the_nats_of_all_target_tokens_over_the_bytes_of_their_text(tiny_chat: Chat) -> None:
+    rows = examples(3)
+    units = sft_module.Method(sft_module.Settings()).prepare(rows, tiny_chat, max_tokens=512)
+    tokens, num_bytes = sum(unit.rows[0].num_learned for unit in units), sum(len(row.answer.encode()) for row in rows)
+    found = bits_of_a_nat(units, tiny_chat, loss_unit="nats per token")
+    assert found is not None and found == pytest.approx(tokens / num_bytes / math.log(2))
+
+
+def test_where_tokens_do_not_count_alike_there_are_no_bits_per_byte(tiny_chat: Chat) -> None:
+    units = sft_module.Method(sft_module.Settings()).prepare(examples(3), tiny_chat, max_tokens=512)
+    assert bits_of_a_nat(units, tiny_chat, loss_unit="nats per pair") is None
+    assert bits_of_a_nat([replace(units[0], weight=0.5)], tiny_chat, loss_unit="nats per token") is None
+
+
+def test_answers_that_loop_and_never_end_are_counted() -> None:
+    said = [Said("the kettle is warm again. " * 20, ended=False), Said("Two minutes.", ended=True)]
+    with stop_requests(lambda code: code) as stop:
+        found, noted = Validator(Validation(1, lambda n, _: {"loss": 2.0}, lambda _: said), stop).whole(3, lambda _: None)
+    assert found == {"loss": 2.0}
+    assert noted == {"answers_ended": 0.5, "answers_looped": 0.5, "samples": [one.text for one in said]}

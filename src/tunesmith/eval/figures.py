@@ -112,11 +112,13 @@ def distribution_figure(panels: Mapping[str, Sequence[Strip]]) -> str:
 
 
 def training_figure(rows: Sequence[Mapping[str, float | None]], *, loss_unit: str = A_TOKEN) -> str:
-    """Loss on both splits, learning rate and gradient norm by step; the best validation is marked. SVG.
+    """Loss on both splits, learning rate and gradient norm by step, and how sample answers end; the best validation is marked.
+    SVG.
 
     A loss in nats per token has its perplexity on the right.
 
-    `rows` as in metrics.jsonl: step, loss, val_loss, learning_rate, grad_norm; what a row does not have is left out.
+    `rows` as in metrics.jsonl: step, loss, val_loss, learning_rate, grad_norm, answers_ended, answers_looped; what a row does
+    not have is left out.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -124,7 +126,8 @@ def training_figure(rows: Sequence[Mapping[str, float | None]], *, loss_unit: st
 
     with rc_context(dict(_STYLE)):
         figure = Figure(figsize=(8.6, 4.4), layout="constrained")
-        grid: Any = figure.subplots(2, 2, height_ratios=[2.3, 1], sharex=True, gridspec_kw={"wspace": 0.06})
+        answered = any(row.get("answers_ended") is not None for row in rows)
+        grid: Any = figure.subplots(2, 3 if answered else 2, height_ratios=[2.3, 1], sharex=True, gridspec_kw={"wspace": 0.06})
         big = figure.add_subplot(grid[0, 0].get_gridspec()[0, :])
         for axes in grid[0]:
             axes.remove()
@@ -137,6 +140,8 @@ def training_figure(rows: Sequence[Mapping[str, float | None]], *, loss_unit: st
             axes.set_ylim(0, 1.08 * max(values, default=1.0) or 1.0)
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_major_locator(MaxNLocator(4))
+        if answered:
+            description += _endings(grid[1, 2], rows)
         return _svg(figure, description)
 
 
@@ -205,6 +210,21 @@ def _cell(column: int, row: int, shade: str, alpha: float) -> Any:
     from matplotlib.patches import Rectangle
 
     return Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=shade, alpha=alpha, edgecolor=_LINE, linewidth=0.7)
+
+
+def _endings(axes: Any, rows: Sequence[Mapping[str, float | None]]) -> str:
+    """The shares of the sample answers of each validation that ended and that looped; the last ones in words."""
+    told = ""
+    for name, colour in (("ended", _BETTER), ("looped", _WORSE)):
+        steps, shares = _series(rows, f"answers_{name}")
+        axes.plot(steps, shares, color=colour, linewidth=1.1, marker="o", markersize=2.6, label=name)
+        told += f"; at the last validation {shares[-1]:.0%} of the sample answers {name}" if shares else ""
+    axes.set_title("sample answers", fontsize=9.5, loc="left", color=_INK)
+    axes.set_xlabel("step")
+    axes.set_ylim(-0.04, 1.04)
+    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.legend(loc="best", fontsize=7.5)
+    return told
 
 
 def _losses(axes: Any, rows: Sequence[Mapping[str, float | None]], loss_unit: str) -> str:

@@ -155,9 +155,9 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
         validator = Validator(validation, stop)
 
         def validate(step: int, say: Callable[[str], None]) -> None:  # evaluate, sample
-            found, samples = validator.whole(step, say)
+            found, noted = validator.whole(step, say)
             _finite(found, step)
-            watch.validation({"step": step, **{f"val_{name}": found[name] for name in figures}, "samples": samples})
+            watch.validation({"step": step, **{f"val_{name}": found[name] for name in figures}, **noted})
             if watch.ending is None:  # weights that set off an alarm are not the best, whatever their figures
                 best.update(found, state, named, step=step)
             state.seen_step = step

@@ -38,7 +38,10 @@ def run_report(
         "validation at the best step": ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items()),
         **facts,
     }
-    samples = [(row["step"], f"{row['val_loss']:.4f}", said) for row in validations for said in row.get("samples", [""])[:1]]
+    best: Mapping[str, Any] = next((row for row in validations if row["step"] == fitted.best_step), {})
+    if (bits := best.get("val_bits_per_byte")) is not None:
+        figures = {**figures, "bits per byte": bits}
+    looks = [(row["step"], f"{row['val_loss']:.4f}", *_quick(row), (row.get("samples") or [""])[0]) for row in validations]
     unusual = [
         (r["step"], str(r["event"]).replace("_", " "), f"{r['value']:.3g}", f"{r['usual']:.3g}") for r in rows if "event" in r
     ]
@@ -49,9 +52,16 @@ def run_report(
             section("The curves", Raw(f'<figure class="light">{training_figure(curves, loss_unit=loss_unit)}</figure>')),
             section(
                 "Answers at each validation",
-                table(["step", "val loss", "greedy answer to one validation question"], samples),
+                table(["step", "val loss", "bits per byte", "ended", "looped", "answer to one validation question"], looks),
             ),
             *([section("What was unusual", table(["step", "what", "value", "usually"], unusual))] if unusual else []),
             section("In numbers", folded("all of it", table(["", ""], list(numbers.items())))),
         ],
     )
+
+
+def _quick(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Bits per byte and the shares of the sample answers that ended and looped, as far as a validation has them."""
+    bits, *shares = (row.get(name) for name in ("val_bits_per_byte", "answers_ended", "answers_looped"))
+    ended, looped = ("" if share is None else f"{share:.0%}" for share in shares)
+    return "" if bits is None else f"{bits:.3f}", ended, looped

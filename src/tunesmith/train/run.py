@@ -42,7 +42,7 @@ from tunesmith.train.supply import open_supply
 from tunesmith.train.teacher import with_teacher
 from tunesmith.train.together import processes_here
 from tunesmith.train.units import Unit, rows_of
-from tunesmith.train.validation import OnDone, Validation, agreed
+from tunesmith.train.validation import OnDone, Said, Validation, agreed, bits_of_a_nat
 from tunesmith.train.weights.kinds import begin
 from tunesmith.train.weights.weights import Beginning, Weights
 
@@ -109,6 +109,7 @@ def train_together(order: Order, processes: Processes, reporter: Reporter) -> Tr
     exact = train.precision == "exact"
     trunk = _trunk(objective, weights, base, train, method, place) if processes.count == 1 else None
     answered = [row for row in watched if row.prompt][:SAMPLES] if generates(objective) else []  # nobody asks for a text
+    in_bytes = bits_of_a_nat(val, chat, loss_unit=objective.loss_unit)
     sample = partial(_samples, weights.model, chat, answered, base.context, processes)
     release_memory()
     with (
@@ -152,7 +153,7 @@ def train_together(order: Order, processes: Processes, reporter: Reporter) -> Tr
                 optimizer=optimizer,
                 settings=fit_settings(train, units, objective),
                 figures=objective.figures,
-                validation=Validation(len(val), measure=agreed(supply.measure, processes), sample=sample),
+                validation=Validation(len(val), agreed(supply.measure, processes), sample, bits_per_byte=in_bytes),
                 checkpoints=_checkpoints(place, made_for(base, units, objective, method, train), path, train, reporter),
                 reporter=reporter,
                 signs=supply.signs,
@@ -335,7 +336,7 @@ def deterministic(wanted: bool) -> Iterator[None]:
 
 def _samples(
     model: Any, chat: Chat, examples: Sequence[Example], context: int, processes: Processes, on_done: OnDone
-) -> list[str]:
+) -> list[Said]:
     """Answers to a few validation questions, drawn with a fixed seed: what the run sounds like by now.
 
     Drawn at usual sampling settings, since greedy answers of a small model loop where those that people see do not.
@@ -348,6 +349,7 @@ def _samples(
     return processes.drawn(
         model,
         lambda: [
-            said.text for said in answer(model, chat, requests, batch_examples=len(requests), context=context, on_done=hear)
+            Said(said.text, said.finish_reason == "stop")
+            for said in answer(model, chat, requests, batch_examples=len(requests), context=context, on_done=hear)
         ],
     )

@@ -6,18 +6,24 @@ model is then measured on all of them together with the first validation of a tr
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from tunesmith.core.reporter import Reporter
+from tunesmith.eval.metrics.repetition import loops
+from tunesmith.models.chat import Chat
 from tunesmith.train.checkpoint import Tensors
 from tunesmith.train.processes import Processes
 from tunesmith.train.stop import Stop
+from tunesmith.train.units import Unit, rows_of
 
-__all__ = ["FIRST_UNITS", "OnDone", "Validation", "Validator", "agreed", "holding"]
+__all__ = ["FIRST_UNITS", "OnDone", "Said", "Validation", "Validator", "agreed", "bits_of_a_nat", "holding"]
 
 FIRST_UNITS = 16  # of the first validation
 
@@ -25,17 +31,43 @@ OnDone = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """A sample answer, and whether the model ended it by itself."""
+
+    text: str
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Validation:
-    """`measure(n, on_done)`: named figures over the first `n` of `num_units` units; `sample(on_done)`: some answers."""
+    """`measure(n, on_done)`: named figures over the first `n` of `num_units` units; `sample(on_done)`: some answers.
+
+    `bits_per_byte`: those of the answers of all units where their loss is 1 (see `bits_of_a_nat`).
+    """
 
     num_units: int
     measure: Callable[[int, OnDone], Mapping[str, float]]
-    sample: Callable[[OnDone], Sequence[str]]
+    sample: Callable[[OnDone], Sequence[Said]]
+    bits_per_byte: float | None = None
 
     @property
     def begins_small(self) -> bool:
         """Whether the first validation takes in fewer units than the others."""
         return self.num_units > FIRST_UNITS
+
+
+def bits_of_a_nat(units: Sequence[Unit], chat: Chat, *, loss_unit: str) -> float | None:
+    """Bits per byte of the learned text of `units` at a loss of one nat per token: the loss in the unit of the evaluation.
+
+    End tokens count as tokens and have no bytes. None where the loss is no mean over equally weighted tokens.
+    """
+    rows = rows_of(units)
+    tokens = sum(row.num_learned for row in rows)
+    if loss_unit != "nats per token" or any(unit.weight != sum(row.num_learned for row in unit.rows) for unit in units):
+        return None
+    learned = ([token for token, mark in zip(row.ids, row.learned, strict=True) if mark] for row in rows)
+    num_bytes = sum(len(chat.decode(ids).encode()) for ids in learned)
+    return tokens / num_bytes / math.log(2) if num_bytes else None
 
 
 def agreed(
@@ -64,8 +96,11 @@ class Validator:
             progress.advance(0, f"loss {found['loss']:.3f} before anything is learned")
             return found
 
-    def whole(self, step: int, say: Callable[[str], None]) -> tuple[Mapping[str, float], list[str]]:
-        """All units, then the samples."""
+    def whole(self, step: int, say: Callable[[str], None]) -> tuple[Mapping[str, float], dict[str, Any]]:
+        """All units, then the samples: the method's figures, and what else the log says of this validation.
+
+        That is `val_bits_per_byte`, the shares `answers_ended` and `answers_looped` of the samples, and their texts.
+        """
         done = 0
 
         def count(rows: int) -> None:
@@ -76,7 +111,14 @@ class Validator:
         count(0)
         found = self.of.measure(self.of.num_units, self._watched(count))
         say(f"sample answers at step {step}")
-        return found, list(self.of.sample(self._watched(lambda _: None)))
+        answers = self.of.sample(self._watched(lambda _: None))
+        noted: dict[str, Any] = {}
+        if self.of.bits_per_byte is not None:
+            noted["val_bits_per_byte"] = found["loss"] * self.of.bits_per_byte
+        if answers:
+            noted["answers_ended"] = statistics.fmean(said.ended for said in answers)
+            noted["answers_looped"] = statistics.fmean(loops(said.text) for said in answers)
+        return found, {**noted, "samples": [said.text for said in answers]}
 
     def _watched(self, on_done: OnDone) -> OnDone:
         def note(count: int) -> None:

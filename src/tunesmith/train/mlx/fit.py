@@ -87,10 +87,10 @@ def fit_with_mlx(
                 (trained, moments), settled = trainer.settle(), state.step
             with suppress(Stopped):
                 if due:
-                    seen, samples = validator.whole(state.step, lambda text: progress.advance(0, text))
+                    seen, noted = validator.whole(state.step, lambda text: progress.advance(0, text))
                     _finite(seen, state.step)
                     figured = {f"val_{name}": seen[name] for name in figures}
-                    watch.validation({"step": state.step, **figured, "samples": samples})
+                    watch.validation({"step": state.step, **figured, **noted})
                     best.update(seen, state, trained, step=state.step)
                     state.seen_step = state.step
             stopped = s.patience > 0 and s.evaluate_every > 0 and state.looks_without_gain >= s.patience

@@ -37,7 +37,7 @@ from tunesmith.train.run import DRAWN, SAMPLE_TOKENS, SAMPLES, begun_weights, fi
 from tunesmith.train.settings import AdapterSettings, TrainSettings
 from tunesmith.train.together import processes_here
 from tunesmith.train.units import Batch, Unit, rows_of
-from tunesmith.train.validation import OnDone, Validation
+from tunesmith.train.validation import OnDone, Said, Validation, bits_of_a_nat
 from tunesmith.train.weights.weights import Weights
 
 __all__ = ["train_with_mlx"]
@@ -88,7 +88,7 @@ def train_with_mlx(  # noqa: PLR0913 (what is trained, how, and where)
                 start=start,
                 settings=settings,
                 figures=objective.figures,
-                validation=_validation(trainer, base, chat, val, watched, train),
+                validation=_validation(trainer, base, chat, val, watched, train, objective.loss_unit),
                 checkpoints=_checkpoints(
                     place, made_for(base, units, objective, method, train), trainer.version, train, reporter
                 ),
@@ -164,6 +164,7 @@ def _validation(
     units: Sequence[Unit],
     watched: Sequence[Example],
     train: TrainSettings,
+    loss_unit: str,
 ) -> Validation:
     """mlx-lm's own evaluation of the validation rows, and its own answers to a few of their questions."""
     rows = sorted(rows_of(units), key=lambda row: len(row.ids))
@@ -172,15 +173,16 @@ def _validation(
     def measure(count: int, on_done: OnDone) -> Mapping[str, float]:
         return trainer.evaluate(batches, on_done)
 
-    def sample(on_done: OnDone) -> list[str]:
+    def sample(on_done: OnDone) -> list[Said]:
         asked = [Request(messages=one.prompt, max_new_tokens=SAMPLE_TOKENS, sampling=DRAWN) for one in watched[:SAMPLES]]
         said = []
         for job in jobs_for(chat, asked, base.context):
-            said.append(Ending(chat, ()).completion(trainer.answer(job, chat.end_ids)).text)
+            made = Ending(chat, ()).completion(trainer.answer(job, chat.end_ids))
+            said.append(Said(made.text, made.finish_reason == "stop"))
             on_done(1)
         return said
 
-    return Validation(len(rows), measure, sample)
+    return Validation(len(rows), measure, sample, bits_per_byte=bits_of_a_nat(units, chat, loss_unit=loss_unit))
 
 
 def _checkpoints(
