@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from shared_material import document, example, ingest, material
 
 from tunesmith.core.records import Example, Message
+from tunesmith.data.dataset.cuts import Drops, cut_document
 from tunesmith.data.dataset.passages import Built, build_examples, build_passages
 from tunesmith.data.text.prose import blocks_from_text, text_from_blocks
 from tunesmith.data.text.sentences import split_sentences
@@ -307,3 +308,12 @@ def test_empty_and_repeated_pairs_are_dropped_and_counted() -> None:
     built = build_examples(pairs, system_prompt="")
     assert [made.id for made in built.examples] == ["1", "5"]
     assert built.dropped == {"exact copy of another pair": 1, "empty prompt": 1, "empty answer": 1}
+
+
+def test_a_question_that_ends_a_long_paragraph_stays_with_its_answer() -> None:
+    def paragraph(count: int, end: str) -> str:
+        return " ".join(["The kettle sang over the small blue fire again."] * count) + " " + end
+
+    parts = [paragraph(5, "It was cold."), paragraph(7, "So how do we keep it warm?"), paragraph(5, "We shut the lid.")]
+    made = cut_document(document("\n\n".join(parts)), target=90, min_words=15, missing="drop", drops=Drops())
+    assert [passage.text.rsplit(". ", 1)[-1] for passage in made] == ["It was cold.", "We shut the lid."]

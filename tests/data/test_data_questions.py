@@ -54,6 +54,7 @@ def test_names_are_whole_and_in_their_order() -> None:
         ("We saw Advanced Simulation and Computing at work. Advanced Simulation and Computing won.", "Advanced Simulation"),
         ("In the process Ryan wrote a letter. In the process Ryan rested.", "process Ryan"),
         ("Your proposed policy is new. A proposed policy is old, and your proposed policy changes.", "your proposed"),
+        ("I found that Lizzie had copied it. He knew that Lizzie was away.", "the Lizzie"),
         ("I sent each response at once. Every response was read.", "response"),
         ("A research review proceeds in two parts. The research review is long.", "review proceeds"),
         ("Sometimes I use Nix-managed environments. Who would use Nix-managed environments?", "use Nix"),
@@ -190,8 +191,19 @@ def test_references_to_what_is_not_there_are_found(text: str) -> None:
     assert points_at_missing(text)
 
 
+def test_a_flag_of_a_command_that_is_not_there_is_a_reference() -> None:
+    assert points_at_missing("The flag above tells the kettle which water to boil.")
+
+
 @pytest.mark.parametrize(
-    "text", ["The price fell below ten.", "Above all, clean the lid.", "The table was laid.", "We took a picture."]
+    "text",
+    [
+        "A flag hung there.",
+        "The price fell below ten.",
+        "Above all, clean the lid.",
+        "The table was laid.",
+        "We took a picture.",
+    ],
 )
 def test_words_that_only_sound_like_references_are_not(text: str) -> None:
     assert not points_at_missing(text)
@@ -207,6 +219,10 @@ def test_page_furniture_is_told_from_prose() -> None:
         "Posted in lids",
     ]
     assert all(map(is_furniture, furniture)) and is_sign_off("Happy cooking!") and announces("A lid has three advantages.")
+    assert announces("It was cold. Let’s start by reviewing how a lid works.") and is_sign_off(
+        "To hear of lids, you can sign up here."
+    )
+    assert not announces("Let's start with the lid, said Ada. Nobody did.") and not is_sign_off("You can sign up at the door.")
     prose = ["Thanksgiving was cold.", "We shared this lid.", "I read on and on.", "Nobody thanks the lid.", PROSE]
     assert not any(map(is_furniture, prose)) and not is_sign_off("Love is a lid that nobody can ever open.")
 

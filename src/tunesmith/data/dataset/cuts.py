@@ -26,7 +26,6 @@ __all__ = ["Drops", "Passage", "cut_document", "heading_text", "quotable"]
 STRETCH = 1.8  # several paragraphs together are at most this much longer than asked
 _WHOLE = 3.0  # one paragraph or list stays whole up to this much longer than asked
 _MAX_BEFORE_WORDS = 60
-_MAX_ASKING_WORDS = 60
 _NUM_SAMPLES = 3
 _MOST_QUOTED = 1 / 3  # of the words of a passage: the rest would be other people's
 _FIGURES = re.compile(r"\d+")
@@ -84,7 +83,7 @@ class Passage:
 class _Piece:
     """A block, or a part of one that is too long. `glue` joins it to the piece before it; `leans`: it needs what precedes it.
 
-    `leads`: it announces what follows; `asks`: it is short and ends in a question, which what follows answers.
+    `leads`: it announces what follows; `asks`: it ends in a question, which what follows answers.
     """
 
     text: str
@@ -244,7 +243,7 @@ def _pieces(block: Block, target: int, *, after: _Piece | None) -> Iterator[_Pie
     led = after is not None and after.leads
     leans = led or points_back(block.text)
     leads = block.kind == "paragraph" and (block.text.rstrip().endswith(":") or is_label(block.text) or announces(block.text))
-    asks = words <= _MAX_ASKING_WORDS and block.text.rstrip("”\"'’) ").endswith("?")
+    asks = block.text.rstrip("”\"'’) ").endswith("?")
     if words <= _WHOLE * target:
         yield _Piece(block.text, block.kind, "\n\n", words, leans, True, leads, asks)
         return

@@ -341,6 +341,8 @@ def _worded(found: _Found) -> str:
     text = " ".join(found.words)
     if found.before in _YOURS:
         return f"your {text}"
+    if found.before == "that" and text[0].isupper():
+        return text  # "I showed that Lizzie had copied it"
     if found.before in {"the", "this", "these", "that", "those", "its", "their", "his", "her"}:
         return f"the {text}"
     if found.before in _ARTICLES:

@@ -146,7 +146,7 @@ def _is_expletive(after: list[str]) -> bool:
 
 _SHOWN = (
     r"(?:code|snippet|listing|script|command|output|figure|fig\.?|table|chart|graph|plot|diagram|screenshot|image|picture|photo|"
-    r"photograph|video|gif|map|illustration|animation|slide|outline|template|example|query|function|clip|demo|tweet|comment|formula|equation|log)"
+    r"photograph|video|gif|map|illustration|animation|slide|outline|template|flag|example|query|function|clip|demo|tweet|comment|formula|equation|log)"
 )
 _WHERE = re.compile(
     rf"\b{_SHOWN}s?,?(?: \w+){{0,2}} (?:below|above)\b|"
@@ -173,7 +173,7 @@ _SHOWN_HERE = re.compile(
 _SIGNS_TEXT = """
 below above ![ screenshot picture photo image chart graph diagram fig video snippet code example map clip table gif listing
 script command output query function demo tweet comment formula equation log plot illustration animation slide here's look
-outline template (left) (right) (top) (bottom) (center)
+outline template flag (left) (right) (top) (bottom) (center)
 """
 _SIGNS = tuple(_SIGNS_TEXT.split())  # one of which is in everything that the two patterns find
 
@@ -192,13 +192,15 @@ _ANNOUNCED = re.compile(
     r"\b(?:several|following|few|two|three|four|five|six|seven|eight|ten|\d|some|many|list of|number of)\b[\w\s,'-]{0,40}"
     r"\b(?:advantages|benefits|reasons|ways|steps|tips|options|examples|lessons|goals|principles|rules|things|questions|factors|"
     r"points|areas|changes|mistakes|criteria|requirements|issues|problems|challenges|takeaways|tools|categories|types|kinds|ideas|suggestions|recommendations|techniques|"
-    r"strategies|approaches|features|components|parts|highlights|themes)\b[^.!?:]{0,30}[.:]$",
+    r"strategies|approaches|features|components|parts|highlights|themes)\b[^.!?:]{0,30}[.:]$|"
+    r"^(?:so,? |now,? |first,? )?let(?:'|’)s (?:start|begin|dive|"
+    r"take a (?:closer )?look|look at|walk through|see (?:how|what|why))\b[^.!?]{0,100}[.!:]$",
     re.IGNORECASE,
 )
 
 
 def announces(text: str) -> bool:
-    """Whether the last sentence promises an enumeration: "It has several advantages."."""
+    """Whether the last sentence promises what is to follow: "It has several advantages.", "Let's start with the lid."."""
     lines = text.rstrip().rsplit("\n", 1)
     sentences = split_sentences(lines[-1])
     return bool(sentences) and bool(_ANNOUNCED.search(sentences[-1]))
@@ -238,6 +240,9 @@ _CLOSING_HEADING = re.compile(
     re.IGNORECASE,
 )
 _PART_OF_SERIES = re.compile(r"(?:- |\d+\. )(?:(?:part|chapter|day|week|episode) \w+|overview|introduction)\b", re.IGNORECASE)
+_CLOSING_LINK = re.compile(
+    r"\byou can (?:sign up|apply|register|subscribe|learn more|read more|join us) here[.!]$", re.IGNORECASE
+)
 _MAX_FURNITURE_WORDS = 60
 
 
@@ -254,6 +259,8 @@ def is_sign_off(sentence: str) -> bool:
     """Whether a sentence takes leave of the reader and says nothing else: "Thanks for reading!", "Cheers, Ada"."""
     if re.match(r"stay tuned\b", sentence, re.IGNORECASE):
         return len(sentence.split()) <= 25
+    if len(sentence.split()) <= 25 and _CLOSING_LINK.search(sentence):
+        return True
     return len(sentence.split()) <= 8 and bool(_SIGN_OFF.match(" ".join(sentence.replace("’", "'").split())))
 
 
