@@ -236,6 +236,12 @@ _ADVICE = {
 }
 
 
+_ADVICE_UNKNOWN = {
+    "better": "Add writing, so that the test set holds more documents; the evidence says how many would do.",
+    "general": "Mix in more general rows (mix.share), train less, or take a larger base, which changes fewer of its answers.",
+}
+
+
 def _advice(failed: Sequence[Ruling], unknown: Sequence[Ruling], overruled: Sequence[Ruling]) -> str:
     """What to do next about the gate that decides, or would if the recipe had not made it advisory."""
     if not failed and not unknown and overruled:
@@ -244,8 +250,7 @@ def _advice(failed: Sequence[Ruling], unknown: Sequence[Ruling], overruled: Sequ
         return "Ship the merged folder, and read a few of its answers first."
     name = (*failed, *unknown)[0].gate.name
     if not failed:
-        more = "Add writing, so that the test set holds more documents; the evidence says how many would do."
-        return more if name == "better" else "Measure what is missing, or add writing; the gate's evidence says which."
+        return _ADVICE_UNKNOWN.get(name, "Measure what is missing, or add writing; the gate's evidence says which.")
     if name.startswith("beats_"):
         return "Use the cheaper alternative: it does at least as well."
     return _ADVICE.get(name, "Read the evidence of the gate that failed.")
