@@ -22,7 +22,7 @@ def cut(case: Case) -> Cause | None:
     after = f", after {min(places)} to {max(places)} tokens" if places else ""
     return Cause(
         name="answers cut",
-        evidence=f"{len(short)} of {answers.num_answers} answers of b stop where a goes on{after}",
+        evidence=f"{len(short)} of {answers.num_answers} answers of b stop before those of a{after}",
         hint="raise the limit of tokens of the server (max_tokens, num_predict, -n) or its context, and look for stop texts",
     )
 

@@ -254,7 +254,7 @@ def _judged(
     if answers.other_ends:
         failed.append(("ends", f"{len(answers.other_ends)} of {answers.num_answers} answers end in one and not in the other"))
     if short := answers.cut:
-        failed.append(("cut", f"{len(short)} of {answers.num_answers} answers of b are cut, where a goes on"))
+        failed.append(("cut", f"{len(short)} of {answers.num_answers} answers of b are cut and end before those of a"))
     if wide := answers.unexplained:
         many = f"{len(wide)} of {answers.num_answers} greedy answers diverge where the next token is not a near tie"
         failed.append(("answers", many))

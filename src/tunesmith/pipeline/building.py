@@ -114,15 +114,8 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     _stop_at_errors(found, kept, recipe, blocked=blocked, reporter=reporter)
     encoded = {name: [encode_row(chat, row, max_tokens=limit) for row in rows] for name, rows in kept.items()}
     numbers = _numbers(chat, kept, encoded, allow=recipe.allow)
-    leaks = sum(f.count for f in findings if f.severity == "error")
-    numbers |= {
-        "dropped": dict(built.dropped),
-        "dropped_words": dict(built.dropped_words),
-        "leaks": leaks,
-        "copies_dropped": copies,
-        **drawn.numbers,
-    }
-    numbers |= {"redacted": dict(read.redacted), "findings": [_told(finding) for finding in found]}
+    numbers |= _left_out(built, leaks=sum(f.count for f in findings if f.severity == "error"), copies=copies)
+    numbers |= drawn.numbers | {"redacted": dict(read.redacted), "findings": [_told(finding) for finding in found]}
     numbers |= {} if outcome is None else {"synthesis": outcome.report()}
     asked = set() if record is Text else {one.id for one in read.documents}  # nobody asks for a text
     fits = measure_fits(shown, documents=asked, chat=chat, base=base, encoder=recipe.build.fit_by_encoder, reporter=reporter)
@@ -150,6 +143,12 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     (draft.path / "report.json").write_bytes(to_json(report))
     (draft.path / "report.html").write_text(page, encoding="utf-8")
     draft.numbers |= numbers
+
+
+def _left_out(built: Built[Any], *, leaks: int, copies: int) -> dict[str, Any]:
+    """What is in no row, by its reason: passages, their words, rows that leaked, copies."""
+    dropped = {"dropped": dict(built.dropped), "dropped_words": dict(built.dropped_words)}
+    return {**dropped, "leaks": leaks, "copies_dropped": copies}
 
 
 def _taken(record: type, rows: SourceRows, recipe: Recipe, *, cut: Cut, reporter: Reporter) -> tuple[Built[Any], int] | None:
