@@ -11,7 +11,9 @@ from fakes import Told, examples, preferences
 from tunesmith.api.recipes import recipe_from
 from tunesmith.core.errors import TrainingError
 from tunesmith.core.records import to_json
+from tunesmith.pipeline import plan
 from tunesmith.pipeline.project import Project
+from tunesmith.plan.duration import Speed
 
 REWARDS = [{"function": "json_valid"}]
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -71,7 +73,10 @@ def test_what_can_go_together_is_planned(tiny_path: Path, tmp_path: Path) -> Non
     assert held.plan.numbers["steps"] == 10
 
 
-def test_answers_that_are_read_again_take_their_time(tiny_path: Path, tmp_path: Path) -> None:
+def test_answers_that_are_read_again_take_their_time(tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Speed(100.0, 100.0)  # one speed for both plans, whatever else the machine does
+    monkeypatch.setattr(plan, "Speed", lambda *measured: slow)
+
     def seconds(**options: Any) -> float:
         objective = {"kind": "grpo", "rewards": REWARDS, "max_new_tokens": 16, **options}
         return float(project(tiny_path, tmp_path, {"method": {"dropout": 0}, "objective": objective}).plan.numbers["seconds"])
