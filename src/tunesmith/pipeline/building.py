@@ -115,7 +115,7 @@ def fill_dataset(  # noqa: PLR0913 (what the project knows, and nothing of the p
     encoded = {name: [encode_row(chat, row, max_tokens=limit) for row in rows] for name, rows in kept.items()}
     numbers = _numbers(chat, kept, encoded, allow=recipe.allow)
     numbers |= _left_out(built, leaks=sum(f.count for f in findings if f.severity == "error"), copies=copies)
-    numbers |= drawn.numbers | {"redacted": dict(read.redacted), "findings": [_told(finding) for finding in found]}
+    numbers |= {**drawn.numbers, "redacted": dict(read.redacted), "findings": [_told(finding) for finding in found]}
     numbers |= {} if outcome is None else {"synthesis": outcome.report()}
     asked = set() if record is Text else {one.id for one in read.documents}  # nobody asks for a text
     fits = measure_fits(shown, documents=asked, chat=chat, base=base, encoder=recipe.build.fit_by_encoder, reporter=reporter)
