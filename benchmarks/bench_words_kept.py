@@ -4,8 +4,8 @@
     python benchmarks/bench_words_kept.py --feeds ../shared/data/feeds
 
 Visible words are counted without Tunesmith's readers: Markdown is rendered by markdown-it (CommonMark with tables) once front
-matter, shortcodes and template tags are out, and the words of the HTML are told apart by the element they stand in. Each then
-has one fate: left out on purpose by a stated rule (code, tables, footnotes, …), a heading (asked by, not answered), lost in
+matter, shortcodes and template tags are out, and each word of the HTML is classified by its element. It is
+then counted once: left out by a stated rule (code, tables, footnotes, …), a heading (asked by, not answered), lost in
 reading, dropped while passages were cut (by reason), dropped between splits, or in a row of train, val or test. Counts are
 those of words as a multiset, a file at a time. With `--feeds`, the entries of the feeds below a folder are compared with the
 documents that are read from them; nothing is built.

@@ -34,7 +34,7 @@ settings.load_profile("no clock")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--write-slow", action="store_true", help="measure every test, and write tests/slow_tests.txt anew")
+    parser.addoption("--write-slow", action="store_true", help="measure every test and rewrite tests/slow_tests.txt")
 
 
 @pytest.hookimpl(tryfirst=True)

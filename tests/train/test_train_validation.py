@@ -201,6 +201,8 @@ def test_each_validation_says_bits_per_byte_and_how_the_sample_answers_ended(tin
     assert all(row[name] in {0, 1 / 3, 2 / 3, 1} for row in looks for name in ("answers_ended", "answers_looped"))
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert f"{looks[-1]['val_bits_per_byte']:.3f}" in page and "of the sample answers ended" in page
+    best = min(looks, key=lambda row: float(row["val_loss"]))
+    assert f"bits per byte {best['val_bits_per_byte']:.4f}" in page
 
 
 def test_bits_per_byte_are_the_nats_of_all_target_tokens_over_the_bytes_of_their_text(tiny_chat: Chat) -> None:

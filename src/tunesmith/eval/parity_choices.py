@@ -28,7 +28,7 @@ __all__ = ["ANSWERS", "Choices", "Said", "compare_choices", "first_choices", "ot
 ANSWERS = "answers"
 """What a comparison was made of, if it was made of answers alone."""
 
-_ENOUGH = 200  # tokens of b's answers, below which nothing is said
+_ENOUGH = 200  # tokens of b's answers; with fewer, the comparison is not measured
 _LOST = "\ufffd"  # half a letter, where an answer was cut
 
 

@@ -32,15 +32,15 @@ def run_report(
     said, advice = (text(words[:1].upper() + words[1:]) for words in (reading.text, reading.advice))
     mark = badge(reading.shape, _TONES.get(reading.shape, "bad"))
     top = Raw(f'<header>{mark}<h1>{said}.</h1><p class="lead">{advice}.</p></header>')
+    best: Mapping[str, Any] = next((row for row in validations if row["step"] == fitted.best_step), {})
+    if (bits := best.get("val_bits_per_byte")) is not None:
+        figures = {**figures, "bits_per_byte": bits}
     numbers = {
         "steps": f"{fitted.num_steps}{', stopped early' if fitted.stopped_early else ''}",
         "best step": f"{fitted.best_step}, validation loss {fitted.best_loss:.4f} {loss_unit}",
         "validation at the best step": ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items()),
         **facts,
     }
-    best: Mapping[str, Any] = next((row for row in validations if row["step"] == fitted.best_step), {})
-    if (bits := best.get("val_bits_per_byte")) is not None:
-        figures = {**figures, "bits per byte": bits}
     looks = [(row["step"], f"{row['val_loss']:.4f}", *_quick(row), (row.get("samples") or [""])[0]) for row in validations]
     unusual = [
         (r["step"], str(r["event"]).replace("_", " "), f"{r['value']:.3g}", f"{r['usual']:.3g}") for r in rows if "event" in r

@@ -170,20 +170,10 @@ _SHOWN_HERE = re.compile(
 )
 
 
-_SIGNS_TEXT = """
-below above ![ screenshot picture photo image chart graph diagram fig video snippet code example map clip table gif listing
-script command output query function demo tweet comment formula equation log plot illustration animation slide here's look
-outline template flag (left) (right) (top) (bottom) (center)
-"""
-_SIGNS = tuple(_SIGNS_TEXT.split())  # one of which is in everything that the two patterns find
-
-
 def points_at_missing(text: str) -> bool:
     """Whether a passage speaks of code, a table or a picture as if it stood there: "the code below", "the chart shows"."""
     plain = text.replace("’", "'")
     lowered = plain.lower()
-    if not any(sign in lowered for sign in _SIGNS):
-        return False
     placed = ("below" in lowered or "above" in lowered) and _WHERE.search(plain)
     return bool(placed or _SHOWN_HERE.search(plain))
 
