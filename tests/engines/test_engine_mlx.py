@@ -80,6 +80,7 @@ def test_what_means_something_else_in_mlx_is_stated(engine: Mlx) -> None:
 
 def test_without_a_python_of_its_own_the_error_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(PYTHON, raising=False)
+    monkeypatch.setattr("tunesmith.engines.served.find_spec", lambda package: None)  # where this one has mlx-lm
     with pytest.raises(EngineError, match="needs a Python environment of its own"):
         Mlx(tmp_path)
 

@@ -141,5 +141,6 @@ def test_a_folder_that_mlx_opens_is_the_merged_model(
         if quant == "f32":
             model = load_model(source.merged, "float32")
             [wanted] = answer(model, source.chat, [request], batch_examples=1, context=source.base.context)
-            assert (said.ids, said.text, said.finish_reason) == (wanted.ids, wanted.text, wanted.finish_reason)
+            # not the text: random weights choose ids that have no token, which mlx-lm writes as `!` and transformers not at all
+            assert (said.ids, said.finish_reason) == (wanted.ids, wanted.finish_reason)
     assert written.numbers["bytes"] > 0
