@@ -18,6 +18,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.models.adapters import attach, open_adapter
 from tunesmith.models.chat import Chat
 from tunesmith.models.load import BaseFolder, load_model
+from tunesmith.models.memory import release_memory
 from tunesmith.models.merge import merge
 from tunesmith.models.packed import model as packed_module
 from tunesmith.models.packed.lowrank import lean_adapters
@@ -134,6 +135,19 @@ def test_the_fused_layers_give_the_numbers_and_gradients_of_pefts_own(
     assert float(fused[0]) == pytest.approx(float(plain[0]), rel=rel)
     for ours, theirs in zip(fused[1], plain[1], strict=True):
         assert float((ours - theirs).norm()) <= rel * 10 * float(theirs.norm())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which files a process has mapped")
+def test_the_whole_base_is_not_kept_in_memory_beside_the_four_bits(tiny: BaseFolder) -> None:
+    def mapped() -> bool:
+        return str(tiny.weights[0]) in Path("/proc/self/maps").read_text()
+
+    whole = load_model(tiny, "float32")
+    assert mapped()
+    del whole
+    model = load_quantised(tiny, "float32")
+    release_memory()
+    assert not mapped() and model is not None
 
 
 def test_weights_in_four_bits_are_counted_as_what_they_stand_for(tiny: BaseFolder) -> None:

@@ -57,6 +57,9 @@ def load_quantised(base: BaseFolder, precision: PrecisionName) -> Any:
             expected="linear layers in its blocks",
             hint="--set method.quantise=none",
         )
+    for parameter in model.parameters():
+        if num_weights(parameter) == parameter.numel():  # it lies in the mapped file, and would keep all of that in memory
+            parameter.data = parameter.data.clone()
     for layer in layers:
         layer.support_avx512bf16_for_cpu = (
             False  # evaluation would store its weights in another layout, which training misreads
