@@ -10,24 +10,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith.pipeline.recipe import Quality, Recipe
+from tunesmith.train.proportional import proportional
 
 __all__ = ["REAL_BASE", "REAL_PRESETS", "for_base"]
 
 
 REAL_BASE = 100_000_000  # parameters
+GAIN_KEPT = 0.9  # of the fall of validation loss; the rest costs most of the general skills that a run loses (docs/log.md)
 REAL_PRESETS: Mapping[Quality, Mapping[str, Mapping[str, Any]]] = {
     "draft": {
         "build": {"passage_words": 40},
         "mix": {"own_answers": True},  # without them a third of the general questions is lost (docs/log.md)
-        "train": {"epochs": 1.0, "learning_rate": 1e-3, "val_examples": 16},
+        "train": {"epochs": 1.0, "learning_rate": 1e-3, "val_examples": 16, "gain_kept": GAIN_KEPT},
         "method": {"rank": 16, "alpha": 32.0},
         "use": {"temperature": 0.7, "top_p": 0.9, "repetition_penalty": 1.1},
         "eval": {"max_items": 20, "suites": ["general"]},  # fewer items are too few for the gates about answers
     },
-    "good": {"mix": {"own_answers": True}, "train": {"epochs": 2.0, "learning_rate": 1e-3}},
+    "good": {"mix": {"own_answers": True}, "train": {"epochs": 2.0, "learning_rate": 1e-3, "gain_kept": GAIN_KEPT}},
     "best": {
         "mix": {"own_answers": True},
-        "train": {"epochs": 4.0, "learning_rate": 1e-3, "patience": 8},
+        "train": {"epochs": 4.0, "learning_rate": 1e-3, "patience": 8, "gain_kept": GAIN_KEPT},
         "method": {"rank": 32, "alpha": 64.0},
     },
 }
@@ -43,6 +45,14 @@ def for_base(recipe: Recipe, *, num_parameters: int) -> Recipe:
         fitting = {key: value for key, value in values.items() if not recipe.has_written(f"{section}.{key}")}
         if section == "train" and recipe.train.max_steps:
             fitting.pop("epochs", None)
+        if section == "train" and not _about_likelihood(recipe):
+            fitting.pop("gain_kept", None)
         changed |= {f"{section}.{key}" for key in fitting}
         sections[section] = getattr(recipe, section).model_copy(update=fitting)
     return recipe.model_copy(update=sections).marked(by_base=changed)
+
+
+def _about_likelihood(recipe: Recipe) -> bool:
+    """Whether a fall in validation loss is what the verdict asks for, and the run's update can be scaled."""
+    plain = recipe.objective.kind == "sft" and recipe.train.backend == "torch" and proportional(recipe.method)
+    return plain and recipe.eval.primary == "bits_per_byte"

@@ -33,6 +33,7 @@ from tunesmith.plan.steps import num_steps, validation_every
 __all__ = ["Plan", "make_plan"]
 
 _GENERAL_TOKENS = 5_000  # of the general texts that evaluation scores
+_INTERPOLATION = 5  # validations with updates of other sizes, after the last step
 _SHOWN, _MOST_SHOWN, _FRAME = 3, 5, 48  # rows in prompts: of `prompted`, and of others at most; tokens of what frames them
 
 
@@ -164,7 +165,7 @@ def _durations(
     items = min(e.max_items or data.num_test, data.num_test)
     work = Work(
         step_tokens=tokens,
-        validations=2 + (steps - 1) // every if every else 1,
+        validations=(2 + (steps - 1) // every if every else 1) + (_INTERPOLATION if t.gain_kept < 1 else 0),
         val_tokens=round(min(t.val_examples, data.num_val) * data.mean),
         systems=3 + len(e.baselines) + len(e.additions),
         items=items,

@@ -66,6 +66,7 @@ def lines_of(recipe: Recipe, facts: Facts, n: Mapping[str, Any]) -> tuple[Line, 
             f"every {n['every']} steps, patience {t.patience}, min. gain {t.min_delta:g}" if n["every"] else "at the end only",
             _why(recipe, "train", "evaluate_every", "default: a twelfth of the run"),
         ),
+        *_interpolated(recipe),
         Line("memory", f"≈ {n['memory_bytes'] / 2**30:.1f} GiB", _memory_reason(hardware, n)),
         Line(
             "time",
@@ -83,6 +84,15 @@ def lines_of(recipe: Recipe, facts: Facts, n: Mapping[str, Any]) -> tuple[Line, 
             f"what the verdict would detect with 80 % power on {data.test_documents} test documents",
         ),
     )
+
+
+def _interpolated(recipe: Recipe) -> tuple[Line, ...]:
+    """Whether the update is made smaller at the end."""
+    kept = recipe.train.gain_kept
+    if kept >= 1:
+        return ()
+    reason = "forgets less (WiSE-FT, Wortsman et al. 2022, arXiv:2109.01903); train.gain_kept=1 turns it off"
+    return (Line("update", f"scaled after training, to keep {kept:.0%} of the gain on validation", reason),)
 
 
 def _shorter(recipe: Recipe, n: Mapping[str, Any]) -> tuple[Line, ...]:

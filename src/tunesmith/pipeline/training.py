@@ -211,6 +211,7 @@ def fill_run(  # noqa: PLR0913 (what the project knows, and nothing of the proje
     draft.numbers |= {
         **trained.fitted.numbers(),
         "validation": trained.figures,
+        **({"interpolation": asdict(trained.interpolation)} if trained.interpolation else {}),
         "reading": asdict(trained.reading),
         "trainable": trained.coverage.num_trainable,
         "modules": len(trained.coverage.modules),

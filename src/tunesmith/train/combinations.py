@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tunesmith.core.errors import TrainingError
-from tunesmith.train.method import Draws, Method, Sampled, method_name
+from tunesmith.train.method import DEFAULT, Draws, Method, Sampled, method_name
+from tunesmith.train.proportional import proportional
 from tunesmith.train.settings import AdapterSettings, TrainSettings
 
 __all__ = ["refuse_combination"]
@@ -22,6 +23,13 @@ def refuse_combination(objective: Method, method: AdapterSettings, train: TrainS
         )
     if isinstance(objective, Sampled):
         _refuse_draws(objective.draws, method, name=method_name(objective))
+    if train.gain_kept < 1 and not (proportional(method) and method_name(objective) == DEFAULT):
+        raise TrainingError(
+            "train.gain_kept cannot scale the update of this run",
+            value=f"objective.kind {method_name(objective)}, method.kind {method.kind}, method.init {method.init}",
+            expected="objective.kind sft, method.kind lora or rslora, a fresh adapter without method.modules",
+            hint="--set train.gain_kept=1",
+        )
     if train.ewc and not _holdable(method):
         raise TrainingError(
             "train.ewc cannot hold weights of this kind",

@@ -13,6 +13,7 @@ import orjson
 from tunesmith.models.adapters import Coverage
 from tunesmith.plan.reach import not_reached
 from tunesmith.train.heads import save_head, without_head
+from tunesmith.train.interpolation import Interpolation
 from tunesmith.train.loop import Fitted
 from tunesmith.train.method import Method, Sampled
 from tunesmith.train.order import Place
@@ -28,12 +29,16 @@ __all__ = ["Trained", "covered", "save_weights", "write_report"]
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a run gave, apart from the files it wrote. `figures`: those of the validation at the best step."""
+    """What a run gave, apart from the files it wrote. `figures`: those of the validation at the best step.
+
+    `interpolation`: how the update was scaled after that, if it was.
+    """
 
     fitted: Fitted
     coverage: Coverage
     reading: Reading
     figures: dict[str, float]
+    interpolation: Interpolation | None = None
 
 
 def write_report(

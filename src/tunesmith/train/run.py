@@ -29,6 +29,7 @@ from tunesmith.train.consolidation import moving_penalty, with_penalty
 from tunesmith.train.divisible import refuse_undivided
 from tunesmith.train.execution import ExecutionPath, TrunkCache, execution_path
 from tunesmith.train.heads import put_head
+from tunesmith.train.interpolation import interpolate
 from tunesmith.train.loop import FitSettings, fit
 from tunesmith.train.memory import Budget, budget
 from tunesmith.train.method import DEFAULT, Choosing, Method, Sampled, alters_inputs, generates, identity
@@ -146,6 +147,7 @@ def train_together(order: Order, processes: Processes, reporter: Reporter) -> Tr
         ) as supply:
             processes.divide(weights.model)
             optimizer = optimizer if processes.count == 1 else _optimizer(weights, train)  # over what is left here
+            validation = Validation(len(val), agreed(supply.measure, processes), sample, bits_per_byte=in_bytes)
             fitted = fit(
                 weights,
                 supply.batches,
@@ -153,19 +155,21 @@ def train_together(order: Order, processes: Processes, reporter: Reporter) -> Tr
                 optimizer=optimizer,
                 settings=fit_settings(train, units, objective),
                 figures=objective.figures,
-                validation=Validation(len(val), agreed(supply.measure, processes), sample, bits_per_byte=in_bytes),
+                validation=validation,
                 checkpoints=_checkpoints(place, made_for(base, units, objective, method, train), path, train, reporter),
                 reporter=reporter,
                 signs=supply.signs,
                 processes=processes,
             )
             supply.finish(fitted.num_steps)
+            interpolation = interpolate(weights, fitted, validation, gain_kept=train.gain_kept, reporter=reporter)
         other = save_weights(weights, fitted, objective, other_figure(objective.figures, train.best_by), place, processes)
     if not writes:
         return None
     facts = other | _facts(weights, base, path, supply.budget, method=method, precision=precision)
+    facts |= {"update": interpolation.words} if interpolation else {}
     reading, figures = write_report(place, fitted, facts, objective, train)
-    return Trained(fitted, weights.coverage, reading, figures)
+    return Trained(fitted, weights.coverage, reading, figures, interpolation)
 
 
 def _trunk(

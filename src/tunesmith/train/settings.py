@@ -59,6 +59,7 @@ class TrainSettings(Protocol):
     patience: int
     best_by: str
     min_delta: float
+    gain_kept: float
     checkpoint_every: int
     checkpoint_minutes: float
     keep_checkpoints: int

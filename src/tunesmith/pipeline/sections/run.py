@@ -127,6 +127,10 @@ class TrainConfig(Section):
     figures of the kind. The best weights by the first of the other figures are saved as well."""
     min_delta: Annotated[float, Field(ge=0)] = 0.001
     """Smallest change that counts as an improvement, in the unit of that figure (nats per token, a share for accuracy)."""
+    gain_kept: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Weight interpolation after training (WiSE-FT): the update is multiplied by the smallest of 0.5, 0.6, 0.7, 0.8 and 0.9
+    with which validation loss keeps this share of its fall. A smaller update forgets less. 1: the update stays as it is. Bases
+    of 100 million parameters and more: 0.9 where `eval.primary` is bits_per_byte. For `sft` with `lora` or `rslora`."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 50
     """Steps between two checkpoints that a run can resume from."""
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0

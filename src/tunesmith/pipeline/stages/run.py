@@ -12,6 +12,7 @@ from tunesmith.pipeline.context import Context
 from tunesmith.pipeline.own_answers import own_answers
 from tunesmith.pipeline.stage import FilledStage, Reference, StageText
 from tunesmith.pipeline.training import fill_run, run_settings
+from tunesmith.train.interpolation import Interpolation
 from tunesmith.train.order import Place
 
 __all__ = ["STAGE", "general_answers"]
@@ -63,10 +64,16 @@ def _words(project: Context, artifact: Artifact) -> StageText:
         text=f"{n['num_steps']} steps{early} · val loss {first:.3f} → {n['best_loss']:.3f}, best at {n['best_step']}",
         note=rate,
         lines=(
+            *_interpolated(n),
             Line(f"reading: {n['reading']['shape']}: {n['reading']['text']};"),
             Line(f"         {n['reading']['advice']}"),
         ),
     )
+
+
+def _interpolated(numbers: Mapping[str, Any]) -> tuple[Line, ...]:
+    found = numbers.get("interpolation")
+    return (Line(f"update: {Interpolation(**found).words}"),) if found else ()
 
 
 STAGE = FilledStage(

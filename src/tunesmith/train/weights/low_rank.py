@@ -19,6 +19,7 @@ from tunesmith.models.adapters import Coverage, Patterns, adapter_moves, save_ad
 from tunesmith.models.continuing import check_start, continue_from, origin_of_start
 from tunesmith.models.kept_modules import keep_with, kept_parameters, save_modules
 from tunesmith.models.reach import choose_modules, without_kept
+from tunesmith.train.proportional import proportional
 from tunesmith.train.settings import AdapterSettings
 from tunesmith.train.weights.weights import Beginning, Change, Weights, moved_from
 
@@ -56,6 +57,8 @@ def attach(model: Any, how: Beginning) -> Weights:
     if s.init != "default" or s.continued or kept:
         weights = replace(weights, moved=moved_from(adapted, {n for n, p in adapted.named_parameters() if p.requires_grad}))
     changes = partial(low_rank_changes, adapted) if s.kind != "dora" and s.init == "default" and not kept else None
+    if proportional(s):
+        weights = replace(weights, update=lambda: {n: p for n, p in adapted.named_parameters() if "lora_B." in n})
     return replace(weights, changes=changes, rate_scale=lambda name: s.lora_plus if "lora_B." in name else 1.0)
 
 

@@ -59,7 +59,8 @@ class Weights:
     step, counted from 1, while the gradients are still there. `changes()`, asked for before training: for each matrix that
     moves, by the name of its module, `change(output_I, input_J)` = Σᵢⱼ output_I[i] · input_J[j] · ΔWᵢⱼ², with gradient, for its
     distance ΔW (I, J) from the base; None for a kind that does not say so. `penalty()`: what a step adds to its mean loss, with
-    gradient. `state()`: further tensors that resuming needs, by name, in which it puts their values back.
+    gradient. `state()`: further tensors that resuming needs, by name, in which it puts their values back. `update()`: the
+    tensors to which the difference from the base is proportional, by name; None for a kind that has none.
     """
 
     model: Any
@@ -74,6 +75,7 @@ class Weights:
     changes: Callable[[], Mapping[str, Change]] | None = None
     penalty: Callable[[], torch.Tensor] | None = None
     state: Callable[[], Mapping[str, torch.Tensor]] = _no_state
+    update: Callable[[], Mapping[str, torch.Tensor]] | None = None
 
     def groups(self, named: Mapping[str, torch.Tensor]) -> list[dict[str, Any]]:
         """Parameter groups for an optimiser, one for each scale of the learning rate, which is their `rate_scale`.
