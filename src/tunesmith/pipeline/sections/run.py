@@ -130,7 +130,7 @@ class TrainConfig(Section):
     gain_kept: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Weight interpolation after training (WiSE-FT): the update is multiplied by the smallest of 0.5, 0.6, 0.7, 0.8 and 0.9
     with which validation loss keeps this share of its fall. A smaller update forgets less. 1: the update stays as it is. Bases
-    of 100 million parameters and more: 0.9 where `eval.primary` is bits_per_byte. For `sft` with `lora` or `rslora`."""
+    of 100 million parameters and more: 0.85 where `eval.primary` is bits_per_byte. For `sft` with `lora` or `rslora`."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 50
     """Steps between two checkpoints that a run can resume from."""
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0
