@@ -12,7 +12,7 @@ from tunesmith.core.errors import TrainingError
 from tunesmith.pipeline.plan_lines import Facts, Line, lines_of
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.weight_lines import reach_numbers
-from tunesmith.plan.duration import Durations, Speed, Work, durations
+from tunesmith.plan.duration import Durations, Speed, Work, durations, probed_rows
 from tunesmith.plan.facts import AdapterFacts, BaseFacts, DataFacts, DrawingFacts, PrecisionFacts
 from tunesmith.plan.hardware import Hardware
 from tunesmith.plan.memory import (
@@ -163,13 +163,17 @@ def _durations(
     t, e = recipe.train, recipe.eval
     every = validation_every(t.evaluate_every, steps)
     items = min(e.max_items or data.num_test, data.num_test)
+    baselines = len(e.baselines) + len(e.additions)
+    drawn = recipe.use.draws
     work = Work(
         step_tokens=tokens,
         validations=(2 + (steps - 1) // every if every else 1) + (_INTERPOLATION if t.gain_kept < 1 else 0),
         val_tokens=round(min(t.val_examples, data.num_val) * data.mean),
-        systems=3 + len(e.baselines) + len(e.additions),
+        systems=3 + baselines,
         items=items,
         item_tokens=round(items * data.mean),
+        answers=items * (2 * (drawn + 1) + 1 + drawn * baselines),  # base and tuned greedily too, merged only so
+        probe_tokens=round(probed_rows(items) * data.mean),
         room=data.room,
         at_once=e.batch_examples,
         general_tokens=_GENERAL_TOKENS,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tunesmith.plan.shape import Shape
 
-__all__ = ["Durations", "Speed", "Work", "duration_text", "durations", "step_seconds"]
+__all__ = ["Durations", "Speed", "Work", "duration_text", "durations", "probed_rows", "step_seconds"]
 
 _STEP = 1.2  # a whole step over its timed layers: embeddings, loss, optimiser, Python (measured on the embedded base)
 _FORWARD = 0.5  # of forward and backward together (docs/log.md)
@@ -19,6 +19,7 @@ _PASS = 32  # tokens whose forward pass takes as long as one more pass of all an
 _SAMPLES, _SAMPLE_TOKENS = 3, 48  # answers at each validation
 _PARITY_ITEMS = 64
 _SUITE_BATCH, _SUITE_PROMPT = 128, 40  # questions at once, and tokens of one in its template
+_QUESTIONS, _MOST_ASKED, _ROWS = 3, 240, 40  # of the probes: other questions of an item, and of all items; training rows
 _ANSWERED = 0.8  # of the tokens that answers may have
 
 
@@ -32,10 +33,11 @@ class Speed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What is to be done. `validations`: how often `val_tokens` are scored; `systems`: how many answer `items` of
-    `item_tokens` in all with up to `room` new ones each, at most `at_once`; `general_tokens` are scored twice. Base and tuned
-    model answer `suite_items` questions greedily, with up to `suite_tokens` new ones in all. A method that draws answers draws
-    `drawn_tokens` in training, prompts counted, in `drawing_passes` passes."""
+    """What is to be done. `validations`: how often `val_tokens` are scored; `systems`: how many score `items` of `item_tokens`
+    in all. They make `answers` of up to `room` tokens each, at most `at_once`. `general_tokens` are scored twice, and
+    `probe_tokens` are those of all probes. Base and tuned model answer `suite_items` questions greedily, with up to
+    `suite_tokens` new ones in all. A method that draws answers draws `drawn_tokens` in training, prompts counted, in
+    `drawing_passes` passes."""
 
     step_tokens: int
     validations: int
@@ -43,9 +45,11 @@ class Work:
     systems: int
     items: int
     item_tokens: int
+    answers: int
     room: int
     at_once: int
     general_tokens: int
+    probe_tokens: int
     suite_items: int = 0
     suite_tokens: int = 0
     drawn_tokens: int = 0
@@ -89,13 +93,19 @@ def step_seconds(shape: Shape, speed: Speed) -> float:
     return _STEP * _layers(shape) / speed.training
 
 
+def probed_rows(items: int) -> int:
+    """Rows that base and tuned model score beside `items` test items, at most: items under other questions, training rows as
+    they were learned and reworded, and training rows under three questions, which the base alone scores."""
+    other = items * max(1, min(_QUESTIONS, _MOST_ASKED // max(1, items)))
+    return 2 * other + 2 * 2 * min(items, _ROWS) + 3 * _ROWS
+
+
 def _evaluated_tokens(work: Work) -> float:
     """Tokens whose forward passes take as long as the evaluation: scoring, parity, and answers with their passes."""
-    scored = work.systems * work.item_tokens + 2 * work.general_tokens
+    scored = work.systems * work.item_tokens + 2 * work.general_tokens + work.probe_tokens
     parity = 2 * work.item_tokens * min(1.0, _PARITY_ITEMS / max(1, work.items))
-    answers = work.systems * work.items
-    made = answers * work.room * _ANSWERED
-    batches = max(work.systems - 1, answers * _ANSWERED / max(1, work.at_once))  # base and tuned answer together
+    made = work.answers * work.room * _ANSWERED
+    batches = max(work.systems - 1, work.answers * _ANSWERED / max(1, work.at_once))  # base and tuned answer together
     return scored + parity + made + batches * work.room * _PASS + _suites(work)
 
 
