@@ -12,8 +12,9 @@ from evidence_fakes import evidence, general, items, likelihood, parity, served,
 from judging_fakes import GOOD, RULES, decided, gate, judged
 
 from tunesmith.eval.gates import ALWAYS, gate_names
-from tunesmith.eval.measure import measure
-from tunesmith.eval.results import Evidence, ParityResult
+from tunesmith.eval.measure import Measurements, measure
+from tunesmith.eval.report import evaluation_report
+from tunesmith.eval.results import Evidence, ParityResult, SystemRun
 from tunesmith.eval.suites.answered import SuiteAnswers
 from tunesmith.eval.verdict import Gate, decide
 from tunesmith.pipeline.sections.eval import GateConfig
@@ -334,3 +335,45 @@ def test_two_equally_good_systems_ship_at_most_one_time_in_forty(documents: int)
 @pytest.mark.slow
 def test_ignoring_the_documents_ships_equally_good_systems_too_often() -> None:
     assert not ships_rarely(shipped(6, repetitions=200, one_group_an_item=True), 200)
+
+
+def _in_json(base: str, tuned: str) -> Evidence:
+    """Good evidence whose references are JSON with two fields; answers of the base, and of the others."""
+    made = evidence(GOOD, with_parity=parity(), with_general=general())
+    of = tuple(replace(item, reference='{"action": "cancel", "text": "Done."}') for item in made.items)
+
+    def said(run: SystemRun) -> SystemRun:
+        text = base if run.name in ("base", "prompted") else tuned
+        return replace(run, generations=tuple(replace(one, text=text) for one in run.generations))
+
+    return replace(made, items=of, systems=tuple(said(run) for run in made.systems))
+
+
+def test_a_field_of_an_answer_in_json_can_decide() -> None:
+    wrong, right = '{"action": "stop", "text": "Done."}', '{"action": "cancel", "text": "All done!"}'
+    ruled = decide(measure(_in_json(wrong, right), draws=500, primary="json_field:action"), RULES, baselines=["prompted"])
+    assert gate(ruled, "better").state == "pass"
+    assert "right: action" in gate(ruled, "better").rule
+    other = decide(measure(_in_json(wrong, right), draws=500, primary="json_field:text"), RULES, baselines=["prompted"])
+    assert gate(other, "better").state == "fail"
+
+
+def test_equal_answers_in_the_deciding_field_are_no_gain() -> None:
+    one, other = '{"action": "cancel", "text": "a"}', '{"action": "cancel", "text": "b"}'
+    for primary in ("json_field:action", "field_accuracy", "field_f1"):
+        ruled = decide(measure(_in_json(one, other), draws=500, primary=primary), RULES, baselines=["prompted"])
+        assert gate(ruled, "better").state != "pass"
+
+
+def test_the_page_shows_a_primary_metric_of_its_own() -> None:
+    made = _in_json('{"action": "stop"}', '{"action": "cancel"}')
+    measured = measure(made, draws=500, primary="json_field:action")
+    values, page = evaluation_report(made, measured, decide(measured, RULES, baselines=["prompted"]))
+    assert values["primary"] == "json_field:action"
+    assert values["items"][0]["scores"]["tuned"]["json_field:action"] == 1.0
+    assert "right: action" in page
+    assert "json_field:action" not in evidence_scores(measure(made, draws=500))
+
+
+def evidence_scores(found: Measurements) -> list[str]:
+    return list(found.systems["tuned"].scores)

@@ -12,7 +12,8 @@ from evidence_fakes import evidence, general, items, likelihood, parity, system
 
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import to_json
-from tunesmith.eval.measure import METRICS, improvement, measure
+from tunesmith.eval.measure import measure
+from tunesmith.eval.measured import METRICS, improvement
 from tunesmith.eval.results import Evidence, read_evidence
 
 PAIRS = (("base", "tuned"), ("prompted", "tuned"), ("base", "prompted"), ("tuned", "merged"))

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.core.errors import EvaluationError
-from tunesmith.eval.measure import METRICS
+from tunesmith.eval.measured import METRICS
 from tunesmith.eval.metrics import registry, text
 from tunesmith.eval.metrics.metric import Expected, Metric
-from tunesmith.eval.metrics.registry import TASKS, all_metrics, corpus_score, metric_named, score_answers
+from tunesmith.eval.metrics.registry import TASKS, all_metrics, corpus_score, find_metric, metric_named, score_answers
 from tunesmith.eval.metrics_page import metrics_page
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +54,19 @@ def test_an_item_without_what_a_metric_needs_is_unscored_with_the_reason_and_nev
     scored = score_answers(metric, ["an answer", "an answer"], [Expected(), Expected()])
     assert scored.values == (None, None)
     assert list(scored.reasons.values()) == [2] and next(iter(scored.reasons)).startswith("the item has no ")
+
+
+@pytest.mark.parametrize("name", ["json_field", "json_field:", "json_field: "])
+def test_a_metric_that_needs_an_argument_says_which(name: str) -> None:
+    with pytest.raises(EvaluationError, match="json_field:FIELD"):
+        metric_named(name)
+    assert find_metric(name) is None
+
+
+def test_an_argument_to_a_metric_that_takes_none_is_no_metric() -> None:
+    assert find_metric("exact_match:a") is None
+    with pytest.raises(EvaluationError, match="exact_match:a"):
+        metric_named("exact_match:a")
 
 
 def test_an_item_that_lacks_something_does_not_shift_the_scores_of_the_others() -> None:

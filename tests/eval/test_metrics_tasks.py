@@ -307,3 +307,26 @@ def test_a_number_is_not_its_text_and_true_is_not_one() -> None:
         0.0,
         0.0,
     )
+
+
+def test_named_fields_are_right_together_whatever_the_other_fields_are() -> None:
+    reference = '{"action": "cancel", "order": {"id": 7, "items": [{"price": 3}]}, "a.b": 1}'
+    right = '{"action": "cancel", "order": {"id": 7, "items": [{"price": 3}]}, "text": "other"}'
+    wrong = '{"action": "stop", "order": {"id": "7", "items": []}}'
+    pairs = [(right, reference), (wrong, reference), ("no JSON", reference), ("[]", reference)]
+    assert scores("json_field:action", *pairs) == (1.0, 0.0, 0.0, 0.0)
+    assert scores("json_field:action,order.id", *pairs) == (1.0, 0.0, 0.0, 0.0)
+    assert scores("json_field:order.items.0.price", *pairs) == (1.0, 0.0, 0.0, 0.0)
+    assert scores("json_field:order", *pairs) == (1.0, 0.0, 0.0, 0.0)
+    assert scores("json_field:a.b", (right, reference), (reference, reference)) == (0.0, 1.0)
+
+
+def test_null_is_a_value_and_a_field_that_is_not_there_is_none() -> None:
+    assert scores("json_field:a", ('{"a": null}', '{"a": null}'), ("{}", '{"a": null}'), ("null", '{"a": null}')) == (1, 0, 0)
+
+
+def test_a_field_that_the_reference_lacks_is_unscored_with_its_name() -> None:
+    expected = [Expected(references=(reference,)) for reference in ('{"a": 1}', "no")]
+    scored = score_answers(metric_named("json_field:a,b"), ['{"a": 1}'] * 2, expected)
+    assert scored.values == (None, None)
+    assert list(scored.reasons) == ["the reference has no field b", "the reference is not JSON"]

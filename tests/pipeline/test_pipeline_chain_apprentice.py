@@ -10,7 +10,7 @@ import pytest
 from fakes import preferences
 from tunesmith.api import EXAMPLES, open_chain
 from tunesmith.core.records import to_json
-from tunesmith.eval.measure import improvement
+from tunesmith.eval.measured import improvement
 
 SETTINGS: dict[str, Any] = {
     "base": "apprentice",

@@ -73,6 +73,13 @@ def test_a_section_with_nothing_open_in_it_sets_nothing(tmp_path: Path) -> None:
     assert problems(written(tmp_path, "sources: [./posts]\nbase:\n"))[0].what == "wrong value for base"
 
 
+def test_a_part_of_a_json_answer_can_be_the_primary_metric_and_a_field_without_name_cannot() -> None:
+    assert recipe_from(SOURCES, ["eval.primary=json_field:action,order.id"]).eval.primary == "json_field:action,order.id"
+    for wrong in ("json_field:", "json_field", "json_field:a,", "accuracy"):
+        (found,) = problems(SOURCES, f"eval.primary={wrong}")
+        assert found.what == "wrong value for eval.primary" and "json_field:action" in found.hint
+
+
 @pytest.mark.parametrize("text", ["Write plainly. # no lists", "123456", "yes", "2e3", "a: b"])
 def test_a_text_on_the_command_line_is_taken_as_it_is_typed(text: str) -> None:
     assert recipe_from(SOURCES, [f"me={text}"]).me == text

@@ -14,7 +14,7 @@ import torch
 
 from fakes import Told, examples, train_tiny
 from tunesmith.core.errors import RecipeError, TrainingError
-from tunesmith.core.records import Example
+from tunesmith.core.records import Example, Message
 from tunesmith.models.adapters import attach
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.generate import Request, Sampling, answer
@@ -28,6 +28,7 @@ from tunesmith.train.method import identity, open_method
 from tunesmith.train.padded import PaddedModel
 from tunesmith.train.policy import group_advantages, leave_one_out
 from tunesmith.train.rewards.opening import open_rewards, try_rewards
+from tunesmith.train.rewards.reward import Asked
 from tunesmith.train.rewards.settings import RewardConfig, WatchConfig, labels_of
 from tunesmith.train.rollouts import RolloutFiles
 from tunesmith.train.samples import Group, Sample
@@ -246,6 +247,19 @@ def test_a_good_reward_passes_the_trial_and_prints_as_it_likes(tmp_path: Path) -
     try:
         try_rewards(rewards, examples(4))
         assert rewards.labels == ("score", "json_valid") and rewards.total((1.0, 5.0)) == 1.0
+    finally:
+        rewards.close()
+
+
+def test_a_metric_with_an_argument_is_a_reward() -> None:
+    rewards = open_rewards([RewardConfig(function="json_field:order.id")], train=(), seed=7)
+    try:
+        prompt = (Message(role="user", content="Cancel 7."),)
+        said = [
+            Asked("1", prompt, text, '{"order": {"id": 7}}')
+            for text in ('{"order": {"id": 7}, "more": 1}', '{"order": {"id": 8}}', "no")
+        ]
+        assert [number for (number,) in rewards.score(said)] == [1.0, 0.0, 0.0]
     finally:
         rewards.close()
 

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tunesmith.eval.gain import MARGINS
+from tunesmith.eval.gain import usual_margin
 from tunesmith.eval.how import How
 from tunesmith.eval.ladder import common_metric, ladder_kinds
-from tunesmith.eval.measure import METRICS, Measurements, improvement
+from tunesmith.eval.measure import Measurements
+from tunesmith.eval.measured import improvement
+from tunesmith.eval.metrics.registry import metric_named
 from tunesmith.eval.numbers import signed_range
 from tunesmith.eval.results import Evidence
 from tunesmith.eval.verdict import Verdict
@@ -64,7 +66,7 @@ def advise_by_measurement(
     """`excluded`: what the task rules out, advice → reason. `margin`: in the unit of the metric; None: as the gate `better`."""
     kinds = ladder_kinds(measurements)
     metric = common_metric(measurements, kinds)
-    margin = MARGINS.get(metric, 0.01) if margin is None else margin
+    margin = usual_margin(metric) if margin is None else margin
     out = {kind.name: reason for kind in kinds if (reason := _why_not(kind, excluded, verdict))}
     left = [
         kind for kind in kinds if kind.name not in out and measurements.systems[kind.name].summaries[metric].mean is not None
@@ -114,7 +116,7 @@ def _why_not(kind: SystemKind, excluded: Mapping[str, str], verdict: Verdict) ->
 
 
 def _best(measurements: Measurements, kinds: Sequence[SystemKind], metric: str) -> SystemKind | None:
-    sign = -1.0 if METRICS[metric].higher_is_better is False else 1.0
+    sign = -1.0 if metric_named(metric).higher_is_better is False else 1.0
 
     def value(kind: SystemKind) -> float:
         return sign * (measurements.systems[kind.name].summaries[metric].mean or 0.0)
@@ -131,7 +133,7 @@ def _weigh(
     metric: str,
     margin: float,
 ) -> Weighed:
-    system, info = measurements.systems[kind.name], METRICS[metric]
+    system, info = measurements.systems[kind.name], metric_named(metric)
     mean = system.summaries[metric].mean
     gain: tuple[float, float, float] | None = None
     state: State = "can't tell"
@@ -154,7 +156,7 @@ def _gain(
     a, b = (measurements.systems[one.name].scores[metric] for one in (kind, best))
     groups = [item.group for item in evidence.items]
     how = How(draws=measurements.draws, seed=measurements.seed)
-    return improvement(how.difference(a, b, groups, metric=METRICS[metric]), metric)
+    return improvement(how.difference(a, b, groups, metric=metric_named(metric)), metric)
 
 
 def _compared(
@@ -162,7 +164,7 @@ def _compared(
 ) -> tuple[State, str]:
     if gain is None or best is None:
         return "can't tell", f"{_named(kind)}: cannot be compared, as there is no interval."
-    figures = f"{_named(best)} gains {signed_range(gain)} {METRICS[metric].label} over it; the margin is {margin:g}."
+    figures = f"{_named(best)} gains {signed_range(gain)} {metric_named(metric).label} over it; the margin is {margin:g}."
     if gain[2] <= margin:
         return "as good", f"{_named(kind)}: not worse by the margin. {figures}"
     if gain[1] > 0:

@@ -6,26 +6,37 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tunesmith.eval.gate import Finding, Limits, missing, unless_one_sided
-from tunesmith.eval.measure import Measurements, improvement
+from tunesmith.eval.measure import Measurements
+from tunesmith.eval.measured import improvement
 from tunesmith.eval.numbers import signed_range
 from tunesmith.eval.stats import Difference
 
-__all__ = ["MARGINS", "OTHER_MARGIN", "OVERLAPS", "gain_over", "margin_of", "weigh"]
+__all__ = ["OVERLAPS", "gain_over", "margin_of", "usual_margin", "weigh"]
 
-MARGINS: Mapping[str, float] = MappingProxyType(
-    {"bits_per_byte": 0.02, "word_overlap": 0.01, "rouge_l": 0.01, "exact_match": 0.02}
+_MARGINS: Mapping[str, float] = MappingProxyType(
+    {
+        "bits_per_byte": 0.02,
+        "word_overlap": 0.01,
+        "rouge_l": 0.01,
+        "exact_match": 0.02,
+        "field_accuracy": 0.02,
+        "field_f1": 0.02,
+        "json_field": 0.02,
+    }
 )
-"""The gain in a metric, in its own unit, that is too small to be worth a release."""
-
-OTHER_MARGIN = 0.01
-"""The same for a metric that is not listed."""
+_OTHER = 0.01  # of a metric that is not listed
 
 OVERLAPS = ("word_overlap", "rouge_l")  # the metrics in which a longer answer can score better by its length alone
 
 
+def usual_margin(metric: str) -> float:
+    """The gain in a metric, in its own unit, that is too small to be worth a release."""
+    return _MARGINS.get(metric.partition(":")[0], _OTHER)
+
+
 def margin_of(limits: Limits, metric: str) -> float:
     """The gain that `metric` must exceed: as the recipe says, or the preset."""
-    return MARGINS.get(metric, OTHER_MARGIN) if limits.better_margin == "auto" else limits.better_margin
+    return usual_margin(metric) if limits.better_margin == "auto" else limits.better_margin
 
 
 def gain_over(measurements: Measurements, other: str, *, margin: float, min_documents: int) -> Finding:

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tunesmith.core.page import Raw, section, table, text
-from tunesmith.eval.measure import METRICS, Measurements, SystemMeasures
+from tunesmith.eval.measure import Measurements, SystemMeasures
+from tunesmith.eval.metrics.registry import metric_named
 from tunesmith.eval.report_cells import summary_cell, tip
 from tunesmith.eval.results import Cost, Evidence
 from tunesmith.systems.registry import system_kinds
@@ -96,9 +97,9 @@ def ladder_section(evidence: Evidence, measurements: Measurements) -> Raw:
         " divided evenly, so systems of one batch have the same; one answer alone takes longer."
     )
     if metric != measurements.primary:
-        label = METRICS[measurements.primary].label
-        note += f" Compared by {METRICS[metric].label}, since not every system has {label}."
-    head = ["system", METRICS[metric].label, "tokens of a prompt", "tokens of an answer", "seconds an answer"]
+        label = metric_named(measurements.primary).label
+        note += f" Compared by {metric_named(metric).label}, since not every system has {label}."
+    head = ["system", metric_named(metric).label, "tokens of a prompt", "tokens of an answer", "seconds an answer"]
     return section(
         "What each alternative takes", f'<p class="soft">{text(note)}</p>', table(head, rows, numeric=range(1, len(head)))
     )

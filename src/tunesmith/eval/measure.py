@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from tunesmith.eval.evidence_checks import check_evidence
 from tunesmith.eval.floors import floor_answers
 from tunesmith.eval.how import How
 from tunesmith.eval.judge.measured import JudgeMeasures, judge_measures
+from tunesmith.eval.measured import FROM_PROBABILITIES, measured_with
 from tunesmith.eval.metrics.metric import Expected, Metric
 from tunesmith.eval.metrics.registry import metric_named, score_answers
 from tunesmith.eval.metrics.repetition import loop_scores, same_answers
@@ -47,7 +47,7 @@ from tunesmith.eval.voice_measures import VoiceMeasures, voice_measures
 from tunesmith.models.use import Use
 from tunesmith.systems.registry import by_role, kind_of, pairs
 
-__all__ = ["METRICS", "Comparison", "Measurements", "SystemMeasures", "improvement", "measure"]
+__all__ = ["Comparison", "Measurements", "SystemMeasures", "measure"]
 
 Scores = tuple[float | None, ...]
 _OVERLAPS = ("word_overlap", "rouge_l")
@@ -85,7 +85,7 @@ class Comparison:
 
     def one_sided(self, metric: str) -> int:
         """How many items or answers only one of the two has, of the kind that `metric` is computed from."""
-        return self.one_sided_likelihoods if metric in _FROM_PROBABILITIES else self.one_sided_answers
+        return self.one_sided_likelihoods if metric in FROM_PROBABILITIES else self.one_sided_answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,34 +129,22 @@ class Measurements:
     voice: VoiceMeasures | None = None
     golden: GoldenMeasures | None = None
 
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """What is measured of every system, by name."""
+        return measured_with(self.primary)
+
     def comparison(self, a: str, b: str) -> Comparison | None:
         """The comparison b − a, or None if one of the two was not run."""
         return next((c for c in self.comparisons if (c.a, c.b) == (a, b)), None)
 
 
-_FROM_PROBABILITIES = ("bits_per_byte", "token_accuracy", "end_probability")
-_FROM_ANSWERS = (
-    *("word_overlap", "rouge_l", "exact_match", "length_ratio", "answer_words", "distinct_3"),
-    *("loop", "collapse"),
-)
-METRICS: Mapping[str, Metric] = MappingProxyType(
-    {name: metric_named(name) for name in (*_FROM_PROBABILITIES, *_FROM_ANSWERS, "ended")}
-)
 _DECIDES = ("base", "tuned")  # the comparison that the primary margin is about
 _LIKELIHOOD: Mapping[str, Callable[[Likelihood], float | None]] = {
     "bits_per_byte": lambda row: row.bits_per_byte,
     "token_accuracy": lambda row: row.token_accuracy,
     "end_probability": lambda row: row.end_probability,
 }
-
-
-def improvement(difference: Difference, metric: str) -> tuple[float, float, float] | None:
-    """Mean, low and high of the gain of b over a, positive where b is better; None without an interval."""
-    if difference.mean is None or difference.ci is None:
-        return None
-    if METRICS[metric].higher_is_better is False:
-        return -difference.mean, -difference.ci.high, -difference.ci.low
-    return difference.mean, difference.ci.low, difference.ci.high
 
 
 def measure(  # noqa: PLR0913 (all that the figures depend on)
@@ -177,24 +165,26 @@ def measure(  # noqa: PLR0913 (all that the figures depend on)
 
     EvaluationError if two systems are the same, or the evidence is not of one test set.
     """
-    if METRICS.get(primary) is None or METRICS[primary].higher_is_better is None:
-        usable = ", ".join(name for name, info in METRICS.items() if info.higher_is_better is not None)
-        hint = "--set eval.primary=bits_per_byte"
-        raise EvaluationError("not a metric to judge by", value=primary, expected=usable, hint=hint)
+    metrics = measured_with(primary)
     if not evidence.items:
         raise EvaluationError("no test items", value=0, expected="at least one", hint="--set split.test=0.3, or add writing")
     check_evidence(evidence)
     how = How(draws=draws, seed=seed, level=level, weighting=weighting)
     groups = [item.group for item in evidence.items]
     suites, safety = suite_figures(evidence.suites, level=level)
-    systems: dict[str, SystemMeasures] = {run.name: _system(run, evidence.items, how) for run in evidence.systems}
+    systems: dict[str, SystemMeasures] = {run.name: _system(run, evidence.items, metrics, how) for run in evidence.systems}
     runs: dict[str, SystemRun] = {run.name: run for run in evidence.systems}
     comparisons = tuple(
         Comparison(
             a=a,
             b=b,
             differences=_differences(
-                systems[a].scores, systems[b].scores, groups, how, margins={primary: margin if (a, b) == _DECIDES else 0.0}
+                systems[a].scores,
+                systems[b].scores,
+                groups,
+                how,
+                metrics=metrics,
+                margins={primary: margin if (a, b) == _DECIDES else 0.0},
             ),
             length_matched=_length_matched(runs[a], runs[b], evidence.items, how),
             one_sided_likelihoods=len(_scored_items(runs[a]) ^ _scored_items(runs[b])),
@@ -243,20 +233,20 @@ def _with_reference(names: Iterable[str]) -> list[tuple[str, str]]:
     return [(kind.name, name) for kind in by_role("reference") for name in names if kind_of(name) is None]
 
 
-def _system(run: SystemRun, items: Sequence[Item], how: How) -> SystemMeasures:
+def _system(run: SystemRun, items: Sequence[Item], metrics: Mapping[str, Metric], how: How) -> SystemMeasures:
     likelihoods = {row.item_id: row for row in run.likelihoods}
     rows = [likelihoods.get(item.id) for item in items]
     scores: dict[str, Scores] = {
         name: tuple(None if row is None else score(row) for row in rows) for name, score in _LIKELIHOOD.items()
     }
-    scores |= _answer_scores(run.generations, items)
+    scores |= _answer_scores(run.generations, items, metrics)
     num_tokens = sum(row.num_tokens for row in likelihoods.values())
     groups = [item.group for item in items]
     return SystemMeasures(
         name=run.name,
         label=run.label,
         fingerprint=run.fingerprint,
-        summaries={name: how.summary(scores[name], groups, info.bounds) for name, info in METRICS.items()},
+        summaries={name: how.summary(scores[name], groups, info.bounds) for name, info in metrics.items()},
         scores=scores,
         perplexity=_perplexity(sum(row.nats for row in likelihoods.values()), num_tokens),
         answers=answer_shares(run.generations, items, level=how.level),
@@ -272,12 +262,15 @@ def _answers_given(run: SystemRun) -> set[tuple[str, int | None]]:
     return {(g.item_id, g.draw) for g in run.generations}
 
 
-def _answer_scores(generations: Sequence[Generation], items: Sequence[Item]) -> dict[str, Scores]:
+def _answer_scores(
+    generations: Sequence[Generation], items: Sequence[Item], metrics: Mapping[str, Metric]
+) -> dict[str, Scores]:
     """Every metric of the answers: the mean over the draws of an item."""
     of = {item.id: item for item in items}
     texts, expected = [g.text for g in generations], [_expected(of[g.item_id]) for g in generations]
     keys = [g.item_id for g in generations]
-    values = {name: score_answers(METRICS[name], texts, expected).values for name in _FROM_ANSWERS}
+    from_answers = {name: one for name, one in metrics.items() if name not in (*FROM_PROBABILITIES, "ended")}
+    values = {name: score_answers(one, texts, expected).values for name, one in from_answers.items()}
     values["ended"] = tuple(map(float, ended(generations, items)))
     return {name: _by_item(found, keys, items) for name, found in values.items()}
 
@@ -320,11 +313,17 @@ def _perplexity(nats: float, num_tokens: int) -> float | None:
 
 
 def _differences(
-    a: Mapping[str, Scores], b: Mapping[str, Scores], groups: Sequence[str], how: How, *, margins: Mapping[str, float]
+    a: Mapping[str, Scores],
+    b: Mapping[str, Scores],
+    groups: Sequence[str],
+    how: How,
+    *,
+    metrics: Mapping[str, Metric],
+    margins: Mapping[str, float],
 ) -> dict[str, Difference]:
     return {
         name: how.difference(a[name], b[name], groups, metric=info, margin=margins.get(name, 0.0))
-        for name, info in METRICS.items()
+        for name, info in metrics.items()
     }
 
 
@@ -339,10 +338,10 @@ def _length_matched(a: SystemRun, b: SystemRun, items: Sequence[Item], how: How)
     found = {}
     for name in _OVERLAPS:
         left, right = (
-            _by_item(score_answers(METRICS[name], [pair[side] for pair in matched], expected).values, keys, items)
+            _by_item(score_answers(metric_named(name), [pair[side] for pair in matched], expected).values, keys, items)
             for side in (0, 1)
         )
-        found[name] = how.difference(left, right, groups, metric=METRICS[name])
+        found[name] = how.difference(left, right, groups, metric=metric_named(name))
     return found
 
 
@@ -352,7 +351,7 @@ def _floors(evidence: Evidence, groups: Sequence[str], how: How) -> dict[str, di
     questions, references = [item.question for item in items], [item.reference for item in items]
     for name, answers in floor_answers(questions, references, groups, evidence.train_answers or None, seed=how.seed).items():
         found[name] = {
-            metric: how.summary(_floor_scores(METRICS[metric], answers, items), groups, METRICS[metric].bounds)
+            metric: how.summary(_floor_scores(metric_named(metric), answers, items), groups, metric_named(metric).bounds)
             for metric in _OVERLAPS
         }
     return found
@@ -370,7 +369,7 @@ def _general(evidence: Evidence, how: How) -> Difference | None:
     tuned = {row.item_id: row.bits_per_byte for row in evidence.general.tuned}
     rows = [row for row in evidence.general.base if row.item_id in tuned]
     before, after = [row.bits_per_byte for row in rows], [tuned[row.item_id] for row in rows]
-    return how.difference(before, after, [row.item_id for row in rows], metric=METRICS["bits_per_byte"])
+    return how.difference(before, after, [row.item_id for row in rows], metric=metric_named("bits_per_byte"))
 
 
 def _detectable(

@@ -49,8 +49,9 @@ def _entry(metric: Metric) -> str:
     better = {True: "higher is better", False: "lower is better", None: "neither direction is better"}[metric.higher_is_better]
     needs = ", ".join(metric.needs) or "nothing but the answer"
     kind = " · of all answers" if metric.corpus else ""
+    told = f"\n- Written as `{metric.name}:` and {metric.argument}.\n" if metric.argument else "\n"
     facts = f"{metric.unit}, {low} to {high} · {better} · needs {needs}{kind}"
-    return f"**`{metric.name}`** ({metric.label}) — {facts}\n\n- Measures: {metric.measures}\n- Misses: {metric.misses}\n"
+    return f"**`{metric.name}`** ({metric.label}) — {facts}\n\n- Measures: {metric.measures}\n- Misses: {metric.misses}{told}"
 
 
 def _number(value: float) -> str:

@@ -10,7 +10,8 @@ from tunesmith.eval.arena.held import ArenaNote, HeldVotes, opinions
 from tunesmith.eval.arena.rates import VoteRate
 from tunesmith.eval.arena.results import ArenaResults
 from tunesmith.eval.judge.rows import points
-from tunesmith.eval.measure import METRICS, Measurements
+from tunesmith.eval.measure import Measurements
+from tunesmith.eval.metrics.registry import metric_named
 from tunesmith.eval.numbers import signed
 from tunesmith.eval.results import Evidence
 
@@ -42,10 +43,10 @@ def opinions_of(evidence: Evidence, measurements: Measurements) -> Opinions | No
     if not votes:
         return None
     metric = measurements.primary
-    sign = -1.0 if METRICS[metric].higher_is_better is False else 1.0
+    sign = -1.0 if metric_named(metric).higher_is_better is False else 1.0
     both_scores = [measurements.systems[name].scores[metric] for name in ("base", "tuned")]
     likelihood = {id: sign * (b - a) for id, a, b in zip(known, *both_scores, strict=True) if a is not None and b is not None}
-    sources = {"votes": votes, "likelihood" if metric == "bits_per_byte" else METRICS[metric].label: likelihood}
+    sources = {"votes": votes, "likelihood" if metric == "bits_per_byte" else metric_named(metric).label: likelihood}
     if measurements.judge is not None:
         sources["judge"] = {id: points(label) - 0.5 for id, label in measurements.judge.verdicts.items()}
     agreement: dict[str, tuple[int, int]] = {}

@@ -16,7 +16,9 @@ from tunesmith.core.records import Generation
 from tunesmith.eval.figures import A_TOKEN, LOSS_UNIT, MOST_DOTS, Strip, difference_figure, distribution_figure, training_figure
 from tunesmith.eval.floors import FLOORS
 from tunesmith.eval.ladder import ladder_section
-from tunesmith.eval.measure import METRICS, Comparison, Measurements, improvement
+from tunesmith.eval.measure import Comparison, Measurements
+from tunesmith.eval.measured import improvement
+from tunesmith.eval.metrics.registry import metric_named
 from tunesmith.eval.metrics.text import num_words
 from tunesmith.eval.numbers import percent, signed
 from tunesmith.eval.people_page import people_section
@@ -79,7 +81,7 @@ def _gains(measurements: Measurements, a: str, b: str) -> list[float | None]:
     """Per item, how much better b is than a in the primary metric; None where either is unscored or missing."""
     if a not in measurements.systems or b not in measurements.systems:
         return [None] * measurements.num_items
-    sign = -1.0 if METRICS[measurements.primary].higher_is_better is False else 1.0
+    sign = -1.0 if metric_named(measurements.primary).higher_is_better is False else 1.0
     scores_a, scores_b = (measurements.systems[name].scores[measurements.primary] for name in (a, b))
     return [None if x is None or y is None else sign * (y - x) for x, y in zip(scores_a, scores_b, strict=True)]
 
@@ -89,7 +91,7 @@ def _figure(svg: str, caption: str) -> Raw:
 
 
 def _top(measurements: Measurements, verdict: Verdict) -> Raw:
-    info = METRICS[measurements.primary]
+    info = metric_named(measurements.primary)
     strips = []
     for other in (kind.name for kind in (*by_role("reference"), *by_role("baseline"))):
         comparison = measurements.comparison(other, "tuned")
@@ -191,7 +193,7 @@ def _compared(evidence: Evidence, measurements: Measurements) -> Raw:
         "system",
         "description",
         "fingerprint",
-        METRICS[measurements.primary].label,
+        metric_named(measurements.primary).label,
         "perplexity",
         "ended by itself",
         "loops",
@@ -235,7 +237,7 @@ def _examples(evidence: Evidence, measurements: Measurements, chosen: Sequence[t
     parts = []
     for why, place in chosen:
         item, gain = evidence.items[place], gains[place]
-        said = "" if gain is None else f", {signed(gain)} {METRICS[measurements.primary].unit}"
+        said = "" if gain is None else f", {signed(gain)} {metric_named(measurements.primary).unit}"
         cards = [card("reference: what the author wrote", item.reference)]
         for name, by_item in answers.items():
             answer, tuned = by_item.get(item.id), answers.get("tuned", {}).get(item.id)
@@ -297,7 +299,7 @@ def _scores(measurements: Measurements) -> Raw:
             *(summary_cell(system.summaries[name], name) for system in systems),
             max((system.summaries[name].n for system in systems), default=0),
         ]
-        for name, info in METRICS.items()
+        for name, info in measurements.metrics.items()
     ]
     parts: list[str] = [
         table(["mean [95 % interval]", *(title_of(s.name) for s in systems), "n"], rows, numeric=range(1, len(systems) + 2))
@@ -345,7 +347,7 @@ def _pictures(evidence: Evidence, measurements: Measurements) -> Raw:
     return section(
         "Distributions",
         _figure(
-            distribution_figure({METRICS[name].label: strips(name) for name in metrics}),
+            distribution_figure({metric_named(name).label: strips(name) for name in metrics}),
             "One dot per item; the box spans the middle half, the line in it is the median.",
         ),
         _figure(
@@ -374,10 +376,9 @@ def _folded(evidence: Evidence, measurements: Measurements) -> Raw:
         for i, item in enumerate(evidence.items)
     ]
     head = ["document", "item", *(title_of(s.name) for s in measurements.systems.values())]
-    parts.append(
-        folded(f"Every item: {METRICS[measurements.primary].label}", table(head, rows_of_items, numeric=range(2, len(head))))
-    )
-    meanings = [[info.label, info.unit, info.description] for info in METRICS.values()]
+    title = f"Every item: {metric_named(measurements.primary).label}"
+    parts.append(folded(title, table(head, rows_of_items, numeric=range(2, len(head)))))
+    meanings = [[info.label, info.unit, info.description] for info in measurements.metrics.values()]
     parts.append(folded("What the metrics mean", table(["metric", "unit", "meaning"], meanings)))
     how = (
         f"Means count every document as one. Intervals: bootstrap of documents (BCa, {measurements.draws} draws, seed"

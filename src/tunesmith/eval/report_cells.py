@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tunesmith.core.page import Raw, text
 from tunesmith.core.records import Interval
-from tunesmith.eval.measure import METRICS, Comparison, improvement
+from tunesmith.eval.measure import Comparison
+from tunesmith.eval.measured import improvement
+from tunesmith.eval.metrics.registry import metric_named
 from tunesmith.eval.numbers import percent, signed, signed_range
 from tunesmith.eval.proportions import Share
 from tunesmith.eval.stats import Difference, Summary, holm
@@ -18,7 +20,7 @@ def tip(shown: str, hover: str) -> Raw:
 
 
 def _digits(metric: str) -> int:
-    return 1 if METRICS[metric].unit == "words" else 3
+    return 1 if metric_named(metric).unit == "words" else 3
 
 
 def _ends(interval: Interval | None, digits: int) -> str:
@@ -67,7 +69,7 @@ def gain_rows(comparison: Comparison, *, matched: bool = False) -> list[list[obj
     adjusted = dict(zip(known, holm(list(known.values())), strict=True))
     rows: list[list[object]] = []
     for name, difference in differences.items():
-        info = METRICS[name]
+        info = metric_named(name)
         label = tip(info.label, info.description)
         if difference.mean is None or difference.p is None:
             rows.append([label, tip("not measured", f"{difference.unscored} items unscored"), "–", "–", "–", "–"])
@@ -87,7 +89,7 @@ def _gain(difference: Difference, metric: str) -> str:
     digits, gain = _digits(metric), improvement(difference, metric)
     if gain is not None and gain[1] != gain[2]:
         return signed_range(gain, digits)
-    sign = -1.0 if METRICS[metric].higher_is_better is False else 1.0
+    sign = -1.0 if metric_named(metric).higher_is_better is False else 1.0
     why = "no interval" if gain is None else "all equal"
     return f"{signed(sign * (difference.mean or 0.0), digits)} [{why}]"
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from tunesmith.core.page import Raw, folded, section, table, text
 from tunesmith.eval.judge.measured import JudgeMeasures
 from tunesmith.eval.judge.rows import Label
-from tunesmith.eval.measure import METRICS, Measurements
+from tunesmith.eval.measure import Measurements
+from tunesmith.eval.metrics.registry import metric_named
 from tunesmith.eval.report_cells import tip
 from tunesmith.eval.results import Evidence
 
@@ -30,7 +31,7 @@ def judge_section(evidence: Evidence, measurements: Measurements, gains: Sequenc
     parts = [_lead(found), _side_by_side(found, measurements, by_gain)]
     if found.calibration is not None:
         parts.append(_calibration(found))
-    parts.append(_disagreements(evidence, found, by_gain, METRICS[measurements.primary].label))
+    parts.append(_disagreements(evidence, found, by_gain, metric_named(measurements.primary).label))
     return section("People, judge and likelihood", *parts)
 
 
@@ -48,7 +49,7 @@ def _lead(found: JudgeMeasures) -> Raw:
 
 
 def _side_by_side(found: JudgeMeasures, measurements: Measurements, by_gain: dict[str, Label]) -> Raw:
-    label = METRICS[measurements.primary].label
+    label = metric_named(measurements.primary).label
     verdicts = _counts("judge, in both orders", list(found.verdicts.values()), "verdicts of the judge alone, not corrected")
     if found.win_rate.value is None:  # what the judge alone says is shown only next to the corrected number
         verdicts = ["judge, in both orders", len(found.verdicts), *["not shown without labels"] * 3]

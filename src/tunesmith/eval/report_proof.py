@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tunesmith.core.page import Raw, folded, section, table, text
-from tunesmith.eval.measure import METRICS, Measurements
+from tunesmith.eval.measure import Measurements
+from tunesmith.eval.metrics.registry import metric_named
 from tunesmith.eval.numbers import signed, signed_points
 from tunesmith.eval.report_cells import share_cell
 from tunesmith.eval.results import Evidence, Item
@@ -73,7 +74,7 @@ def slices_of(evidence: Evidence, measurements: Measurements) -> Slices | None:
         [item.group for item in evidence.items],
         [_facts(item, with_source=few) for item in evidence.items],
         base=measurements.systems["base"].scores[metric],
-        higher_is_better=METRICS[metric].higher_is_better is not False,
+        higher_is_better=metric_named(metric).higher_is_better is not False,
         draws=min(measurements.draws, 2000),
         seed=measurements.seed,
     )
@@ -88,7 +89,7 @@ def slices_section(found: Slices | None, metric: str) -> Raw:
     """The worst slice in a sentence, and all of them in a folded table."""
     if found is None or not found.slices:
         return section("Parts of the test set", "<p>Not measured: nothing sets items apart.</p>")
-    sign = -1.0 if METRICS[metric].higher_is_better is False else 1.0
+    sign = -1.0 if metric_named(metric).higher_is_better is False else 1.0
     rows = []
     for one in found.slices:
         gain = one.difference
@@ -97,7 +98,7 @@ def slices_section(found: Slices | None, metric: str) -> Raw:
             low, high = sorted((sign * gain.ci.low, sign * gain.ci.high))
             shown += f" [{signed(low)}, {signed(high)}]"
         rows.append([f"{one.by}: {one.value}", one.n, one.num_documents, shown])
-    head = ["items", "n", "documents", f"gain over the base, {METRICS[metric].label} [95 % interval]"]
+    head = ["items", "n", "documents", f"gain over the base, {metric_named(metric).label} [95 % interval]"]
     return section(
         "Parts of the test set",
         f"<p>{text(found.sentence)}</p>",

@@ -9,7 +9,7 @@ import orjson
 
 from tunesmith.core.records import to_json
 from tunesmith.eval.ladder import ladder_values
-from tunesmith.eval.measure import METRICS, Measurements
+from tunesmith.eval.measure import Measurements
 from tunesmith.eval.report_proof import slices_of
 from tunesmith.eval.results import Evidence
 from tunesmith.eval.shares import SHARES
@@ -37,7 +37,7 @@ def report_values(
         {
             "id": item.id,
             "group": item.group,
-            "scores": {name: {m: s.scores[m][i] for m in METRICS} for name, s in measurements.systems.items()},
+            "scores": {name: {m: s.scores[m][i] for m in measurements.metrics} for name, s in measurements.systems.items()},
         }
         for i, item in enumerate(evidence.items)
     ]

@@ -21,7 +21,9 @@ from tunesmith.core.records import to_json
 from tunesmith.eval.gain import OVERLAPS
 from tunesmith.eval.gate import Gate, Limits, Ruling, State
 from tunesmith.eval.gates import ALWAYS, judge_all
-from tunesmith.eval.measure import METRICS, Measurements, improvement
+from tunesmith.eval.measure import Measurements
+from tunesmith.eval.measured import improvement
+from tunesmith.eval.metrics.registry import metric_named
 from tunesmith.eval.numbers import signed, signed_range
 from tunesmith.eval.results import Audited
 from tunesmith.systems.registry import by_role
@@ -175,7 +177,7 @@ def _claim(measurements: Measurements, passed: AbstractSet[str]) -> str:
         size = f"{gain[0]:.3f} bits per byte less"
     else:
         claim = f"The {whose} model's answers are closer to the references than those of the base are{''.join(beaten)}"
-        size = f"{signed(gain[0])} {METRICS[measurements.primary].label}"
+        size = f"{signed(gain[0])} {metric_named(measurements.primary).label}"
     relative = "" if difference.relative is None else f" ({100 * abs(difference.relative):.0f} %)"
     told = "" if measurements.perplexity is None else f", {measurements.perplexity.words}"
     return f"{claim}: {size}{relative}{told}, better on {difference.better} of {difference.n} items."
@@ -187,7 +189,7 @@ def _but(measurements: Measurements, found: Sequence[Ruling]) -> Iterator[str]:
     yield from (one.words.failed for one in _overruled(found))
     yield from (one.words.unknown for one in _overruled(found, "not measured"))
     for metric, gain in _contrary(measurements):
-        yield f"But its answers got worse in {METRICS[metric].label}, cut to the reference's length: {signed_range(gain)}."
+        yield f"But its answers got worse in {metric_named(metric).label}, cut to the reference's length: {signed_range(gain)}."
     warnings = dict.fromkeys(text for one in found for text in one.gate.warning.split("; ") if text)
     if warnings:
         yield f"Note: {'; '.join(warnings)}."

@@ -9,7 +9,9 @@ from tunesmith.core.artifacts import Artifact, Draft, folder_of
 from tunesmith.core.page import Raw, badge, folded, page, section, table, text
 from tunesmith.core.records import to_json
 from tunesmith.eval.gate import Gate
-from tunesmith.eval.measure import METRICS, Measurements, improvement
+from tunesmith.eval.measure import Measurements
+from tunesmith.eval.measured import improvement
+from tunesmith.eval.metrics.registry import metric_named
 from tunesmith.eval.numbers import signed_range
 from tunesmith.pipeline.outcome import Outcome
 from tunesmith.systems.chained import stage_system
@@ -178,7 +180,7 @@ def _stages(v: Mapping[str, Any]) -> Raw:
             Raw(badge(one["verdict"], _TONES[one["verdict"]]) + _fate(one)),
             shown_base(one["began"]),
             _signed(one["gain"]),
-            f"{one['items']} of {one['documents']} documents, in {METRICS[one['metric']].label}",
+            f"{one['items']} of {one['documents']} documents, in {metric_named(one['metric']).label}",
             _shares(one["general"]) or "not asked",
             _links(one["ids"]),
         ]
@@ -213,7 +215,7 @@ def _base_section(v: Mapping[str, Any]) -> Raw:
         ]
         for one in found["systems"]
     ]
-    label = METRICS[found["metric"]].label
+    label = metric_named(found["metric"]).label
     note = (
         f"All on the same {found['items']} test items of {found['documents']} documents: those of the last stage."
         f" Intervals are at {100 * found['level']:.3g} %, because this is a further evaluation on that test set."

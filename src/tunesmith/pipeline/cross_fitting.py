@@ -12,7 +12,8 @@ from dataclasses import replace
 from tunesmith.core.artifacts import Artifact, Draft
 from tunesmith.core.errors import DatasetError
 from tunesmith.eval.files import write_evaluation, write_evidence
-from tunesmith.eval.measure import METRICS, Measurements
+from tunesmith.eval.measure import Measurements
+from tunesmith.eval.metrics.registry import metric_named
 from tunesmith.eval.pooling import Adapter, pool
 from tunesmith.eval.results import Evidence, read_evidence
 from tunesmith.pipeline.evidence import asked, measuring_code, same_verdict
@@ -159,4 +160,4 @@ def _gain(measurements: Measurements) -> float | None:
     mean = compared.differences[measurements.primary].mean if compared else None
     if mean is None:
         return None
-    return -mean if METRICS[measurements.primary].higher_is_better is False else mean
+    return -mean if metric_named(measurements.primary).higher_is_better is False else mean

@@ -22,7 +22,7 @@ from tunesmith.core.records import digest, to_json
 from tunesmith.core.reporter import Reporter
 from tunesmith.eval.files import write_evaluation
 from tunesmith.eval.gate import State
-from tunesmith.eval.measure import improvement
+from tunesmith.eval.measured import improvement
 from tunesmith.eval.parity_result import ParityReport
 from tunesmith.models.load import BaseFolder, find_base
 from tunesmith.models.merge import merge

@@ -19,10 +19,11 @@ from tunesmith.core.errors import EvaluationError
 from tunesmith.core.reporter import Reporter
 from tunesmith.eval.evaluate import Conditions, Measured, evaluate_kinds
 from tunesmith.eval.files import read_items, read_verdict
-from tunesmith.eval.gain import MARGINS, OTHER_MARGIN, margin_of, weigh
+from tunesmith.eval.gain import margin_of, usual_margin, weigh
 from tunesmith.eval.gate import Finding, Gate, State, missing, unless_one_sided
 from tunesmith.eval.kept_system import KeptSystem
-from tunesmith.eval.measure import Comparison, Measurements, improvement
+from tunesmith.eval.measure import Comparison, Measurements
+from tunesmith.eval.measured import improvement
 from tunesmith.eval.numbers import signed_range
 from tunesmith.eval.probes import GOLDEN, TAUGHT, TRAINING, probes_of, training_id
 from tunesmith.eval.results import Evidence, Item, SystemRun, read_evidence
@@ -255,7 +256,7 @@ def _kept(against: Comparison | None, measurements: Measurements, margin: float)
         return missing(f"{difference.num_groups} test documents are too few for a reliable interval")
     if gain is None:
         return missing(f"there is no interval of the difference: {difference.no_interval}")
-    most = max(margin, MARGINS.get(measurements.primary, OTHER_MARGIN))
+    most = max(margin, usual_margin(measurements.primary))
     if gain[1] > most:
         better = f"improvement {signed_range(gain)}, and no conversion improves a model by more than {most:g}"
         return Finding(state="fail", evidence=better, value=gain[0], interval=gain[1:])

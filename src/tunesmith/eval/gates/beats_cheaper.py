@@ -7,14 +7,15 @@ from dataclasses import replace
 
 from tunesmith.eval.gain import gain_over
 from tunesmith.eval.gate import GateKind, Limits, Ruling, ruling
-from tunesmith.eval.measure import METRICS, Measurements
+from tunesmith.eval.measure import Measurements
+from tunesmith.eval.metrics.registry import metric_named
 from tunesmith.systems.registry import by_role
 
 __all__ = ["GATE"]
 
 
 def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str]) -> list[Ruling]:
-    label, found = METRICS[measurements.primary].label, []
+    label, found = metric_named(measurements.primary).label, []
     for kind in by_role("baseline"):
         if kind.name in baselines or kind.name in measurements.systems:
             words = replace(kind.words, rule=f"{label}: {kind.words.rule}, with the whole interval above 0")

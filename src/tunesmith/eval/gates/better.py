@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunesmith.eval.gain import MARGINS, OTHER_MARGIN, gain_over, margin_of
+from tunesmith.eval.gain import gain_over, margin_of, usual_margin
 from tunesmith.eval.gate import GateKind, GateWords, Limits, Ruling, ruling
-from tunesmith.eval.measure import METRICS, Measurements
+from tunesmith.eval.measure import Measurements
+from tunesmith.eval.metrics.registry import metric_named
 
 __all__ = ["GATE"]
 
 
 def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str]) -> list[Ruling]:
-    metric, margin = METRICS[measurements.primary], margin_of(limits, measurements.primary)
+    metric, margin = metric_named(measurements.primary), margin_of(limits, measurements.primary)
     words = GateWords(
         name="better",
         rule=f"{metric.label}: the whole {100 * measurements.level:.4g} % interval of the gain over the base is above"
@@ -22,7 +23,7 @@ def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str])
         topic="whether tuning helped",
     )
     found = gain_over(measurements, "base", margin=margin, min_documents=limits.min_documents)
-    usual = MARGINS.get(measurements.primary, OTHER_MARGIN)
+    usual = usual_margin(measurements.primary)
     loosened = f"gates.better_margin is {margin:g}, by default {usual:g} for {metric.label}" if margin < usual else ""
     return [ruling(words, found, threshold=margin, loosened=loosened)]
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from tunesmith.eval.gain import OVERLAPS, weigh
 from tunesmith.eval.gate import GateKind, GateWords, Limits, Ruling, missing, ruling
-from tunesmith.eval.measure import METRICS, Measurements, improvement
+from tunesmith.eval.measure import Measurements
+from tunesmith.eval.measured import improvement
+from tunesmith.eval.metrics.registry import metric_named
 
 __all__ = ["GATE"]
 
@@ -16,7 +18,7 @@ def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str])
         return []
     words = GateWords(
         name="equal_length",
-        rule=f"{METRICS[measurements.primary].label}: still better than the base when the longer answer is cut to the"
+        rule=f"{metric_named(measurements.primary).label}: still better than the base when the longer answer is cut to the"
         " reference's length",
         failed="The gain is one of length.",
         unknown="Whether the gain is one of length could not be measured.",

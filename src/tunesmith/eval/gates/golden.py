@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tunesmith.eval.gate import Finding, GateKind, GateWords, Limits, Ruling, State, missing, ruling
-from tunesmith.eval.measure import Measurements, improvement
+from tunesmith.eval.measure import Measurements
+from tunesmith.eval.measured import improvement
 from tunesmith.eval.numbers import signed_range
 from tunesmith.eval.probe_measures import GoldenMeasures
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from tunesmith.eval.metrics.metric import Expected, Metric, Unscored, each
+from tunesmith.eval.metrics.metric import Expected, Metric, Scorer, Unscored, each
 
 __all__ = ["METRICS", "field_values", "read_json"]
 
@@ -106,6 +106,45 @@ def _field_f1(answer: str, expected: Expected) -> float | Unscored:
     return Unscored(_NO_JSON) if found is None else 2 * _num_right(*found) / (len(found[0]) + len(found[1]))
 
 
+def _named_fields(names: str) -> Scorer:
+    """1 for an answer whose fields `names`, separated by commas, all have the reference's values, else 0."""
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+
+    def score(answer: str, expected: Expected) -> float | Unscored:
+        right = next((value for valid, value in map(read_json, expected.references) if valid), _ABSENT)
+        if right is _ABSENT:
+            return Unscored(_NO_JSON)
+        values = [_at(right, name) for name in wanted]
+        if missing := [name for name, value in zip(wanted, values, strict=True) if value is _ABSENT]:
+            return Unscored(f"the reference has no field {missing[0]}")
+        _, given = read_json(answer)
+        return float(all(_same(value, _at(given, name)) for name, value in zip(wanted, values, strict=True)))
+
+    return each(score)
+
+
+def _at(value: Any, name: str) -> Any:
+    """What stands at `name`: a key of an object, or keys and places in lists with dots between them, as in items.0.price."""
+    if isinstance(value, dict) and name in value:
+        return value[name]
+    head, dot, rest = name.partition(".")
+    if isinstance(value, list) and head.isdecimal() and int(head) < len(value):
+        value = value[int(head)]
+    elif dot and isinstance(value, dict) and head in value:
+        value = value[head]
+    else:
+        return _ABSENT
+    return _at(value, rest) if dot else value
+
+
+def _same(right: Any, given: Any) -> bool:
+    """Whether two JSON values are equal, with everything inside them. A value that is not there is None or absent."""
+    if given is _ABSENT:
+        return False
+    one, other = dict(field_values(right)), dict(field_values(given))
+    return one.keys() == other.keys() and all(_equal(value, other[path]) for path, value in one.items())
+
+
 def _type_errors(answer: str, expected: Expected) -> float | Unscored:
     right = next((value for valid, value in map(read_json, expected.references) if valid), _ABSENT)
     if right is _ABSENT:
@@ -172,6 +211,18 @@ METRICS = (
         measures="F1 of the fields with their values: missing and invented fields both cost.",
         misses="list items in another order and other wording of a text, which count as wrong.",
         score=each(_field_f1),
+    ),
+    Metric(
+        name="json_field",
+        label="right:",
+        task="json",
+        unit="share",
+        bounds=_SHARE,
+        higher_is_better=True,
+        measures="Share of answers in which every named field has the reference's value: `json_field:action,order`.",
+        misses="all other fields; items whose reference lacks a named field are unscored.",
+        argument="FIELD[,FIELD…], with dots for what is inside another (`items.0.price`)",
+        scored_by=_named_fields,
     ),
     Metric(
         name="type_errors",

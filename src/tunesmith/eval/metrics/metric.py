@@ -6,7 +6,7 @@ A file of this package declares its metrics in a tuple named `METRICS`; `registr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 __all__ = ["CorpusScore", "Expected", "Metric", "Need", "Scorer", "Task", "Unscored", "best_of", "each"]
@@ -66,6 +66,7 @@ class Metric:
     `needs`: what an item must give. `score` gives one number per answer; `corpus` one for all answers together; a metric with
     neither is computed from a model's probabilities or from a trained classifier elsewhere. `runs_code`: answers are executed,
     which happens only on request. `slow`: a model reads each answer.
+    A metric that needs to be told more is named `NAME:ARGUMENT`: `argument` is what that is, `scored_by` gives its scorer.
     """
 
     name: str
@@ -81,11 +82,20 @@ class Metric:
     corpus: Callable[[Sequence[str], Sequence[Expected]], CorpusScore] | None = None
     runs_code: bool = False
     slow: bool = False
+    argument: str = ""
+    scored_by: Callable[[str], Scorer] | None = None
 
     @property
     def description(self) -> str:
         """What it measures and what it misses, as one text."""
         return f"{self.measures} It misses: {self.misses}"
+
+    def told(self, argument: str) -> Metric:
+        """The metric with its argument, under its whole name. For metrics with `scored_by` alone."""
+        if self.scored_by is None:
+            raise ValueError(f"{self.name} takes no argument")
+        label = f"{self.label} {argument.replace(',', ', ')}"
+        return replace(self, name=f"{self.name}:{argument}", label=label, score=self.scored_by(argument))
 
 
 def each(score: Callable[[str, Expected], float | Unscored]) -> Scorer:

@@ -15,7 +15,7 @@ from tunesmith.core.errors import EvaluationError
 from tunesmith.eval import metrics
 from tunesmith.eval.metrics.metric import CorpusScore, Expected, Metric, Need, Task, Unscored
 
-__all__ = ["TASKS", "ScoredAnswers", "all_metrics", "corpus_score", "metric_named", "score_answers"]
+__all__ = ["TASKS", "ScoredAnswers", "all_metrics", "corpus_score", "find_metric", "metric_named", "score_answers"]
 
 TASKS: Mapping[Task, str] = MappingProxyType(
     {
@@ -70,9 +70,30 @@ def all_metrics() -> Mapping[str, Metric]:
     return MappingProxyType(found)
 
 
+def find_metric(name: str) -> Metric | None:
+    """The metric of that name, or None. A metric that takes an argument needs it, and another must have none."""
+    kind, colon, argument = name.partition(":")
+    found = all_metrics().get(kind)
+    if found is None or bool(found.scored_by) != bool(argument.strip()) or (colon and not argument):
+        return None
+    return found.told(argument) if argument else found
+
+
 def metric_named(name: str) -> Metric:
-    """The metric of that name. EvaluationError with the nearest names if there is none."""
-    found = all_metrics().get(name)
+    """The metric of that name, `NAME:ARGUMENT` for one that takes an argument.
+
+    EvaluationError with the nearest names if there is none, and for a missing argument.
+    """
+    found = find_metric(name)
+    kind = name.partition(":")[0]
+    bare = all_metrics().get(kind)
+    if found is None and bare is not None and bare.argument:
+        raise EvaluationError(
+            f"the metric {kind} lacks what follows its name",
+            value=name,
+            expected=f"{kind}:{bare.argument}",
+            hint="write it as docs/concepts/metrics.md shows it",
+        )
     if found is None:
         near = get_close_matches(name, all_metrics(), n=1, cutoff=0.4)
         raise EvaluationError(

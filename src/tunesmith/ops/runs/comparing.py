@@ -14,7 +14,7 @@ from tunesmith.core.errors import ArtifactError
 from tunesmith.core.files import make_folders, replace_file, storage_errors
 from tunesmith.core.page import Raw, badge, folded, page, section, table, text
 from tunesmith.eval.figures import curves_figure
-from tunesmith.eval.measure import METRICS
+from tunesmith.eval.metrics.registry import find_metric
 from tunesmith.eval.numbers import signed, signed_range
 from tunesmith.ops.runs.facts import flat
 from tunesmith.ops.runs.pairing import PairedRuns, RunGain, pair_runs
@@ -198,7 +198,8 @@ def _listed(rows: Sequence[RunRow]) -> Raw:
 
 
 def _label(metric: str) -> str:
-    return METRICS[metric].label if metric in METRICS else metric.replace("_", " ")
+    found = find_metric(metric)
+    return metric.replace("_", " ") if found is None else found.label
 
 
 def _comparison_page(found: RunComparison, metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from tunesmith.core.artifacts import Store
-from tunesmith.eval.measure import METRICS, improvement
+from tunesmith.eval.measured import METRICS, improvement
 from tunesmith.eval.metrics.registry import metric_named
 from tunesmith.eval.stats import LEVEL, Difference, paired
 from tunesmith.ops.runs.row import RunRow
@@ -86,7 +86,8 @@ def pair_runs(a: RunRow, b: RunRow, *, level: float = LEVEL, draws: int = _DRAWS
         return PairedRuns(left_out=left_out, level=level, reason="the test items are grouped into other documents")
     groups = [first.items[id][0] for id in common]
     gains = {}
-    for metric in (name for name in _SHOWN if name in first.scores and name in second.scores):
+    shown = [*(name for name in first.scores if name not in METRICS), *_SHOWN]  # a primary metric of its own comes first
+    for metric in (name for name in shown if name in first.scores and name in second.scores):
         values = [[side.scores[metric].get(id) for id in common] for side in found]
         better_high = metric_named(metric).higher_is_better is not False
         difference = paired(values[0], values[1], groups, draws=draws, higher_is_better=better_high, level=level)
@@ -103,7 +104,7 @@ def pair_runs(a: RunRow, b: RunRow, *, level: float = LEVEL, draws: int = _DRAWS
 
 
 def _gain(metric: str, d: Difference) -> RunGain:
-    known = improvement(d, metric) if metric in METRICS else None
+    known = improvement(d, metric)
     sign = -1.0 if metric_named(metric).higher_is_better is False else 1.0
     return RunGain(
         metric=metric,

@@ -29,8 +29,13 @@ class EvalConfig(Section):
     batch_examples: Annotated[int, Field(ge=1, le=4096)] = 256
     """Maximum number of answers generated at once, base and tuned model together. Fewer are generated if their keys and values
     need more than a quarter of the free memory (on a CPU: 768 MiB)."""
-    primary: Literal["bits_per_byte", "word_overlap", "rouge_l", "exact_match"] = "bits_per_byte"
-    """The metric that decides the verdict. Bits per byte: how surprised the model is by the author's held-out words."""
+    primary: (
+        Literal["bits_per_byte", "word_overlap", "rouge_l", "exact_match", "field_accuracy", "field_f1"]
+        | Annotated[str, Field(pattern=r"^json_field:[^,]+(,[^,]+)*$")]
+    ) = "bits_per_byte"
+    """The metric that decides the verdict. Bits per byte: how surprised the model is by the author's held-out words. Of answers
+    in JSON, `field_accuracy` and `field_f1` count the right fields, `json_field:action,order` the answers in which these are
+    right."""
     suites: list[str] = ["general", "safety"]
     """Further questions put to base and tuned model: `general`, `safety`, or folders and files of your own
     (docs/concepts/suites.md). Empty: none, and the gates about them are not measured."""

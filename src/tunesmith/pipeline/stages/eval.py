@@ -9,7 +9,9 @@ from typing import Any
 from tunesmith.core.artifacts import Artifact, Draft
 from tunesmith.core.reporter import Line
 from tunesmith.eval.files import write_evaluation
-from tunesmith.eval.measure import METRICS, Measurements, improvement
+from tunesmith.eval.measure import Measurements
+from tunesmith.eval.measured import improvement
+from tunesmith.eval.metrics.registry import metric_named
 from tunesmith.eval.numbers import percent, signed_range
 from tunesmith.eval.report_voice import voice_line
 from tunesmith.pipeline.arena_votes import votes_id
@@ -75,7 +77,7 @@ def _metrics(m: Measurements) -> Iterator[str]:
     if m.perplexity is not None:
         yield f"{'perplexity':<{_NAME}}{m.perplexity.described}"
     for name in dict.fromkeys((m.primary, *(() if m.of_texts else ("word_overlap", "rouge_l")))):
-        yield f"{METRICS[name].label:<{_NAME}}{_compared(m, 'base', name)}"
+        yield f"{metric_named(name).label:<{_NAME}}{_compared(m, 'base', name)}"
         if name == m.primary:
             for kind in by_role("baseline"):
                 if kind.name in m.systems:

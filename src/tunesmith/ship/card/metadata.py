@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunesmith.eval.measure import METRICS
+from tunesmith.eval.metrics.registry import find_metric, metric_named
 from tunesmith.ship.card.base import base_of
 from tunesmith.ship.card.facts import Facts
 from tunesmith.ship.card.material import FACTS
@@ -78,7 +78,7 @@ def _results(facts: Facts, name: str) -> list[Any]:
     from huggingface_hub import EvalResult
 
     primary = facts.at("eval", "report.json", "primary")
-    if primary not in METRICS:
+    if find_metric(str(primary)) is None:
         return []
     shown = facts.show(f"{primary} of tuned", "eval", "report.json", "systems", "tuned", "metrics", primary, "mean")
     dataset = facts.material.parts["dataset"].id[:8] if "dataset" in facts.material.parts else "not recorded"
@@ -91,7 +91,7 @@ def _results(facts: Facts, name: str) -> list[Any]:
             dataset_name=f"held-out documents of dataset {dataset}",
             dataset_split="test",
             metric_type=primary,
-            metric_name=METRICS[primary].label,
+            metric_name=metric_named(primary).label,
             metric_value=round(float(shown.text), 6),
         )
     ]

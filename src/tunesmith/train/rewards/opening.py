@@ -11,7 +11,7 @@ from pathlib import Path
 from tunesmith.core.errors import TrainingError
 from tunesmith.core.files import verify
 from tunesmith.core.records import Example
-from tunesmith.eval.metrics.registry import all_metrics
+from tunesmith.eval.metrics.registry import find_metric
 from tunesmith.train.rewards.judge import JudgeReward
 from tunesmith.train.rewards.process import FunctionReward
 from tunesmith.train.rewards.reward import Asked, Reward, Rewards
@@ -103,8 +103,9 @@ def _function(label: str, config: RewardConfig) -> FunctionReward:
         place = {"file": str(path.resolve()), "name": config.name or "reward"}
         return FunctionReward(label, place, seconds=config.seconds, source=f"{config.file}: {place['name']}")
     module, _, name = config.function.rpartition(".")
-    is_metric = name in all_metrics() and f"{module}.".startswith(_METRICS) if module else name in all_metrics()
-    if is_metric:
+    if find_metric(config.function) is not None:  # an argument may have dots: json_field:items.0.price
+        module, name = "", config.function
+    if find_metric(name) is not None and (not module or f"{module}.".startswith(_METRICS)):
         return FunctionReward(label, {"metric": name}, seconds=config.seconds, source=f"the metric {name}")
     if not module:
         raise TrainingError(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tunesmith.eval.floors import FLOORS
-from tunesmith.eval.measure import METRICS
+from tunesmith.eval.metrics.registry import find_metric, metric_named
 from tunesmith.ship.card.base import base_of, origin_of
 from tunesmith.ship.card.facts import NOT_MEASURED, Facts
 from tunesmith.ship.card.material import FACTS
@@ -79,7 +79,8 @@ def _glance(facts: Facts) -> str:
         as_text=lambda v: interval(*v),
     )
     primary = facts.at("eval", "report.json", "primary")
-    label = METRICS[primary].label if primary in METRICS else "primary metric"
+    found = find_metric(str(primary))
+    label = "primary metric" if found is None else found.label
     began = [("which began as", facts.show("origin", "run", FACTS, "settings", "origin", as_text=code))]
     rows = [
         ("base model", facts.show("base", "run", FACTS, "settings", "base", as_text=code)),
@@ -159,16 +160,16 @@ def scores(facts: Facts) -> str:
     if not systems:
         return ""
     primary = str(facts.at("eval", "report.json", "primary"))
-    metrics = [name for name in dict.fromkeys((primary, *_SCORES)) if name in METRICS]
+    metrics = [name for name in dict.fromkeys((primary, *_SCORES)) if find_metric(name) is not None]
     rows = [
         [plain(_title(name)), *(_score(facts, name, metric) for metric in metrics), _ended(facts, name)] for name in systems
     ]
-    head = ["", *(f"{METRICS[name].label}{_direction(name)}" for name in metrics), "answers that end by themselves"]
+    head = ["", *(f"{metric_named(name).label}{_direction(name)}" for name in metrics), "answers that end by themselves"]
     parts = [
         "## Scores on held-out writing",
         f"Means, with the verdict's intervals{_level(facts, primary)}. Source: {facts.source('eval', 'report.json')}",
         table(head, rows),
-        bullet(f"**{METRICS[name].label}**: {plain(METRICS[name].description)}" for name in metrics),
+        bullet(f"**{metric_named(name).label}**: {plain(metric_named(name).description)}" for name in metrics),
     ]
     floors = facts.at("eval", "report.json", "floors") or {}
     shared = [name for name in metrics if any(name in floors[floor] for floor in floors)]
@@ -180,7 +181,7 @@ def scores(facts: Facts) -> str:
         ]
         parts += [
             "What trivial answers score, for comparison. A model that does not beat them has shown nothing in that metric:",
-            table(["answer", *(METRICS[name].label for name in shared)], listed),
+            table(["answer", *(metric_named(name).label for name in shared)], listed),
         ]
     return "\n\n".join(parts)
 
@@ -201,7 +202,7 @@ def _title(system: str) -> str:
 
 
 def _direction(metric: str) -> str:
-    better = METRICS[metric].higher_is_better
+    better = metric_named(metric).higher_is_better
     return "" if better is None else " (more is better)" if better else " (less is better)"
 
 
