@@ -146,6 +146,17 @@ def test_a_run_resumes_to_the_same_bytes_across_the_last_allocation(tiny_path: P
     assert (whole / "out" / name).read_bytes() == (parts / "out" / name).read_bytes()
 
 
+def test_the_logged_loss_is_that_of_the_rows_and_its_own_term_stands_beside(tiny_path: Path, tmp_path: Path) -> None:
+    """Both kinds begin as the base, so that their first losses are the same; a norm near 3 would show in it."""
+    first: dict[str, dict[str, float]] = {}
+    for kind in ("adalora", "lora"):
+        settings = {"max_steps": 10, "evaluate_every": 0}
+        train_tiny(tiny_path, tmp_path / kind, method={"kind": kind, "dropout": 0.0}, train=settings)
+        first[kind] = json.loads((tmp_path / kind / "out" / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["adalora"]["loss"] == pytest.approx(first["lora"]["loss"], rel=1e-5)
+    assert first["adalora"]["penalty"] > 0.5 and "penalty" not in first["lora"]
+
+
 def test_state_puts_an_allocation_back(tiny: BaseFolder, tiny_chat: Chat) -> None:
     """Planted: without it, the ranks that are taken away later are others."""
     one, two, lost = begun(tiny), begun(tiny), begun(tiny)

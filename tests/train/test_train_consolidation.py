@@ -124,14 +124,18 @@ def log_of(place: Path) -> list[dict[str, Any]]:
 
 def test_a_run_that_is_held_moves_less_and_continues_to_the_same_bytes(tiny_path: Path, tmp_path: Path) -> None:
     """Whatever parts a step is computed in, the penalty counts once."""
-    first = {}
+    first: dict[str, list[float]] = {}
+    penalties: dict[str, list[Any]] = {}
     for name, train in {"free": {}, "held": {"ewc": 30.0}, "parts": {"ewc": 30.0, "tokens_at_once": 80}}.items():
         settings = {"max_steps": 4, "learning_rate": 0.01, "evaluate_every": 0} | train
         train_tiny(tiny_path, tmp_path / name, train=settings, method={"dropout": 0.0}, general=examples(9))
-        first[name] = [row["loss"] for row in log_of(tmp_path / name) if "loss" in row]
+        steps = [row for row in log_of(tmp_path / name) if "loss" in row]
+        first[name], penalties[name] = [row["loss"] for row in steps], [row.get("penalty") for row in steps]
     assert first["free"][0] == first["held"][0]  # nothing has moved yet
     assert first["held"][-1] > first["free"][-1] + 0.01
     assert first["parts"] == pytest.approx(first["held"], rel=1e-4)
+    assert penalties["free"] == [None] * 4 and penalties["held"][0] == 0 < penalties["held"][-1]
+    assert penalties["parts"] == pytest.approx(penalties["held"], rel=1e-3)
 
 
 def test_what_cannot_be_held_is_refused_before_the_first_step(tiny_path: Path, tmp_path: Path) -> None:

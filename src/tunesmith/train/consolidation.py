@@ -28,10 +28,9 @@ from tunesmith.models.adapters import without_adapter
 from tunesmith.models.batching import by_length, padded_tokens
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.train.padded import PaddedModel
-from tunesmith.train.units import Batch
 from tunesmith.train.weights.weights import Weights
 
-__all__ = ["Importance", "importances", "moving_penalty", "with_penalty"]
+__all__ = ["Importance", "importances", "moving_penalty"]
 
 _LEAST_ROWS = 8
 _SEED = 7  # of the targets: the same for every run on a base
@@ -80,15 +79,6 @@ def moving_penalty(
         return 0.5 * weight * torch.stack(parts).sum()
 
     return penalty
-
-
-def with_penalty(
-    loss: Callable[[Batch], torch.Tensor], penalty: Callable[[], torch.Tensor] | None
-) -> Callable[[Batch], torch.Tensor]:
-    """The summed loss of a batch and its part of the penalty: whatever parts a step is computed in, it has the penalty once."""
-    if penalty is None:
-        return loss
-    return lambda batch: loss(batch) + batch.weight * penalty()
 
 
 def importances(model: Any, rows: Sequence[Encoded], names: Sequence[str], *, pad_id: int) -> dict[str, Importance]:

@@ -120,7 +120,8 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
 ) -> Fitted:
     """Train until the last step, or until patience runs out or an alarm ends it; leaves the best weights in the model.
 
-    `objective`: the summed loss of a batch, which a step divides by the batches' weights. `optimizer` moves all tensors of
+    `objective`: the summed loss of a batch, which a step divides by the batches' weights. `weights.penalty` is added to it once
+    a step, and is a number of its own in the metric log. `optimizer` moves all tensors of
     `model` that are trained. `figures`: what validation measures. `processes`: those that make every step together.
     Before step 1 the `validation` may be a small one; all its units are then measured for the untrained model right before
     they are for a trained one the first time.
@@ -198,7 +199,7 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
                 )
                 watch.begin_step()
                 with _keeping(save) if processes.count == 1 else nullcontext():
-                    loss, norm, micro = _fitting_step(
+                    loss, norm, held, micro = _fitting_step(
                         model,
                         optimizer,
                         objective,
@@ -206,12 +207,13 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
                         shrink=lambda: _shrink(batches, state),
                         warn=reporter.warn,
                         rate=rate,
+                        penalty=weights.penalty,
                         max_grad_norm=s.max_grad_norm,
                         seed=s.seed * 1_000_003 + state.step,
                         after=partial(weights.after_step, state.step + 1),
                         processes=processes,
                     )
-                if not (math.isfinite(loss) and math.isfinite(norm)):
+                if not (math.isfinite(loss + sum(held.values())) and math.isfinite(norm)):
                     raise _not_a_number(state.step + 1, f"loss {loss}, gradient norm {norm}")
                 state.step += 1
                 tokens, learned = map(int, processes.total(sum(b.num_tokens for b in micro), sum(b.num_learned for b in micro)))
@@ -224,13 +226,8 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
                         expected="weights that move",
                         hint="check method.targets and train.learning_rate",
                     )
-                row = {
-                    "step": state.step,
-                    "loss": loss,
-                    "learning_rate": rate,
-                    "grad_norm": norm,
-                    **signs.notes(state.step - 1),
-                }
+                row = {"step": state.step, "loss": loss, "learning_rate": rate, "grad_norm": norm, **held}
+                row |= signs.notes(state.step - 1)
                 watch.step({**row, "learned": learned}, num_tokens=tokens)
                 progress.advance(1, f"loss {loss:.3f}{_best_so_far(state)}")
     _load(named, best.chosen)
@@ -297,8 +294,8 @@ def _fitting_step(
     shrink: Callable[[], bool],
     warn: Callable[[str], None],
     **how: Any,
-) -> tuple[float, float, list[Batch]]:
-    """One optimiser step, in smaller parts if memory runs out: (mean loss, gradient norm, the parts)."""
+) -> tuple[float, float, dict[str, float], list[Batch]]:
+    """One optimiser step, in smaller parts if memory runs out: what `_step` returns, and the parts."""
     while True:
         micro = parts()
         try:
@@ -327,12 +324,14 @@ def _step(  # noqa: PLR0913 (what a step depends on)
     micro: list[Batch],
     *,
     rate: float,
+    penalty: Callable[[], torch.Tensor] | None,
     max_grad_norm: float,
     seed: int,
     after: Callable[[], None],
     processes: Processes,
-) -> tuple[float, float]:
-    """One optimiser step over the micro-batches, then `after`; returns mean loss and gradient norm before clipping."""
+) -> tuple[float, float, dict[str, float]]:
+    """One optimiser step over the micro-batches and the penalty, then `after`; returns the mean loss, the gradient norm before
+    clipping, and the penalty, if there is one."""
     seed_all(seed + processes.rank * _APART)  # dropout is a function of the step, so that a resumed run draws the same masks
     model.train()
     (total,) = processes.total(sum(batch.weight for batch in micro))
@@ -343,6 +342,11 @@ def _step(  # noqa: PLR0913 (what a step depends on)
             part = part * 0
         part.backward()  # type: ignore[no-untyped-call]
         loss += float(part.detach())
+    held = {}
+    if penalty is not None:
+        added = penalty()
+        added.backward()  # type: ignore[no-untyped-call]
+        held["penalty"] = float(added.detach())
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     (loss,) = processes.total(loss)
     norm = processes.settle(parameters, max_grad_norm)
@@ -351,7 +355,7 @@ def _step(  # noqa: PLR0913 (what a step depends on)
         optimizer.step()
         after()
     optimizer.zero_grad()
-    return loss, float(norm)
+    return loss, float(norm), held
 
 
 def _load(into: Tensors, values: Tensors) -> None:

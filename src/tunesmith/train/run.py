@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from tunesmith.train.best import other_figure
 from tunesmith.train.checkpoint import Checkpoints, lock
 from tunesmith.train.combinations import refuse_combination
 from tunesmith.train.compiling import Trial
-from tunesmith.train.consolidation import moving_penalty, with_penalty
+from tunesmith.train.consolidation import moving_penalty
 from tunesmith.train.divisible import refuse_undivided
 from tunesmith.train.execution import ExecutionPath, TrunkCache, execution_path
 from tunesmith.train.heads import put_head
@@ -106,7 +106,8 @@ def train_together(order: Order, processes: Processes, reporter: Reporter) -> Tr
     weights = begun_weights(base, units, objective, method, train, precision)
     optimizer = _optimizer(weights, train)
     general = examples.get("general", ())
-    penalty = moving_penalty(weights, chat, general, weight=train.ewc, max_tokens=limit)
+    if penalty := moving_penalty(weights, chat, general, weight=train.ewc, max_tokens=limit):
+        weights = replace(weights, penalty=penalty)
     exact = train.precision == "exact"
     trunk = _trunk(objective, weights, base, train, method, place) if processes.count == 1 else None
     answered = [row for row in watched if row.prompt][:SAMPLES] if generates(objective) else []  # nobody asks for a text
@@ -151,7 +152,7 @@ def train_together(order: Order, processes: Processes, reporter: Reporter) -> Tr
             fitted = fit(
                 weights,
                 supply.batches,
-                with_penalty(with_penalty(partial(objective.loss, path), penalty), weights.penalty),
+                partial(objective.loss, path),
                 optimizer=optimizer,
                 settings=fit_settings(train, units, objective),
                 figures=objective.figures,

@@ -59,8 +59,9 @@ class Weights:
     step, counted from 1, while the gradients are still there. `changes()`, asked for before training: for each matrix that
     moves, by the name of its module, `change(output_I, input_J)` = Σᵢⱼ output_I[i] · input_J[j] · ΔWᵢⱼ², with gradient, for its
     distance ΔW (I, J) from the base; None for a kind that does not say so. `penalty()`: what a step adds to its mean loss, with
-    gradient. `state()`: further tensors that resuming needs, by name, in which it puts their values back. `update()`: the
-    tensors to which the difference from the base is proportional, by name; None for a kind that has none.
+    gradient; the logged loss is without it. `state()`: further tensors that resuming needs, by name, in which it puts their
+    values back. `update()`: the tensors to which the difference from the base is proportional, by name; None for a kind that
+    has none.
     """
 
     model: Any
