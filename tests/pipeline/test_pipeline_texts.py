@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,56 @@ def test_rows_without_text_are_named_and_the_rest_is_learned(tiny_path: Path, tm
     with pytest.raises(Exception, match="no row could be used") as caught:
         _ = project(tiny_path, file, tmp_path / "b").dataset
     assert "its text is empty" in str(caught.value)
+
+
+def written(seed: int, count: int) -> list[str]:
+    """So many words of three syllables, that hardly any other seed gives."""
+    rng = random.Random(seed)
+    return ["".join(rng.choice("bdfgklmnprst") + rng.choice("aeiou") for _ in range(3)) for _ in range(count)]
+
+
+def edited(words: list[str]) -> str:
+    """The same with every 20th word replaced: a near copy."""
+    return " ".join("changed" if number % 20 == 10 else word for number, word in enumerate(words))
+
+
+def texts_file(folder: Path, texts: list[str]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [{"text": text, "url": f"https://example.org/{number}"} for number, text in enumerate(texts)]
+    (folder / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder / "texts.jsonl"
+
+
+def test_a_near_copy_of_a_whole_text_is_on_the_same_side_of_the_split(tiny_path: Path, tmp_path: Path) -> None:
+    own = [written(number, 120) for number in range(12)]
+    file = texts_file(tmp_path / "in", [" ".join(one) for one in own] + [edited(one) for one in own])
+    made = project(tiny_path, file, tmp_path / "p", "build.dedup=0")
+    sides: dict[str, set[str]] = {}
+    for name in ("train", "val", "test"):
+        for row in made.records(name):
+            sides.setdefault(row.group, set()).add(name)
+    assert len(sides) == 12 and all(len(where) == 1 for where in sides.values())
+    assert made.dataset.numbers["near_copy_documents"] == {"documents": 24, "groups": 12}
+    assert made.dataset.numbers["leaks"] == made.dataset.numbers["removed_copies"] == 0
+
+
+def test_an_edited_passage_of_a_test_text_leaves_the_training_texts(tiny_path: Path, tmp_path: Path) -> None:
+    """Planted: every training text quotes 160 words of one test text, with every 20th replaced."""
+    texts = [" ".join(written(number, 240)) for number in range(12)]
+    clean = project(tiny_path, texts_file(tmp_path / "a", texts), tmp_path / "a" / "p", "train.max_tokens=700")
+    assert clean.dataset.numbers["removed_copies"] == 0
+    held = {row.answer.split()[3] for row in clean.records("test")}
+    number = next(n for n, text in enumerate(texts) if held & set(text.split()))
+    copied = edited(texts[number].split()[30:190])
+    planted = [text if n == number else f"{text[:700]} {copied} {text[700:]}" for n, text in enumerate(texts)]
+    file = texts_file(tmp_path / "b", planted)
+    made = project(tiny_path, file, tmp_path / "b" / "p", "build.dedup=0", "train.max_tokens=700")
+    tested, learned = (" ".join(row.answer for row in made.records(name)) for name in ("test", "train"))
+    assert texts[number][200:300] in tested and made.dataset.numbers["removed_copies"] > 0
+    said = copied.split()
+    runs = [" ".join(said[at : at + 9]) for at in range(11, 140, 20)]
+    assert sum(run in learned for run in runs) <= 1  # a shorter piece of it than half a window may stand at a border
+    assert made.dataset.numbers["leaks"] == 0
 
 
 def test_a_metric_of_answers_is_refused_and_baselines_are_left_out(tiny_path: Path, posts: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import Document, Example, Finding, Preference, Row
+from tunesmith.core.texts import Text
 from tunesmith.data.similar.row_pieces import text_of
 from tunesmith.data.similar.same_words import near_copy_components
 from tunesmith.data.similar.search import Corpus, find_copies, sketch_texts
@@ -48,12 +49,14 @@ def near_copy_groups(rows: Sequence[Row]) -> dict[str, str]:
     """For each group of rows that is a near copy of others, the name that all of them share: the first by name.
 
     A group is compared by all its answers together, as `near_copy_components` does. Groups without a near copy are not in it.
+    Plain text is cut at any place, in a word too, so its parts are joined as they were.
     """
-    answers: dict[str, list[str]] = {}
+    answers: dict[str, str] = {}
     for row in rows:
-        answers.setdefault(row.group, []).append(row.answer)
+        before = answers.get(row.group)
+        answers[row.group] = row.answer if before is None else f"{before}{'' if isinstance(row, Text) else chr(10)}{row.answer}"
     names = sorted(answers)
-    components = near_copy_components(["\n".join(answers[name]) for name in names])
+    components = near_copy_components([answers[name] for name in names])
     first: dict[int, str] = {}
     return {
         name: first.setdefault(component, name)
