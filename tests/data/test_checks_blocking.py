@@ -12,7 +12,7 @@ from checks_faults import FAULTS, Fault
 from tunesmith.core.errors import BlockedError, RecipeError
 from tunesmith.core.records import Example, Finding
 from tunesmith.data.checks import check_examples
-from tunesmith.pipeline.blocking import LABEL_FAULTS, allowed_name, check_allowed, names_to_allow, stop_at_errors
+from tunesmith.pipeline.blocking import LABEL_FAULTS, UNFIT_REWARD, allowed_name, check_allowed, names_to_allow, stop_at_errors
 
 CLEAN = 200
 
@@ -43,7 +43,7 @@ def test_a_fault_of_severity_error_stops_and_its_name_lets_it_pass(fault: Fault,
 def test_every_name_that_can_be_allowed_is_a_fault_that_was_planted_or_an_audit_of_labels_and_leaks() -> None:
     seen = {f.name for fault in FAULTS for f in check_examples(planted(fault)) if f.severity == "error"}
     from_files = {"same_answers"}  # preferences, which are checked where a file is read
-    assert set(names_to_allow()) - seen == {*LABEL_FAULTS, "leak"} | from_files
+    assert set(names_to_allow()) - seen == {*LABEL_FAULTS, "leak", UNFIT_REWARD} | from_files
 
 
 def test_clean_rows_are_not_stopped(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from fakes import Told, examples, preferences
 from tunesmith.api.recipes import recipe_from
-from tunesmith.core.errors import TrainingError
+from tunesmith.core.artifacts import Store
+from tunesmith.core.errors import BlockedError, TrainingError
 from tunesmith.core.records import to_json
 from tunesmith.pipeline.project import Project
 
@@ -63,3 +64,39 @@ def test_a_good_reward_is_planned_and_a_reward_model_plans_no_answers(tiny_path:
     writes = project(tiny_path, tmp_path, pairs, {"kind": "dpo"}).plan.numbers
     assert scores["room"] == 0 < writes["room"] and scores["suite_items"] == 0
     assert scores["evaluation_seconds"] <= writes["evaluation_seconds"]
+
+
+def reward_run(root: Path, verdict: str | None) -> Path:
+    """The folder of a run of a reward model, with an evaluation of this verdict in its project, if any."""
+    store = Store(root / "scorer" / ".tunesmith")
+    settings = {"objective": {"kind": "reward"}}
+    run = store.obtain("run", [], settings, lambda draft: None)
+    if verdict is not None:
+        numbers = {"verdict": verdict, "pairs": 50, "accuracy": {"share": 0.4, "ci": [0.2, 0.6]}}
+        store.obtain("agreement", [run.reference()], {}, lambda draft: draft.numbers.update(numbers))
+    return run.path
+
+
+@pytest.mark.parametrize(("verdict", "warned"), [("SHIP", ""), ("CAN'T TELL", "is CAN'T TELL"), (None, "was never judged")])
+def test_plan_says_what_was_found_of_a_reward_model(verdict: str | None, warned: str, tiny_path: Path, tmp_path: Path) -> None:
+    rewards = [{"reward_model": str(reward_run(tmp_path, verdict))}, {"function": "json_valid", "weight": 0}]
+    made = project(tiny_path, tmp_path, examples(30), {"kind": "grpo", "rewards": rewards})
+    (line,) = [line for line in made.plan.lines if line.name == "reward"]
+    assert (verdict or "not judged") in line.value and line.reason
+    told = [text for text in made.reporter.warnings if "reward model" in text]  # type: ignore[attr-defined]
+    assert len(told) == bool(warned) and all(warned in text for text in told)
+
+
+def test_a_reward_model_that_was_found_unfit_is_refused_unless_it_is_allowed(tiny_path: Path, tmp_path: Path) -> None:
+    objective = {"kind": "rloo", "rewards": [{"reward_model": str(reward_run(tmp_path, "DON'T SHIP"))}]}
+    made = project(tiny_path, tmp_path, examples(30), objective)
+    for ask in (lambda: made.plan, lambda: made.run):
+        with pytest.raises(BlockedError) as refused:
+            ask()
+        assert refused.value.name == "unfit_reward" and "40%" in str(refused.value)
+        (problem,) = refused.value.problems
+        assert problem.expected and "--allow unfit_reward" in problem.hint
+    assert not list((tmp_path / ".tunesmith").glob("runs/*"))
+    recipe = made.recipe.model_copy(update={"allow": ["unfit_reward"]})
+    allowed = Project(recipe, tmp_path, reporter=Told(), offline=True)
+    assert any("DON'T SHIP" in line.value for line in allowed.plan.lines)

@@ -12,8 +12,9 @@ from tunesmith.core.labelled import Labelled
 from tunesmith.core.records import Finding, Preference, Row, to_json
 from tunesmith.data.checks.rows import FIX
 
-__all__ = ["LABEL_FAULTS", "allowed_name", "check_allowed", "names_to_allow", "stop_at_errors"]
+__all__ = ["LABEL_FAULTS", "UNFIT_REWARD", "allowed_name", "check_allowed", "names_to_allow", "stop_at_errors"]
 
+UNFIT_REWARD = "unfit_reward"
 LABEL_FAULTS = ("cut", "rewritten", "stop", "zero_labels")
 _LEAKS = ("exact_copies", "golden_rewordings", "near_copies", "same_source", "same_words")
 _FINDINGS = (
@@ -38,8 +39,9 @@ _PRIVATE = frozenset(("card_numbers", "ibans", "id_numbers", "secrets", "social_
 
 
 def names_to_allow() -> tuple[str, ...]:
-    """Everything that `--allow` takes: label faults, `leak` for every leak between splits, and the findings that block."""
-    return tuple(sorted({*LABEL_FAULTS, "leak", *_FINDINGS}))
+    """Everything that `--allow` takes: label faults, `leak` for every leak between splits, the findings that block, and a
+    reward model whose verdict is DON'T SHIP."""
+    return tuple(sorted({*LABEL_FAULTS, "leak", UNFIT_REWARD, *_FINDINGS}))
 
 
 def allowed_name(finding: str) -> str:

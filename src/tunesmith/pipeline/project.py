@@ -41,6 +41,7 @@ from tunesmith.pipeline.context import ChainPlace, Context, Judged
 from tunesmith.pipeline.draw import OtherSets, gather_other_sets
 from tunesmith.pipeline.evidence import EXAMPLES
 from tunesmith.pipeline.items import test_items
+from tunesmith.pipeline.judged_rewards import judged_rewards
 from tunesmith.pipeline.judging import judge
 from tunesmith.pipeline.looks import Look, Looks
 from tunesmith.pipeline.method_defaults import for_method
@@ -341,10 +342,11 @@ class Project:
             detectable=detectable_effect(facts.test_documents, min_groups=r.gates.min_documents),
         )
         check_run(self.objective, r, self.records, num_steps=plan.numbers["steps"])
+        rewards = judged_rewards(self.objective, allow=r.allow, reporter=self.reporter)
         unread = unread_by_older_readers(self.origin.config)
         found = (Line("older readers", "would run another model", unread),) if unread else ()
         texts = plan_of_texts(self.objective, n)
-        return replace(plan, lines=(*plan.lines, *texts, *backend_lines(r), *found))
+        return replace(plan, lines=(*plan.lines, *rewards, *texts, *backend_lines(r), *found))
 
     def report_plan(self) -> None:
         """The plan as an event, before what it plans is done; it fixes the rules of the verdict."""

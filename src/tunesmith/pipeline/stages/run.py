@@ -7,8 +7,9 @@ from typing import Any
 
 from tunesmith.core.artifacts import Artifact, Draft
 from tunesmith.core.records import Example
-from tunesmith.core.reporter import Line
+from tunesmith.core.reporter import Line, SilentReporter
 from tunesmith.pipeline.context import Context
+from tunesmith.pipeline.judged_rewards import judged_rewards
 from tunesmith.pipeline.own_answers import own_answers
 from tunesmith.pipeline.stage import FilledStage, Reference, StageText
 from tunesmith.pipeline.training import fill_run, run_settings
@@ -30,6 +31,7 @@ def _settings(project: Context) -> Mapping[str, Any]:
 
 def _fill(project: Context, draft: Draft) -> None:
     _ = project.scorable  # what would stop the evaluation later stops here, before anything is trained
+    judged_rewards(project.objective, allow=project.settings.allow, reporter=SilentReporter())  # the plan has told of them
     fill_run(
         draft,
         base=project.base,
