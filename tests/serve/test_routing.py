@@ -13,6 +13,7 @@ from echo_engine import Echo, opened, registry_of
 from test_traffic_stages import ask
 
 from tunesmith.api.routing import train_router
+from tunesmith.core.artifacts import Store
 from tunesmith.core.errors import EvaluationError, ModelError
 from tunesmith.serve.pipeline import Pipeline
 from tunesmith.serve.traffic.domain import fit_router, open_router
@@ -79,6 +80,30 @@ def test_the_stage_sends_each_request_to_its_side(router: Path, inside: Path, tm
         await traffic.close()
 
     asyncio.run(do())
+
+
+def test_a_dataset_is_inside_without_the_general_answers_mixed_into_it_and_its_forms_stay_whole(tmp_path: Path) -> None:
+    own = [
+        {
+            "prompt": f"Ticket {number}: the kettle of form {form} leaks.",
+            "group": f"row-{form}-{number}",
+            "meta": {"form": str(form)},
+        }
+        for form in range(30)
+        for number in range(4)
+    ]
+    general = [
+        {"prompt": f"What is {number} + 1? Give the number only.", "group": f"g{number}", "origin": {"kind": "own_answers"}}
+        for number in range(60)
+    ]
+    store = Store(tmp_path / ".tunesmith")
+    with store.create("dataset", inputs=[], settings={"split": {"by": "group", "group": "form"}}) as draft:
+        for name, rows in (("train", own + general), ("val", own[:1]), ("test", own[:1])):
+            (draft.path / f"{name}.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    figures = train_router("dataset:latest", tmp_path / "mine.router", project=tmp_path).figures
+    assert sum(figures[name][0] for name in ("fitted_on", "calibrated_on")) + figures["inside_found"]["n"] == len(own)
+    assert figures["inside_found"]["groups"] * 4 == figures["inside_found"]["n"]
+    assert open_router(tmp_path / "mine.router").places(["What is 7 + 1? Give the number only."]) != ["inside"]
 
 
 def test_too_few_texts_and_foreign_files_are_refused(inside: Path, tmp_path: Path) -> None:

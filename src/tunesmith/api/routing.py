@@ -33,7 +33,8 @@ def train_router(
 
     `inside`, `outside`: JSON Lines (the last user message of `messages`, else `prompt`, `question` or `text`), or a dataset
     such as `dataset:latest`. Without `outside`, the packaged general questions and suites. `group` or `document_id` of a row
-    keeps rows together.
+    keeps rows together; so does the column by which a dataset was split. The base's own answers, mixed into a dataset against
+    forgetting, are not of its domain and are left out.
 
     Raises:
         EvaluationError: a file that cannot be read, or too few texts.
@@ -57,12 +58,14 @@ def _texts(where: str | Path, project: Path) -> list[tuple[str, str]]:
     """Texts with their groups."""
     import orjson
 
-    files = [Path(where)]
+    files, column = [Path(where)], ""
     if not files[0].is_file() and str(where).startswith("dataset:"):
         from tunesmith.core.artifacts import Store
 
-        folder = Store(project / ".tunesmith").resolve(str(where)).path
-        files = [file for name in ("train", "val", "test") if (file := folder / f"{name}.jsonl").is_file()]
+        dataset = Store(project / ".tunesmith").resolve(str(where))
+        split = dataset.manifest["settings"].get("split", {})
+        column = str(split.get("group", "")) if split.get("by") == "group" else ""
+        files = [file for name in ("train", "val", "test") if (file := dataset.path / f"{name}.jsonl").is_file()]
     found = []
     for file in files:
         try:
@@ -73,7 +76,9 @@ def _texts(where: str | Path, project: Path) -> list[tuple[str, str]]:
             text = _text(row) if isinstance(row, dict) else ""
             if not text:
                 raise _unreadable(file, f"line {number} has no text of a user")
-            found.append((text, str(row.get("group") or row.get("document_id") or row.get("id") or text)))
+            if (row.get("origin") or {}).get("kind") != "own_answers":
+                together = (row.get("meta") or {}).get(column) if column else ""
+                found.append((text, str(together or row.get("group") or row.get("document_id") or row.get("id") or text)))
     return found
 
 
