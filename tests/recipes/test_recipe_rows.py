@@ -85,6 +85,12 @@ def test_the_wordy_answer_holds_the_short_one_and_is_at_least_three_times_as_lon
         assert len(row["rejected"]) > 3 * len(row["chosen"])
 
 
+def test_most_names_and_days_of_notices_are_rare() -> None:
+    said = [dict(line.split(": ", 1) for line in row["completion"].splitlines()) for row in module("extraction").rows()]
+    for part, least in (("who", 40), ("what", 30), ("where", 40), ("when", 60)):
+        assert len({facts[part] for facts in said}) >= least
+
+
 def test_the_reward_of_sums_wants_the_number_in_its_form() -> None:
     right = module("arithmetic", "reward").right
     assert right("ANSWER: 12", "ANSWER: 12") == 1 and right(" ANSWER: 12\n", "ANSWER: 12") == 1
