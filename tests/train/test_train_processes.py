@@ -39,6 +39,7 @@ FULL: dict[str, Any] = {"method": {"kind": "full"}, "train": {**TWO, "learning_r
 LORA: dict[str, Any] = {"method": {"dropout": 0}, "train": {"evaluate_every": 3, "tokens_at_once": 200, "max_grad_norm": 0.5}}
 RUNS: dict[str, dict[str, Any]] = {
     "lora": LORA,
+    "scaled": {**LORA, "train": {**LORA["train"], "gain_kept": 0.5}},
     "one unit a step": {"method": {"dropout": 0, "lora_plus": 4}, "train": {**TWO, "batch_examples": 1}},
     "full": FULL,
     "dpo": {"method": {"dropout": 0}, "objective": {"kind": "dpo"}, "train": TWO, "preferences": True},
@@ -111,7 +112,7 @@ def made(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
     begin_in_one(tiny_path, two / "begun in one")
     begun = in_processes(2, tiny_path, two, RUNS)
-    for name in ("lora", "one unit a step", "full", "dpo"):
+    for name in ("lora", "scaled", "one unit a step", "full", "dpo"):
         rows = preferences(20) if RUNS[name].get("preferences") else None
         own = {key: value for key, value in RUNS[name].items() if key != "preferences"}
         train_tiny(tiny_path, one / name, rows=rows, run_id=name, **own)
@@ -131,7 +132,7 @@ def test_two_processes_make_the_steps_that_one_makes(run: str, name: str, made: 
     assert one and two == pytest.approx(one, rel=1e-5)
 
 
-@pytest.mark.parametrize("run", ["lora", "one unit a step", "full", "dpo"])
+@pytest.mark.parametrize("run", ["lora", "scaled", "one unit a step", "full", "dpo"])
 def test_two_processes_give_the_weights_and_answers_that_one_gives(run: str, made: Made) -> None:
     file = "model/model.safetensors" if run == "full" else "adapter/adapter_model.safetensors"
     one, two = (load_file(place / run / "out" / file) for place in (made.one, made.two))
@@ -139,6 +140,14 @@ def test_two_processes_give_the_weights_and_answers_that_one_gives(run: str, mad
     off = max(float((one[name].float() - two[name].float()).abs().max()) for name in one)
     assert off < 1e-4  # a rate of 0.01 and the sign of a gradient near zero
     assert series(made.one / run, "samples") == series(made.two / run, "samples")
+
+
+def test_two_processes_scale_the_update_alike(made: Made) -> None:
+    for place in (made.one, made.two):
+        assert "of the gain is kept" in (place / "scaled" / "out" / "report.html").read_text(encoding="utf-8")
+    scaled, whole = (load_file(made.two / run / "out" / "adapter" / "adapter_model.safetensors") for run in ("scaled", "lora"))
+    sizes = [float(scaled[name].norm() / whole[name].norm()) for name in whole if "lora_B" in name]
+    assert max(sizes) < 0.95 and max(sizes) - min(sizes) < 1e-4
 
 
 def test_gradients_that_are_not_summed_would_be_noticed(made: Made) -> None:
