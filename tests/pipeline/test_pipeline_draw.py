@@ -12,7 +12,7 @@ import pytest
 from fakes import write_posts
 from tunesmith.api import Project
 from tunesmith.core.errors import ArtifactError, BlockedError, DatasetError, RecipeError
-from tunesmith.core.records import Example, Message, read_jsonl
+from tunesmith.core.records import MIXED, Example, Message, read_jsonl
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.dataset.golden import add_golden, golden_example
 from tunesmith.data.ingest.extract import extract
@@ -96,6 +96,8 @@ def test_general_rows_go_into_train_alone_and_the_epochs_of_each_source_are_told
     strange = [row for row in parts["train"] if row.source == "general.jsonl"]
     assert strange and not [row for name in ("val", "test") for row in parts[name] if row.source == "general.jsonl"]
     assert numbers["train"] == plain["train"] + len(strange)
+    assert {row.meta.get(MIXED) for row in strange} == {"general"}, "they are to be spread evenly over the batches"
+    assert not [row for row in parts["train"] if MIXED in row.meta and row.source != "general.jsonl"]
     told = next(source for source in numbers["mix"]["sources"] if source["source"] == "general.jsonl")
     assert told["seen"] == len(strange) == 2 * told["rows"] and told["epochs"] == 6.0
     assert 0.25 < numbers["mix"]["general_share"] < 0.4

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from fakes import conversation, example, examples, train_tiny
 from tunesmith.core.answer_weights import answer_weights, as_column
 from tunesmith.core.errors import TrainingError
-from tunesmith.core.records import Example
+from tunesmith.core.records import MIXED, Example
 from tunesmith.data.ingest.rows import record_of
 from tunesmith.data.text.decode import UnreadableError
 from tunesmith.models.adapters import attach
@@ -117,6 +117,13 @@ def test_weights_smoothing_and_z_loss_are_their_formulas(kind: str, tiny_path: P
         assert batch.weight == pytest.approx(count) and count != int(count)
         off = gradient(forward.model, loss) - wanted_gradient
         assert float(off.norm()) <= 1e-4 * float(wanted_gradient.norm())
+
+
+def test_rows_that_were_mixed_in_are_units_of_a_kind_of_their_own(tiny_path: Path) -> None:
+    plain = example("What is new?", "Nothing at all.", id="1")
+    mixed = replace(plain, id="2", meta={MIXED: "general"})
+    units = open_method("sft").prepare([plain, mixed], open_chat(find_base(str(tiny_path))), max_tokens=200)
+    assert [unit.kind for unit in units] == ["", "general"]
 
 
 def test_weights_that_go_to_other_tokens_would_be_noticed(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import orjson
 from tunesmith.core.errors import ArtifactError
 
 __all__ = [
+    "MIXED",
     "DateOrigin",
     "Document",
     "Example",
@@ -47,6 +48,7 @@ Role = Literal["system", "user", "assistant"]
 Status = Literal["published", "draft", "private", "scheduled", "protected", "deleted"]
 DateOrigin = Literal["metadata", "address", "name"]
 FinishReason = Literal["stop", "length"]
+MIXED = "mixed"  # the column of `meta` that marks a row which was mixed in from another set, with the name of that set
 T = TypeVar("T")
 R = TypeVar("R", bound="Row")
 

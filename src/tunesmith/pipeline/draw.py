@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tunesmith.core.errors import DatasetError
 from tunesmith.core.labelled import Labelled
-from tunesmith.core.records import Document, Example, Finding, Preference, Row, digest, to_json
+from tunesmith.core.records import MIXED, Document, Example, Finding, Preference, Row, digest, to_json
 from tunesmith.core.reporter import Reporter, SilentReporter
 from tunesmith.core.texts import Text
 from tunesmith.data.dataset.golden import read_golden
@@ -89,7 +89,7 @@ def gather_other_sets(recipe: Recipe, project: Path, *, record: type = Example, 
                 expected=_EXPECTED.get(record, "rows with a prompt and an answer"),
                 hint="tunesmith convert FILE says what a file holds",
             )
-        pairs = tuple({row.id: row for row in pairs}.values())
+        pairs = tuple(replace(row, meta={**row.meta, MIXED: "general"}) for row in {row.id: row for row in pairs}.values())
     pairs = (*pairs, *own)
     marks = [digest(row.id, to_json(row.messages), *row.answers[1:]) for row in pairs]
     return OtherSets(pairs, golden.items, id=digest(golden.id, *marks) if pairs or golden.items else "")

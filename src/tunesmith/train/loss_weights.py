@@ -13,7 +13,7 @@ import torch
 
 from tunesmith.core.answer_weights import answer_weights, number_in
 from tunesmith.core.errors import TrainingError
-from tunesmith.core.records import Example
+from tunesmith.core.records import MIXED, Example
 from tunesmith.models.chat import Chat
 from tunesmith.train.units import Batch, Unit
 
@@ -61,7 +61,7 @@ class LossWeights:
         weight 0 is no target; a row without any target of some weight is left out."""
         weights = self._answers(example)
         rows = chat.rows(example.messages, max_tokens=max_tokens)
-        kind = example.origin.kind if example.origin is not None else ""
+        kind = example.origin.kind if example.origin is not None else example.meta.get(MIXED, "")
         if all(weight == 1 for weight in weights):
             return [Unit((row,), weight=sum(row.learned[1:]), kind=kind) for row in rows]
         answers = [number for number, message in enumerate(example.messages) if message.role == "assistant"]
