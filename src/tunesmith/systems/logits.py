@@ -6,6 +6,7 @@ Shapes: T positions of one row, D width, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,8 @@ def keep_logits(model: Any, rows: Sequence[Encoded]) -> Iterable[torch.Tensor] |
     """Logits of `rows` that can be read again and again, in order, after the model's layers are gone.
 
     The logits of 64 rows of a vocabulary of 49,152 take gigabytes; what the output matrix is given takes a hundredth of that.
-    So the hidden states are kept, with the matrix. None where that product is not what the model gives, to the bit: it scales
+    So the hidden states are kept, with a copy of the matrix: the model's own may lie in a mapped file, all of which would stay in
+    memory. None where that product is not what the model gives, to the bit: it scales
     or caps its logits.
     """
     head = model.get_output_embeddings()
@@ -35,6 +37,7 @@ def keep_logits(model: Any, rows: Sequence[Encoded]) -> Iterable[torch.Tensor] |
         return None
     given: list[torch.Tensor] = []
     hidden: list[torch.Tensor] = []
+    copied = deepcopy(head)
     hook = head.register_forward_pre_hook(lambda _, arguments: given.extend(arguments))
     try:
         for row in rows:
@@ -44,11 +47,11 @@ def keep_logits(model: Any, rows: Sequence[Encoded]) -> Iterable[torch.Tensor] |
                 return None
             hidden.append(given[0])
             with torch.inference_mode():
-                if not torch.equal(head(hidden[-1])[0], logits_TV):
+                if not torch.equal(copied(hidden[-1])[0], logits_TV):
                     return None
     finally:
         hook.remove()
-    return _Kept(head, tuple(hidden))
+    return _Kept(copied, tuple(hidden))
 
 
 @dataclass(frozen=True, slots=True)
