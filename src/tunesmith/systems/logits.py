@@ -28,9 +28,8 @@ def keep_logits(model: Any, rows: Sequence[Encoded]) -> Iterable[torch.Tensor] |
     """Logits of `rows` that can be read again and again, in order, after the model's layers are gone.
 
     The logits of 64 rows of a vocabulary of 49,152 take gigabytes; what the output matrix is given takes a hundredth of that.
-    So the hidden states are kept, with a copy of the matrix: the model's own may lie in a mapped file, all of which would stay in
-    memory. None where that product is not what the model gives, to the bit: it scales
-    or caps its logits.
+    So the hidden states are kept, with a copy of the matrix: the model's own may lie in a mapped file, all of which would stay
+    in memory. None where that product is not what the model gives, to the bit: it scales or caps its logits.
     """
     head = model.get_output_embeddings()
     if not isinstance(head, torch.nn.Module):
