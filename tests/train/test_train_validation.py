@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import signal
@@ -15,13 +16,15 @@ import torch
 from safetensors.torch import load_file
 
 from fakes import Told, examples, train_tiny
-from tunesmith.core.errors import Interrupted
+from tunesmith.core.disk import Disk
+from tunesmith.core.errors import Interrupted, StorageError
 from tunesmith.core.reporter import Progress, SilentReporter
 from tunesmith.models.chat import Chat
 from tunesmith.train import run as run_module
 from tunesmith.train import validation as validation_module
 from tunesmith.train.best import Best
 from tunesmith.train.checkpoint import State
+from tunesmith.train.kept import Joined, OnDisk
 from tunesmith.train.methods import sft as sft_module
 from tunesmith.train.processes import ALONE, Alone
 from tunesmith.train.stop import stop_requests
@@ -174,6 +177,36 @@ def test_the_best_weights_are_held_and_saved_once_where_both_figures_agree() -> 
         again = Best.starting("loss", figures, 0.0, best.tensors())
         assert torch.equal(again.chosen["w"], best.chosen["w"]) and torch.equal(again.other["w"], best.other["w"])
     assert torch.equal(best.chosen["w"], torch.full((2,), 2.0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64])
+def test_weights_that_are_kept_in_files_are_the_same_bytes_and_go_when_nobody_needs_them(
+    dtype: torch.dtype, tmp_path: Path
+) -> None:
+    changing = {"a": torch.arange(6).reshape(2, 3).to(dtype), "b": torch.ones(0, dtype=dtype)}
+    files = OnDisk(tmp_path / "best")
+    first = files.keep(changing)
+    expected = {name: tensor.clone() for name, tensor in changing.items()}
+    changing["a"].add_(1)
+    second = files.keep(changing)
+    assert set(first) == {"a", "b"} and len(first) == 2 and "c" not in first
+    assert all(torch.equal(first[name], tensor) and first[name].dtype == dtype for name, tensor in expected.items())
+    both = Joined(first, second, "other/")
+    assert set(both) == {"a", "b", "other/a", "other/b"} and torch.equal(both["other/a"], changing["a"])
+    files.drop_all_but(second)
+    assert len(list((tmp_path / "best").iterdir())) == 1 and torch.equal(second["a"], changing["a"])
+    OnDisk(tmp_path / "best")  # of an earlier process: a checkpoint holds them too
+    assert not list((tmp_path / "best").iterdir())
+
+
+def test_a_disk_that_takes_no_best_weights_is_an_error_that_says_what_is_safe(tmp_path: Path) -> None:
+    class Full(Disk):
+        def write(self, path: Path, data: bytes) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(StorageError) as error:
+        OnDisk(tmp_path / "best", disk=Full()).keep({"a": torch.ones(3)})
+    assert "the last checkpoint is intact" in str(error.value)
 
 
 def test_every_process_decides_by_the_figures_of_the_first() -> None:

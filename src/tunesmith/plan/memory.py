@@ -46,7 +46,7 @@ SUITE_PROMPT = 80  # tokens of a long one in its template
 LIBRARIES = 500 * 2**20
 _PROJECT = 100 * 2**20  # dataset, tokenizer and tables of a run, and what earlier stages left in pieces
 _HEAD = 3 * 32 * 2**20  # logits, gradient and a copy of the chunk of predictions that meets the output matrix
-_COPIES = 4  # of what is trained, in float32: itself, its gradient, two best steps
+_COPIES = 2  # of what is trained, in float32: itself and its gradient; the best ones are in files
 MOMENTS: Mapping[str, float] = MappingProxyType(  # what an optimiser keeps for each number, in float32 numbers
     {"adamw": 2, "adamw_8bit": 0.5, "lion": 1, "muon": 1, "paged_adamw_8bit": 0.5, "schedule_free": 2}
 )

@@ -19,6 +19,7 @@ from tunesmith.core.errors import Interrupted, TrainingError, TunesmithError
 from tunesmith.core.reporter import Reporter
 from tunesmith.train.best import Best
 from tunesmith.train.checkpoint import Checkpoints, MetricLog, SaveRule, State, Tensors
+from tunesmith.train.kept import Kept, keeping_in
 from tunesmith.train.memory import is_out_of_memory
 from tunesmith.train.method import Direction
 from tunesmith.train.optimizer import Optimizer
@@ -93,7 +94,7 @@ class Fitted:
     best_step: int
     best_loss: float
     other_step: int
-    other: Tensors
+    other: Kept
     stopped_early: bool
     resumed_at: int
     seconds: float
@@ -120,11 +121,10 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
 ) -> Fitted:
     """Train until the last step, or until patience runs out or an alarm ends it; leaves the best weights in the model.
 
-    `objective`: the summed loss of a batch, which a step divides by the batches' weights. `weights.penalty` is added to it once
-    a step, and is a number of its own in the metric log. `optimizer` moves all tensors of
-    `model` that are trained. `figures`: what validation measures. `processes`: those that make every step together.
-    Before step 1 the `validation` may be a small one; all its units are then measured for the untrained model right before
-    they are for a trained one the first time.
+    `objective`: the summed loss of a batch, which a step divides by the batches' weights. `weights.penalty` is added to it
+    once a step, and is a number of its own in the metric log. `optimizer` moves all tensors of `model` that are trained.
+    `figures`: what validation measures. `processes`: those that make every step together. Before step 1 the `validation` may
+    be a small one; all its units are then measured for the untrained model right before the first trained one.
 
     Resumes from the newest checkpoint by itself. Losses are means weighted by units over all
     micro-batches of a step. Raises TrainingError on a loss that is no number, and Interrupted on Ctrl-C or SIGTERM;
@@ -133,11 +133,11 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
     s, model = settings, weights.model
     named: Tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
     names = {p: name for name, p in named.items()}
-    state, best_so_far = _take_up(checkpoints, named, weights.state(), optimizer, batches, processes=processes)
-    best = Best.starting(s.best_by, figures, s.min_delta, best_so_far)
+    state, so_far = _take_up(checkpoints, named, weights.state(), optimizer, batches, processes=processes)
+    best = Best.starting(s.best_by, figures, s.min_delta, so_far, keeping=keeping_in(checkpoints, processes))
+    del so_far  # of a checkpoint: a copy of all that is trained
     begin, resumed_at, num_tokens, loss = time.perf_counter(), state.step, 0, float("nan")
-    first = processes.rank == 0
-    stopped, unproved = False, state.step == 0
+    first, stopped, unproved = processes.rank == 0, False, state.step == 0
     save_rule = SaveRule(steps=s.checkpoint_every, minutes=s.checkpoint_minutes, begun_at=resumed_at)
 
     def save() -> None:
@@ -358,7 +358,7 @@ def _step(  # noqa: PLR0913 (what a step depends on)
     return loss, float(norm), held
 
 
-def _load(into: Tensors, values: Tensors) -> None:
+def _load(into: Tensors, values: Kept) -> None:
     if set(into) != set(values):
         raise TrainingError(
             "a checkpoint holds other tensors than this run trains",

@@ -130,7 +130,7 @@ class Validator:
 
 
 @contextmanager
-def holding(named: Tensors, values: Tensors) -> Iterator[None]:
+def holding(named: Tensors, values: Mapping[str, torch.Tensor]) -> Iterator[None]:
     """Inside, the tensors `named` hold `values`; afterwards what they held before, to the bit."""
     before = {name: tensor.detach().clone() for name, tensor in named.items()}
     try:
@@ -141,6 +141,6 @@ def holding(named: Tensors, values: Tensors) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _copy(into: Tensors, values: Tensors) -> None:
+def _copy(into: Tensors, values: Mapping[str, torch.Tensor]) -> None:
     for name, tensor in into.items():
         tensor.copy_(values[name])

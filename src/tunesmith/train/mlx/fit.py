@@ -16,6 +16,7 @@ from tunesmith.core.reporter import Reporter
 from tunesmith.models.chat import Encoded
 from tunesmith.train.best import Best
 from tunesmith.train.checkpoint import Checkpoints, MetricLog, SaveRule, State, Tensors
+from tunesmith.train.kept import Kept
 from tunesmith.train.loop import FitSettings, Fitted
 from tunesmith.train.method import Direction
 from tunesmith.train.mlx.trainer import MlxTrainer, Stepped
@@ -33,7 +34,7 @@ class Result(NamedTuple):
     """How the run ended, and the best weights, with the names of mlx-lm; so are those in `fitted.other`."""
 
     fitted: Fitted
-    chosen: Tensors
+    chosen: Kept
 
 
 def rates(settings: FitSettings) -> list[float]:

@@ -208,11 +208,11 @@ def _put(weights: Weights, result: Result, kind: str, place: Path) -> Any:
     return replace(result.fitted, other=other)
 
 
-def _in_torch(tensors: Tensors, named: Mapping[str, torch.Tensor], kind: str, place: Path) -> Tensors:
+def _in_torch(tensors: Mapping[str, torch.Tensor], named: Mapping[str, torch.Tensor], kind: str, place: Path) -> Tensors:
     """Tensors of mlx-lm under the names of torch's parameters, by way of the two adapter formats."""
     if kind == "full":
         return dict(tensors)
-    save_file(tensors, place / "start" / MLX_WEIGHTS)
+    save_file(dict(tensors), place / "start" / MLX_WEIGHTS)
     read_mlx_adapter(place / "start", json.loads((place / "start" / CONFIG).read_bytes()), place / "ended")
     found = load_file(place / "ended" / WEIGHTS)
     return {name: found[_saved(name)] for name in named}
