@@ -18,6 +18,7 @@ from tunesmith.api.auditing import audit
 from tunesmith.cli.main import main
 from tunesmith.core.errors import EvaluationError, ModelError, TunesmithError
 from tunesmith.eval.verdict import Verdict
+from tunesmith.models.declared import declared_adapter
 from tunesmith.models.foreign_adapters import checked_adapter, origin_of
 from tunesmith.pipeline.outcome import Outcome
 
@@ -321,6 +322,15 @@ def test_what_cannot_be_compared_fairly_is_refused(
     with pytest.raises(ModelError, match=message) as error, checked_adapter(planted(trained_adapter, tmp_path / "a", **config)):
         pass
     assert "--model" in error.value.problems[0].hint
+
+
+def test_a_learned_prompt_is_refused_and_nobody_is_told_to_merge_it(trained_adapter: Path, tmp_path: Path) -> None:
+    folder = planted(trained_adapter, tmp_path / "a", peft_type="PROMPT_TUNING", r=None)
+    for ask in (lambda: checked_adapter(folder).__enter__(), lambda: declared_adapter(folder)):
+        with pytest.raises(ModelError, match="a learned prompt") as error:
+            ask()
+        (problem,) = error.value.problems
+        assert problem.value == "PROMPT_TUNING" and "--url" in problem.hint and "merge it" not in problem.hint
 
 
 def test_an_adapter_that_is_zero_is_refused(trained_adapter: Path, tmp_path: Path) -> None:

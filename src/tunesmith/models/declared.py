@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core.errors import ModelError
+from tunesmith.models.foreign_adapters import other_kind
 from tunesmith.models.gguf_header import read_gguf_header
 from tunesmith.models.load import BaseFolder, safetensors_shapes, stored_types
 from tunesmith.models.older_readers import for_older_readers
@@ -132,6 +133,8 @@ def declared_adapter(folder: Path) -> DeclaredAdapter:
     file = folder / "adapter_config.json"
     try:
         config = dict(json.loads(file.read_bytes()))
+        if (kind := config.get("peft_type", "LORA")) != "LORA":
+            raise other_kind(kind)
         rank, alpha = int(config["r"]), float(config["lora_alpha"])
         if rank < 1:
             raise ValueError(f"the rank is {rank}")

@@ -20,11 +20,12 @@ from tunesmith.models.adapters import CONFIG, WEIGHTS, is_scale
 from tunesmith.models.load import safetensors_shapes
 from tunesmith.models.mlx_adapter import MLX_WEIGHTS, is_mlx_config, read_mlx_adapter
 
-__all__ = ["CONFIG", "MLX", "WEIGHTS", "Origin", "checked_adapter", "origin_of"]
+__all__ = ["CONFIG", "MLX", "WEIGHTS", "Origin", "checked_adapter", "origin_of", "other_kind"]
 
 MLX = "mlx-lm"
 _PICKLED = ("adapter_model.bin", "adapter_model.pt", "pytorch_adapter.bin")
 _CARD_BYTES = 2**20
+_PROMPTS = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CARTRIDGE", "CPT")
 _PLAIN_STARTS = (True, False, "gaussian", "orthogonal", None)  # those that leave the base's own weights alone
 
 
@@ -208,7 +209,7 @@ def _refuse_scale(config: Mapping[str, Any]) -> None:
 def _refuse(config: Mapping[str, Any]) -> None:
     kind = config.get("peft_type")
     if kind != "LORA":
-        raise _unusable("this kind of adapter cannot be compared", kind, "LORA", _MERGE)
+        raise other_kind(kind)
     whole = [name for name in ("modules_to_save", "trainable_token_indices", "alora_invocation_tokens") if config.get(name)]
     whole += ["bias"] if config.get("bias", "none") != "none" else []
     whole += [name for name in ("layer_replication", "megatron_config", "lora_bias", "use_qalora") if config.get(name)]
@@ -221,6 +222,16 @@ def _refuse(config: Mapping[str, Any]) -> None:
         raise _unusable(
             "the adapter changes the base's own weights when it is opened", f"init_lora_weights: {start}", "a plain LoRA", hint
         )
+
+
+def other_kind(kind: object) -> ModelError:
+    """What is said of an adapter that is not LoRA, by the kind that its configuration names."""
+    if kind in _PROMPTS:
+        what = "this adapter is a learned prompt: it changes no weight, so nothing can be merged, exported or compared"
+        hint = "serve it with the tool that made it, and audit the answers at its address with --url"
+    else:
+        what, hint = "this kind of adapter cannot be compared", _MERGE
+    return _unusable(what, kind, "LORA, DoRA among it", hint)
 
 
 _MERGE = "merge it into its base with the tool that made it, and audit the folder with --model"
