@@ -8,11 +8,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 
 from tunesmith.core.records import Example
+from tunesmith.core.settings import Section
 from tunesmith.eval.metrics.repetition import loops
 from tunesmith.models.chat import Chat
 from tunesmith.train.method import Direction, Forward
@@ -20,7 +22,23 @@ from tunesmith.train.reading import Reading
 from tunesmith.train.samples import Group, token_counts
 from tunesmith.train.units import Batch, Unit
 
-__all__ = ["FIGURES", "answer_units", "distilled_units", "measured", "read_divergence", "shown_to_teacher"]
+__all__ = [
+    "FIGURES",
+    "DistillingSettings",
+    "answer_units",
+    "distilled_units",
+    "measured",
+    "read_divergence",
+    "shown_to_teacher",
+]
+
+
+class DistillingSettings(Section):
+    """The settings that methods share whose model answers and whose teacher reads the answers."""
+
+    max_new_tokens: Annotated[int, Field(ge=1)] = 128
+    """Maximum tokens per answer of the model."""
+
 
 FIGURES: Mapping[str, Direction] = {"loss": "lower", "length": "lower", "ended": "higher", "repetition": "lower"}
 _ROSE = 0.1  # share of what was gained, after which the curve has turned

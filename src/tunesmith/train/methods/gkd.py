@@ -19,11 +19,10 @@ from pydantic import Field
 
 from tunesmith.core.errors import ModelError, TrainingError
 from tunesmith.core.records import Example
-from tunesmith.core.settings import Section
 from tunesmith.models.chat import Chat
 from tunesmith.models.load import BaseFolder, find_base
 from tunesmith.models.packed.divergence import GeneralisedJSD
-from tunesmith.train.distilling import FIGURES, answer_units, distilled_units, measured, read_divergence
+from tunesmith.train.distilling import FIGURES, DistillingSettings, answer_units, distilled_units, measured, read_divergence
 from tunesmith.train.method import Draws, Forward
 from tunesmith.train.reading import Reading
 from tunesmith.train.rewards.settings import RewardConfig
@@ -34,15 +33,13 @@ from tunesmith.train.watch import Event
 __all__ = ["Method", "Settings"]
 
 
-class Settings(Section):
+class Settings(DistillingSettings):
     """Settings of generalised knowledge distillation."""
 
     teacher: str = ""
     """The model that teaches: a folder, or the name of a base that is on this machine. It must have the base's tokenizer."""
     on_policy: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of the prompts that the model answers itself; the others keep the dataset's answer."""
-    max_new_tokens: Annotated[int, Field(ge=1)] = 128
-    """Maximum tokens per answer of the model."""
     beta: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Which divergence is learned: 0 is KL(teacher ‖ model), which covers all that the teacher might say; 1 is
     KL(model ‖ teacher), which settles for what the teacher thinks likely; between them the generalised Jensen-Shannon

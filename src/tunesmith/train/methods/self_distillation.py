@@ -21,12 +21,19 @@ import torch
 from pydantic import Field, model_validator
 
 from tunesmith.core.records import Example
-from tunesmith.core.settings import Section
 from tunesmith.data.similar.ranking import Ranker, best, ranker_named
 from tunesmith.models.chat import Chat
 from tunesmith.models.packed.divergence import GeneralisedJSD
 from tunesmith.systems.retrieval import passage_of
-from tunesmith.train.distilling import FIGURES, answer_units, distilled_units, measured, read_divergence, shown_to_teacher
+from tunesmith.train.distilling import (
+    FIGURES,
+    DistillingSettings,
+    answer_units,
+    distilled_units,
+    measured,
+    read_divergence,
+    shown_to_teacher,
+)
 from tunesmith.train.method import Draws, Forward
 from tunesmith.train.reading import Reading
 from tunesmith.train.rewards.settings import RewardConfig
@@ -39,7 +46,7 @@ __all__ = ["Method", "Settings"]
 _DEMONSTRATION = "\n\nA good answer to this would be:\n\n{answer}\n\nNow give an answer of your own, in the same way."
 
 
-class Settings(Section):
+class Settings(DistillingSettings):
     """Settings of self-distillation."""
 
     context: str = ""
@@ -49,8 +56,6 @@ class Settings(Section):
     passages: Annotated[int, Field(ge=0, le=16)] = 0
     """How many passages the teacher is shown: the answers of the training rows (of generated rows, the quotes behind them) that
     fit the question best, by shared words."""
-    max_new_tokens: Annotated[int, Field(ge=1)] = 128
-    """Maximum tokens per answer."""
     beta: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Which divergence is learned: 1 is KL(student ‖ teacher), 0 is KL(teacher ‖ student), between them the generalised
     Jensen-Shannon divergence."""
