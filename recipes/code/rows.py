@@ -2,7 +2,8 @@
 
     python recipes/code/rows.py ROWS.jsonl
 
-The library is `shelf`, which no model has seen. A test runs every answer against `Shelf` below. The recipe splits by `form`.
+The library is `shelf`, which no model has seen. A test runs every answer against `Shelf` below. The recipe splits by `form`,
+so that the test wishes in words that training lacked.
 """
 
 from __future__ import annotations
@@ -13,31 +14,83 @@ import sys
 from pathlib import Path
 
 PROMPT = "Complete with one line of Python that uses `shelf`.\n\n# {wish}\n"
-NAMES = ("bolts", "hinges", "green paint", "sandpaper", "wood glue", "brass screws", "fuses", "cable ties", "chalk", "rope")
-# ways to wish, and the line; {n} is a number, {name} and {other} are things
-FORMS: tuple[tuple[str, str], ...] = (
-    ("put {n} {name} on the shelf", "shelf.put({name!r}, count={n})"),
-    ("we got {n} more {name}", "shelf.put({name!r}, count={n})"),
-    ("store a delivery of {n} {name}", "shelf.put({name!r}, count={n})"),
-    ("take {n} {name} off the shelf", "shelf.take({name!r}, count={n})"),
-    ("{n} {name} are needed at the bench", "shelf.take({name!r}, count={n})"),
-    ("hand out {n} {name}", "shelf.take({name!r}, count={n})"),
-    ("how many {name} do we have", "shelf.count({name!r})"),
-    ("number of {name} that are left", "shelf.count({name!r})"),
-    ("are there any {name}? give me the number", "shelf.count({name!r})"),
-    ("warn when fewer than {n} {name} are left", "shelf.watch({name!r}, below={n})"),
-    ("keep at least {n} {name} in stock, else tell me", "shelf.watch({name!r}, below={n})"),
-    ("set an alarm for {name} at {n}", "shelf.watch({name!r}, below={n})"),
-    ("rename {name} to {other}", "shelf.rename({name!r}, to={other!r})"),
-    ("{name} are called {other} from now on", "shelf.rename({name!r}, to={other!r})"),
-    ("give {name} the new name {other}", "shelf.rename({name!r}, to={other!r})"),
-    ("everything that is on the shelf, by name", "shelf.list(sort='name')"),
-    ("list all things, the fullest first, top {n}", "shelf.list(sort='count', top={n})"),
-    ("the {n} things that we have most of", "shelf.list(sort='count', top={n})"),
-    ("forget {name} altogether", "shelf.drop({name!r})"),
-    ("we no longer keep {name}", "shelf.drop({name!r})"),
-    ("remove the entry of {name}", "shelf.drop({name!r})"),
+NAMES = (
+    *("bolts", "hinges", "green paint", "sandpaper", "wood glue", "brass screws", "fuses", "cable ties", "chalk", "rope"),
+    *("nails", "white paint", "oil", "rags", "drill bits", "washers", "masking tape", "gloves", "bulbs", "felt pads"),
 )
+# a call, its line, and five ways to wish for it; {n} is a number, {name} and {other} are things
+FORMS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "put": (
+        "shelf.put({name!r}, count={n})",
+        (
+            "put {n} {name} on the shelf",
+            "we got {n} more {name}",
+            "store a delivery of {n} {name}",
+            "{n} {name} have come in",
+            "add {n} {name} to what we have",
+        ),
+    ),
+    "take": (
+        "shelf.take({name!r}, count={n})",
+        (
+            "take {n} {name} off the shelf",
+            "{n} {name} are needed at the bench",
+            "hand out {n} {name}",
+            "somebody used up {n} {name}",
+            "get me {n} {name}",
+        ),
+    ),
+    "count": (
+        "shelf.count({name!r})",
+        (
+            "how many {name} do we have",
+            "number of {name} that are left",
+            "are there any {name}? give me the number",
+            "count the {name}",
+            "what is our stock of {name}",
+        ),
+    ),
+    "watch": (
+        "shelf.watch({name!r}, below={n})",
+        (
+            "warn when fewer than {n} {name} are left",
+            "keep at least {n} {name} in stock, else tell me",
+            "set an alarm for {name} at {n}",
+            "let me know once {name} fall below {n}",
+            "I want to hear of it if we have less than {n} {name}",
+        ),
+    ),
+    "rename": (
+        "shelf.rename({name!r}, to={other!r})",
+        (
+            "rename {name} to {other}",
+            "{name} are called {other} from now on",
+            "give {name} the new name {other}",
+            "write {other} wherever it said {name}",
+            "the label {name} was wrong, it should read {other}",
+        ),
+    ),
+    "list": (
+        "shelf.list(sort='count', top={n})",
+        (
+            "list all things, the fullest first, top {n}",
+            "the {n} things that we have most of",
+            "which {n} names have the highest stock",
+            "show the {n} largest piles",
+            "top {n} by number",
+        ),
+    ),
+    "drop": (
+        "shelf.drop({name!r})",
+        (
+            "forget {name} altogether",
+            "we no longer keep {name}",
+            "remove the entry of {name}",
+            "{name} can go from the books",
+            "delete {name}, whatever is left of them",
+        ),
+    ),
+}
 
 
 class Shelf:
@@ -68,19 +121,21 @@ class Shelf:
         self.calls.append(f"drop {name}")
 
 
-def rows(each: int = 10, seed: int = 7) -> list[dict[str, str]]:
-    """`each` wishes a form where it has blanks, one where it has none."""
+def rows(each: int = 6, seed: int = 7) -> list[dict[str, str]]:
+    """`each` wishes a form."""
     rng = random.Random(seed)
     made: list[dict[str, str]] = []
-    for number, (wish, line) in enumerate(FORMS):
-        lines: dict[str, str] = {}
-        for _ in range(50):
-            if len(lines) == each:
-                break
-            name, other = rng.sample(NAMES, 2)
-            blanks = {"name": name, "other": other, "n": rng.randint(2, 60)}
-            lines[wish.format(**blanks)] = line.format(**blanks)
-        made += [{"prompt": PROMPT.format(wish=w), "completion": code, "form": f"form-{number}"} for w, code in lines.items()]
+    for call, (line, ways) in FORMS.items():
+        for number, wish in enumerate(ways):
+            lines: dict[str, str] = {}
+            while len(lines) < each:
+                name, other = rng.sample(NAMES, 2)
+                blanks = {"name": name, "other": other, "n": rng.randint(2, 60)}
+                lines[wish.format(**blanks)] = line.format(**blanks)
+            made += [
+                {"prompt": PROMPT.format(wish=text), "completion": code, "form": f"{call}-{number}"}
+                for text, code in lines.items()
+            ]
     return made
 
 
