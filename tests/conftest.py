@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from slow_tests import Times, is_slow, read_list
+from slow_tests import Times, is_slow, read_list, slow_of_file
 
 if TYPE_CHECKING:
     from tunesmith.models.chat import Chat
@@ -39,11 +39,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is nightly or in the list is slow: `-m "not slow"`, which replaces the `-m` of pyproject.toml, leaves it out."""
+    """What is nightly or in the list is slow: `-m "not slow"`, which replaces the `-m` of pyproject.toml, leaves it out.
+
+    Files with much of the list come first, so that no process of the suite ends with a long file while the others wait.
+    """
     entries = read_list()
     for item in items:
         if item.get_closest_marker("nightly") or is_slow(item.nodeid, entries):
             item.add_marker(pytest.mark.slow)
+    weights = {file: slow_of_file(file, entries) for file in {item.nodeid.partition("::")[0] for item in items}}
+    items.sort(key=lambda item: -weights[item.nodeid.partition("::")[0]])
 
 
 _times = Times()

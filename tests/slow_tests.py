@@ -10,10 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["LIST", "Times", "is_slow", "read_list"]
+__all__ = ["LIST", "Times", "is_slow", "read_list", "slow_of_file"]
 
 LIST = Path(__file__).with_name("slow_tests.txt")
 _TEST_S, _FILE_S = 1.0, 6.0
+_WHOLE = 1000
 
 
 def _function_of(node: str) -> str:
@@ -55,6 +56,12 @@ class Times:
 def is_slow(node: str, entries: Iterable[str]) -> bool:
     """Whether a test or its file is in the list."""
     return _function_of(node) in entries or _file_of(node) in entries
+
+
+def slow_of_file(node: str, entries: Iterable[str]) -> int:
+    """How much of the list is in the file of a test; more than any count for a file that is slow as a whole."""
+    file = _file_of(node)
+    return sum(_WHOLE if entry == file else _file_of(entry) == file for entry in entries)
 
 
 def _file_of(node: str) -> str:

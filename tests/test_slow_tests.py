@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from slow_tests import Times, is_slow, read_list
+from slow_tests import Times, is_slow, read_list, slow_of_file
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,3 +32,9 @@ def test_every_entry_is_a_test_that_exists() -> None:
         text = (ROOT / file).read_text(encoding="utf-8")
         for name in names:
             assert re.search(rf"(def|class) {name}\b", text), entry
+
+
+def test_files_with_much_of_the_list_come_first() -> None:
+    entries = ["a.py", "b.py::test_one", "b.py::test_two"]
+    files = ["c.py::test_x", "b.py::test_y", "a.py::test_z"]
+    assert sorted(files, key=lambda node: -slow_of_file(node, entries)) == files[::-1]
