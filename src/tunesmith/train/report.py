@@ -31,7 +31,8 @@ def run_report(
     curves = [{key: value for key, value in row.items() if key != "samples"} for row in rows if "event" not in row]
     said, advice = (text(words[:1].upper() + words[1:]) for words in (reading.text, reading.advice))
     mark = badge(reading.shape, _TONES.get(reading.shape, "bad"))
-    top = Raw(f'<header>{mark}<h1>{said}.</h1><p class="lead">{advice}.</p></header>')
+    scaled = f"<p>The update was {text(facts['update'])}.</p>" if "update" in facts else ""
+    top = Raw(f'<header>{mark}<h1>{said}.</h1><p class="lead">{advice}.</p>{scaled}</header>')
     best: Mapping[str, Any] = next((row for row in validations if row["step"] == fitted.best_step), {})
     if (bits := best.get("val_bits_per_byte")) is not None:
         figures = {**figures, "bits_per_byte": bits}
