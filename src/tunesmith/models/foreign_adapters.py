@@ -228,10 +228,10 @@ def other_kind(kind: object) -> ModelError:
     """What is said of an adapter that is not LoRA, by the kind that its configuration names."""
     if kind in _PROMPTS:
         what = "this adapter is a learned prompt: it changes no weight, so nothing can be merged, exported or compared"
-        hint = "serve it with the tool that made it, and audit the answers at its address with --url"
+        hint = "use it with the tool that made it; the answers of a server with it can be audited: --url"
     else:
         what, hint = "this kind of adapter cannot be compared", _MERGE
-    return _unusable(what, kind, "LORA, DoRA among it", hint)
+    return _unusable(what, kind, "a LoRA or DoRA adapter", hint)
 
 
-_MERGE = "merge it into its base with the tool that made it, and audit the folder with --model"
+_MERGE = "merge it into its base with the tool that made it, and name the folder as a model (--model, or base: FOLDER)"
