@@ -1,8 +1,8 @@
 """Questions with two right answers, a short one that is preferred and a wordy one: the rows of this recipe.
 
-    python recipes/brevity/rows.py ROWS.jsonl            pairs for `objective.kind: dpo`
+    python recipes/brevity/rows.py ANSWERS.jsonl PAIRS.jsonl     answers as they came, for `sft`; pairs for `dpo`
 
-The wordy answer says the same and much around it, so length is all that differs.
+The wordy answer says the same and much around it, so length is all that differs. Half of the answers as they came are wordy.
 """
 
 from __future__ import annotations
@@ -87,5 +87,16 @@ def rows(seed: int = 7) -> list[dict[str, str]]:
     return made
 
 
+def answers(seed: int = 7) -> list[dict[str, str]]:
+    """Every question answered twice, once in few words and once in many."""
+    rng = random.Random(seed)
+    made = []
+    for number, (question, short) in enumerate(FACTS):
+        wordy = f"{rng.choice(BEFORE)} {short} {rng.choice(AFTER)}"
+        made += [{"prompt": question, "completion": said, "question": f"q{number}"} for said in (short, wordy)]
+    return made
+
+
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text("".join(json.dumps(row) + "\n" for row in rows()), encoding="utf-8")
+    for file, found in zip(sys.argv[1:3], (answers(), rows()), strict=True):
+        Path(file).write_text("".join(json.dumps(row) + "\n" for row in found), encoding="utf-8")

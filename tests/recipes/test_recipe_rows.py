@@ -85,6 +85,13 @@ def test_the_wordy_answer_holds_the_short_one_and_is_at_least_three_times_as_lon
         assert len(row["rejected"]) > 3 * len(row["chosen"])
 
 
+def test_half_of_the_answers_as_they_came_are_wordy() -> None:
+    made = module("brevity").answers()
+    short, wordy = ([row["completion"] for row in made[first::2]] for first in (0, 1))
+    assert all(few in many and len(many) > 3 * len(few) for few, many in zip(short, wordy, strict=True))
+    assert {row["question"] for row in made} == {row["question"] for row in module("brevity").rows()}
+
+
 def test_most_names_and_days_of_notices_are_rare() -> None:
     said = [dict(line.split(": ", 1) for line in row["completion"].splitlines()) for row in module("extraction").rows()]
     for part, least in (("who", 40), ("what", 30), ("where", 40), ("when", 60)):
