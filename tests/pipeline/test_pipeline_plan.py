@@ -188,14 +188,14 @@ def test_validation_and_evaluation_have_times_of_their_own() -> None:
     rarely = plan({"train": {"evaluate_every": 50}}).numbers
     assert rarely["validation_seconds"] < n["validation_seconds"] and rarely["seconds"] == n["seconds"]
     more = plan(data=replace(DATA, num_test=100)).numbers
-    assert more["evaluation_seconds"] > 2 * n["evaluation_seconds"] and more["seconds"] == n["seconds"]
+    assert more["evaluation_seconds"] > 1.5 * n["evaluation_seconds"] and more["seconds"] == n["seconds"]
     without = plan({"eval": {"baselines": []}}).numbers
     assert without["evaluation_seconds"] < n["evaluation_seconds"]
     ladder = plan({"eval": {"baselines": ["prompted", "few_shot", "retrieval"], "additions": ["tuned_retrieval"]}}).numbers
     assert ladder["evaluation_seconds"] > n["evaluation_seconds"]
     assert ladder["stage_bytes"]["evaluation"] >= n["stage_bytes"]["evaluation"]
     asked = plan(data=replace(DATA, suite_items=422, suite_tokens=422 * 64)).numbers
-    assert asked["evaluation_seconds"] > 2 * n["evaluation_seconds"]
+    assert asked["evaluation_seconds"] > 1.4 * n["evaluation_seconds"]
 
 
 @pytest.mark.parametrize("busy", [False, True])
