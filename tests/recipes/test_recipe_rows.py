@@ -12,6 +12,7 @@ import pytest
 from jsonschema import validate
 
 from tunesmith.pipeline.recipe_file import load_recipe
+from tunesmith.serve.traffic.file import read_traffic_file
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 if not RECIPES.is_dir():
@@ -34,9 +35,16 @@ def test_rows_of_a_recipe_are_the_same_on_every_call_and_none_comes_twice(name: 
     assert len({json.dumps(row, sort_keys=True) for row in made}) == len(made) >= 150
 
 
-@pytest.mark.parametrize("file", sorted(RECIPES.glob("*/*.yaml")), ids=lambda file: file.parent.name)
+TRAFFIC = RECIPES / "routing" / "traffic.yaml"
+
+
+@pytest.mark.parametrize("file", sorted({*RECIPES.glob("*/*.yaml")} - {TRAFFIC}), ids=lambda file: file.parent.name)
 def test_recipe_files_are_valid_recipes(file: Path) -> None:
     assert load_recipe(file).base == "smollm2"
+
+
+def test_the_traffic_of_the_routing_pair_is_a_valid_file() -> None:
+    assert read_traffic_file(TRAFFIC).route.keys() == {"mine"}
 
 
 def test_tickets_cover_every_label_evenly_and_no_form_stands_under_two() -> None:
