@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core.errors import EvaluationError
+from tunesmith.core.records import MIXED
 
 __all__ = ["RouterResult", "train_router"]
 
@@ -76,8 +77,9 @@ def _texts(where: str | Path, project: Path) -> list[tuple[str, str]]:
             text = _text(row) if isinstance(row, dict) else ""
             if not text:
                 raise _unreadable(file, f"line {number} has no text of a user")
-            if (row.get("origin") or {}).get("kind") != "own_answers":
-                together = (row.get("meta") or {}).get(column) if column else ""
+            origin, meta = (found if isinstance(found := row.get(name), dict) else {} for name in ("origin", "meta"))
+            if origin.get("kind") != "own_answers" and MIXED not in meta:
+                together = meta.get(column) if column else ""
                 found.append((text, str(together or row.get("group") or row.get("document_id") or row.get("id") or text)))
     return found
 

@@ -19,11 +19,16 @@ __all__ = ["judged_rewards"]
 def judged_rewards(objective: Method, *, allow: list[str], reporter: Reporter) -> tuple[Line, ...]:
     """A line of the plan for each reward model, with a warning for one whose verdict is not SHIP, or that has none.
 
-    BlockedError for one whose verdict is DON'T SHIP, unless `allow` names it. Rewards that are no run are refused elsewhere.
+    BlockedError for one whose verdict is DON'T SHIP, unless `allow` names it or its weight is 0, so that nothing learns from
+    it. Rewards that are no run are refused elsewhere.
     """
     rewards = objective.rewards if isinstance(objective, Sampled) else ()
-    folders = [Path(reward.reward_model).expanduser().resolve() for reward in rewards if reward.reward_model]
-    return tuple(_line(folder, allow, reporter) for folder in dict.fromkeys(folders))
+    taught: dict[Path, bool] = {}
+    for reward in rewards:
+        if reward.reward_model:
+            folder = Path(reward.reward_model).expanduser().resolve()
+            taught[folder] = taught.get(folder, False) or bool(reward.weight)
+    return tuple(_line(folder, allow if learned else [*allow, UNFIT_REWARD], reporter) for folder, learned in taught.items())
 
 
 def _line(folder: Path, allow: list[str], reporter: Reporter) -> Line:

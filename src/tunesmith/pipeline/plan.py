@@ -167,7 +167,8 @@ def _durations(
     drawn = recipe.use.draws
     work = Work(
         step_tokens=tokens,
-        validations=(2 + (steps - 1) // every if every else 1) + (_INTERPOLATION if t.gain_kept < 1 else 0),
+        validations=2 + (steps - 1) // every if every else 1,
+        scored_again=_INTERPOLATION if t.gain_kept < 1 else 0,
         val_tokens=round(min(t.val_examples, data.num_val) * data.mean),
         systems=3 + baselines,
         items=items,

@@ -33,7 +33,8 @@ class Speed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What is to be done. `validations`: how often `val_tokens` are scored; `systems`: how many score `items` of `item_tokens`
+    """What is to be done. `validations`: how often `val_tokens` are scored and samples drawn, `scored_again`: how often they
+    are scored without; `systems`: how many score `items` of `item_tokens`
     in all. They make `answers` of up to `room` tokens each, at most `at_once`. `general_tokens` are scored twice, and
     `probe_tokens` are those of all probes. Base and tuned model answer `suite_items` questions greedily, with up to
     `suite_tokens` new ones in all. A method that draws answers draws `drawn_tokens` in training, prompts counted, in
@@ -50,6 +51,7 @@ class Work:
     at_once: int
     general_tokens: int
     probe_tokens: int
+    scored_again: int = 0
     suite_items: int = 0
     suite_tokens: int = 0
     drawn_tokens: int = 0
@@ -78,7 +80,7 @@ def durations(work: Work, shape: Shape, speed: Speed) -> Durations:
     sampled = _SAMPLE_TOKENS * (_SAMPLES + _PASS)
     return Durations(
         training=work.step_tokens * step + (work.drawn_tokens + work.drawing_passes * _PASS) * forward,
-        validation=work.validations * (work.val_tokens + sampled) * forward,
+        validation=(work.validations * (work.val_tokens + sampled) + work.scored_again * work.val_tokens) * forward,
         evaluation=_evaluated_tokens(work) * _FORWARD * layers / speed.float32,
     )
 

@@ -26,8 +26,9 @@ def refuse_combination(objective: Method, method: AdapterSettings, train: TrainS
     if train.gain_kept < 1 and not (proportional(method) and method_name(objective) == DEFAULT):
         raise TrainingError(
             "train.gain_kept cannot scale the update of this run",
-            value=f"objective.kind {method_name(objective)}, method.kind {method.kind}, method.init {method.init}",
-            expected="objective.kind sft, method.kind lora or rslora, a fresh adapter without method.modules",
+            value=f"objective.kind {method_name(objective)}, method.kind {method.kind}, method.init {method.init}, "
+            f"method.modules {method.modules}, method.from {method.continued or 'not set'}",
+            expected="objective.kind sft; method.kind lora or rslora, init default or eva, no modules, and no method.from",
             hint="--set train.gain_kept=1",
         )
     if train.ewc and not _holdable(method):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -91,8 +92,7 @@ class OnDisk:
 
     def __init__(self, folder: Path, *, disk: Disk = DISK) -> None:
         self._folder, self._disk, self._number = folder, disk, 0
-        for file in sorted(folder.glob("*.safetensors")):
-            disk.remove(file)
+        self.drop_all_but()
 
     def keep(self, tensors: Kept) -> Kept:
         """StorageError if the disk does not take them."""
@@ -105,11 +105,12 @@ class OnDisk:
         return _InFile(path, tuple(tensors))
 
     def drop_all_but(self, *kept: Kept) -> None:
-        """Remove the other files."""
+        """Remove the other files. One that cannot be removed now goes with the run's work folder."""
         held = {one.path for one in kept if isinstance(one, _InFile)}
         for file in sorted(self._folder.glob("*.safetensors")):
             if file not in held:
-                self._disk.remove(file)
+                with suppress(OSError):
+                    self._disk.remove(file)
 
 
 def keeping_in(checkpoints: Checkpoints, processes: Processes) -> Keeping:

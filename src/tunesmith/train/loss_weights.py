@@ -61,7 +61,7 @@ class LossWeights:
         weight 0 is no target; a row without any target of some weight is left out."""
         weights = self._answers(example)
         rows = chat.rows(example.messages, max_tokens=max_tokens)
-        kind = example.origin.kind if example.origin is not None else example.meta.get(MIXED, "")
+        kind = example.origin.kind if example.origin is not None else "general" * (example.meta.get(MIXED) == "general")
         if all(weight == 1 for weight in weights):
             return [Unit((row,), weight=sum(row.learned[1:]), kind=kind) for row in rows]
         answers = [number for number, message in enumerate(example.messages) if message.role == "assistant"]

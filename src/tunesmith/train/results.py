@@ -79,7 +79,7 @@ def save_weights(
     name = f"{weights.folder}-best-{figure}"
     with holding(own, fitted.other):
         _save(weights, objective, place.out / name, processes)
-    return {f"best by {figure}": f"step {fitted.other_step}, saved as {name}"}
+    return {f"best by {figure}": f"step {fitted.other_step}, saved as {name}, its update not scaled"}
 
 
 def _save(weights: Weights, objective: Method, folder: Path, processes: Processes) -> None:

@@ -55,7 +55,7 @@ def _run(manifest: Mapping[str, Any]) -> Facts:
         "base": str(settings.pop("base", "")),
         "dataset": inputs.get("dataset"),
         "settings": flat(settings),
-        "loss": numbers.get("best_loss"),
+        "loss": (numbers.get("interpolation") or {}).get("loss", numbers.get("best_loss")),  # of the weights that were saved
         "best_step": numbers.get("best_step"),
         "steps": numbers.get("num_steps"),
         "stopped_early": numbers.get("stopped_early"),

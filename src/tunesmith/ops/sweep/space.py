@@ -20,7 +20,7 @@ from tunesmith.pipeline.recipe_file import knobs
 __all__ = ["Range", "Space", "read_space", "usual_space"]
 
 _RANGE = re.compile(r"([-+0-9.e]+)\s*\.\.\s*([-+0-9.e]+)(:log)?", re.IGNORECASE)
-_FIXED = {"train.best_by", "train.val_examples", "train.max_tokens", "train.evaluate_every", "method.from"}
+_FIXED = {"train.best_by", "train.val_examples", "train.max_tokens", "train.evaluate_every", "train.gain_kept", "method.from"}
 _HINT = "--vary train.learning_rate=1e-4..3e-3:log --vary method.rank=4,8,16"
 
 

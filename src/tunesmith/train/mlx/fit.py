@@ -16,10 +16,11 @@ from tunesmith.core.reporter import Reporter
 from tunesmith.models.chat import Encoded
 from tunesmith.train.best import Best
 from tunesmith.train.checkpoint import Checkpoints, MetricLog, SaveRule, State, Tensors
-from tunesmith.train.kept import Kept
+from tunesmith.train.kept import Kept, keeping_in
 from tunesmith.train.loop import FitSettings, Fitted
 from tunesmith.train.method import Direction
 from tunesmith.train.mlx.trainer import MlxTrainer, Stepped
+from tunesmith.train.processes import ALONE
 from tunesmith.train.schedule import learning_rate
 from tunesmith.train.stop import Stopped, stop_requests
 from tunesmith.train.validation import Validation, Validator
@@ -67,7 +68,7 @@ def fit_with_mlx(
     state, trained, best_so_far, moments = found or (State(), start, start, Tensors())
     if state.step:
         trainer.restore(trained, moments, state.step)
-    best = Best.starting(s.best_by, figures, s.min_delta, best_so_far)
+    best = Best.starting(s.best_by, figures, s.min_delta, best_so_far, keeping=keeping_in(checkpoints, ALONE))
     begin, resumed_at, num_tokens, settled = time.perf_counter(), state.step, 0, state.step
     save_rule = SaveRule(steps=s.checkpoint_every, minutes=s.checkpoint_minutes, begun_at=resumed_at)
     with (

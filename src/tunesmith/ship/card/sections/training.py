@@ -77,7 +77,9 @@ def _curves(facts: Facts) -> str:
         listed.append([step, loss, right.text])
     best = facts.show("best step", "run", FACTS, "numbers", "best_step", as_text=count)
     head = table(["step", "validation loss", "likeliest token right"], listed)
-    return f"{head}\n\nThe weights are those of step {best.text}. Source: {facts.source('run', 'metrics.jsonl')}"
+    scaled = facts.show("scale", "run", FACTS, "numbers", "interpolation", "scale", as_text=decimals, missing="")
+    after = f", their update multiplied by {scaled.text} to forget less" if scaled.text else ""
+    return f"{head}\n\nThe weights are those of step {best.text}{after}. Source: {facts.source('run', 'metrics.jsonl')}"
 
 
 def _cost(facts: Facts) -> list[tuple[str, Shown]]:
