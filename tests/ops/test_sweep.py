@@ -168,6 +168,7 @@ def test_spaces_are_read_as_people_write_them() -> None:
         ("gates.stop_margin", "0..1", "a sweep cannot vary this"),
         ("split.seed", "1,2", "a sweep cannot vary this"),
         ("train.val_examples", "1,2", "a sweep cannot vary this"),
+        ("train.gain_kept", "0.5,1", "a sweep cannot vary this"),
         ("method.rank", "16..4", "cannot vary"),
         ("method.rank", "0..4:log", "cannot vary"),
         ("method.rank", "4", "cannot vary"),

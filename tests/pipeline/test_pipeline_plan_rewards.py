@@ -87,6 +87,13 @@ def test_plan_says_what_was_found_of_a_reward_model(verdict: str | None, warned:
     assert len(told) == bool(warned) and all(warned in text for text in told)
 
 
+def test_an_unfit_reward_model_from_which_nothing_learns_is_only_warned_of(tiny_path: Path, tmp_path: Path) -> None:
+    rewards = [{"reward_model": str(reward_run(tmp_path, "DON'T SHIP")), "weight": 0}, {"function": "json_valid"}]
+    made = project(tiny_path, tmp_path, examples(30), {"kind": "grpo", "rewards": rewards})
+    assert any("DON'T SHIP" in line.value for line in made.plan.lines)
+    assert [text for text in made.reporter.warnings if "reward model" in text]  # type: ignore[attr-defined]
+
+
 def test_a_reward_model_that_was_found_unfit_is_refused_unless_it_is_allowed(tiny_path: Path, tmp_path: Path) -> None:
     objective = {"kind": "rloo", "rewards": [{"reward_model": str(reward_run(tmp_path, "DON'T SHIP"))}]}
     made = project(tiny_path, tmp_path, examples(30), objective)

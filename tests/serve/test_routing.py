@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -92,8 +93,9 @@ def test_a_dataset_is_inside_without_the_general_answers_mixed_into_it_and_its_f
         for form in range(30)
         for number in range(4)
     ]
+    marks: list[dict[str, Any]] = [{"origin": {"kind": "own_answers"}}, {"origin": None, "meta": {"mixed": "general"}}]
     general = [
-        {"prompt": f"What is {number} + 1? Give the number only.", "group": f"g{number}", "origin": {"kind": "own_answers"}}
+        {"prompt": f"What is {number} + 1? Give the number only.", "group": f"g{number}", **marks[number % 2]}
         for number in range(60)
     ]
     store = Store(tmp_path / ".tunesmith")
@@ -104,6 +106,13 @@ def test_a_dataset_is_inside_without_the_general_answers_mixed_into_it_and_its_f
     assert sum(figures[name][0] for name in ("fitted_on", "calibrated_on")) + figures["inside_found"]["n"] == len(own)
     assert figures["inside_found"]["groups"] * 4 == figures["inside_found"]["n"]
     assert open_router(tmp_path / "mine.router").places(["What is 7 + 1? Give the number only."]) != ["inside"]
+
+
+def test_columns_of_a_user_s_file_that_only_look_like_ours_are_no_fault(tmp_path: Path) -> None:
+    rows = [{"text": f"Ticket {number}: the kettle leaks.", "origin": "web", "meta": "none"} for number in range(60)]
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    assert train_router(file, tmp_path / "mine.router").figures["inside_found"]["n"] > 0
 
 
 def test_too_few_texts_and_foreign_files_are_refused(inside: Path, tmp_path: Path) -> None:

@@ -77,11 +77,17 @@ def _texts(where: str | Path, project: Path) -> list[tuple[str, str]]:
             text = _text(row) if isinstance(row, dict) else ""
             if not text:
                 raise _unreadable(file, f"line {number} has no text of a user")
-            origin, meta = (found if isinstance(found := row.get(name), dict) else {} for name in ("origin", "meta"))
+            origin, meta = _object(row, "origin"), _object(row, "meta")
             if origin.get("kind") != "own_answers" and MIXED not in meta:
                 together = meta.get(column) if column else ""
                 found.append((text, str(together or row.get("group") or row.get("document_id") or row.get("id") or text)))
     return found
+
+
+def _object(row: dict[str, Any], name: str) -> dict[str, Any]:
+    """A column as an object; in files of other makers it may be anything."""
+    value = row.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def _text(row: dict[str, Any]) -> str:
