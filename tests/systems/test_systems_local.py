@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from fakes import examples
+from fakes import copy_base, examples
 from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation
 from tunesmith.core.reporter import SilentReporter
@@ -111,9 +111,10 @@ def test_each_copy_of_the_weights_is_given_back_before_the_next_is_read(
 
 
 def test_kept_logits_are_those_of_the_model_to_the_bit_and_outlast_it(
-    tiny: BaseFolder, trained_adapter: Path, rows: list[Encoded]
+    tiny_path: Path, tmp_path: Path, trained_adapter: Path, rows: list[Encoded]
 ) -> None:
-    model = open_adapter(load_model(tiny, "float32"), trained_adapter)
+    base = find_base(str(copy_base(tiny_path, tmp_path / "base")))  # a file that no other test has mapped
+    model = open_adapter(load_model(base, "float32"), trained_adapter)
     live = [model_logits(model, row) for row in rows]
     layers = weakref.ref(model.get_base_model().model.layers)
     kept = keep_logits(model, rows)
@@ -121,7 +122,7 @@ def test_kept_logits_are_those_of_the_model_to_the_bit_and_outlast_it(
     gc.collect()
     assert layers() is None and kept is not None
     if sys.platform == "linux":  # the only one that tells which files are mapped
-        assert str(tiny.weights[0]) not in Path("/proc/self/maps").read_text(), "all of the base's file stays in memory"
+        assert str(base.weights[0]) not in Path("/proc/self/maps").read_text(), "all of the base's file stays in memory"
     for _ in range(2):
         assert all(torch.equal(a, b) for a, b in zip(kept, live, strict=True))
 

@@ -13,11 +13,11 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from fakes import examples, train_tiny
+from fakes import copy_base, examples, train_tiny
 from tunesmith.core.errors import ModelError
 from tunesmith.models.adapters import attach, open_adapter
 from tunesmith.models.chat import Chat
-from tunesmith.models.load import BaseFolder, load_model
+from tunesmith.models.load import BaseFolder, find_base, load_model
 from tunesmith.models.memory import release_memory
 from tunesmith.models.merge import merge
 from tunesmith.models.packed import model as packed_module
@@ -138,14 +138,16 @@ def test_the_fused_layers_give_the_numbers_and_gradients_of_pefts_own(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which files a process has mapped")
-def test_the_whole_base_is_not_kept_in_memory_beside_the_four_bits(tiny: BaseFolder) -> None:
-    def mapped() -> bool:
-        return str(tiny.weights[0]) in Path("/proc/self/maps").read_text()
+def test_the_whole_base_is_not_kept_in_memory_beside_the_four_bits(tiny_path: Path, tmp_path: Path) -> None:
+    base = find_base(str(copy_base(tiny_path, tmp_path / "base")))  # a file that no other test has mapped
 
-    whole = load_model(tiny, "float32")
+    def mapped() -> bool:
+        return str(base.weights[0]) in Path("/proc/self/maps").read_text()
+
+    whole = load_model(base, "float32")
     assert mapped()
     del whole
-    model = load_quantised(tiny, "float32")
+    model = load_quantised(base, "float32")
     release_memory()
     assert not mapped() and model is not None
 
