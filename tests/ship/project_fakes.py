@@ -112,6 +112,7 @@ _COUNTS: dict[str, Any] = {
 }
 _TRAINED: dict[str, Any] = {
     **{"num_steps": 4, "best_step": 4, "best_loss": 1.5, "seconds": 75.0, "num_tokens": 1000, "trainable": 64},
+    "interpolation": {"scale": 0.7, "base_loss": 2.0, "whole_loss": 1.5, "loss": 1.56},
     "reading": {"shape": "learning", "text": "validation fell from 2.000 to 1.500", "advice": "more epochs would help"},
 }
 

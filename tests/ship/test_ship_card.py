@@ -33,6 +33,11 @@ def project(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "project"))
 
 
+def test_a_card_says_how_the_update_was_scaled(project: Path) -> None:
+    text = tunesmith.card(project=project, out=project / "README.md").text
+    assert "their update multiplied by 0.700 to forget less" in text
+
+
 def test_a_card_is_what_its_artifacts_say_until_a_number_in_it_is_edited(project: Path) -> None:
     card = project / "README.md"
     made = tunesmith.card(project=project, out=card)

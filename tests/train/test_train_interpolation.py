@@ -32,7 +32,7 @@ def chosen(loss: Callable[[float], float], *, gain_kept: float = 0.9, best_step:
         return {"loss": loss(float(update) / 2)}
 
     weights = cast(Weights, SimpleNamespace(update=lambda: {"B": update}))
-    fitted = cast(Fitted, SimpleNamespace(best_step=best_step))
+    fitted = cast(Fitted, SimpleNamespace(best_step=best_step, best_loss=loss(1.0)))
     validation = Validation(4, measure, lambda on_done: ())
     found = interpolate(weights, fitted, validation, gain_kept=gain_kept, reporter=SilentReporter())
     return found, float(update) / 2

@@ -225,7 +225,7 @@ def _refuse(config: Mapping[str, Any]) -> None:
 
 
 def other_kind(kind: object) -> ModelError:
-    """What is said of an adapter that is not LoRA, by the kind that its configuration names."""
+    """The error for an adapter that is not LoRA; it depends on the kind in the configuration."""
     if kind in _PROMPTS:
         what = "this adapter is a learned prompt: it changes no weight, so nothing can be merged, exported or compared"
         hint = "use it with the tool that made it; the answers of a server with it can be audited: --url"

@@ -33,7 +33,7 @@ from tunesmith.plan.steps import num_steps, validation_every
 __all__ = ["Plan", "make_plan"]
 
 _GENERAL_TOKENS = 5_000  # of the general texts that evaluation scores
-_INTERPOLATION = 5  # validations with updates of other sizes, after the last step
+_INTERPOLATION = 4  # validations with updates of other sizes, after the last step
 _SHOWN, _MOST_SHOWN, _FRAME = 3, 5, 48  # rows in prompts: of `prompted`, and of others at most; tokens of what frames them
 
 

@@ -18,7 +18,7 @@ from tunesmith.train.weights.weights import Weights
 __all__ = ["SCALES", "Interpolation", "interpolate"]
 
 SCALES = (0.5, 0.6, 0.7, 0.8, 0.9)
-_MOST_MEASURED = 5  # base, whole update, and three of the scales by bisection
+_MOST_MEASURED = 4  # the base, and three of the scales by bisection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ def interpolate(
             scaled_to(scale)
             return validation.measure(rows, lambda count: progress.advance(count, f"update times {scale:g}"))["loss"]
 
-        base_loss, whole_loss = loss_at(0.0), loss_at(1.0)
+        base_loss, whole_loss = loss_at(0.0), fitted.best_loss
         limit = base_loss - gain_kept * (base_loss - whole_loss)
         chosen: tuple[float, float] | None = None
         low, high = 0, len(SCALES) if whole_loss < base_loss else 0

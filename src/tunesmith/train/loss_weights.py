@@ -61,7 +61,7 @@ class LossWeights:
         weight 0 is no target; a row without any target of some weight is left out."""
         weights = self._answers(example)
         rows = chat.rows(example.messages, max_tokens=max_tokens)
-        kind = example.origin.kind if example.origin is not None else "general" * (example.meta.get(MIXED) == "general")
+        kind = example.origin.kind if example.origin is not None else _kind_of_mixed(example)
         if all(weight == 1 for weight in weights):
             return [Unit((row,), weight=sum(row.learned[1:]), kind=kind) for row in rows]
         answers = [number for number, message in enumerate(example.messages) if message.role == "assistant"]
@@ -101,3 +101,8 @@ def weights_of(batch: Batch) -> torch.Tensor | None:
         return None
     own = [unit.signal or (1.0,) * sum(sum(row.learned[1:]) for row in unit.rows) for unit in batch.units]
     return torch.tensor([weight for weights in own for weight in weights], device=batch.layout.row_N.device)
+
+
+def _kind_of_mixed(example: Example) -> str:
+    """The kind of a row that people wrote; a user's own column of that name, with other values, is none."""
+    return "general" if example.meta.get(MIXED) == "general" else ""
