@@ -36,7 +36,7 @@ def test_a_run_is_a_row_with_its_settings_its_score_and_its_verdict(finished: Pa
     report = orjson.loads((judged.path / "report.json").read_bytes())["systems"]["tuned"]["metrics"]["bits_per_byte"]
     better = orjson.loads((judged.path / "verdict.json").read_bytes())["gates"][0]
     assert (row.id, row.state, row.base, row.verdict, row.look) == (run.id, "done", "smollm2", "SHIP", 1)
-    assert (row.loss, row.seconds, row.trained, row.memory_bytes) == (1.5, 75.0, 64, None)
+    assert (row.loss, row.seconds, row.trained, row.memory_bytes) == (1.56, 75.0, 64, None)
     assert row.score == report["mean"] and row.score_ci == [report["ci"]["low"], report["ci"]["high"]]
     assert row.gain == better["value"] and row.gain_ci == better["interval"] and row.evaluation == judged.id
     assert row.settings["method.rank"] == 8 and row.dataset == store.resolve("dataset:latest").id
