@@ -35,7 +35,8 @@ def test_a_model_that_gives_one_answer_to_every_question_does_not_ship() -> None
 
 
 def test_a_model_that_loops_no_more_than_its_base_passes_the_gate_of_answers() -> None:
-    tuned, base = with_answers([LOOP]), with_answers([LOOP], of="base")
+    loops = [f"{LOOP} {n}" * 2 for n in range(90)]
+    tuned, base = with_answers(loops), with_answers(loops, of="base")
     systems = tuple(next(s for s in base.systems if s.name == "base") if s.name == "base" else s for s in tuned.systems)
     found = measure(replace(tuned, systems=systems), draws=500)
     answers = gate(decide(found, RULES), "not_collapsed")
@@ -47,7 +48,7 @@ def test_labels_that_are_the_same_for_many_questions_are_no_collapse() -> None:
     made = with_answers([("yes", "no")[n // 3 % 2] for n in range(90)])
     items = tuple(replace(item, reference=("yes", "no")[n % 2]) for n, item in enumerate(made.items))
     answers = gate(decided(replace(made, items=items)), "not_collapsed")
-    assert answers.state == "pass" and "100 % of the references" in answers.evidence
+    assert answers.state == "pass" and "repeat the answer to another question" in answers.evidence
 
 
 def test_a_few_loops_in_a_small_test_set_leave_it_open_and_a_wider_margin_lets_them_pass() -> None:

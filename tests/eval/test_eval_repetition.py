@@ -62,3 +62,11 @@ def test_answers_are_the_same_if_their_words_are_and_the_question_is_another() -
     assert same_answers(said, ["a", "b", "c", "d", "e"]) == [1.0, 1.0, 0.0, None, None]
     assert same_answers(said[:2], ["a", "a"]) == [None, None]
     assert same_answers([*said[:2], "No."], ["a", "a", "c"]) == [0.0, 0.0, 0.0]
+
+
+def test_a_right_answer_repeats_nothing_and_a_wrong_one_does_unless_the_right_answers_are_the_same() -> None:
+    said, asked = ["Yes.", "yes", "Yes!"], ["a", "b", "c"]
+    assert same_answers(said, asked, [["yes"], ["Yes"], ["no"]]) == [0.0, 0.0, 1.0]
+    assert same_answers(said, asked, [["no"], ["No."], ["maybe", "no"]]) == [0.0, 0.0, 0.0]  # wrong, but of one kind
+    assert same_answers(said, asked, [["no"], ["maybe"], ["yes"]]) == [1.0, 1.0, 0.0]
+    assert same_answers(said, asked, [[], [], []]) == [1.0, 1.0, 1.0]

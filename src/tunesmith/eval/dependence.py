@@ -15,7 +15,7 @@ from tunesmith.core.records import Generation
 from tunesmith.eval.metrics.text import words
 from tunesmith.eval.results import Item
 
-__all__ = ["dependence"]
+__all__ = ["dependence", "one_answer"]
 
 _Bag = dict[str, float]
 
@@ -54,6 +54,32 @@ def dependence(generations: Sequence[Generation], items: Sequence[Item]) -> list
         others = [(_dot(a, total) - _dot(a, sums[item.group])) / num_others for a in own]
         found.append(math.fsum(pairs) / len(pairs) - math.fsum(others) / len(others))
     return found
+
+
+def one_answer(generations: Sequence[Generation], items: Sequence[Item]) -> list[float | None]:
+    """For each item: of the answers to other questions with another reference, the share that has the same words as its own.
+
+    1 for a model that gives one answer to everything, however often that answer is the right one; 0 for a model that is always
+    right. Several answers of one item are averaged. None for an item without an answer of words, or if no question has another
+    reference.
+    """
+    of = {item.id: (" ".join(words(item.reference)), item.question) for item in items}
+    said = [(one.item_id, " ".join(words(one.text)), *of[one.item_id]) for one in generations if words(one.text)]
+    counts: Counter[tuple[str | None, ...]] = Counter()
+    for _, text, right, question in said:
+        keys = {(a, b, c) for a in (text, None) for b in (right, None) for c in (question, None)}
+        counts.update(keys)
+
+    def others(text: str | None, right: str, question: str) -> int:
+        """How many answers, of this text if it is given, belong to another reference and another question."""
+        same = counts[text, right, None] + counts[text, None, question] - counts[text, right, question]
+        return counts[text, None, None] - same
+
+    shares: dict[str, list[float]] = {}
+    for id, text, right, question in said:
+        if total := others(None, right, question):
+            shares.setdefault(id, []).append(others(text, right, question) / total)
+    return [math.fsum(shares[item.id]) / len(shares[item.id]) if item.id in shares else None for item in items]
 
 
 def _unit(bag: set[str], weight: dict[str, float]) -> _Bag:

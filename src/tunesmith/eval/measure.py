@@ -17,7 +17,7 @@ from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation
 from tunesmith.eval.arena.held import HeldVotes, results_between
 from tunesmith.eval.arena.results import ArenaResults
-from tunesmith.eval.dependence import dependence
+from tunesmith.eval.dependence import dependence, one_answer
 from tunesmith.eval.evidence_checks import check_evidence
 from tunesmith.eval.floors import floor_answers
 from tunesmith.eval.how import How
@@ -94,6 +94,7 @@ class Measurements:
     different questions: what is usual for this kind of text. `detectable` is the smallest true mean difference that the rule
     of the primary gate detects with 80 % power (`eval.stats.detectable_effect`), in units of the primary metric, from the
     measured spread of the documents' differences; None if it cannot be computed. `dependence`: of base, tuned, references.
+    `one_answer`: of base and tuned, how often questions with different references get the same answer.
     `of_texts`: the items are plain texts, of which there are no answers; `perplexity` is measured of those alone. `people`:
     what blind votes between base and tuned model say, and `votes`: where these come from; None without any."""
 
@@ -116,6 +117,7 @@ class Measurements:
     question: QuestionWorth | None = None
     min_documents: int = 6
     dependence: Mapping[str, Summary] = field(default_factory=dict)
+    one_answer: Mapping[str, Summary] = field(default_factory=dict)
     suites: Mapping[str, SuiteResult] = field(default_factory=dict)
     safety: Mapping[str, SafetyResult] = field(default_factory=dict)
     served: ParityResult | None = None
@@ -215,6 +217,11 @@ def measure(  # noqa: PLR0913 (all that the figures depend on)
         question=question_worth(evidence, how, share=question_share),
         min_documents=min_documents,
         dependence={name: how.summary(values, groups) for name, values in _dependence(runs, evidence.items).items()},
+        one_answer={
+            name: how.summary(one_answer(runs[name].generations, evidence.items), groups, (0.0, 1.0))
+            for name in _DECIDES
+            if name in runs
+        },
         suites=suites,
         safety=safety,
         audited=evidence.audited,

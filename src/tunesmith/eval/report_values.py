@@ -66,6 +66,7 @@ def report_values(
         "question": measurements.question,
         "recital": measurements.recital,
         "dependence": dict(measurements.dependence),
+        "one_answer": dict(measurements.one_answer),
         "suites": dict(measurements.suites),
         "safety": dict(measurements.safety),
         **({"golden": measurements.golden} if measurements.golden else {}),

@@ -25,8 +25,9 @@ class AnswerShares:
     """What a system's answers are like. `cut`, `ended` and `empty` part them: cut at the limit; ended by itself; ended without
     a word where the reference has words.
 
-    `loop`: the answer goes round in a loop (`eval.metrics.repetition`). `collapse`: an answer to another question has the
-    same words; counted over all draws. `num_items` questions were answered, `num_draws` times each at most.
+    `loop`: the answer goes round in a loop (`eval.metrics.repetition`). `collapse`: the answer is not right, and one to another
+    question, with another reference, has the same words; counted over all draws. `num_items` questions were answered,
+    `num_draws` times each at most.
     """
 
     num_items: int
@@ -52,7 +53,8 @@ def answer_shares(generations: Sequence[Generation], items: Sequence[Item], *, l
     groups = [of[g.item_id].group for g in generations]
     stopped = [g.finish_reason == "stop" for g in generations]
     spoken = ended(generations, items)
-    same = same_answers([g.text for g in generations], [of[g.item_id].question for g in generations])
+    asked = [of[g.item_id] for g in generations]
+    same = same_answers([g.text for g in generations], [item.question for item in asked], [(item.reference,) for item in asked])
     by_item = Counter(g.item_id for g in generations)
     return AnswerShares(
         num_items=len(by_item),

@@ -13,6 +13,7 @@ from tunesmith.eval.stats import Summary
 __all__ = ["GATE"]
 
 _REPEATS = {"loop": "loop", "collapse": "repeat the answer to another question"}
+_ONE = 0.9  # from this share of the pairs on, questions with different right answers get what is as good as one answer
 _LEFT = 0.25  # of what the base has: the part of a quality that must be left
 _OVERLAPS = ("word_overlap", "rouge_l")
 
@@ -21,9 +22,11 @@ def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str])
     words = GateWords(
         name="not_collapsed",
         rule="the share of the tuned model's sampled answers that loop, and of those that repeat the answer to another"
-        f" question, exceeds that of the base (or of the references) by at most {100 * limits.loop_margin:g} points, interval"
-        f" included, on at least {LEAST_ITEMS} questions; word overlap, cut to the reference's length, is not"
-        f" certainly below {100 * (1 - _LEFT):g} % of the base's, nor dependence on the question below {100 * _LEFT:g} %",
+        f" question without being right, exceeds that of the base (or of the references) by at most"
+        f" {100 * limits.loop_margin:g} points, interval included, on at least {LEAST_ITEMS} questions; at most"
+        f" {100 * _ONE:g} % of the pairs of questions with different references get the same answer; word overlap, cut to the"
+        f" reference's length, is not certainly below {100 * (1 - _LEFT):g} % of the base's, nor dependence on the question"
+        f" below {100 * _LEFT:g} %",
         failed="The tuned model's answers collapsed: they loop, are all the same, ignore the question, or are no longer text.",
         unknown="There are too few answers to tell whether the tuned model's answers collapsed.",
         topic="whether answers loop or are all the same",
@@ -35,7 +38,7 @@ def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str])
 
 def _finding(measurements: Measurements, margin: float) -> Finding:
     found = [_more_often(measurements, name, margin) for name in _REPEATS]
-    found += [*_depends(measurements), *_overlaps(measurements)]
+    found += [*_one_answer(measurements), *_depends(measurements), *_overlaps(measurements)]
     worst = max(found, key=lambda one: ("pass", "not measured", "fail").index(one.state))
     evidence = "; ".join(one.evidence for one in found)
     warning = "; ".join([one.warning for one in found if one.warning] + _floors(measurements))
@@ -73,6 +76,25 @@ def _more_often(measurements: Measurements, name: str, margin: float) -> Finding
         return Finding(state="fail", evidence=text, value=excess, interval=ends)
     text += ", which includes the limit: too few documents to tell"
     return Finding(state="not measured", evidence=text, value=excess, interval=ends)
+
+
+def _one_answer(measurements: Measurements) -> list[Finding]:
+    """Whether the tuned model gives one answer to everything, which is right as often as its label is frequent.
+
+    Nothing is said where that is ruled out, or where all questions have the same reference.
+    """
+    tuned = measurements.one_answer.get("tuned")
+    if tuned is None or tuned.mean is None:
+        return []
+    low, high = (tuned.mean, tuned.mean) if tuned.ci is None else (tuned.ci.low, tuned.ci.high)
+    if high <= _ONE:
+        return []
+    text = f"{100 * tuned.mean:.0f} % of the pairs of questions with different references get the same answer"
+    enough = tuned.ci is not None or tuned.num_groups >= measurements.min_documents
+    if enough and low > _ONE:
+        return [Finding(state="fail", evidence=f"{text}: one answer to everything", value=tuned.mean, interval=(low, high))]
+    text += " from the tuned model, which may be one answer to everything: too few documents to tell"
+    return [Finding(state="not measured", evidence=text, value=tuned.mean, interval=(low, high))]
 
 
 def _depends(measurements: Measurements) -> list[Finding]:

@@ -94,18 +94,29 @@ def _ends_periodically(text: str) -> bool:
     return False
 
 
-def same_answers(answers: Sequence[str], questions: Sequence[str]) -> list[float | None]:
+def same_answers(
+    answers: Sequence[str], questions: Sequence[str], references: Sequence[Sequence[str]] | None = None
+) -> list[float | None]:
     """For each answer, 1 if an answer to another question has the same words in the same order, else 0.
 
-    Upper and lower case, punctuation and white space do not count. None for an answer without a word, which is no answer, and
-    where there is no other question.
+    With `references`, the right answers to each question, an answer that is one of them is 0: it is right, whatever else has
+    it as well. Nor does an answer to a question that shares a right answer count. Upper and lower case, punctuation and white
+    space do not count. None for an answer without a word, which is no answer, and where there is no other question.
     """
-    texts = [" ".join(words(answer)) for answer in answers]
-    asked: dict[str, set[str]] = {}
-    for text, question in zip(texts, questions, strict=True):
-        asked.setdefault(text, set()).add(question)
+    texts = [_plain(answer) for answer in answers]
+    rights = [frozenset(map(_plain, right)) for right in references] if references else [frozenset[str]()] * len(texts)
+    asked: dict[str, set[tuple[str, frozenset[str]]]] = {}
+    for text, question, right in zip(texts, questions, rights, strict=True):
+        asked.setdefault(text, set()).add((question, right))
     several = len(set(questions)) > 1
-    return [float(len(asked[text]) > 1) if text and several else None for text in texts]
+    return [
+        float(text not in right and any(q != question and not r & right for q, r in asked[text])) if text and several else None
+        for text, question, right in zip(texts, questions, rights, strict=True)
+    ]
+
+
+def _plain(text: str) -> str:
+    return " ".join(words(text))
 
 
 def _loop(answers: Sequence[str], expected: Sequence[Expected]) -> list[float | Unscored]:
@@ -113,7 +124,7 @@ def _loop(answers: Sequence[str], expected: Sequence[Expected]) -> list[float | 
 
 
 def _collapse(answers: Sequence[str], expected: Sequence[Expected]) -> list[float | Unscored]:
-    found = same_answers(answers, [one.question or "" for one in expected])
+    found = same_answers(answers, [one.question or "" for one in expected], [one.references for one in expected])
     reason = "the answer has no word, or there is only one question"
     return [Unscored(reason) if value is None else value for value in found]
 
@@ -149,7 +160,8 @@ METRICS = (
         unit="share",
         bounds=(0.0, 1.0),
         higher_is_better=False,
-        measures="Share of answers with the same words in the same order as an answer to a different question.",
+        measures="Share of answers with the same words in the same order as an answer to a different question. A right answer"
+        " does not count, nor does the same answer to a question with the same reference.",
         misses="answers that differ in one word, or that say the same thing in other words.",
         needs=("question",),
         score=_collapse,
