@@ -217,11 +217,7 @@ def measure(  # noqa: PLR0913 (all that the figures depend on)
         question=question_worth(evidence, how, share=question_share),
         min_documents=min_documents,
         dependence={name: how.summary(values, groups) for name, values in _dependence(runs, evidence.items).items()},
-        one_answer={
-            name: how.summary(one_answer(runs[name].generations, evidence.items), groups, (0.0, 1.0))
-            for name in _DECIDES
-            if name in runs
-        },
+        one_answer=_one_answer(runs, evidence.items, how),
         suites=suites,
         safety=safety,
         audited=evidence.audited,
@@ -313,6 +309,12 @@ def _dependence(runs: Mapping[str, SystemRun], items: Sequence[Item]) -> dict[st
         for draw in range(2)
     ]
     return {**found, "references": dependence(told, items)}
+
+
+def _one_answer(runs: Mapping[str, SystemRun], items: Sequence[Item], how: How) -> dict[str, Summary]:
+    groups = [item.group for item in items]
+    given = {name: one_answer(runs[name].generations, items) for name in _DECIDES if name in runs}
+    return {name: how.summary(values, groups, (0.0, 1.0)) for name, values in given.items()}
 
 
 def _perplexity(nats: float, num_tokens: int) -> float | None:

@@ -1,4 +1,5 @@
-"""Split rows of any kind into train, val and test: what belongs together stays together, and new rows never move old ones."""
+"""Split rows of any kind into train, val and test: what belongs together stays together, and new rows move no old ones, except
+those that fill a split which the draw left short."""
 
 from __future__ import annotations
 
@@ -30,7 +31,6 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "author": ("author", "authors", "user", "user_id", "speaker"),
     "time": ("date", "created_at", "created", "timestamp", "time"),
 }
-_SEEDS_TRIED = 200
 _LEAST_TEST = 6  # the two-sided sign-flip test over k units cannot go below 2 / 2^k: 0.031 for six, 0.063 for five
 
 
@@ -58,8 +58,13 @@ class Fold:
 
 def place(group: str, *, val: float, test: float, seed: int) -> Split:
     """Where a group belongs: a pure function of its name and the seed, so nothing else in the dataset can move it."""
-    u = int(digest(str(seed), group)[:13], 16) / 16**13
+    u = _drawn(group, seed)
     return "test" if u < test else "val" if u < test + val else "train"
+
+
+def _drawn(group: str, seed: int) -> float:
+    """The number of a group, evenly distributed from 0 to 1."""
+    return int(digest(str(seed), group)[:13], 16) / 16**13
 
 
 def told_by(row: Row, what: Literal["thread", "author", "time"]) -> str | None:
@@ -80,42 +85,44 @@ def split(
 ) -> Drawn[R]:
     """Draw the splits. `by` says what stays on one side: a document, thread, author, the rows of one value of `column` (group).
 
-    All but `time` place a unit by a hash of its name, so rows that come later never move those that are there. `time` puts the
-    latest days into test and those before into val, whole days; the borders move as days are added. Rows without the thread,
-    author or column count as their document; rows without a date go to train; both are findings. With `stratify`, the column of
-    a label, units are hashed within their label, and a label that ends up missing from a split is an error that names a
-    seed with which none is. A share of 0 leaves that split empty.
+    All but `time` place a unit by a hash of its name, so rows that come later do not move those that are there. Where that
+    leaves a split short, the units nearest to its border are moved into it, which is a finding; with more rows they may go
+    back. `time` puts the latest days into test and those before into val, whole days; the borders move as days are added. Rows
+    without the thread, author or column count as their document; rows without a date go to train; both are findings. With
+    `stratify`, the column of a label, units are hashed within their label, and a label with units enough is in every split. A
+    share of 0 leaves that split empty.
 
     With `fold`, test is that fold of the units, in place of a share of them: over all folds each unit is in test once. Units
     are dealt to the folds in the order of their hashes (by label first): sizes differ by one at most, new units move old ones.
 
     Raises:
         ValueError: a fold of a split by time.
-        DatasetError: train or test would have fewer than two units, or val none; a column that no row has; a missing label.
+        DatasetError: there are fewer units than two for train and test and one for val; a column that no row has; a label that
+            a fold or a split by time leaves out.
     """
     units, findings = _units(examples, by, column)
     labels = _labels(examples, units, stratify) if stratify else {}
     names = list(dict.fromkeys(units))
     borders: tuple[str, ...] = ()
+    moved: Mapping[str, Split] = {}
     if fold is not None:
         if by == "time":
             raise ValueError("a split by time has no folds: only the latest days can be test")
         places = _by_fold(names, labels, val=val, seed=seed, fold=fold)
     elif by == "time":
-        places, borders = _by_time(examples, val=val, test=test)
+        places, borders, moved = _by_time(examples, val=val, test=test)
     else:
-        places = _by_hash(names, labels, val=val, test=test, seed=seed)
+        places, moved = _by_hash(names, labels, val=val, test=test, seed=seed)
     counts = _counts(places)
     needed = _needed(val, test)
     if any(counts[name] < needed[name] for name in needed):
-        other = None if by == "time" or fold else _seed_for(names, labels, needed, val, test, seed)
-        raise _too_few(names, counts, needed, by=by, seed=other, fold=fold)
-    if labels:
-        fixed = by == "time" or fold is not None
-        _refuse_missing_labels(names, places, labels, stratify, val=val, test=test, seed=seed, fixed=fixed)
+        raise _too_few(names, counts, needed, by=by, fold=fold)
+    if labels and (missing := _missing(places, labels, val, test)):
+        raise _labels_missing(missing, stratify)
     parts: dict[Split, list[R]] = {"train": [], "val": [], "test": []}
     for example, unit in zip(examples, units, strict=True):
         parts[places[unit]].append(example)
+    findings += [_filled(moved, places, by)] if moved else []
     if 0 < counts["test"] < _LEAST_TEST and fold is None:  # a fold gets no verdict of its own
         findings.append(_few(counts["test"], by))
     told: dict[str, dict[Split, int]] = {}
@@ -160,8 +167,45 @@ def _no_column(examples: Sequence[Row], what: str, column: str) -> DatasetError:
     )
 
 
-def _by_hash(names: Sequence[str], labels: Mapping[str, str], *, val: float, test: float, seed: int) -> dict[str, Split]:
-    return {name: place(f"{labels[name]}\0{name}" if labels else name, val=val, test=test, seed=seed) for name in names}
+def _by_hash(
+    names: Sequence[str], labels: Mapping[str, str], *, val: float, test: float, seed: int
+) -> tuple[dict[str, Split], dict[str, Split]]:
+    """The place of each unit, and of those that were moved into a split that the hashes left short: where they were before."""
+    keys = {name: f"{labels[name]}\0{name}" if labels else name for name in names}
+    hashed = {name: place(key, val=val, test=test, seed=seed) for name, key in keys.items()}
+    places, needed = dict(hashed), _needed(val, test)
+    if len(names) < sum(needed.values()):
+        return places, {}
+    ends: Mapping[Split, tuple[float, float]] = {"test": (0.0, test), "val": (test, test + val), "train": (test + val, 1.0)}
+
+    def fill(into: Split, candidates: Sequence[str]) -> None:
+        low, high = ends[into]
+        at = {name: _drawn(keys[name], seed) for name in candidates}
+        places[min(at, key=lambda name: (max(low - at[name], at[name] - high), at[name], name))] = into
+
+    of_label: dict[str, list[str]] = defaultdict(list)
+    for name, label in labels.items():
+        of_label[label].append(name)
+    for label, into in _missing(places, labels, val, test):
+        there = Counter(places[name] for name in of_label[label])
+        fill(into, [name for name in of_label[label] if there[places[name]] > 1])
+    everywhere = {label for label, units in of_label.items() if len(units) >= len(_wanted(val, test))}
+    for into in ("test", "val", "train"):
+        while (counts := _counts(places))[into] < needed[into]:
+            kinds = Counter((labels.get(name), places[name]) for name in names)
+            spare = [name for name in names if counts[places[name]] > needed[places[name]]]
+            fill(into, [n for n in spare if labels.get(n) not in everywhere or kinds[labels[n], places[n]] > 1])
+    return places, {name: old for name, old in hashed.items() if places[name] != old}
+
+
+def _filled(moved: Mapping[str, Split], places: Mapping[str, Split], by: By) -> Finding:
+    into = Counter(places[name] for name in moved)
+    shown = " and ".join(f"{count} into {name}" for name, count in into.items())
+    message = (
+        f"of {len(places)} {_WHAT[by]}, the draw left too few in {' and '.join(into)}: those nearest to the border were moved,"
+        f" {shown}"
+    )
+    return Finding(name="filled_splits", severity="info", message=message, count=len(moved), rows=tuple(moved)[:20])
 
 
 def _by_fold(names: Sequence[str], labels: Mapping[str, str], *, val: float, seed: int, fold: Fold) -> dict[str, Split]:
@@ -177,8 +221,12 @@ def _by_fold(names: Sequence[str], labels: Mapping[str, str], *, val: float, see
     return {name: "test" if name in test else "val" if name in drawn else "train" for name in names}
 
 
-def _by_time(examples: Sequence[Row], *, val: float, test: float) -> tuple[dict[str, Split], tuple[str, ...]]:
-    """The latest days with about `test` of the dated rows to test, those before to val, the rest (and no date) to train."""
+def _by_time(examples: Sequence[Row], *, val: float, test: float) -> tuple[dict[str, Split], tuple[str, ...], dict[str, Split]]:
+    """The latest days with about `test` of the dated rows to test, those before to val, the rest (and no date) to train.
+
+    If that leaves a split short, as many of the latest days as it needs. Also gives the borders, and where the documents that
+    this moved were before.
+    """
     days = _days(examples)
     rows = Counter(days[example.group] for example in examples if days[example.group])
     total, later = sum(rows.values()), 0
@@ -187,8 +235,18 @@ def _by_time(examples: Sequence[Row], *, val: float, test: float) -> tuple[dict[
         middle = (later + rows[day] / 2) / total  # a day goes where its middle lies
         of_day[day] = "test" if middle < test else "val" if middle < test + val else "train"
         later += rows[day]
+    places = {group: of_day.get(day, "train") for group, day in days.items()}
+    moved: dict[str, Split] = {}
+    needed, counts = _needed(val, test), _counts(places)
+    if any(counts[name] < needed[name] for name in needed):
+        documents, filled = Counter(days.values()), Counter[Split]()
+        for day in sorted(rows, reverse=True):
+            of_day[day] = next((name for name in ("test", "val") if filled[name] < needed[name]), "train")
+            filled[of_day[day]] += documents[day]
+        before, places = places, {group: of_day.get(day, "train") for group, day in days.items()}
+        moved = {group: name for group, name in before.items() if places[group] != name}
     borders = tuple(min((day for day in rows if of_day[day] == name), default="") for name in ("val", "test"))
-    return {group: of_day.get(day, "train") for group, day in days.items()}, borders
+    return places, borders, moved
 
 
 def _days(examples: Sequence[Row]) -> dict[str, str]:
@@ -221,9 +279,13 @@ def _needed(val: float, test: float) -> dict[Split, int]:
     return {**_NEEDED, "val": _NEEDED["val"] if val > 0 else 0, "test": _NEEDED["test"] if test > 0 else 0}
 
 
+def _wanted(val: float, test: float) -> tuple[Split, ...]:
+    return tuple(name for name, count in _needed(val, test).items() if count)
+
+
 def _missing(places: Mapping[str, Split], labels: Mapping[str, str], val: float, test: float) -> list[tuple[str, Split]]:
     """Labels, with units enough for every split, that a split has none of."""
-    wanted: list[Split] = ["train", *(["val"] if val > 0 else []), *(["test"] if test > 0 else [])]  # type: ignore[list-item]
+    wanted = _wanted(val, test)
     there: dict[str, Counter[Split]] = defaultdict(Counter)
     for unit, label in labels.items():
         there[label][places[unit]] += 1
@@ -236,41 +298,13 @@ def _missing(places: Mapping[str, Split], labels: Mapping[str, str], val: float,
     ]
 
 
-def _seed_for(
-    names: Sequence[str], labels: Mapping[str, str], needed: Mapping[Split, int], val: float, test: float, seed: int
-) -> int | None:
-    """The next seed whose draw leaves nothing short, if one of 200 does."""
-    for other in range(seed + 1, seed + 1 + _SEEDS_TRIED):
-        tried = _by_hash(names, labels, val=val, test=test, seed=other)
-        counts = _counts(tried)
-        if all(counts[name] >= needed[name] for name in needed) and not (labels and _missing(tried, labels, val, test)):
-            return other
-    return None
-
-
-def _refuse_missing_labels(
-    names: Sequence[str],
-    places: Mapping[str, Split],
-    labels: Mapping[str, str],
-    stratify: str,
-    *,
-    val: float,
-    test: float,
-    seed: int,
-    fixed: bool,
-) -> None:
-    missing = _missing(places, labels, val, test)
-    if not missing:
-        return
-    other = None if fixed else _seed_for(names, labels, _needed(val, test), val, test, seed)
-    shown = ", ".join(f"{label or 'no label'} in {name}" for label, name in missing[:5])
-    raise DatasetError(
+def _labels_missing(missing: Sequence[tuple[str, Split]], stratify: str) -> DatasetError:
+    """Of a fold or a split by time: a drawn split is filled up instead."""
+    return DatasetError(
         f"{len(missing)} labels of the column {stratify} are missing from a split",
-        value=shown,
+        value=", ".join(f"{label or 'no label'} in {name}" for label, name in missing[:5]),
         expected="every label with three units or more in every split",
-        hint=f"--set split.seed={other} (or --seed {other})"
-        if other is not None
-        else "more rows of these labels, or no stratify",
+        hint="more rows of these labels, or no stratify",
     )
 
 
@@ -283,13 +317,7 @@ def _few(count: int, by: By) -> Finding:
 
 
 def _too_few(
-    names: Sequence[str],
-    counts: Mapping[Split, int],
-    needed: Mapping[Split, int],
-    *,
-    by: By,
-    seed: int | None,
-    fold: Fold | None,
+    names: Sequence[str], counts: Mapping[Split, int], needed: Mapping[Split, int], *, by: By, fold: Fold | None
 ) -> DatasetError:
     what = _WHAT[by]
     got = ", ".join(f"{name} {counts[name]}" for name in counts)
@@ -299,8 +327,6 @@ def _too_few(
         hint = "fewer folds, or more writing"
     elif len(names) >= sum(needed.values()):
         hint = "--set split.test=0.4 --set split.val=0.2, or more writing"
-        if seed is not None:
-            hint = f"--set split.seed={seed}, or --set split.test=0.4, or more writing"
     return DatasetError(
         f"too few {what} to split",
         value=f"{len(names)} {what}: {got}" + (f" (fold {fold.number} of {fold.of})" if fold else ""),
