@@ -43,13 +43,14 @@ _RATE = 1e-4
 _SAMPLES, _NEW = 8, 128
 _RANK, _ALPHA = 16, 32.0
 _LORA = {"rank": _RANK, "alpha": _ALPHA, "dropout": 0.0}
+_ON_DISK = ("Tunesmith float32, states on disk", "Tunesmith float32, states on disk, one at a time")
 _MODES = {
     "dpo": ("TRL float32", "TRL bfloat16", "TRL bfloat16, one at a time", "Tunesmith"),
     "losses": ("TRL float32", "Tunesmith float32"),
     "grpo": ("TRL float32", "TRL bfloat16, one at a time", "Tunesmith"),
     "qlora": ("TRL nf4", "TRL nf4, one at a time", "Tunesmith nf4", "Tunesmith bfloat16"),
     "cpt": ("TRL float32", "TRL bfloat16", "TRL bfloat16, one at a time", "Tunesmith"),
-    "full": ("TRL float32", "TRL float32, one at a time", "Tunesmith float32"),
+    "full": ("TRL float32", "TRL float32, one at a time", "Tunesmith float32", *_ON_DISK),
 }
 
 
@@ -172,6 +173,8 @@ def run_ours(what: str, mode: str, base_name: str) -> dict[str, Any]:
     train = {"max_steps": steps, "batch_examples": _BATCH[what], "learning_rate": _RATE, "schedule": "constant", "warmup": 0.0}
     train |= {"evaluate_every": 0, "patience": 0, "val_examples": 1, "checkpoint_every": 10_000, "checkpoint_minutes": 0}
     train |= {"batch_tokens": _BATCH[what] * _ROW} if what == "cpt" else {}
+    train |= {"optimizer_states": "disk"} if mode in _ON_DISK else {}
+    train |= {"tokens_at_once": 16} if mode.endswith("one at a time") else {}  # a row is never parted
     timed = Timed()
     train_adapter(
         base,

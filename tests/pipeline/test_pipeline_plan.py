@@ -105,6 +105,20 @@ def test_a_run_that_does_not_fit_is_refused_with_a_way_out() -> None:
     )
 
 
+def test_a_full_fine_tune_that_does_not_fit_is_offered_its_states_on_disk() -> None:
+    full = {"method": {"kind": "full"}}
+    with pytest.raises(TrainingError) as caught:
+        plan(full, free=100 * 2**20)
+    assert "--set train.optimizer_states=disk" in caught.value.problems[0].hint
+    on_disk = {**full, "train": {"optimizer_states": "disk"}}
+    with pytest.raises(TrainingError) as again:
+        plan(on_disk, free=100 * 2**20)
+    assert "optimizer_states" not in again.value.problems[0].hint
+    usual, held = plan(full), plan(on_disk)
+    assert usual.numbers["least_memory_bytes"] - held.numbers["least_memory_bytes"] == 8 * usual.numbers["trainable"]
+    assert "reads and writes" in line(held, "states").reason + line(held, "states").value
+
+
 def test_the_way_out_needs_less_memory() -> None:
     needed = plan().numbers["least_memory_bytes"]
     assert plan({"train": {"gradient_checkpointing": True}}).numbers["least_memory_bytes"] < needed

@@ -36,6 +36,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "ewc of dora": ({"method": {"kind": "dora"}, "train": {"ewc": 1}}, "cannot hold weights of this kind"),
     "ewc of a shifted base": ({"method": {"init": "pissa"}, "train": {"ewc": 1}}, "cannot hold weights of this kind"),
     "ewc of embeddings": ({"method": {"modules": ["embed_tokens"]}, "train": {"ewc": 1}}, "cannot hold weights of this kind"),
+    "states on disk of an optimiser that looks at whole matrices": (
+        {"train": {"optimizer": "muon", "optimizer_states": "disk"}},
+        "is for adamw",
+    ),
     "margins without ratings": (
         {"objective": {"kind": "reward", "margin": 1}},
         "by how much the chosen answer was rated better",

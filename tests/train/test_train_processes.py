@@ -250,6 +250,7 @@ UNDIVIDED: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ("objective.kind grpo", GRPO, {}, {}),
     ("objective.kind kto", {"kind": "kto"}, {}, {}),
     ("train.backend mlx", {"kind": "sft"}, {}, {"backend": "mlx"}),
+    ("train.optimizer_states disk", {"kind": "sft"}, {}, {"optimizer_states": "disk"}),
     ("method.quantise nf4", {"kind": "sft"}, {"quantise": "nf4"}, {}),
     ("method.kind adalora", {"kind": "sft"}, {"kind": "adalora"}, {}),
     ("method.modules ['lm_head']", {"kind": "sft"}, {"modules": ["lm_head"]}, {}),

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from tunesmith.core.errors import TrainingError
-from tunesmith.pipeline.plan_lines import Facts, Line, lines_of
+from tunesmith.pipeline.plan_lines import Facts, Line, less_memory, lines_of
 from tunesmith.pipeline.recipe import Recipe
 from tunesmith.pipeline.weight_lines import reach_numbers
 from tunesmith.plan.duration import Durations, Speed, Work, durations, probed_rows
@@ -91,7 +91,8 @@ def make_plan(  # noqa: PLR0913 (all that the plan is made of)
             "the run does not fit into memory",
             value=f"≈ {memory.least / 2**30:.1f} GiB for a single example of {limit} tokens",
             expected=f"at most {hardware.free_bytes / 2**30:.1f} GiB, which is free now",
-            hint="--set train.gradient_checkpointing=true, or --set train.max_tokens=512, or a smaller base",
+            hint=less_memory(recipe)
+            + "--set train.gradient_checkpointing=true, or --set train.max_tokens=512, or a smaller base",
         )
     cache = _cache(recipe, data, shape, hardware)
     items = min(recipe.eval.max_items or data.num_test, data.num_test)
@@ -212,7 +213,12 @@ def _memory(
         checkpointing=t.gradient_checkpointing,
     )
     there = always_there(
-        shape, trainable=trainable, bytes_a_weight=bytes_a_weight, four_bit=m.quantise == "nf4", optimizer=t.optimizer
+        shape,
+        trainable=trainable,
+        bytes_a_weight=bytes_a_weight,
+        four_bit=m.quantise == "nf4",
+        optimizer=t.optimizer,
+        states_on_disk=t.optimizer_states == "disk",
     )
     there += beside * bytes_a_weight
     if m.kind == "full":

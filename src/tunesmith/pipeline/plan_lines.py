@@ -15,7 +15,7 @@ from tunesmith.plan.reach import not_reached
 from tunesmith.plan.shape import Shape
 from tunesmith.plan.steps import LONG_S
 
-__all__ = ["Facts", "Line", "lines_of"]
+__all__ = ["Facts", "Line", "less_memory", "lines_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,9 @@ def lines_of(recipe: Recipe, facts: Facts, n: Mapping[str, Any]) -> tuple[Line, 
             f"every {n['every']} steps, patience {t.patience}, min. gain {t.min_delta:g}" if n["every"] else "at the end only",
             _why(recipe, "train", "evaluate_every", "default: a twelfth of the run"),
         ),
+        *_states(recipe, n),
         *_interpolated(recipe),
-        Line("memory", f"≈ {n['memory_bytes'] / 2**30:.1f} GiB", _memory_reason(hardware, n)),
+        Line("memory", f"≈ {n['memory_bytes'] / 2**30:.1f} GiB", _memory_reason(recipe, hardware, n)),
         Line(
             "time",
             f"≈ {duration_text(n['total_seconds'])}: training {duration_text(n['seconds'])} · validation "
@@ -84,6 +85,15 @@ def lines_of(recipe: Recipe, facts: Facts, n: Mapping[str, Any]) -> tuple[Line, 
             f"what the verdict would detect with 80 % power on {data.test_documents} test documents",
         ),
     )
+
+
+def _states(recipe: Recipe, n: Mapping[str, Any]) -> tuple[Line, ...]:
+    """Where the optimiser's states are, if not in memory."""
+    if recipe.train.optimizer_states == "memory":
+        return ()
+    size = 8 * n["trainable"] / 2**30
+    reason = "set in the recipe; the same weights to the bit. The system writes them to disk as often as it cleans its cache"
+    return (Line("states", f"of the optimiser on disk: every step reads and writes {size:.2g} GiB", reason),)
 
 
 def _interpolated(recipe: Recipe) -> tuple[Line, ...]:
@@ -181,17 +191,23 @@ def _dropouts(rates: Mapping[str, float]) -> tuple[Line, ...]:
     return (Line("dropout", "adapter only; the base's own dropout is off in training", reason),)
 
 
-def _memory_reason(hardware: Hardware, n: Mapping[str, Any]) -> str:
+def _memory_reason(recipe: Recipe, hardware: Hardware, n: Mapping[str, Any]) -> str:
     free = f"{hardware.free_bytes / 2**30:.1f} GiB free"
     if n["memory_bytes"] > hardware.free_bytes:
         less = {
-            "training": "--set train.tokens_at_once=auto, or --set train.gradient_checkpointing=true",
+            "training": less_memory(recipe) + "--set train.tokens_at_once=auto, or --set train.gradient_checkpointing=true",
             "evaluation": "--set eval.batch_examples=16",
             "merging": "a smaller base",
         }
         return f"more than the {free}, needed for {n['largest_stage']}: {less[n['largest_stage']]}"
     parts = " · ".join(f"{name} {size / 2**30:.1f}" for name, size in n["stage_bytes"].items())
     return f"{free}; {parts} GiB; up to {n['tokens_at_once']:,} tokens per forward pass in training"
+
+
+def less_memory(recipe: Recipe) -> str:
+    """What to set first where training a whole model takes too much, with a comma; empty for anything else."""
+    can = recipe.method.kind == "full" and recipe.train.optimizer == "adamw" and recipe.train.optimizer_states == "memory"
+    return "--set train.optimizer_states=disk, or " if can else ""
 
 
 def _compiling(recipe: Recipe, steps: int, seconds: float) -> tuple[Line, ...]:

@@ -87,12 +87,21 @@ class Stages:
         return max(("training", "merging", "evaluation"), key=lambda name: getattr(self, name))
 
 
-def always_there(shape: Shape, *, trainable: int, bytes_a_weight: int, four_bit: bool = False, optimizer: str = "adamw") -> int:
+def always_there(
+    shape: Shape,
+    *,
+    trainable: int,
+    bytes_a_weight: int,
+    four_bit: bool = False,
+    optimizer: str = "adamw",
+    states_on_disk: bool = False,
+) -> int:
     """Bytes of weights, adapter with gradient and moments (once more in a rounded type), the head's chunk, and libraries.
 
-    `four_bit`: the linear layers of the blocks are in NF4, of which the largest is whole while it is used.
+    `four_bit`: the linear layers of the blocks are in NF4, of which the largest is whole while it is used. `states_on_disk`:
+    the moments are in memory a part at a time, while nothing is kept for a backward pass.
     """
-    copies = _COPIES + MOMENTS[optimizer]
+    copies = _COPIES + (0 if states_on_disk else MOMENTS[optimizer])
     adapter = int(trainable * (4 * copies + (bytes_a_weight if bytes_a_weight < 4 else 0)))
     weights = shape.num_parameters * bytes_a_weight
     if four_bit:

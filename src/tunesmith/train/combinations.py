@@ -31,6 +31,13 @@ def refuse_combination(objective: Method, method: AdapterSettings, train: TrainS
             expected="objective.kind sft; method.kind lora or rslora, init default or eva, no modules, and no method.from",
             hint="--set train.gain_kept=1",
         )
+    if train.optimizer_states == "disk" and train.optimizer != "adamw":
+        raise TrainingError(
+            "train.optimizer_states disk is for adamw",
+            value=f"train.optimizer {train.optimizer}",
+            expected="train.optimizer adamw, whose states of one tensor need no other tensor",
+            hint="--set train.optimizer_states=memory, or --set train.optimizer=adamw",
+        )
     if train.ewc and not _holdable(method):
         raise TrainingError(
             "train.ewc cannot hold weights of this kind",

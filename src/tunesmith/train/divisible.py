@@ -33,6 +33,10 @@ def refuse_undivided(objective: Method, method: AdapterSettings, train: TrainSet
         raise _undivided(f"method.init {method.init}", "method.init default or eva", "method.init=default")
     if train.optimizer not in _OPTIMIZERS:
         raise _undivided(f"train.optimizer {train.optimizer}", f"one of {', '.join(_OPTIMIZERS)}", "train.optimizer=adamw")
+    if train.optimizer_states != "memory":
+        raise _undivided(
+            f"train.optimizer_states {train.optimizer_states}", "states in memory", "train.optimizer_states=memory"
+        )
     if train.ewc:
         raise _undivided(f"train.ewc {train.ewc:g}", "weights that nothing holds", "train.ewc=0")
     if train.compile is True:

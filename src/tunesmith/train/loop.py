@@ -143,7 +143,7 @@ def fit(  # noqa: C901, PLR0913 (the loop is one piece, in sight)
     def save() -> None:
         state.log_bytes = log.sync()
         trained = {**named, **weights.state()}
-        moments = optimizer_tensors(optimizer, names)
+        moments = optimizer.reading(optimizer_tensors(optimizer, names))
         checkpoints.save(state, trained=trained, best=best.tensors(), optimizer=moments, processes=processes)
 
     with (

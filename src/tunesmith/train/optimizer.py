@@ -19,6 +19,7 @@ from pydantic import Field
 from tunesmith.core.errors import Problem, RecipeError, TrainingError
 from tunesmith.core.settings import Section, nearest, section_from
 from tunesmith.train import optimizers
+from tunesmith.train.optimizer_states import StatesOnDisk
 
 __all__ = [
     "Averaging",
@@ -59,12 +60,13 @@ class Optimizer:
     """`parts` are torch's optimisers over disjoint tensors.
 
     `begin(part)` makes the empty state of all tensors, where a state has other shapes than its tensor; `derived` names entries
-    of the state that it makes whole, so that they are not saved.
+    of the state that it makes whole, so that they are not saved. `states` keeps the states, if not in memory.
     """
 
     parts: tuple[torch.optim.Optimizer, ...]
     begin: Callable[[Any], None] | None = None
     derived: frozenset[str] = frozenset()
+    states: StatesOnDisk | None = None
 
     @property
     def param_groups(self) -> list[Group]:
@@ -79,7 +81,14 @@ class Optimizer:
     def step(self) -> None:
         """Move the weights along their gradients."""
         for part in self.parts:
-            part.step()
+            if self.states is None:
+                part.step()
+            else:
+                self.states.step(part)
+
+    def reading(self, tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """`tensors` of the state, as they are best read one after the other."""
+        return tensors if self.states is None else self.states.reading(tensors)
 
     def zero_grad(self) -> None:
         """Let go of all gradients."""

@@ -34,6 +34,7 @@ from tunesmith.train.loop import FitSettings, fit
 from tunesmith.train.memory import Budget, budget
 from tunesmith.train.method import DEFAULT, Choosing, Method, Sampled, alters_inputs, generates, identity
 from tunesmith.train.optimizer import Optimizer, Rates, open_optimizer
+from tunesmith.train.optimizer_states import states_on_disk
 from tunesmith.train.order import Order, Place
 from tunesmith.train.processes import Processes
 from tunesmith.train.reference import with_reference
@@ -104,7 +105,7 @@ def train_together(order: Order, processes: Processes, reporter: Reporter) -> Tr
     units, val = (objective.prepare(part, chat, max_tokens=limit) for part in (examples["train"], watched))
     refuse_combination(objective, method, train, num_steps=fit_settings(train, units, objective).num_steps)
     weights = begun_weights(base, units, objective, method, train, precision)
-    optimizer = _optimizer(weights, train)
+    optimizer = _optimizer(weights, train, place)
     general = examples.get("general", ())
     if penalty := moving_penalty(weights, chat, general, weight=train.ewc, max_tokens=limit):
         weights = replace(weights, penalty=penalty)
@@ -147,7 +148,7 @@ def train_together(order: Order, processes: Processes, reporter: Reporter) -> Tr
             workspace=place.workspace,
         ) as supply:
             processes.divide(weights.model)
-            optimizer = optimizer if processes.count == 1 else _optimizer(weights, train)  # over what is left here
+            optimizer = optimizer if processes.count == 1 else _optimizer(weights, train, place)  # over what is left here
             validation = Validation(len(val), agreed(supply.measure, processes), sample, bits_per_byte=in_bytes)
             fitted = fit(
                 weights,
@@ -238,11 +239,14 @@ def fit_settings(train: TrainSettings, units: Sequence[Unit], objective: Method)
     return FitSettings(num_steps=steps, evaluate_every=validation_every(train.evaluate_every, steps), **as_set)
 
 
-def _optimizer(weights: Weights, train: TrainSettings) -> Optimizer:
+def _optimizer(weights: Weights, train: TrainSettings, place: Place) -> Optimizer:
     """The optimiser over all that is trained; made early, so that a missing library stops the run before it begins."""
     groups = weights.groups({name: p for name, p in weights.model.named_parameters() if p.requires_grad})
     rates = Rates(train.learning_rate, train.weight_decay)
-    return open_optimizer(train.optimizer, train.optimizer_settings, model=weights.model, groups=groups, rates=rates)
+    made = open_optimizer(train.optimizer, train.optimizer_settings, model=weights.model, groups=groups, rates=rates)
+    if train.optimizer_states == "memory":
+        return made
+    return replace(made, states=states_on_disk(place.workspace / "states", weights.model.device))
 
 
 def _compile(train: TrainSettings, units: Sequence[Unit], place: Place) -> bool | Trial:

@@ -12,7 +12,9 @@ from tunesmith.train.schedule import Schedule
 
 __all__ = ["SAVING", "AdapterSettings", "TrainSettings", "identifying", "values_of"]
 
-SAVING = frozenset({"checkpoint_every", "checkpoint_minutes", "keep_checkpoints"})  # change nothing that is learned
+SAVING = frozenset(
+    {"checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "optimizer_states"}
+)  # change nothing that is learned
 
 
 class AdapterSettings(Protocol):
@@ -46,6 +48,7 @@ class TrainSettings(Protocol):
     accumulate: int
     optimizer: str
     optimizer_settings: dict[str, Any]
+    optimizer_states: Literal["memory", "disk"]
     learning_rate: float
     schedule: Schedule
     warmup: float

@@ -97,6 +97,10 @@ class TrainConfig(Section):
     `lion` (one moment), `muon` (matrices inside the model; AdamW for the rest), `schedule_free` (averages the weights)."""
     optimizer_settings: dict[str, Any] = {}
     """Settings of the optimiser, such as `{beta2: 0.95}`. Each optimiser has its own, listed below."""
+    optimizer_states: Literal["memory", "disk"] = "memory"
+    """Where the states of `adamw` are between two steps. `disk`: in a file of the work folder, of which a part at a time is in
+    memory. The weights come out the same to the bit. A full fine-tune then needs twice its weights less; each step reads and
+    writes so many bytes. For one process on a CPU."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Peak learning rate."""
     schedule: Literal["cosine", "linear", "constant", "wsd", "one_cycle"] = "cosine"
