@@ -1,6 +1,7 @@
 """Which settings suit a real base: one training run a setting, compared on the validation posts. Resumes where it stopped.
 
     python recipes/voice/study.py STATE.jsonl --source POSTS            all settings of GRID
+    python recipes/voice/study.py STATE.jsonl --source POSTS --only 2 4  some of them, by their place
     python recipes/voice/study.py STATE.jsonl --report                   the table
 
 The test split is never read. A run is stopped by its number of steps, not by patience, so that curves can be compared.
@@ -31,6 +32,7 @@ GRID: tuple[dict[str, Any], ...] = (
     {"rate": 1e-3, "layers": "all", "epochs": 2, "words": 90},
 )
 VAL_ROWS = 24
+_MEASURED = ("seconds", "curve")
 
 
 def run(setting: dict[str, Any], source: str, base: str, seed: int) -> dict[str, Any]:
@@ -41,6 +43,7 @@ def run(setting: dict[str, Any], source: str, base: str, seed: int) -> dict[str,
             "base": base,
             "sources": [source],
             "build": {"passage_words": setting.get("words", 60)},
+            "mix": {"own_answers": False},  # the loss on the author's own rows is what is compared
             "method": {
                 "rank": rank,
                 "alpha": 2.0 * rank,
@@ -53,6 +56,7 @@ def run(setting: dict[str, Any], source: str, base: str, seed: int) -> dict[str,
                 "evaluate_every": 10,
                 "patience": 0,
                 "val_examples": VAL_ROWS,
+                "gain_kept": 1,
                 "seed": seed,
             },
         }
@@ -85,15 +89,16 @@ def main() -> None:
     parser.add_argument("--source", default="")
     parser.add_argument("--base", default="smollm2")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--only", type=int, nargs="*", default=list(range(len(GRID))))
     parser.add_argument("--report", action="store_true")
     chosen = parser.parse_args()
     if chosen.report:
         report(chosen.state)
         return
     done = [json.loads(line) for line in chosen.state.read_text().splitlines()] if chosen.state.exists() else []
-    for setting in GRID:
+    for setting in (GRID[number] for number in chosen.only):
         wanted = {**setting, "seed": chosen.seed}
-        if not any({key: row.get(key) for key in wanted} == wanted for row in done):
+        if not any({key: value for key, value in row.items() if key not in _MEASURED} == wanted for row in done):
             made = run(setting, chosen.source, chosen.base, chosen.seed)
             with chosen.state.open("a") as file:
                 file.write(json.dumps(made) + "\n")
