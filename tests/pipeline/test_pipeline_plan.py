@@ -275,9 +275,31 @@ def test_a_method_that_draws_its_answers_is_planned_with_them() -> None:
     assert drawn.numbers["steps"] == plain.numbers["steps"] and twice.numbers["steps"] == 2 * plain.numbers["steps"]
     assert drawn.numbers["tokens"] == (200 + 4 * 50) * 8 * drawn.numbers["steps"]
     assert drawn.numbers["seconds"] > 2 * plain.numbers["seconds"]  # twice the tokens, and drawing them
-    assert drawn.numbers["memory_bytes"] > plain.numbers["memory_bytes"] and drawn.numbers["longest"] == DATA.longest
+    assert drawn.numbers["stage_bytes"]["training"] > plain.numbers["stage_bytes"]["training"]
+    assert drawn.numbers["longest"] == DATA.longest
     assert "4 answers of at most 50 tokens to each of 8 prompts" in line(drawn, "answers").value
     assert "2 steps" in line(twice, "answers").reason and all(x.name != "answers" for x in plain.lines)
     assert plan({"train": {"max_steps": 7}}, drawing=DrawingFacts(4, 50, 2)).numbers["steps"] == 7
     taught = plan(drawing=DrawingFacts(samples=4, max_new_tokens=50, updates=1, beside=10**9))
     assert taught.numbers["least_memory_bytes"] - drawn.numbers["least_memory_bytes"] in (2 * 10**9, 4 * 10**9)
+
+
+def test_what_rows_of_a_unit_begin_with_in_common_takes_memory_once_and_twice_where_nothing_is_shared() -> None:
+    def least(data: DataFacts, **train: Any) -> int:
+        return int(plan({"train": train}, data=data).numbers["least_memory_bytes"])
+
+    apart, shared = replace(DATA, together=2), replace(DATA, together=2, unit=350)
+    assert least(DATA) < least(shared) < least(apart)
+    assert least(shared, precision="exact") == least(apart, precision="exact") == least(apart)
+    assert least(replace(shared, unit=900)) == least(apart)  # two rows have no more than twice the longest
+
+
+def test_drawn_answers_share_their_prompt_and_are_held_as_keys_and_values_while_they_are_drawn() -> None:
+    def held(samples: int, room: int, **data: Any) -> Any:
+        drawing = DrawingFacts(samples=samples, max_new_tokens=room, updates=1)
+        return plan(data=replace(DATA, **data), drawing=drawing).numbers
+
+    assert held(4, 50, prompt=40)["least_memory_bytes"] < held(4, 50)["least_memory_bytes"]  # the row's own answer is not read
+    assert held(8, 50, prompt=40)["tokens_at_once"] == max(ENOUGH, 40 + 8 * 50)
+    keys = 8 * SHAPE.layers * SHAPE.key_width * (40 + 500 + 32)
+    assert held(64, 500, prompt=40)["stage_bytes"]["training"] > 8 * 64 * keys  # 8 prompts with 64 answers each

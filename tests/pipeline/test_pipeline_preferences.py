@@ -13,7 +13,10 @@ from fakes import Told, preferences
 from tunesmith.api import Project
 from tunesmith.core.errors import BlockedError, DatasetError, RecipeError
 from tunesmith.core.records import Preference, to_json
+from tunesmith.models.chat import open_chat
+from tunesmith.models.load import find_base
 from tunesmith.pipeline.recipe_file import recipe_from
+from tunesmith.train.batches import tokens_at_once
 
 QUICK = {"max_steps": 4, "evaluate_every": 2, "learning_rate": 0.01, "precision": "float32", "batch_examples": 4}
 
@@ -33,7 +36,12 @@ def project(base: Path, source: Path, root: Path, *overrides: str, objective: st
 def test_preferences_go_through_the_whole_pipeline(tiny_path: Path, tmp_path: Path) -> None:
     made = project(tiny_path, rows_file(tmp_path / "in", preferences(40)), tmp_path, "objective.beta=0.2")
     assert all(isinstance(row, Preference) for row in made.records("train"))
-    numbers = made.dataset.numbers
+    numbers, chat = made.dataset.numbers, open_chat(find_base(str(tiny_path)))
+    units = made.objective.prepare(
+        [row for split in ("train", "val", "test") for row in made.records(split)], chat, max_tokens=999
+    )
+    assert numbers["longest_unit"] == max(tokens_at_once(unit, shares=True) for unit in units) < 2 * numbers["longest"]
+    assert numbers["longest_prompt"] == max(unit.rows[0].learned.index(True) for unit in units)
     assert numbers["train_rows"] == numbers["train"] and numbers["with_end"] == 40 and numbers["leaks"] == 0
     lines = {line.name: line.value for line in made.plan.lines}
     assert lines["objective"] == "dpo, beta 0.2"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ from tunesmith.pipeline.sections.dataset import BuildConfig, SplitConfig
 from tunesmith.pipeline.synthesis import build_with_generator
 from tunesmith.pipeline.texts import cutting, texts_built, with_cut_texts, without_general
 from tunesmith.plan.facts import DataFacts
+from tunesmith.train.batches import shared_tokens
 
 __all__ = ["build_settings", "data_facts", "fill_dataset", "report_findings", "split_settings"]
 
@@ -315,14 +317,25 @@ def _numbers(
         "examples": len(everything),
         "documents": {name: len({e.group for e in rows}) for name, rows in splits.items()},
         "train_rows": len(encoded["train"]) if pairs else len(train),
-        **({"together": 2} if pairs else {}),
+        **({"together": 2, "longest_unit": max(_once(rows) for rows in codes)} if pairs else {}),
         "train_tokens": sum(len(row.ids) for row in train),
         "learned_tokens": sum(row.num_learned for row in train),
         "longest": max(len(row.ids) + row.dropped for rows in codes for row in rows),
+        "longest_prompt": max(_before_answer(row) for rows in codes for row in rows),
         "answer_tokens": chat.usual_length([e.answer for e in everything if e.prompt]),
         "with_end": len(everything) - len(found.without_end),
         "cut": {"num_cut": len(found.cut), "share": found.cut_share, "examples": list(found.cut[:20])},
     }
+
+
+def _once(rows: Sequence[Encoded]) -> int:
+    """Tokens of rows that are learned together, of which neighbours' common beginnings are computed once."""
+    return sum(len(row.ids) for row in rows) - sum(shared_tokens(a, b) for a, b in pairwise(rows))
+
+
+def _before_answer(row: Encoded) -> int:
+    """Tokens before the first that is learned."""
+    return next((place for place, mark in enumerate(row.learned) if mark), len(row.ids))
 
 
 def build_settings(build: BuildConfig, *, passage_words: int) -> dict[str, Any]:
@@ -352,4 +365,6 @@ def data_facts(numbers: Mapping[str, Any], *, limit: int, room: int, template: t
         num_rows=numbers.get("train_rows", 0),
         template=template,
         together=numbers.get("together", 1),
+        unit=numbers.get("longest_unit", 0),
+        prompt=numbers.get("longest_prompt", 0),
     )

@@ -27,6 +27,7 @@ from tunesmith.plan.memory import (
     memory_of,
     stages,
 )
+from tunesmith.plan.memory import drawing as answers_drawn
 from tunesmith.plan.shape import Shape
 from tunesmith.plan.steps import num_steps, validation_every
 
@@ -74,17 +75,17 @@ def make_plan(  # noqa: PLR0913 (all that the plan is made of)
         answers = drawing.samples * drawing.max_new_tokens
         batch_tokens += t.batch_examples * answers
     tokens = batch_tokens * t.accumulate * steps
-    limit = min(data.limit, data.longest) + (drawing.max_new_tokens if drawing else 0)
-    learned = replace(data, together=drawing.samples) if drawing else data
+    limit = min(data.limit, (data.prompt or data.longest) if drawing else data.longest)
+    limit += drawing.max_new_tokens if drawing else 0
     memory = _memory(
         recipe,
-        learned,
+        _learned(recipe, data, drawing, longest=limit),
         shape,
         hardware,
         precision,
         trainable=adapter.trainable,
         longest=limit,
-        beside=drawing.beside if drawing else 0,
+        drawing=drawing,
     )
     if memory.least > hardware.free_bytes:
         raise TrainingError(
@@ -191,6 +192,19 @@ def _durations(
     return durations(work, shape, Speed(precision.layer_tokens_per_s, precision.float32_tokens_per_s))
 
 
+def _learned(recipe: Recipe, data: DataFacts, drawing: DrawingFacts | None, *, longest: int) -> DataFacts:
+    """The data with the rows that are learned together: those of a prompt's drawn answers, where there are any.
+
+    What rows of a unit begin with in common is computed once, unless `train.precision` is exact.
+    """
+    rows = drawing.samples if drawing else data.together
+    if recipe.train.precision == "exact" or rows == 1:
+        return replace(data, unit=rows * longest)
+    if drawing is not None:
+        return replace(data, unit=longest + (rows - 1) * drawing.max_new_tokens)
+    return replace(data, unit=min(data.unit or rows * longest, rows * longest))
+
+
 def _memory(
     recipe: Recipe,
     data: DataFacts,
@@ -200,7 +214,7 @@ def _memory(
     *,
     trainable: int,
     longest: int,
-    beside: int,
+    drawing: DrawingFacts | None,
 ) -> Memory:
     t, m = recipe.train, recipe.method
     bytes_a_weight = 2 if precision.name == "bfloat16" else 4
@@ -220,18 +234,22 @@ def _memory(
         optimizer=t.optimizer,
         states_on_disk=t.optimizer_states == "disk",
     )
-    there += beside * bytes_a_weight
+    there += drawing.beside * bytes_a_weight if drawing else 0
     if m.kind == "full":
         there -= trainable * bytes_a_weight  # the weights that move are the base's own
     found = memory_of(
         there,
         lambda length: a_token(length=length),
         longest=longest,
-        batch_tokens=t.batch_tokens or t.batch_examples * longest * data.together,
-        together=data.together,
+        batch_tokens=t.batch_tokens or t.batch_examples * data.unit,
+        unit=data.unit,
         wanted=0 if t.tokens_at_once == "auto" else t.tokens_at_once,
         free=hardware.free_bytes,
     )
     val_tokens = round(min(t.val_examples, data.num_val) * data.mean)
     validating = there + computing(shape, min(SCORED, val_tokens), bytes_a_number=bytes_a_weight)
-    return replace(found, likely=max(found.likely, validating))
+    drawn = 0
+    if drawing is not None:
+        room, most = drawing.max_new_tokens, max(t.batch_examples * drawing.samples, min(t.val_examples, data.num_val))
+        drawn = there + answers_drawn(shape, answers=most, prompt=longest - room, room=room, free=hardware.free_bytes)
+    return replace(found, likely=max(found.likely, validating, drawn))

@@ -47,8 +47,9 @@ class DataFacts:
     """Sizes of the dataset. Tokens are sums over the training split; `longest` is the longest example of all splits, `limit`
     the length at which examples are cut, `room` the maximum tokens per answer in evaluation. `num_rows`: rows to train on if
     examples take more than one, else 0. `template`: the options of the chat template in effect, and the text after which an
-    answer begins. `together`: rows of one unit, which are learned together. `suite_items`: questions of
-    further suites, whose answers have `suite_tokens` at most in all."""
+    answer begins. `together`: rows of one unit, which are learned together. `unit`: tokens of the largest
+    one, of which what its rows begin with in common is counted once; `prompt`: of the longest prompt; both 0 if not known.
+    `suite_items`: questions of further suites, whose answers have `suite_tokens` at most in all."""
 
     num_train: int
     num_val: int
@@ -63,6 +64,8 @@ class DataFacts:
     num_rows: int = 0
     template: tuple[str, str] = ("", "")
     together: int = 1
+    unit: int = 0
+    prompt: int = 0
     suite_items: int = 0
     suite_tokens: int = 0
 

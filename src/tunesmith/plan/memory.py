@@ -29,6 +29,7 @@ __all__ = [
     "always_there",
     "answering",
     "computing",
+    "drawing",
     "kept_a_token",
     "memory_of",
     "stages",
@@ -133,19 +134,21 @@ def memory_of(
     batch_tokens: int,
     wanted: int,
     free: int,
-    together: int = 1,
+    unit: int = 0,
 ) -> Memory:
     """What a run takes whose longest row has `longest` tokens and whose largest batch `batch_tokens`, with `free` bytes.
 
     `there` bytes are there anyway; `a_token(length)` is what a token of an example of that length keeps. `wanted` tokens
-    at once are taken as they are; 0 leaves it to what is enough and what fits. `together`: rows that are never parted.
+    at once are taken as they are; 0 leaves it to what is enough and what fits. `unit`: tokens of the most rows that are never
+    parted; 0: of the longest row alone.
     """
     most = max(a_token(longest), a_token(min(longest, KEPT_KEYS)))
     fits = int(_SHARE * max(0, free - there) / most)
     chosen = min(ENOUGH, 1 << fits.bit_length() - 1 if fits else 0)
-    tokens = max(together * longest, min(batch_tokens, wanted or chosen))
+    least = unit or longest
+    tokens = max(least, min(batch_tokens, wanted or chosen))
     at_once = tokens * (most if tokens > longest else a_token(longest))
-    return Memory(there + together * longest * a_token(longest), there + int(_HOLES * at_once), tokens)
+    return Memory(there + least * a_token(longest), there + int(_HOLES * at_once), tokens)
 
 
 def computing(shape: Shape, tokens: int, *, bytes_a_number: int) -> int:
@@ -157,6 +160,14 @@ def answering(shape: Shape, *, answers: int, prompt: int, room: int, free: int) 
     """Bytes of keys and values while so many answers of up to `room` tokens to prompts of `prompt` are asked for at once."""
     wanted = answers * (prompt + room + _SPARE_COLUMNS) * 8 * shape.layers * shape.key_width  # two float32 numbers a key
     return min(wanted, ENOUGH_CACHE, free // 4)
+
+
+def drawing(shape: Shape, *, answers: int, prompt: int, room: int, free: int) -> int:
+    """Bytes while a step's answers are drawn from the model that is trained: their keys and values, and a pass over prompts."""
+    passed = min(PROMPT_TOKENS, answers * prompt)
+    return answering(shape, answers=answers, prompt=prompt, room=room, free=free) + int(
+        _HOLES * computing(shape, passed, bytes_a_number=4)
+    )
 
 
 def stages(shape: Shape, *, training: int, test_tokens: int, trainable: int, cache: int, file_bytes: int = 0) -> Stages:
