@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from tunesmith.pipeline.base_defaults import REAL_BASE, REAL_PRESETS, for_base
+from tunesmith.pipeline.base_defaults import REAL_BASE, REAL_PRESETS, REWARDED, for_base
 from tunesmith.pipeline.method_defaults import for_method
 from tunesmith.pipeline.recipe import PRESETS, Recipe
 from tunesmith.pipeline.recipe_file import recipe_from
+from tunesmith.train.method import method_names, settings_of
 
 
 def recipe(overrides: list[str] | None = None, **data: Any) -> Recipe:
@@ -77,3 +78,12 @@ def test_schedule_free_keeps_its_rate_unless_a_schedule_is_written() -> None:
     found = for_method(recipe(train={"optimizer": "schedule_free"}))
     assert found.train.schedule == "constant" and "averages" in found.by_method["train.schedule"]
     assert for_method(recipe(train={"optimizer": "schedule_free", "schedule": "wsd"})).train.schedule == "wsd"
+
+
+def test_questions_that_no_reward_is_about_are_not_mixed_in() -> None:
+    with_rewards = {kind for kind in method_names() if "rewards" in settings_of(kind).model_fields}
+    assert with_rewards == set(REWARDED)
+    for kind in method_names():
+        found = real(recipe(objective={"kind": kind}))
+        assert found.mix.own_answers is (kind not in REWARDED)
+        assert ("mix.own_answers" in found.by_base) is (kind not in REWARDED)

@@ -147,6 +147,12 @@ WITHOUT_EFFECT: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("kind", ["dpo", "grpo", "rloo", "ppo"])
+def test_own_answers_are_for_objectives_that_learn_from_the_answers_of_rows(kind: str) -> None:
+    found = problems({**SOURCES, "objective": {"kind": kind}, "mix": {"own_answers": True}})
+    assert [p.what for p in found if p.what.startswith("mix")] == ["mix.own_answers has no effect"]
+
+
 @pytest.mark.parametrize("knob", sorted(WITHOUT_EFFECT))
 def test_a_knob_that_would_do_nothing_is_an_error(knob: str) -> None:
     found = problems({**SOURCES, **WITHOUT_EFFECT[knob]})

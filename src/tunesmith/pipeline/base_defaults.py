@@ -12,11 +12,11 @@ from typing import Any
 from tunesmith.pipeline.recipe import Quality, Recipe
 from tunesmith.train.proportional import proportional
 
-__all__ = ["REAL_BASE", "REAL_PRESETS", "for_base"]
-
+__all__ = ["REAL_BASE", "REAL_PRESETS", "REWARDED", "for_base"]
 
 REAL_BASE = 100_000_000  # parameters
 GAIN_KEPT = 0.85  # of the fall of validation loss; the rest costs most of the general skills that a run loses (docs/log.md)
+REWARDED = ("grpo", "ppo", "rloo")  # objectives that draw answers and score them: to them a row is its question alone
 REAL_PRESETS: Mapping[Quality, Mapping[str, Mapping[str, Any]]] = {
     "draft": {
         "build": {"passage_words": 40},
@@ -47,6 +47,8 @@ def for_base(recipe: Recipe, *, num_parameters: int) -> Recipe:
             fitting.pop("epochs", None)
         if section == "train" and not _about_likelihood(recipe):
             fitting.pop("gain_kept", None)
+        if section == "mix" and recipe.objective.kind in REWARDED:
+            fitting.pop("own_answers", None)  # no reward of the recipe says anything about answers to general questions
         changed |= {f"{section}.{key}" for key in fitting}
         sections[section] = getattr(recipe, section).model_copy(update=fitting)
     return recipe.model_copy(update=sections).marked(by_base=changed)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from tunesmith.core.errors import Problem, RecipeError
 from tunesmith.core.settings import Knob, Places, declared, nearest_knob, problem_of
+from tunesmith.pipeline.base_defaults import REWARDED
 from tunesmith.pipeline.recipe import PRESETS, Recipe
 from tunesmith.pipeline.recipe_stages import all_sources, own_name, own_settings, stage_knobs, stage_recipes
 from tunesmith.pipeline.sections.dataset import MixConfig
@@ -278,6 +279,8 @@ def _of_objective(data: Mapping[str, Any], kind: str) -> list[Problem]:
         unread = [(name, "an objective whose model writes answers; a reward model writes none") for name in _OF_ANSWERS]
     if kind in _WITHOUT_EXAMPLES:
         unread.append(("mix.own_answers", "an objective that learns from examples"))
+    if kind in REWARDED:
+        unread.append(("mix.own_answers", "an objective that learns from answers in rows; a reward scores drawn ones"))
     found = []
     for name, expected in unread:
         section, _, key = name.partition(".")

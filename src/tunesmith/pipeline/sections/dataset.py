@@ -129,7 +129,7 @@ class MixConfig(Section):
 
     own_answers: bool = False
     """Mix in the base's own answers to general questions, so that it keeps its general skills. Bases of 100 million parameters
-    and more: on by default."""
+    and more: on by default, but for objectives that score drawn answers (`grpo`, `rloo`, `ppo`)."""
     general: list[str] = []
     """Files or folders of general examples, mixed into the training split only, to reduce forgetting. Empty: none."""
     share: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
