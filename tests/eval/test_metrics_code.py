@@ -30,6 +30,15 @@ def test_the_standard_library_can_be_imported() -> None:
     assert run_tests("import json, re, math, random, itertools, unittest, dataclasses, decimal", "").state == "passed"
 
 
+def test_tests_that_are_not_python_leave_the_answer_unscored_and_wrong_answers_do_not() -> None:
+    items = [Expected(tests="assert add(2, 3) == 5\nassert add(1,"), Expected(tests=TESTS), Expected(tests=TESTS)]
+    said = ["def add(a, b): return a + b", "def add(a, b): return a + b", "def add(a, b) return"]
+    found = score_answers(metric_named("code_passes"), said, items, run_code=True)
+    assert found.values == (None, 1.0, 0.0)
+    (reason,) = found.reasons
+    assert reason.startswith("the item's tests are not Python: ") and reason.endswith("in line 2: assert add(1,")
+
+
 def test_an_endless_loop_is_ended() -> None:
     assert run_tests("while True: pass", "", Limits(seconds=1.5)).state == "timed_out"
     assert run_tests("import time\ntime.sleep(60)", "", Limits(seconds=1.5)).state == "timed_out"

@@ -216,7 +216,7 @@ BROKEN = {
     "it has no such function": ("def other(answer):\n    return 1.0\n", "cannot be used", "no function 'reward'"),
     "it wants what there is not": ("def reward(answer, teacher):\n    return 1.0\n", "cannot be used", "teacher"),
     "it raises": ("def reward(answer):\n    return 1 / len(answer)\n", "failed", "ZeroDivisionError"),
-    "it gives no number": ("def reward(answer):\n    return None if 'a' in answer else 1.0\n", "failed", "TypeError"),
+    "it gives no number": ("def reward(answer):\n    return None if 'a' in answer else 1.0\n", "failed", "gave None"),
     "it gives NaN": ("def reward(answer):\n    return float('nan') if not answer else 1.0\n", "not a number", "nan"),
     "it is constant": ("def reward(answer):\n    return 0.5\n", "is constant", "0.5 for"),
     "its process ends": ("import os\n\ndef reward(answer):\n    os._exit(3)\n", "failed", "its process ended"),

@@ -8,12 +8,14 @@ careless code, not code that wants to break out. Run answers that you do not tru
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import secrets
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -139,8 +141,18 @@ def pass_at_k(num_answers: int, num_passed: int, k: int) -> float | None:
 
 
 def _passes(answers: Sequence[str], expected: Sequence[Expected]) -> list[float | Unscored]:
-    found = [run_tests(code_of(answer), one.tests or "") for answer, one in zip(answers, expected, strict=True)]
-    return [float(outcome.state == "passed") for outcome in found]
+    return [_passed(answer, one.tests or "") for answer, one in zip(answers, expected, strict=True)]
+
+
+def _passed(answer: str, tests: str) -> float | Unscored:
+    """Unscored where the tests themselves are not Python: no answer could pass them."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            ast.parse(tests)
+    except (SyntaxError, ValueError) as error:
+        line = f" in line {error.lineno}: {(error.text or '').strip()[:120]}" if isinstance(error, SyntaxError) else ""
+        return Unscored(f"the item's tests are not Python: {getattr(error, 'msg', error)}{line}")
+    return float(run_tests(code_of(answer), tests).state == "passed")
 
 
 METRICS = (

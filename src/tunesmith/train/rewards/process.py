@@ -99,13 +99,13 @@ class FunctionReward:
             raise self._error(failed, f"its process ended: {self._last_words()}")
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
-            raise self._error(failed, f"{reply['error']} ({reply['where']})")
+            raise self._error(failed, f"{reply['where']}{': ' * bool(reply['where'])}{reply['error']}")
         return reply
 
     def _error(self, failed: str, value: str) -> TrainingError:
         return TrainingError(
             f"the reward {self.label} {failed}",
-            value=value[:300],
+            value=value[:600],
             expected=f"a function that gives a number for every answer, an empty one too: {self._source}",
             hint="correct it and type the same command again; a changed file makes another run, which begins at its start",
         )
