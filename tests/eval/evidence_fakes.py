@@ -240,5 +240,8 @@ def evidence(
         served=with_served,
         train_answers=tuple(f"An old answer about {word}, with oil." for word in WORDS),
         suites=(suite_answers(),),
-        probes={OTHER_QUESTION: {run.name: worth(run, question[run.name]) for run in runs if run.name in question}},
+        probes={
+            OTHER_QUESTION: {run.name: worth(run, question[run.name]) for run in runs if run.name in question},
+            **taught(0.1),
+        },
     )

@@ -22,7 +22,7 @@ from tunesmith.core.errors import EvaluationError
 from tunesmith.core.records import Generation
 from tunesmith.eval.gain import margin_of
 from tunesmith.eval.measure import measure
-from tunesmith.eval.probes import OTHER_QUESTION
+from tunesmith.eval.probes import OTHER_QUESTION, TAUGHT
 from tunesmith.eval.results import Evidence, Limit, SystemRun
 from tunesmith.eval.verdict import Verdict, decide
 from tunesmith.pipeline.looks import level_of
@@ -101,7 +101,7 @@ def moved(gains: Sequence[float], *, each: int = 3, sizes: Sequence[int] | None 
         return replace(old, likelihoods=rows, generations=tuple(g for g in old.generations if g.item_id in names))
 
     systems = tuple(run(old) for old in made.systems)
-    probes = {OTHER_QUESTION: {old.name: worth(old, 0.1) for old in systems if old.name in ("base", "tuned")}}
+    probes = {OTHER_QUESTION: {old.name: worth(old, 0.1) for old in systems if old.name in ("base", "tuned")}, **taught(0.1)}
     return replace(made, items=kept, systems=systems, probes=probes)
 
 
@@ -144,6 +144,7 @@ FRAUDS: dict[str, tuple[Callable[[], Evidence], str]] = {
     "the question is worth nothing": (lambda: with_question(0.1, 0.0), "answers_the_question"),
     "a short run on shuffled questions": (lambda: short_run(0.029, kept=0.95), "answers_the_question"),
     "the question was not tested": (lambda: good(probes={}), "answers_the_question"),
+    "the training rows were not asked": (lambda: not_asked(), "answers_the_question"),
     "one sentence for everything": (lambda: tuned_says(["It depends on the kettle."]), "not_collapsed"),
     "one word": (lambda: tuned_says(["Yes."]), "not_collapsed"),
     "the same word 400 times": (lambda: tuned_says(["the " * 400]), "not_collapsed"),
@@ -190,7 +191,13 @@ FRAUDS: dict[str, tuple[Callable[[], Evidence], str]] = {
 def with_question(base: float, tuned: float) -> Evidence:
     made = good()
     probes = {OTHER_QUESTION: {"base": worth(made.systems[0], base), "tuned": worth(made.systems[2], tuned)}}
-    return replace(made, probes=probes)
+    return replace(made, probes={**probes, **taught(base)})
+
+
+def not_asked() -> Evidence:
+    """As evaluations were before training rows were asked, and forms that were judged by them."""
+    made = good()
+    return replace(made, probes={name: sides for name, sides in made.probes.items() if name != TAUGHT})
 
 
 def short_run(base: float, *, kept: float) -> Evidence:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
-from evidence_fakes import WORDS, evidence, general, parity, worth
+from evidence_fakes import WORDS, evidence, general, parity, taught, worth
 from judging_fakes import GOOD, gate
 from test_eval_frauds import verdict
 
@@ -31,7 +31,7 @@ def labelled(right: Sequence[str], said: Callable[[int], str], *, draws: int = 3
         return replace(run, generations=tuple(replace(g, text=text) for g, text in zip(run.generations, texts, strict=True)))
 
     systems = tuple(map(answers, made.systems))
-    probes = {OTHER_QUESTION: {run.name: worth(run, 0.1) for run in systems if run.name in ("base", "tuned")}}
+    probes = {OTHER_QUESTION: {run.name: worth(run, 0.1) for run in systems if run.name in ("base", "tuned")}, **taught(0.1)}
     return replace(made, items=items, systems=systems, probes=probes)
 
 

@@ -25,6 +25,7 @@ from tunesmith.eval.how import How
 from tunesmith.eval.measure import Measurements, measure
 from tunesmith.eval.probe_measures import question_worth
 from tunesmith.eval.probes import OTHER_QUESTION, TAUGHT, probe_items, taught_of
+from tunesmith.eval.results import Audited
 from tunesmith.eval.stats import summarise
 from tunesmith.eval.verdict import Verdict, decide
 from tunesmith.pipeline.sections.eval import GateConfig
@@ -74,8 +75,35 @@ def test_questions_of_training_rows_that_do_not_belong_to_their_answers_fail_how
     found = verdict(measured(BASE, kept * BASE, documents=60, noise=0.01, of_training=0.0))
     assert found.verdict == "DON'T SHIP" and gate(found, "answers_the_question").state == "fail"
     assert "the questions of the training rows do not belong to their answers" in found.sentence
-    known = verdict(measured(BASE, kept * BASE, documents=60, noise=0.01))
+    known = verdict(measured(BASE, kept * BASE, documents=60, noise=0.01, of_training=BASE))
     assert known.verdict == ("CAN'T TELL" if kept < 0.7 else "SHIP")  # the tuned model alone does not show it
+
+
+def test_training_rows_that_were_not_asked_are_no_pass_and_the_evidence_says_what_to_type() -> None:
+    found = verdict(measured(BASE, BASE, documents=60, noise=0.01))
+    asked = gate(found, "answers_the_question")
+    assert (
+        asked.state == "not measured"
+        and "tunesmith eval" in asked.evidence
+        and "to the base was not measured" in asked.evidence
+    )
+    assert found.verdict == "CAN'T TELL" and NAMED in found.sentence
+
+
+def test_training_rows_of_one_document_are_too_few() -> None:
+    made = measured(BASE, BASE, documents=60, noise=0.01, of_training=BASE)
+    assert made.question is not None
+    one = summarise([0.02, 0.03, 0.05], list("aaa"), draws=300)
+    asked = gate(verdict(replace(made, question=replace(made.question, taught=one))), "answers_the_question")
+    assert asked.state == "not measured" and "1 documents of training rows are too few" in asked.evidence
+
+
+def test_an_audit_that_sees_no_training_rows_is_judged_by_the_model_alone() -> None:
+    outside = Audited(what="an adapter", advisory=("not_recited", "parity"), unknown=("something else",))
+    for kept, state in ((1.0, "pass"), (0.3, "fail")):
+        made = replace(measured(BASE, kept * BASE, documents=60, noise=0.01), audited=outside)
+        asked = gate(verdict(made), "answers_the_question")
+        assert asked.state == state and "training rows" not in asked.rule + asked.evidence
 
 
 def test_training_questions_that_may_be_worth_nothing_are_no_pass() -> None:

@@ -22,6 +22,7 @@ from tunesmith.core.records import to_json
 from tunesmith.core.reporter import ChainStageBegan, PlanMade, StageDone
 from tunesmith.data.dataset.golden import add_golden
 from tunesmith.data.dataset.leaks import find_leaks
+from tunesmith.eval.probes import TAUGHT
 from tunesmith.eval.results import read_evidence
 from tunesmith.pipeline.cross_fitting import cross_fit
 from tunesmith.pipeline.outcome import Outcome
@@ -265,6 +266,7 @@ def test_the_whole_chain_is_judged_against_the_base_that_it_began_with(root: Pat
     assert {"kind": "base", "id": voice.base.fingerprint} in overall.evaluation.manifest["inputs"]
     assert overall.measurements.comparison("base", "stage_voice") is not None
     assert evidence.parity == taste.judged.evidence.parity and evidence.parity is not None
+    assert evidence.probes[TAUGHT]["base"] and taste.judged.evidence.probes[TAUGHT]["base"]  # training rows were asked
     assert len(evidence.golden) == 7 and overall.measurements.golden is not None
     assert {gate.name: gate.required for gate in overall.verdict.gates}["golden"]
     assert overall.verdict.looks == 2  # the last stage was judged on these items first

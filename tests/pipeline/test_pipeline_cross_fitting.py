@@ -15,6 +15,7 @@ from tunesmith.core.errors import DatasetError, EvaluationError
 from tunesmith.core.files import MANIFEST
 from tunesmith.core.records import Document, read_jsonl
 from tunesmith.eval.evidence_checks import check_evidence
+from tunesmith.eval.probes import TAUGHT, taught_of
 from tunesmith.eval.results import Evidence, FoldRows, read_evidence
 from tunesmith.pipeline import cross_fitting
 from tunesmith.pipeline.cross_fitting import cross_fit
@@ -94,6 +95,7 @@ def test_every_document_is_tested_once_by_an_adapter_that_did_not_see_it(root: P
         assert groups == set(fold.tested) and groups.isdisjoint(fold.learned) and len(fold.learned) + len(groups) == POSTS
         references = {item.reference for item in evidence.items if item.id in fold.items}
         assert fold.train_answers and references.isdisjoint(fold.train_answers)
+    assert len({taught_of(row.item_id).document for row in evidence.probes[TAUGHT]["base"]}) > 2  # training rows were asked
 
 
 def test_an_adapter_that_was_judged_on_a_document_it_saw_is_refused(evidence: Evidence) -> None:

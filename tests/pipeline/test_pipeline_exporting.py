@@ -21,7 +21,7 @@ from tunesmith.core.errors import ArtifactError, EvaluationError, StorageError
 from tunesmith.core.files import sha256_file
 from tunesmith.data.dataset.golden import add_golden
 from tunesmith.eval.files import read_verdict
-from tunesmith.eval.probes import GOLDEN
+from tunesmith.eval.probes import GOLDEN, TAUGHT
 from tunesmith.eval.results import read_evidence
 from tunesmith.eval.verdict import Verdict
 from tunesmith.models.generate import Completion, Request
@@ -133,6 +133,7 @@ def test_everything_that_was_measured_of_the_tuned_model_is_measured_of_the_form
     assert [one.item_id for one in a.likelihoods] == [one.item_id for one in b.likelihoods]
     assert len(a.generations) == len(b.generations) and len(a.greedy) == len(b.greedy)
     assert {name: set(sides) for name, sides in tested.probes.items()} == {k: set(v) for k, v in shipped.probes.items()}
+    assert tested.probes[TAUGHT]["base"] == shipped.probes[TAUGHT]["base"] != ()  # the gate answers_the_question needs it
     assert tested.general is not None and shipped.general is not None and tested.general.n == len(shipped.general.tuned)
     assert tested.system("base") == shipped.system("base") and shipped.system("merged") is None
     assert len(shipped.golden) == 7 and shipped.golden == tested.golden and {"base", "tuned"} == set(shipped.probes[GOLDEN])

@@ -13,10 +13,13 @@ from judging_fakes import GOOD
 from tunesmith.eval.evaluate import Measured
 from tunesmith.eval.gate import Finding, Gate, State
 from tunesmith.eval.judge.evidence import JudgedAnswers
-from tunesmith.eval.measure import Comparison
+from tunesmith.eval.measure import Comparison, measure
+from tunesmith.eval.probes import OTHER_QUESTION, TAUGHT
+from tunesmith.eval.results import Evidence, Likelihood
 from tunesmith.eval.stats import paired
-from tunesmith.eval.verdict import Verdict, VerdictName
+from tunesmith.eval.verdict import Verdict, VerdictName, decide
 from tunesmith.pipeline.exporting import _state
+from tunesmith.pipeline.sections.eval import GateConfig
 from tunesmith.pipeline.shipped import Shipped, _in_its_place, _kept
 
 STATES: tuple[State, ...] = ("pass", "fail", "not measured")
@@ -141,6 +144,23 @@ def test_what_a_judge_said_of_the_adapter_is_not_said_of_the_form() -> None:
     form = replace(tuned, fingerprint="form")
     found = _in_its_place(replace(made, judged=judged), Measured(systems=(form,), parity=None, general_texts={}))
     assert found.judged is None and found.people is None and found.system("tuned") == form
+
+
+def test_a_form_judged_by_an_evaluation_that_did_not_ask_training_rows_is_not_measured_in_that() -> None:
+    made = evidence(GOOD)
+    tuned = made.system("tuned")
+    assert tuned is not None
+    for has_asked in (True, False):
+        tested = replace(made, probes={name: one for name, one in made.probes.items() if has_asked or name != TAUGHT})
+        form = Measured(systems=(replace(tuned, fingerprint="form"),), parity=None, general_texts={}, probes=own_probe(tested))
+        ruled = decide(measure(_in_its_place(tested, form), draws=300), GateConfig())
+        asked = next(one for one in ruled.gates if one.name == "answers_the_question")
+        assert (asked.state == "not measured") == (not has_asked) and ("`tunesmith eval`" in asked.evidence) == (not has_asked)
+
+
+def own_probe(tested: Evidence) -> dict[str, dict[str, tuple[Likelihood, ...]]]:
+    """What the form gives under other questions: the same as the tuned model."""
+    return {OTHER_QUESTION: {"tuned": tested.probes[OTHER_QUESTION]["tuned"]}}
 
 
 # --- parity -----------------------------------------------------------------------------------------------------------

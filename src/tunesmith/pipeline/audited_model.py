@@ -23,7 +23,10 @@ from tunesmith.systems.system import Address
 
 __all__ = ["Opened", "Subject", "opened_subject"]
 
-_UNKNOWN = ("whether the model was trained on these documents",)
+_UNKNOWN = (
+    "whether the model was trained on these documents",
+    "whether the questions that it was trained on belonged to their answers",
+)
 _FROM_OUTSIDE = ("not_recited", "parity")  # gates about training rows, and about a merged model that an audit does not make
 _BY_LIKELIHOODS = ("answers_the_question", "general_text")  # which a server does not give
 

@@ -18,15 +18,21 @@ __all__ = ["GATE"]
 
 _HALF = 0.5
 _NOT_TAUGHT = "the questions of the training rows do not belong to their answers"
+_OF_TRAINING = "; to the base, the questions of the training rows are worth something for their answers"
+_UNASKED = (
+    "; what the questions of the training rows are worth to the base was not measured: `tunesmith eval` asks it of rows"
+    " from two documents or more with different questions"
+)
 
 
 def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str]) -> list[Ruling]:
-    taught = _taught(measurements.question)
+    audited = measurements.audited is not None
+    taught = Finding(state="pass", evidence="") if audited else _taught(measurements.question)  # an audit sees no training rows
     words = GateWords(
         name="answers_the_question",
         rule="under the tuned model the right question makes the reference more likely than one from another document does, by"
-        f" at least {100 * limits.question_share:g} % of what it is worth to the base, interval included; to the base, the"
-        " questions of the training rows are worth something for their answers",
+        f" at least {100 * limits.question_share:g} % of what it is worth to the base, interval included"
+        + ("" if audited else _OF_TRAINING),
         failed=f"The tuned model cannot have learned to answer: {_NOT_TAUGHT}."
         if taught.state == "fail"
         else "The tuned model has learned the author's words but not to answer: the right question is worth far less to it.",
@@ -71,11 +77,15 @@ def _taught(worth: QuestionWorth | None) -> Finding:
     base knew, so that the tuned model alone does not show it.
 
     Fail: they may be worth nothing, and are certainly worth less than those of the test set. Not measured: they may be worth
-    nothing, and are worth less than half of those. Pass: anything else, or nothing is known of training rows.
+    nothing, and are worth less than half of those, or the training rows were not asked, or are of too few documents for an
+    interval. Pass: anything else.
     """
     taught = None if worth is None else worth.taught
-    if worth is None or taught is None or taught.ci is None:
-        return Finding(state="pass", evidence="")
+    if worth is None or taught is None or taught.mean is None:
+        return missing(_UNASKED)
+    if taught.ci is None:
+        text = f"; {taught.num_groups} documents of training rows are too few for what their questions are worth to the base"
+        return missing(text)
     evidence = f"; that of a training row is worth {_shown(taught)} to the base, in {taught.num_groups} documents"
     if taught.ci.low > 0:
         return Finding(state="pass", evidence=evidence)
