@@ -77,7 +77,8 @@ def split(
     stratify: str = "",
     out: str | Path | None = None,
 ) -> SplitResult:
-    """Split a file's rows by `document`, `thread`, `author`, `time`, `group` or `row`; new rows never move old ones.
+    """Split a file's rows by `document`, `thread`, `author`, `time`, `group` or `row`. New rows move no old ones, except
+    those that were moved into a split which the draw had left with too few: a finding of the result names them.
 
     `val` and `test` are shares of units (0 to 1). `group`: with `by="group"`, the column whose equal values stay in one
     split. `stratify`: a column of labels that every split must contain. With `out`, all splits and the removed rows are

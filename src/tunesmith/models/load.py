@@ -10,8 +10,7 @@ import math
 import re
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,12 +19,14 @@ from tunesmith.core.errors import ModelError
 from tunesmith.core.files import checked_name, sha256_file
 from tunesmith.core.records import digest
 from tunesmith.core.reporter import Reporter, SilentReporter
+from tunesmith.models.fits import ASKING, checked_config, opening, refuse_misfit, refuse_two_heads
 from tunesmith.models.locate import locate
 
 __all__ = [
     "BaseFolder",
     "PrecisionName",
     "StoredType",
+    "check_fit",
     "empty_model",
     "find_base",
     "load_model",
@@ -315,44 +316,53 @@ def _model_class(config: Any) -> Any:
 def empty_model(base: BaseFolder) -> Any:
     """The base's architecture without weights (torch's meta device): module names and shapes, at no cost."""
     import torch
-    from transformers import AutoConfig
 
-    with _opening(base), torch.device("meta"):
-        config = AutoConfig.from_pretrained(base.path, trust_remote_code=False)
+    with opening(base.path), torch.device("meta"):
+        config = checked_config(base.path, base.config)
         return _model_class(config).from_config(config)
 
 
+def check_fit(base: BaseFolder) -> None:
+    """ModelError for a base of an unknown architecture, or whose weights are not those of its config.
+
+    No weight is read, except where a model that should have one matrix for embedding and head has two.
+    """
+    with opening(base.path):
+        config = checked_config(base.path, base.config)
+        model, info = _model_class(config).from_pretrained(
+            base.path, device_map="meta", trust_remote_code=False, use_safetensors=True, **ASKING
+        )
+    refuse_misfit(base.path, model, info)
+    refuse_two_heads(base.path, model, base.weights)
+
+
 def load_model(base: BaseFolder, precision: StoredType) -> Any:
-    """The causal language model on CPU (or the GPU, if there is one), in evaluation mode, gradients off."""
+    """The causal language model on CPU (or the GPU, if there is one), in evaluation mode, gradients off.
+
+    ModelError if it cannot be opened, or its weights are not those that its config describes.
+    """
     return open_model(base, precision)
 
 
 def open_model(base: BaseFolder, precision: StoredType, **how: Any) -> Any:
     """As `load_model`; `how` goes to transformers' own loader, for bases that are quantised while they are opened."""
     import torch
-    from transformers import AutoConfig, GenerationConfig
+    from transformers import GenerationConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    with _opening(base):
-        config = AutoConfig.from_pretrained(base.path, trust_remote_code=False)
-        model = _model_class(config).from_pretrained(
-            base.path, dtype=getattr(torch, precision), trust_remote_code=False, use_safetensors=True, **how
+    with opening(base.path):
+        config = checked_config(base.path, base.config)
+        loaded = _model_class(config).from_pretrained(
+            base.path,
+            dtype=getattr(torch, precision),
+            trust_remote_code=False,
+            use_safetensors=True,
+            **(how or ASKING),  # quantised weights have tensors of their own
         )
+    model = loaded if how else loaded[0]
+    if not how:
+        refuse_misfit(base.path, *loaded)
     model.generation_config = GenerationConfig()  # the folder's sampling defaults must not leak into comparisons
     model.requires_grad_(False)
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@contextmanager
-def _opening(base: BaseFolder) -> Iterator[None]:
-    """What transformers says when it cannot open a base, as a ModelError."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(
-            "cannot open the base model",
-            value=str(base.path),
-            expected=f"an architecture that transformers knows ({str(error).splitlines()[0][:200]})",
-            hint="choose another base, or update transformers",
-        ) from error

@@ -29,7 +29,7 @@ from tunesmith.eval.stats import detectable_effect
 from tunesmith.eval.suites.load import load_suite
 from tunesmith.eval.suites.suite import Suite
 from tunesmith.models.chat import Chat, open_chat
-from tunesmith.models.load import BaseFolder, find_base, safetensors_shapes
+from tunesmith.models.load import BaseFolder, check_fit, find_base, safetensors_shapes
 from tunesmith.models.older_readers import unread_by_older_readers
 from tunesmith.models.precision import Precision, choose_precision
 from tunesmith.models.use import Use, read_use
@@ -302,7 +302,8 @@ class Project:
 
     @cached_property
     def shape(self) -> Shape:
-        """The dimensions of the base, from its configuration and the headers of its weights."""
+        """The dimensions of the base, from its configuration and the headers of its weights, which must fit each other."""
+        check_fit(self.origin)
         return shape_of(self.origin.config, {n: s for f in self.origin.weights for n, (_, s) in safetensors_shapes(f).items()})
 
     @cached_property
