@@ -90,6 +90,18 @@ def test_training_rows_that_were_not_asked_are_no_pass_and_the_evidence_says_wha
     assert found.verdict == "CAN'T TELL" and NAMED in found.sentence
 
 
+@pytest.mark.parametrize("of_training", [0.0, None])
+def test_a_task_whose_questions_the_base_makes_nothing_of_passes_where_the_tuned_model_certainly_does(
+    of_training: float | None,
+) -> None:
+    made = measured(0.0, 0.3, documents=60, of_training=of_training)
+    asked = gate(verdict(made), "answers_the_question")
+    assert asked.state == "pass" and "worth more to the tuned model than to the base" in asked.evidence
+    for tuned in (0.0, 0.02):  # as much as the base, or too little to be certain
+        asked = gate(verdict(measured(0.0, tuned, documents=9, noise=0.1, of_training=of_training)), "answers_the_question")
+        assert asked.state != "pass", tuned
+
+
 def test_training_rows_of_one_document_are_too_few() -> None:
     made = measured(BASE, BASE, documents=60, noise=0.01, of_training=BASE)
     assert made.question is not None
@@ -137,6 +149,12 @@ def test_where_the_recipe_makes_the_gate_itself_advisory_the_sentence_says_what_
     assert said in found.sentence and "answers the question easier to pass than by default" in found.sentence
 
 
+def test_simulated_nulls_of_a_task_that_the_base_makes_nothing_of_hardly_ever_pass() -> None:
+    rng = np.random.default_rng(8)
+    nulls = [_state(rng, kept=rng.uniform(0.3, 1.5), of_training=0.0, worth_to_base=0.0) for _ in range(60)]
+    assert nulls.count("pass") <= 2, nulls
+
+
 def test_simulated_nulls_of_any_length_do_not_pass_and_real_runs_do() -> None:
     rng = np.random.default_rng(3)
     nulls = [_state(rng, kept=rng.uniform(0.3, 1.0), of_training=0.0) for _ in range(60)]
@@ -145,10 +163,12 @@ def test_simulated_nulls_of_any_length_do_not_pass_and_real_runs_do() -> None:
     assert real.count("fail") == 0 and real.count("pass") >= 27, real
 
 
-def _state(rng: np.random.Generator, *, kept: float, of_training: float, documents: int = 30) -> str:
+def _state(
+    rng: np.random.Generator, *, kept: float, of_training: float, documents: int = 30, worth_to_base: float = BASE
+) -> str:
     """Of the gate, for documents and training rows as they were measured on a real base: 0.018 between documents."""
     of = items(documents, 2)
-    each = {item.group: BASE + 0.018 * rng.normal() for item in of}
+    each = {item.group: worth_to_base + 0.018 * rng.normal() for item in of}
     own = {item.id: 1.4 for item in of}
     base = {item.id: each[item.group] + 0.03 * rng.normal() for item in of}
     tuned = {id: kept * value + 0.01 * rng.normal() for id, value in base.items()}

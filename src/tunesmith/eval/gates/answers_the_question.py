@@ -18,11 +18,16 @@ __all__ = ["GATE"]
 
 _HALF = 0.5
 _NOT_TAUGHT = "the questions of the training rows do not belong to their answers"
-_OF_TRAINING = "; to the base, the questions of the training rows are worth something for their answers"
+_OF_TRAINING = (
+    "; to the base, the questions of the training rows are worth something for their answers, unless the right question is"
+    " certainly worth more to the tuned model than to the base"
+)
 _UNASKED = (
     "; what the questions of the training rows are worth to the base was not measured: `tunesmith eval` asks it of rows"
     " from two documents or more with different questions"
 )
+_FEW = "; {} documents of training rows are too few for what their questions are worth to the base"
+_MORE = "; it is certainly worth more to the tuned model than to the base, which only questions that belong can teach"
 
 
 def _judge(measurements: Measurements, limits: Limits, baselines: Sequence[str]) -> list[Ruling]:
@@ -78,22 +83,32 @@ def _taught(worth: QuestionWorth | None) -> Finding:
 
     Fail: they may be worth nothing, and are certainly worth less than those of the test set. Not measured: they may be worth
     nothing, and are worth less than half of those, or the training rows were not asked, or are of too few documents for an
-    interval. Pass: anything else.
+    interval. Pass: anything else, and where the right question is certainly worth more to the tuned model than to the base:
+    that can be learned only from questions that belong to their answers (a base that never saw a task's form makes nothing of
+    its questions).
     """
-    taught = None if worth is None else worth.taught
-    if worth is None or taught is None or taught.mean is None:
+    if worth is None:
         return missing(_UNASKED)
-    if taught.ci is None:
-        text = f"; {taught.num_groups} documents of training rows are too few for what their questions are worth to the base"
-        return missing(text)
+    taught = worth.taught
+    if taught is None or taught.mean is None or taught.ci is None:
+        if _learned(worth):
+            return Finding(state="pass", evidence=_MORE)
+        return missing(_UNASKED if taught is None or taught.mean is None else _FEW.format(taught.num_groups))
     evidence = f"; that of a training row is worth {_shown(taught)} to the base, in {taught.num_groups} documents"
     if taught.ci.low > 0:
         return Finding(state="pass", evidence=evidence)
     if worth.base.ci is not None and taught.ci.high < worth.base.ci.low:
         return Finding(state="fail", evidence=f"{evidence}: {_NOT_TAUGHT}")
-    if taught.mean is not None and worth.base.mean is not None and taught.mean < _HALF * worth.base.mean:
+    if _learned(worth):
+        return Finding(state="pass", evidence=evidence + _MORE)
+    if worth.base.mean is not None and taught.mean < _HALF * worth.base.mean:
         return Finding(state="not measured", evidence=f"{evidence}, which may be nothing")
     return Finding(state="pass", evidence=evidence)
+
+
+def _learned(worth: QuestionWorth) -> bool:
+    """Whether the right question of a test row is certainly worth more to the tuned model than to the base."""
+    return worth.base.ci is not None and worth.tuned.ci is not None and worth.tuned.ci.low > max(0.0, worth.base.ci.high)
 
 
 def _shown(summary: Summary) -> str:
