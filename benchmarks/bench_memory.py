@@ -26,7 +26,8 @@ FEW |= {"eval.suites": "[]", "mix.own_answers": False}  # minutes of answers, wi
 FLOAT32 = {"train.precision": "float32"}
 WHOLE_POSTS = {"build.passage_words": 400}
 REWARDS = '[{"function": "json_valid"}]'
-DRAWN = {"objective.rewards": REWARDS, "train.batch_examples": 4, "train.max_steps": 2, "train.val_examples": 4}
+DRAWN = {"objective.rewards": REWARDS, "train.batch_examples": 2, "train.max_steps": 2, "train.val_examples": 4}
+PAIRS = {"train.batch_examples": 2, "train.max_steps": 2}  # each is a part of its own
 OF_PAIRS = ("dpo", "simpo", "orpo", "reward")
 CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "embedded base": ("apprentice", FLOAT32),
@@ -49,14 +50,20 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "cpt": ("real", FLOAT32 | {"objective.kind": "cpt"}),
     "adalora": ("real", FLOAT32 | {"method.kind": "adalora", "train.max_steps": 10, "train.batch_examples": 2}),
-    "dpo": ("real", FLOAT32 | {"objective.kind": "dpo", "train.batch_examples": 4}),
-    "orpo": ("real", FLOAT32 | {"objective.kind": "orpo", "train.batch_examples": 4}),
-    "reward": ("real", FLOAT32 | {"objective.kind": "reward", "train.batch_examples": 4}),
+    "dpo": ("real", FLOAT32 | PAIRS | {"objective.kind": "dpo"}),
+    "orpo": ("real", FLOAT32 | PAIRS | {"objective.kind": "orpo"}),
+    "reward": ("real", FLOAT32 | PAIRS | {"objective.kind": "reward"}),
     "grpo": ("real", FLOAT32 | DRAWN | {"objective.kind": "grpo", "objective.samples": 4, "objective.max_new_tokens": 32}),
     "gkd, its own base as teacher": (
         "real",
         FLOAT32
-        | {"objective.kind": "gkd", "objective.teacher": "BASE", "objective.max_new_tokens": 32, "train.batch_examples": 4},
+        | {
+            "objective.kind": "gkd",
+            "objective.teacher": "BASE",
+            "objective.max_new_tokens": 32,
+            "train.batch_examples": 2,
+            "train.max_steps": 2,
+        },
     ),
     "20 items, answers of 200": ("real", FLOAT32 | {"eval.max_items": 20, "eval.max_new_tokens": 200, "train.max_steps": 1}),
 }
@@ -66,12 +73,12 @@ GIB = 2**30
 
 
 def pairs_of_posts(folder: Path) -> Path:
-    """A file of preferences: of 230 words of the posts 90 are in the prompt, 60 in the chosen answer, 80 in the rejected."""
+    """A file of 24 preferences: of 230 words of the posts 90 are in the prompt, 60 in the chosen answer, 80 in the rejected."""
     words = [word for path in sorted(_POSTS.rglob("*.md")) for word in path.read_text(encoding="utf-8").split()]
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "pairs.jsonl"
     rows = []
-    for n in range(0, len(words) - 230, 230):
+    for n in range(0, 24 * 230, 230):
         asked, better, worse = (" ".join(words[n + a : n + b]) for a, b in ((0, 90), (90, 150), (150, 230)))
         rows.append({"prompt": f"Continue this text:\n\n{asked}", "chosen": better, "rejected": worse})
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -43,14 +43,21 @@ _RATE = 1e-4
 _SAMPLES, _NEW = 8, 128
 _RANK, _ALPHA = 16, 32.0
 _LORA = {"rank": _RANK, "alpha": _ALPHA, "dropout": 0.0}
-_ON_DISK = ("Tunesmith float32, states on disk", "Tunesmith float32, states on disk, one at a time")
 _MODES = {
     "dpo": ("TRL float32", "TRL bfloat16", "TRL bfloat16, one at a time", "Tunesmith"),
     "losses": ("TRL float32", "Tunesmith float32"),
     "grpo": ("TRL float32", "TRL bfloat16, one at a time", "Tunesmith"),
     "qlora": ("TRL nf4", "TRL nf4, one at a time", "Tunesmith nf4", "Tunesmith bfloat16"),
     "cpt": ("TRL float32", "TRL bfloat16", "TRL bfloat16, one at a time", "Tunesmith"),
-    "full": ("TRL float32", "TRL float32, one at a time", "Tunesmith float32", *_ON_DISK),
+    "full": (
+        "TRL float32",
+        "TRL float32, one at a time",
+        "TRL float32, one at a time, checkpointing",
+        "Tunesmith float32",
+        "Tunesmith float32, states on disk",
+        "Tunesmith float32, states on disk, one at a time",
+        "Tunesmith float32, states on disk, checkpointing",
+    ),
 }
 
 
@@ -173,8 +180,9 @@ def run_ours(what: str, mode: str, base_name: str) -> dict[str, Any]:
     train = {"max_steps": steps, "batch_examples": _BATCH[what], "learning_rate": _RATE, "schedule": "constant", "warmup": 0.0}
     train |= {"evaluate_every": 0, "patience": 0, "val_examples": 1, "checkpoint_every": 10_000, "checkpoint_minutes": 0}
     train |= {"batch_tokens": _BATCH[what] * _ROW} if what == "cpt" else {}
-    train |= {"optimizer_states": "disk"} if mode in _ON_DISK else {}
-    train |= {"tokens_at_once": 16} if mode.endswith("one at a time") else {}  # a row is never parted
+    train |= {"optimizer_states": "disk"} if "states on disk" in mode else {}
+    train |= {"gradient_checkpointing": True} if "checkpointing" in mode else {}
+    train |= {"tokens_at_once": 16} if "one at a time" in mode else {}  # a row is never parted
     timed = Timed()
     train_adapter(
         base,
@@ -242,11 +250,12 @@ def run_trl(what: str, mode: str, base_name: str) -> dict[str, Any]:
         "save_strategy": "no",
         "use_cpu": True,
         "bf16": False,
-        "gradient_checkpointing": False,
+        "gradient_checkpointing": "checkpointing" in mode,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
         "seed": 7,
     }
     ours_names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    if mode.endswith("one at a time"):
+    if "one at a time" in mode:
         common |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": _BATCH[what]}
     lora: Any = LoraConfig(r=_RANK, lora_alpha=_ALPHA, lora_dropout=0.0, target_modules=ours_names, task_type="CAUSAL_LM")
     dtype = torch.bfloat16 if "bfloat16" in mode else torch.float32
@@ -288,7 +297,7 @@ def run_trl(what: str, mode: str, base_name: str) -> dict[str, Any]:
 
         data = [{"prompt": chat.render(q.prompt, answer_next=True)} for q in questions(_BATCH[what])]
         own = {"num_generations": _SAMPLES, "max_completion_length": _NEW, "beta": 0.0, "temperature": 1.0}
-        at_once = 1 if mode.endswith("one at a time") else _BATCH[what]  # prompts with their answers
+        at_once = 1 if "one at a time" in mode else _BATCH[what]  # prompts with their answers
         own |= {"per_device_train_batch_size": at_once * _SAMPLES, "gradient_accumulation_steps": _BATCH[what] // at_once}
         trainer = GRPOTrainer(
             model=model,
