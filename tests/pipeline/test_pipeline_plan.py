@@ -119,6 +119,17 @@ def test_a_full_fine_tune_that_does_not_fit_is_offered_its_states_on_disk() -> N
     assert "reads and writes" in line(held, "states").reason + line(held, "states").value
 
 
+@pytest.mark.parametrize(("name", "bytes_each"), [("float32", 16), ("bfloat16", 8)])
+def test_weights_of_a_full_fine_tune_have_gradient_and_moments_in_their_own_type(name: str, bytes_each: int) -> None:
+    def least(trainable: int) -> int:
+        adapter = AdapterFacts(8, 28, trainable, {}, {})
+        made = plan({"method": {"kind": "full"}}, adapter=adapter, precision=replace(PRECISION, name=name))
+        return int(made.numbers["least_memory_bytes"])
+
+    weights = SHAPE.num_parameters * bytes_each // 4
+    assert least(SHAPE.num_parameters) - least(0) + weights == SHAPE.num_parameters * bytes_each
+
+
 def test_the_way_out_needs_less_memory() -> None:
     needed = plan().numbers["least_memory_bytes"]
     assert plan({"train": {"gradient_checkpointing": True}}).numbers["least_memory_bytes"] < needed

@@ -316,6 +316,14 @@ def test_the_plan_counts_what_an_optimizer_keeps_of_a_matrix(kind: str) -> None:
     assert {*MOMENTS} == {*optimizer_names()}
 
 
+def test_moments_have_the_type_of_their_tensors_as_the_plan_counts_them() -> None:
+    model = Two().to(torch.bfloat16)
+    optimizer = opened("adamw", model)
+    steps(model, optimizer, range(1))
+    state = optimizer.parts[0].state[model.inner.weight]
+    assert state["exp_avg"].dtype == state["exp_avg_sq"].dtype == torch.bfloat16
+
+
 def test_whole_models_take_the_step_of_adamw_in_one_pass_and_adapters_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     def stepped() -> tuple[Any, torch.Tensor]:
         torch.manual_seed(0)

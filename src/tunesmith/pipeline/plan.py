@@ -233,10 +233,9 @@ def _memory(
         four_bit=m.quantise == "nf4",
         optimizer=t.optimizer,
         states_on_disk=t.optimizer_states == "disk",
+        whole=m.kind == "full",
     )
     there += drawing.beside * bytes_a_weight if drawing else 0
-    if m.kind == "full":
-        there -= trainable * bytes_a_weight  # the weights that move are the base's own
     found = memory_of(
         there,
         lambda length: a_token(length=length),

@@ -91,7 +91,8 @@ def _states(recipe: Recipe, n: Mapping[str, Any]) -> tuple[Line, ...]:
     """Where the optimiser's states are, if not in memory."""
     if recipe.train.optimizer_states == "memory":
         return ()
-    size = 8 * n["trainable"] / 2**30
+    rounded = recipe.method.kind == "full" and n["precision"] == "bfloat16"
+    size = (4 if rounded else 8) * n["trainable"] / 2**30
     reason = "set in the recipe; the same weights to the bit. The system writes them to disk as often as it cleans its cache"
     return (Line("states", f"of the optimiser on disk: every step reads and writes {size:.2g} GiB", reason),)
 

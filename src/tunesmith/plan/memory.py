@@ -96,14 +96,18 @@ def always_there(
     four_bit: bool = False,
     optimizer: str = "adamw",
     states_on_disk: bool = False,
+    whole: bool = False,
 ) -> int:
     """Bytes of weights, adapter with gradient and moments (once more in a rounded type), the head's chunk, and libraries.
 
     `four_bit`: the linear layers of the blocks are in NF4, of which the largest is whole while it is used. `states_on_disk`:
-    the moments are in memory a part at a time, while nothing is kept for a backward pass.
+    the moments are in memory a part at a time, while nothing is kept for a backward pass. `whole`: the base's own weights move,
+    in its number type, and so have gradients and moments.
     """
-    copies = _COPIES + (0 if states_on_disk else MOMENTS[optimizer])
-    adapter = int(trainable * (4 * copies + (bytes_a_weight if bytes_a_weight < 4 else 0)))
+    size = bytes_a_weight if whole else 4
+    moments = 0.0 if states_on_disk else MOMENTS[optimizer] * (4 if "8bit" in optimizer else size)
+    copies = size if whole else _COPIES * size + (bytes_a_weight if bytes_a_weight < 4 else 0)
+    adapter = int(trainable * (copies + moments))
     weights = shape.num_parameters * bytes_a_weight
     if four_bit:
         rest = shape.num_parameters - shape.linear_params
