@@ -99,8 +99,8 @@ class TrainConfig(Section):
     """Settings of the optimiser, such as `{beta2: 0.95}`. Each optimiser has its own, listed below."""
     optimizer_states: Literal["memory", "disk"] = "memory"
     """Where the states of `adamw` are between two steps. `disk`: in a file of the work folder, of which a part at a time is in
-    memory. The weights come out the same to the bit. A full fine-tune then needs twice its weights less; each step reads and
-    writes so many bytes. For one process on a CPU."""
+    memory. The weights come out the same to the bit. A full fine-tune needs less memory, and each step reads and writes twice
+    the size of the weights. For one process on a CPU."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Peak learning rate."""
     schedule: Literal["cosine", "linear", "constant", "wsd", "one_cycle"] = "cosine"
