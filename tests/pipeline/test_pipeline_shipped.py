@@ -152,7 +152,7 @@ def test_a_form_judged_by_an_evaluation_that_did_not_ask_training_rows_is_not_me
     assert tuned is not None
     for has_asked in (True, False):
         tested = replace(made, probes={name: one for name, one in made.probes.items() if has_asked or name != TAUGHT})
-        form = Measured(systems=(replace(tuned, fingerprint="form"),), parity=None, general_texts={}, probes=own_probe(tested))
+        form = Measured(systems=(tuned,), parity=None, general_texts={}, probes=own_probe(tested))
         ruled = decide(measure(_in_its_place(tested, form), draws=300), GateConfig())
         asked = next(one for one in ruled.gates if one.name == "answers_the_question")
         assert (asked.state == "not measured") == (not has_asked) and ("`tunesmith eval`" in asked.evidence) == (not has_asked)
