@@ -25,7 +25,7 @@ FEW |= {"use.temperature": 0.7, "use.top_p": 0.9, "use.repetition_penalty": 1.1}
 FEW |= {"eval.suites": "[]", "mix.own_answers": False}  # minutes of answers, with no more memory than those that are asked
 FLOAT32 = {"train.precision": "float32"}
 WHOLE_POSTS = {"build.passage_words": 400}
-REWARDS = '[{"function": "json_valid"}]'
+REWARDS = "REWARDS"  # a file's, which `opened` writes: the share of the letter e
 DRAWN = {"objective.rewards": REWARDS, "train.batch_examples": 2, "train.max_steps": 2, "train.val_examples": 4}
 PAIRS = {"train.batch_examples": 2, "train.max_steps": 2}  # each is a part of its own
 OF_PAIRS = ("dpo", "simpo", "orpo", "reward")
@@ -91,6 +91,11 @@ def opened(base: str, settings: dict[str, Any], project: Path) -> Any:
     from tunesmith.pipeline.recipe_file import recipe_from
 
     settings = {name: base if value == "BASE" else value for name, value in settings.items()}
+    if settings.get("objective.rewards") == REWARDS:
+        file = project / "rewards.py"
+        project.mkdir(parents=True, exist_ok=True)
+        file.write_text("def reward(answer):\n    return answer.count('e') / (1 + len(answer))\n", encoding="utf-8")
+        settings["objective.rewards"] = json.dumps([{"file": str(file), "name": "reward"}])
     if settings.get("objective.kind") == "reward":  # its model writes no answers
         settings = {name: value for name, value in settings.items() if not name.startswith(("eval.", "use."))}
     overrides = [f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in settings.items()]
