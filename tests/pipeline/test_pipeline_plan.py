@@ -314,3 +314,13 @@ def test_drawn_answers_share_their_prompt_and_are_held_as_keys_and_values_while_
     assert held(8, 50, prompt=40)["tokens_at_once"] == max(ENOUGH, 40 + 8 * 50)
     keys = 8 * SHAPE.layers * SHAPE.key_width * (40 + 500 + 32)
     assert held(64, 500, prompt=40)["stage_bytes"]["training"] > 8 * 64 * keys  # 8 prompts with 64 answers each
+
+
+def test_putting_a_base_into_four_bits_counts_its_file_and_all_weights_beside_them() -> None:
+    """Traced on SmolLM2-135M: the peak of QLoRA is before the first step."""
+
+    def held(**method: Any) -> int:
+        made = plan({"method": method}, base=BaseFacts("tiny", file_bytes=2**30))
+        return int(made.numbers["stage_bytes"]["training"])
+
+    assert held(quantise="nf4") > 2**30 > held()

@@ -25,6 +25,7 @@ from tunesmith.plan.memory import (
     computing,
     kept_a_token,
     memory_of,
+    opening,
     stages,
 )
 from tunesmith.plan.memory import drawing as answers_drawn
@@ -86,6 +87,7 @@ def make_plan(  # noqa: PLR0913 (all that the plan is made of)
         trainable=adapter.trainable,
         longest=limit,
         drawing=drawing,
+        file_bytes=base.file_bytes,
     )
     if memory.least > hardware.free_bytes:
         raise TrainingError(
@@ -215,6 +217,7 @@ def _memory(
     trainable: int,
     longest: int,
     drawing: DrawingFacts | None,
+    file_bytes: int,
 ) -> Memory:
     t, m = recipe.train, recipe.method
     bytes_a_weight = 2 if precision.name == "bfloat16" else 4
@@ -247,8 +250,10 @@ def _memory(
     )
     val_tokens = round(min(t.val_examples, data.num_val) * data.mean)
     validating = there + computing(shape, min(SCORED, val_tokens), bytes_a_number=bytes_a_weight)
+    four_bit = m.quantise == "nf4"
+    opened = opening(shape, bytes_a_weight=bytes_a_weight, file_bytes=file_bytes) if four_bit else 0
     drawn = 0
     if drawing is not None:
         room, most = drawing.max_new_tokens, max(t.batch_examples * drawing.samples, min(t.val_examples, data.num_val))
         drawn = there + answers_drawn(shape, answers=most, prompt=longest - room, room=room, free=hardware.free_bytes)
-    return replace(found, likely=max(found.likely, validating, drawn))
+    return replace(found, likely=max(found.likely, validating, drawn, opened))

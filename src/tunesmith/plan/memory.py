@@ -32,6 +32,7 @@ __all__ = [
     "drawing",
     "kept_a_token",
     "memory_of",
+    "opening",
     "stages",
 ]
 
@@ -172,6 +173,12 @@ def drawing(shape: Shape, *, answers: int, prompt: int, room: int, free: int) ->
     return answering(shape, answers=answers, prompt=prompt, room=room, free=free) + int(
         _HOLES * computing(shape, passed, bytes_a_number=4)
     )
+
+
+def opening(shape: Shape, *, bytes_a_weight: int, file_bytes: int) -> int:
+    """Bytes while a base is put into 4 bits: the pages of its file, all weights in the run's type, and those in 4 bits."""
+    weights = shape.num_parameters * bytes_a_weight + int(shape.linear_params * _NF4)
+    return LIBRARIES + file_bytes + weights
 
 
 def stages(shape: Shape, *, training: int, test_tokens: int, trainable: int, cache: int, file_bytes: int = 0) -> Stages:
