@@ -207,7 +207,7 @@ def _learned(recipe: Recipe, data: DataFacts, drawing: DrawingFacts | None, *, l
     return replace(data, unit=min(data.unit or rows * longest, rows * longest))
 
 
-def _memory(
+def _memory(  # noqa: PLR0913 (what memory depends on)
     recipe: Recipe,
     data: DataFacts,
     shape: Shape,
