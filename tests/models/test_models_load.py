@@ -113,7 +113,7 @@ def test_an_architecture_that_does_not_exist_is_a_message(tiny_path: Path, tmp_p
 
 def test_weights_of_another_shape_are_a_message(tiny_path: Path, tmp_path: Path) -> None:
     folder = copy_base(tiny_path, tmp_path / "odd", config={"intermediate_size": 128})
-    with pytest.raises(ModelError, match="weights of the base do not fit its config.json"):
+    with pytest.raises(ModelError, match=r"weights of the base do not fit its config\.json"):
         load_model(find_base(str(folder)), "float32")
 
 

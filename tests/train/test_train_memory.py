@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from fakes import example, train_tiny
 from tunesmith.core.errors import TrainingError
-from tunesmith.models.adapters import attach
+from tunesmith.models.adapters import AdapterKind, attach
 from tunesmith.models.chat import Chat, Encoded
 from tunesmith.models.packed import attention
 from tunesmith.models.packed.model import packed
@@ -82,9 +82,9 @@ def test_the_probe_frees_what_it_counted() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("key_heads", [2, 8])
 @pytest.mark.parametrize("targets", ["attention", "all"])
-@pytest.mark.parametrize("tokens", [64, 256, 704, 2016])
+@pytest.mark.parametrize(("kind", "tokens"), [("lora", 64), ("lora", 256), ("lora", 704), ("lora", 2016), ("dora", 256)])
 def test_the_plan_knows_what_a_token_keeps_before_anything_is_loaded(
-    tokens: int, targets: str, key_heads: int, dtype: torch.dtype
+    kind: AdapterKind, tokens: int, targets: str, key_heads: int, dtype: torch.dtype
 ) -> None:
     """Never too little, and at most a fifth too much: the plan refuses by this number."""
     torch.manual_seed(0)
@@ -100,13 +100,21 @@ def test_the_plan_knows_what_a_token_keeps_before_anything_is_loaded(
     )
     model = LlamaForCausalLM(config).to(dtype)
     modules = choose_modules(model, targets, "all")
-    adapted, reach = attach(model, kind="lora", rank=8, alpha=8, dropout=0.0, modules=modules, seed=0)
+    adapted, reach = attach(model, kind=kind, rank=8, alpha=8, dropout=0.0, modules=modules, seed=0)
     adapted.train()
     row = Encoded((tuple(range(1, 90)) * 23)[:tokens], (True,) * tokens)
     with packed(adapted, share=True) as lean:
         measured = kept_bytes(lambda: lean.loss(lean.lay_out([row])), list(adapted.parameters()))
     size, mlp = dtype.itemsize, targets == "all"
-    a_token = partial(kept_a_token, shape, adapted_layers=2, adapted_mlp=mlp, bytes_a_weight=size, checkpointing=False)
+    a_token = partial(
+        kept_a_token,
+        shape,
+        adapted_layers=2,
+        adapted_mlp=mlp,
+        bytes_a_weight=size,
+        checkpointing=False,
+        dora=kind == "dora",
+    )
     there = always_there(shape, trainable=0, bytes_a_weight=size)
     adapter = always_there(shape, trainable=reach.num_trainable, bytes_a_weight=size) - there - 16 * reach.num_trainable
     made = memory_of(0, lambda length: a_token(length=length), longest=tokens, batch_tokens=0, wanted=0, free=0)

@@ -228,6 +228,7 @@ def _memory(  # noqa: PLR0913 (what memory depends on)
         adapted_mlp=m.targets != "attention",
         bytes_a_weight=bytes_a_weight,
         checkpointing=t.gradient_checkpointing,
+        dora=m.kind == "dora",
     )
     there = always_there(
         shape,

@@ -117,12 +117,28 @@ def always_there(
 
 
 def kept_a_token(
-    shape: Shape, *, adapted_layers: int, adapted_mlp: bool, bytes_a_weight: int, checkpointing: bool, length: int
+    shape: Shape,
+    *,
+    adapted_layers: int,
+    adapted_mlp: bool,
+    bytes_a_weight: int,
+    checkpointing: bool,
+    length: int,
+    dora: bool = False,
 ) -> int:
-    """Bytes saved for the backward pass per token of an example of `length`; with checkpointing, those of one layer."""
+    """Bytes saved for the backward pass per token of an example of `length`; with checkpointing, those of one layer.
+
+    `dora`: each adapted layer has a magnitude, whose gradient needs the results of base and update, and peft's own passes
+    keep the inputs of an adapted layer in float32, and the products within an MLP.
+    """
     layer = 5 * shape.width + 2 * shape.key_width + 2 * shape.inner + _SMALL
     if adapted_mlp:
         layer += shape.width + shape.inner + _SMALL // 2
+    if dora:
+        wide = 4 // bytes_a_weight  # of the adapter's numbers, which are float32, in numbers of this size
+        results = 2 * shape.width + 2 * shape.key_width + adapted_mlp * (2 * shape.inner + shape.width)
+        copied = (wide - 1) * wide * (4 * shape.width + adapted_mlp * (2 * shape.width + shape.inner))
+        layer += (1 + wide) * results + copied + wide * shape.width + 2 * adapted_mlp * shape.inner + _SMALL // 2
     if length <= KEPT_KEYS:
         layer += shape.heads * length
     elif length > _BY_KERNEL:
