@@ -161,3 +161,13 @@ def test_split_and_golden_killed_twenty_times_give_the_same_bytes(tmp_path: Path
             "golden/0001/manifest.json",
         ]
     )
+
+
+def test_a_folder_of_writing_is_no_file_of_rows_and_the_hint_says_what_makes_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my posts").mkdir()
+    with pytest.raises(SystemExit):
+        main(["split", str(tmp_path / "my posts")])
+    said = capsys.readouterr().err
+    assert "this is a folder, not a file of rows" in said and f"tunesmith build --source '{tmp_path / 'my posts'}'" in said

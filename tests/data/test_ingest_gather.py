@@ -13,7 +13,7 @@ from shared_material import ingest
 from tunesmith.core.errors import DatasetError, SourceError
 from tunesmith.core.reporter import SilentReporter
 from tunesmith.data.ingest.extract import extract
-from tunesmith.data.ingest.gather import gather
+from tunesmith.data.ingest.gather import gather, refuse_missing
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
@@ -61,6 +61,9 @@ def test_a_missing_source_names_the_nearest_one(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "posts").mkdir()
     with pytest.raises(SourceError) as caught:
         gather(["./post"])
+    with pytest.raises(SourceError) as before:  # before a base is fetched for nothing
+        refuse_missing(["./posts", "https://a.example/", "hf:a/b", "./post"])
+    assert before.value.problems == caught.value.problems
     problem = caught.value.problems[0]
     assert problem.lines() == [
         "source not found: './post'",

@@ -7,12 +7,16 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from tunesmith.core.errors import TrainingError
+from tunesmith.models.load import BaseFolder
+from tunesmith.models.precision import Precision
 from tunesmith.pipeline.plan import Plan, make_plan
+from tunesmith.pipeline.plan_event import plan_event
 from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.plan.facts import AdapterFacts, BaseFacts, DataFacts, DrawingFacts, PrecisionFacts
 from tunesmith.plan.hardware import Hardware
@@ -230,6 +234,19 @@ def test_a_busy_machine_is_told_with_the_time(busy: bool) -> None:
         recipe, DATA, SHAPE, Hardware(2, 8 * 2**30, busy), PRECISION, base=BaseFacts("tiny"), adapter=ADAPTER, detectable=0.9
     )
     assert ("the machine is busy" in line(made, "time").reason) == busy == made.numbers["busy"]
+
+
+@pytest.mark.parametrize(("documents", "settings", "few"), [(5, {}, 5), (6, {}, 0), (4, {"split": {"folds": 3, "fold": 1}}, 0)])
+def test_too_few_test_documents_for_a_verdict_are_told_before_training(
+    documents: int, settings: dict[str, Any], few: int
+) -> None:
+    made = plan(settings, data=replace(DATA, test_documents=documents))
+    assert made.numbers["few_documents"] == few
+    base = cast(BaseFolder, SimpleNamespace(name="tiny", origin=""))
+    told = plan_event(made, base=base, method="lora", rank=8, precision=cast(Precision, PRECISION))
+    warned = [one.text for one in told.lines if one.kind == "warning" and "crossfit" in one.text]
+    assert ("crossfit" in line(made, "power").reason) == bool(few)
+    assert len(warned) == bool(few) and all(f"{few} test documents are too few" in text for text in warned)
 
 
 def test_longer_work_takes_longer() -> None:

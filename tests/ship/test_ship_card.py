@@ -119,6 +119,7 @@ def test_what_was_not_measured_is_said_and_never_made_up(tmp_path: Path) -> None
     make_project(tmp_path, bits=None)
     text = tunesmith.card(project=tmp_path).text
     assert "> **Not proven.** This model was never evaluated" in text
+    assert "Tunesmith trained it." in text and "measured whether tuning helped" not in text
     assert "## Verdict: *not measured*" in text and "everything that an evaluation measures" in text
     assert "| energy | *not measured*" in text and "general questions answered right | *not measured*" in text
     assert "model-index" not in text

@@ -27,6 +27,7 @@ def opening(path: Path) -> Iterator[None]:
 
     before = logging.get_verbosity()
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield
     except ModelError:

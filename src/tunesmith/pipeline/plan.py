@@ -124,6 +124,7 @@ def make_plan(  # noqa: PLR0913 (all that the plan is made of)
         "total_seconds": round(seconds.total, 1),
         "busy": hardware.busy,
         **reach_numbers(adapter),
+        "few_documents": _too_few(recipe, data.test_documents),
         "detectable": detectable if detectable is not None and math.isfinite(detectable) else None,
         "precision": precision.name,
     }
@@ -152,6 +153,11 @@ def _cache(recipe: Recipe, data: DataFacts, shape: Shape, hardware: Hardware) ->
     rows, each = (_SHOWN, data.learned_tokens) if only_answers else (_MOST_SHOWN, data.train_tokens)
     shown = round(rows * each / max(1, data.num_train)) + _FRAME
     return max(plain, taking(answers=min(items * use.draws, batch), prompt=max(prompt, shown), room=data.room))
+
+
+def _too_few(recipe: Recipe, documents: int) -> int:
+    """How many documents the test split has, if that is too few for a verdict; a fold of a cross-fit gets none of its own."""
+    return documents if documents < recipe.gates.min_documents and not recipe.split.folds else 0
 
 
 def _durations(

@@ -21,6 +21,9 @@ def plan_event(plan: Plan, *, base: BaseFolder, method: str, rank: int, precisio
     ]
     if shorter := lines.get("shorter"):
         shown.append(Line(f"{shorter.value} {shorter.reason}"))
+    if few_documents := plan.numbers["few_documents"]:
+        what = f"{few_documents} test documents are too few for a verdict by the rules of this recipe"
+        shown.append(Line(f"{what}; `tunesmith crossfit` tests each document once", "warning"))
     if plan.numbers["busy"]:
         shown.append(Line("the machine is busy, so times are rough estimates", "warning"))
     origin = f", {base.origin}" if base.origin else ""

@@ -82,7 +82,8 @@ def lines_of(recipe: Recipe, facts: Facts, n: Mapping[str, Any]) -> tuple[Line, 
             "unknown: too few test documents"
             if n["detectable"] is None
             else f"smallest detectable effect ≈ {n['detectable']:.2f} standard deviations of the per-document difference",
-            f"what the verdict would detect with 80 % power on {data.test_documents} test documents",
+            f"what the verdict would detect with 80 % power on {data.test_documents} test documents"
+            + ("; too few for a verdict: tunesmith crossfit tests each document once" if n["few_documents"] else ""),
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ def read_rows_as_examples(path: Path) -> Lines:
         SourceError: the file cannot be read or is no JSON.
         DatasetError: no row can be used, or an id comes twice.
     """
+    if path.is_dir():
+        raise SourceError(
+            "this is a folder, not a file of rows",
+            value=str(path),
+            expected="JSON lines: a row on each line",
+            hint=f"tunesmith build --source {shlex.quote(str(path))} makes rows of a folder of writing, and splits them",
+        )
     try:
         whole = list(json_rows(decode(path.read_bytes()).encode()))
     except (OSError, UnreadableError) as error:

@@ -9,6 +9,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from tunesmith.data.ingest.unpack import items_in, unpack
 from tunesmith.data.ingest.web import Web
 from tunesmith.data.text.decode import UnreadableError
 
-__all__ = ["gather"]
+__all__ = ["gather", "refuse_missing"]
 
 _MAX_FILE_BYTES = 256 * 1024 * 1024
 _LARGE_BYTES = 16 * 1024 * 1024  # JSON lines beyond this are read piece by piece
@@ -85,6 +86,17 @@ def gather(
     return Gathered(
         items=tuple(items.values()), failures=tuple(failures), notes=dict(notes), policy=policy, traffic=dict(web.counts)
     )
+
+
+def refuse_missing(sources: Sequence[str]) -> None:
+    """SourceError for a folder or file that is not there. Nothing is read, and no address is asked."""
+    for source in filter(str.strip, sources):
+        if is_hub(source) or source.lower().startswith(("http://", "https://")) or not _is_unicode(source):
+            continue
+        path = Path(source).expanduser()
+        with suppress(OSError):  # a name that cannot be looked at is told of when it is read
+            if not path.exists():
+                raise _missing(source, path)
 
 
 def _unpacked(found: Sequence[RawItem], policy: Policy, failures: list[Failure], notes: Counter[str]) -> Iterator[RawItem]:

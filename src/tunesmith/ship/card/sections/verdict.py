@@ -30,7 +30,8 @@ def top(facts: Facts, name: str) -> str:
 def _intro(facts: Facts) -> str:
     base = base_of(facts.material)
     named = f"[{plain(base.hub)}](https://huggingface.co/{base.hub})" if base.hub else code(base.name)
-    about = f"{named}, tuned on a set of examples. Tunesmith trained it and measured whether tuning helped."
+    about = f"{named}, tuned on a set of examples. Tunesmith trained it"
+    about += "." if facts.at("eval", "verdict.json", "verdict") is None else " and measured whether tuning helped."
     if origin := origin_of(facts.material):
         about += f" {named} is {code(origin)} after earlier stages of training: the verdict is on this last stage alone."
     return about
