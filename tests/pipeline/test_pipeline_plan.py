@@ -20,7 +20,7 @@ from tunesmith.pipeline.plan_event import plan_event
 from tunesmith.pipeline.recipe_file import recipe_from
 from tunesmith.plan.facts import AdapterFacts, BaseFacts, DataFacts, DrawingFacts, PrecisionFacts
 from tunesmith.plan.hardware import Hardware
-from tunesmith.plan.memory import ENOUGH
+from tunesmith.plan.memory import ENOUGH, left_by_training
 from tunesmith.plan.shape import Shape
 
 DATA = DataFacts(
@@ -247,6 +247,13 @@ def test_too_few_test_documents_for_a_verdict_are_told_before_training(
     warned = [one.text for one in told.lines if one.kind == "warning" and "crossfit" in one.text]
     assert ("crossfit" in line(made, "power").reason) == bool(few)
     assert len(warned) == bool(few) and all(f"{few} test documents are too few" in text for text in warned)
+
+
+def test_what_training_in_bfloat16_leaves_in_the_process_counts_in_training_and_evaluation() -> None:
+    plain, rounded = (plan(precision=replace(PRECISION, name=name)).numbers["stage_bytes"] for name in ("float32", "bfloat16"))
+    left = left_by_training(SHAPE, bytes_a_weight=2)
+    assert 0 < left <= 4 * SHAPE.num_parameters and left_by_training(SHAPE, bytes_a_weight=4) == 0
+    assert rounded["evaluation"] - plain["evaluation"] == left == rounded["merging"] - plain["merging"]
 
 
 def test_longer_work_takes_longer() -> None:

@@ -24,6 +24,7 @@ from tunesmith.plan.memory import (
     answering,
     computing,
     kept_a_token,
+    left_by_training,
     memory_of,
     opening,
     stages,
@@ -106,6 +107,7 @@ def make_plan(  # noqa: PLR0913 (all that the plan is made of)
         trainable=adapter.trainable,
         cache=cache,
         file_bytes=base.file_bytes,
+        kept=left_by_training(shape, bytes_a_weight=2 if precision.name == "bfloat16" else 4),
     )
     seconds = _durations(recipe, data, shape, precision, steps=steps, tokens=tokens, drawing=drawing)
     numbers = {
@@ -246,6 +248,7 @@ def _memory(  # noqa: PLR0913 (what memory depends on)
         whole=m.kind == "full",
     )
     there += drawing.beside * bytes_a_weight if drawing else 0
+    there += left_by_training(shape, bytes_a_weight=bytes_a_weight)
     found = memory_of(
         there,
         lambda length: a_token(length=length),
