@@ -58,6 +58,17 @@ def test_what_was_planned_first_stays_and_what_is_judged_otherwise_is_named(tmp_
     assert found.number == 1 and found.changed == ("eval.primary was bits_per_byte, now rouge_l",)
 
 
+def test_each_stage_of_a_chain_has_rules_of_its_own_that_were_fixed_first(tmp_path: Path) -> None:
+    looks, documents, other = Looks(tmp_path), ["d1", "d2"], {**RULES, "eval.suites": ["general"]}
+    looks.plan(rules=RULES, documents=documents, stage="form")
+    looks.plan(rules=other, documents=documents, stage="sums")
+    first = looks.add(what={"model": "a"}, rules=RULES, documents=documents, stage="form")
+    second = looks.add(what={"model": "b"}, rules=other, documents=documents, stage="sums")
+    assert (first.number, first.changed, second.number, second.changed) == (1, (), 2, ())
+    third = looks.add(what={"model": "b"}, rules={**other, "eval.primary": "rouge_l"}, documents=documents, stage="sums")
+    assert third.number == 3 and third.changed == ("eval.primary was bits_per_byte, now rouge_l",)
+
+
 def test_several_changes_are_named_in_one_order_whatever_order_they_were_given_in(tmp_path: Path) -> None:
     names = [f"gates.{letter}" for letter in "qwertyuiop"]
     Looks(tmp_path).plan(rules=dict.fromkeys(names, 1), documents=["d1"])

@@ -49,7 +49,10 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A line of the file: what was evaluated or planned, by which rules, on which documents (short hashes)."""
+    """A line of the file: what was evaluated or planned, by which rules, on which documents (short hashes).
+
+    `key` of a plan: the stage of a chain that it is for.
+    """
 
     event: str
     key: str
@@ -64,29 +67,32 @@ class Looks:
     def __init__(self, root: Path) -> None:
         self._path = root / FILE
 
-    def plan(self, *, rules: Mapping[str, Any], documents: Iterable[str]) -> None:
-        """Fix the rules for a test set before the first evaluation on it; what was fixed first stays."""
+    def plan(self, *, rules: Mapping[str, Any], documents: Iterable[str], stage: str = "") -> None:
+        """Fix the rules for a test set, before the first evaluation on it, for each stage of a chain: what was first stays."""
         marks = _marks(documents)
-        if not self._on(marks, "plan") and not self._on(marks, "evaluation"):
-            self._add(_Entry("plan", "", dict(rules), marks))
+        if not self._planned(marks, stage) and not self._on(marks, "evaluation"):
+            self._add(_Entry("plan", stage, dict(rules), marks))
 
-    def find(self, *, what: Mapping[str, Any], rules: Mapping[str, Any], documents: Iterable[str]) -> Look:
+    def find(self, *, what: Mapping[str, Any], rules: Mapping[str, Any], documents: Iterable[str], stage: str = "") -> Look:
         """The place of an evaluation in the count; the same models by the same rules are one evaluation however often run."""
         key, marks = digest(canonical_json([what, rules]))[:16], _marks(documents)
         earlier = self._on(marks, "evaluation")
         known = next((entry for entry in earlier if entry.key == key), None)
-        first = next(iter([*self._on(marks, "plan"), *earlier]), None)
+        first = next(iter([*self._planned(marks, stage), *self._on(marks, "plan"), *earlier]), None)
         changed = () if first is None else tuple(_changes(first.rules, rules))
         return Look(number=known.number if known else 1 + len({entry.key for entry in earlier}), changed=changed)
 
-    def add(self, *, what: Mapping[str, Any], rules: Mapping[str, Any], documents: Iterable[str]) -> Look:
+    def add(self, *, what: Mapping[str, Any], rules: Mapping[str, Any], documents: Iterable[str], stage: str = "") -> Look:
         """Count an evaluation, unless it was counted before."""
         documents = list(documents)
         key, marks = digest(canonical_json([what, rules]))[:16], _marks(documents)
-        look = self.find(what=what, rules=rules, documents=documents)
+        look = self.find(what=what, rules=rules, documents=documents, stage=stage)
         if all(entry.key != key for entry in self._on(marks, "evaluation")):
             self._add(_Entry("evaluation", key, dict(rules), marks, look.number))
         return look
+
+    def _planned(self, marks: Sequence[str], stage: str) -> list[_Entry]:
+        return [entry for entry in self._on(marks, "plan") if entry.key == stage]
 
     def _on(self, marks: Sequence[str], event: str) -> list[_Entry]:
         """The entries of a kind that share a document with this test set, oldest first."""

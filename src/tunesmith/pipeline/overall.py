@@ -47,6 +47,7 @@ def judge_overall(kept: Sequence[tuple[str, Project]]) -> Outcome:
         "what": {"base": origin.fingerprint, "chain": [one.model.id for _, one in kept], "use": asdict(last.settings_of_use)},
         "rules": last.rules,
         "documents": [row.group for row in last.rows("test")],
+        "stage": kept[-1][0],
     }
     looks = Looks(last.store.root)
     look = looks.find(**counted)

@@ -101,7 +101,7 @@ class Project:
         addition_kinds(recipe.eval.additions)
         address_of(recipe.bigger)
         self.store = Store(root / ".tunesmith", stage=chained.name if chained else "")
-        self._chained = chained
+        self._chained, self._stage = chained, chained.name if chained else ""
         self.reporter: Reporter = reporter or SilentReporter()
         self.objective: Method = objective_of(recipe)
         check_optimizer(recipe)
@@ -162,7 +162,7 @@ class Project:
         if kind not in self._artifacts:
             check_serves(kind, self.objective)
             stage = find_stage(kind)
-            with named_stage(self._chained.name) if self._chained else nullcontext():
+            with named_stage(self._stage) if self._stage else nullcontext():
                 found = self._artifacts[kind] = stage.obtain(self)
             shown = stage.describe(self, found)
             self.reporter.event(
@@ -233,7 +233,7 @@ class Project:
         what: dict[str, Any] = {"models": [self.run.id]}
         if generates(self.objective):
             what = {"models": [self.run.id, self.model.id], "use": asdict(self.settings_of_use)}
-        return {"what": what, "rules": self.rules, "documents": self._test_documents}
+        return {"what": what, "rules": self.rules, "documents": self._test_documents, "stage": self._stage}
 
     @cached_property
     def look(self) -> Look:
@@ -353,7 +353,7 @@ class Project:
 
     def report_plan(self) -> None:
         """The plan as an event, before what it plans is done; it fixes the rules of the verdict."""
-        Looks(self.store.root).plan(rules=self.rules, documents=self._test_documents)
+        Looks(self.store.root).plan(rules=self.rules, documents=self._test_documents, stage=self._stage)
         method = self.settings.method
         self.reporter.event(
             plan_event(self.plan, base=self.origin, method=method.kind, rank=method.rank, precision=self.precision)
