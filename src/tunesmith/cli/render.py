@@ -258,7 +258,7 @@ class _Lines:
             self._last = now
             count = f"{p.done:.0f}/{p.total:.0f} {p.unit}"
             left = _duration((p.total - p.done) / rate)
-            self._out.print(f"    {p.name:<{_WIDTH - 2}}{count}  {rate:.1f}/s  {left} left  {text or ''}")
+            self._out.print(f"    {p.name:<{_WIDTH - 3}} {count}  {rate:.1f}/s  {left} left  {text or ''}")
 
     def __enter__(self) -> Self:
         return self

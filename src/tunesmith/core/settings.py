@@ -107,7 +107,7 @@ def problem_of(
     *,
     places: Places | None = None,
     file: str = "",
-    key: str = "a key that exists",
+    key: str = "a setting of the recipe; tunesmith init --print lists them",
 ) -> Problem:
     """What pydantic found wrong (`detail`, one of `ValidationError.errors()`) in `data`, in four parts.
 
