@@ -179,14 +179,12 @@ def test_tensors_are_stored_under_the_names_that_the_base_s_files_use(name: str,
     )
 
 
-def test_a_tensor_that_has_no_place_in_the_base_s_files_is_a_message(
-    tiny: BaseFolder, trained_adapter: Path, tmp_path: Path
-) -> None:
+def test_a_base_that_lacks_a_tensor_is_not_merged_into(tiny: BaseFolder, trained_adapter: Path, tmp_path: Path) -> None:
     folder = copy_base(tiny.path, tmp_path / "b")
     weights = load_file(folder / "model.safetensors")
     del weights["model.norm.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match="has no place in the base's files"):
+    with pytest.raises(ModelError, match="weights of the base are missing"):
         merge(find_base(str(folder)), trained_adapter, tmp_path / "m")
 
 

@@ -139,12 +139,12 @@ def build(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Artifact:
         BlockedError: a leak or ruined labels that `allow` does not name.
         DatasetError: a split that is left empty.
     """
-    return open_project(*sources, **options).dataset
+    return project_of(_there(sources, options), options).dataset
 
 
 def plan(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Plan:
     """Every number of the run with its reason; builds the dataset but trains nothing. Errors as `build`."""
-    return open_project(*sources, **options).plan
+    return project_of(_there(sources, options), options).plan
 
 
 def train(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Artifact:
@@ -153,12 +153,12 @@ def train(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Artifact:
     Raises:
         TrainingError: training cannot continue; the hint says what to change.
     """
-    return open_project(*sources, **options).run
+    return project_of(_there(sources, options), options).run
 
 
 def merge(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Artifact:
     """Base and adapter merged into one model folder in standard files. Errors as `train`."""
-    return open_project(*sources, **options).model
+    return project_of(_there(sources, options), options).model
 
 
 def evaluate(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Outcome:
@@ -169,7 +169,7 @@ def evaluate(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Outcom
     Raises:
         EvaluationError: the evidence on disk gives another verdict than it holds.
     """
-    recipe = _recipe(sources, options)
+    recipe = _there(sources, options)
     if recipe.stages and not options.get("stage"):
         return chain_of(recipe, options).outcome.deciding
     return project_of(recipe, options).outcome
@@ -180,7 +180,7 @@ def run(*sources: str | Path, **options: Unpack[PipelineOptions]) -> Outcome:
 
     As `evaluate` for a recipe with `stages:`, and with its errors.
     """
-    recipe = _recipe(sources, options)
+    recipe = _there(sources, options)
     if recipe.stages:
         return evaluate(*sources, **options)
     project = project_of(recipe, options)
@@ -243,6 +243,15 @@ def _recipe(sources: Sequence[str | Path], options: PipelineOptions) -> Recipe:
     changes |= {name: value for name in ("base", "allow") if (value := options.get(name))}
     overrides = as_overrides(options.get("settings", {}))
     return find_recipe(changes, overrides, project=options.get("project", "."), recipe=options.get("recipe"))
+
+
+def _there(sources: Sequence[str | Path], options: PipelineOptions) -> Recipe:
+    """As `_recipe`. SourceError for a named source that is missing, before a base is fetched for nothing."""
+    from tunesmith.data.ingest.gather import refuse_missing
+
+    recipe = _recipe(sources, options)
+    refuse_missing([str(source) for source in sources])
+    return recipe
 
 
 def _unknown_option(name: str, known: Sequence[str]) -> Problem:

@@ -22,7 +22,6 @@ from tunesmith.core.labelled import good_rows
 from tunesmith.core.records import Example, Row, as_example, digest, read_jsonl
 from tunesmith.core.reporter import Reporter, SilentReporter, StageDone
 from tunesmith.core.texts import Text
-from tunesmith.data.ingest.gather import refuse_missing
 from tunesmith.eval.files import read_items
 from tunesmith.eval.gates import check_advisory
 from tunesmith.eval.rehearsal import rehearse
@@ -137,7 +136,6 @@ class Project:
     @cached_property
     def settings(self) -> Recipe:
         """The recipe with what its quality means for a base of this size filled in."""
-        refuse_missing(self.recipe.sources)  # before a base is fetched for nothing
         found = for_method(for_base(self.recipe, num_parameters=self.shape.num_parameters))
         return located(for_texts(found, self.objective), self.store)
 
