@@ -169,3 +169,13 @@ def test_the_message_of_the_command_is_in_four_parts(
     said = capsys.readouterr().err
     assert caught.value.code == 1 and "hint:" in said and "weights of the base are missing" in said and "Traceback" not in said
     assert json.loads((tmp_path / "bad" / "config.json").read_text())["num_hidden_layers"] == 3
+
+
+def test_no_bar_of_the_library_is_drawn_while_a_base_is_opened(tiny_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from transformers.utils import logging
+
+    logging.enable_progress_bar()
+    check_fit(find_base(str(tiny_path)))
+    logging.enable_progress_bar()
+    load_model(find_base(str(tiny_path)), "float32")
+    assert "Loading" not in capfd.readouterr().err

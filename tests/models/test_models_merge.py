@@ -24,7 +24,7 @@ from tunesmith.models.adapters import attach, open_adapter, save_adapter
 from tunesmith.models.chat import Chat, open_chat
 from tunesmith.models.generate import generate
 from tunesmith.models.load import BaseFolder, find_base, load_model, safetensors_shapes, stored_types
-from tunesmith.models.merge import merge, share_as_summed
+from tunesmith.models.merge import _by_file_name, merge, share_as_summed
 from tunesmith.models.older_readers import for_older_readers
 from tunesmith.models.reach import choose_modules
 
@@ -186,6 +186,13 @@ def test_a_base_that_lacks_a_tensor_is_not_merged_into(tiny: BaseFolder, trained
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match="weights of the base are missing"):
         merge(find_base(str(folder)), trained_adapter, tmp_path / "m")
+
+
+def test_a_tensor_that_has_no_place_in_the_base_s_files_is_a_message(tiny: BaseFolder) -> None:
+    model = load_model(tiny, "float32")
+    names = set(model.state_dict()) - {"model.norm.weight"}
+    with pytest.raises(ModelError, match="has no place in the base's files"):
+        _by_file_name(model, names, tiny, with_head=False)
 
 
 def test_a_sum_that_float16_cannot_hold_is_a_message_and_not_infinity(

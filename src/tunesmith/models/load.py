@@ -348,9 +348,7 @@ def open_model(base: BaseFolder, precision: StoredType, **how: Any) -> Any:
     """As `load_model`; `how` goes to transformers' own loader, for bases that are quantised while they are opened."""
     import torch
     from transformers import GenerationConfig
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
     with opening(base.path):
         config = checked_config(base.path, base.config)
         loaded = _model_class(config).from_pretrained(

@@ -94,7 +94,7 @@ def refuse_missing(sources: Sequence[str]) -> None:
         if is_hub(source) or source.lower().startswith(("http://", "https://")) or not _is_unicode(source):
             continue
         path = Path(source).expanduser()
-        with suppress(OSError):  # a name that cannot be looked at is told of when it is read
+        with suppress(OSError):  # reading it reports this error better
             if not path.exists():
                 raise _missing(source, path)
 

@@ -81,7 +81,7 @@ def _more_often(measurements: Measurements, name: str, margin: float) -> Finding
 def _one_answer(measurements: Measurements) -> list[Finding]:
     """Whether the tuned model gives one answer to everything, which is right as often as its label is frequent.
 
-    Nothing is said where that is ruled out, or where all questions have the same reference.
+    No finding if the interval rules it out, or if all questions have the same reference.
     """
     tuned = measurements.one_answer.get("tuned")
     if tuned is None or tuned.mean is None:
